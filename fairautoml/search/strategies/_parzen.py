@@ -43,8 +43,8 @@ INFRASTRUCTURE_FAILURES = frozenset(
 """States that say nothing about the configuration."""
 
 PENALTY = 1e9
-"""Objective value of a failure under several objectives; finite, as Optuna requires. A failure
-also has an infinite violation, so it ranks last."""
+"""Objective value of a failure under several objectives; it is never compared, because a failure
+also has an infinite violation and ranks last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +262,7 @@ class ParzenStrategy:
     def _failure(self, scored: ScoredTrial) -> Outcome:
         """Return the outcome of a trial without a value."""
         # Optuna ignores FAIL trials. An arm that always fails would then look unexplored, and
-        # would be drawn more often than arms that are known to be mediocre.
+        # would be drawn more often than the best one.
         if scored.status in INFRASTRUCTURE_FAILURES:
             return Outcome(state=OptunaTrialState.FAIL, values=(), violations=scored.violations)
         violations = tuple(math.inf for _ in scored.violations) or (math.inf,)
