@@ -1,1 +1,1 @@
-"""Certificates: constraints tested on rows that training has not seen."""
+"""Certify constraints on rows that were not used in training."""

@@ -1,7 +1,6 @@
-"""Confidence bounds of rates and means.
+"""Confidence bounds of rates and means; ``level`` is the error probability of one bound.
 
-``level`` is everywhere the probability that one bound errs. Wald, Wilson, Newcombe and bootstrap
-intervals are not here: at zero observed events they claim far more than the rows can show.
+Wald, Wilson, Newcombe and bootstrap intervals are too short when no event is observed.
 """
 
 import hashlib
@@ -16,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
 LARGEST_BET = 0.5
-"""Share of the capital that a bet may lose at most; the authors recommend 1/2 or 3/4."""
+"""Largest share of the capital that a bet may lose; the authors recommend 1/2 or 3/4."""
 
 BISECTIONS = 50
 
@@ -30,7 +29,7 @@ def cp_lower(x: ArrayLike, n: ArrayLike, level: float) -> NDArray[np.float64]:
     """
     x, n = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(n, dtype=np.float64))
     some = x > 0
-    # betaincinv wants positive shapes also where its value is thrown away.
+    # betaincinv requires positive shapes even where its value is discarded.
     low = betaincinv(np.where(some, x, 1.0), np.where(some, n - x + 1, 1.0), level)
     lower: NDArray[np.float64] = np.where(some, low, 0.0)
     return lower
@@ -46,8 +45,8 @@ def largest_difference(upper: NDArray[np.float64], lower: NDArray[np.float64]) -
     """Return ``max over g != h of upper[g] - lower[h]``, in O(groups).
 
     With one-sided bounds at ``delta / 2`` this bounds the largest gap between two groups with
-    probability ``1 - delta``, whatever the number of groups: only the pair with the largest true
-    gap has to be right (intersection-union).
+    probability ``1 - delta`` for any number of groups: only the pair with the largest true gap
+    has to be right (intersection-union).
 
     References
     ----------
@@ -57,7 +56,7 @@ def largest_difference(upper: NDArray[np.float64], lower: NDArray[np.float64]) -
 
 
 def smallest_ratio(lower: NDArray[np.float64], upper: NDArray[np.float64]) -> float:
-    """Return ``min over g != h of lower[g] / upper[h]``; argument as for the difference."""
+    """Return ``min over g != h of lower[g] / upper[h]``; same argument as for differences."""
     return -_over_pairs(-lower, upper, lambda a, b: a / b, sign=-1)
 
 
@@ -74,7 +73,7 @@ def _over_pairs(
 
 
 def hoeffding_margin(level: float, *n_rows: int) -> float:
-    """Return what a mean in [0, 1], or a difference of two independent ones, may be off by.
+    """Return the error margin of a mean in [0, 1], or of a difference of two independent means.
 
     ``sqrt(ln(1 / level) / 2 * sum(1 / n))``.
 
@@ -87,7 +86,7 @@ def hoeffding_margin(level: float, *n_rows: int) -> float:
 
 
 def bernstein_margin(variance: float, n: int, level: float) -> float:
-    """Return what a mean in [0, 1] of known sample variance may be off by in one direction.
+    """Return the one-sided error margin of a mean in [0, 1] with known sample variance.
 
     ``sqrt(2 V ln(2 / level) / n) + 7 ln(2 / level) / (3 (n - 1))``.
 
@@ -105,9 +104,9 @@ def bernstein_margin(variance: float, n: int, level: float) -> float:
 def weighted_bounds(
     sum_wh: float, sum_w: float, n: int, largest: float, level: float
 ) -> tuple[float, float]:
-    """Return lower and upper bound of ``E[w h] / E[w]`` with ``h`` in [0, 1], ``0 <= w <= W``.
+    """Return lower and upper bounds of ``E[w h] / E[w]`` with ``h`` in [0, 1], ``0 <= w <= W``.
 
-    Hoeffding on ``w (h - theta)``, whose range is ``W``; the sum of weights is no sample size.
+    Applies Hoeffding's bound to ``w (h - theta)``, whose range is ``W``.
     """
     slack = n * largest * hoeffding_margin(level, n)
     return max(0.0, (sum_wh - slack) / sum_w), min(1.0, (sum_wh + slack) / sum_w)
@@ -116,11 +115,11 @@ def weighted_bounds(
 def betting_lower(values: NDArray[np.float64], level: float) -> float:
     """Return a lower bound of the mean of values in [0, 1] by testing by betting.
 
-    A gambler bets that the mean is above ``m``; would it be ``m`` or less, the capital
-    ``prod (1 + lambda_t (x_t - m))`` would exceed ``1 / level`` at any time with probability at
-    most ``level`` (Ville). The bound is the largest ``m`` that is ruled out so. Bets are the
-    predictable plug-in ones, at most ``LARGEST_BET / m``; capital falls as ``m`` grows, hence the
-    bisection.
+    A gambler bets that the mean is above ``m``. If the mean is at most ``m``, the capital
+    ``prod (1 + lambda_t (x_t - m))`` ever exceeds ``1 / level`` with probability at most
+    ``level`` (Ville). The bound is the largest ``m`` that this rules out. The bets are the
+    predictable plug-in bets, at most ``LARGEST_BET / m``. Bisection finds the bound because the
+    capital decreases in ``m``.
 
     References
     ----------
@@ -149,7 +148,7 @@ def betting_lower(values: NDArray[np.float64], level: float) -> float:
 
 
 def betting_upper(values: NDArray[np.float64], level: float) -> float:
-    """Return an upper bound of the mean of values in [0, 1] (from the lower bound of 1 - x)."""
+    """Return an upper bound of the mean of values in [0, 1], by ``betting_lower`` of 1 - x."""
     return 1.0 - betting_lower(1.0 - values, level)
 
 
@@ -183,7 +182,7 @@ class Mean:
     mean: float  # in [0, 1]
     variance: float  # unbiased sample variance; 0 with fewer than two rows
     n: int  # rows or entities, non-negative
-    # which bound, chosen before the rows are seen
+    # bound to use, chosen before the rows are seen
     method: Literal["hoeffding", "empirical_bernstein"] = "hoeffding"
 
     def lower(self, level: float) -> float:
@@ -216,10 +215,10 @@ class Mean:
 class Weighted:
     """Weighted outcomes in [0, 1]: the rate is ``E[w h] / E[w]``."""
 
-    sum_wh: float  # sums of weight times outcome and of weight
-    sum_w: float
+    sum_wh: float  # sum of weight times outcome
+    sum_w: float  # sum of weights
     n: int  # rows, non-negative; never the sum of the weights
-    largest: float  # largest weight that is possible, known before the rows are seen, positive
+    largest: float  # largest possible weight, known before the rows are seen, positive
 
     def lower(self, level: float) -> float:
         """Return the lower bound of the weighted rate, 0 without weight."""
@@ -247,9 +246,9 @@ class Weighted:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bets:
-    """Independent outcomes in [0, 1], bounded by betting; needs the rows, not only sums."""
+    """Independent outcomes in [0, 1], bounded by betting, which needs each outcome."""
 
-    # in an order that does not depend on them
+    # in an order that is independent of the outcomes
     values: NDArray[np.float64] = field(repr=False)  # shape (n,)
 
     @property
@@ -271,7 +270,7 @@ class Bets:
         return betting_upper(self.values, level)
 
     def content(self) -> Content:
-        """Return what a certificate says of the cell: not the rows, but their hash."""
+        """Return the record of the cell in a certificate, with a hash instead of the outcomes."""
         return {"kind": "bets", "n": self.n, "values_sha256": self.digest}
 
 
@@ -279,7 +278,7 @@ Cell = Count | Mean | Weighted | Bets
 
 
 def empty(cell: Cell) -> bool:
-    """Whether nothing at all was seen, so that the rate has no value."""
+    """Return whether the cell has no rows or no weight, so that its rate is undefined."""
     return cell.n == 0 or (isinstance(cell, Weighted) and cell.sum_w <= 0)
 
 
@@ -287,7 +286,7 @@ NUMBERS = frozenset({"x", "n", "mean", "variance", "sum_wh", "sum_w", "largest"}
 
 
 def cell_from_content(content: Content) -> Cell | None:
-    """Return the cell that a certificate speaks of, None if it takes the rows themselves."""
+    """Return the cell of a certificate record, or None if the record has only a hash of it."""
     values = {name: value for name, value in content.items() if name != "kind"}
     kinds: dict[str, type[Count | Mean | Weighted]] = {
         "count": Count,

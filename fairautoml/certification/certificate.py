@@ -1,4 +1,4 @@
-"""The certificate: its records, its text and its JSON."""
+"""Records, text and JSON of a certificate."""
 
 import hmac
 import json
@@ -30,22 +30,22 @@ from fairautoml.exceptions import InputError
 from fairautoml.metrics.rates import RATES
 
 STEPS = 20
-"""The printed bound of the exact test is a multiple of a twentieth of the bound claimed."""
+"""Number of steps between 0 and the claimed bound that the printed bound can take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundSlack:
-    """How much room a certified claim leaves."""
+    """Slack of a certified claim."""
 
-    bound: float  # bound that was shown, at least as strict as the one claimed
-    shift_radius: float  # the claim survives if the law of each cell (a group
-    # rows of one cell whose outcome has to be flipped until the claim is no longer certified;
-    # None where there are no 0/1 outcomes or flipping all of a cell changes nothing
+    bound: float  # bound that was shown, at least as strict as the claimed one
+    shift_radius: float  # largest shift of all cells' rates under which the claim still holds
+    # fewest rows of one cell whose flipped outcomes undo the certificate; None without 0/1
+    # outcomes, or if flipping all outcomes of a cell has no effect
     fragility: int | None
 
 
 def sensitivity(claim: Claim, level: float, *, shown_level: float) -> BoundSlack:
-    """Return how much room a certified claim leaves."""
+    """Return the slack of a certified claim."""
     bound = shown_bound(claim, shown_level)
     if claim.form == "difference":
         radius = (claim.bound - bound) / 2
@@ -55,11 +55,11 @@ def sensitivity(claim: Claim, level: float, *, shown_level: float) -> BoundSlack
 
 
 def shown_bound(claim: Claim, level: float) -> float:
-    """Return the strictest bound that the cells show at a level, never looser than the claim's.
+    """Return the strictest bound that the cells show at a level, at most that of the claim.
 
     The exact test tries gaps of ``eps``, ``eps (1 - 1/20)``, ... in this fixed order up to its
-    first failure, which needs no correction; one-sided bounds are read off. The gap of a ratio is
-    its distance from 1.
+    first failure, which needs no correction. Other claims use their one-sided bounds. The gap of
+    a ratio is its distance from 1.
     """
     ratio = claim.form == "ratio"
     if not isinstance(claim.cells[0][0], Count):
@@ -76,10 +76,9 @@ def shown_bound(claim: Claim, level: float) -> float:
 
 
 def _ratio_radius(claim: Claim, level: float) -> float:
-    """Return how far all rates may move until ``theta_g >= tau theta_h`` is no longer shown.
+    """Return the largest shift of all rates under which ``theta_g >= tau theta_h`` is shown.
 
-    By one-sided bounds, for it takes the rates themselves: with few rows it may be 0 although the
-    exact test passes.
+    Uses one-sided bounds of the rates, so that it can be 0 although the exact test passes.
     """
     radius = 1.0
     for cells in claim.cells:
@@ -103,7 +102,7 @@ def _fragility(claim: Claim, level: float) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Flips:
-    """Outcomes of one cell that are flipped in one direction; ``most`` can be."""
+    """Direction in which outcomes of one cell are flipped; at most ``most`` can be."""
 
     group: int
     sign: int
@@ -135,7 +134,7 @@ def _smaller(
 
 
 def _survives(claim: Claim, event: int, flips: _Flips, k: int, level: float) -> bool:
-    """Whether an event still passes with ``k`` outcomes of a cell flipped."""
+    """Return whether an event still passes with ``k`` outcomes of a cell flipped."""
     cells = list(claim.cells[event])
     cell = cells[flips.group]
     if isinstance(cell, Count):
@@ -145,33 +144,33 @@ def _survives(claim: Claim, event: int, flips: _Flips, k: int, level: float) -> 
 
 
 REASONS = {
-    Reason.BOUND_ABOVE_EPS: "not shown either way: the bound is above what was asked for",
-    Reason.FLOOR_NOT_SHOWN: "not shown either way: accuracy may be below the floor",
-    Reason.NOT_CERTIFIED: "not certified; no numbers, so that later candidates stay independent",
-    Reason.TOO_FEW_ROWS: "not shown either way: few rows in a cell",
-    Reason.GROUP_ABSENT: "a declared group has no rows; it is not dropped",
-    Reason.UNDEFINED_CELL: "a rate has no value because nobody it speaks about was seen",
-    Reason.ROWS_SPENT: "these rows, or some of them, were used up by an earlier certificate",
+    Reason.BOUND_ABOVE_EPS: "inconclusive: the confidence bound is above the bound of the constraint",
+    Reason.FLOOR_NOT_SHOWN: "inconclusive: the accuracy may be below min_score",
+    Reason.NOT_CERTIFIED: "not certified; numbers are withheld to keep later candidates independent",
+    Reason.TOO_FEW_ROWS: "inconclusive: too few rows in one group",
+    Reason.GROUP_ABSENT: "a declared group has no rows",
+    Reason.UNDEFINED_CELL: "a rate is undefined because no row has its label or decision",
+    Reason.ROWS_SPENT: "some of these rows were already used for a certificate",
     Reason.REFIT_AFTER_CERTIFICATION: "the model was refitted after the rows were opened",
-    Reason.NO_CERTIFICATION_SET: "no rows were set aside for a certificate",
+    Reason.NO_CERTIFICATION_SET: "no rows were held out for a certificate",
     Reason.SINGLE_GROUP: "there is only one group",
     Reason.CONSTANT_TARGET: "all rows have the same label",
     Reason.NO_EXACT_TEST: "there is no exact test for this metric",
-    Reason.NO_CLAIM: "nothing was claimed",
-    Reason.JOINT_ONLY: "passes alone, but claims are certified together or not at all",
-    Reason.NOT_ON_LIST: "not among the candidates that were fixed before the rows were opened",
-    Reason.NO_WEIGHT_LIMIT: "rows have weights, and the largest that is possible is not known",
-    Reason.GROUPS_GUESSED: "the groups were guessed by proxies, whose errors are estimated",
+    Reason.NO_CLAIM: "there is no constraint to certify",
+    Reason.JOINT_ONLY: "passes alone, but claims are certified jointly or not at all",
+    Reason.NOT_ON_LIST: "not one of the candidates fixed before the rows were opened",
+    Reason.NO_WEIGHT_LIMIT: "rows have weights, and their largest possible value is unknown",
+    Reason.GROUPS_GUESSED: "the groups are noisy labels from proxies, whose errors are estimated",
     Reason.BASELINE_ONLY: "no model was trained besides the baseline: no row was opened",
-    Reason.CONSTANT_MODEL: "what is served decides alike for everybody: no row was opened",
+    Reason.CONSTANT_MODEL: "the selected model is a constant predictor: no row was opened",
     Reason.INTERRUPTED: "the run was interrupted: no row was opened; resume it for a certificate",
 }
 
 LISTED = 3
-"""Groups named at the most, where several lack rows."""
+"""Largest number of groups that a line names."""
 
 ROWS_OF: Mapping[str, str] = {name: rate.lacks for name, rate in RATES.items()}
-"""What rows the rate of an event is measured on."""
+"""Kind of rows on which each rate is measured."""
 
 
 def certificate_text(certificate: "Certificate") -> str:
@@ -202,7 +201,7 @@ def certificate_summary(certificate: "Certificate") -> str:
         lines.append("no rows were opened for it")
     lines += [
         f"model {certificate.model}",
-        "fairautoml.certification.certificate.certificate_text has all",
+        "fairautoml.certification.certificate.certificate_text returns the full text",
     ]
     return "\n".join(lines)
 
@@ -228,7 +227,7 @@ def _lines(certificate: "Certificate") -> Iterator[str]:
         yield ""
         yield (
             f"Groups with fewer than {certificate.smallest_cell} rows in a cell are not shown, "
-            "nor numbers that would give them away."
+            "nor numbers that would reveal them."
         )
     yield ""
     if opening.read:
@@ -285,21 +284,21 @@ def _statement(certificate: "Certificate") -> str:
     delta = certificate.opening.delta
     if certificate.verdict == Verdict.CERTIFIED:
         return (
-            "On the population these rows came from every claim below holds; the procedure errs "
+            "In the population these rows came from, every claim below holds; the procedure errs "
             f"with probability at most {delta:g}."
         )
     if certificate.verdict == Verdict.VALIDATED:
         return (
             "Validated on later data, which is no certificate: every claim below holds for the "
-            f"people of that time; the procedure errs with probability at most {delta:g} if "
-            "their rows are independent."
+            f"population of that time; the procedure errs with probability at most {delta:g} if "
+            "the rows are independent."
         )
     if certificate.verdict == Verdict.VIOLATED:
         return (
-            "On the population these rows came from a claim below does not hold; the procedure "
+            "In the population these rows came from, a claim below does not hold; the procedure "
             f"errs with probability at most {delta:g}."
         )
-    return "Nothing is said about the population these rows came from."
+    return "There is no statement about the population these rows came from."
 
 
 def _claim_lines(claim: "ClaimRecord") -> Iterator[str]:
@@ -307,8 +306,8 @@ def _claim_lines(claim: "ClaimRecord") -> Iterator[str]:
     yield f"{claim.label}: {claim.verdict}{_because(claim.reason)}{detail}"
     tail = ""
     if claim.tail is not None and claim.limit is not None:
-        # The screen leaves no tail behind.
-        largest = f"largest tail {claim.tail:.4g}" if claim.tail > 0 else "settled by its screen"
+        # The screen computes no tail.
+        largest = f"largest tail {claim.tail:.4g}" if claim.tail > 0 else "passed by its screen"
         tail = f"; {largest}, limit {claim.limit:.4g}"
     yield f"  method {claim.method}{tail}"
     if claim.shown is not None and claim.shift_radius is not None:
@@ -337,7 +336,7 @@ def _cell(cell: dict[str, int | float | str] | None) -> str:
 
 
 def _more_rows(claim: "ClaimRecord") -> str:
-    """Say how many rows the groups would take if their rates are what was seen."""
+    """Return a line with the rows that each group lacks if its true rate is the observed one."""
     testable = claim.form == "difference" and claim.method.startswith("exact")
     open_ = claim.reason in (Reason.BOUND_ABOVE_EPS, Reason.TOO_FEW_ROWS)
     if not testable or not open_ or claim.cells is None or claim.limit is None:
@@ -354,14 +353,14 @@ def _more_rows(claim: "ClaimRecord") -> str:
                 kind = (ROWS_OF.get(event, "rows"), claim.groups[at])
                 wanted[kind] = max(wanted[kind], more)
     if not all(map(math.isfinite, wanted.values())):
-        return "at the rates seen no number of rows would be enough"
+        return "at the observed rates, no number of rows would be enough"
     most = sorted(wanted.items(), key=lambda item: -item[1])[:LISTED]
     listed = [
         f"{math.ceil(more):,} more {rows} in group {group}"
         for (rows, group), more in most
         if more > 0
     ]
-    return f"at the rates seen about {' and '.join(listed)} would do" if listed else ""
+    return f"at the observed rates, about {' and '.join(listed)} would do" if listed else ""
 
 
 def _shortfall(
@@ -369,7 +368,7 @@ def _shortfall(
 ) -> tuple[float, float]:
     """Return how many rows each of two cells of (events, rows) lacks.
 
-    A cell with enough rows for two of one size spares the other some of its own.
+    A cell with more rows than needed reduces the need of the other.
     """
     rates = [x / n if n else 0.0 for x, n in (one, two)]
     gap = abs(rates[0] - rates[1])
@@ -392,7 +391,7 @@ CAVEAT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is certified, all of it fixed before the rows are opened.
+    """Models, claims and data of a certificate, fixed before the rows are opened.
 
     Parameters
     ----------
@@ -408,20 +407,19 @@ class Subject:
     split_seed : int
         Seed of the draw of the certification rows.
     stratified_by : str
-        Column by which they were drawn.
+        Columns by which the draw was stratified.
     entities : str
-        Column that says whose row it is; empty = every row is its own.
+        Column that identifies the entity of a row; empty = each row is its own entity.
     positive : str
-        Label of the positive class as Python shows it: accepted means decided so; empty = none.
+        ``repr`` of the label of the positive class; empty = none.
     split : {"random", "time"}
-        How they were drawn; ``"time"`` takes the last rows, and nothing is CERTIFIED then.
+        How rows were drawn; ``"time"`` takes the last rows, and no verdict is CERTIFIED then.
     version : str
         Version of this library.
     libraries : tuple of (str, str)
-        Names and versions of those that the numbers depend on.
+        Names and versions of the libraries that the numbers depend on.
     outside : tuple of tuple of str
-        Groups that each claim leaves out, in the order of ``claims``, because they had too few
-        rows at ``fit``; empty = none does.
+        Groups with too few rows at ``fit`` that each claim leaves out, in the order of ``claims``.
     """
 
     models: tuple[str, ...]
@@ -439,7 +437,7 @@ class Subject:
 
     @property
     def hashes(self) -> dict[str, str]:
-        """Hashes of the frozen list and of what is claimed, for the ledger."""
+        """Hashes of the candidates and of the claims, for the ledger."""
         return {
             "candidates": chain_hash(list(self.models)),
             "claims": chain_hash([list(self.claims), [list(names) for names in self.groups]]),
@@ -448,23 +446,23 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRecord:
-    """One claim with what was seen and shown of it.
+    """One claim with its counts and its verdict.
 
     Parameters
     ----------
     label, system, form, bound, groups, events, absent, independent
         As in ``Claim``.
     cells : tuple of tuple of (dict or None), or None
-        By event and group; None where a small group is suppressed, None altogether while the
-        ledger is open.
+        By event and group; None for suppressed groups, and None as a whole while the ledger is
+        open.
     method : str
-        Test or bound that decides.
+        Name of the test or bound.
     verdict, reason, detail : str
-        What was shown.
+        As in ``TestResult``.
     tail, limit : float or None
-        Largest tail of the exact test and what it must not exceed.
+        Largest tail of the exact test and its upper limit.
     shown : float or None
-        Bound that was shown, simultaneous over candidates and claims; only if certified.
+        Bound that was shown, simultaneous over candidates and claims; None unless certified.
     shift_radius : float or None
         As in ``BoundSlack``.
     fragility : int or None
@@ -493,20 +491,20 @@ class ClaimRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FloorRecord:
-    """The accuracy floor with what was seen and shown of it.
+    """The minimum accuracy with its measured value and its verdict.
 
     Parameters
     ----------
     bound : float
-        Accuracy claimed.
+        Claimed accuracy.
     accuracy : float
-        Accuracy seen.
+        Measured accuracy.
     n : int
-        Rows.
+        Number of rows or entities.
     verdict, reason : str
-        What was shown.
+        As in ``TestResult``.
     method : str
-        Which bound decided.
+        Name of the bound.
     """
 
     bound: float
@@ -524,14 +522,14 @@ class FloorRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpeningRecord:
-    """Which opening of the rows the certificate rests on.
+    """The opening of the rows that a certificate is based on.
 
     Parameters
     ----------
     mode, index, level, delta, previous, entry, spent
         As in ``Opening``.
     released : bool
-        The numbers may be shown.
+        Whether the numbers may be published.
     """
 
     mode: str
@@ -545,46 +543,46 @@ class OpeningRecord:
 
     @property
     def read(self) -> bool:
-        """Whether the rows were read: some were set aside, and they were not spent before."""
+        """Whether rows were read, that is, some were held out and they were not spent before."""
         return self.index > 0 and not self.spent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """What may be said about unseen rows, with all that is needed to check it.
+    """What is certified about unseen rows, with all that is needed to verify it.
 
     Parameters
     ----------
     verdict, reason : str
-        On all claims together.
+        Verdict on all claims jointly, and its reason.
     violated_level : float or None
         Level of each one-sided bound behind a VIOLATED.
     claims : tuple of ClaimRecord
         Empty while the ledger is open.
     floor : FloorRecord or None
-        With ``min_score``.
+        The minimum accuracy; None without ``min_score``.
     constant_target : bool
         All certification rows have the same label.
     opening : OpeningRecord
-        Which opening.
+        Opening of the certification rows.
     procedure : str
-        How the candidates were gone through.
+        How the candidates shared the opening.
     position : int
-        Of the candidate shipped, from 0.
+        Position of the shipped candidate, from 0.
     smallest_cell : int
         Groups with fewer rows in a cell are suppressed.
     suppressed : bool
-        Some are; then numbers from which they could be computed are left out too.
+        Whether groups, and the numbers that would reveal them, are suppressed.
     counts_sha256 : str
-        Salted hash of all cells, also of suppressed ones.
+        Salted hash of all cells, including suppressed ones.
     subject : Subject
-        What is certified.
+        Models, claims and data.
     note : str
-        What the plan says of the rows that it would take, for people; may be empty.
+        Human-readable plan with the rows needed; may be empty.
     caveat : str
-        What it rests on and what it does not say.
+        Assumptions and limits of the certificate.
     format : int
-        Of the file.
+        Version of the file format.
     """
 
     verdict: str
@@ -605,12 +603,12 @@ class Certificate:
     format: int = FORMAT
 
     def __str__(self) -> str:
-        """Return a summary of about ten lines; ``certificate_text`` has all."""
+        """Return a summary of about ten lines; ``certificate_text`` returns the full text."""
         return certificate_summary(self)
 
     @property
     def model(self) -> str:
-        """SHA-256 of the model file that is shipped."""
+        """SHA-256 of the shipped model."""
         return self.subject.models[self.position]
 
     def to_bytes(self, key: bytes | None = None) -> bytes:
@@ -619,7 +617,7 @@ class Certificate:
         Parameters
         ----------
         key : bytes, optional
-            Secret; without it anybody could write a certificate.
+            Secret of the signature, without which a certificate can be forged.
         """
         content = json.loads(canonical(asdict(self)))
         content["sha256"] = chain_hash(content)
@@ -629,39 +627,31 @@ class Certificate:
 
     @classmethod
     def from_bytes(cls, document: bytes) -> "Certificate":
-        """Read a certificate; ``verify_certificate`` says whether to believe it.
+        """Read a certificate without verifying it; see ``verify_certificate``.
 
         Parameters
         ----------
         document : bytes
-            As ``to_bytes`` gives them.
+            Return value of ``to_bytes``.
 
         Raises
         ------
         InputError
-            No certificate of this format.
+            The bytes are not a certificate of this format.
         """
         try:
             content = json.loads(document)
             return _certificate(content)
         except (ValueError, TypeError, KeyError, AttributeError):
             msg = (
-                f"certificate: {len(document)} bytes are no certificate of format {FORMAT}; give "
-                "a file that certify() or fairautoml wrote"
+                f"certificate: the {len(document)} bytes are not a certificate of format "
+                f"{FORMAT}. Pass a file that fairautoml wrote."
             )
             raise InputError(msg) from None
 
 
 def damage(document: bytes, key: bytes | None = None) -> str:
-    """Return what is wrong with the bytes of a certificate, empty if nothing is.
-
-    Parameters
-    ----------
-    document : bytes
-        A certificate.
-    key : bytes, optional
-        With which it was signed.
-    """
+    """Return a description of the damage to a certificate's bytes, empty if there is none."""
     try:
         content = json.loads(document)
         whole = isinstance(content, dict) and canonical(content) == document
@@ -677,7 +667,7 @@ def damage(document: bytes, key: bytes | None = None) -> str:
 
 
 def _signature(content: Mapping[str, Any], key: bytes) -> str:
-    # The last line of a file of text ends in a newline, which is no part of the secret.
+    # A text file ends with a newline, which is not part of the secret.
     return hmac.new(key.strip(), canonical(content), "sha256").hexdigest()
 
 
@@ -705,7 +695,7 @@ def _certificate(content: dict[str, Any]) -> Certificate:
 
 
 def _check(certificate: Certificate) -> None:
-    """Raise unless all names are known, the position is one and the cells can be read."""
+    """Raise unless the names and the position are valid and the cells can be read."""
     Verdict(certificate.verdict)
     Reason(certificate.reason)
     Procedure(certificate.procedure)
@@ -743,7 +733,7 @@ def claim_record(
     *,
     whole: bool,
 ) -> ClaimRecord:
-    """Return a claim as the certificate holds it."""
+    """Return the record of a claim."""
     room: BoundSlack | None = None
     if whole and finding.verdict is Verdict.CERTIFIED:
         room = sensitivity(claim, shipped.level, shown_level=level)
@@ -774,12 +764,12 @@ def claim_record(
 
 
 def shown_level(level: float, shipped: Shipped, evidence: Evidence) -> float:
-    """Return the level of each printed bound, so that all of them hold together."""
+    """Return the level at which all printed bounds hold simultaneously."""
     return level / (shipped.n_candidates * max(1, len(evidence.claims)))
 
 
 def floor_record(evidence: Evidence, judgement: Judgement) -> FloorRecord | None:
-    """Return the floor as the certificate holds it, None without one."""
+    """Return the record of the minimum accuracy, or None without one."""
     floor = evidence.floor
     if floor is None:
         return None
@@ -795,20 +785,20 @@ def floor_record(evidence: Evidence, judgement: Judgement) -> FloorRecord | None
 
 
 def said_of(verdict: str, subject: Subject) -> str:
-    """Return what a verdict is called: nothing is certified on rows that are merely later."""
+    """Return the verdict, with VALIDATED instead of CERTIFIED after a split by time."""
     later = subject.split == "time" and verdict == Verdict.CERTIFIED
     return Verdict.VALIDATED.value if later else str(verdict)
 
 
 def violated_level(evidence: Evidence, shipped: Shipped) -> float | None:
-    """Return the level of each one-sided bound behind a VIOLATED, None for other verdicts."""
+    """Return the level of each one-sided bound of a VIOLATED, or None for other verdicts."""
     if shipped.judgement.verdict is not Verdict.VIOLATED:
         return None
     return simultaneous_level(evidence, shipped.level)
 
 
 def counts_hash(evidence: Evidence, salt: str) -> str:
-    """Return the salted hash of all counts; without the salt small counts could be tried out."""
+    """Return the hash of all counts, salted so that small counts cannot be guessed."""
     cells = [
         [[cell.content() for cell in row] for row in claim.cells] for claim in evidence.claims
     ]
@@ -818,7 +808,7 @@ def counts_hash(evidence: Evidence, salt: str) -> str:
 
 
 def method_of(claim: Claim) -> str:
-    """Return the name of the test or bound that decides a claim."""
+    """Return the name of the test or bound of a claim."""
     if not claim.cells:
         return "none"
     cell: Cell = claim.cells[0][0]
@@ -830,7 +820,7 @@ def method_of(claim: Claim) -> str:
 
 
 def opening_record(opening: Opening, *, released: bool) -> OpeningRecord:
-    """Return an opening as the certificate holds it."""
+    """Return the record of an opening."""
     return OpeningRecord(
         mode=opening.mode.value,
         index=opening.index,
@@ -844,16 +834,16 @@ def opening_record(opening: Opening, *, released: bool) -> OpeningRecord:
 
 
 SMALLEST_CELL = 10
-"""Rows from which the counts of a cell are published."""
+"""Fewest rows of a cell whose counts are published."""
 
 
 def suppressed_groups(claims: Sequence[Claim], smallest: int) -> tuple[tuple[bool, ...], ...]:
     """Return which groups of each claim are not published.
 
-    A group with fewer than ``smallest`` rows in a cell loses all its cells in all claims about
-    its group system. Totals give the last hidden group back, hence at least two are hidden, with
-    at least ``smallest`` rows together. Group systems overlap in ways that sums betray: with
-    several of them, one small cell hides every cell.
+    A group with fewer than ``smallest`` rows in a cell is hidden in all claims on its grouping.
+    Totals would reveal a single hidden group, hence at least two are hidden, with at least
+    ``smallest`` rows in total. Sums over overlapping groupings reveal cells, hence with several
+    groupings one small cell hides all cells.
     """
     systems = {(claim.system, claim.groups) for claim in claims}
     hidden = {system: _hidden(claims, system, smallest) for system in systems}
@@ -871,7 +861,7 @@ def _hidden(
 
 
 def hidden_among(sizes: Sequence[float], smallest: float) -> tuple[bool, ...]:
-    """Return which groups of one system are not published."""
+    """Return which groups of one grouping are not published."""
     by_size = sorted(range(len(sizes)), key=sizes.__getitem__)
     hidden = [g for g in by_size if sizes[g] < smallest]
     if not hidden:

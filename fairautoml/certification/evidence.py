@@ -1,4 +1,4 @@
-"""Constraints as claims, and the counts of rows that speak for them."""
+"""Turn constraints into claims with the counts of rows that test them."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -32,17 +32,17 @@ class Claim:
     label: str  # the constraint as text, with its group system
     system: str  # name of the group system
     # largest difference of rates, or smallest ratio
-    form: Literal["difference", "ratio"]  # {"difference", "ratio"}
+    form: Literal["difference", "ratio"]
     bound: float  # largest difference allowed, or smallest ratio, in [0, 1]
     groups: tuple[str, ...]  # declared groups, also those without rows
-    events: tuple[str, ...]  # rates that are compared between the groups, each for itself
+    events: tuple[str, ...]  # rates that are each compared between the groups
     cells: tuple[tuple[Cell, ...], ...]  # ``cells[event][group]``
     absent: tuple[str, ...] = ()  # groups without any row
     independent: bool = True  # no entity has rows in two cells
 
     @property
     def undefined(self) -> tuple[str, ...]:
-        """Cells in which nothing was seen, as ``event of group``."""
+        """Empty cells, as ``event of group``."""
         return tuple(
             f"{event} of {group}"
             for event, cells in zip(self.events, self.cells, strict=True)
@@ -62,12 +62,12 @@ class MinScore:
 
     Notes
     -----
-    The number right among independent rows is binomial if all are right with the same probability.
-    If they are not, as where numbers of rows are fixed by group, its tails are no larger than
-    those of the binomial with the mean probability ``p``, beyond ``n p + 1`` and up to
-    ``n p - 1`` (Hoeffding, Theorem 4). So Clopper-Pearson bounds decide, and only counts at least
-    one row beyond ``n bound``: there the theorem holds for every ``p`` that makes the claim false.
-    Means of entities or of probabilities have Hoeffding's bound of bounded variables instead.
+    The number of correct decisions on independent rows is binomial if all rows have the same
+    probability. Otherwise, for example with fixed numbers of rows per group, its tails are at
+    most those of the binomial with the mean probability ``p``, beyond ``n p + 1`` and up to
+    ``n p - 1`` (Hoeffding, Theorem 4). Clopper-Pearson bounds are therefore used only for counts
+    at least one row beyond ``n bound``, where the theorem holds for every ``p`` that makes the
+    claim false. Means of entities or of probabilities use Hoeffding's bound of bounded variables.
 
     References
     ----------
@@ -76,9 +76,9 @@ class MinScore:
     """
 
     bound: float  # in [0, 1]
-    accuracy: float  # share of rows decided right, or mean probability of it
+    accuracy: float  # share of correct decisions, or its expectation
     n: int  # rows (or entities), positive
-    # each row was decided right or wrong, and rows are independent of each other
+    # whether decisions are deterministic and rows are independent
     counted: bool = False
 
     @property
@@ -88,7 +88,7 @@ class MinScore:
 
     @property
     def method(self) -> str:
-        """Name of the bound that decides."""
+        """Name of the bound."""
         return "clopper_pearson" if self.counted else "hoeffding"
 
     @property
@@ -96,14 +96,14 @@ class MinScore:
         return round(self.accuracy * self.n)
 
     def shown(self, level: float) -> bool:
-        """Whether the accuracy is at least ``bound``, but for the probability ``level``."""
+        """Return whether the accuracy is at least ``bound``, with error probability ``level``."""
         if not self.counted:
             return self.accuracy - hoeffding_margin(level, self.n) >= self.bound
         beyond = self._right >= self.n * self.bound + 1
         return beyond and float(cp_lower(self._right, self.n, level)) >= self.bound
 
     def refuted(self, level: float) -> bool:
-        """Whether the accuracy is below ``bound``, but for the probability ``level``."""
+        """Return whether the accuracy is below ``bound``, with error probability ``level``."""
         if not self.counted:
             return self.accuracy + hoeffding_margin(level, self.n) < self.bound
         beyond = self._right <= self.n * self.bound - 1
@@ -112,19 +112,16 @@ class MinScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All that is claimed of one candidate."""
+    """All claims about one candidate."""
 
     claims: tuple[Claim, ...]  # one per constraint and group system
     floor: MinScore | None = None  # with ``min_score``
-    # all rows have the same label, so that nothing about decisions can be learnt from them
+    # all rows have the same label, so that they cannot test any claim
     constant_target: bool = False
 
     @property
     def n_bounds(self) -> int:
-        """Number of distinct quantities: cells over all claims, and the floor.
-
-        A cell that two constraints share counts once.
-        """
+        """Number of distinct cells over all claims, plus one for the floor."""
         cells = {
             (claim.system, event, group)
             for claim in self.claims
@@ -137,14 +134,14 @@ class Evidence:
 def claim_from_counts(
     constraint: Constraint, counts: GroupCounts, groups: Sequence[str], system: str = ""
 ) -> Claim:
-    """Return the claim of a rule that decides 0 or 1, from counts of unweighted rows."""
+    """Return the claim about a deterministic rule, from counts of unweighted rows."""
     check_groups(groups, len(counts.table))
     table = np.rint(counts.table)
     if not np.array_equal(table, counts.table) or (table < 0).any():
         msg = (
-            "counts: found weights or acceptance probabilities, allowed are whole numbers of "
-            "rows; the exact test does not hold for anything else. Use claim_from_rows with "
-            "weight= or with the probabilities as decision="
+            "counts: found weights or acceptance probabilities, but the exact test requires "
+            "whole numbers of rows. Use claim_from_rows with weight= or with the probabilities "
+            "as decision=."
         )
         raise InputError(msg)
     cells = tuple(
@@ -164,14 +161,14 @@ def claim_from_counts(
 
 
 def floor_from_counts(min_score: float, counts: GroupCounts) -> MinScore:
-    """Return the accuracy floor of a rule that decides 0 or 1, from unweighted counts.
+    """Return the accuracy floor of a deterministic rule, from unweighted counts.
 
-    Of rows that were drawn in fixed numbers by group it speaks about people in those shares.
+    If rows were drawn in fixed numbers per group, it refers to a population with those shares.
     """
     pooled = counts.pooled()
     n = int(pooled.sum())
     if n == 0:
-        msg = "counts: no rows, so that accuracy has no value; give at least one row"
+        msg = "counts: accuracy is undefined without rows. Pass at least one row."
         raise InputError(msg)
     right = np.trace(pooled)
     whole = bool(np.array_equal(np.rint(pooled), pooled))
@@ -179,19 +176,19 @@ def floor_from_counts(min_score: float, counts: GroupCounts) -> MinScore:
 
 
 def form_of(constraint: Constraint) -> Literal["difference", "ratio"]:
-    """Return whether the largest difference of rates is bounded, or the smallest ratio."""
+    """Return whether the constraint bounds the largest difference or the smallest ratio."""
     return "ratio" if constraint.metric.form == "ratio" else "difference"
 
 
 def label_of(constraint: Constraint, system: str) -> str:
-    """Return the constraint as text; one that speaks of all systems gets the name of this one."""
+    """Return the constraint as text, including the name of the grouping."""
     if constraint.system is not None or not system:
         return constraint.label
     return constraint.label.replace(" ", f"[{system}] ", 1)
 
 
 def check_groups(groups: Sequence[str], n_groups: int) -> None:
-    """Refuse names that do not name each group once."""
+    """Raise unless ``groups`` names each group once."""
     if len(groups) != n_groups or len(set(groups)) != n_groups:
         msg = (
             f"groups={list(groups)!r} must name each of the {n_groups} groups once, in the order "
@@ -206,33 +203,33 @@ METHODS: tuple[Method, ...] = ("hoeffding", "empirical_bernstein", "betting")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """Certification rows of one candidate, for rules that draw lots, weights and entities."""
+    """Certification rows of one candidate, for randomized rules, weights and entities."""
 
-    codes: NDArray[np.integer]  # shape (n_rows,): group of each row, 0 .
+    codes: NDArray[np.integer]  # shape (n_rows,): group of each row, from 0
     y: NDArray[np.integer]  # shape (n_rows,): labels 0 or 1
     decision: NDArray[np.float64]  # shape (n_rows,): probability of acceptance in [0, 1]
     weight: NDArray[np.float64] | None = None  # shape (n_rows,): sample weights, non-negative
-    # largest weight that is possible, known before the rows are seen; needed with ``weight``
+    # largest possible weight, known before the rows are seen; required with ``weight``
     largest_weight: float | None = None
-    entities: NDArray[np.integer] | None = None  # shape (n_rows,): whose row it is
+    entities: NDArray[np.integer] | None = None  # shape (n_rows,): entity of each row
 
     def __post_init__(self) -> None:
         if not np.all((self.decision >= 0) & (self.decision <= 1)):
-            msg = "decision: must be probabilities of acceptance in [0, 1]; found others or NaN"
+            msg = "decision: must hold probabilities in [0, 1]; found other values or NaN."
             raise InputError(msg)
         if self.weight is None:
             return
         if self.entities is not None:
             msg = (
-                "weight=, entities=: found both; there is no finite-sample bound for weighted "
-                "entities here. Leave one of the two out"
+                "weight=, entities=: there is no finite-sample bound for weighted entities. Pass "
+                "only one of the two."
             )
             raise InputError(msg)
         limit = self.largest_weight
         if limit is None or not np.all((self.weight >= 0) & (self.weight <= limit)):
             msg = (
-                f"largest_weight={limit}: weights must lie in [0, largest_weight], and that limit "
-                "must be known before the rows are seen (for example from how they were sampled)"
+                f"largest_weight={limit}: weights must lie in [0, largest_weight], and this limit "
+                "must be known before the rows are seen, for example from the sampling design."
             )
             raise InputError(msg)
 
@@ -246,7 +243,7 @@ def claim_from_rows(
     method: Method = "hoeffding",
     seed: int = 0,
 ) -> Claim:
-    """Return the claim of a rule that draws lots, of weighted rows or of entities."""
+    """Return the claim about a randomized rule, on weighted rows or on entities."""
     if method not in METHODS:
         msg = f"method={method!r}: allowed are {', '.join(METHODS)}"
         raise InputError(msg)
@@ -254,8 +251,8 @@ def claim_from_rows(
         rate.depends_on_decision for rate in constraint.metric.rates
     ):
         msg = (
-            f"entities=: {constraint.metric.name!r} compares rows chosen by the decisions, whose "
-            "number per entity is itself random; give one row per entity, or bound another metric"
+            f"entities=: {constraint.metric.name!r} compares rows selected by the decisions, "
+            "whose number per entity is random. Pass one row per entity, or bound another metric."
         )
         raise InputError(msg)
     check_groups(groups, max(len(groups), int(rows.codes.max(initial=-1)) + 1))
@@ -279,7 +276,7 @@ def claim_from_rows(
 
 
 def _shared(codes: NDArray[np.integer], entities: NDArray[np.integer]) -> bool:
-    """Whether an entity has rows in two groups."""
+    """Return whether an entity has rows in two groups."""
     pairs = np.unique(np.c_[codes, entities][codes >= 0], axis=0)
     return len(pairs) > len(np.unique(pairs[:, 1]))
 
@@ -287,7 +284,7 @@ def _shared(codes: NDArray[np.integer], entities: NDArray[np.integer]) -> bool:
 def _cell(
     rows: Rows, rate: Rate, here: NDArray[np.bool_], method: Method, rng: np.random.Generator
 ) -> Cell:
-    """Return what was seen of one rate in one group."""
+    """Return the cell of one rate in one group."""
     mass, happened = rate.shares(rows.y, rows.decision)
     here = here & (mass > 0) if not rate.depends_on_decision else here
     outcome = happened[here]
@@ -308,7 +305,7 @@ def _cell(
 def _per_entity(
     outcome: NDArray[np.float64], entities: NDArray[np.integer] | None, here: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Return the mean outcome of each entity; rows are their own entities without."""
+    """Return the mean outcome of each entity, or of each row without entities."""
     if entities is None or len(outcome) == 0:
         return outcome
     _, of = np.unique(entities[here], return_inverse=True)
@@ -317,7 +314,7 @@ def _per_entity(
 
 
 def floor_from_rows(min_score: float, rows: Rows) -> MinScore:
-    """Return the accuracy floor of a rule that draws lots, or of entities; without weights."""
+    """Return the accuracy floor of a randomized rule, or on entities; without weights."""
     if len(rows.y) == 0 or rows.weight is not None:
         msg = (
             f"min_score={min_score}: a floor needs unweighted rows, found "
@@ -332,7 +329,7 @@ def floor_from_rows(min_score: float, rows: Rows) -> MinScore:
 def _weighted(
     rows: Rows, share: NDArray[np.float64], here: NDArray[np.bool_], outcome: NDArray[np.float64]
 ) -> Weighted:
-    """Return a weighted cell; a row counts by its share in the denominator."""
+    """Return a weighted cell, in which a row counts by its share in the denominator."""
     weight = np.ones(len(outcome)) if rows.weight is None else rows.weight[here]
     mass = weight * share
     return Weighted(
@@ -351,18 +348,18 @@ class Claimed:
     """One constraint on one group system."""
 
     constraint: Constraint  # with the name of the system
-    system: GroupSystem  # which groups
+    system: GroupSystem
     outside: tuple[str, ...] = ()  # groups that the constraint leaves out
 
     @property
     def testable(self) -> bool:
-        """Whether it compares rates of groups that do not overlap."""
+        """Whether the constraint compares rates of groups that do not overlap."""
         plain = self.system.masks is None and self.system.values is None
         return bool(self.constraint.metric.rates) and plain
 
     @property
     def of_accepted(self) -> bool:
-        """Whether it compares rates of the people who are accepted."""
+        """Whether the constraint compares rates among the rows predicted positive."""
         return any(rate.depends_on_decision for rate in self.constraint.metric.rates)
 
     def codes(self, cells: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -378,7 +375,7 @@ def claimed(
     kept: Collection[str] = (),
     small_groups: Sequence[SmallGroups] = (),
 ) -> tuple[Claimed, ...]:
-    """Return the claims, without group systems of a single group, which have no gap."""
+    """Return the claims; a grouping with a single group has none."""
     return tuple(
         _claimed(c, system, outside_of(small_groups, c.metric.name, system.name))
         for c in constraints
@@ -399,10 +396,9 @@ def _claimed(constraint: Constraint, system: GroupSystem, outside: tuple[str, ..
 
 
 def by_label(claims: Sequence[Claimed]) -> bool:
-    """Whether every claim conditions on the label, so that the draw may be stratified by it.
+    """Return whether every claim conditions on the label, so that the draw may stratify by it.
 
-    Otherwise the label shares of search and certification rows would move together, and the two
-    would no longer be independent.
+    Otherwise stratification would make search and certification rows dependent.
     """
     rates = [rate for claim in claims for rate in claim.constraint.metric.rates]
     return bool(rates) and all(rate.label is not None for rate in rates)
@@ -410,12 +406,12 @@ def by_label(claims: Sequence[Claimed]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Strata:
-    """Within what certification rows are drawn."""
+    """Strata within which certification rows are drawn."""
 
-    # groups that are claimed, all 0 where several systems are
+    # groups of the claims; all 0 if the claims are on several groupings
     groups: NDArray[np.integer]  # shape (n_rows,)
     codes: NDArray[np.integer]  # shape (n_rows,): stratum of each row
-    names: tuple[str, ...]  # what the strata are made of
+    names: tuple[str, ...]  # columns that form the strata
 
 
 def strata_of(
@@ -426,13 +422,13 @@ def strata_of(
     floor: bool,
     entities: NDArray[np.integer] | None = None,
 ) -> Strata:
-    """Return what every claim conditions on: nothing else may decide who is drawn.
+    """Return the strata of the draw: the groups and labels that every claim conditions on.
 
-    Given the strata of all rows, rows in and outside the draw are independent, and those of one
-    stratum are draws from one law. Strata finer than the groups of a claim would fix of what finer
-    groups they consist: small ones would have another chance to be drawn than large ones, and the
-    composition of search and certification rows would move together. So with several systems
-    nobody is stratified by group, and with a floor, which speaks about everybody, by nothing.
+    Given the strata of all rows, drawn and other rows are independent, and the rows of a stratum
+    have one distribution. Finer strata would fix the composition of the groups: small and large
+    strata would be drawn with different probabilities, and search and certification rows would be
+    dependent. With several groupings, the draw is therefore not stratified by group; with a
+    floor, which is about all rows, it is not stratified at all.
     """
     groups = np.zeros(len(cells), dtype=np.int64)
     codes: NDArray[np.integer] = groups
@@ -447,7 +443,7 @@ def strata_of(
 
 
 def _first_cells(codes: NDArray[np.integer], cells: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the first cell of each row's group, which is its own where groups are cells."""
+    """Return the first cell of each row's group."""
     _, at = np.unique(codes, return_inverse=True)
     first = np.full(int(at.max(initial=0)) + 1, np.iinfo(np.int64).max, dtype=np.int64)
     np.minimum.at(first, at, cells)
@@ -455,5 +451,5 @@ def _first_cells(codes: NDArray[np.integer], cells: NDArray[np.integer]) -> NDAr
 
 
 def _constant(values: NDArray[np.integer], entities: NDArray[np.integer] | None) -> bool:
-    """Whether all rows of an entity have the same value."""
+    """Return whether all rows of an entity have the same value."""
     return entities is None or bool((values == values[first_rows(entities)][entities]).all())

@@ -1,8 +1,6 @@
-"""The exact test of a rate against a bound, and the rows that it needs.
+"""Exact unconditional test of ``tau theta_1 - theta_2 < eps``, and its sample size.
 
-The margin is a difference, a ratio or both: ``tau theta_1 - theta_2 < eps``. With ``tau = 1``
-the rates differ by less than ``eps``; with ``eps = 0`` the second is more than ``tau`` times the
-first.
+``tau = 1`` tests a difference of two rates, ``eps = 0`` a ratio.
 """
 
 import math
@@ -17,31 +15,31 @@ from scipy.special import ndtri
 from fairautoml.certification.bounds import cp_lower, cp_upper
 
 SCREEN, RANGE, TAIL = 0.02, 0.02, 0.96
-"""Shares of the level: the quick screen, the range of the nuisance rate, the tail itself."""
+"""Shares of the level: quick screen, confidence range of the nuisance rate, tail."""
 
 TIE = 1e-12
-"""Statistics that differ by less are equal; ties count against a certificate."""
+"""Statistics that differ by less count as equal; a tie counts against certification."""
 
 ROUNDING = 1e-12
-"""Added to every upper bound for truncated binomial tails and floating point."""
+"""Added to every upper bound, for truncated binomial tails and floating-point error."""
 
 MOST_EVALUATIONS = 4000
 START = 8
-"""Intervals that the range of the nuisance rate is first cut into."""
+"""Initial number of intervals in the range of the nuisance rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairResult:
-    """What the test says of one ordered pair of cells."""
+    """Result of the test of one ordered pair of cells."""
 
     passed: bool  # ``tau theta_1 - theta_2 < eps`` is shown at the level
-    # largest tail probability under the opposite, as far as the decision needed it: an upper
-    # bound if passed, a lower one if not; 0 when the screen settled it
+    # bound of the largest tail probability under the null hypothesis: an upper bound if passed,
+    # otherwise a lower bound; 0 if the screen was decisive
     tail: float
 
 
 def margins(form: str, bound: float) -> tuple[float, float]:
-    """Return ``eps`` and ``tau`` of a bound that every ordered pair of rates has to keep."""
+    """Return ``eps`` and ``tau`` of a bound on every ordered pair of rates."""
     return (0.0, bound) if form == "ratio" else (bound, 1.0)
 
 
@@ -74,10 +72,10 @@ def rejection_region(
     """Return ``c``: outcome ``(x1, x2)`` is at least as extreme as ``t`` iff ``x2 >= c[x1]``.
 
     ``c`` is made non-decreasing, so that the region shrinks with theta_1 and grows with theta_2
-    and its probability is largest on the border of the hypothesis (Barnard's convexity).
-    T is not monotone in ``x2`` when ``tau`` times the first rate is below ``eps``: where
-    ``x2 = 0`` belongs to the region, everything above does; elsewhere bisection is exact. With
-    ``eps = 0`` T always falls with ``x2``.
+    and its probability is largest on the boundary of the hypothesis (Barnard's convexity).
+    T is not monotone in ``x2`` when ``tau`` times the first rate is below ``eps``: if ``x2 = 0``
+    belongs to the region, every larger ``x2`` does; otherwise bisection is exact. With
+    ``eps = 0``, T always decreases in ``x2``.
     """
     x1 = np.arange(n1 + 1)
     low, high = np.zeros(n1 + 1, dtype=np.int64), np.full(n1 + 1, n2 + 1, dtype=np.int64)
@@ -93,10 +91,8 @@ def rejection_region(
 
 
 def _binomial(n: int, p: float) -> tuple[int, NDArray[np.float64]]:
-    """Return the first outcome and the probabilities from there; all but 1e-13 of the mass.
-
-    From ratios of neighbours: differences of log-gamma lose ten digits at a million rows.
-    """
+    """Return the first outcome and the probabilities from it on; all but 1e-13 of the mass."""
+    # Ratios of neighbours keep the precision: log-gamma loses ten digits at a million rows.
     if p <= 0 or p >= 1:
         return (0 if p <= 0 else n), np.ones(1)
     reach = 8 * math.sqrt(n * p * (1 - p)) + 25
@@ -111,7 +107,7 @@ def _tail(region: NDArray[np.int64], n2: int, p1: float, p2: float) -> float:
     """Return the probability of a region at rates ``p1``, ``p2``."""
     first, mass = _binomial(len(region) - 1, p1)
     start, other = _binomial(n2, p2)
-    # at_least[i] = P(Bin(n2, p2) >= start + i), with 0 behind the end.
+    # at_least[i] = P(Bin(n2, p2) >= start + i), with a final 0.
     at_least = np.r_[np.cumsum(other[::-1])[::-1], 0.0]
     at_least[0] = 1.0
     least = region[first : first + len(mass)]
@@ -127,13 +123,13 @@ class _Largest:
         self.n_evaluations = 0
 
     def at(self, low: float, high: float) -> float:
-        """Return the tail at ``((low + eps) / tau, high)``: above all values on [low, high]."""
+        """Return the tail at ``((low + eps) / tau, high)``, an upper bound on [low, high]."""
         self.n_evaluations += 1
         first = min((low + self._eps) / self._tau, 1.0)
         return _tail(self._region, self._n2, first, high)
 
     def search(self, low: float, high: float, limit: float | None, tolerance: float) -> float:
-        """Raise ``lower`` and return the upper bound, 1.0 once ``lower`` exceeds ``limit``."""
+        """Raise ``lower`` and return the upper bound, or 1.0 once ``lower`` exceeds ``limit``."""
         ends = np.linspace(low, high, START + 1).tolist()
         self.lower = max(self.at(q, q) for q in ends)
         todo = list(pairwise(ends))
@@ -167,10 +163,11 @@ def largest_tail(
 ) -> tuple[float, float]:
     """Return a lower and an upper bound of the largest tail, ``tau theta_1 - theta_2 >= eps``.
 
-    The nuisance rate is ``theta_2`` on the border of the hypothesis, within the range of both
-    rates. A pair ``(theta_1, theta_2)`` of the hypothesis in that range has no larger tail than
-    the border at ``max(theta_2, tau l_1 - eps)``, ``l_1`` the lower end of ``theta_1``: that is
-    no smaller than ``theta_2``, and the first rate there is no larger than ``theta_1``.
+    The nuisance rate is ``theta_2`` on the boundary of the hypothesis, within the range of both
+    rates. With ``l_1`` the lower end of ``theta_1``, a pair ``(theta_1, theta_2)`` of the
+    hypothesis in that range has no larger tail than the boundary at
+    ``max(theta_2, tau l_1 - eps)``, which is at least ``theta_2`` and where the first rate is at
+    most ``theta_1``.
 
     References
     ----------
@@ -201,7 +198,7 @@ def screened(
     level: float,
     tau: float = 1.0,
 ) -> NDArray[np.bool_]:
-    """Return which ordered pairs of cells wide intervals settle, shape (n_cells, n_cells)."""
+    """Return which ordered pairs pass by wide intervals, shape (n_cells, n_cells)."""
     upper, lower = (bound(x1, n1, SCREEN / 2 * level) for bound in (cp_upper, cp_lower))
     decided: NDArray[np.bool_] = tau * upper[:, None] - lower[None, :] <= eps
     return decided
@@ -213,9 +210,9 @@ def pair_test(
 ) -> PairResult:
     """Test ``tau theta_1 - theta_2 >= eps`` against ``< eps``; valid in finite samples.
 
-    The probability to pass although ``tau theta_1 - theta_2 >= eps`` is at most ``level``, or
-    ``> eps`` for ``tau = 0``, where nothing else can be false. A pair without events never passes
-    with ``eps = 0``: both rates may be 0, and then nothing else is ever seen.
+    The probability of passing although ``tau theta_1 - theta_2 >= eps`` (``> eps`` for
+    ``tau = 0``) is at most ``level``. A pair without events never passes with ``eps = 0``, because
+    both rates may be 0.
     """
     if min(n1, n2) == 0:
         return PairResult(passed=False, tail=1.0)
@@ -235,10 +232,10 @@ def all_pairs_pass(
     level: float,
     tau: float = 1.0,
 ) -> PairResult:
-    """Test that no two cells are apart by the margins or more: every ordered pair has to pass.
+    """Test every ordered pair of cells; the result passes if all pairs pass.
 
-    No correction for the number of pairs: a false pass needs the pair that is truly farthest
-    apart to pass.
+    The number of pairs needs no correction: a false pass requires that the pair with the largest
+    true gap passes.
     """
     if n.min() == 0:
         return PairResult(passed=False, tail=1.0)
@@ -261,13 +258,13 @@ def all_pairs_pass(
 
 
 SAFETY = 1.1
-"""On the normal approximation, for the discreteness of the exact test."""
+"""Factor on the normal approximation, for the discreteness of the exact test."""
 
 
 def rows_without_positives(eps: float, delta: float) -> float:
-    """Return the rows from which a cell without events can pass against another such cell.
+    """Return the fewest rows with which two cells without events can pass.
 
-    ``ceil(ln(.96 delta) / ln(1 - eps))``; for messages, it decides nothing.
+    ``ceil(ln(.96 delta) / ln(1 - eps))``; used in messages only.
     """
     if eps <= 0:
         return math.inf
@@ -282,8 +279,8 @@ def spread(rate: float, gap: float, ratio: float = 1.0) -> float:
 
 
 def _standard_errors(delta: float, power: float, gap: float) -> float:
-    """Return how many standard errors must lie between the true gap and the bound."""
-    # Without a gap both directions are close and both must pass.
+    """Return the required number of standard errors between the true gap and the bound."""
+    # Without a gap, both directions are equally close to the bound and both must pass.
     share = (1 + power) / 2 if gap == 0 else power
     return float(ndtri(1 - TAIL * delta) + ndtri(share))
 
@@ -297,9 +294,10 @@ def rows_needed(
     power: float = 0.8,
     ratio: float = 1.0,
 ) -> float:
-    """Return the rows that the smaller of two cells takes, by normal approximation.
+    """Return the rows that the smaller of two cells needs, by normal approximation.
 
-    ``V ((z_(1 - .96 delta) + z_power) / (eps - gap))^2``; not rounded and without ``SAFETY``.
+    ``V ((z_(1 - .96 delta) + z_power) / (eps - gap))^2``, neither rounded nor multiplied by
+    ``SAFETY``.
     """
     if gap >= eps:
         return math.inf

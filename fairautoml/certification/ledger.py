@@ -1,11 +1,7 @@
-"""The ledger: which rows have been opened for which model, as a hash chain.
+"""Record in a hash chain which rows have been opened for which models.
 
-It prevents accidents, not fraud: whoever deletes the file can start anew.
-
-Not in the run folder: a second fit of the same rows would have another folder and know nothing
-of the first. The ledger belongs to the user, one file for all tables with the same columns, so
-that another seed, a part or a renamed file of the same rows is found again; and so is the same
-table with columns that were added, dropped or renamed, by what the other columns hold.
+The ledger belongs to the user, not to a run, so that every fit on the same rows finds it. It
+prevents accidents, not fraud: deleting the file resets it.
 """
 
 import base64
@@ -39,7 +35,7 @@ from fairautoml.storage.artifacts import sync_folder
 
 
 def canonical(content: object) -> bytes:
-    """Return the one way to write plain content as JSON: sorted keys, no blanks, ASCII."""
+    """Return plain content as canonical JSON: sorted keys, no blanks, ASCII."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode("ascii")
 
@@ -50,33 +46,33 @@ def chain_hash(content: object) -> str:
 
 
 def sealed(content: Mapping[str, Any]) -> bytes:
-    """Return the canonical bytes of content with its own seal as the field ``sha256``."""
+    """Return the canonical bytes of content with its hash in the field ``sha256``."""
     return canonical({**content, "sha256": chain_hash(content)})
 
 
 NO_ENTRY = "0" * 64
-"""Stands for the entry before the first one."""
+"""Hash that the first entry names as its predecessor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the file."""
+    """One line of the ledger."""
 
-    content: Mapping[str, Any]  # what was written, without the seal
+    content: Mapping[str, Any]  # without the hash
     seal: str  # SHA-256 of the content
 
 
 @dataclass(frozen=True, slots=True)
 class HashChain:
-    """The file."""
+    """An append-only file of entries, each with the hash of the one before."""
 
-    path: Path  # made when it is first locked; its folder must be there
+    path: Path  # created when it is first locked; its folder must exist
     clock: Callable[[], datetime]  # returns the time of an entry
     first: Callable[[], Mapping[str, Any]]  # returns the content of the first entry of a new file
 
     @contextmanager
     def locked(self) -> Iterator[tuple[IO[bytes], list[Entry]]]:
-        """Hold the file for this process alone, checked and with at least the first entry."""
+        """Lock and check the file; write the first entry if it is new."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "r+b") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
@@ -91,7 +87,7 @@ class HashChain:
             yield stream, entries
 
     def _drop_torn(self, stream: IO[bytes]) -> None:
-        """Set aside a last line that was cut off: what it was to announce never happened."""
+        """Move a truncated last line to a side file: the opening that it announces never began."""
         stream.seek(0)
         data = stream.read()
         whole = data.rfind(b"\n") + 1
@@ -99,7 +95,7 @@ class HashChain:
         if _read(rest) is not None:
             stream.write(b"\n")
         elif rest and _read(rest[:-1]) is None:
-            # A whole entry with another byte for its end was changed, not cut off.
+            # A complete entry with a wrong last byte was altered, not truncated.
             with self.path.with_name(f"{self.path.name}.torn").open("ab") as torn:
                 torn.write(rest + b"\n")
             stream.truncate(whole)
@@ -111,9 +107,9 @@ class HashChain:
             before = entries[-1].seal if entries else NO_ENTRY
             if content is None or content["previous"] != before:
                 msg = (
-                    f"line {number} of the ledger {str(self.path)!r} is not what was written "
-                    "there, or a line before it is gone. Nothing was changed; restore the file "
-                    "from a copy, or certify on rows that were never opened"
+                    f"Line {number} of the ledger {str(self.path)!r} is not what was written "
+                    "there, or an earlier line is missing. Nothing was changed. Restore the file "
+                    "from a copy, or certify on rows that were never opened."
                 )
                 raise StorageCorruptError(msg)
             entries.append(Entry(content, chain_hash(content)))
@@ -131,7 +127,7 @@ class HashChain:
 
 
 def _read(line: bytes) -> dict[str, Any] | None:
-    """Return the content of a line, None unless it is byte for byte what was written."""
+    """Return the content of a line, or None if the line was altered."""
     try:
         content = json.loads(line)
     except ValueError:
@@ -143,16 +139,15 @@ def _read(line: bytes) -> dict[str, Any] | None:
 
 
 DISTINCT = 10
-"""Values that a column has at the least, for its counts to be equal by no chance."""
+"""Fewest distinct values of a fingerprinted column: with fewer, equal counts occur by chance."""
 
 
 def column_prints(frame: pd.DataFrame, y: "pd.Series[Any]") -> NDArray[np.uint64]:
-    """Return one hash per telling column: how often each value occurs, whoever has it.
+    """Return one hash per distinctive column, from the number of rows with each value.
 
-    Another order of rows or columns, other names and columns that come or go leave the others
-    as they are; another sample of people changes every one, and so does another target of the
-    same people. Columns of few values, and those that look the same in any table of this length
-    (numbers of rows, balanced designs), are no sign and have none.
+    The hash of a column does not depend on its name, the order of the rows or the other columns.
+    Another sample of rows, or another target, changes all hashes. Columns with few values, or
+    with the same values in any table of this length (row numbers, balanced designs), have none.
     """
     classes = np.sort(y.value_counts().to_numpy())
     found = [_print_of(frame.iloc[:, at], classes) for at in range(frame.shape[1])]
@@ -160,7 +155,7 @@ def column_prints(frame: pd.DataFrame, y: "pd.Series[Any]") -> NDArray[np.uint64
 
 
 def print_keys(prints: NDArray[np.uint64], salt: str) -> NDArray[np.uint64]:
-    """Return the prints as a ledger with this salt keeps them, beside the keys of its rows."""
+    """Return the fingerprints as a ledger with this salt stores them."""
     key = salt.encode()
     digests = b"".join(
         hashlib.blake2b(value.tobytes(), digest_size=8, key=key, person=b"column").digest()
@@ -171,7 +166,7 @@ def print_keys(prints: NDArray[np.uint64], salt: str) -> NDArray[np.uint64]:
 
 def _print_of(column: "pd.Series[Any]", classes: NDArray[np.integer]) -> np.uint64 | None:
     number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    # A number of half the precision is the same number.
+    # Single and double precision of one number must have the same hash.
     plain = column.astype("float32" if number else "str")
     counts = plain.value_counts(sort=False)
     if len(counts) < DISTINCT or _by_design(counts, number=number):
@@ -183,7 +178,7 @@ def _print_of(column: "pd.Series[Any]", classes: NDArray[np.integer]) -> np.uint
 
 
 def _by_design(counts: "pd.Series[int]", *, number: bool) -> bool:
-    """Whether every value occurs as often as every other, and numbers are evenly spaced."""
+    """Return whether all values are equally frequent and numbers are evenly spaced."""
     if counts.min() != counts.max():
         return False
     if not number:
@@ -194,14 +189,14 @@ def _by_design(counts: "pd.Series[int]", *, number: bool) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Openings of rows that overlap, directly or through others, with those asked for."""
+    """Openings of rows that overlap with the given rows, directly or through other openings."""
 
     openings: tuple[Entry, ...]  # in the order of the ledger
-    spent: bool  # numbers of one of them were shown
+    spent: bool  # numbers of one of them were published
 
 
 def packed_rows(keys: NDArray[np.uint64]) -> str:
-    """Return row keys as an entry holds them."""
+    """Return row keys as an entry stores them."""
     return base64.b64encode(keys.astype("<u8").tobytes()).decode()
 
 
@@ -211,7 +206,7 @@ def openings_in(entries: list[Entry]) -> list[Entry]:
 
 
 def history_of(entries: list[Entry], keys: NDArray[np.uint64]) -> History:
-    """Return the openings that share rows with others, also through other openings."""
+    """Return the openings that share rows with ``keys``, directly or through other openings."""
     left = openings_in(entries)
     found: list[Entry] = []
     reached = keys
@@ -229,30 +224,31 @@ def history_of(entries: list[Entry], keys: NDArray[np.uint64]) -> History:
 
 
 def last_open(entries: list[Entry], keys: NDArray[np.uint64], hashes: Mapping[str, str]) -> Entry:
-    """Return the last opening of rows that are not spent."""
+    """Return the last opening of the rows; raise if there is none or the rows are spent."""
     history = history_of(entries, keys)
     if not history.openings or history.spent:
-        state = "spent already" if history.spent else "never opened"
-        msg = f"keys: these rows are {state}; only rows with an open ledger can be closed"
+        state = "already spent" if history.spent else "never opened"
+        msg = f"keys: these rows are {state}; only rows with an open ledger can be closed."
         raise InputError(msg)
     last = history.openings[-1]
     if last.content["hashes"] != dict(hashes):
         msg = (
-            "hashes: the last opening of these rows was about other candidates or claims; "
-            "give those, no others may be looked at any more"
+            "hashes: the last opening of these rows was for other candidates or claims. Pass "
+            "those; the rows can no longer be used for others."
         )
         raise InputError(msg)
     return last
 
 
 def check_methods(entries: list[Entry], opening: str, methods: str) -> None:
-    """Refuse other tests or bounds than an opening was judged by before."""
+    """Raise if an opening was evaluated before with other tests or bounds."""
     answered = [e.content for e in entries if e.content.get("opening") == opening]
     before = {one["methods"] for one in answered if one.get("methods")}
     if before and methods not in before:
         msg = (
-            "read: these rows have answered this question by another test or bound; the better of "
-            "two may not be chosen afterwards. Give the evidence of the first time, or new rows"
+            "read: these rows were already tested for these claims with another test or bound, "
+            "and the better result must not be selected. Return the first evidence, or use new "
+            "rows."
         )
         raise InputError(msg)
 
@@ -264,14 +260,14 @@ def answers_of(history: History, entries: list[Entry], keys: NDArray[np.uint64])
 
 
 def check_terms(history: History, delta: float, mode: str) -> None:
-    """Refuse terms that change between openings: their levels would no longer add up."""
+    """Raise if the terms differ between openings, whose levels would then exceed ``delta``."""
     for entry in history.openings:
         before = (entry.content["delta"], entry.content["mode"])
         if before != (delta, mode):
             msg = (
                 f"delta={delta}, openings={mode!r}: these rows were opened with "
-                f"delta={before[0]}, openings={before[1]!r}. Keep to that, or certify on rows "
-                "that were never opened"
+                f"delta={before[0]}, openings={before[1]!r}. Use these values, or certify on rows "
+                "that were never opened."
             )
             raise InputError(msg)
 
@@ -282,14 +278,14 @@ def _keys(opening: Entry) -> NDArray[np.uint64]:
 
 
 class Openings(StrEnum):
-    """How often the same rows may be opened; declared before the first opening."""
+    """How often the same rows may be opened; fixed before the first opening."""
 
     SINGLE = "single"
     LEDGER = "ledger"
 
 
 class ReuseStatus(StrEnum):
-    """What rows may still give: a new answer, only that to the same question again, or none."""
+    """Result that rows can still give: a new one, a repetition of an earlier one, or none."""
 
     NEW = "new"
     SAME = "same"
@@ -298,27 +294,27 @@ class ReuseStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """Leave to read certification rows once."""
+    """Permission to read certification rows once."""
 
     index: int  # 1 for the first opening of these rows, or of rows that overlap with them
     level: float  # error probability that this opening may spend
     delta: float  # error probability over all openings together
     mode: Openings  # how the openings share ``delta``
-    previous: str  # hashes of the ledger entry before and of the one of this opening
-    entry: str
+    previous: str  # hash of the ledger entry before that of this opening
+    entry: str  # hash of the ledger entry of this opening
     spent: bool = False  # the rows were spent before; nothing was written
-    answered: bool = False  # the same candidates and claims were judged on the same rows before
+    answered: bool = False  # the same candidates and claims were tested on the same rows before
 
 
 def level_of(index: int, delta: float, mode: Openings) -> float:
-    """Return what an opening may spend: all at once, or ``6 delta / (pi^2 j^2)``."""
+    """Return the level of an opening: ``delta`` or 0, or ``6 delta / (pi^2 j^2)``."""
     if mode is Openings.SINGLE:
         return delta if index == 1 else 0.0
     return 6 * delta / (math.pi * index) ** 2
 
 
 def _first() -> dict[str, str | int]:
-    """Return the entry that a ledger begins with."""
+    """Return the first entry of a new ledger."""
     return {"kind": "ledger", "format": 1, "salt": secrets.token_hex(16)}
 
 
@@ -328,9 +324,9 @@ def _utc() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """An append-only file with one JSON line per event; each names the hash of the one before."""
+    """Append-only file of JSON lines, each with the hash of the line before."""
 
-    path: Path  # the file; made with the first entry, its folder must be there
+    path: Path  # created with the first entry; its folder must exist
     clock: Callable[[], datetime] = field(default=_utc)  # returns the time of an entry
 
     @property
@@ -339,7 +335,7 @@ class Ledger:
 
     @property
     def salt(self) -> str:
-        """Secret of the row keys, drawn when the ledger is made."""
+        """Secret of the row keys, drawn when the ledger is created."""
         with self._chain.locked() as (_, entries):
             return str(entries[0].content["salt"])
 
@@ -352,15 +348,14 @@ class Ledger:
         hashes: Mapping[str, str],
         seed: int = 0,
     ) -> Opening:
-        """Note that rows are about to be read, durably, and return with what level.
+        """Record durably that rows are about to be read, and return their opening.
 
-        The same question about the same rows, once it was answered, is no further opening: it
-        has the same answer.
+        Testing the same candidates and claims on the same rows again is not a further opening.
         """
         if not 0 < delta < 1 or len(keys) == 0:
             msg = (
                 f"delta={delta}, keys={len(keys)} rows: delta must be between 0 and 1 and at "
-                "least one row must be opened; give for example delta=0.05"
+                "least one row must be opened. Pass for example delta=0.05."
             )
             raise InputError(msg)
         with self._chain.locked() as (stream, entries):
@@ -396,16 +391,16 @@ class Ledger:
             return replace(opening, entry=self._chain.append(stream, opening.previous, content))
 
     def check(self, keys: NDArray[np.uint64], *, delta: float, mode: Openings) -> None:
-        """Refuse terms that differ from those at the first opening; nothing is opened."""
+        """Raise if the terms differ from those of the first opening; nothing is opened."""
         with self._chain.locked() as (_, entries):
             check_terms(history_of(entries, keys), delta, mode.value)
 
     def record(self, opening: Opening, verdict: Verdict, *, methods: str = "") -> bool:
-        """Note what came of an opening; return whether its numbers may be shown.
+        """Record the verdict of an opening; return whether its numbers may be published.
 
-        With a single opening they may. Else only those of a certificate, which ends the ledger
-        for these rows; anything else is one bit, "not certified", so that the next candidates
-        cannot depend on more.
+        The numbers of a single opening may be published. With several openings, only those of a
+        certificate may, which spends the rows. Any other result is the single bit
+        "not certified", so that later candidates cannot depend on more.
         """
         released = opening.mode is Openings.SINGLE or verdict is Verdict.CERTIFIED
         with self._chain.locked() as (stream, entries):
@@ -426,14 +421,14 @@ class Ledger:
         return released
 
     def check_last(self, keys: NDArray[np.uint64], *, hashes: Mapping[str, str]) -> None:
-        """Refuse to close rows whose last opening was about something else; nothing is written."""
+        """Raise if the last opening of the rows had other hashes; nothing is written."""
         with self._chain.locked() as (_, entries):
             last_open(entries, keys, hashes)
 
     def close(
         self, keys: NDArray[np.uint64], *, hashes: Mapping[str, str], methods: str = ""
     ) -> Opening:
-        """Spend the rows and return their last opening, whose numbers may now be shown."""
+        """Spend the rows and return their last opening, whose numbers may now be published."""
         with self._chain.locked() as (stream, entries):
             last = last_open(entries, keys, hashes)
             check_methods(entries, last.seal, methods)
@@ -448,12 +443,12 @@ class Ledger:
             return _opening_of(last)
 
     def spent(self, keys: NDArray[np.uint64]) -> bool:
-        """Whether numbers of these rows, or of rows that overlap with them, were shown."""
+        """Return whether numbers of these or overlapping rows were published."""
         with self._chain.locked() as (_, entries):
             return history_of(entries, keys).spent
 
     def prospect(self, keys: NDArray[np.uint64], mode: Openings, seed: int = 0) -> ReuseStatus:
-        """Return what an opening of the rows could give; nothing is opened."""
+        """Return the result that an opening of the rows could give; nothing is opened."""
         with self._chain.locked() as (_, entries):
             history = history_of(entries, keys)
             single = mode is Openings.SINGLE and len(history.openings) > 0
@@ -463,7 +458,7 @@ class Ledger:
             return ReuseStatus.SAME if same else ReuseStatus.NONE
 
     def opening(self, entry: str) -> Mapping[str, Any] | None:
-        """Return the opening with this hash as it was written, None if there is none."""
+        """Return the recorded opening with this hash, or None if there is none."""
         with self._chain.locked() as (_, entries):
             return next((e.content for e in openings_in(entries) if e.seal == entry), None)
 
@@ -481,10 +476,10 @@ def _opening_of(entry: Entry, *, answered: bool = False) -> Opening:
 
 
 def row_keys(frame: pd.DataFrame, salt: str) -> NDArray[np.uint64]:
-    """Return salted hashes of rows; row order, column order and file name do not matter.
+    """Return salted hashes of rows, independent of the order of rows and columns.
 
     Equal rows have equal keys, so that in a table with few distinct rows any later sample counts
-    as a further opening; give a column that identifies people to tell them apart.
+    as a further opening. A column with an identifier makes the rows distinct.
     """
     plain = frame[sorted(frame.columns, key=str)]
     numeric = {name for name in plain if pd.api.types.is_numeric_dtype(plain[name])}
@@ -504,11 +499,11 @@ def row_keys(frame: pd.DataFrame, salt: str) -> NDArray[np.uint64]:
 
 
 STATE_HOME = "FAIRAUTOML_STATE_HOME"
-"""Names the folder of the user's ledgers."""
+"""Environment variable with the folder of the user's ledgers."""
 
 
 def ledger_of(path: Path | None, columns: Iterable[str], prints: NDArray[np.uint64]) -> Ledger:
-    """Return the ledger for a table, its folder made."""
+    """Return the ledger of a table and create its folder."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         return Ledger(path)
@@ -521,8 +516,8 @@ def ledger_of(path: Path | None, columns: Iterable[str], prints: NDArray[np.uint
         writable = False
     if not writable:
         msg = (
-            f"the ledger of certificates cannot be kept in {str(folder)!r}: openings of these "
-            f"rows are remembered by this process only; give ledger=, or set {STATE_HOME}"
+            f"The ledger of certificates cannot be written in {str(folder)!r}, so only this "
+            f"process remembers that these rows were opened. Pass `ledger` or set {STATE_HOME}."
         )
         warn(msg, DegradedWarning)
         folder = Path(_of_process().name)
@@ -530,13 +525,13 @@ def ledger_of(path: Path | None, columns: Iterable[str], prints: NDArray[np.uint
 
 
 def is_forgotten(ledger: Ledger) -> bool:
-    """Return whether a ledger goes with this process."""
+    """Return whether a ledger is deleted when this process ends."""
     made = _of_process.cache_info().currsize > 0
     return made and ledger.path.is_relative_to(_of_process().name)
 
 
 def _known(folder: Path, prints: NDArray[np.uint64], name: str) -> str:
-    """Return the ledger's name under which a table is known, from now on by all its columns."""
+    """Return the ledger name of a table and register all its columns under that name."""
     folder.mkdir(exist_ok=True, mode=0o700)
     marks = [folder / f"{one:016x}" for one in prints.tolist()]
     found = next((mark.read_text(encoding="ascii") for mark in marks if mark.is_file()), name)
@@ -558,15 +553,15 @@ def _state_home() -> Path:
 
 @functools.cache
 def _of_process() -> "tempfile.TemporaryDirectory[str]":
-    """Return a folder that lives as long as this process."""
+    """Return a folder that is deleted when this process ends."""
     return tempfile.TemporaryDirectory(prefix="fairautoml-ledger-")
 
 
 class _TreePickler(pickle.Pickler):
-    """Writes the values of one tree, whatever its arrays share and however they lie in memory."""
+    """Pickle a tree by values, independent of shared arrays and memory layout."""
 
     def reducer_override(self, obj: Any) -> Any:
-        """Write arrays by type, shape and values, records field by field."""
+        """Reduce arrays to type, shape and values, and record arrays to their fields."""
         if not isinstance(obj, np.ndarray):
             return NotImplemented
         if obj.dtype.names is not None:
@@ -577,25 +572,25 @@ class _TreePickler(pickle.Pickler):
 def _bytes_of(tree: BaseDecisionTree) -> bytes:
     written = io.BytesIO()
     pickler = _TreePickler(written, protocol=4)
-    pickler.fast = True  # without a memory of what was written before
+    pickler.fast = True  # no memo: shared objects are written in full
     pickler.dump(tree)
     return written.getvalue()
 
 
 class _Hasher(NumpyHasher):  # type: ignore[misc]
-    """Hashes values only: neither the bytes between the fields of records nor what is shared.
+    """Hash values only, neither padding bytes nor shared references.
 
-    Models that came from a worker share no parts with each other; those trained here may.
+    Models from a worker share no parts with each other; models trained in this process may.
     """
 
     def memoize(self, obj: Any) -> None:
-        """Remember nothing, so that an object is hashed in full wherever it stands."""
+        """Do not memoize, so that every occurrence of an object is hashed in full."""
         del obj
 
     def save(self, obj: Any) -> None:
-        """Hash one object; called for each part of it."""
+        """Hash one object; the base class calls this for each of its parts."""
         if isinstance(obj, BaseDecisionTree):
-            # A forest has hundreds, each of many small parts: ten times as fast.
+            # Ten times as fast for a forest of hundreds of trees with many small parts.
             obj = _bytes_of(obj)
         elif isinstance(obj, np.ndarray) and obj.dtype.names is not None:
             obj = {name: np.ascontiguousarray(obj[name]) for name in obj.dtype.names}
@@ -603,18 +598,18 @@ class _Hasher(NumpyHasher):  # type: ignore[misc]
 
 
 def model_hash(classifier: Any) -> str:
-    """Return the SHA-256 of a classifier: models, shares, thresholds, how rows are read."""
-    # Stored and loaded arrays may lie otherwise in memory, which their hash would tell.
+    """Return the SHA-256 of a classifier, including its weights, thresholds and schema."""
+    # Loading may change the memory layout of arrays, which their hash depends on.
     plain = pickle.loads(pickle.dumps(classifier))
     return str(_Hasher(hash_name="sha256").hash(plain))
 
 
 def data_hash(frame: pd.DataFrame) -> str:
-    """Return the SHA-256 of a table: names, order of rows, and every value."""
+    """Return the SHA-256 of a table: column names, order of rows, and all values."""
     digest = hashlib.sha256()
     for name in sorted(frame.columns):
         digest.update(f"{name}\0{len(frame)}\0".encode())
-        # A text and a number that is written like it are two things.
+        # The number 1 and the text '1' must have different hashes.
         digest.update(b"number" if pd.api.types.is_numeric_dtype(frame[name]) else b"text")
         digest.update(_hashed(frame[name]).astype("<u8").tobytes())
     return digest.hexdigest()

@@ -1,8 +1,7 @@
-"""Verdicts: findings judged at their level, in sequence.
+"""Test the claims of candidates and select the candidate to certify.
 
-All claims are tested at the full level without a correction: a false CERTIFIED needs the one
-claim, event and pair of groups that is truly violated to pass (intersection-union). VIOLATED picks
-the pair after looking, so that all bounds have to hold at once (level divided by their number).
+CERTIFIED tests all claims at the full level: a false one requires that the claim, event and pair
+that is truly violated passes (intersection-union). VIOLATED divides the level by the bounds.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,10 +30,10 @@ from fairautoml.exceptions import InputError
 
 
 class Verdict(StrEnum):
-    """What was shown; never more than that.
+    """Verdict on a claim or on all claims.
 
-    ``VALIDATED`` is what a certificate on rows that are later than the search rows is called: they
-    are no draw from one population with them.
+    ``VALIDATED`` replaces ``CERTIFIED`` on rows that are later than the search rows, because the
+    two need not come from the same population.
     """
 
     CERTIFIED = "CERTIFIED"
@@ -45,7 +44,7 @@ class Verdict(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why there is no more to say; empty for CERTIFIED and VIOLATED."""
+    """Reason of a verdict; empty for CERTIFIED and VIOLATED."""
 
     NONE = ""
     BOUND_ABOVE_EPS = "bound_above_eps"
@@ -72,33 +71,33 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestResult:
-    """The verdict on one claim."""
+    """Verdict on one claim."""
 
-    label: str  # what is claimed
-    verdict: Verdict  # what was shown of it
-    reason: Reason = Reason.NONE  # why not more
-    detail: str = ""  # groups or cells that the reason speaks of, for people
-    # largest tail probability of the exact test, None when that test was not needed
+    label: str  # the claim as text
+    verdict: Verdict
+    reason: Reason = Reason.NONE
+    detail: str = ""  # human-readable groups or cells that the reason applies to
+    # largest tail probability of the exact test; None if that test was not run
     tail: float | None = None
-    limit: float | None = None  # what the tail must not exceed
+    limit: float | None = None  # upper limit of the tail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """The verdict on all claims of a candidate."""
+    """Verdict on all claims of a candidate."""
 
-    verdict: Verdict  # CERTIFIED if every claim is, VIOLATED if one is
-    reason: Reason = Reason.NONE  # of the claim that decided
+    verdict: Verdict  # CERTIFIED if every claim is certified, VIOLATED if one is violated
+    reason: Reason = Reason.NONE  # reason of the decisive claim
     findings: tuple[TestResult, ...] = ()  # one per claim, the floor last
 
 
 def holds(evidence: Evidence, level: float) -> bool:
-    """Whether every claim passes at the level; what decides in a sequence of candidates."""
+    """Return whether every claim passes at the level."""
     return judge(evidence, level, violations=False).verdict is Verdict.CERTIFIED
 
 
 def judge(evidence: Evidence, level: float, *, violations: bool = True) -> Judgement:
-    """Return what is shown of a candidate at a level."""
+    """Return the verdict on a candidate at a level."""
     alone = _not_applicable(evidence)
     if alone is not None:
         return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=alone)
@@ -114,12 +113,12 @@ def judge(evidence: Evidence, level: float, *, violations: bool = True) -> Judge
 
 
 def simultaneous_level(evidence: Evidence, level: float) -> float:
-    """Return the level of one-sided bounds that all hold at once: ``level / (2 M)``."""
+    """Return the level of one-sided bounds that hold simultaneously: ``level / (2 M)``."""
     return level / (2 * max(1, evidence.n_bounds))
 
 
 def _only_together(finding: TestResult) -> TestResult:
-    """Withdraw what passed alone: the error is bounded for all claims at once, not for each."""
+    """Make a claim that passed alone inconclusive: claims are certified jointly."""
     if finding.verdict is not Verdict.CERTIFIED:
         return finding
     return replace(finding, verdict=Verdict.INCONCLUSIVE, reason=Reason.JOINT_ONLY)
@@ -153,10 +152,9 @@ def _judge_claim(claim: Claim, level: float, simultaneous: float | None) -> Test
 
 
 def _blocked(claim: Claim) -> TestResult | None:
-    """Return the finding on a claim that counts alone keep from being tested.
+    """Return the result of a claim whose counts cannot be tested, or None.
 
-    A declared group is never dropped: without its smallest groups a claim about all of them is
-    another claim.
+    A declared group is never dropped, because that would change the claim.
     """
     if not claim.events:
         verdict, reason, detail = Verdict.NOT_APPLICABLE, Reason.NO_EXACT_TEST, ""
@@ -176,12 +174,12 @@ def _blocked(claim: Claim) -> TestResult | None:
 
 
 def _nothing(cells: tuple[Cell, ...]) -> bool:
-    """Whether a ratio is 0/0: no event was counted in any group."""
+    """Return whether a ratio is 0/0, that is, no group has an event."""
     return all(isinstance(cell, Count) and cell.x == 0 for cell in cells)
 
 
 def _why_not(claim: Claim, level: float) -> tuple[Reason, str]:
-    """Tell cells that could not pass whatever they showed from those that might have."""
+    """Return the reason of a failure: too few rows to ever pass, or a bound above the limit."""
     testable = claim.form == "difference" and isinstance(claim.cells[0][0], Count)
     if testable and claim.bound > 0:
         needed = rows_without_positives(claim.bound, level)
@@ -197,7 +195,7 @@ def _why_not(claim: Claim, level: float) -> tuple[Reason, str]:
 
 
 def claim_passes(claim: Claim, bound: float, level: float) -> tuple[bool, float | None]:
-    """Return whether a claim with this bound passes, and the largest tail of the exact test."""
+    """Return whether the claim passes with this bound, and the largest tail of the exact test."""
     if not isinstance(claim.cells[0][0], Count):
         reached = bound_of(claim, level)
         return (reached <= bound if claim.form == "difference" else reached >= bound), None
@@ -215,8 +213,8 @@ def claim_passes(claim: Claim, bound: float, level: float) -> tuple[bool, float 
 def bound_of(claim: Claim, level: float) -> float:
     """Return the confidence bound of the largest difference, or of the smallest ratio.
 
-    From one-sided bounds at ``level / 2``; for plain means of independent cells from Hoeffding's
-    bound of the difference itself.
+    Uses one-sided bounds at ``level / 2``, or Hoeffding's bound of the difference for means of
+    independent cells.
     """
     if claim.form == "ratio":
         return min(_ratio(cells, level) for cells in claim.cells)
@@ -249,7 +247,7 @@ def _each(cells: tuple[Cell, ...], side: str, level: float) -> NDArray[np.float6
 
 
 def _violates(claim: Claim, level: float) -> bool:
-    """Whether bounds that all hold at once leave no room for the claim."""
+    """Return whether simultaneous bounds refute the claim."""
     for cells in claim.cells:
         lower, upper = _each(cells, "lower", level), _each(cells, "upper", level)
         if claim.form == "difference":
@@ -274,10 +272,10 @@ MOST_CANDIDATES = 10
 
 
 class Procedure(StrEnum):
-    """How several candidates share one opening; fixed before it.
+    """How several candidates share one opening; fixed before the opening.
 
-    "The first that passes, until one does" is not among them: with twenty candidates that all
-    violate it errs in 63 of 100 runs at a level of 0.05.
+    Certifying the first of several candidates that passes is not allowed: with twenty violating
+    candidates, it errs in 63 of 100 runs at a level of 0.05.
     """
 
     FIXED_SEQUENCE = "fixed_sequence"
@@ -286,16 +284,16 @@ class Procedure(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipped:
-    """Which candidate is shipped, and what is shown of it."""
+    """The candidate that is shipped, and its verdict."""
 
     position: int  # in the frozen list, from 0
     n_candidates: int  # length of the list
-    level: float  # at which it was tested
-    judgement: Judgement  # of the candidate shipped, at the level of the opening
-    procedure: Procedure  # how the list was gone through
+    level: float  # level of the test of this candidate
+    judgement: Judgement  # verdict on this candidate
+    procedure: Procedure  # how the candidates share the opening
 
     def findings(self, evidence: Evidence) -> tuple[TestResult, ...]:
-        """Return a finding for each claim, also where one reason holds for all of them."""
+        """Return one result per claim, also if a single reason applies to all claims."""
         one = self.judgement
         return one.findings or tuple(
             TestResult(label=claim.label, verdict=one.verdict, reason=one.reason)
@@ -310,12 +308,13 @@ def ship(
     procedure: Procedure = Procedure.FIXED_SEQUENCE,
     fallback: int = 0,
 ) -> Shipped:
-    """Go through a frozen list and return the candidate to ship.
+    """Test a fixed list of candidates and return the candidate to ship.
 
-    Fixed sequence: in order, each at the full level, up to the first failure; the last that
-    passed is shipped. A false certificate needs the first candidate that truly violates to pass,
-    so the error is at most ``level``. Bonferroni: each at ``level / m``, the last that passes is
-    shipped. If none passes, the fallback is, with its verdict.
+    A fixed sequence tests each candidate at the full level, up to the first failure, and ships
+    the last candidate that passed. A false certificate requires that the first truly violating
+    candidate passes, so the error is at most ``level``. Bonferroni tests each candidate at
+    ``level / m`` and ships the last that passes. If no candidate passes, the fallback is shipped
+    with its verdict.
 
     References
     ----------
@@ -326,7 +325,7 @@ def ship(
     if not 1 <= m <= MOST_CANDIDATES or not 0 <= fallback < m:
         msg = (
             f"candidates: found {m} with fallback={fallback}; allowed are 1 to {MOST_CANDIDATES} "
-            "with the position of one of them. Keep the best of the front"
+            "candidates, with the position of one of them. Pass only the best of the front."
         )
         raise InputError(msg)
     tested = _tested(level, m, procedure)
@@ -354,11 +353,11 @@ def shipped_as(
     procedure: Procedure,
     passed: bool,
 ) -> Shipped:
-    """Return the record of a candidate that is shipped because it passed, or as the fallback."""
+    """Return the record of a candidate that passed, or of the fallback."""
     tested = _tested(level, n_candidates, procedure)
     judgement = judge(evidence, tested, violations=not passed)
     if not passed and judgement.verdict is Verdict.CERTIFIED:
-        # It would pass alone, but it was not its turn: saying so would be a second chance.
+        # The sequence ended before this candidate: certifying it would be a second test.
         judgement = _not_certified(judgement)
     return Shipped(
         position=position,
@@ -384,7 +383,7 @@ def _last_of_any(candidates: Sequence[Evidence], level: float) -> int | None:
 
 
 def _last_in_order(candidates: Sequence[Evidence], level: float) -> int | None:
-    """Return the position before the first failure."""
+    """Return the position of the last candidate before the first failure."""
     last = None
     for position, evidence in enumerate(candidates):
         if not holds(evidence, level):

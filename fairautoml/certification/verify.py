@@ -1,4 +1,4 @@
-"""Whether a certificate is what it says: its bytes, its numbers, and what it speaks about."""
+"""Verify a certificate: its bytes, its numbers, and the model and data it refers to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,39 +23,39 @@ from fairautoml.certification.verdicts import Procedure, Shipped, Verdict, shipp
 from fairautoml.exceptions import InputError
 
 SHOWN = (Verdict.CERTIFIED, Verdict.VALIDATED, Verdict.VIOLATED)
-"""Verdicts that need rows that were opened, and their numbers."""
+"""Verdicts that require opened rows and published numbers."""
 
 TOLERANCE = 1e-9
-"""Between numbers computed with different versions of the numerical libraries."""
+"""Largest difference between numbers of different versions of the numerical libraries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What the one who verifies has at hand; None = not compared."""
+    """Reference values to compare with a certificate; None = not compared."""
 
     model: str | None = None  # SHA-256 of the model file
     data: str | None = None  # fingerprint of the source table
-    evidence: Evidence | None = None  # of the candidate shipped, counted anew from model and rows
-    ledger: Ledger | None = None  # that the certificate rests on
-    key: bytes | None = None  # with which it was signed
+    evidence: Evidence | None = None  # of the shipped candidate, recomputed from model and rows
+    ledger: Ledger | None = None  # ledger with the opening
+    key: bytes | None = None  # secret of the signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What was checked, and what was wrong."""
+    """Result of the verification of a certificate."""
 
-    problems: tuple[str, ...]  # empty if nothing was found
-    checked: tuple[str, ...]  # what was compared, and what could not be
-    unchecked: tuple[str, ...]
+    problems: tuple[str, ...]  # empty if no problem was found
+    checked: tuple[str, ...]  # names of the checks that ran
+    unchecked: tuple[str, ...]  # names of the checks that lacked a reference value
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found."""
+        """Whether no problem was found."""
         return not self.problems
 
 
 def verify_certificate(document: bytes, known: Known | None = None) -> Verification:
-    """Check a certificate: its bytes, its numbers from its counts, and what is given."""
+    """Check the bytes and numbers of a certificate, and compare it with ``known``."""
     known = Known() if known is None else known
     broken = damage(document, known.key)
     if broken:
@@ -89,7 +89,7 @@ def _same(name: str, stated: str, found: str | None) -> str | None:
 
 
 def _level(certificate: Certificate) -> str:
-    """Check that the level is what the mode and the index allow, and who was shipped."""
+    """Check the level against the mode and the index of the opening."""
     opening = certificate.opening
     level = level_of(opening.index, opening.delta, Openings(opening.mode)) if opening.read else 0.0
     if abs(level - opening.level) > TOLERANCE:
@@ -102,7 +102,7 @@ def _level(certificate: Certificate) -> str:
 
 
 def _claims(certificate: Certificate) -> str:
-    """Check that the records are about what was fixed before the rows were opened."""
+    """Check that the records match the claims fixed before the opening."""
     if not certificate.opening.released:
         return ""
     found = [(claim.label, claim.groups) for claim in certificate.claims]
@@ -115,7 +115,7 @@ def _claims(certificate: Certificate) -> str:
 
 
 def _numbers(certificate: Certificate, evidence: Evidence | None) -> str | None:
-    """Compute everything anew, from the counts given or else from those published."""
+    """Recompute all numbers from the given counts or, without them, from the published ones."""
     if not certificate.opening.released:
         shown = certificate.verdict in SHOWN
         return f"verdict: {certificate.verdict} without numbers" if shown else ""
@@ -148,7 +148,7 @@ def _shipped(certificate: Certificate, evidence: Evidence) -> Shipped:
 
 
 def _differing(certificate: Certificate, evidence: Evidence, shipped: Shipped) -> str:
-    """Name the first claim whose record is not what its counts give."""
+    """Return the first claim whose record does not follow from its counts."""
     hidden = suppressed_groups(evidence.claims, certificate.smallest_cell)
     whole = not any(any(groups) for groups in hidden)
     if len(certificate.claims) != len(evidence.claims):
@@ -185,7 +185,7 @@ def _first_difference(found: ClaimRecord, stated: ClaimRecord) -> str:
 
 
 def _published(certificate: Certificate) -> Evidence | None:
-    """Return the evidence as far as it was published, None if cells are missing."""
+    """Return the published evidence, or None if cells are missing."""
     claims = [_claim(record) for record in certificate.claims]
     known = [claim for claim in claims if claim is not None]
     if len(known) < len(claims):
@@ -227,7 +227,7 @@ def _claim(record: ClaimRecord) -> Claim | None:
 
 
 def _counts(certificate: Certificate, known: Known) -> str | None:
-    """Compare the salted hash of the counts; the ledger holds the salt."""
+    """Compare the hash of the counts, salted with the salt of the ledger."""
     if known.evidence is None or known.ledger is None or not certificate.opening.released:
         return None
     found = counts_hash(known.evidence, known.ledger.salt)
@@ -235,7 +235,7 @@ def _counts(certificate: Certificate, known: Known) -> str | None:
 
 
 def _entry(certificate: Certificate, ledger: Ledger | None) -> str | None:
-    """Compare with the opening that the ledger holds."""
+    """Compare the opening of the certificate with that of the ledger."""
     opening = certificate.opening
     if ledger is None or not opening.read:
         return None
@@ -245,7 +245,7 @@ def _entry(certificate: Certificate, ledger: Ledger | None) -> str | None:
     stated = {name: getattr(opening, name) for name in ("mode", "index", "level", "delta")}
     stated |= {"previous": opening.previous}
     differing = [name for name, value in stated.items() if written[name] != value]
-    # The ledger also holds the terms, which a certificate states one by one.
+    # The ledger also stores a hash of the terms, which a certificate lists one by one.
     if not certificate.subject.hashes.items() <= written["hashes"].items():
         differing.append("hashes")
     return f"ledger: other {', '.join(differing)}" if differing else ""
