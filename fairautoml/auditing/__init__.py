@@ -1,4 +1,4 @@
-"""Audits of any model: what its decisions are worth to the groups that they speak about."""
+"""Audit the decisions of any model for fairness between groups."""
 
 from fairautoml.auditing.api import audit
 from fairautoml.auditing.models import LinearRule

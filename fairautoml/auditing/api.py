@@ -1,4 +1,4 @@
-"""``audit``: any model's decisions, judged as our own are."""
+"""``audit``: check the decisions of any model for fairness."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,15 +43,16 @@ from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics import METRICS, Constraint, parse_constraints
 
 EXPLAINED = "demographic_parity_difference"
-"""Metric whose gap is taken apart when no constraint is given."""
+"""Metric whose gap is decomposed if no constraint is given."""
 
 NOT_NEW = (
     "The rows were not declared new to the model (independent=True, --rows-are-new): verdicts "
-    "describe these rows, nothing is certified."
+    "describe these rows only, and nothing is certified."
 )
 NEW = (
-    "Assumes independent rows from one population that neither the model nor the choice of "
-    "constraint, groups or bound has seen, asked once; does not assert legal compliance."
+    "Assumes independent rows from one population that were not used to train the model or to "
+    "choose constraint, groups or bound, and a single audit on them; does not assert legal "
+    "compliance."
 )
 
 NO_LABELS = (
@@ -60,14 +61,15 @@ NO_LABELS = (
 )
 
 NOT_TAKEN_APART = (
-    "blocks: no gap was taken apart. It is that of the first constraint, between groups that are "
-    "shown, of which each has the rate, and not to everybody or as a mean over pairs."
+    "blocks: no gap was decomposed. Only the gap of the first constraint is, if its groups are "
+    "shown and have defined rates, and if the gap is neither relative to the overall rate nor a "
+    "mean over pairs."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _AuditRequest:
-    """Checked parameters, the rows, and what is hidden."""
+    """Validated parameters and rows of an audit."""
 
     rows: AuditRows
     constraints: tuple[Constraint, ...]
@@ -78,7 +80,7 @@ class _AuditRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _OfModel:
-    """What only the model itself can say."""
+    """Results that require the model."""
 
     individual: IndividualFairness | None = None
     contributions: Contributions | None = None
@@ -109,7 +111,7 @@ def audit(
     leakage: bool = True,
     random_state: int = 0,
 ) -> Audit:
-    """Audit the decisions of a model that anybody made.
+    """Audit the decisions of any model for fairness.
 
     Parameters
     ----------
@@ -117,49 +119,49 @@ def audit(
         True labels. Without them only selection rates, impact ratios and demographic parity are
         audited.
     y_pred : labels, shape (n_rows,)
-        Decisions; with the true labels two labels in all.
+        Decisions; together with the true labels two distinct labels.
     sensitive : array, column, DataFrame or dict of name -> column
-        One or several sensitive attributes; several are also crossed.
+        One or several sensitive attributes; several are also intersected.
     y_score : numbers, shape (n_rows,), optional
-        Scores of the positive class, for metrics on scores and for the leakage.
+        Scores of the positive class, for metrics of scores and for leakage.
     constraint : str, Constraint or sequence of those, optional
-        Such as ``"equalized_odds_difference <= 0.05"``; a verdict for each.
+        For example ``"equalized_odds_difference <= 0.05"``; each gets a verdict.
     sample_weight : numbers of at least 0, shape (n_rows,), optional
-        Rates are weighted, numbers of rows are not.
+        Weights of the rows in rates; numbers of rows are not weighted.
     baseline : labels, shape (n_rows,), optional
-        Decisions of an unconstrained model on the same rows: who got worse.
+        Decisions of an unconstrained model on the same rows, to find which groups got worse.
     X : table, shape (n_rows, n_features), optional
-        Features: leakage of the groups from them, and what ``model`` is asked about.
+        Features, for leakage of the groups and as input of ``model``.
     model : object with ``predict``, function of X, or LinearRule, optional
-        With ``X``: individual fairness and contributions to the gap.
+        Model for individual fairness and contributions to the gap; requires ``X``.
     independent : bool
-        The rows are a fresh sample that neither model nor constraint was chosen on. Only then
-        can a verdict be CERTIFIED.
+        Whether the rows are a fresh sample that was not used to choose model or constraint. Only
+        then can a verdict be CERTIFIED.
     delta : float
         Error probability of every interval, bound and verdict, in (0, 0.5); as in ``fit``.
     largest_weight : float, optional
-        Largest weight that the way of sampling allows; makes bounds of weighted rates exact.
+        Largest weight that the sampling design allows; makes bounds of weighted rates exact.
     flips : sequence of str, optional
         Columns that must not change a decision; by default the sensitive ones that ``model``
         reads.
     noise : mapping of str to float, or float, optional
-        Largest harmless change of columns of numbers, in their own units, or of all of them in
+        Largest harmless change of numeric columns in their own units, or of all numeric columns in
         standard deviations.
     blocks : mapping of str to sequence of str, optional
-        Feature blocks whose contribution to the gap is computed (with ``model``). ``{}`` takes
-        every column as a block.
+        Feature blocks whose contribution to the gap is computed; requires ``model``. ``{}`` makes
+        every column a block.
     pos_label : label, optional
-        The label that people want; by default the one that is sorted last.
+        The favorable label; by default the last one in sorted order.
     sensitive_missing : {"error", "own_group", "exclude"}
-        Missing sensitive values are refused, a group, or in no group.
+        Whether missing sensitive values raise an error, form a group, or belong to no group.
     max_groups : int
-        Most groups of one sensitive column.
+        Largest number of groups of one sensitive column.
     smallest_cell : int
-        Groups with fewer rows, positives or negatives are not shown; 0 shows all.
+        Groups with fewer rows, positives or negatives are suppressed; 0 shows all groups.
     leakage : bool
-        Whether models shall try to tell the groups from scores and features; takes the longest.
+        Whether to predict the groups from scores and features, the slowest part of the audit.
     random_state : int
-        Seed of everything that is drawn.
+        Seed of all random draws.
 
     Returns
     -------
@@ -168,9 +170,9 @@ def audit(
     Raises
     ------
     InputError
-        Rows cannot be read; the message names the argument.
+        Rows are invalid; the message names the argument.
     ParameterError
-        A parameter is outside its range, or needs another one.
+        A parameter is outside its range, or requires another one.
     """
     _check_parameters(delta, smallest_cell, random_state)
     _check_needs(X, model, flips, noise, blocks)
@@ -240,8 +242,8 @@ def audit(
 def _check_parameters(delta: float, smallest_cell: int, random_state: int) -> None:
     if not 0 < delta < 0.5:
         msg = (
-            f"delta={delta!r} must be above 0 and below 0.5; it is an error probability: a "
-            "confidence of 95 % is delta=0.05"
+            f"delta={delta!r} must be an error probability above 0 and below 0.5; a confidence of "
+            "95 % is delta=0.05."
         )
         raise ParameterError(msg)
     for name, value in (("smallest_cell", smallest_cell), ("random_state", random_state)):
@@ -252,20 +254,19 @@ def _check_parameters(delta: float, smallest_cell: int, random_state: int) -> No
 
 def _check_needs(X: Any, model: Any, flips: Any, noise: Any, blocks: Any) -> None:
     if model is not None and X is None:
-        raise ParameterError("model= needs X=: the rows that the model is asked about")
+        raise ParameterError("model= needs X=, the rows that the model predicts.")
     if model is None:
         for name, value in (("flips", flips), ("noise", noise), ("blocks", blocks)):
             if value is not None:
-                raise ParameterError(f"{name}= needs model= and X=; give them or leave it out")
+                raise ParameterError(f"{name}= needs model= and X=. Pass them or leave it out.")
     if isinstance(flips, str):
-        raise ParameterError(f"flips={flips!r} is one text; give a list of columns: [{flips!r}]")
+        raise ParameterError(f"flips={flips!r} must be a list of columns, such as [{flips!r}].")
 
 
 def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]]:
-    """Return the features without the sensitive columns, and notes about those that are proxies.
+    """Return the features without the sensitive columns, and notes about proxy features.
 
-    A feature that is the attribute under another name stays: that it gives the group away is what
-    the leakage shall show.
+    A copy of a sensitive column under another name stays, so that its leakage is reported.
     """
     table = read_table(X)
     check_length(len(rows.decision), X, "y_pred")
@@ -278,8 +279,8 @@ def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]
         if found:
             shown = ", ".join(map(repr, found))
             proxies.append(
-                f"feature(s) {shown} give away sensitive {system.name!r}; they are not flipped "
-                "with it"
+                f"Feature(s) {shown} reveal sensitive {system.name!r}; they are not flipped with "
+                "it."
             )
     if not kept:
         return None, tuple(proxies)
@@ -288,12 +289,12 @@ def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]
 
 
 def _leaks(request: _AuditRequest, features: Features | None) -> tuple[LeakageRow, ...]:
-    """Return how well the groups can be told from scores and features."""
+    """Return how well scores and features predict the groups."""
     return leakage_rows(request.rows, features, request.hidden, request.level, request.seed)
 
 
 def _compared(request: _AuditRequest) -> tuple[tuple[ChangeRow, ...], tuple[LevellingRow, ...]]:
-    """Return what became of whom against the baseline, nothing without one."""
+    """Return changes of the groups against the baseline, empty without a baseline."""
     baseline = request.rows.baseline
     return ((), ()) if baseline is None else change_rows(request.rows, baseline, request.hidden)
 
@@ -316,7 +317,7 @@ def _verdicts(
 
 
 def _left_out(request: _AuditRequest, small_groups: tuple[SmallGroups, ...]) -> tuple[str, ...]:
-    """Say which groups the verdicts leave out, as the fit of the model did."""
+    """Return notes on the groups that the constraints excluded at fit."""
     judged = {constraint.metric.name for constraint in request.constraints}
     return tuple(f"At fit: {one.headline}." for one in small_groups if one.metric in judged)
 
@@ -344,11 +345,11 @@ def _of_model(
 
 
 def _not_features(rows: AuditRows, table: pd.DataFrame) -> tuple[str, ...]:
-    """Say which sensitive columns the model cannot read: no achievement, but construction."""
+    """Return notes on sensitive columns that are not features of the model."""
     absent = [name for name in rows.columns if name not in table.columns]
     return tuple(
-        f"sensitive {name!r} is not a feature of the model, so that no flip of it changes a "
-        "decision"
+        f"Sensitive {name!r} is not a feature of the model, so that flipping it changes no "
+        "decision."
         for name in absent
     )
 
@@ -356,7 +357,7 @@ def _not_features(rows: AuditRows, table: pd.DataFrame) -> tuple[str, ...]:
 def _contributions(
     request: _AuditRequest, decider: ModelAdapter, table: pd.DataFrame, blocks: Blocks
 ) -> Contributions | None:
-    """Take apart the gap of the first constraint, on the first system that can be shown."""
+    """Decompose the gap of the first constraint, on the first grouping that can be shown."""
     first = request.constraints[0] if request.constraints else None
     metric = METRICS.get(EXPLAINED) if first is None else first.metric
     for system in request.rows.systems:
@@ -375,8 +376,8 @@ def _check_same(given: NDArray[np.integer], made: NDArray[np.integer]) -> None:
     apart = int((given != made).sum())
     if apart:
         msg = (
-            f"y_pred and model.predict(X) differ in {apart} of {len(given)} rows; give the "
-            "decisions of this very model on these very rows"
+            f"y_pred and model.predict(X) differ in {apart} of {len(given)} rows. Pass the "
+            "decisions of this model on these rows."
         )
         raise InputError(msg)
 
@@ -388,10 +389,10 @@ def _notes(request: _AuditRequest, smallest_cell: int, independent: bool) -> tup
     if any(hidden.any() for hidden in request.hidden.values()):
         notes.append(
             f"Groups with fewer than {smallest_cell} rows, positives or negatives are suppressed, "
-            "and numbers that would give them away; smallest_cell=0 shows them."
+            "and numbers that would reveal them; smallest_cell=0 shows them."
         )
     unknown = [
-        f"{int((request.rows.codes(s) < 0).sum())} row(s) are in no group of {s.name!r}"
+        f"{int((request.rows.codes(s) < 0).sum())} row(s) are in no group of {s.name!r}."
         for s in request.rows.systems
         if (request.rows.codes(s) < 0).any()
     ]

@@ -1,4 +1,4 @@
-"""Contributions of features to gaps, as Shapley values."""
+"""Compute the contributions of features to gaps, as Shapley values."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from fairautoml.metrics import Metric
 from fairautoml.metrics._table import Rate
 
 MOST_EXACT = 6
-"""Players up to which all coalitions are valued."""
+"""Largest number of players for which all coalitions are evaluated."""
 ORDERS = 200
-"""Orders that are sampled beyond, half of them the reverse of the other half."""
+"""Number of sampled orders for more players; half are the reverse of the others."""
 
 Coalition = frozenset[int]
 Value = Callable[[Coalition], float]
@@ -32,13 +32,13 @@ Value = Callable[[Coalition], float]
 class Solution:
     """Shapley values."""
 
-    values: NDArray[np.float64]  # shape (n_players,): what each player contributes
+    values: NDArray[np.float64]  # shape (n_players,): contribution of each player
     standard_errors: NDArray[np.float64]  # shape (n_players,)
-    exact: bool  # whether all coalitions were valued
+    exact: bool  # whether all coalitions were evaluated
 
 
 def remembered(value: Value) -> Value:
-    """Return the game that values each coalition once."""
+    """Return the game with cached values of coalitions."""
     known: dict[Coalition, float] = {}
 
     def look_up(coalition: Coalition) -> float:
@@ -50,7 +50,7 @@ def remembered(value: Value) -> Value:
 
 
 def shapley_values(n_players: int, value: Value, *, seed: int = 0) -> Solution:
-    """Return what each player contributes to the value of all of them.
+    """Return the contribution of each player to the value of the grand coalition.
 
     References
     ----------
@@ -65,14 +65,14 @@ def shapley_values(n_players: int, value: Value, *, seed: int = 0) -> Solution:
     pairs = np.empty((ORDERS // 2, n_players))
     for at in range(len(pairs)):
         order = rng.permutation(n_players)
-        # An order and its reverse err in opposite directions: their mean is one independent draw.
+        # The mean over an order and its reverse is one independent draw.
         pairs[at] = (contributions(order, game) + contributions(order[::-1], game)) / 2
     errors = pairs.std(axis=0, ddof=1) / np.sqrt(len(pairs))
     return Solution(values=pairs.mean(axis=0), standard_errors=errors, exact=False)
 
 
 def mean_of(solutions: Sequence[Solution]) -> Solution:
-    """Return the mean solution of games whose values are independent draws of the same ones."""
+    """Return the mean solution of independent noisy draws of a game."""
     values = np.array([one.values for one in solutions])
     of_draws = values.std(axis=0, ddof=1) / np.sqrt(len(values))
     of_orders = np.mean([one.standard_errors for one in solutions], axis=0)
@@ -84,7 +84,7 @@ def mean_of(solutions: Sequence[Solution]) -> Solution:
 
 
 def contributions(order: NDArray[np.integer], value: Value) -> NDArray[np.float64]:
-    """Return what each player adds when players come in this order; the sum is that of all."""
+    """Return the marginal contribution of each player in this order."""
     added = np.empty(len(order))
     present: Coalition = frozenset()
     before = value(present)
@@ -97,7 +97,7 @@ def contributions(order: NDArray[np.integer], value: Value) -> NDArray[np.float6
 
 
 def _exact(player: int, n_players: int, value: Value) -> float:
-    """Return the mean of ``v(S + player) - v(S)``, each size of ``S`` weighing the same."""
+    """Return the mean of ``v(S + player) - v(S)``, with equal weight for each size of ``S``."""
     others = [other for other in range(n_players) if other != player]
     total = 0.0
     for bits in range(2 ** len(others)):
@@ -108,25 +108,25 @@ def _exact(player: int, n_players: int, value: Value) -> float:
 
 
 REPEATS = 5
-"""Permutations of an absent block that are averaged."""
+"""Number of permutations of an absent block to average."""
 MOST_ROWS = 5_000
-"""Rows that blocks are permuted on at most."""
+"""Largest number of rows on which blocks are permuted."""
 
 Blocks = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Contrast:
-    """The gap that is taken apart: the rate of one group less that of another."""
+    """The gap to decompose: the rate of one group minus that of another."""
 
-    system: GroupSystem  # groups
-    rate: Rate  # which rate
+    system: GroupSystem
+    rate: Rate
     high: int  # groups with the highest and the lowest rate on all rows
     low: int
 
 
 def question_of(rows: AuditRows, system: GroupSystem, metric: Metric) -> Contrast | None:
-    """Return the widest gap behind a metric, None when a rate has no value."""
+    """Return the largest gap of a metric's rates, or None if a rate is undefined."""
     cells = [cells_of(rows, system, rate) for rate in metric.rates]
     if not cells or any(np.isnan(cell.values).any() for cell in cells):
         return None
@@ -140,7 +140,7 @@ def question_of(rows: AuditRows, system: GroupSystem, metric: Metric) -> Contras
 
 
 def check_blocks(blocks: Blocks | None, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the blocks, one per column by default; columns of no block are the last one."""
+    """Return the blocks, one per column by default; the last has all columns without block."""
     if blocks is None:
         return {name: (name,) for name in columns}
     found = {str(name): tuple(map(str, members)) for name, members in blocks.items()}
@@ -150,7 +150,7 @@ def check_blocks(blocks: Blocks | None, columns: Sequence[str]) -> dict[str, tup
     if not named or unknown or twice:
         msg = (
             f"blocks: unknown columns {unknown}, columns in two blocks {twice}; allowed are "
-            f"columns of X, each in one block, for example {{'money': [{columns[0]!r}]}}"
+            f"columns of X, each in one block, for example {{'money': [{columns[0]!r}]}}."
         )
         raise InputError(msg)
     rest = tuple(column for column in columns if column not in named)
@@ -167,8 +167,8 @@ def contributions_of(
 ) -> Contributions:
     """Return the Shapley values of a gap over feature blocks.
 
-    A block that is absent has its rows permuted jointly, so that it keeps its distribution and
-    loses its relation to everything else; nothing is refitted.
+    The rows of an absent block are permuted jointly, so that the block keeps its distribution but
+    is independent of all other columns; no model is refitted.
 
     References
     ----------
@@ -190,8 +190,8 @@ def contributions_of(
         if np.isnan(found):
             shown = ", ".join(names[block] for block in sorted(present)) or "none"
             msg = (
-                f"blocks: with {shown} present the {question.rate} rate has no value in a group; "
-                "explain another constraint or give more rows"
+                f"blocks: with {shown} present, the {question.rate} rate is undefined in a group. "
+                "Pass another constraint first, or more rows."
             )
             raise InputError(msg)
         return found
@@ -225,7 +225,7 @@ def contributions_of(
 
 
 def _drawn(codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Return rows of all groups, for an absent block is drawn from everybody."""
+    """Return a sample of the rows of all groups."""
     if len(codes) <= MOST_ROWS:
         return np.arange(len(codes))
     rng = np.random.default_rng(seed)
@@ -233,7 +233,7 @@ def _drawn(codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 
 def _orders(n_rows: int, n_blocks: int, seed: int) -> NDArray[np.int64]:
-    """Return the row orders of every block, the same whichever blocks are absent with it."""
+    """Return the row orders of every block, which do not depend on the other blocks."""
     rng = np.random.default_rng(seed)
     return np.array(
         [[rng.permutation(n_rows) for _ in range(n_blocks)] for _ in range(REPEATS)],

@@ -1,4 +1,4 @@
-"""Ensembles of trees of foreign libraries, read as arrays."""
+"""Read tree ensembles of scikit-learn, LightGBM and XGBoost as arrays."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,23 +24,23 @@ LEAF = -1
 class Tree:
     """One binary tree; node 0 is the root."""
 
-    feature: NDArray[np.integer]  # shape (n_nodes,): column that a node asks about, -1 for leaves
-    # values up to it go left (below it, if the forest is strict)
+    feature: NDArray[np.integer]  # shape (n_nodes,): column that a node splits on, -1 for leaves
+    # values up to the threshold go left (values below it if the forest is strict)
     threshold: NDArray[np.float64]  # shape (n_nodes,)
     left: NDArray[np.integer]  # shape (n_nodes,): children
     right: NDArray[np.integer]  # shape (n_nodes,)
-    value: NDArray[np.float64]  # shape (n_nodes,): what a leaf adds
-    missing_left: NDArray[np.bool_]  # shape (n_nodes,): where missing values go
-    # codes that go left, of nodes that ask about categories
+    value: NDArray[np.float64]  # shape (n_nodes,): value of a leaf
+    missing_left: NDArray[np.bool_]  # shape (n_nodes,): whether missing values go left
+    # category codes that go left, by node with a categorical split
     categories: Mapping[int, frozenset[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forest:
-    """A sum of trees that decides by its sign."""
+    """A sum of trees whose sign is the decision."""
 
-    trees: tuple[Tree, ...]  # all of them
-    offset: float = 0.0  # added to the sum; the decision is 1 when the whole is above 0
+    trees: tuple[Tree, ...]
+    offset: float = 0.0  # added to the sum; the decision is 1 if the result is above 0
     strict: bool = False  # only values below the threshold go left
     single: bool = False  # values are rounded to float32 first
 
@@ -49,8 +49,8 @@ class Forest:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the smallest and the largest sum of leaves that a box can reach, per row.
 
-        Per tree the smallest and the largest reachable leaf, summed: trees may not reach them
-        at one point, so the true range lies inside.
+        These are the sums of the smallest and the largest reachable leaf of each tree. The true
+        range may be smaller, because trees may not reach these leaves at a common point.
         """
         if self.single:
             low, high = low.astype(np.float32), high.astype(np.float32)
@@ -80,7 +80,7 @@ class Forest:
     def _sides(
         self, tree: Tree, nodes: NDArray[np.integer], low: NDArray[Any], high: NDArray[Any]
     ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return which boxes reach the left, and which the right child of each node."""
+        """Return which boxes reach the left and the right child of each node."""
         a, b = low[:, tree.feature[nodes]], high[:, tree.feature[nodes]]
         cut, absent = tree.threshold[nodes], np.isnan(a)
         left, right = (a < cut, b >= cut) if self.strict else (a <= cut, b > cut)
@@ -94,7 +94,7 @@ class Forest:
 
 @dataclass(slots=True)
 class _Nodes:
-    """The nodes of a tree, as they are found."""
+    """Nodes of a tree that is being read."""
 
     feature: list[int] = field(default_factory=list)
     threshold: list[float] = field(default_factory=list)
@@ -115,7 +115,7 @@ class _Nodes:
         return len(self.feature) - 1
 
     def tree(self) -> Tree:
-        """Return what was found."""
+        """Return the tree."""
         return Tree(
             feature=np.array(self.feature, dtype=np.int64),
             threshold=np.array(self.threshold, dtype=np.float64),
@@ -153,7 +153,7 @@ def _lightgbm_node(found: Mapping[str, Any], nodes: _Nodes) -> int:
         nodes.categories[at] = frozenset(int(code) for code in found["threshold"].split("||"))
     else:
         cut = float(found["threshold"])
-        # Without missing values in training LightGBM reads them as 0.
+        # LightGBM treats missing values as 0 if training data had none.
         default = bool(found["default_left"]) if missing == "NaN" else cut >= 0
         at = nodes.add(int(found["split_feature"]), cut, 0.0, missing_left=default)
     nodes.left[at] = _lightgbm_node(found["left_child"], nodes)
@@ -200,10 +200,10 @@ Inside = Callable[[NDArray[Any]], NDArray[np.float64]]
 def forest_of(
     estimator: Any, values: NDArray[Any], inside: Inside | None = None
 ) -> tuple[Forest, float]:
-    """Return the trees of a fitted classifier, and how well they give its own scores.
+    """Return the trees of a fitted classifier, and the tolerance of their scores.
 
-    The sums are compared with the model's own on the given rows: a structure that was not read
-    rightly is refused, never used.
+    The sums are compared with the scores of the model on the given rows; a mismatch raises
+    ``UnsupportedModel``.
     """
     forest, raw = _read(estimator, values, coded=inside is not None)
     seen = values if inside is None else inside(values)
@@ -212,7 +212,7 @@ def forest_of(
     apart = float(np.abs(raw - sums - offset).max())
     size = sum(float(np.abs(tree.value).max()) for tree in forest.trees) + abs(offset)
     if apart > 1e-5 * (1 + size):
-        raise UnsupportedModel("the sums of the trees read are not the scores of the model")
+        raise UnsupportedModel("the sums of the trees are not the scores of the model")
     tolerance = 4 * apart + 1e-7 * (1 + size) if forest.strict else 4 * apart + 1e-12 * (1 + size)
     whole = Forest(trees=forest.trees, offset=offset, strict=forest.strict, single=forest.single)
     return whole, tolerance
@@ -221,7 +221,7 @@ def forest_of(
 def _read(
     estimator: Any, values: NDArray[Any], *, coded: bool
 ) -> tuple[Forest, NDArray[np.float64]]:
-    """Return a forest without offset, and the model's own scores, positive for acceptance."""
+    """Return a forest without offset, and the scores of the model for the positive class."""
     if len(getattr(estimator, "classes_", (0, 1))) != 2:
         raise UnsupportedModel("the model does not decide between two classes")
     if isinstance(estimator, DecisionTreeClassifier):
@@ -242,7 +242,7 @@ def _read(
         return lightgbm_forest(booster), np.asarray(booster.predict(values, raw_score=True))
     if hasattr(estimator, "get_booster") or hasattr(estimator, "get_dump"):
         return _xgboost(estimator, values)
-    raise UnsupportedModel(f"{type(estimator).__name__} is no ensemble of trees that can be read")
+    raise UnsupportedModel(f"{type(estimator).__name__} is not a supported tree ensemble")
 
 
 def _xgboost(estimator: Any, values: NDArray[np.float64]) -> tuple[Forest, NDArray[np.float64]]:

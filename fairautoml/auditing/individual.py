@@ -1,4 +1,4 @@
-"""Individual fairness: of how many people no flip and no small noise changes the decision."""
+"""Count the rows whose decision does not change under flips and small noise."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,13 +26,13 @@ from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor
 
 MOST_ROWS = 2_000
-"""Rows that are looked at."""
+"""Largest number of rows to check."""
 MOST_COMBINATIONS = 100_000
-"""Values of the flipped columns that are tried together at most."""
+"""Largest number of combinations of values of the flipped columns."""
 TRIES = 20
-"""Perturbations per row and combination of flips that look for a counterexample."""
+"""Random perturbations per row and combination of flips."""
 MOST_TRIED = 200
-"""Combinations of flips that are perturbed."""
+"""Largest number of combinations of flips that are perturbed."""
 ROUNDING = 1e-9
 
 Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -41,15 +41,15 @@ Reach = Callable[[pd.DataFrame], Bounds]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Similar:
-    """Which people count as similar."""
+    """Changes under which rows count as similar."""
 
-    flips: tuple[str, ...]  # columns that may take every value that occurs
-    noise: Mapping[str, float]  # columns of numbers that may move by that much, in their own units
+    flips: tuple[str, ...]  # columns that may take every observed value
+    noise: Mapping[str, float]  # largest change of numeric columns, in their own units
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reader:
-    """How far scores can move: ``reach`` gives their range, 0 is the boundary."""
+    """Range of scores under noise, by ``reach``; the decision boundary is 0."""
 
     level: str
     reach: Reach
@@ -60,7 +60,7 @@ class _Reader:
 def similar_of(
     flips: Sequence[str], noise: Mapping[str, float] | float | None, table: pd.DataFrame
 ) -> Similar:
-    """Return who is similar, checked against the columns that there are."""
+    """Return the similarity, validated against the columns of the table."""
     numeric = [
         name
         for name in table.columns
@@ -78,16 +78,16 @@ def similar_of(
     bad = sorted(name for name, radius in radii.items() if not 0 <= radius < np.inf)
     if unknown or bad:
         msg = (
-            f"flips=, noise=: {unknown} are no columns of X that can be used so, {bad} have a "
-            f"radius that is negative or not finite; X has {list(table.columns)[:20]}, noise is "
-            "for columns of numbers that are not flipped"
+            f"flips=, noise=: columns {unknown} are missing or not allowed, and columns {bad} "
+            f"have a negative or infinite radius. X has {list(table.columns)[:20]}; noise is "
+            "allowed for numeric columns that are not flipped."
         )
         raise InputError(msg)
     size = prod(max(1, table[name].nunique()) for name in flips)
     if size > MOST_COMBINATIONS:
         msg = (
-            f"flips={list(flips)}: {size:,} combinations of values, at most {MOST_COMBINATIONS:,} "
-            "are tried; flip fewer columns"
+            f"flips={list(flips)}: found {size:,} combinations of values, allowed are at most "
+            f"{MOST_COMBINATIONS:,}. Flip fewer columns."
         )
         raise InputError(msg)
     return Similar(flips=tuple(flips), noise={n: r for n, r in radii.items() if r > 0})
@@ -96,16 +96,16 @@ def similar_of(
 def individual_fairness(
     model: ModelAdapter, table: pd.DataFrame, similar: Similar, seed: int
 ) -> IndividualFairness:
-    """Return of how many rows the decision provably stays, and how many have a counterexample.
+    """Return the numbers of rows whose decision is certified or refuted.
 
-    Flips are enumerated. Noise is bounded from the structure of the model where that can be read:
-    exactly for linear models, soundly for sums of trees and for this library's own ensembles of
-    both; for other models it is sampled, which can refute and never certify.
+    Flips are enumerated. The effect of noise is bounded exactly for linear models, and soundly
+    for sums of trees and for ensembles of this library. For other models noise is sampled, which
+    can only refute.
 
     References
     ----------
     Ruoss, Balunovic, Fischer, Vechev, "Learning certified individually fair representations",
-    NeurIPS 2020 (arXiv 2002.10312), for the notion; bounds are our own.
+    NeurIPS 2020 (arXiv 2002.10312), for the definition; the bounds are different.
     """
     rng = np.random.default_rng(seed)
     at = np.arange(len(table))
@@ -150,9 +150,9 @@ def _level(reader: _Reader | None, similar: Similar) -> str:
 def _flipped(
     rows: pd.DataFrame, table: pd.DataFrame, flips: tuple[str, ...]
 ) -> Iterator[pd.DataFrame]:
-    """Return the rows with every combination of values that occur in the whole table."""
+    """Yield the rows, and the rows with every combination of values in the whole table."""
     levels = [table[name].dropna().unique().tolist() for name in flips]
-    # What is given counts too: a missing value is no value to flip to.
+    # The given rows are included because they may have missing values, which flips exclude.
     yield rows
     for values in product(*levels) if flips else ():
         changed = rows.copy()
@@ -164,7 +164,7 @@ def _flipped(
 def _judged(
     reader: _Reader, rows: pd.DataFrame, decided: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which rows cannot leave their side, and which provably can."""
+    """Return which rows provably keep their decision, and which provably can change it."""
     low, high = reader.reach(rows)
     edge = reader.tolerance
     sure = np.where(decided, low > edge, high < -edge)
@@ -179,7 +179,7 @@ def _tried(
     decided: NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
-    """Return rows for which some perturbation changes the decision; half of them are corners."""
+    """Return the rows whose decision some perturbation changes; half of these are corners."""
     found = np.zeros(len(rows), dtype=np.bool_)
     for turn in range(TRIES):
         shifts = rng.uniform(-1, 1, size=(len(noise), len(rows)))
@@ -197,7 +197,7 @@ def _tried(
 def _reader(
     model: ModelAdapter, rows: pd.DataFrame, similar: Similar, decided: NDArray[np.bool_]
 ) -> tuple[_Reader | None, tuple[str, ...]]:
-    """Return how the range of scores is computed, None when nothing can be said of noise."""
+    """Return the range of scores under noise, or None without noise or a readable model."""
     if not similar.noise:
         return None, ()
     if isinstance(model.model, LinearRule):
@@ -206,11 +206,11 @@ def _reader(
         if isinstance(getattr(model.model, "model_", None), Predictor):
             return _own_reader(model, rows, similar)
         with warnings.catch_warnings():
-            # The last step is asked about arrays, whatever names its columns had in training.
+            # The last step predicts arrays, although it may have been fitted with names.
             warnings.filterwarnings("ignore", "X (does not have valid|has) feature names")
             return _structure_reader(model, rows, similar, decided), ()
     except UnsupportedModel as unreadable:
-        note = f"{unreadable}: noise was sampled, which can refute and never certify"
+        note = f"{unreadable}: noise was sampled, which can refute but not certify"
         return None, (note,)
 
 
@@ -241,15 +241,13 @@ def _structure_reader(
     prepared = prepared_values(model.model, model.features(rows))
     final = last_step(model.model)
     if model.sensitive or prepared.shape[1] != len(slopes):
-        raise UnsupportedModel(
-            "the columns behind the steps of the pipeline could not be followed"
-        )
+        raise UnsupportedModel("the columns could not be traced through the steps of the pipeline")
     _check_slopes(model, rows, similar, slopes)
     if hasattr(final, "coef_"):
         return _linear_reader(model, final, slopes, prepared, similar, decided)
     forest, tolerance = forest_of(final, prepared)
     sign = _sign(forest.bounds(prepared, prepared)[0], decided, tolerance)
-    # Columns that share a source move together; the box forgets that, which is sound.
+    # The box ignores that columns with a common source move together, which is sound.
     around = np.abs(slopes) @ radii * (1 + ROUNDING)
 
     def reach(flipped: pd.DataFrame) -> Bounds:
@@ -283,7 +281,7 @@ def _linear_reader(
         values = prepared_values(model.model, model.features(flipped))
         margin = values @ weights[0] + constant
         known = ~flipped[list(similar.noise)].isna().to_numpy()
-        # A missing value has nothing that noise could move.
+        # Noise does not change a missing value.
         radius = known @ effects
         return _signed(sign, margin - radius, margin + radius)
 
@@ -291,7 +289,7 @@ def _linear_reader(
 
 
 def _sign(score: NDArray[np.float64], decided: NDArray[np.bool_], edge: float) -> int:
-    """Return whether scores above 0 mean acceptance (1) or refusal (-1)."""
+    """Return 1 if scores above 0 mean the positive class, else -1."""
     clear = np.abs(score) > edge
     for sign in (1, -1):
         if (((sign * score) > 0) == decided)[clear].all():
@@ -306,7 +304,7 @@ def _signed(sign: int, low: NDArray[np.float64], high: NDArray[np.float64]) -> B
 def _check_slopes(
     model: ModelAdapter, rows: pd.DataFrame, similar: Similar, slopes: NDArray[np.float64]
 ) -> None:
-    """Refuse slopes by which the columns do not move; a step may do more than was read."""
+    """Raise unless the columns move through the pipeline by the slopes."""
     before = prepared_values(model.model, model.features(rows))
     for at, (name, radius) in enumerate(similar.noise.items()):
         for side in (-radius, radius):
@@ -317,5 +315,5 @@ def _check_slopes(
             size = 1 + np.abs(np.nan_to_num(before)).max()
             if known.any() and np.nanmax(apart[known], initial=0.0) > 1e-6 * size:
                 raise UnsupportedModel(
-                    f"column {name!r} does not move through the pipeline as read"
+                    f"column {name!r} does not move linearly through the pipeline"
                 )

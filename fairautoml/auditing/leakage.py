@@ -1,4 +1,4 @@
-"""How well the sensitive group can be told from the scores, or from the features."""
+"""Measure how well scores and features predict the sensitive groups."""
 
 import math
 from dataclasses import dataclass
@@ -22,18 +22,18 @@ from fairautoml.exceptions import InputError
 FOLDS = 5
 ROUNDS = 30
 RIDGE = 1e-6
-"""Times the mean diagonal, added to a covariance that is singular."""
+"""Ridge of a singular covariance, as a multiple of its mean diagonal."""
 MOST_ROWS = 20_000
-"""Rows that the predictors of the group are trained on at most."""
+"""Largest number of rows for training the group predictors."""
 MOST_GROUPS = 12
-"""Groups of a system that are predicted at most, the largest ones."""
+"""Largest number of groups of a system to predict; the largest groups are kept."""
 MOST_CATEGORIES = 255
-"""Categories of a column that the boosted trees take."""
+"""Largest number of categories per column that the boosted trees support."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Features:
-    """Encoded features, for the question how much they tell of the group."""
+    """Encoded features of the group predictors."""
 
     # numbers and category codes, NaN = missing
     matrix: NDArray[np.floating]  # shape (n_rows, n_features)
@@ -72,7 +72,7 @@ def gaussian_auc(score: float) -> float:
 
 
 def fisher_of_rows(z: NDArray[np.float64], s: NDArray[np.integer]) -> float | None:
-    """Return Fisher's score of two groups of rows, None if a group has fewer than two."""
+    """Return Fisher's score of two groups, or None if a group has fewer than two rows."""
     zero, one = z[s == 0], z[s == 1]
     if min(len(zero), len(one)) < 2:
         return None
@@ -87,9 +87,9 @@ def fisher_of_rows(z: NDArray[np.float64], s: NDArray[np.integer]) -> float | No
 def leakage_rows(
     rows: AuditRows, features: Features | None, hidden: Hidden, level: float, seed: int
 ) -> tuple[LeakageRow, ...]:
-    """Return how well each group system can be told from scores and from features.
+    """Return how well scores and features predict each group system.
 
-    Weights are not used. Without scores the decisions take their place.
+    Weights are not used. Without scores, the decisions are used instead.
     """
     score = rows.decision.astype(np.float64) if rows.score is None else rows.score
     name = "decision" if rows.score is None else "score"
@@ -126,7 +126,7 @@ def _leakage(
     labels = [system.labels[code] for code in usable]
     probabilities = _cross_fitted(matrix, group, features.feature_schema, seed)
     n_groups = len(labels)
-    # The best of several groups is picked, so that all intervals have to hold at once.
+    # The best group is selected, so the intervals of all groups must hold simultaneously.
     found = [
         auc_interval(probabilities[:, g], group == g, level / n_groups) for g in range(n_groups)
     ]
@@ -152,7 +152,7 @@ def _drawn(codes: NDArray[np.int64], usable: NDArray[np.int64], seed: int) -> ND
         return at
     rng = np.random.default_rng(seed)
     chosen = rng.choice(at, MOST_ROWS, replace=False)
-    # Drawing must not take the last rows of a small group.
+    # Every group must keep enough rows for cross-fitting.
     rare = [np.flatnonzero(codes == code)[:FOLDS] for code in usable]
     return np.unique(np.concatenate((chosen, *rare)))
 
@@ -160,7 +160,7 @@ def _drawn(codes: NDArray[np.int64], usable: NDArray[np.int64], seed: int) -> ND
 def _cross_fitted(
     matrix: NDArray[Any], group: NDArray[np.int64], feature_schema: FeatureSchema, seed: int
 ) -> NDArray[np.float64]:
-    """Return P(group | row) by models that have not seen the row."""
+    """Return out-of-fold estimates of P(group | row)."""
     n_groups = int(group.max()) + 1
     probabilities = np.zeros((len(group), n_groups))
     categorical = [
@@ -185,7 +185,7 @@ def _cross_fitted(
 
 
 def _numbers(matrix: NDArray[Any], feature_schema: FeatureSchema) -> NDArray[np.float64]:
-    """Return a matrix without gaps; one column of numbers stays as it is."""
+    """Return an imputed numeric matrix; a single complete numeric column stays unchanged."""
     if (
         feature_schema.n_features == 1
         and not feature_schema.categorical
@@ -209,8 +209,8 @@ def _farthest(
 
 
 def dense_features(matrix: Any, feature_schema: FeatureSchema) -> Features:
-    """Return encoded features, refusing a sparse matrix."""
+    """Return encoded features; raise for a sparse matrix."""
     if feature_schema.sparse:
-        msg = "X is a sparse matrix; the leakage of an audit needs a table: give X.toarray()"
+        msg = "X is a sparse matrix, but leakage requires a dense table. Pass X.toarray()."
         raise InputError(msg)
     return Features(matrix=matrix, feature_schema=feature_schema)

@@ -1,4 +1,4 @@
-"""Models of any library, read as scores, decisions and linear rules."""
+"""Adapters for models of any library: decisions, and linear structure of pipelines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,8 +30,8 @@ from fairautoml.exceptions import InputError
 class LinearRule:
     """A rule that accepts when ``intercept + sum coefficient * column`` is above 0."""
 
-    coefficients: Mapping[str, float]  # by column of numbers; other columns do not matter
-    intercept: float = 0.0  # constant
+    coefficients: Mapping[str, float]  # by numeric column; other columns have no effect
+    intercept: float = 0.0
 
     def margin(self, table: pd.DataFrame) -> NDArray[np.float64]:
         """Return the value that is compared with 0, shape (n_rows,)."""
@@ -43,16 +43,16 @@ class LinearRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ModelAdapter:
-    """A model with the way to ask it."""
+    """A model with the format of its input and output."""
 
-    model: Any  # what decides
+    model: Any  # estimator, function or ``LinearRule``
     classes: NDArray[Any]  # shape (2,): labels of 0 and 1
-    named: bool = True  # it is given a DataFrame; else an array
-    # columns of the table that it is given apart from the features
+    named: bool = True  # whether the model receives a DataFrame instead of an array
+    # columns of the table that the model receives as a separate argument
     sensitive: tuple[str, ...] = ()
 
     def features(self, table: pd.DataFrame) -> Any:
-        """Return what the model takes for ``X``."""
+        """Return the argument ``X`` of the model."""
         kept = table.drop(columns=list(self.sensitive))
         return kept if self.named else kept.to_numpy()
 
@@ -66,7 +66,7 @@ class ModelAdapter:
         try:
             return known_labels(_like(answer, self.classes), self.classes)
         except InputError as error:
-            raise InputError(f"model: its predictions are no labels of y_true: {error}") from None
+            raise InputError(f"model: its predictions are not labels of y_true: {error}") from None
 
 
 def _like(answer: Any, classes: NDArray[Any]) -> Any:
@@ -80,11 +80,11 @@ def _like(answer: Any, classes: NDArray[Any]) -> Any:
 def decider_of(
     model: Any, X: Any, sensitive: "Mapping[str, pd.Series[Any]]", classes: NDArray[Any]
 ) -> tuple[ModelAdapter, pd.DataFrame]:
-    """Return a model that can be asked, and the table that it is asked about."""
+    """Return the adapter of a model, and the table that the model predicts."""
     if not (callable(model) or hasattr(model, "predict") or isinstance(model, LinearRule)):
         msg = (
             f"model is of type {type(model).__name__}; allowed are an object with predict(X), a "
-            "function of X, or a LinearRule"
+            "function of X, or a LinearRule."
         )
         raise InputError(msg)
     named = is_frame(X)
@@ -123,15 +123,15 @@ def _table(X: Any) -> pd.DataFrame:
 
 
 class UnsupportedModel(Exception):
-    """The structure of this model is not known here; the message says which part."""
+    """Raised if the structure of a model is unknown; the message names the part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What a column inside a pipeline is made of."""
+    """Dependence of a column inside a pipeline on the columns of the table."""
 
-    of: frozenset[str]  # columns of the table that it depends on
-    slope: float | None = None  # it is this times one column plus a constant
+    of: frozenset[str]  # columns of the table that the column depends on
+    slope: float | None = None  # factor if the column is an affine function of one column
 
 
 def last_step(model: Any) -> Any:
@@ -140,7 +140,7 @@ def last_step(model: Any) -> Any:
 
 
 def slopes_of(model: Any, table: pd.DataFrame, noisy: Mapping[str, float]) -> NDArray[np.float64]:
-    """Return how far each column that the last step sees moves with each noisy column."""
+    """Return the slope of each input column of the last step in each noisy column."""
     origins = [Origin(of=frozenset([str(name)]), slope=1.0) for name in table.columns]
     if isinstance(model, Pipeline):
         for _, step in model.steps[:-1]:
@@ -149,7 +149,7 @@ def slopes_of(model: Any, table: pd.DataFrame, noisy: Mapping[str, float]) -> ND
     for at, name in enumerate(noisy):
         for column, origin in enumerate(origins):
             if name in origin.of and origin.slope is None:
-                msg = f"column {name!r} goes through a step that is no change of scale"
+                msg = f"column {name!r} goes through a step that is not a linear scaler"
                 raise UnsupportedModel(msg)
             if name in origin.of and origin.slope is not None:
                 found[column, at] = origin.slope
@@ -157,7 +157,7 @@ def slopes_of(model: Any, table: pd.DataFrame, noisy: Mapping[str, float]) -> ND
 
 
 def prepared_values(model: Any, table: Any) -> NDArray[np.float64]:
-    """Return rows as the last step sees them, as numbers."""
+    """Return the numeric input of the last step."""
     values = model[:-1].transform(table) if _has_steps(model) else table
     if sparse.issparse(values):
         values = values.toarray()
@@ -172,7 +172,7 @@ def _has_steps(model: Any) -> bool:
 
 
 def _through(step: Any, origins: list[Origin]) -> list[Origin]:
-    """Return what the columns behind a fitted step are made of."""
+    """Return the dependence of the output columns of a fitted step."""
     if step is None or (isinstance(step, str) and step == "passthrough"):
         return origins
     if isinstance(step, FunctionTransformer) and step.func is None:
@@ -195,7 +195,7 @@ def _through(step: Any, origins: list[Origin]) -> list[Origin]:
 
 
 def _factors(step: Any, n_columns: int) -> NDArray[np.float64] | None:
-    """Return what a scaler multiplies each column by, None for another step."""
+    """Return the factor of a scaler for each column, or None for another step."""
     if isinstance(step, MinMaxScaler):
         return None if step.clip else np.asarray(step.scale_)
     if isinstance(step, MaxAbsScaler) and getattr(step, "clip", False):
@@ -211,7 +211,7 @@ def _imputed(step: SimpleImputer, origins: list[Origin]) -> list[Origin]:
         return _opaque(step, origins)
     if not step.add_indicator:
         return origins
-    # Noise does not make a value missing, so the flags stay as they are.
+    # Noise does not make a value missing, so the indicators are constant.
     return [*origins, *(Origin(of=frozenset()) for _ in step.indicator_.features_)]
 
 

@@ -1,4 +1,4 @@
-"""How far noise can move the decisions of this library's own classifiers."""
+"""Bound the effect of noise on the decisions of classifiers of this library."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,28 +22,28 @@ from fairautoml.mitigators._group_program import CommonRule, ThresholdRule
 from fairautoml.selection.ensemble import WeightedAverage
 
 SLACK = 1e-6
-"""Scores are single precision; their range is widened by so much."""
+"""Widening of the range of scores, which have single precision."""
 
 Scores = NDArray[np.float64]
 Ends = tuple[Scores, Scores]
 Link = Callable[[Scores], Scores]
 Range = Callable[[Scores, Scores, Scores], Ends]
 Box = tuple[Scores, Scores, Scores]
-"""Least, given and largest values of encoded rows."""
+"""Smallest, given and largest values of encoded rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseRange:
-    """The range of acceptance of a fitted classifier of this library."""
+    """Range of the decision of a fitted classifier of this library."""
 
-    # from rows to the least and the largest acceptance, less 0.5: below 0 = refused
+    # maps rows to the smallest and the largest decision minus 0.5: below 0 = negative
     reach: Callable[[pd.DataFrame], tuple[Scores, Scores]]
-    unread: str  # which members are taken as anything from 0 to 1, and why
+    unread: str  # members that are bounded by [0, 1] only, with the reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _NoiseQuestion:
-    """The classifier, and how its rows are read."""
+    """The classifier, and the settings for reading rows."""
 
     classifier: Predictor
     unseen: Any
@@ -51,7 +51,7 @@ class _NoiseQuestion:
     noise: dict[str, float]
 
     def read(self, rows: pd.DataFrame) -> tuple[Scores, NDArray[np.int32]]:
-        """Return the encoded matrix and the cells, as ``predict`` reads them."""
+        """Return the encoded matrix and the cells, as in ``predict``."""
         groups = self.classifier.groups if self.classifier.needs_sensitive else None
         apart = rows[list(self.sensitive)] if self.sensitive else None
         features = rows.drop(columns=list(self.sensitive))
@@ -81,17 +81,16 @@ class _NoiseQuestion:
 def own_range(
     model: Any, rows: pd.DataFrame, noise: dict[str, float], sensitive: tuple[str, ...]
 ) -> NoiseRange:
-    """Return how far the noise can move the decisions of a fitted estimator of this library.
+    """Return the range of the decisions of a fitted estimator of this library under noise.
 
-    Trees are bounded one by one and linear models exactly; the mean of ranges holds the range of
-    the mean, which is sound and not tight. A threshold reads a score upwards only, so the ends of
-    the range decide. Sums that were read wrongly are refused: they are compared with the model's
-    own scores of the rows.
+    Trees are bounded separately and linear models exactly. The mean of the ranges contains the
+    range of the mean, which is sound but not tight. Decisions are monotone in the score, so the
+    ends of the range suffice. The structure read is verified against the scores of the model.
     """
     classifier = model.model_
     rule = getattr(classifier, "rule", None)
     if not isinstance(rule, CommonRule | ThresholdRule) or rule.randomized:
-        raise UnsupportedModel("the decision is no plain threshold on a score")
+        raise UnsupportedModel("the decision is not a threshold on a score")
     _refuse_moves_between_groups(classifier, {*noise}, {*sensitive})
     request = _NoiseQuestion(
         classifier=classifier, unseen=model.unseen_group, sensitive=sensitive, noise=noise
@@ -124,7 +123,7 @@ def _refuse_moves_between_groups(classifier: Predictor, noisy: set[str], apart: 
     moved = noisy & (apart | {*classifier.groups.sensitive_from_X})
     if moved:
         columns = ", ".join(map(repr, sorted(moved)))
-        raise UnsupportedModel(f"noise on {columns} may move people to another group")
+        raise UnsupportedModel(f"noise on {columns} may move rows to another group")
 
 
 def _said(unread: list[tuple[str, float]]) -> str:
@@ -132,21 +131,21 @@ def _said(unread: list[tuple[str, float]]) -> str:
         return ""
     share = sum(part for _, part in unread)
     reasons = "; ".join(sorted({reason for reason, _ in unread}))
-    return f"models of {share:.0%} of the weight are taken as any score from 0 to 1 ({reasons})"
+    return f"models with {share:.0%} of the weight are bounded by [0, 1] only ({reasons})"
 
 
 def _members(models: ScoreModel) -> Iterator[tuple[FittedModel, float]]:
-    """Yield the fold models and their shares, which sum to 1."""
+    """Yield the fold models and their weights, which sum to 1."""
     parts = models.members if isinstance(models, WeightedAverage) else ((models, 1.0),)
     for bag, share in parts:
         if not isinstance(bag, CVEnsemble):
-            raise UnsupportedModel(f"{type(bag).__name__} is no mean of models")
+            raise UnsupportedModel(f"{type(bag).__name__} is not a mean of models")
         for fitted in bag.models:
             yield fitted, share / len(bag.models)
 
 
 class _Member:
-    """One fold model: the range of its score in a box."""
+    """Range of the score of one fold model in a box."""
 
     def __init__(self, fitted: FittedModel, box: Box, cells: NDArray[np.int32]) -> None:
         if not isinstance(fitted.model, LearnerModel):
@@ -170,18 +169,18 @@ class _Member:
             raise UnsupportedModel("the ranges read do not hold the scores of the model")
 
     def range(self, box: Box) -> Ends:
-        """Return the least and the largest score of each row."""
+        """Return the smallest and the largest score of each row."""
         low, middle, high = (self._values(end) for end in box)
         return self._range(low, middle, high)
 
     def _values(self, matrix: Scores) -> Scores:
-        """Return encoded rows as the estimator inside sees them."""
+        """Return the input of the inner estimator for encoded rows."""
         values = self._encoder.transform(matrix)
         empty = getattr(self._estimator, "empty_", None)
         return np.asarray(values if empty is None else empty.fill(values))
 
     def _inside(self, values: Scores) -> Scores:
-        """Return them as its trees see them."""
+        """Return the input of the trees."""
         if isinstance(self._inner, HistGradientBoostingClassifier):
             values = self._inner._preprocess_X(values, reset=False)
         return np.asarray(values, dtype=np.float64)
@@ -194,19 +193,19 @@ class _Member:
 
 
 def _half(sums: Scores) -> Scores:
-    """Return the share of trees that accept; their forest is read around 0."""
+    """Return the share of trees that predict the positive class, from their sum around 0."""
     return sums + 0.5
 
 
 def _same(low: Scores, middle: Scores, high: Scores, *, score: float) -> Ends:
-    """Return one score for everybody."""
+    """Return a constant score."""
     del low, high
     same = np.full(len(middle), score)
     return same, same
 
 
 def _knots(pipeline: Any) -> dict[int, Scores]:
-    """Return by column of numbers where its part of a linear score may bend."""
+    """Return the knots of each numeric column in a piecewise linear score."""
     columns = pipeline.steps[0][1]
     if not isinstance(columns, ColumnTransformer) or not hasattr(last_step(pipeline), "coef_"):
         raise UnsupportedModel("a pipeline that is no linear model on single columns")
@@ -223,7 +222,7 @@ def _knots(pipeline: Any) -> dict[int, Scores]:
 def _additive(
     pipeline: Any, knots: dict[int, Scores], low: Scores, middle: Scores, high: Scores
 ) -> Ends:
-    """Return the exact range: a sum of parts, each of one column, straight between its knots."""
+    """Return the exact range of a sum of piecewise linear functions of single columns."""
     margin = np.asarray(pipeline.decision_function(middle), dtype=np.float64)
     rounding = SLACK * (1.0 + np.abs(margin))
     least, most = margin - rounding, margin + rounding
@@ -245,6 +244,6 @@ def _additive(
 
 
 def _near(knot: float) -> tuple[np.float32, ...]:
-    """Return the single-precision numbers at a knot, which are the only ones that rows hold."""
+    """Return the single-precision numbers next to a knot."""
     at = np.float32(knot)
     return np.nextafter(at, np.float32(-np.inf)), at, np.nextafter(at, np.float32(np.inf))

@@ -1,4 +1,4 @@
-"""An audit for people: plain text for a terminal, and a small self-contained piece of HTML."""
+"""Render an audit as plain text for a terminal and as self-contained HTML."""
 
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
@@ -8,16 +8,16 @@ from fairautoml.certification.certificate import REASONS
 from fairautoml.certification.verdicts import Reason
 
 MOST_ROWS = 40
-"""Rows of a table that are shown; all are in the JSON."""
+"""Largest number of rows of a table that are shown; the JSON has all."""
 LONGEST = 40
-"""Characters of a name that are shown."""
+"""Largest number of characters of a name that are shown."""
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 """Title, header and rows."""
 
 
 def printable(name: str) -> str:
-    """Return a name with control and direction characters spelled out."""
+    """Return a name with control and direction characters escaped."""
     safe = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in name
@@ -128,7 +128,7 @@ def _gaps(audit: Audit) -> Table:
     kind = "approximate" if approximate else "exact"
     title = (
         f"Fairness metrics ({kind} one-sided bounds; by chance: mean of the metric if all groups "
-        "had one rate, and how often it is as far from parity)"
+        "had the same rate, and how often it is as far from parity)"
     )
     return title, header, rows
 
@@ -214,7 +214,7 @@ def _levelling(audit: Audit) -> Table:
         for row in audit.levelling
     ]
     header = ("groups", "rate", "gap before", "gap now", "better", "worse", "levelled down")
-    return "Levelling down (the gap closed, somebody lost and nobody gained)", header, rows
+    return "Levelling down (smaller gap, a group worse off and none better off)", header, rows
 
 
 def _leakage(audit: Audit) -> Table:
@@ -231,8 +231,8 @@ def _leakage(audit: Audit) -> Table:
         )
         for row in audit.leakage
     ]
-    header = ("groups", "from", "told best", "AUC", "low", "high", "accuracy", "chance", "Fisher")
-    title = "Leakage: telling the group (cross-fitted; AUC 0.5 is chance, interval approximate)"
+    header = ("groups", "from", "group", "AUC", "low", "high", "accuracy", "chance", "Fisher")
+    title = "Leakage: best predicted group (cross-fitted; AUC 0.5 is chance, interval approximate)"
     return title, header, rows
 
 
@@ -242,7 +242,7 @@ def _shares(audit: Audit) -> Table:
     if found is None:
         return "", header, []
     title = (
-        f"Contributions to the {found.rate} rate of {printable(found.high)} less that of "
+        f"Contributions to the {found.rate} rate of {printable(found.high)} minus that of "
         f"{printable(found.low)}: {found.total:.4f}, {found.without:.4f} with all blocks permuted"
     )
     ordered = sorted(found.shares, key=lambda share: -abs(share.value))

@@ -1,4 +1,4 @@
-"""Rates and gaps of decisions between groups, with intervals."""
+"""Compute rates, gaps and verdicts of decisions between groups, with intervals."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -47,13 +47,13 @@ from fairautoml.metrics.rates import ACCURACY, FPR, PPV, SELECTION, TPR, with_co
 def auc_interval(
     score: NDArray[np.floating], s: NDArray[np.bool_], level: float
 ) -> tuple[float, Interval]:
-    """Return the AUC of a score for telling ``s``, ties counting half, with its interval.
+    """Return the AUC of a score as predictor of ``s`` (ties count half), with its interval.
 
     References
     ----------
     DeLong, DeLong, Clarke-Pearson, "Comparing the areas under two or more correlated receiver
-    operating characteristic curves", Biometrics 44 (1988); by ranks: Sun, Xu, 2014. Without a
-    fault: Hanley, McNeil, Radiology 143 (1982), at an AUC half a pair nearer to one half.
+    operating characteristic curves", Biometrics 44 (1988); by ranks: Sun, Xu, 2014. For perfect
+    separation: Hanley, McNeil, Radiology 143 (1982), at an AUC half a pair closer to one half.
     """
     yes, no = score[s], score[~s]
     pooled = rankdata(np.concatenate((yes, no)))
@@ -71,10 +71,8 @@ def auc_interval(
 
 
 def _without_a_fault(auc: float, n_yes: int, n_no: int, level: float) -> Interval:
-    """Return the interval around an AUC half a pair nearer to one half.
-
-    For groups that are told apart without a fault, where DeLong's error is 0.
-    """
+    """Return the interval of the AUC of perfectly separated groups, where DeLong's error is 0."""
+    # The interval is that of an AUC half a pair closer to one half.
     pairs = n_yes * n_no
     near = (auc * pairs + 0.5) / (pairs + 1)
     both_yes, both_no = near / (2 - near), 2 * near**2 / (1 + near)
@@ -89,29 +87,28 @@ def _without_a_fault(auc: float, n_yes: int, n_no: int, level: float) -> Interva
 
 
 AUDITED_RATES: tuple[Rate, ...] = (SELECTION, TPR, FPR, PPV, ACCURACY)
-"""Rates that are shown; the error rate is one minus the accuracy."""
+"""Rates in every audit; the error rate is one minus the accuracy."""
 
 SOURCES: tuple[Rate, ...] = (SELECTION, TPR, FPR)
-"""Rates whose numbers of rows are published; the others can be computed from their counts."""
+"""Rates whose row counts are checked before publication; they determine the other counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RateCells:
     """One rate in all groups of a system."""
 
-    rate: Rate  # which
-    # weight of the rows in which it happened, and of all rows that it speaks about
-    events: NDArray[np.float64]  # shape (n_groups,)
-    mass: NDArray[np.float64]  # shape (n_groups,)
-    n: NDArray[np.int64]  # shape (n_groups,): those rows
-    # what they are worth as a sample, ``sum(w)^2 / sum(w^2)``; ``n`` without weights
+    rate: Rate
+    events: NDArray[np.float64]  # shape (n_groups,): weight of the events (numerator)
+    mass: NDArray[np.float64]  # shape (n_groups,): weight of the rows (denominator)
+    n: NDArray[np.int64]  # shape (n_groups,): number of rows in the denominator
+    # effective sample size, ``sum(w)^2 / sum(w^2)``; ``n`` without weights
     effective: NDArray[np.float64]  # shape (n_groups,)
     weighted: bool  # whether rows have weights
-    largest_weight: float | None = None  # known in advance
+    largest_weight: float | None = None  # largest possible weight, if known in advance
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """The rates, NaN where nobody is spoken about."""
+        """Rate of each group; NaN for groups without rows in the denominator."""
         empty = np.full(len(self.mass), np.nan)
         found: NDArray[np.float64] = np.divide(
             self.events, self.mass, out=empty, where=self.mass > 0
@@ -120,7 +117,7 @@ class RateCells:
 
     @property
     def method(self) -> Method:
-        """How bounds are made."""
+        """Method of the bounds."""
         if not self.weighted:
             return "clopper_pearson"
         if self.largest_weight is not None:
@@ -130,8 +127,8 @@ class RateCells:
     def bounds(self, level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return one-sided lower and upper bounds, each with error probability ``level``.
 
-        Weighted rates without a known largest weight get Clopper-Pearson's bounds at the
-        effective number of rows.
+        Weighted rates without a known largest weight use Clopper-Pearson bounds at the effective
+        sample size.
 
         References
         ----------
@@ -164,38 +161,35 @@ class RateCells:
 
 
 def with_checked_weight(rows: AuditRows, largest_weight: float | None) -> AuditRows:
-    """Return the rows, without weights if all are equal; refuse an invalid largest weight."""
+    """Return the rows, without weights if all are equal; check ``largest_weight``."""
     if largest_weight is None:
         equal_weights = rows.weight is not None and len(np.unique(rows.weight)) == 1
         return replace(rows, weight=None) if equal_weights else rows
     if rows.weight is None:
-        msg = f"largest_weight={largest_weight!r} without weights; give sample_weight= or leave it"
+        msg = f"largest_weight={largest_weight!r} requires sample_weight. Pass both or neither."
         raise InputError(msg)
     most = float(rows.weight.max())
     if not most <= largest_weight < np.inf:
         msg = (
-            f"largest_weight={largest_weight!r}: the largest weight is {most}; give the largest "
-            "that the way of sampling allows, known before the rows were seen"
+            f"largest_weight={largest_weight!r}: the largest weight is {most}. Pass the largest "
+            "weight that the sampling design allows, known before the rows were seen."
         )
         raise InputError(msg)
     return rows
 
 
 def defined_rates(rows: AuditRows, rates: Sequence[Rate]) -> tuple[Rate, ...]:
-    """Return the rates that can be computed: all of them only with true labels."""
+    """Return the rates that can be computed from the rows: all only with true labels."""
     return tuple(rate for rate in rates if rows.y is not None or not rate.needs_labels)
 
 
 def needs_labels(metric: Metric) -> bool:
-    """Return whether a fairness metric reads true labels."""
+    """Return whether a fairness metric requires true labels."""
     return not metric.compared or any(rate.needs_labels for rate in metric.compared)
 
 
 def counted_labels(rows: AuditRows) -> NDArray[np.int8]:
-    """Return the labels to count by; without any, all rows are counted under label 0.
-
-    Selection rates add up over the labels, so that they do not depend on them.
-    """
+    """Return the labels, or all 0 without labels, which selection rates do not depend on."""
     return np.zeros(len(rows.decision), dtype=np.int8) if rows.y is None else rows.y
 
 
@@ -216,7 +210,7 @@ def cells_of(
     decision: NDArray[np.integer] | None = None,
     largest_weight: float | None = None,
 ) -> RateCells:
-    """Return what was seen of a rate."""
+    """Return a rate in all groups of a system."""
     taken = rows.decision if decision is None else decision
     here, happened = outcome(rows.y, taken, rate)
     codes = rows.codes(system)
@@ -244,10 +238,10 @@ def cells_of(
 def outcome(
     y: NDArray[np.integer] | None, decision: NDArray[np.integer], rate: Rate
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which rows a rate speaks about, and in which of them it happened."""
+    """Return masks of the rows in the denominator and in the numerator of a rate."""
     if y is None:
         if rate.needs_labels:
-            raise ValueError(f"the {rate} rate needs true labels")
+            raise ValueError(f"The {rate} rate requires true labels.")
         y = np.zeros(len(decision), dtype=np.int8)
     mass, top = rate.shares(y, decision)
     return mass > 0, top > 0
@@ -259,9 +253,9 @@ Hidden = Mapping[str, NDArray[np.bool_]]
 def hidden_groups(rows: AuditRows, smallest: int) -> Hidden:
     """Return which groups of each system are not published.
 
-    The rule of certificates for one column at a time: two columns share no more than the number
-    of all rows, so that one says nothing about the other. The intersection is the finest table;
-    its sums are the columns, so it is shown whole, with all columns whole, or not at all.
+    The rule of certificates applies to each column separately, because two columns share only the
+    total number of rows. The sums of the intersection are the columns, so it is shown only if no
+    group of any column is hidden.
     """
     found: dict[str, NDArray[np.bool_]] = {}
     for system in rows.systems:
@@ -277,7 +271,7 @@ def hidden_groups(rows: AuditRows, smallest: int) -> Hidden:
 def _sizes(
     rows: AuditRows, codes: NDArray[np.int64], system: str, labels: tuple[str, ...]
 ) -> Claim:
-    """Return a claim that holds nothing but numbers of rows, for the rule to look at."""
+    """Return a claim with numbers of rows only, as input of ``suppressed_groups``."""
     known, events = codes >= 0, defined_rates(rows, SOURCES)
     parts = [known & outcome(rows.y, rows.decision, rate)[0] for rate in events]
     counts = [np.bincount(codes[part], minlength=len(labels)) for part in parts]
@@ -294,13 +288,13 @@ def _sizes(
 
 DRAWS = 400
 SAME = 1e-9
-"""Two computations of one metric differ by rounding only."""
+"""Largest rounding difference between two computations of a metric."""
 
 
 def gap_rows(
     rows: AuditRows, hidden: Hidden, level: float, largest_weight: float | None, seed: int
 ) -> tuple[GapRow, ...]:
-    """Return every fairness metric that is defined on every group system."""
+    """Return every applicable fairness metric on every grouping."""
     every = (METRICS.get(name) for name in METRICS.names())
     metrics = [metric for metric in every if metric.kind == "fairness" and applies(metric)]
     if rows.y is None:
@@ -323,7 +317,7 @@ def gap_rows(
 
 
 def applies(metric: Metric) -> bool:
-    """Whether a fairness metric speaks about decisions between two labels and plain groups."""
+    """Return whether a fairness metric is about binary decisions and disjoint groups."""
     return metric.on == "decisions" and "binary" in metric.tasks and metric.degree == 0
 
 
@@ -359,7 +353,7 @@ def _worth(rows: AuditRows, system: GroupSystem) -> NDArray[np.float64] | None:
 
 
 def _lacking(rows: AuditRows, system: GroupSystem, metric: Metric) -> str:
-    """Name the groups in which nobody is spoken about, empty when that is not the reason."""
+    """Return a text naming groups without rows for a rate, empty if there are none."""
     if system.n_groups < 2:
         return ""
     for rate in metric.rates:
@@ -373,7 +367,7 @@ def _lacking(rows: AuditRows, system: GroupSystem, metric: Metric) -> str:
 def rate_cells(
     rows: AuditRows, system: GroupSystem, metric: Metric, largest_weight: float | None = None
 ) -> list[RateCells] | None:
-    """Return the rates whose worst disparity a metric is, None when it is something else."""
+    """Return the rates whose worst disparity is the metric, or None for other metrics."""
     cells = [cells_of(rows, system, rate, largest_weight=largest_weight) for rate in metric.rates]
     value = metric.value(
         counts_of(rows, rows.decision, rows.weight).merged(system.of_cell, system.n_groups)
@@ -392,7 +386,7 @@ def _bounded(
     level: float,
     largest_weight: float | None,
 ) -> GapRow:
-    """Add bounds, and the groups that are farthest apart."""
+    """Add bounds and the two groups with the largest disparity."""
     cells = None if row.value is None else rate_cells(rows, system, metric, largest_weight)
     if cells is None:
         return row
@@ -410,17 +404,17 @@ def _bounded(
 
 
 def _parity(values: NDArray[np.float64], form: Form) -> float:
-    """Return a number that is the smaller the farther the rate is from parity."""
+    """Return a number that decreases with the distance of the rate from parity."""
     found = float(worst(values[None, :], form))
     return -found if form == "difference" else found
 
 
 def disparity_bounds(cells: list[RateCells], form: Form, level: float) -> tuple[float, float]:
-    """Return a lower and an upper confidence bound of a disparity, each with this error.
+    """Return a lower and an upper confidence bound of a disparity, each with error ``level``.
 
-    The bound on the side of disparity is an intersection-union bound (one-sided bounds at half
-    the level); that on the side of parity may pick its pair after looking, so that all one-sided
-    bounds have to hold at once (level divided by twice their number).
+    The bound on the side of disparity is an intersection-union bound, from one-sided bounds at
+    half the level. The bound on the side of parity selects its pair from the data, so that all
+    one-sided bounds must hold simultaneously (level divided by twice their number).
     """
     each, simultaneous = level / 2, level / (2 * len(cells) * len(cells[0].mass))
     halves = [cell.bounds(each) for cell in cells]
@@ -465,9 +459,9 @@ def null_values(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """Return what a disparity looks like when all groups have the same rates.
+    """Return simulated disparities under the null hypothesis of equal rates.
 
-    The largest of many noisy differences is far from 0 although the truth is 0.
+    The largest of many noisy differences is far from 0 even if all true differences are 0.
 
     References
     ----------
@@ -496,10 +490,10 @@ def verdict_rows(
     largest_weight: float | None,
     small_groups: Sequence[SmallGroups] = (),
 ) -> tuple[VerdictRow, ...]:
-    """Return what is shown of every constraint on every group system that it speaks about.
+    """Return the verdict on every constraint on every grouping that it applies to.
 
-    All are tested together at the full level, as in a certificate. Systems of a single group are
-    outside: they hold nothing and must not keep the others from being certified.
+    All are tested jointly at the full level, as in a certificate. A grouping with a single group
+    has no gap and is excluded, so that the others can be certified.
     """
     _check(constraints, rows)
     pairs = [
@@ -527,9 +521,8 @@ def _check(constraints: Sequence[Constraint], rows: AuditRows) -> None:
     for constraint in constraints:
         if not applies(constraint.metric):
             msg = (
-                f"constraint={constraint.label!r}: {constraint.metric.name!r} does not speak "
-                "about decisions between two labels in plain groups, as an audit does; bound "
-                "another metric"
+                f"constraint={constraint.label!r}: {constraint.metric.name!r} is not a metric of "
+                "binary decisions in disjoint groups, as an audit requires. Bound another metric."
             )
             raise InputError(msg)
         if rows.y is None and needs_labels(constraint.metric):
@@ -569,12 +562,12 @@ def _has_test(rows: AuditRows, pair: ConstraintOnSystem) -> bool:
 
 
 def _untested(rows: AuditRows, pair: ConstraintOnSystem) -> Reason:
-    """Say what weighted rows lack: a limit of their weights, or a test of the metric at all."""
+    """Return the reason why a constraint on weighted rows cannot be tested."""
     return Reason.NO_WEIGHT_LIMIT if _has_test(rows, pair) else Reason.NO_EXACT_TEST
 
 
 def _findings(judgement: Judgement, claims: Sequence[Claim]) -> tuple[TestResult, ...]:
-    """Return a finding per claim, also when one reason holds for all of them."""
+    """Return one result per claim, also if a single reason applies to all claims."""
     if judgement.findings:
         return judgement.findings
     return tuple(
@@ -630,9 +623,9 @@ def overall(found: Sequence[VerdictRow]) -> str:
 HIDDEN = "suppressed"
 RATE_DRAWS = 100
 MOST_GROUPS = 12
-"""Groups of a system up to which metrics are resampled by group: a call costs milliseconds."""
+"""Most groups of a system with resampled metrics by group: a call takes milliseconds."""
 MOST_RESAMPLED = 20_000
-"""Rows up to which metrics on scores are resampled; more rows leave little to chance."""
+"""Most rows on which metrics of scores are resampled; with more, sampling error is small."""
 
 
 def rate_rows(
@@ -642,7 +635,7 @@ def rate_rows(
     largest_weight: float | None,
     metrics: Iterable[Metric],
 ) -> tuple[RateRow, ...]:
-    """Return every rate of every group, with those that the constrained metrics compare."""
+    """Return every audited rate, and every rate of the constrained metrics, in every group."""
     found: list[RateRow] = []
     rates = defined_rates(rows, with_compared(AUDITED_RATES, metrics))
     for system in rows.systems:
@@ -674,7 +667,7 @@ def _rows_of(
 
 
 def score_rows(rows: AuditRows, hidden: Hidden, level: float, seed: int) -> tuple[ScoreRow, ...]:
-    """Return every performance metric on everybody and on every group, none without labels."""
+    """Return every performance metric on all rows and in every group; none without labels."""
     if rows.y is None:
         return ()
     found: list[ScoreRow] = []
@@ -708,7 +701,7 @@ _Measure = Callable[[str, str, NDArray[np.bool_], bool], ScoreRow]
 def _measure(
     rows: AuditRows, y: NDArray[np.int8], metric: Metric, level: float, seed: int
 ) -> _Measure:
-    """Return what measures one metric on part of the rows."""
+    """Return a function that measures one metric on a subset of the rows."""
 
     def decided(system: str, group: str, here: NDArray[np.bool_], few: bool) -> ScoreRow:
         value, interval = _on_decisions(rows, y, metric, here, level, seed if few else None)
@@ -739,7 +732,7 @@ def _on_decisions(
     level: float,
     seed: int | None,
 ) -> tuple[float | Undefined, Interval | None]:
-    """Return a metric on some rows; without a seed there is no bootstrap."""
+    """Return a metric on some rows with its interval, bootstrapped only with a seed."""
     one = np.zeros(int(here.sum()), dtype=np.int64)
     weight = None if rows.weight is None else rows.weight[here]
     counts = GroupCounts.from_rows(one, labels[here], rows.decision[here], weight, n_groups=1)
@@ -756,7 +749,7 @@ def _on_decisions(
 def _share_interval(
     value: float, n: int, worth: NDArray[np.float64] | None, level: float
 ) -> Interval:
-    """Return the interval of a share of rows: accuracy is a rate like those of groups."""
+    """Return the interval of an accuracy."""
     effective = np.array([float(n)]) if worth is None else worth
     cells = RateCells(
         rate=ACCURACY,
@@ -781,14 +774,14 @@ def _on_scores(
         return Undefined("needs y_score"), None
     score, y = rows.score[here], labels[here]
     if metric.name == "log_loss" and not ((rows.score >= 0) & (rows.score <= 1)).all():
-        return Undefined("the scores are no probabilities in [0, 1]"), None
+        return Undefined("the scores are not probabilities in [0, 1]"), None
     weight = np.ones(len(y)) if rows.weight is None else rows.weight[here]
     value = metric.value(y, score, weight)
     if isinstance(value, Undefined):
         return value, None
     if metric.name == "roc_auc" and rows.weight is None and min(np.bincount(y)) > 1:
         return value, auc_interval(score, y == 1, level)[1]
-    # A call costs milliseconds whatever the rows, so that groups are not resampled.
+    # A call takes milliseconds for any number of rows, so groups are not resampled.
     if not here.all() or len(y) > MOST_RESAMPLED:
         return value, None
     return value, _resampled(metric, y, score, weight, level, seed)
@@ -802,7 +795,7 @@ def _resampled(
     level: float,
     seed: int,
 ) -> Interval | None:
-    """Return the percentile bootstrap interval, None when some draw has no value."""
+    """Return the percentile bootstrap interval, or None if a draw is undefined."""
     rng, n = np.random.default_rng(seed), len(y)
     drawn = (rng.multinomial(n, np.full(n, 1 / n)) for _ in range(RATE_DRAWS))
     found = [metric.value(y, score, weight * times) for times in drawn]

@@ -1,4 +1,4 @@
-"""The result of an audit: its tables and records."""
+"""Result of an audit: its tables and records."""
 
 import json
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ Method = Literal[
 class Interval:
     """A two-sided confidence interval."""
 
-    low: float  # ends
+    low: float
     high: float
-    method: Method  # how it was made
+    method: Method
 
     @property
     def exact(self) -> bool:
-        """Whether the coverage is at least the nominal one whatever the number of rows."""
+        """Whether the coverage is at least nominal for any number of rows."""
         return "approximate" not in self.method
 
 
@@ -36,29 +36,29 @@ class Interval:
 class RateRow:
     """One rate of one group."""
 
-    system: str  # sensitive column or intersection, its group, and the rate
+    system: str  # sensitive column or intersection
     group: str
     rate: str
-    n: int | None  # rows that the rate speaks about
-    events: float | None  # rows, or weight, of them in which it happened
-    value: float | None  # in [0, 1]; None when nobody is spoken about, or suppressed
-    interval: Interval | None  # two-sided, for this rate alone
+    n: int | None  # number of rows in the denominator
+    events: float | None  # number, or weight, of the rows in the numerator
+    value: float | None  # in [0, 1]; None if undefined or suppressed
+    interval: Interval | None  # two-sided, not simultaneous with other rates
     suppressed: bool = False  # too few rows to be published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImpactRow:
-    """The impact ratio of one group: its selection rate over that of the most selected group.
+    """Impact ratio of a group: its selection rate over that of the most selected group.
 
     References
     ----------
     Uniform Guidelines on Employee Selection Procedures, 29 CFR 1607.4 D.
     """
 
-    system: str  # sensitive column or intersection, and its group
+    system: str  # sensitive column or intersection
     group: str
-    reference: str = ""  # the most selected of the groups that are shown
-    selection_rate: float | None = None  # in [0, 1]; None when undefined or suppressed
+    reference: str = ""  # most selected group among those shown
+    selection_rate: float | None = None  # in [0, 1]; None if undefined or suppressed
     impact_ratio: float | None = None
     below_four_fifths: bool | None = None  # whether the ratio is below 0.8 on these rows
     reason: str = ""  # why there is no ratio
@@ -66,144 +66,142 @@ class ImpactRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRow:
-    """One performance metric on one group, or on everybody (``system`` and ``group`` empty)."""
+    """One performance metric on one group, or on all rows (``system`` and ``group`` empty)."""
 
-    system: str  # what was measured where
+    system: str  # sensitive column or intersection
     group: str
     metric: str
-    value: float | None  # None when undefined or suppressed
+    value: float | None  # None if undefined or suppressed
     interval: Interval | None = None  # two-sided
-    reason: str = ""  # why there is no value
+    reason: str = ""  # why the value is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapRow:
     """One fairness metric on one group system."""
 
-    system: str  # group system and registered metric
-    metric: str
-    value: float | None  # the metric on these rows; None when undefined or suppressed
+    system: str  # sensitive column or intersection
+    metric: str  # registered name
+    value: float | None  # the metric on these rows; None if undefined or suppressed
     interval: Interval | None = None  # bootstrap, corrected for the bias of a maximum
-    # confidence bounds of the metric in the population the rows came from, each for itself at the
-    # level of the audit; exact unless ``bounds`` says otherwise
+    # one-sided confidence bounds of the metric in the population, each at the level of the audit;
+    # exact unless ``bounds`` says otherwise
     at_least: float | None = None
     at_most: float | None = None
-    bounds: str = ""  # how they were made
-    lowest: str = ""  # groups with the lowest and the highest value of the rate that is worst off
-    highest: str = ""
-    rate: str = ""  # that rate
-    # mean of the metric by chance alone: all groups have one rate and these numbers of rows
+    bounds: str = ""  # method of the bounds
+    lowest: str = ""  # group with the lowest value of ``rate``
+    highest: str = ""  # group with the highest value of ``rate``
+    rate: str = ""  # rate with the largest disparity
+    # mean of the metric under the null hypothesis that all groups have the same rate
     null_mean: float | None = None
-    # share of draws by chance alone that are at least as far from parity (approximate)
+    # share of draws under the null hypothesis that are at least as far from parity (approximate)
     null_share: float | None = None
-    reason: str = ""  # why there is no value
+    reason: str = ""  # why the value is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictRow:
-    """What is shown of one constraint on one group system."""
+    """Verdict on one constraint on one group system."""
 
-    constraint: str  # what is claimed of which groups
-    system: str
+    constraint: str  # the constraint as text
+    system: str  # sensitive column or intersection
     measured: float | None  # the metric on these rows
-    within: bool | None  # whether ``measured`` keeps the bound: a statement about these rows only
-    verdict: str  # CERTIFIED, VIOLATED, INCONCLUSIVE or NOT_APPLICABLE, and why not more
+    within: bool | None  # whether ``measured`` meets the bound on these rows
+    verdict: str  # CERTIFIED, VIOLATED, INCONCLUSIVE or NOT_APPLICABLE
     reason: str
     detail: str
-    # the rows were not declared new to the model, so that nothing is said about others
+    # the rows were not declared new to the model, so that the verdict describes these rows only
     descriptive: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeRow:
-    """One rate of one group against the baseline, on the same rows."""
+    """Change of one rate of one group against the baseline, on the same rows."""
 
-    system: str  # what is compared
+    system: str  # sensitive column or intersection
     group: str
     rate: str
-    baseline: float | None  # rates, and the second less the first
-    value: float | None
-    change: float | None
-    # for the people of the group, acceptance being what they want; for the false positive rate
-    # lower is better
+    baseline: float | None  # rate of the baseline
+    value: float | None  # rate of the audited decisions
+    change: float | None  # ``value - baseline``
+    # for members of the group, with the positive label favorable; a lower false positive rate is
+    # better
     direction: str = ""  # {"better", "worse", "same", ""}
-    p_value: float | None = None  # exact sign test of "as many rows changed one way as the other"
+    p_value: float | None = None  # exact sign test of equally many changes in both directions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevellingRow:
-    """Whether a gap closed because somebody was levelled down."""
+    """Whether a gap was closed by levelling down."""
 
-    system: str  # what is compared between groups
+    system: str  # sensitive column or intersection
     rate: str
-    gap_baseline: float | None  # largest difference between two groups
-    gap: float | None
-    n_better: int  # groups
-    n_worse: int
+    gap_baseline: float | None  # largest difference between two groups, of the baseline
+    gap: float | None  # largest difference between two groups, of the audited decisions
+    n_better: int  # number of groups that are better off
+    n_worse: int  # number of groups that are worse off
     # the gap is smaller, at least one group is worse off and none is better off
     levelled_down: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeakageRow:
-    """How well the group can be told from the scores or the features."""
+    """How well the scores or the features predict the group."""
 
-    system: str  # group system; ``"score"`` or ``"features"``
-    source: str
-    group: str = ""  # group that is told best from all others
+    system: str  # sensitive column or intersection
+    source: str  # {"score", "decision", "features"}
+    group: str = ""  # group that is predicted best against all others
     auc: float | None = None  # of a cross-fitted predictor of that group; 0.5 is chance
-    interval: Interval | None = None  # of ``auc``; holds for all groups at once
-    # share of groups guessed right by the cross-fitted predictor, and by always guessing the
-    # largest group
-    accuracy: float | None = None
-    chance: float | None = None
-    # fisher's discriminant score of the pair of groups that are farthest apart
+    interval: Interval | None = None  # of ``auc``; simultaneous over all groups
+    accuracy: float | None = None  # of the cross-fitted predictor of all groups
+    chance: float | None = None  # accuracy of always predicting the largest group
+    # Fisher's discriminant score of the two groups that are farthest apart
     fisher: float | None = None
     # ``Phi(sqrt(fisher))``: the best linear AUC if groups were Gaussian
     gaussian_auc: float | None = None
-    pair: str = ""  # that pair
-    reason: str = ""  # why there are no numbers
+    pair: str = ""  # names of the two groups
+    reason: str = ""  # why the numbers are None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What one feature block contributes to a gap."""
+    """Contribution of one feature block to a gap."""
 
-    block: str  # name
-    columns: tuple[str, ...]  # its columns
-    value: float  # shapley value, in units of the gap, signed
-    standard_error: float  # of the sampled orders; 0 when all orders were computed
+    block: str
+    columns: tuple[str, ...]
+    value: float  # signed Shapley value, in units of the gap
+    standard_error: float  # sampling error of the orders; 0 if all orders were computed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contributions:
     """Shapley values of the gap between two groups over feature blocks."""
 
-    system: str  # the gap is the rate of ``high`` less that of ``low``
+    system: str  # sensitive column or intersection
     rate: str
-    high: str
-    low: str
-    total: float  # the gap with all blocks and with all of them permuted
-    without: float
+    high: str  # group with the highest rate; the gap is its rate minus that of ``low``
+    low: str  # group with the lowest rate
+    total: float  # the gap with all blocks
+    without: float  # the gap with all blocks permuted
     exact: bool  # whether all orders of the blocks were computed
-    n_rows: int  # rows it was computed on
-    shares: tuple[Share, ...]  # they add up to ``total - without``
+    n_rows: int  # number of rows used
+    shares: tuple[Share, ...]  # values that add up to ``total - without``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndividualFairness:
-    """Of how many rows the decision cannot be changed by flips and noise."""
+    """Number of rows whose decision cannot be changed by flips and noise."""
 
     # ``"exact, enumeration"``, ``"exact, linear"``, ``"sound, trees"``, ``"sound, ensemble"`` (of
-    # this library) or ``"sampled"``, the last of which can refute only
+    # this library) or ``"sampled"``, which can only refute
     level: str
-    flips: tuple[str, ...]  # columns of which every value that occurs was tried
-    noise: tuple[tuple[str, float], ...]  # columns and the largest change, in their own units
-    n_rows: int  # rows that were looked at
-    n_certified: int  # rows whose decision provably stays, and rows with a counterexample
-    n_refuted: int
-    n_flip_stable: int  # rows whose decision no flip alone changes
-    notes: tuple[str, ...] = ()  # what the reader must know
+    flips: tuple[str, ...]  # columns whose observed values were all tried
+    noise: tuple[tuple[str, float], ...]  # columns and their largest change, in their own units
+    n_rows: int  # number of rows checked
+    n_certified: int  # rows whose decision provably does not change
+    n_refuted: int  # rows with a counterexample
+    n_flip_stable: int  # rows whose decision does not change by flips alone
+    notes: tuple[str, ...] = ()  # remarks on the method
 
     @property
     def certified(self) -> float:
@@ -217,12 +215,12 @@ class IndividualFairness:
 
     @property
     def unknown(self) -> float:
-        """Share of the other rows, in [0, 1]."""
+        """Share of rows neither certified nor refuted, in [0, 1]."""
         return (self.n_rows - self.n_certified - self.n_refuted) / self.n_rows
 
     @property
     def consistency(self) -> float:
-        """Share of rows whose decision no flip alone changes, in [0, 1]."""
+        """Share of rows whose decision does not change by flips alone, in [0, 1]."""
         return self.n_flip_stable / self.n_rows
 
 
@@ -243,54 +241,54 @@ Part = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What the decisions of a model are worth to the groups that they speak about.
+    """Fairness audit of the decisions of a model.
 
-    Numbers about cells below ``smallest_cell`` rows are not in it. Undefined and suppressed
-    numbers are None.
+    Numbers about cells with fewer than ``smallest_cell`` rows are suppressed. Undefined and
+    suppressed numbers are None.
 
     Parameters
     ----------
     n_rows : int
-        Rows.
+        Number of rows.
     labelled : bool
-        Whether true labels were given; without them only selection rates and what follows from
-        them are here.
+        Whether true labels were given; without them, the audit is limited to selection rates and
+        metrics derived from them.
     weighted : bool
         Whether rows have weights.
     classes : tuple of str
-        Labels of refusal and acceptance, as text.
+        Negative and positive label, as text.
     delta : float
         Error probability of every interval, bound and verdict.
     independent : bool
-        The rows are declared new to the model.
+        Whether the rows were declared new to the model.
     verdict : str
-        On all constraints together.
+        Verdict on all constraints jointly.
     rates : tuple of RateRow
         Every rate of every group, with its interval.
     impact : tuple of ImpactRow
         Impact ratio of every group.
     scores : tuple of ScoreRow
-        Every performance metric, on everybody and by group.
+        Every performance metric, on all rows and by group.
     gaps : tuple of GapRow
         Every fairness metric on every group system.
     verdicts : tuple of VerdictRow
-        One per constraint and group system.
+        Verdict on each constraint and group system.
     changes : tuple of ChangeRow
-        Against the baseline, if one was given.
+        Changes against the baseline, if one was given.
     levelling : tuple of LevellingRow
-        Whether gaps closed by levelling down.
+        Whether gaps were closed by levelling down.
     leakage : tuple of LeakageRow
-        How well groups can be told from scores and features.
+        How well scores and features predict the groups.
     contributions : Contributions or None
-        Which feature blocks the gap comes from.
+        Contributions of feature blocks to the gap.
     individual : IndividualFairness or None
-        Of how many rows the decision provably stays.
+        Number of rows whose decision provably does not change.
     smallest_cell : int
-        Rows from which a cell is shown.
+        Fewest rows of a cell that is shown.
     notes : tuple of str
-        What the reader must know.
+        Assumptions and limits of the audit.
     format : int
-        Of the JSON.
+        Version of the JSON format.
     """
 
     n_rows: int

@@ -1,4 +1,4 @@
-"""The border of an audit: decisions, labels, scores and groups that others made."""
+"""Validate and encode the input of an audit: labels, decisions, scores and groups."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -15,12 +15,12 @@ from fairautoml.data.target import encode_target, plain_labels
 from fairautoml.exceptions import InputError
 
 MOST_SHOWN = 6
-"""Labels that a message lists."""
+"""Largest number of labels that a message lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the user gave, one value per row each."""
+    """Unchecked arguments of ``audit`` with one value per row."""
 
     y_true: Any  # shape (n_rows,): True labels
     y_pred: Any  # shape (n_rows,): two labels in all
@@ -55,27 +55,27 @@ class AuditRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReadOptions:
-    """How strictly rows are read."""
+    """Options for reading rows."""
 
-    pos_label: Any = None  # the label that people want; None = the one that is sorted last
+    pos_label: Any = None  # the favorable label; None = the last one in sorted order
     # as in ``FairAutoML``
     sensitive_missing: MissingPolicy = "error"  # {"error", "own_group", "exclude"}
-    max_groups: int = 50  # most groups of one sensitive column
+    max_groups: int = 50  # largest number of groups of one sensitive column
 
 
 def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
-    """Check and encode everything that an audit is given per row."""
+    """Validate and encode the rows of an audit."""
     _check_indices(given)
     labels = _labels(given)
     first = next(iter(labels))
     n_rows = len(labels[first])
     if n_rows == 0:
-        raise InputError(f"{first} has no rows; give at least one row to audit")
+        raise InputError(f"{first} has no rows. Pass at least one row.")
     for name, values in labels.items():
         _check_rows(n_rows, values, name)
     codes, classes = _encoded(labels, options.pos_label)
     if given.sensitive is None:
-        msg = "sensitive is None; an audit compares groups: give one group per row"
+        msg = "sensitive is None, but an audit compares groups. Pass one group per row."
         raise InputError(msg)
     schema, cells = fit_groups(
         given.sensitive,
@@ -104,20 +104,19 @@ def _refuse_overlaps(systems: tuple[GroupSystem, ...]) -> None:
     for system in systems:
         if system.overlapping:
             msg = (
-                f"sensitive[{system.name!r}] is a table of groups that may overlap, and in an "
-                "audit everybody has one group of each; give the indicators as columns of their "
-                "own"
+                f"sensitive[{system.name!r}] is a table of groups that may overlap, but an audit "
+                "requires one group per row. Pass each indicator as a separate sensitive column."
             )
             raise InputError(msg)
 
 
 def _check_indices(given: Given) -> None:
-    """Refuse pandas inputs whose indices speak of different rows."""
+    """Raise if the indices of pandas inputs differ."""
     found = unlike_indices({field.name: getattr(given, field.name) for field in fields(given)})
     if found:
         msg = (
-            f"{found}. Use reset_index(drop=True) if they are in the same order, else bring one "
-            "into the order of the other: b.loc[a.index]"
+            f"{found}. Use reset_index(drop=True) if they are in the same order, otherwise align "
+            "them with b.loc[a.index]."
         )
         raise InputError(msg)
 
@@ -126,8 +125,8 @@ def _check_rows(n_rows: int, values: Any, argument: str) -> None:
     found = len(values)
     if found != n_rows:
         msg = (
-            f"{argument} has {found} rows and y_true has {n_rows}; give one value per row, in the "
-            "same order"
+            f"{argument} has {found} rows and y_true has {n_rows}. Pass one value per row, in the "
+            "same order."
         )
         raise InputError(msg)
 
@@ -154,8 +153,8 @@ def _refuse_probabilities(labels: dict[str, NDArray[Any]]) -> None:
         if parts:
             msg = (
                 f"{name} holds {len(parts)} number(s) with fractions, such as {parts[0]!r}; "
-                "allowed are the two labels. Give probabilities as y_score and the decisions made "
-                "from them, such as y_score >= 0.5, as y_pred"
+                "allowed are the two labels. Pass probabilities as y_score and decisions, such as "
+                "y_score >= 0.5, as y_pred."
             )
             raise InputError(msg)
 
@@ -163,7 +162,7 @@ def _refuse_probabilities(labels: dict[str, NDArray[Any]]) -> None:
 def _encoded(
     labels: dict[str, NDArray[Any]], pos_label: Any
 ) -> tuple[dict[str, NDArray[np.int8]], NDArray[Any]]:
-    """Return all label columns as 0 and 1 by one and the same pair of classes."""
+    """Return all label columns encoded as 0 and 1, and the two classes."""
     pooled = np.concatenate(list(_same_kind(labels).values()))
     rows, keys = encode_levels(pd.Series(pooled, dtype=object), "y_pred")
     refuse_spellings(" and ".join(labels), rows, keys)
@@ -171,13 +170,13 @@ def _encoded(
         shown = "; ".join(f"{name} has {_listed(values)}" for name, values in labels.items())
         msg = (
             f"{shown}: {len(keys)} labels in all, allowed are two. Write the labels in the same "
-            "way in all columns (1 and '1' are two labels), or choose one as positive: y == label"
+            "way in all columns (1 and '1' are two labels), or choose one as positive: y == label."
         )
         raise InputError(msg)
     if len(keys) == 1 and "y_true" not in labels:
         msg = (
             f"y_pred holds one label only: {_listed(pooled)}. Without true labels (y_true, "
-            "--y-true) rows of both decisions are needed to tell which one is acceptance."
+            "--y-true) rows of both decisions are needed to identify the positive label."
         )
         raise InputError(msg)
     codes, classes = encode_target(pooled, pos_label=pos_label)
@@ -186,7 +185,7 @@ def _encoded(
 
 
 def _same_kind(labels: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Write True and False as 1 and 0 when some other column does; ``score > 0.5`` is common."""
+    """Convert bools to 1 and 0 if another column has numbers, as with ``score > 0.5``."""
     kinds = {name: {key_of(v)[0] for v in values.tolist()} for name, values in labels.items()}
     if set().union(*kinds.values()) != {"bool", "int"}:
         return labels
@@ -208,13 +207,13 @@ def _scores(y_score: Any, n_rows: int) -> NDArray[np.float64]:
     try:
         score = np.array(values.to_numpy(dtype=np.float64, na_value=np.nan))
     except (TypeError, ValueError) as error:
-        msg = f"y_score must hold numbers: {error}. Give one score of the positive class per row."
+        msg = f"y_score must hold numbers: {error}. Pass one score of the positive class per row."
         raise InputError(msg) from error
     bad = int((~np.isfinite(score)).sum())
     if bad:
         msg = (
-            f"y_score has {bad} value(s) that are missing or infinite; give one finite number per "
-            "row, larger for the positive class"
+            f"y_score has {bad} value(s) that are missing or infinite. Pass one finite number per "
+            "row, larger for the positive class."
         )
         raise InputError(msg)
     return score

@@ -1,4 +1,4 @@
-"""Tables of an audit: impact ratios, and whether a gap was closed by levelling down."""
+"""Compute impact ratios and detect gaps that were closed by levelling down."""
 
 from collections.abc import Iterator
 
@@ -15,11 +15,11 @@ from fairautoml.metrics.rates import FPR, SELECTION, SHOWN
 
 FOUR_FIFTHS = 0.8
 ROUNDING = 1e-9
-"""A ratio this close below four fifths is four fifths: 0.6 / 0.75."""
+"""Rounding tolerance of the ratio: 0.6 / 0.75 must count as four fifths."""
 
 
 def impact_rows(rows: AuditRows, hidden: Hidden) -> tuple[ImpactRow, ...]:
-    """Return the impact ratio of every group, against the most selected group that is shown."""
+    """Return the impact ratio of every group to the most selected group that is shown."""
     return tuple(
         row
         for system in rows.systems
@@ -53,7 +53,7 @@ def _rows_of(
 
 
 def _reason(hidden: NDArray[np.bool_], defined: NDArray[np.bool_], highest: float, at: int) -> str:
-    """Return why a group has no ratio, empty if it has one."""
+    """Return the reason why a group has no ratio, or an empty text."""
     if hidden[at]:
         return "suppressed"
     if not defined[at]:
@@ -64,13 +64,13 @@ def _reason(hidden: NDArray[np.bool_], defined: NDArray[np.bool_], highest: floa
 
 
 SMALL = 1e-12
-"""A change of a rate below this is rounding."""
+"""Smallest change of a rate that is not rounding."""
 
 
 def change_rows(
     rows: AuditRows, baseline: NDArray[np.int8], hidden: Hidden
 ) -> tuple[tuple[ChangeRow, ...], tuple[LevellingRow, ...]]:
-    """Return the changes of every rate in every group, and whose gap closed by levelling down.
+    """Return the changes of every rate by group, and which gaps closed by levelling down.
 
     References
     ----------
@@ -130,7 +130,7 @@ def _direction(change: float, rate: Rate) -> str:
 def _sign_test(
     rows: AuditRows, baseline: NDArray[np.int8], here: NDArray[np.bool_], rate: Rate
 ) -> float | None:
-    """Return the two-sided p-value of as many changes one way as the other (McNemar, exact)."""
+    """Return the two-sided p-value of the exact McNemar test."""
     if rows.weight is not None:
         return None
     about, new = outcome(rows.y, rows.decision, rate)

@@ -144,9 +144,9 @@ def _survives(claim: Claim, event: int, flips: _Flips, k: int, level: float) -> 
 
 
 REASONS = {
-    Reason.BOUND_ABOVE_EPS: "inconclusive: the confidence bound is above the bound of the constraint",
+    Reason.BOUND_ABOVE_EPS: "inconclusive: the confidence bound exceeds the constraint",
     Reason.FLOOR_NOT_SHOWN: "inconclusive: the accuracy may be below min_score",
-    Reason.NOT_CERTIFIED: "not certified; numbers are withheld to keep later candidates independent",
+    Reason.NOT_CERTIFIED: "not certified; numbers are withheld for the sake of later candidates",
     Reason.TOO_FEW_ROWS: "inconclusive: too few rows in one group",
     Reason.GROUP_ABSENT: "a declared group has no rows",
     Reason.UNDEFINED_CELL: "a rate is undefined because no row has its label or decision",

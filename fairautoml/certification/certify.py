@@ -1,4 +1,4 @@
-"""The frozen model judged once on rows that it has not seen, and its certificate issued."""
+"""Test fixed candidates once on certification rows and issue their certificate."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -61,36 +61,36 @@ NOT_APPLICABLE = frozenset(
         Reason.GROUPS_GUESSED,
     }
 )
-"""Reasons that no rows would change."""
+"""Reasons that more rows cannot change."""
 
 Read = Callable[[], Sequence[Evidence]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How rows are opened and what is published; fixed before."""
+    """Terms of an opening, fixed before it."""
 
     delta: float = 0.05  # error probability over all openings of the same rows, in (0, 1)
-    openings: Openings = Openings.SINGLE  # how they share it
+    openings: Openings = Openings.SINGLE  # how the openings share ``delta``
     procedure: Procedure = Procedure.FIXED_SEQUENCE  # how the candidates share an opening
-    fallback: int = 0  # position of the candidate that is shipped when none passes
-    smallest_cell: int = SMALLEST_CELL  # rows from which the counts of a cell are published
+    fallback: int = 0  # position of the candidate that is shipped if none passes
+    smallest_cell: int = SMALLEST_CELL  # fewest rows of a cell whose counts are published
     seed: int = 0  # root seed of the fit, for the ledger
-    grouping: str = ""  # hash of who is in which group of each claim
+    grouping: str = ""  # hash of the group of each row in each claim
 
 
 def certify(
     subject: Subject, read: Read, ledger: Ledger, keys: NDArray[np.uint64], terms: Terms
 ) -> Certificate:
-    """Open certification rows, judge the frozen candidates and return the certificate.
+    """Open certification rows, test the candidates and return the certificate.
 
-    First the ledger is written, then ``read`` is called, then the verdict is noted: a crash in
-    between counts as an opening. Spent rows are not read.
+    The ledger records the opening before ``read`` is called, so that a crash counts as an
+    opening, and the verdict afterwards. Spent rows are not read.
     """
     if not 0 <= terms.fallback < len(subject.models):
         msg = (
             f"fallback={terms.fallback}: must be the position of one of the "
-            f"{len(subject.models)} candidates"
+            f"{len(subject.models)} candidates."
         )
         raise InputError(msg)
     hashes = _terms_hashes(subject, terms)
@@ -110,7 +110,7 @@ def certify(
 def publish(
     subject: Subject, read: Read, ledger: Ledger, keys: NDArray[np.uint64], terms: Terms
 ) -> Certificate:
-    """Spend rows whose ledger is open and return the last opening with its numbers."""
+    """Spend opened rows and return the certificate of the last opening with its numbers."""
     hashes = _terms_hashes(subject, terms)
     ledger.check_last(keys, hashes=hashes)
     candidates = _checked(read(), subject)
@@ -120,7 +120,7 @@ def publish(
 
 
 def uncertified(reason: Reason, subject: Subject, delta: float, note: str = "") -> Certificate:
-    """Return a certificate that says why none could be given, without any rows."""
+    """Return an inconclusive or not applicable certificate, without opening rows."""
     nothing = "0" * 64
     opening = Opening(
         index=0,
@@ -137,7 +137,7 @@ def uncertified(reason: Reason, subject: Subject, delta: float, note: str = "") 
 
 
 def in_turn(certificate: Certificate) -> bool:
-    """Whether the candidate shipped passed, and all before it in a fixed sequence."""
+    """Return whether the shipped candidate and all before it passed in a fixed sequence."""
     passed = certificate.verdict in (Verdict.CERTIFIED, Verdict.VALIDATED)
     return passed and certificate.procedure == Procedure.FIXED_SEQUENCE
 
@@ -145,10 +145,10 @@ def in_turn(certificate: Certificate) -> bool:
 def passed_before(
     certificate: Certificate, candidates: Sequence[Evidence], salt: str
 ) -> tuple[Certificate, ...]:
-    """Return certificates of the candidates that passed before the one that is shipped.
+    """Return certificates of the candidates that passed before the shipped one.
 
-    In a fixed sequence all of them passed at the level of the opening, and the error is bounded
-    for all of them together: a false one needs the first that truly violates to pass.
+    In a fixed sequence all of them passed at the level of the opening, and the level bounds their
+    joint error: a false certificate requires that the first truly violating candidate passes.
     """
     if not in_turn(certificate):
         return ()
@@ -174,18 +174,18 @@ def passed_before(
 
 
 def _terms_hashes(subject: Subject, terms: Terms) -> dict[str, str]:
-    """Return hashes of the whole question: the same rows answer another one no second time."""
+    """Return hashes of candidates, claims and terms, which identify an opening."""
     hashes = [terms.procedure.value, terms.fallback, terms.grouping]
     return {**subject.hashes, "terms": chain_hash(hashes)}
 
 
 def _methods(candidates: Sequence[Evidence]) -> str:
-    """Return a hash of the tests and bounds that decide, which must not be chosen afterwards."""
+    """Return a hash of the tests and bounds, which must not change after an opening."""
     return chain_hash([[method_of(claim) for claim in one.claims] for one in candidates])
 
 
 def _checked(candidates: Sequence[Evidence], subject: Subject) -> Sequence[Evidence]:
-    """Refuse evidence that is about something else than what was hashed."""
+    """Raise if the evidence does not match the hashed claims and candidates."""
     for evidence in candidates:
         labels = [claim.label for claim in evidence.claims]
         groups = [claim.groups for claim in evidence.claims]
@@ -195,20 +195,20 @@ def _checked(candidates: Sequence[Evidence], subject: Subject) -> Sequence[Evide
         if (tuple(labels), tuple(groups)) != (subject.claims, subject.groups):
             msg = (
                 f"read: returned evidence on {labels!r}, but {list(subject.claims)!r} with their "
-                "groups were fixed before the rows were opened; return those"
+                "groups were fixed before the rows were opened. Return evidence on those."
             )
             raise InputError(msg)
     if len(candidates) != len(subject.models):
         msg = (
             f"read: returned evidence of {len(candidates)} candidates, but {len(subject.models)} "
-            "models were fixed before the rows were opened; return one for each, in their order"
+            "models were fixed before the rows were opened. Return one per model, in their order."
         )
         raise InputError(msg)
     return candidates
 
 
 def _one_bit(judgement: Judgement) -> Judgement:
-    """Return what may be said while the ledger is open: nothing that depends on outcomes."""
+    """Return the judgement reduced to what may be published while the ledger is open."""
     if judgement.verdict is Verdict.NOT_APPLICABLE or judgement.reason is Reason.GROUP_ABSENT:
         return Judgement(verdict=judgement.verdict, reason=judgement.reason)
     return Judgement(verdict=Verdict.INCONCLUSIVE, reason=Reason.NOT_CERTIFIED)
@@ -286,50 +286,51 @@ def _of_candidate(
 
 
 FAIRER, BOLDER = 2, 4
-"""Entries of the list before and after the chosen one, at the most. Those after it
-are free: they are only reached when it has passed, and the first that fails ends the list; more of
-them would only loosen the bound that is printed, which holds for all at once."""
+"""Largest number of candidates before and after the chosen one. Candidates after it cost no error
+probability, because they are tested only after it has passed, but each loosens the printed bound,
+which holds for all of them jointly."""
 
 FORGOTTEN = (
     "No ledger could be kept: only the process that opened these rows remembers it, and another "
-    "may open them again at the full error probability. Name a ledger that lasts (--ledger)."
+    "process could open them again at the full error probability. Pass a persistent ledger "
+    "(--ledger)."
 )
-"""Of a certificate that nothing but the user keeps from being issued once more."""
+"""Note of a certificate whose ledger is lost with the process."""
 
 LIBRARIES = ("numpy", "scipy")
-"""That the numbers of a certificate depend on."""
+"""Libraries that the numbers of a certificate depend on."""
 
 N_TRIAL_ROWS = 20
-"""Search rows that every frozen classifier decides before the certification rows are opened: what
-fails there has cost nothing."""
+"""Search rows that every candidate predicts before the opening, so that a model that fails does
+not cost an opening."""
 
 NO_SOURCE = Source(data="", split_seed=0, stratified_by="", entities="", split="random")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Certified:
-    """What the one opening has shown, for each entry of the frozen list."""
+    """Result of an opening for each entry of the fixed list."""
 
-    entries: tuple[Entry, ...]  # the frozen list, fairest first
-    certificate: Certificate  # of what is served
-    served: Entry  # the last that passed; what the assembly chose where none did
+    entries: tuple[Entry, ...]  # the fixed list, fairest first
+    certificate: Certificate  # certificate of the selected entry
+    served: Entry  # the selected entry: the last that passed, else the choice of the selection
     delta: float  # error probability
-    note: str = ""  # the plan, for people
-    # of the entries that passed before it, in the order of the list
+    note: str = ""  # human-readable plan
+    # evidence of the entries that passed before the selected one, in the order of the list
     evidence: tuple[Evidence, ...] = ()
-    salt: str = ""  # of the ledger
-    seconds: float = 0.0  # what drawing the rows, planning and opening took
+    salt: str = ""  # salt of the ledger
+    seconds: float = 0.0  # time for planning, drawing and opening the rows
 
     def verdict_on(self, entry: Entry) -> str | None:
-        """Return the verdict of an entry that has a certificate, None for all others."""
+        """Return the verdict of an entry, or None if it has no certificate."""
         if entry is self.served:
             return self.certificate.verdict
-        # All of them passed at the level of the opening.
+        # All entries before the selected one passed at the level of the opening.
         passed = any(entry is one for one in self.entries[: len(self.evidence)])
         return self.certificate.verdict if passed else None
 
     def of(self, entry: Entry, classifier: Predictor) -> Certificate:
-        """Return what may be said of an entry: its own certificate, never that of another."""
+        """Return the certificate of an entry, never that of another entry."""
         if entry is self.served:
             return self.certificate
         place = next((at for at, one in enumerate(self.entries) if one is entry), None)
@@ -344,14 +345,14 @@ class Certified:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frozen:
-    """The list that is gone through."""
+    """Fixed list of entries to test in sequence."""
 
     entries: tuple[Entry, ...]  # fairest first
-    chosen: Entry  # one of them: what the assembly chose, and what is served where none passes
+    chosen: Entry  # one of them: the choice of the selection, and the fallback
 
     @property
     def fallback(self) -> int:
-        """Place of what the assembly chose."""
+        """Position of the chosen entry."""
         return next(at for at, entry in enumerate(self.entries) if entry is self.chosen)
 
 
@@ -362,10 +363,10 @@ def freeze(
     widest: float | None,
     everything: Sequence[Entry] = (),
 ) -> Frozen:
-    """Return the list: some fairer than what the assembly chose, that one, and some bolder.
+    """Return the list to test: some fairer entries, the chosen entry, some more accurate ones.
 
-    What was chosen is likely to pass. Where it passes with room, an entry with less room and a
-    better objective may pass too; a fixed sequence tries it at no price in error probability.
+    The chosen entry is likely to pass. If it passes clearly, an entry with a better objective may
+    pass too, and a fixed sequence tests it at no cost in error probability.
     """
     others = [e for e in front if e is not chosen and not e.constant]
     constant_value = max((e.value for e in everything if e.constant), default=None)
@@ -374,9 +375,9 @@ def freeze(
         if constant_value is None
         else chosen.value - CERTIFICATE_WORTH * max(0.0, chosen.value - constant_value)
     )
-    # A certificate of a rule that decides nearly alike for everybody is worth nothing.
+    # A certificate of a nearly constant predictor has no value.
     before = [e for e in others if e.excess <= chosen.excess and e.value >= least]
-    # By excess, not by gap: constraints may have limits of their own.
+    # By violation, not by gap, because constraints may have different limits.
     last = chosen.excess if widest is None else widest
     after = [e for e in others if chosen.excess < e.excess <= last and e.feasible]
     after = [e for e in after if e.value > chosen.value]
@@ -385,7 +386,7 @@ def freeze(
 
 
 def _spread(entries: Sequence[Entry], most: int) -> list[Entry]:
-    """Return so many of the entries, evenly spread, both ends among them."""
+    """Return at most ``most`` evenly spaced entries, including both ends."""
     places = np.linspace(0, len(entries) - 1, min(len(entries), most)).round().astype(int)
     return [entries[at] for at in dict.fromkeys(places.tolist())]
 
@@ -398,11 +399,10 @@ def judge_frozen(
     constraints: Sequence[Constraint],
     settings: CertificateSettings,
 ) -> Certified:
-    """Open the certification rows once and return what they show of the frozen list.
+    """Open the certification rows once and return the result for the fixed list.
 
-    The fallback is what the assembly chose: where nothing can be shown,
-    most often for want of rows, or because they were spent, the certificate says so and the
-    answer is the one that would have been given without it.
+    The fallback is the chosen entry: if nothing can be certified, for example because rows are
+    too few or spent, the selected model is the same as without certification.
     """
     vault, note = division.vault, division.plan.text()
     kept = () if vault is None else vault.systems
@@ -458,7 +458,7 @@ def _about(
     source: Source,
     dataset: Dataset | None = None,
 ) -> Subject:
-    """Return what is claimed of which rows, not yet of which models."""
+    """Return the subject of a certificate without its models."""
     positive = ""
     if dataset is not None and dataset.task == "binary":
         positive = repr(key_of(dataset.classes[1])[1])
@@ -486,7 +486,7 @@ def _subject(classifiers: Sequence[Any], about: Subject) -> Subject:
 def without_rows(
     reason: Reason, model: Any, settings: CertificateSettings, constraints: Sequence[Constraint]
 ) -> Certificate:
-    """Return the certificate of a model that there is nothing to certify of."""
+    """Return the certificate of a model for which no rows were held out."""
     about = replace(
         _about((), settings, NO_SOURCE),
         claims=tuple(constraint.label for constraint in constraints),

@@ -1,4 +1,4 @@
-"""Rows set aside before training, and opened once."""
+"""Hold out certification rows before the search and open them once after it."""
 
 import hashlib
 import warnings
@@ -60,34 +60,34 @@ from fairautoml.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where certification rows came from, as ``Subject`` says it."""
+    """Origin of certification rows, as in ``Subject``."""
 
-    data: str  # as in ``Subject``
+    data: str
     split_seed: int
     stratified_by: str
     entities: str
     split: str
-    seed: int = 0  # root seed of the fit that they were set aside for
+    seed: int = 0  # root seed of the fit
 
 
 class Reading(Protocol):
-    """How rows are read: a ``Dataset``, or what is left of one."""
+    """Schema for reading rows: a ``Dataset`` or its stored parts."""
 
     @property
     def schema(self) -> TableSchema:
-        """Features."""
+        """Schema of the features."""
 
     @property
     def groups(self) -> GroupSchema | None:
-        """Groups."""
+        """Schema of the groups."""
 
     @property
     def classes(self) -> NDArray[Any]:
-        """Labels of 0 and 1."""
+        """Original labels of the classes 0 and 1."""
 
 
 class Vault:
-    """Holds the certification rows; nothing of the search is ever given it."""
+    """Certification rows, which the search never receives."""
 
     def __init__(
         self,
@@ -109,15 +109,15 @@ class Vault:
         self._entities = entities
 
     def keys(self, salt: str) -> NDArray[np.uint64]:
-        """Return what a ledger knows the rows by, and the table that they are from."""
+        """Return the keys of the rows and of their table for a ledger."""
         return np.union1d(row_keys(self._frame, salt), print_keys(self._prints, salt))
 
     def check(self, reading: Reading) -> None:
-        """Refuse rows that could not be read at the end, before the first trial."""
+        """Raise before the first trial if the rows cannot be read."""
         self._read(reading)
 
     def ledger(self, settings: CertificateSettings) -> Ledger:
-        """Return the ledger of the rows; refuse terms it will not take, before the first trial."""
+        """Return the ledger of the rows; raise before the first trial if its terms differ."""
         if self._ledger is None:
             ledger = ledger_of(settings.ledger, self._frame.columns, self._prints)
             ledger.check(self.keys(ledger.salt), delta=settings.delta, mode=settings.openings)
@@ -125,7 +125,7 @@ class Vault:
         return self._ledger
 
     def prospect(self, settings: CertificateSettings) -> ReuseStatus:
-        """Return what the rows may still give, as it was when first asked."""
+        """Return the reuse status of the rows, as of the first call."""
         if self._prospect is None:
             ledger = self.ledger(settings)
             self._prospect = ledger.prospect(
@@ -134,7 +134,7 @@ class Vault:
         return self._prospect
 
     def _read(self, reading: Reading) -> tuple[Any, NDArray[np.int32], NDArray[np.int8]]:
-        """Return features, cells and labels, read as the search rows were."""
+        """Return features, cells and labels, read like the search rows."""
         matrix, cells = read_new_rows(
             self._inputs.X,
             self._inputs.sensitive,
@@ -151,7 +151,7 @@ class Vault:
         min_score: float | None,
         reading: Reading,
     ) -> list[Evidence]:
-        """Judge classifiers on the rows; for ``certify`` alone, which writes the ledger first."""
+        """Evaluate classifiers on the rows; for ``certify``, which writes the ledger first."""
         matrix, cells, y = self._read(reading)
         codes = self._codes(claims, reading)
         found = []
@@ -161,7 +161,7 @@ class Vault:
         return found
 
     def grouping(self, claims: Sequence[Claimed], reading: Reading) -> str:
-        """Return a hash of who is in which group: other groups are another question."""
+        """Return a hash of the group of each row in each claim."""
         codes = (codes.astype("<i4").tobytes() for _, codes in self._codes(claims, reading))
         return chain_hash([hashlib.sha256(one).hexdigest() for one in codes])
 
@@ -170,8 +170,8 @@ class Vault:
     ) -> list[tuple[Claimed, NDArray[np.integer]]]:
         """Return the group of each row in each claim.
 
-        Not from the finest cells: a combination of all sensitive values may be new to the search
-        although the group that is claimed is not.
+        The finest cells are not used, because a combination of sensitive values may be new to the
+        search although the group of the claim is not.
         """
         schema = reading.groups
         if schema is None:
@@ -221,7 +221,7 @@ class Vault:
         codes: Sequence[tuple[Claimed, NDArray[np.integer]]],
         min_score: float | None,
     ) -> Evidence:
-        """Return the evidence where rows of one entity are no independent draws."""
+        """Return the evidence if rows of one entity are dependent."""
         accepted, one_group = decided.astype(np.float64), np.zeros(len(y), dtype=np.int64)
 
         def rows_of(codes: NDArray[np.integer]) -> Rows:
@@ -249,20 +249,20 @@ def decisions_of(
     matrix: Any,
     cells: NDArray[np.int32],
 ) -> Iterator[NDArray[np.integer]]:
-    """Return the decisions of each classifier; models that several have in common score once."""
+    """Yield the decisions of each classifier; scores of shared models are computed once."""
     scores: dict[Hashable, NDArray[np.floating]] = {}
     for key, classifier in classifiers:
         if key not in scores:
             scores[key] = classifier.models.scores(matrix, cells)
         decided = classifier.decisions(matrix, cells, scores[key])
         if decided.shape != cells.shape:
-            msg = f"a classifier decided {decided.shape} for {cells.shape} rows"
+            msg = f"A classifier returned decisions of shape {decided.shape}, not {cells.shape}."
             raise ValueError(msg)
         yield decided
 
 
 def _declared(claim: Claim, groups: NDArray[np.integer]) -> Claim:
-    """Name rows of groups that the search rows lack as absent: they are never dropped."""
+    """Add rows of groups new to the search to ``absent``, so that they are not dropped."""
     unknown = int((groups == NEW).sum())
     if unknown == 0:
         return claim
@@ -270,39 +270,38 @@ def _declared(claim: Claim, groups: NDArray[np.integer]) -> Claim:
 
 
 STREAM = 0xCE47
-"""Of the random numbers that draw certification rows, next to those of the folds."""
+"""Seed of the draw of certification rows, distinct from that of the folds."""
 
 
 DISTINCT, COPIES = 0.2, 0.01
-"""A column of numbers is exact if more than this share of them differ, and then this share of
-rows that repeat others is no chance."""
+"""A numeric column is exact if more than a share ``DISTINCT`` of its values differ; a share of
+``COPIES`` repeated rows is then not due to chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Division:
-    """What the search may see, and who holds the rest."""
+    """Search rows and certification rows of a fit."""
 
     inputs: Inputs  # the search rows
-    entities: NDArray[np.int64] | None  # shape (n_search_rows,): whose row it is, 0 .
+    entities: NDArray[np.int64] | None  # shape (n_search_rows,): entity of each row, from 0
     vault: Vault | None  # the certification rows; None = all rows train
-    plan: RowPlan  # why so many
-    # columns of ``X`` that are no features: they say whose row it is, or when it was
-    ids: tuple[str, ...] = ()
-    seconds: float = 0.0  # what planning and drawing took
+    plan: RowPlan  # plan with the number of certification rows
+    ids: tuple[str, ...] = ()  # columns of ``X`` that are not features: entity and time
+    seconds: float = 0.0  # time for planning and drawing
 
     def closed(self, reason: Reason | None) -> "Division":
-        """Return the same without certification rows, which stay unopened."""
+        """Return the division without its certification rows, which stay unopened."""
         if reason is None or self.vault is None:
             return self
         return replace(self, vault=None, plan=replace(self.plan, reason=reason))
 
 
 def set_aside(inputs: Inputs, settings: Settings, options: ReadOptions) -> Division:
-    """Draw certification rows, as many as the plan says, and return the rest for the search.
+    """Draw the planned number of certification rows and return the rest for the search.
 
-    The plan reads the groups and nothing else. Rows are drawn at random within what every claim
-    conditions on: the groups if one system is claimed, the label if every constraint conditions on
-    it; with ``min_score`` among all.
+    The plan depends on the groups only. The draw is stratified by what every claim conditions on:
+    the groups if all claims are on one grouping, and the label if every constraint conditions on
+    it. With ``min_score`` it is not stratified.
     """
     certificate = settings.certificate
     _check_time(inputs, certificate)
@@ -315,7 +314,7 @@ def set_aside(inputs: Inputs, settings: Settings, options: ReadOptions) -> Divis
 
 
 def row_plan(inputs: Inputs, settings: Settings, options: ReadOptions) -> RowPlan:
-    """Return how many rows would be set aside, and what they can show; nothing is drawn."""
+    """Return how many rows would be held out, and what they can show; nothing is drawn."""
     _check_time(inputs, settings.certificate)
     _check_guessed(inputs, settings.certificate)
     if settings.certificate.certify is False or inputs.proxies is not None:
@@ -327,7 +326,7 @@ def _check_time(inputs: Inputs, certificate: CertificateSettings) -> None:
     if (inputs.time is None) is (certificate.split == "time"):
         raise ParameterError(
             "split='time' needs fit(..., time=) and time= needs split='time': give both or none "
-            "(--split time and --time-column)"
+            "(--split time and --time-column)."
         )
 
 
@@ -335,8 +334,7 @@ def _check_guessed(inputs: Inputs, certificate: CertificateSettings) -> None:
     if inputs.proxies is not None and certificate.certify not in ("auto", False):
         raise InputError(
             f"certify={certificate.certify!r} with proxies=: nothing can be certified about "
-            f"groups that "
-            "nobody recorded. Leave certify out, so that all rows train"
+            "unobserved groups. Leave certify out, so that all rows train."
         )
 
 
@@ -345,12 +343,12 @@ def _without_draw(inputs: Inputs) -> Reason:
 
 
 class _Draw:
-    """The steps of one division, over what they share."""
+    """Steps of one division."""
 
     def __init__(self, inputs: Inputs, settings: Settings, options: ReadOptions) -> None:
         self.inputs, self.settings, self.certificate = inputs, settings, settings.certificate
         with warnings.catch_warnings():
-            # The border reads the rows that are left once more, and says it then.
+            # The search rows are read again later, which emits this warning.
             warnings.simplefilter("ignore", DataConversionWarning)
             self.roles: Roles = read_roles(inputs, options)
         self.entities, self.entity_name = _numbered(inputs.groups, inputs.X, "groups")
@@ -385,7 +383,7 @@ class _Draw:
         return claimed(self.settings.constraints, systems)
 
     def plan(self) -> RowPlan:
-        """Return how many rows are set aside."""
+        """Return how many rows to hold out."""
         claims = self._claims()
         reason = self._obstacle(claims)
         if reason is not Reason.NONE:
@@ -395,8 +393,7 @@ class _Draw:
             ):
                 raise InputError(
                     f"certify={self.certificate.certify!r}: rows have unequal sample_weight, "
-                    f"whose "
-                    "largest possible value is not known; give certify='auto' or no weights"
+                    "whose largest possible value is not known. Pass certify='auto' or no weights."
                 )
             return RowPlan(fraction=None, reason=reason)
         return plan_rows(
@@ -408,14 +405,14 @@ class _Draw:
         )
 
     def _obstacle(self, claims: tuple[Claimed, ...]) -> Reason:
-        """Return why no rows could be certified, however many there are."""
+        """Return the reason why no number of rows could be certified, or NONE."""
         floor = self.certificate.min_score is not None
         weight = self.inputs.sample_weight
         if self.certificate.certify is False or self.inputs.proxies is not None:
             return _without_draw(self.inputs)
         if not claims and not floor:
             return Reason.SINGLE_GROUP if self.settings.constraints else Reason.NO_CLAIM
-        # Of precision per person there is no bound: how many of whose rows are accepted is random.
+        # Precision of entities has no bound: their number of accepted rows is random.
         by_person = self.entities is not None and any(claim.of_accepted for claim in claims)
         testable = all(claim.testable for claim in claims) and not by_person
         if self.roles.task != "binary" or not testable:
@@ -441,29 +438,28 @@ class _Draw:
         return certification_rows(strata.codes, fraction, self._seed, entities=self.entities)
 
     def _without_rows(self) -> RowPlan:
-        """Return the plan where nothing can be set aside; an error where that was asked for."""
+        """Return the plan without certification rows; raise unless ``certify`` is 'auto'."""
         if self.time is None:
             why = "there are too few rows"
         else:
             why = f"more than {LARGEST_SHARE:.0%} of the rows have the last time"
         if self.certificate.certify != "auto":
             raise InputError(
-                f"certify={self.certificate.certify!r}: no rows can be set aside, because {why}; "
-                f"give "
-                "more rows or finer times, or certify='auto'"
+                f"certify={self.certificate.certify!r}: no rows can be set aside, because {why}. "
+                "Pass more rows or finer times, or certify='auto'."
             )
         note = f"No rows are set aside, because {why}."
         return RowPlan(fraction=None, reason=Reason.TOO_FEW_ROWS, note=note)
 
     @property
     def _seed(self) -> int:
-        # Openings that share an error are of the same rows, whatever the root seed: others, which
-        # an earlier search has shown, would judge what its user chose by them.
+        # Openings that share ``delta`` use the same rows for every root seed: other rows may have
+        # been search rows of a previous run, on which the user selected this configuration.
         root = self.settings.seed if self.certificate.openings is Openings.SINGLE else 0
         return int(np.random.SeedSequence([root, STREAM]).generate_state(1)[0])
 
     def _warn_of_copies(self, frame: pd.DataFrame, held: NDArray[np.bool_]) -> None:
-        """Say that people seem to have several rows: chance does not repeat exact numbers."""
+        """Warn if entities seem to have several rows: exact numbers do not repeat by chance."""
         exact = any(
             pd.api.types.is_float_dtype(column) and column.nunique() > DISTINCT * len(column)
             for _, column in frame.items()
@@ -475,9 +471,8 @@ class _Draw:
         if share > COPIES:
             msg = (
                 f"{share:.1%} of the rows set aside for the certificate equal a row of the "
-                "search, exact numbers included: the same people seem to have several rows, "
-                "which then are no independent draws. Give fit(..., groups=), whose row it is, "
-                "or leave copies out"
+                "search, including exact numbers. Rows of the same entity are not independent: "
+                "pass its identifier as fit(..., groups=), or remove the copies."
             )
             warn(msg, DegradedWarning)
 
@@ -505,12 +500,12 @@ class _Draw:
 
 
 def fingerprints_of(frame: pd.DataFrame) -> NDArray[np.uint64]:
-    """Return what a table is known by when its columns were chosen, renamed or derived anew."""
+    """Return the fingerprints of a table, which survive renamed, added and dropped columns."""
     return column_prints(frame.drop(columns="y"), frame["y"])
 
 
 def _numbered(values: Any, X: Any, argument: str) -> tuple[NDArray[np.int64] | None, str]:
-    """Return ranks 0, 1, ... of the values and the name of the column they are from."""
+    """Return ranks 0, 1, ... of the values and the name of their column."""
     if values is None:
         return None, ""
     series, name = read_extra(values, X, argument)

@@ -1,4 +1,4 @@
-"""What so many rows can show, planned beforehand."""
+"""Plan how many rows to hold out for a certificate, and what they can show."""
 
 import functools
 import math
@@ -38,38 +38,37 @@ from fairautoml.records import Entry
 DRAWS = 400
 GROWTH, MOST_GROWTHS = 1.1, 60
 SCREENED_OFFSET = 1e9
-"""Taken off the statistic of a pair that the screen has settled, so that it is never hardest."""
+"""Subtracted from the statistic of a pair that passed the screen, so that it is never hardest."""
 
 STANDARD_ERROR = 0.02
-"""Of a simulated power; so much below the wanted one counts as reached."""
+"""Standard error of a simulated power; a power this far below the target counts as reached."""
 
 MANY, LOPSIDED = 5_000, 20
-"""Cells of more rows than that are taken for normal, and where one cell of a pair has fewer, the
-other counts at the most as so many times as large: the exact test would take minutes to tell what
-a plan rounds away. Certification rows themselves are always tested exactly."""
+"""Rows above which a plan uses the normal approximation for a pair of cells, and the largest ratio
+of the two sizes otherwise: the exact test would take minutes. Certificates always use it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumptions:
-    """What is assumed before anything is seen; never taken from certification rows."""
+    """Assumptions of a plan; never estimated from certification rows."""
 
-    rate: float = 0.3  # rate of the events compared, in (0, 1)
-    # True distance from parity, in [0, 1): difference of the rates, or one minus their ratio
+    rate: float = 0.3  # rate of the compared events, in (0, 1)
+    # true distance from parity, in [0, 1): difference of the rates, or one minus their ratio
     gap: float = 0.0
-    # share of label 1, in (0, 1): the rows that true positive rates are measured on
+    # share of rows of label 1, in (0, 1)
     positives: float = 0.3
 
     def __post_init__(self) -> None:
         if not (0 < self.rate < 1 and 0 < self.positives < 1 and 0 <= self.gap < 1):
             msg = (
                 f"rate={self.rate}, positives={self.positives}, gap={self.gap}: the first two "
-                "must lie between 0 and 1, the gap in [0, 1); 0.3, 0.3 and 0 are the defaults"
+                "must lie between 0 and 1, the gap in [0, 1). The defaults are 0.3, 0.3 and 0."
             )
             raise InputError(msg)
 
 
 class Simulation:
-    """Certification sets under assumptions; the same seed draws for every question."""
+    """Simulated certification sets; every method draws with the same seed."""
 
     def __init__(
         self,
@@ -92,7 +91,7 @@ class Simulation:
 
     @property
     def _rates(self) -> NDArray[np.float64]:
-        """True rate of each group: the smallest group stands against all others."""
+        """True rate of each group; the smallest group differs from all others."""
         rate, gap = self._assumed.rate, self._assumed.gap
         if self._ratio:
             others, smallest = rate, rate * (1 - gap)
@@ -116,7 +115,7 @@ class Simulation:
         return sizes, x
 
     def fraction_for(self, power: float) -> float:
-        """Return the share of the rows that gives the power; above 1 if there are too few."""
+        """Return the share of the rows that gives the power; above 1 with too few rows."""
         limit, gap = self._constraint.limit, self._assumed.gap
         if gap >= limit:
             return np.inf
@@ -124,7 +123,7 @@ class Simulation:
         scale = self._assumed.rate if self._ratio else 1.0
         smallest = self._rows.min(axis=0)
         first, second = np.sort(smallest)[:2]
-        # The larger rate counts by tau, and its error too.
+        # The test multiplies the larger rate, and thus its error, by tau.
         less = (second + self._tau**2 * first) / (second + first)
         wanted = rows_needed(
             limit * scale,
@@ -136,7 +135,7 @@ class Simulation:
         )
         fraction = float(SAFETY * less * wanted / first)
         if fraction > 1 and self.cells(fraction).max() > MANY:
-            # Far more rows than there are: about how many is all that is asked.
+            # A plan that needs far more rows than there are may be approximate.
             return fraction
         for _ in range(MOST_GROWTHS):
             if self.power(fraction) >= power - STANDARD_ERROR:
@@ -150,7 +149,7 @@ class Simulation:
         hardest = [self._hardest(sizes, x) for x in drawn]
         hardest.sort()
         passed, failed = 0, len(hardest)
-        # The harder a draw's hardest pair, the less it passes: bisection finds the border.
+        # Passing is monotone in the statistic of the hardest pair, hence the bisection.
         while passed < failed:
             middle = (passed + failed) // 2
             if self._passes(*hardest[middle][1]):
@@ -172,7 +171,7 @@ class Simulation:
     def _hardest(
         self, sizes: NDArray[np.int64], x: NDArray[np.int64]
     ) -> tuple[float, tuple[int, int, int, int]]:
-        """Return the largest statistic of a draw that the screen leaves open, and its pair."""
+        """Return the largest statistic among pairs that the screen does not pass, and its pair."""
         found: list[tuple[float, tuple[int, int, int, int]]] = []
         for n, events in zip(sizes, x, strict=True):
             cells = events[:, None], n[:, None], events[None, :], n[None, :]
@@ -185,7 +184,7 @@ class Simulation:
         return max(found)
 
     def bound_within_reach(self, fraction: float, power: float) -> float:
-        """Return the bound that this share of draws would show, by normal approximation."""
+        """Return the bound that a share ``power`` of the draws shows, by normal approximation."""
         sizes, drawn = self._drawn(fraction)
         p = (drawn + 1) / (sizes + 2)
         variance = p * (1 - p) / (sizes + 2)
@@ -204,7 +203,7 @@ class Simulation:
 
 
 def _thinned(x: int, n: int, most: int) -> tuple[int, int]:
-    """Return a cell of at most so many rows with about the same rate."""
+    """Return a cell of at most ``most`` rows with about the same rate."""
     return (x, n) if n <= most else (round(x * most / n), most)
 
 
@@ -219,8 +218,8 @@ def _upper(rates: NDArray[np.float64], variance: NDArray[np.float64], z: float) 
 def _lower_ratio(rates: NDArray[np.float64], variance: NDArray[np.float64], z: float) -> float:
     """Return the smallest approximate lower bound of a ratio between two groups, in [0, 1].
 
-    The ``tau`` at which ``q - tau p`` is ``z`` standard errors, the smaller root of a quadratic
-    equation (Fieller, "Some problems in interval estimation", JRSS B 16, 1954).
+    This is the ``tau`` at which ``q - tau p`` equals ``z`` standard errors, the smaller root of a
+    quadratic equation (Fieller, "Some problems in interval estimation", JRSS B 16, 1954).
     """
     own = rates**2 - z**2 * variance
     product = rates[:, None] * rates[None, :]
@@ -231,36 +230,34 @@ def _lower_ratio(rates: NDArray[np.float64], variance: NDArray[np.float64], z: f
 
 
 WORTHWHILE = 0.5
-"""Power from which setting rows aside for a certificate pays."""
+"""Smallest power at which rows are held out for a certificate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificationPlan:
-    """What can be certified, and what it takes."""
+    """Plan of the certificate of one constraint."""
 
     label: str  # the constraint
     delta: float  # error probability of the certificate
-    wanted: float  # power that was asked for
-    rows: tuple[tuple[str, int], ...]  # rows at hand by group
-    smallest_cell: int  # rows of the smallest cell if as many are set aside as may be
-    fraction: float | None  # share of the rows to set aside, in (0, 1]; None if it would not pay
-    # probability of a certificate with that share (without one: with the largest share)
-    power: float
-    # bound that can be certified with the wanted power and the largest share
-    bound_within_reach: float
-    # certification rows that the smallest group would take for the constraint asked for, with the
-    # groups in the same proportions; None if no number of rows would do
+    wanted: float  # target power
+    rows: tuple[tuple[str, int], ...]  # available rows by group
+    smallest_cell: int  # rows of the smallest cell with the largest fraction
+    fraction: float | None  # share of the rows to hold out, in (0, 1]; None if power is too low
+    power: float  # probability of a certificate with ``fraction``, else with the largest fraction
+    bound_within_reach: float  # bound that the target power certifies with the largest fraction
+    # certification rows of the smallest group that the constraint needs, with the groups in the
+    # same proportions; None if no number of rows is enough
     n_rows_needed: int | None
-    largest_fraction: float  # share that may be set aside at the most
+    largest_fraction: float  # largest share of the rows that may be held out
 
     def text(self) -> str:
-        """Return the plan for people."""
+        """Return the plan as human-readable text."""
         name, smallest = min(self.rows, key=lambda item: item[1])
         lines = [
             f"{self.label} at delta {self.delta:g}: with {_shown(self.smallest_cell)} rows in the "
             f"smallest cell, {self.bound_within_reach:.3g} can be certified with "
-            f"{self.wanted:.0%} power; the bound asked for needs {self._needed()} certification "
-            f"rows of group {name!r} (there are {_shown(smallest)} rows in all)."
+            f"{self.wanted:.0%} power; the bound of the constraint needs {self._needed()} "
+            f"certification rows of group {name!r}, which has {_shown(smallest)} rows in total."
         ]
         if self.fraction is None:
             lines.append(
@@ -273,12 +270,12 @@ class CertificationPlan:
         return "\n".join(lines)
 
     def _needed(self) -> str:
-        # With the assumed gap at the bound or above, more rows do not help.
+        # If the assumed gap is at least the bound, more rows do not help.
         return "no number of" if self.n_rows_needed is None else f"about {self.n_rows_needed:,}"
 
 
 def _shown(rows: int) -> str:
-    # The plan of a certificate that could not be given is published with it.
+    # The plan is published with the certificate, so small numbers are suppressed.
     return f"{rows:,}" if rows >= SMALLEST_CELL else f"fewer than {SMALLEST_CELL}"
 
 
@@ -292,10 +289,10 @@ def plan_certification(
     assumptions: Assumptions | None = None,
     seed: int = 0,
 ) -> CertificationPlan:
-    """Return what can be certified with the rows at hand.
+    """Return the plan of a certificate for the given rows by group.
 
-    Depends on the rows per group only, so that it may decide how many are set aside. Rows needed
-    start from a normal approximation and grow until the simulated test has the power; the power
+    The plan depends on the rows by group only, so that it does not bias the certificate. The rows
+    needed start from a normal approximation and grow until the simulated test has the power, which
     is the share of simulated certification sets whose hardest pair of cells passes.
     """
     _check(
@@ -328,31 +325,31 @@ def plan_certification(
 def _check(constraint: Constraint, rows: Mapping[str, int], shares: Mapping[str, float]) -> None:
     for name, value in shares.items():
         if not 0 < value < 1:
-            msg = f"{name}={value} must be between 0 and 1, for example 0.05, 0.8 and 0.5"
+            msg = f"{name}={value} must be between 0 and 1."
             raise InputError(msg)
     if len(rows) < 2 or min(rows.values()) < 1:
         msg = (
-            f"rows={dict(rows)!r}: a gap needs at least two groups with rows; give the rows of "
-            "each declared group"
+            f"rows={dict(rows)!r}: a gap requires at least two groups with rows. Pass the number "
+            "of rows of each declared group."
         )
         raise InputError(msg)
     if not constraint.metric.rates:
         msg = (
-            f"constraint={constraint.label!r}: {constraint.metric.name!r} is no comparison of "
-            "group rates, so there is no exact test for it; nothing can be certified"
+            f"constraint={constraint.label!r}: {constraint.metric.name!r} does not compare group "
+            "rates, so there is no exact test for it. Certify another metric."
         )
         raise InputError(msg)
 
 
 LARGEST_SHARE = 0.5
-"""Of the rows that may be set aside for a certificate."""
+"""Largest share of the rows that may be held out for a certificate."""
 
 Certify = Literal["auto"] | bool | float
 SPLITS = ("random", "time")
 
 
 class Params(Protocol):
-    """The estimator's parameters on certification as the user gave them, unchecked."""
+    """Unchecked parameters of the estimator on certification."""
 
     certify: Any
     min_score: Any
@@ -365,34 +362,34 @@ class Params(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateSettings:
-    """What is asked of the certificate."""
+    """Settings of the certificate."""
 
-    certify: Certify = False  # whether rows are set aside; a number is their share
-    min_score: float | None = None  # accuracy to be certified in the same pass
+    certify: Certify = False  # whether to hold out rows; a number is their share
+    min_score: float | None = None  # minimum accuracy to certify together with the constraints
     delta: float = 0.05  # error probability, in (0, 1)
     openings: Openings = Openings.SINGLE  # how often the same rows may be opened
-    ledger: Path | None = None  # of the openings; None = the user's own
+    ledger: Path | None = None  # file of the ledger; None = default of the user
     split: str = "random"  # {"random", "time"}: how certification rows are drawn
 
     @property
     def first_level(self) -> float:
-        """What the first opening may spend: the same fit again plans the same, and is answered."""
+        """Level of the first opening; planning with it makes a repeated fit draw the same rows."""
         return level_of(1, self.delta, self.openings)
 
 
 def check_certificate(params: Params) -> CertificateSettings:
-    """Return what is asked of the certificate."""
+    """Return the settings of the certificate; raise if a parameter is invalid."""
     if params.split not in SPLITS:
         raise ParameterError(f"split={params.split!r} must be 'random' or 'time'")
     if params.openings not in tuple(Openings):
         raise ParameterError(f"openings={params.openings!r} must be 'single' or 'ledger'")
     if not isinstance(params.ledger, str | PathLike | None):
-        msg = f"ledger={params.ledger!r} must be None or the path of a file that is only added to"
+        msg = f"ledger={params.ledger!r} must be None or the path of an append-only file."
         raise ParameterError(msg)
     if not (is_number(params.delta) and 0 < params.delta < 0.5):
         msg = (
             f"delta={params.delta!r} must be an error probability above 0 and below 0.5; a "
-            "confidence of 95 % is delta=0.05"
+            "confidence of 95 % is delta=0.05."
         )
         raise ParameterError(msg)
     _check_certificate_used(params)
@@ -407,7 +404,7 @@ def check_certificate(params: Params) -> CertificateSettings:
 
 
 def _check_certificate_used(params: Params) -> None:
-    """Refuse what would be passed over in silence where no certificate is made."""
+    """Raise if parameters of the certificate are given without a certificate."""
     given = {
         "min_score": params.min_score is not None,
         "ledger": params.ledger is not None,
@@ -416,8 +413,8 @@ def _check_certificate_used(params: Params) -> None:
     for name in (name for name, is_given in given.items() if is_given):
         if params.certify is False:
             msg = (
-                f"{name}={getattr(params, name)!r} is about the certificate, and certify=False "
-                f"makes none; give certify='auto', or leave {name} out"
+                f"{name}={getattr(params, name)!r} has no effect with certify=False. Pass "
+                f"certify='auto', or leave {name} out."
             )
             raise ParameterError(msg)
 
@@ -430,8 +427,8 @@ def _certify(value: Any) -> Certify:
     if is_number(value) and 0 < value <= LARGEST_SHARE:
         return float(value)
     msg = (
-        f"certify={value!r} must be 'auto', True, False or the share of the rows to set aside, "
-        f"above 0 and at most {LARGEST_SHARE}"
+        f"certify={value!r} must be 'auto', True, False or the share of the rows to hold out, "
+        f"above 0 and at most {LARGEST_SHARE}."
     )
     raise ParameterError(msg)
 
@@ -443,33 +440,33 @@ def _floor(value: Any, objective: Any) -> float | None:
         raise ParameterError(f"min_score={value!r} must be None or an accuracy in [0, 1]")
     if objective not in ("accuracy", "auto"):
         msg = (
-            f"min_score={value!r} is certified for accuracy only, and objective={objective!r}; "
-            "leave min_score out, or use objective='accuracy'"
+            f"min_score={value!r} is certified for accuracy only, but objective={objective!r}. "
+            "Leave min_score out, or pass objective='accuracy'."
         )
         raise ParameterError(msg)
     return float(value)
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a parameter is a finite number, and no bool."""
+    """Return whether a parameter is a finite number and not a bool."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return real and math.isfinite(float(value))
 
 
 CERTIFICATE_WORTH = 0.25
-"""Share of a model's worth, over one decision for everybody, that a certificate makes. With many
-rows a certificate costs next to no accuracy and is always chosen; with few it may not cost all."""
+"""Share of a model's gain over a constant predictor that a certificate is worth. With many rows a
+certificate costs little accuracy and is always preferred; with few it may not cost the gain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Individuals:
-    """Search rows of one claim, counted by whose they are."""
+    """Number of entities in the search rows of one claim."""
 
-    n: NDArray[np.int64]  # shape (n_groups, 3): people with a row of the group
-    apart: bool  # nobody has rows in two groups
+    n: NDArray[np.int64]  # shape (n_groups, 3): entities with any row, with label 0, with label 1
+    apart: bool  # whether no entity has rows in two groups
 
     def behind(self, rate: Rate) -> NDArray[np.int64]:
-        """Return the people behind a rate by group; none where it can not be certified."""
+        """Return the entities behind a rate by group; 0 if the rate cannot be certified."""
         if rate.depends_on_decision:
             return np.zeros(len(self.n), dtype=np.int64)
         return self.n[:, 0 if rate.label is None else 1 + rate.label]
@@ -477,32 +474,32 @@ class Individuals:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InnerTarget:
-    """How likely entries are certified, from search rows alone.
+    """Probability that an entry will be certified, estimated from search rows.
 
-    The inner target of Thomas et al. (Science 366, 2019), gone through for every power instead of
-    one, so that it can be weighed against what an entry is worth.
+    Generalizes the inner target of Thomas et al. (Science 366, 2019) from one power to all, so
+    that the probability can be weighed against the value of an entry.
     """
 
-    claims: tuple[Claimed, ...]  # what will be claimed
-    delta: float  # level
-    rows_per_row: float  # certification rows for each search row
+    claims: tuple[Claimed, ...]  # claims of the certificate
+    delta: float  # level of the certificate
+    rows_per_row: float  # certification rows per search row
     n_rows: NDArray[np.float64]  # shape (n_cells,): search rows by finest cell
-    # by claim, where people have several rows: a certificate is then Hoeffding's, of one mean a
-    # person
+    # by claim, if entities have several rows; the certificate then uses Hoeffding's bound of the
+    # means of entities
     individuals: tuple[Individuals, ...] | None = None
 
     def kept_utility(self, entry: Entry) -> float:
-        """Return what an entry keeps of its worth for how likely it is certified, in (0, 1]."""
+        """Return the factor on the utility of an entry for its certificate, in (0, 1]."""
         return 1.0 - CERTIFICATE_WORTH * (1.0 - self(entry))
 
     def __call__(self, entry: Entry) -> float:
         """Return the probability of a certificate by normal approximation, in [0, 1].
 
-        The weakest pair of groups counts. It is 0.8 where the cross-fitted gap is the inner
-        target of the search and the pair's other direction is clear.
+        The probability is that of the weakest pair of groups. It is 0.8 if the cross-fitted gap
+        equals the inner target and the other direction of the pair surely passes.
         """
         mass = entry.counts.sum(axis=(1, 2))
-        # Weights have mean one; rows are what a certificate counts.
+        # Weights have mean one, but a certificate counts rows.
         rows = np.divide(self.n_rows, mass, out=np.zeros_like(mass), where=mass > 0)
         counts = GroupCounts(entry.counts * rows[:, None, None])
         individuals = repeat(None) if self.individuals is None else self.individuals
@@ -517,12 +514,12 @@ class InnerTarget:
         for rate in claim.constraint.metric.rates:
             events, rows = rate.sums(merged.table)
             if individuals is not None:
-                # Where rows of one person are all alike, the mean of a person is one of them.
+                # If all rows of an entity are equal, its mean has the variance of one row.
                 events, rows = _shrunk(events, rows, individuals.behind(rate))
             n = np.floor(rows * self.rows_per_row)
             if n.min() < 1:
                 return 0.0
-            # Half an event more on each side: a rate of 0 out of 10 is not known to be 0.
+            # Smooth with half an event on each side: 0 of 10 does not show a rate of 0.
             seen, smooth = events / rows, (events + 0.5) / (rows + 1.0)
             ratio = claim.constraint.metric.form == "ratio"
             passing = self._ratio if ratio else self._difference
@@ -533,11 +530,11 @@ class InnerTarget:
         return min(found)
 
     def _margins(self, n: NDArray[np.float64], *, together: bool) -> "_Margins":
-        """Return Hoeffding's margins at so many people."""
+        """Return Hoeffding's margins of the means of ``n`` entities per group."""
         each = hoeffding_margin(self.delta / 2, 1) / np.sqrt(n)
         if together:
             return _Margins(each, each[:, None] + each[None, :])
-        # Two independent means err less together than each for itself.
+        # The joint bound of two independent means is tighter than the sum of their bounds.
         both = hoeffding_margin(self.delta, 1) * np.sqrt(1 / n[:, None] + 1 / n[None, :])
         return _Margins(each, both)
 
@@ -561,7 +558,7 @@ class InnerTarget:
         bound: float,
         margins: "_Margins | None",
     ) -> float:
-        """Return it for ``low - bound high``; the margins of means err together, not in turn."""
+        """Return the probability that ``low - bound * high >= 0`` is shown."""
         room = rates[:, None] - bound * rates[None, :]
         error = np.sqrt(variance[:, None] + bound**2 * variance[None, :])
         if margins is not None:
@@ -572,7 +569,7 @@ class InnerTarget:
 
 @dataclass(frozen=True, slots=True)
 class _Margins:
-    """What means may be off by: each, shape (n_groups,), and a difference, for all pairs."""
+    """Error margins of means, shape (n_groups,), and of their differences, for all pairs."""
 
     each: NDArray[np.float64]
     of_pair: NDArray[np.float64]
@@ -581,7 +578,7 @@ class _Margins:
 def _shrunk(
     events: NDArray[np.float64], rows: NDArray[np.float64], individuals: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the same rates of as many rows as there are people."""
+    """Return events and rows scaled to one row per entity, with the same rates."""
     n = individuals.astype(np.float64)
     return events * np.divide(n, rows, out=np.zeros_like(rows), where=rows > 0), n
 
@@ -633,36 +630,35 @@ def _individuals_of(
 
 
 FLOOR_MARGIN, ASSUMED_ACCURACY = 0.03, 0.75
-"""How far below the measured accuracy a certified floor may lie, and what that is taken to be."""
+"""Largest distance of a certified minimum below the measured accuracy, and its assumed value."""
 
 WANTED = 0.9
-"""Power that is planned for without a gap, so that the small one that a search leaves has 0.8."""
+"""Target power without a gap; with the small gap that a search leaves, the power is about 0.8."""
 
 PLENTY, GENEROUS = 100_000, 4.0
-"""With so many rows left for the search, so many times the planned ones are set aside: they show a
-gap of half the bound as surely as the planned ones show none."""
+"""If at least ``PLENTY`` rows remain for the search, ``GENEROUS`` times the planned rows are held
+out, so that a gap of half the bound is certified with the planned power."""
 
 ASSUMED_RATE = ASSUMED_POSITIVES = 0.3
-"""What the planner assumes, for entities: the rate, and the share of rows of label 1."""
+"""Rate and share of rows of label 1 that plans for entities assume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowPlan:
-    """What is set aside, and why."""
+    """Plan of the rows to hold out for all claims."""
 
     fraction: float | None  # share of the rows, in (0, 0.5]; None = all rows train
-    reason: Reason = Reason.NONE  # why nothing is set aside; empty otherwise
-    # one per constraint and group system, as far as they can be certified
-    plans: tuple[CertificationPlan, ...] = ()
-    note: str = ""  # what else there is to say, for people
+    reason: Reason = Reason.NONE  # why no rows are held out; empty otherwise
+    plans: tuple[CertificationPlan, ...] = ()  # one per constraint and grouping
+    note: str = ""  # human-readable remark
 
     def text(self) -> str:
-        """Return the plan for people."""
+        """Return the plan as human-readable text."""
         parts = [plan.text() for plan in self.plans]
         return "\n".join([*parts, self.note] if self.note else parts)
 
     def plain(self) -> dict[str, Any]:
-        """Return the plan as plain values, without its text."""
+        """Return the plan as plain values, without its note."""
         plans = [asdict(plan) for plan in self.plans]
         return {"fraction": self.fraction, "reason": self.reason.value, "plans": plans}
 
@@ -675,7 +671,7 @@ def plan_rows(
     n_rows: int,
     entities: NDArray[np.integer] | None = None,
 ) -> RowPlan:
-    """Return how many rows are set aside; depends on the counts of the groups alone."""
+    """Return how many rows to hold out, from the counts of the groups alone."""
     n_individuals = n_rows if entities is None else len(np.unique(entities))
     clustered = n_individuals < n_rows
     planned = _planned_by_entity if clustered else _planned
@@ -694,7 +690,7 @@ def plan_rows(
         else _floor_share(margin, settings.first_level, n_individuals)
     )
     if isinstance(settings.certify, float):
-        note = f"{settings.certify:.1%} of the rows are set aside, as was asked for."
+        note = f"{settings.certify:.1%} of the rows are set aside (certify={settings.certify:g})."
         return RowPlan(fraction=settings.certify, plans=plans, note=note)
     shares = [plan.fraction for plan in plans] + ([] if floor is None else [floor])
     known = [share for share in shares if share is not None]
@@ -705,24 +701,24 @@ def plan_rows(
         fraction = _generous(planned_share, n_rows)
         if fraction > planned_share:
             note = (
-                f"{fraction:.1%} of the rows are set aside rather than {planned_share:.1%}: there "
-                "are enough for the search, and more rows show gaps that are nearer to the bound."
+                f"{fraction:.1%} of the rows are set aside rather than {planned_share:.1%}: the "
+                "search has enough rows, and more rows certify gaps closer to the bound."
             )
         return RowPlan(fraction=fraction, plans=plans, note=note)
     if settings.certify is True:
-        note = f"{LARGEST_SHARE:.0%} of the rows are set aside all the same: certify=True."
+        note = f"{LARGEST_SHARE:.0%} of the rows are set aside because of certify=True."
         return RowPlan(fraction=LARGEST_SHARE, plans=plans, note=note)
     return RowPlan(fraction=None, reason=Reason.TOO_FEW_ROWS, plans=plans)
 
 
 def _generous(fraction: float, n_rows: int) -> float:
-    """Return a larger share where the search has plenty of rows all the same."""
+    """Return a larger share if the search still has plenty of rows."""
     return max(fraction, min(GENEROUS * fraction, 1.0 - PLENTY / n_rows, LARGEST_SHARE))
 
 
 def _large_groups(claim: Claimed, rows: Sequence[int]) -> tuple[tuple[str, int], ...]:
-    """Return the groups that a constraint can speak about, all where fewer than two are left."""
-    # Labels must not decide how many rows are drawn, so that a ratio's base rate is assumed.
+    """Return the groups with enough rows, or all groups if fewer than two have enough."""
+    # Labels must not affect how many rows are drawn, so the base rate of a ratio is assumed.
     scale = ASSUMED_RATE if claim.constraint.metric.form == "ratio" else 1.0
     fewest = fewest_rows(scale * claim.constraint.limit)
     every = tuple(zip(claim.system.labels, rows, strict=True))
@@ -755,7 +751,7 @@ def _planned(
 def _planned_by_entity(
     constraint: Constraint, rows: tuple[tuple[str, int], ...], delta: float
 ) -> CertificationPlan:
-    """Return the plan where entities have several rows: Hoeffding's bound of their means."""
+    """Return the plan for entities with several rows, by Hoeffding's bound of their means."""
     events = [
         rate.expected_share(ASSUMED_POSITIVES, ASSUMED_RATE) for rate in constraint.metric.rates
     ]
@@ -788,20 +784,20 @@ def _planned_by_entity(
 def _floor_share(
     margin: Callable[[float, int], float], delta: float, n_individuals: int
 ) -> float | None:
-    """Return the share that brings the bound near the measured accuracy."""
+    """Return the share at which the bound is close to the measured accuracy."""
     most = max(1, int(LARGEST_SHARE * n_individuals))
     if margin(delta, most) > 2 * FLOOR_MARGIN:
         return None
-    # Rows beyond ``most`` are not looked for: margins fall with them.
+    # Margins decrease in the number of rows, hence the bisection.
     needed = bisect_left(range(1, most), -FLOOR_MARGIN, key=lambda n: -margin(delta, n)) + 1
     return min(LARGEST_SHARE, needed / n_individuals)
 
 
 def _mean_margin(delta: float, n: int) -> float:
-    """Return how far Hoeffding's bound lies below the mean of entities."""
+    """Return the distance of Hoeffding's bound below the mean of entities."""
     return hoeffding_margin(delta, n)
 
 
 def _share_margin(delta: float, n: int) -> float:
-    """Return how far the Clopper-Pearson bound lies below a share."""
+    """Return the distance of the Clopper-Pearson bound below a share."""
     return ASSUMED_ACCURACY - float(cp_lower(ASSUMED_ACCURACY * n, n, delta))

@@ -274,8 +274,8 @@ MOST_CANDIDATES = 10
 class Procedure(StrEnum):
     """How several candidates share one opening; fixed before the opening.
 
-    Certifying the first of several candidates that passes is not allowed: with twenty violating
-    candidates, it errs in 63 of 100 runs at a level of 0.05.
+    A certificate for the first of several candidates that passes is not valid: with twenty
+    violating candidates, it errs in 63 of 100 runs at a level of 0.05.
     """
 
     FIXED_SEQUENCE = "fixed_sequence"
@@ -357,7 +357,7 @@ def shipped_as(
     tested = _tested(level, n_candidates, procedure)
     judgement = judge(evidence, tested, violations=not passed)
     if not passed and judgement.verdict is Verdict.CERTIFIED:
-        # The sequence ended before this candidate: certifying it would be a second test.
+        # The sequence ended before this candidate: to certify it would be a second test.
         judgement = _not_certified(judgement)
     return Shipped(
         position=position,
