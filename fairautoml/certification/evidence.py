@@ -168,7 +168,7 @@ def floor_from_counts(min_score: float, counts: GroupCounts) -> MinScore:
     pooled = counts.pooled()
     n = int(pooled.sum())
     if n == 0:
-        msg = "counts: accuracy is undefined without rows. Pass at least one row."
+        msg = "counts: there are no rows, so accuracy is undefined. Pass at least one row."
         raise InputError(msg)
     right = np.trace(pooled)
     whole = bool(np.array_equal(np.rint(pooled), pooled))

@@ -34,7 +34,7 @@ G = ["a", "b"] * 10 + ["b", "a"] * 10
         ({"y_true": [1] * 40, "y_pred": [1] * 40}, "only 1 class"),
         ({"y_true": [], "y_pred": [], "sensitive": []}, "at least one row"),
         ({"pos_label": "yes"}, "pos_label='yes'"),
-        ({"largest_weight": 2.0}, "largest_weight=2.0 without weights"),
+        ({"largest_weight": 2.0}, "largest_weight=2.0 requires sample_weight"),
         ({"sample_weight": [3.0] * 40, "largest_weight": 2.0}, "the largest weight is 3.0"),
     ],
 )
@@ -47,13 +47,13 @@ def test_rows_that_cannot_be_audited_are_refused(change, match):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"delta": 0.0}, r"delta=0.0 must be above 0 and below 0\.5"),
+        ({"delta": 0.0}, r"delta=0.0 must be an error probability above 0 and below 0\.5"),
         ({"delta": 0.95}, r"confidence of 95 % is delta=0\.05"),
         ({"smallest_cell": -1}, "smallest_cell=-1"),
         ({"random_state": 0.5}, "random_state=0.5"),
         ({"model": print}, "model= needs X="),
         ({"noise": 0.1}, "noise= needs model="),
-        ({"flips": "sex", "model": print, "X": [[1]] * 40}, "give a list of columns"),
+        ({"flips": "sex", "model": print, "X": [[1]] * 40}, "must be a list of columns"),
     ],
 )
 def test_parameters_out_of_range_are_refused(change, match):

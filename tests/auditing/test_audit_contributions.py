@@ -112,7 +112,7 @@ def test_a_gap_that_cannot_be_taken_apart_is_said_to_be_none():
         constraint="equalized_odds_to_overall <= 0.1",
     )
     assert found.contributions is None
-    assert any(note.startswith("blocks: no gap was taken apart") for note in found.notes)
+    assert any(note.startswith("blocks: no gap was decomposed") for note in found.notes)
 
 
 def test_categories_of_a_block_stay_categories():

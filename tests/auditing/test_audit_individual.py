@@ -227,8 +227,8 @@ def test_missing_values_are_not_moved_by_noise():
 @pytest.mark.parametrize(
     ("steps", "note"),
     [
-        ((StandardScaler(), GaussianNB()), "no ensemble of trees"),
-        ((PolynomialFeatures(2), LogisticRegression()), "no change of scale"),
+        ((StandardScaler(), GaussianNB()), "not a supported tree ensemble"),
+        ((PolynomialFeatures(2), LogisticRegression()), "not a linear scaler"),
     ],
 )
 def test_models_that_cannot_be_read_are_refuted_by_samples_only(steps, note):

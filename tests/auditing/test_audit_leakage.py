@@ -83,7 +83,7 @@ def test_features_are_looked_at_without_the_sensitive_column_itself():
     carried = rows.X.assign(title=rows.groups["sex"].map({"F": "Ms", "M": "Mr"}))
     audited = audit(rows.y, rows.decision, rows.groups["sex"], X=carried)
     assert only(audited.leakage, source="features").auc == 1.0
-    assert any("'title' give away sensitive 'sex'" in note for note in audited.notes)
+    assert any("'title' reveal sensitive 'sex'" in note for note in audited.notes)
 
 
 def test_without_scores_the_decisions_are_looked_at():

@@ -111,7 +111,7 @@ def test_members_that_cannot_be_read_count_as_any_score_and_are_reported(monkeyp
     monkeypatch.setattr(own, "forest_of", sometimes)
     found = judged(model, X, sex)
     assert re.fullmatch(
-        r"models of \d+% of the weight are taken as any score from 0 to 1 \(a strange tree\)",
+        r"models with \d+% of the weight are bounded by \[0, 1\] only \(a strange tree\)",
         found.notes[0],
     )
     assert found.n_certified < whole.n_certified
@@ -138,6 +138,6 @@ def test_nothing_is_proved_where_noise_may_move_individuals_to_another_group():
     ).fit(X, y, "x1")
     model = model.select(max_gap=0.3)
     assert model.model_.needs_sensitive
-    with pytest.raises(UnsupportedModel, match="noise on 'x1' may move people to another group"):
+    with pytest.raises(UnsupportedModel, match="noise on 'x1' may move rows to another group"):
         own.own_range(model, X, {"x1": 0.02}, ())
     assert own.own_range(model, X, {"x2": 0.02}, ()).unread == ""

@@ -204,7 +204,7 @@ def test_a_gap_that_chance_does_not_make_has_a_share_of_zero():
 def test_scores_that_are_no_probabilities_have_no_log_loss():
     rows = individuals()
     found = quick(rows.y, rows.decision, rows.groups, y_score=10 * rows.score - 5).scores
-    assert only(found, metric="log_loss", group="").reason.startswith("the scores are no prob")
+    assert only(found, metric="log_loss", group="").reason.startswith("the scores are not prob")
     auc = only(found, metric="roc_auc", group="").value
     assert auc == pytest.approx(roc_auc_score(rows.y, rows.score))
 

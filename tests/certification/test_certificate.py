@@ -297,7 +297,7 @@ def test_a_signature_holds_for_its_key_only(issued):
 @pytest.mark.parametrize("document", [b"", b"[]", b"{}", b"\xff", b'{"format":2}', b"NaN"])
 def test_bytes_that_are_no_certificate_are_refused(document):
     assert not verify_certificate(document).ok
-    with pytest.raises(InputError, match="are no certificate of format 1"):
+    with pytest.raises(InputError, match="are not a certificate of format 1"):
         Certificate.from_bytes(document)
 
 
@@ -362,7 +362,7 @@ def test_without_rows_a_certificate_says_why():
     found = uncertified(Reason.NO_CERTIFICATION_SET, subject_of(GOOD), 0.05)
     assert (found.verdict, found.reason) == (Verdict.INCONCLUSIVE, "no_certification_set")
     assert verify_certificate(found.to_bytes()).ok
-    assert "no rows were set aside" in certificate_text(found)
+    assert "no rows were held out" in certificate_text(found)
 
 
 def test_a_constant_target_is_reported_and_verified(ledger, keys):
@@ -404,7 +404,7 @@ def test_a_suppressed_certificate_holds_nothing_that_gives_the_cell_away(ledger,
 
 def test_the_text_says_what_was_shown_and_what_it_rests_on(issued):
     text = certificate_text(issued)
-    assert text.startswith("CERTIFIED\nOn the population these rows came from every claim below")
+    assert text.startswith("CERTIFIED\nIn the population these rows came from, every claim below")
     assert text.rstrip().endswith(CAVEAT)
     for part in ("1,750 of 2,500 rows", "fragility", "shift radius", "2 of 3", "level 0.05"):
         assert part in text
@@ -502,7 +502,7 @@ def test_the_same_question_is_not_answered_by_another_bound(ledger, keys):
     hashes, by = by_bound()
     first = certify(hashes, lambda: [by["hoeffding"]], ledger, keys, Terms())
     assert certify(hashes, lambda: [by["hoeffding"]], ledger, keys, Terms()).claims == first.claims
-    with pytest.raises(InputError, match="by another test or bound"):
+    with pytest.raises(InputError, match="with another test or bound"):
         certify(hashes, lambda: [by["betting"]], ledger, keys, Terms())
 
 
@@ -510,7 +510,7 @@ def test_what_is_published_was_judged_by_the_bounds_of_before(ledger, keys):
     hashes, by = by_bound()
     terms = Terms(openings=Openings.LEDGER, delta=1e-9)
     certify(hashes, lambda: [by["hoeffding"]], ledger, keys, terms)
-    with pytest.raises(InputError, match="by another test or bound"):
+    with pytest.raises(InputError, match="with another test or bound"):
         publish(hashes, lambda: [by["betting"]], ledger, keys, terms)
     assert not ledger.spent(keys)
     assert publish(hashes, lambda: [by["hoeffding"]], ledger, keys, terms).claims
@@ -527,7 +527,7 @@ def test_what_was_published_after_a_crash_has_the_same_answer_again(ledger, keys
     shown = publish(subject_of(BAD), lambda: [BAD], ledger, keys, terms)
     again = certify(subject_of(BAD), lambda: [BAD], ledger, keys, terms)
     assert again.opening.entry == shown.opening.entry
-    with pytest.raises(InputError, match="spent already"):
+    with pytest.raises(InputError, match="already spent"):
         publish(subject_of(BAD), lambda: [BAD], ledger, keys, terms)
 
 

@@ -418,10 +418,10 @@ def test_a_folder_that_cannot_be_written_to_leaves_a_ledger_of_the_process(tmp_p
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(blocked))
-    with pytest.warns(DegradedWarning, match="remembered by this process only"):
+    with pytest.warns(DegradedWarning, match="only this process remembers"):
         first = certified()
     with (
-        pytest.warns(DegradedWarning, match="remembered by this process only"),
+        pytest.warns(DegradedWarning, match="only this process remembers"),
         warned_that_rows_are_spent(),
     ):
         second = certified(random_state=1)
@@ -461,7 +461,7 @@ def test_an_interrupted_opening_counts(monkeypatch, tmp_path):
         ({"min_score": 1.5}, r"min_score=1\.5 must be None or an accuracy"),
         (
             {"min_score": 0.5, "objective": "f1"},
-            r"certified for accuracy only, and objective='f1'",
+            r"certified for accuracy only, but objective='f1'",
         ),
         ({"delta": 0.95}, r"delta=0\.95 must be an error probability.*95 % is delta=0\.05"),
         ({"openings": "many"}, r"openings='many' must be 'single' or 'ledger'"),

@@ -155,7 +155,7 @@ def test_a_classifier_that_cannot_decide_fails_before_the_rows_are_opened(answer
     broken = SimpleNamespace(models=CVEnsemble(0), decisions=decisions)
     one = SimpleNamespace(rule=Threshold(), members=(), trial_key="a")
     vault = SimpleNamespace(systems=(), ledger=lambda _: pytest.fail("the rows were opened"))
-    with pytest.raises((IndexError, ValueError), match=r"too many indices|a classifier decided"):
+    with pytest.raises((IndexError, ValueError), match=r"too many indices|A classifier returned"):
         judge_frozen(
             Frozen(entries=(one,), chosen=one),
             lambda _: broken,

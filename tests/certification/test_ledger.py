@@ -123,14 +123,14 @@ def test_closing_spends_the_rows_and_returns_the_last_opening(ledger):
     last = opened(ledger, rows)
     assert ledger.close(rows, hashes=HASHES) == last
     assert ledger.spent(rows)
-    with pytest.raises(InputError, match="spent already"):
+    with pytest.raises(InputError, match="already spent"):
         ledger.close(rows, hashes=HASHES)
 
 
 def test_only_the_last_candidates_can_be_published(ledger):
     rows = keys(0, 50)
     opened(ledger, rows)
-    with pytest.raises(InputError, match="about other candidates or claims"):
+    with pytest.raises(InputError, match="for other candidates or claims"):
         ledger.close(rows, hashes={})
     assert not ledger.spent(rows)
 
@@ -170,7 +170,7 @@ def test_a_line_that_was_taken_out_is_found(ledger):
         opened(ledger, keys(0, 5))
     lines = ledger.path.read_bytes().splitlines(keepends=True)
     ledger.path.write_bytes(b"".join(lines[:1] + lines[2:]))
-    with pytest.raises(StorageCorruptError, match="line 2 of the ledger"):
+    with pytest.raises(StorageCorruptError, match="Line 2 of the ledger"):
         ledger.spent(keys(0, 5))
 
 

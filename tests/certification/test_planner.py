@@ -182,5 +182,5 @@ def test_a_plan_does_not_disclose_small_counts():
     text = plan_certification(
         Constraint.parse("demographic_parity_difference <= 0.1"), {"a": 500, "tiny": 3}
     ).text()
-    assert "there are fewer than 10 rows in all" in text
+    assert "which has fewer than 10 rows in total" in text
     assert "with fewer than 10 rows in the smallest cell" in text

@@ -338,12 +338,12 @@ def test_the_floor_of_a_rule_that_draws_lots_is_its_expected_accuracy():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"decision": np.full(4000, np.nan)}, "must be probabilities"),
+        ({"decision": np.full(4000, np.nan)}, "must hold probabilities"),
         ({"weight": np.ones(4000)}, "largest_weight=None"),
         ({"weight": np.full(4000, 3.0), "largest_weight": 2.0}, "largest_weight=2.0"),
         (
             {"weight": np.ones(4000), "largest_weight": 1.0, "entities": np.arange(4000)},
-            "weight=, entities=: found both",
+            "weight=, entities=: there is no finite-sample bound",
         ),
     ],
 )
@@ -359,7 +359,7 @@ def test_an_unknown_bound_is_refused():
 
 def test_precision_of_individuals_with_several_rows_is_refused():
     constraint = Constraint.parse("predictive_parity_difference <= 0.3")
-    with pytest.raises(InputError, match="give one row per entity"):
+    with pytest.raises(InputError, match="Pass one row per entity"):
         claim_from_rows(constraint, rows_of(entities=np.arange(4000)), ["a", "b"])
 
 

@@ -260,7 +260,7 @@ def test_the_plan_says_what_can_be_certified(kept, capsys):
 def test_the_plan_says_in_words_why_no_rows_will_be_set_aside(kept, capsys):
     table = str(kept / "people.csv")
     assert main(["plan", table, *ROLES, *REQUEST, "--certify", "no"]) == 0
-    said = "All rows train. Certificate: no rows were set aside for a certificate"
+    said = "All rows train. Certificate: no rows were held out for a certificate"
     assert capsys.readouterr().out.strip() == said
 
 
