@@ -118,7 +118,7 @@ def _table(X: Any) -> pd.DataFrame:
         return pd.DataFrame(frame_columns(X, "X"))
     values = np.asarray(X)
     if values.ndim != 2:
-        raise InputError(f"X must have two dimensions, found shape {values.shape}; give a table")
+        raise InputError(f"X must have two dimensions, found shape {values.shape}.")
     return pd.DataFrame(values, columns=[f"x{at}" for at in range(values.shape[1])])
 
 

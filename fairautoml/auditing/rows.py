@@ -136,7 +136,7 @@ def _labels(given: Given) -> dict[str, NDArray[Any]]:
     labels = {}
     for name, values in found.items():
         if values is None and name == "y_pred":
-            raise InputError("y_pred is None; give one decision per row")
+            raise InputError("y_pred is None. Pass one decision per row.")
         if values is None:
             continue
         try:

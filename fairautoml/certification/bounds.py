@@ -171,7 +171,7 @@ class Count:
         return float(cp_upper(self.x, self.n, level))
 
     def content(self) -> Content:
-        """Return what a certificate says of the cell."""
+        """Return the record of the cell in a certificate."""
         return {"kind": "count", "n": self.n, "x": self.x}
 
 
@@ -201,7 +201,7 @@ class Mean:
         return bernstein_margin(self.variance, self.n, level)
 
     def content(self) -> Content:
-        """Return what a certificate says of the cell."""
+        """Return the record of the cell in a certificate."""
         return {
             "kind": "mean",
             "n": self.n,
@@ -234,7 +234,7 @@ class Weighted:
         return weighted_bounds(self.sum_wh, self.sum_w, self.n, self.largest, level)
 
     def content(self) -> Content:
-        """Return what a certificate says of the cell."""
+        """Return the record of the cell in a certificate."""
         return {
             "kind": "weighted",
             "n": self.n,
