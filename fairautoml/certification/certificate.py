@@ -307,7 +307,7 @@ def _claim_lines(claim: "ClaimRecord") -> Iterator[str]:
     tail = ""
     if claim.tail is not None and claim.limit is not None:
         # The screen computes no tail.
-        largest = f"largest tail {claim.tail:.4g}" if claim.tail > 0 else "passed by its screen"
+        largest = f"largest tail {claim.tail:.4g}" if claim.tail > 0 else "decided by its screen"
         tail = f"; {largest}, limit {claim.limit:.4g}"
     yield f"  method {claim.method}{tail}"
     if claim.shown is not None and claim.shift_radius is not None:
