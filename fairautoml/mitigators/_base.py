@@ -1,4 +1,4 @@
-"""What a mitigator is, at each of the three stages."""
+"""The mitigator protocol: training data, scores, goals and the ``Mitigator`` record."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,11 +19,11 @@ class Target:
     Parameters
     ----------
     metric : Metric
-        Fairness metric; its ``rates`` and ``form`` say what must be equal.
+        Fairness metric; its ``rates`` and ``form`` define what must be equal.
     system : GroupSystem
-        Which groups.
+        Groups that are compared.
     limit : float
-        Largest gap (``metric.gap``) allowed.
+        Largest allowed value of ``metric.gap``.
     """
 
     metric: Metric
@@ -32,13 +32,13 @@ class Target:
 
     @property
     def fewest_groups(self) -> int:
-        """Groups that it takes to compare any: one that overlaps is compared with all rows."""
+        """Smallest number of groups for a comparison; 1 where groups may overlap."""
         return 1 if self.metric.to_overall and self.system.overlapping else 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRows:
-    """Training rows as a training-time mitigator sees them.
+    """Training data that a training-time mitigator receives.
 
     Parameters
     ----------
@@ -53,11 +53,11 @@ class TrainRows:
     systems : tuple of GroupSystem
         The group systems over those cells.
     feature_schema : FeatureSchema
-        What the columns are.
+        Types of the columns.
     targets : tuple of Target
-        What the user wants equal; a method that is made for a constraint reads it here.
+        Constraints of the user; a mitigator that is built for a constraint reads them here.
     task : {"binary", "multiclass", "regression"}
-        What kind of target it is.
+        Type of the target.
     n_classes : int
         Number of classes.
     """
@@ -84,7 +84,7 @@ class TrainRows:
 
 
 class ScoreModel(Protocol):
-    """A fitted model: probability of the positive class, of each of several, or a number."""
+    """A fitted model: returns class probabilities, or predictions in regression."""
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return P(y = 1) for each row, shape (n_rows,); for other targets as in ``Task``."""
@@ -92,7 +92,7 @@ class ScoreModel(Protocol):
 
 
 class GroupProbabilityModel(Protocol):
-    """A fitted model of groups and labels: how likely each is for a row."""
+    """A fitted model of the joint distribution of group and label given the features."""
 
     def membership(self, X: Any) -> NDArray[np.float32]:
         """Return P(cell, y | features) of encoded rows, shape (n_rows, n_cells, 2)."""
@@ -101,18 +101,18 @@ class GroupProbabilityModel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """What a post-processor shall reach.
+    """Constraints and objective of a post-processor.
 
     Parameters
     ----------
     targets : tuple of Target
-        All must hold; limits are the user's own.
+        Constraints that must all hold, with the limits set by the user.
     objective : str
-        Registered performance metric to be as good as possible.
+        Registered performance metric to maximise.
     randomized : bool
-        Whether the rule may decide at random.
+        Whether the rule may randomise.
     task : {"binary", "multiclass", "regression"}
-        What kind of target it is.
+        Type of the target.
     """
 
     targets: tuple[Target, ...]
@@ -123,20 +123,20 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRows:
-    """Scored rows that a rule is fitted on.
+    """Scores that a post-processing rule is fitted on.
 
     Parameters
     ----------
     scores : ndarray of float32, shape (n_rows,)
-        P(y = 1) by a model that did not see the row; the probability of each of several classes,
-        shape (n_rows, n_classes); a number in regression.
+        P(y = 1), predicted by a model that was not trained on the row; class probabilities of
+        shape (n_rows, n_classes) for several classes; a prediction in regression.
     y, weight, cells : ndarray, shape (n_rows,)
         Labels 0 or 1, 0, 1, 2, ... or numbers; sample weights, finest group cells.
     n_cells : int
         Number of finest cells.
     membership : ndarray of float32, shape (n_rows, n_cells, 2), optional
-        P(cell, y | features) by a model that did not see the row, for mitigators that say that
-        they need it.
+        P(cell, y | features), predicted by a model that was not trained on the row; given to
+        mitigators with ``needs_membership``.
     """
 
     scores: NDArray[np.floating]
@@ -159,19 +159,19 @@ class ScoreRows:
 
 
 class FitBaseLearner(Protocol):
-    """Trains the candidate's own learner."""
+    """Trains the learner of the configuration."""
 
     @property
     def config(self) -> Config:
-        """What is trained: a mitigator that trains by itself reads learner and parameters."""
+        """Configuration with the learner and its parameters."""
         ...
 
     def __call__(self, rows: TrainRows) -> ScoreModel:
-        """Return the model of the given rows, whose labels and weights may be changed ones."""
+        """Return a model trained on the rows, whose labels and weights may have been changed."""
         ...
 
     def seconds_left(self) -> float | None:
-        """Return what is left of the trial's time for this fold, None without a limit."""
+        """Return the seconds left for this fold, or None without a limit."""
         ...
 
 
@@ -190,37 +190,37 @@ class Mitigator:
     stage : {"pre", "in", "post"}
         Before, during or after training.
     needs_sensitive_at_predict : bool
-        Whether decisions read the groups of new rows.
+        Whether the rule needs the groups of new rows.
     needs_membership : bool
-        Whether its rules read P(cell, y | features) instead of the groups of a row.
+        Whether the rule uses P(cell, y | features) instead of the group of a row.
     serves : frozenset of str or None
-        Fairness metrics it can work for; None = all, before and in training all on groups.
+        Supported fairness metrics; None = all, for ``pre`` and ``in`` all group metrics.
     cost : {"free", "cheap", "costly"}
-        Milliseconds on stored scores; about one training; many trainings. A costly one is tried
-        when an allocator finds it worth its time, or when the user names it.
+        Milliseconds on stored scores; about one training; many trainings. A costly mitigator
+        runs when an allocator selects it or when the user names it.
     opt_in : bool
-        Whether it is used only when the user names it.
+        Whether the mitigator is used only when the user names it.
     ratio : float
-        Expected seconds of a mitigated training over those of the plain one, until measured.
+        Expected training time relative to the unmitigated training, until it is measured.
     extra : str
-        Optional extra of this package that it needs; empty when it needs none.
+        Optional extra of this package that the mitigator needs; empty for none.
     randomizes : bool
-        Whether all it does is decide at random; then it is used only where that is allowed.
+        Whether the mitigator only randomises; it is then used only if that is allowed.
     overlapping : bool
-        Whether it can serve constraints on groups that overlap.
+        Whether it supports constraints on overlapping groups.
     tasks : frozenset of str
-        Kinds of target that it works for.
+        Supported types of the target.
     train : callable, optional
         ``train(rows, fit_base, params, seed)`` for ``pre`` and ``in``: changes the rows and calls
-        ``fit_base`` once or many times (``fit_base`` trains the candidate's own learner), or
-        trains by itself; returns a ``ScoreModel``.
+        ``fit_base`` (which trains the learner of the configuration) one or more times, or trains
+        a model of its own; returns a ``ScoreModel``.
     fit_rules : callable, optional
-        ``fit_rules(rows, goal, tolerances)`` for ``post``: pairs of tolerance and rule, None
-        where there is no rule. How many pairs and for which tolerances depends on goal and
-        tolerances only, never on the rows. A tolerance is the gap asked for on the first target;
-        the limits of the other targets scale alike (``scales``).
+        ``fit_rules(rows, goal, tolerances)`` for ``post``: returns pairs of tolerance and rule,
+        with None where no rule exists. The number of pairs and their tolerances depend on goal
+        and tolerances only, never on the rows. A tolerance is the allowed gap of the first target;
+        the limits of the other targets scale in proportion (``scales``).
     space : str
-        YAML text of the search space, for a plug-in that comes as a single file.
+        YAML text of the search space, for a plug-in that is a single file.
     """
 
     name: str
@@ -240,26 +240,21 @@ class Mitigator:
     space: str = ""
 
     def can_serve(self, goal: Goal) -> bool:
-        """Whether target and constraints of the goal are what this mitigator works for."""
+        """Return whether the mitigator supports the task and the constraints of the goal."""
         if goal.task not in self.tasks:
             return False
         if not self.overlapping and any(t.system.overlapping for t in goal.targets):
             return False
         if self.serves is not None:
             return all(target.metric.name in self.serves for target in goal.targets)
-        # In training, "all" means all metrics on groups; a number is served by who names it.
+        # During training None means all group metrics; GeDI must be listed in ``serves``.
         return self.stage == "post" or not any(target.metric.degree for target in goal.targets)
 
 
 def scales(targets: Sequence[Target]) -> tuple[float, ...]:
-    """Return what each target's limit is per unit of tolerance on the first target.
+    """Return the limit of each target per unit of tolerance on the first target.
 
-    The limits keep their proportion; when the first one is 0 all targets are asked alike.
-
-    Parameters
-    ----------
-    targets : sequence of Target
-        At least one.
+    The limits keep their proportion; when the first limit is 0, all targets get factor 1.
     """
     first = targets[0].limit
     if first == 0:

@@ -1,29 +1,25 @@
-"""Rules that do not read the group: scores shifted by estimated group membership.
+"""Group-unaware rules: scores shifted by estimated group membership.
 
-A blind rule accepts ``x`` when ``score(x) - sum_k lam_k w_k(x) > threshold``, with
+A rule accepts ``x`` when ``score(x) - sum_k lam_k w_k(x) > threshold``, with
 ``w_k(x) = P(group k | x) / P(group k)``, for label rates ``P(group k, y | x) / P(group k, y)``
-(Chen, Klochkov, Liu, arXiv 2310.05725, in the form of Menon, Williamson 2018). For one ``lam`` the
-rates at many thresholds are cumulated counts: real labels and real groups, not the model's.
+(Chen, Klochkov, Liu, arXiv 2310.05725, in the form of Menon, Williamson 2018). Rates are counted
+on observed labels and groups, not on the group probability model.
 
+The dual of the problem is
 ``min over lam of E[(m - lam w)_+] - lam d + sum_k eps_k / 2 sum_a |lam_ka|`` with
 ``sum_a lam_ka = 0`` for each rate k; ``m = score - threshold``, ``w`` the group shares, and ``d``
-the rates as counted minus the rates by the model, at the unconstrained decisions: where the model
-of the groups is off, the constraint is on what was counted.
+the counted rates minus the modelled rates at the unconstrained decisions, which corrects errors
+of the group probability model. The positive part is smoothed, and L-BFGS minimises the dual.
 
-The positive part is smoothed, at first widely: convex and differentiable, so L-BFGS finds it.
+The primal is ``max gain(lam, t)`` subject to
+``mid_k - eps_k / 2 <= rate_ka(lam, t) <= mid_k + eps_k / 2`` for every group a of every rate k.
+Decisions are smoothed by ``sigmoid((score - lam w - t) / width)``, so that sequential quadratic
+programming can use gradients of the counted gain and rates.
 
-Every rule that is looked at counts for every tolerance. Off the tolerance a rule is priced, not
-refused, so a search can come from outside.
-
-``max worth(lam, t)`` subject to ``mid_k - eps_k / 2 <= rate_ka(lam, t) <= mid_k + eps_k / 2`` for
-every group a of every rate k, where a row is accepted by ``sigmoid((score - lam w - t) / width)``
-instead of 0 or 1: worth and rates, counted on labels and groups, then have gradients, and
-sequential quadratic programming finds a point from which no small move is better. With several
-active limits that is where a search along axes does not get to.
-
-One or two degrees of freedom: by a grid. More: by a program on smooth counts, from the loosest
-tolerance to the tightest, begun from the next looser one's rule or where the linear program of the
-model has its optimum. Then thresholds between any two people near what was found are counted.
+Problems with one or two degrees of freedom are solved by a grid search. Larger problems are solved
+by the smooth program from the loosest to the tightest tolerance, started from the rule of the next
+looser tolerance and from the dual optimum. A final search counts the exact decisions at
+thresholds near each rule found.
 """
 
 import itertools
@@ -45,14 +41,14 @@ from fairautoml.mitigators._group_program import best_within
 from fairautoml.mitigators._thresholds import per_unit
 
 FEW = 500
-"""Rows of one cell and label of which none is left out when rows are thinned."""
+"""Rows per cell and label below which subsampling keeps all rows."""
 
 
 def canonical(rows: ScoreRows) -> tuple[ScoreRows, NDArray[np.int64]]:
-    """Return the rows and cells in an order that follows from their content.
+    """Return the rows and cells in an order that depends only on their content.
 
-    Sums are then the same to the last bit however rows are ordered and cells are numbered, so a
-    search among nearly equal rules ends in the same one.
+    The sums are then bitwise equal for any order of rows and numbering of cells, and so is the
+    rule chosen among nearly equal ones.
     """
     known = rows.cells >= 0
     count = np.bincount(rows.cells[known] * 2 + rows.y[known], minlength=2 * rows.n_cells)
@@ -64,7 +60,7 @@ def canonical(rows: ScoreRows) -> tuple[ScoreRows, NDArray[np.int64]]:
     if shares is None:
         raise ValueError("rows.membership is None; post-hoc bias scoring reads P(cell, y | x)")
     order = np.lexsort((shares[:, cells[0], 1], rows.weight, rows.scores))
-    # Small integers are sorted in one go over them.
+    # A small integer key is faster to sort than several columns.
     slot = (2 * new + rows.y.astype(np.int32)).astype(np.min_scalar_type(-2 * rows.n_cells - 2))
     order = order[np.argsort(slot[order], kind="stable")]
     moved = shares[order][:, cells]
@@ -72,9 +68,9 @@ def canonical(rows: ScoreRows) -> tuple[ScoreRows, NDArray[np.int64]]:
 
 
 def thinned(rows: ScoreRows, most: int) -> tuple[ScoreRows, NDArray[np.int64]]:
-    """Return about ``most`` of the rows, or all, and which; cells and labels keep their weight.
+    """Return a subsample of about ``most`` rows and its positions; cell weights are preserved.
 
-    Every k-th row of a cell and label in the order of the scores; all of them where they are few.
+    Takes every k-th row by score within each cell and label, and all rows of small cells.
     """
     every = -(-len(rows.y) // most)
     if every == 1:
@@ -99,20 +95,20 @@ def cell_weights(rows: ScoreRows) -> NDArray[np.float64]:
 
 
 APART = 1e-9
-"""Adjusted scores that differ by less are the same person's."""
+"""Smallest difference between two distinct adjusted scores."""
 
 BLOCK = 100_000
-"""Decisions that are counted at once, about."""
+"""Approximate number of decisions counted in one batch, to bound memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """One rate that the groups of one system must share; groups without such rows are left out."""
+    """One constrained rate of one group system; groups without such rows are excluded."""
 
-    rate: Rate  # a share of acceptances
-    system: GroupSystem  # which groups
+    rate: Rate  # share of accepted rows
+    system: GroupSystem  # groups that are compared
     scale: float  # largest gap per unit of tolerance
-    groups: tuple[int, ...]  # those of the system that have the rate, at least two
+    groups: tuple[int, ...]  # groups of the system that have the rate, at least two
     # 1 where the rows of that cell and label (``2 * cell + y``) count in the group's rate
     parts: NDArray[np.float64]  # shape (n_groups, 2 * n_cells)
     mass: NDArray[np.float64]  # shape (n_groups,): weight of those rows
@@ -121,7 +117,7 @@ class Band:
 def bands_of(
     rows: ScoreRows, cells: NDArray[np.int64], targets: Sequence[Target], scale: Sequence[float]
 ) -> tuple[Band, ...]:
-    """Return the rates that the targets constrain, the tightest limit for each."""
+    """Return the constrained rates, each with its tightest limit."""
     totals = cell_weights(rows)
     tightest: dict[tuple[Rate, tuple[str, tuple[str, ...]]], tuple[float, GroupSystem]] = {}
     for target, factor in zip(targets, scale, strict=True):
@@ -160,7 +156,7 @@ def _band(
 
 
 class Table:
-    """Rows, ready to be decided by many rules at once."""
+    """Rows prepared for the evaluation of many rules at once."""
 
     def __init__(
         self,
@@ -172,7 +168,7 @@ class Table:
         self.scores = rows.scores.astype(np.float64)
         self.weight = rows.weight
         self.bands = tuple(bands)
-        # The last slot takes rows of no cell: they count for the objective alone.
+        # The last slot holds rows without a cell: they count for the objective only.
         self.n_slots = 2 * rows.n_cells + 1
         self.slot = np.where(rows.cells >= 0, rows.cells.astype(np.int64) * 2 + rows.y, -1)
         self.slot[self.slot < 0] = self.n_slots - 1
@@ -190,7 +186,7 @@ class Table:
 
     @cached_property
     def _basis(self) -> NDArray[np.float64]:
-        """What free moves are multiplied with: the groups of a pair move against each other."""
+        """Return the free directions: the groups of a pair move against each other."""
         found: NDArray[np.float64] = _of_pairs(self.bands, (-1.0, 1.0)) @ self.shares
         return found
 
@@ -206,7 +202,7 @@ class Table:
     def outcomes(
         self, multipliers: NDArray[np.float64], thresholds: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return gap and worth of rules, each with the same evenly spaced thresholds around it."""
+        """Return gap and gain of rules, each with the same grid of thresholds around it."""
         moves = multipliers @ _of_pairs(self.bands, (-0.5, 0.5)).T
         everywhere, rows = self._agreed_rows(moves, thresholds)
         n, step = len(thresholds), thresholds[1] - thresholds[0]
@@ -224,7 +220,7 @@ class Table:
     def _with(
         self, mass: NDArray[np.float64], gain: NDArray[np.float64], accepted: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return gap and worth where some rows are accepted besides what was counted."""
+        """Return gap and gain after accepting further rows on top of those already counted."""
         weight = self.weight[accepted]
         more = np.bincount(self.slot[accepted], weights=weight, minlength=self.n_slots)
         return self._gaps(mass + more[:, None]), gain + self.gains[accepted].sum()
@@ -232,7 +228,7 @@ class Table:
     def _agreed_rows(
         self, moves: NDArray[np.float64], thresholds: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the rows that all these rules accept, and those on which they may differ."""
+        """Return the rows that all rules accept, and the rows on which the rules may differ."""
         middle = (moves.max(axis=0) + moves.min(axis=0)) / 2
         adjusted = self.scores - middle @ self._basis
         spread = np.abs(moves - middle).max(axis=0) @ self._sizes + APART
@@ -243,7 +239,7 @@ class Table:
     def near(
         self, multipliers: NDArray[np.float64], threshold: float, n: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return up to ``n`` thresholds that part people near one, with gap and worth of each."""
+        """Return up to ``n`` thresholds between scores near a given one, with gap and gain."""
         adjusted = self.adjusted(multipliers)
         adjusted_rows = adjusted[self.weight > 0]
         apart = np.abs(adjusted_rows - threshold)
@@ -252,7 +248,7 @@ class Table:
             some = adjusted_rows[apart <= np.partition(apart, 2 * n)[2 * n]]
         between = _between(some)
         if len(between) < n and len(some) < len(adjusted_rows):
-            # Many are alike: the nearest others are farther away.
+            # With many ties the nearest distinct scores are farther away.
             between = _between(adjusted_rows)
         at = int(np.searchsorted(between, threshold))
         cuts = between[max(0, at - n // 2) : at + n // 2]
@@ -261,7 +257,7 @@ class Table:
     def cuts(
         self, adjusted: NDArray[np.float64], thresholds: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return gap and worth of one rule at any thresholds, each of shape (n_thresholds,)."""
+        """Return gap and gain of one rule at given thresholds, each of shape (n_thresholds,)."""
         if len(thresholds) == 0:
             return np.zeros(0), np.zeros(0)
         everywhere = np.flatnonzero(adjusted > thresholds[-1])
@@ -274,7 +270,7 @@ class Table:
     def _cumulated(
         self, passed: NDArray[np.int64], n: int, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Count, rule by rule, who passes at least so many thresholds, and the gain."""
+        """Count the rows of each rule that pass at least so many thresholds, and their gain."""
         n_rules, bins = len(passed), n + 1
         rule = np.arange(n_rules)[:, None]
         at = passed + self.slot[rows] * bins + rule * (self.n_slots * bins)
@@ -284,7 +280,7 @@ class Table:
         return _from_top(by_slot), _from_top(gain.reshape(n_rules, bins))
 
     def priors(self) -> NDArray[np.float64]:
-        """Return the share of people that each multiplier speaks about."""
+        """Return the population share of the group of each multiplier."""
         mass = [band.mass for band in self.bands]
         found: NDArray[np.float64] = np.concatenate([*mass, []]) / self.totals.sum()
         return found
@@ -303,28 +299,28 @@ class Table:
 
     @property
     def one_row(self) -> float:
-        """The gap per unit of tolerance that one row makes, of the rate where that is least."""
+        """Return the smallest gap, per unit of tolerance, that a single row causes."""
         heaviest = float(self.weight.max())
         steps = [heaviest / (b.scale * b.mass.min()) if b.scale > 0 else 0.0 for b in self.bands]
         return min(steps, default=0.0)
 
 
 def _of_pairs(bands: Sequence[Band], pair: tuple[float, float]) -> NDArray[np.float64]:
-    """Return what takes each pair of groups together, by these factors, and leaves others."""
+    """Return a matrix that combines each pair of groups with these factors."""
     parts = [np.array([pair]) if len(b.groups) == 2 else np.eye(len(b.groups)) for b in bands]
     found: NDArray[np.float64] = block_diag(*parts) if parts else np.zeros((0, 0))
     return found
 
 
 def _summed(at: NDArray[np.int64], values: NDArray[np.floating], size: int) -> NDArray[np.float64]:
-    """Return the sums of values, the same for each row of places, place by place."""
+    """Return the sums of values by position, for each row of positions."""
     each = np.broadcast_to(values, at.shape)
     found = np.bincount(at.ravel(), weights=each.ravel(), minlength=size)
     return found.astype(np.float64, copy=False)
 
 
 def _between(adjusted_rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the middle between any two neighbours that are apart, rising."""
+    """Return the midpoints between distinct neighbouring scores, ascending."""
     rising = np.sort(adjusted_rows)
     gap = np.flatnonzero(np.diff(rising) > APART)
     found: NDArray[np.float64] = (rising[gap] + rising[gap + 1]) / 2
@@ -332,36 +328,36 @@ def _between(adjusted_rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _from_top(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Cumulate from the last bin down; leave out the rows that pass no threshold."""
+    """Cumulate from the last bin down, without the rows that pass no threshold."""
     total: NDArray[np.float64] = counts[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
     return total
 
 
 WIDTHS = (1e-2, 1e-3)
-"""Of the smoothed positive part, in units of the score."""
+"""Widths of the smoothed positive part, in units of the score."""
 
 ROUNDED = 1e-4
-"""Size below which a multiplier's absolute value is smoothed."""
+"""Size below which the absolute value of a multiplier is smoothed."""
 
 ITERATIONS = 60
-"""Steps of L-BFGS for each width; the search on counts goes on from there."""
+"""L-BFGS iterations per width; the search on counts refines the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dual:
-    """The dual of one table of rows."""
+    """The dual problem on one table of rows."""
 
-    table: Table  # the rows
+    table: Table
     margin: NDArray[np.float64]  # shape (n_rows,): score minus the unconstrained threshold
-    share: NDArray[np.float64]  # shape (n_rows,): share of each row in the weight of all
+    share: NDArray[np.float64]  # shape (n_rows,): share of each row in the total weight
     block: NDArray[np.int64]  # shape (n_multipliers,): band of each multiplier
-    # share of the population that each multiplier speaks about: what makes steps alike
+    # population share of the group of each multiplier; scales the steps to a common size
     unit: NDArray[np.float64]  # shape (n_multipliers,)
-    off: NDArray[np.float64]  # shape (n_multipliers,): rates as counted minus rates by the model
+    off: NDArray[np.float64]  # shape (n_multipliers,): counted rates minus modelled rates
 
     @classmethod
     def of(cls, table: Table, threshold: float) -> "Dual":
-        """Return the dual around an unconstrained threshold."""
+        """Return the dual problem around an unconstrained threshold."""
         sizes = [len(band.groups) for band in table.bands]
         margin = table.scores - threshold
         share = table.weight / table.weight.sum()
@@ -379,7 +375,7 @@ class Dual:
         )
 
     def path(self, tolerances: Sequence[float]) -> list[NDArray[np.float64]]:
-        """Return the multipliers for each tolerance, each found from the next larger one's."""
+        """Return the multipliers for each tolerance, warm-started from the next larger one."""
         at = np.zeros(len(self.block))
         found = []
         for tolerance in reversed(tolerances):
@@ -399,7 +395,7 @@ class Dual:
         return self._centred(self.unit * at)
 
     def _centred(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Subtract the mean of each band: multipliers of one rate sum to 0."""
+        """Subtract the mean of each band, because the multipliers of one rate sum to 0."""
         mean = np.bincount(self.block, weights=values) / np.bincount(self.block)
         centred: NDArray[np.float64] = values - mean[self.block]
         return centred
@@ -413,7 +409,7 @@ class Dual:
         size = np.sqrt(multipliers**2 + ROUNDED**2)
         limit = tolerance * np.array([band.scale for band in self.table.bands])[self.block] / 2
         accepted = self.share * slope
-        # The positive part: within half a width of 0 a parabola.
+        # The positive part is a parabola within half a width of 0.
         positive = accepted @ left + width / 2 * (accepted @ (1.0 - slope))
         value = positive - multipliers @ self.off + limit @ size
         gradient = limit * multipliers / size - self.table.shares @ accepted - self.off
@@ -421,52 +417,52 @@ class Dual:
 
 
 PRICE = 1.0
-"""Worth that a gap beyond the tolerance costs at first: a good rule may be a little beyond, ..."""
+"""Initial price of a gap beyond the tolerance; low, so that the search can cross the limit."""
 
 STRICT_PRICE = 10.0
-"""... and at last: within the tolerance."""
+"""Final price of a gap beyond the tolerance; high, so that the rule meets the limit."""
 
 THRESHOLDS = 41
-"""Thresholds that are tried with each choice of multipliers, ..."""
+"""Thresholds tried with each choice of multipliers."""
 
 REACH = 0.25
-"""... at first up to so far from the unconstrained one."""
+"""Initial distance of the outermost threshold from the unconstrained one."""
 
 GRID = {0: 1, 1: 41, 2: 17}
-"""Points along each axis of the first grid, by the number of axes."""
+"""Points per axis of the first grid, by the number of axes."""
 
 REACHES = {
     0: (0.05, 0.01),
     1: (0.05, 0.01, 0.002),
     2: (0.125, 0.0375, 0.01125, 0.003375),
 }
-"""How far each round of search goes from there, in units of the axes."""
+"""Reach of each refinement round, in units of the axes."""
 
 OFFSETS = {0: 1, 1: 11, 2: 5}
-"""Points along each axis of such a round."""
+"""Points per axis of a refinement round, by the number of axes."""
 
 NARROW = 0.02
-"""Up to this tolerance two rates leave so little room that it is searched for from inside too."""
+"""Tolerance up to which two rates are also searched from inside the feasible region."""
 
 LITTLE = 1e-3
-"""Group shares that differ by less, in units of the group's own share, say nothing."""
+"""Smallest informative difference of group shares, in units of the group's own share."""
 
 MOST_AXES = 2
-"""Beyond that a grid has too many points."""
+"""Largest number of axes for a grid search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axes:
-    """The ways in which multipliers may move: two groups of a rate against each other."""
+    """Directions of the multipliers: two groups of a rate move against each other."""
 
-    # one move per row, as far as it makes sense
+    # one direction per row, scaled to its largest useful step
     moves: NDArray[np.float64]  # shape (n_axes, n_multipliers)
-    # where a round of search looks, in units of its reach
+    # grid of a refinement round, in units of its reach
     offsets: NDArray[np.float64]  # shape (n_offsets, n_axes)
 
     @classmethod
     def of(cls, table: Table) -> "Axes":
-        """Return the axes of the bands of a table, all of two groups."""
+        """Return the axes of a table whose bands all have two groups."""
         moves = np.kron(np.eye(len(table.bands)), np.array([[-1.0, 1.0]]))
         typical = np.quantile(np.abs(moves @ table.shares), 0.9, axis=1)
         reach = np.divide(1.0, typical, out=np.zeros_like(typical), where=typical > LITTLE)
@@ -479,7 +475,7 @@ def _grid(n_axes: int, n: int) -> NDArray[np.float64]:
 
 
 class Pool:
-    """The best rule of each tolerance so far."""
+    """Best rule found so far for each tolerance."""
 
     def __init__(self, tolerances: NDArray[np.float64], price: float, n_multipliers: int) -> None:
         self.tolerances = tolerances
@@ -491,7 +487,7 @@ class Pool:
     def offer(
         self, table: Table, multipliers: NDArray[np.float64], centre: float, reach: float
     ) -> None:
-        """Try rules, each with thresholds around ``centre``."""
+        """Evaluate rules, each with thresholds around ``centre``, and keep the best ones."""
         thresholds = centre + reach * np.linspace(-1.0, 1.0, THRESHOLDS)
         gap, worth = table.outcomes(multipliers, thresholds)
         for at, tolerance in enumerate(self.tolerances):
@@ -504,27 +500,27 @@ class Pool:
                 self.thresholds[at] = thresholds[cut]
 
     def on(self, table: Table, reach: float) -> "Pool":
-        """Return a pool of the same rules, each as good as it is on other rows."""
+        """Return a pool of the same rules, evaluated on other rows."""
         found = Pool(self.tolerances, self.price, self.multipliers.shape[1])
         for multipliers, threshold in self.centres():
             found.offer(table, multipliers[None], threshold, min(REACH, reach))
         return found
 
     def centres(self) -> list[tuple[NDArray[np.float64], float]]:
-        """Return the distinct rules in it."""
+        """Return the distinct rules of the pool."""
         both = np.column_stack([self.multipliers, self.thresholds])
         distinct = dict.fromkeys(map(tuple, both.tolist()))
         return [(np.array(rule[:-1]), rule[-1]) for rule in distinct]
 
     def refine(self, table: Table, axes: Axes, reach: float) -> None:
-        """Look around each rule."""
+        """Search around each rule."""
         for multipliers, threshold in self.centres():
             tried = multipliers + reach * axes.offsets @ axes.moves
             self.offer(table, tried, threshold, min(REACH, reach))
 
 
 def few_axes(table: Table) -> bool:
-    """Return whether a grid does: at most two rates, each of two groups."""
+    """Return whether a grid search suffices: at most two rates, each of two groups."""
     return len(table.bands) <= MOST_AXES and all(len(band.groups) == 2 for band in table.bands)
 
 
@@ -548,7 +544,7 @@ def by_grid(
     last = Pool(tolerances, STRICT_PRICE, n_multipliers)
     for multipliers, threshold in centres:
         last.offer(all_rows, multipliers[None], threshold, reaches[-1])
-    # What was found on some of the rows is farther from the best on all of them.
+    # A rule found on a subsample may be farther from the optimum on all rows.
     last.refine(all_rows, axes, reaches[-1 if all_rows is few else -2])
     return last.centres()
 
@@ -556,9 +552,9 @@ def by_grid(
 def _within_reach(
     table: Table, axes: Axes, pool: Pool, reaches: Sequence[float]
 ) -> list[tuple[NDArray[np.float64], float]]:
-    """Return what is found near the rules of the pool at narrow tolerances, strictly priced.
+    """Return rules near those of the pool for narrow tolerances, with the strict price.
 
-    Two rates may leave so little room that the last small steps from outside do not reach it.
+    With two rates the feasible region may be too narrow to be reached from outside.
     """
     narrow = pool.tolerances[pool.tolerances <= NARROW]
     strict = Pool(narrow, STRICT_PRICE, pool.multipliers.shape[1])
@@ -570,32 +566,32 @@ def _within_reach(
 
 
 FAR = 8.0
-"""Widths from the threshold beyond which a row is decided."""
+"""Distance from the threshold, in widths, beyond which a smooth decision is 0 or 1."""
 
 UNIT = 10.0
-"""Worth and rates are small numbers: what makes them alike in size to what the program expects."""
+"""Scales gain and rates, which are small, to the size that the optimiser expects."""
 
 PRECISE = 1e-6
-"""Of the worth, in that unit."""
+"""Precision of the scaled gain."""
 
 WIDTH = 0.01
-"""Of the smooth decision, in units of the span of the scores."""
+"""Width of the smooth decision, in units of the span of the scores."""
 
 SPAN = 2.0
-"""The span, in times of what lies between a tenth and nine tenths of them; at most 1, ..."""
+"""Span of the scores as a multiple of their 10%-90% range; at most 1."""
 
 LEAST_SPAN = 1e-3
-"""... and at least."""
+"""Smallest span of the scores."""
 
 FARTHEST = 2.0
-"""What a group may move the score by, in units of the span, where a row is of it for certain."""
+"""Largest shift by a group of certain membership, in units of the span."""
 
 SMOOTH_PRICE = 10.0
-"""Worth that a gap beyond its limit costs where two rules are compared."""
+"""Price of a gap beyond its limit when two rules are compared."""
 
 
 class Smooth:
-    """The program over one table of rows."""
+    """The smooth program on one table of rows."""
 
     def __init__(self, table: Table, width: float = WIDTH) -> None:
         self.table = table
@@ -604,10 +600,10 @@ class Smooth:
         self.width = width * self.span
         sizes = [len(band.groups) for band in table.bands]
         self.block = np.repeat(np.arange(len(sizes)), sizes)
-        # Multipliers of free numbers near 1: those of each rate sum to 0.
+        # Free variables near 1; the multipliers of each rate sum to 0.
         self.unit = table.priors() * self.span
         self.centred = block_diag(*[np.eye(n) - 1.0 / n for n in sizes]) * self.unit
-        # What an accepted row of each cell and label adds to each rate.
+        # Contribution of an accepted row of each cell and label to each rate.
         no_rows = np.zeros((len(self.unit), 1))
         cells = np.concatenate([band.parts / band.mass[:, None] for band in table.bands])
         self.of_slot = np.concatenate([cells, no_rows], axis=1)
@@ -619,7 +615,7 @@ class Smooth:
         limits: NDArray[np.float64],
         steps: int,
     ) -> tuple[NDArray[np.float64], float]:
-        """Return a rule that is better by smooth counts, or the same one where none was found."""
+        """Return a rule with better smooth counts, or the same rule if none was found."""
         n = len(self.unit)
         half = limits[self.block] / 2
         chosen = np.equal.outer(self.block, np.arange(len(limits))).astype(np.float64)
@@ -657,7 +653,7 @@ class Smooth:
     def priced(
         self, multipliers: NDArray[np.float64], threshold: float, limits: NDArray[np.float64]
     ) -> float:
-        """Return the smooth worth of a rule less the price of what exceeds the limits."""
+        """Return the smooth gain of a rule minus the price of its violations."""
         return self._priced(self._free(multipliers, threshold), limits)
 
     def within(
@@ -667,10 +663,10 @@ class Smooth:
         limits: NDArray[np.float64],
         steps: int,
     ) -> tuple[NDArray[np.float64], float]:
-        """Return a rule near one whose real decisions are within the limits, or the nearest to it.
+        """Return a nearby rule whose exact decisions meet the limits, or the closest one found.
 
-        Each step is the smallest that makes up for what is too much, by the smooth slopes: ever
-        fewer rows change sides, and what was counted smoothly and what is counted come together.
+        Each step is the smallest one that removes the excess to first order. As the steps shrink,
+        smooth and exact counts converge.
         """
         n = len(self.unit)
         half = limits[self.block] / 2
@@ -718,7 +714,7 @@ class Smooth:
         return np.array([(part.max() + part.min()) / 2 for part in parts])
 
     def values(self, at: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return smooth rates and worth, and how each grows with each number."""
+        """Return smooth rates and gain, and their derivatives."""
         table = self.table
         multipliers, threshold = self._rule(at)
         above = (table.adjusted(multipliers) - threshold) / self.width
@@ -737,7 +733,7 @@ class Smooth:
 
 
 class _Remembered:
-    """Values and slopes at the last place asked for: loss and limits ask for the same in turn."""
+    """Caches the last evaluation, because loss and constraints request the same point."""
 
     def __init__(self, smooth: Smooth) -> None:
         self.smooth = smooth
@@ -752,22 +748,22 @@ class _Remembered:
 
 
 FIRST_STEPS = 60
-"""Of the program on smooth counts for the loosest tolerance, ..."""
+"""Steps of the smooth program for the loosest tolerance."""
 
 STEPS = 15
-"""... for each other one from there, ..."""
+"""Steps of the smooth program for each further tolerance."""
 
 LAST_STEPS = 6
-"""... and then on all rows, ..."""
+"""Final steps of the smooth program on all rows."""
 
 MAX_STEPS = 20
-"""... where real decisions are then brought within the tolerance by so many steps at most."""
+"""Largest number of steps that bring the exact decisions within the tolerance."""
 
 TIGHTER = 0.99
-"""The program may end just beyond its tolerance: it aims at so much of it."""
+"""Fraction of the tolerance that the program aims at, because it may end slightly beyond."""
 
 CUTS = 400
-"""Thresholds between two people that are tried around the best one."""
+"""Thresholds between distinct scores that are tried around the best one."""
 
 
 def search(
@@ -775,8 +771,8 @@ def search(
 ) -> list[tuple[NDArray[np.float64], float]]:
     """Return multipliers and threshold of the best rule within each tolerance.
 
-    There always is one: to decide alike for everybody leaves no gap. Where nothing else is within
-    the tolerance, what one row makes is let pass.
+    A rule always exists, because a constant decision has no gap. Where only constant decisions
+    meet the tolerance, the tolerance is raised by the gap that one row causes.
     """
     start = _unconstrained(few)
     levels = np.unique(tolerances)
@@ -790,9 +786,9 @@ def search(
 def _by_program(
     few: Table, all_rows: Table, start: float, tolerances: NDArray[np.float64]
 ) -> list[tuple[NDArray[np.float64], float]]:
-    """Return good rules for all tolerances, from the next looser one's and by the model."""
+    """Return rules for all tolerances, started from the next looser rule and from the dual."""
     gap, _ = all_rows.cuts(all_rows.scores, np.array([start]))
-    # Where nothing is to be given up, no bias is better than none.
+    # Where the constraint costs no gain, an unshifted rule is preferred.
     tolerances = tolerances[tolerances < gap[0]]
     scale = TIGHTER * np.array([band.scale for band in few.bands])
     some, everything = Smooth(few), Smooth(all_rows)
@@ -813,7 +809,7 @@ def _by_program(
 
 
 def _unconstrained(table: Table) -> float:
-    """Return the threshold that is best when nothing is constrained."""
+    """Return the best threshold without constraints."""
     order = np.argsort(table.scores)
     rising = table.scores[order]
     kept = table.gains.sum() - np.cumsum(table.gains[order])
@@ -830,7 +826,7 @@ def _exact(
     start: float,
     tolerances: Sequence[float],
 ) -> list[tuple[NDArray[np.float64], float]]:
-    """Choose among all thresholds between two people near each rule."""
+    """Choose among all thresholds between distinct scores near each rule."""
     plain = np.zeros(len(table.shares))
     extremes = np.array([-np.inf, np.inf])
     found = [(plain, extremes, *table.cuts(table.scores, extremes))]
@@ -852,10 +848,10 @@ def _exact(
 def _within(
     gap: NDArray[np.float64], worth: NDArray[np.float64], tolerance: float, one_row: float
 ) -> int:
-    """Return the choice worth most within the tolerance, or within one row more.
+    """Return the best choice within the tolerance, or within one row more.
 
-    The first two choices decide alike for everybody and leave no gap. One row more is let pass
-    where otherwise less than half remains of what can be had beyond these two.
+    The first two choices are constant decisions without a gap. One row more is allowed where
+    otherwise more than half of the possible gain over these two would be lost.
     """
     strict, lenient = best_within(gap, worth, [tolerance, tolerance + one_row])
     at, other = 0 if strict is None else strict, 0 if lenient is None else lenient

@@ -10,12 +10,11 @@ the two constraints of Giuliani, Misino, Lombardi (ICML 2023), who reach them by
 closed forms are ours.
 
 A row is accepted when its score reaches a threshold plus a polynomial of its number. Decisions
-enter GeDI linearly, so by the Lagrangian of the best decisions within a bound the best polynomial
-is a sum of what a row adds to each coefficient, times a price; under a bound on the sum of
-absolute coefficients those that are not 0 have one price, and no other is larger. So prices rise
-from nothing to where nothing is left, and at each Newton steps bring the coefficients to 0 that
-cost less than the largest price. For several numbers at once each has its own prices, which rise
-together.
+enter GeDI linearly, so the Lagrangian gives the optimal polynomial as a weighted sum of the
+contributions of a row to the coefficients; the weights are prices. Under a bound on the sum of
+absolute coefficients, all non-zero coefficients have the same price, and no price is larger. The
+search raises this price from 0 until no dependence is left; at each level Newton steps bring the
+coefficients with a smaller price to 0. Several numbers have separate prices that rise together.
 """
 
 import itertools
@@ -34,7 +33,7 @@ from fairautoml.mitigators._thresholds import gain_weights, per_unit
 Kind = Literal["coarse", "fine"]
 
 ROUNDING = 1e-12
-"""A coefficient that is this much on the wrong side of 0 is 0."""
+"""Largest absolute value of a coefficient that is treated as 0."""
 
 
 def project(
@@ -46,7 +45,7 @@ def project(
     bound: float,
     kind: Kind,
 ) -> NDArray[np.float64]:
-    """Return the nearest z within a bound; v itself where it is within it."""
+    """Return the nearest z within a bound; v itself if it is within the bound."""
     found = solver(x, weight, degree)
     if found is None:
         return v.copy()
@@ -67,7 +66,7 @@ def taken_off(
     gram = (powers * weight[:, None]).T @ powers
     if kind == "fine":
         line = np.zeros_like(alpha)
-        # The slope of the straight line through Phi alpha.
+        # Slope of the straight line through Phi alpha.
         line[0] = np.clip(gram[0] @ alpha / gram[0, 0], -bound, bound)
         return alpha - line
     return alpha - nearest_in_ball(alpha, gram, bound)
@@ -76,11 +75,11 @@ def taken_off(
 def nearest_in_ball(
     alpha: NDArray[np.float64], gram: NDArray[np.float64], bound: float
 ) -> NDArray[np.float64]:
-    """Return the points of the L1 ball nearest to some points in the norm of ``gram``.
+    """Return the points of the L1 ball nearest to given points in the norm of ``gram``.
 
-    The nearest point lies inside a face of the ball, which is a pattern of signs; on each the
-    nearest point of its plane is the solution of linear equations, and of those that keep the
-    signs the nearest one is it. There are ``3^degree - 1`` patterns.
+    The nearest point lies inside a face of the ball, that is, a pattern of signs. For each of the
+    ``3^degree - 1`` patterns the nearest point of the plane solves linear equations; the result is
+    the nearest of the solutions that keep the signs.
     """
     points = np.atleast_2d(alpha)
     best, best_distance = np.zeros_like(points), _distance(points, gram)
@@ -109,43 +108,43 @@ def _distance(apart: NDArray[np.float64], gram: NDArray[np.float64]) -> NDArray[
 
 
 N_THRESHOLDS = 64
-"""Quantiles of the scores that are tried as thresholds, next to the best one without limits."""
+"""Score quantiles tried as thresholds, besides the best unconstrained threshold."""
 
 FRACTIONS = 8
-"""Steps from no dependence of the scores to all of it."""
+"""Steps between none and all of the dependence of the scores."""
 
 END_STEPS = 12
 """Newton steps to decisions that do not depend on the number."""
 
 PRICES = 16
 PRICE_STEPS = 2
-"""Steps between no price and the one at which nothing is left; Newton steps at each."""
+"""Price levels between none and full removal, and Newton steps at each."""
 
 BISECTIONS = 8
-"""Halvings of the way between two prices, for each tolerance."""
+"""Bisections between two price levels, for each tolerance."""
 
 DAMPING = 0.5
 AT_SIDE = 1e-9
 
 HALF_WIDTH = 0.1
-"""How far around a threshold the density of the scores is measured."""
+"""Half-width, around a threshold, of the window in which the score density is measured."""
 
 LEAST_DENSITY = 0.1
-"""Where hardly a score is near a threshold, moving scores changes no decisions."""
+"""Smallest density; with few scores near a threshold, shifts change no decisions."""
 
 Shifts = tuple[NDArray[np.float64], ...]
 Term = tuple[str, tuple[float, ...]]
 
 
 def _at(path: Sequence[Shifts], places: NDArray[np.integer]) -> Shifts:
-    """Return at every threshold the coefficients at its own place of a path."""
+    """Return, for every threshold, the coefficients at its own position on a path."""
     column = np.arange(len(places))
     parts = (np.stack(each) for each in zip(*path, strict=True))
     return tuple(np.asarray(part[places, :, column].T) for part in parts)
 
 
 class Search:
-    """What was tried for the given rows; cells are the finest ones, and last the rows of none."""
+    """Rules tried on the rows; cells are the finest groups, then one for rows without a group."""
 
     def __init__(self, rows: ScoreRows, goal: Goal) -> None:
         self.targets = goal.targets
@@ -183,7 +182,7 @@ class Search:
         )
 
     def try_projections(self) -> None:
-        """Try what leaves a share of the dependence of the scores."""
+        """Try shifts that leave a share of the dependence of the scores."""
         bent = any(len(number.solver) > 1 for number in self._numbers)
         kinds: tuple[Kind, ...] = ("coarse", "fine") if bent else ("coarse",)
         for kind, left in itertools.product(kinds, np.arange(FRACTIONS) / FRACTIONS):
@@ -192,7 +191,7 @@ class Search:
             self._try(tuple(np.repeat(each[:, None], n_cuts, axis=1) for each in taken))
 
     def try_prices(self, tolerances: Sequence[float]) -> None:
-        """Try rising prices, and for each tolerance what lies where it is first kept."""
+        """Try rising prices, then bisect for each tolerance between infeasible and feasible."""
         ends = self._newton(self._none, None, END_STEPS)
         most = tuple(
             np.abs(number.prices(each)).max(axis=1, initial=0.0)
@@ -205,12 +204,12 @@ class Search:
         gaps = np.array([self._try(shifts) for shifts in path])
         for tolerance in tolerances:
             first = (gaps <= tolerance).argmax(axis=0)
-            # Where it is kept from the start, or never, both ends are the same.
+            # Both ends are equal where the tolerance holds from the start or never.
             before = np.maximum(first - 1, 0)
             self._bisect(_at(path, before), _at(path, first), tolerance)
 
     def _bisect(self, outside: Shifts, inside: Shifts, tolerance: float) -> None:
-        """Try halves of the way: where many scores are alike, GeDI falls within a hair's width."""
+        """Bisect the prices: with many tied scores GeDI drops within a tiny interval."""
         for _ in range(BISECTIONS):
             middle = tuple((a + b) / 2 for a, b in zip(outside, inside, strict=True))
             kept = self._try(middle) <= tolerance
@@ -218,7 +217,7 @@ class Search:
             outside = tuple(np.where(kept, a, m) for m, a in zip(middle, outside, strict=True))
 
     def _try(self, shifts: Shifts) -> NDArray[np.float64]:
-        """Keep what comes of coefficients, and return the gaps at every threshold."""
+        """Record the outcome of the coefficients and return the gaps at every threshold."""
         gap, value = self._outcome(shifts)
         self.tried.append(shifts)
         self.gaps.append(gap)
@@ -226,7 +225,7 @@ class Search:
         return gap
 
     def _newton(self, found: Shifts, most: Shifts | None, steps: int) -> Shifts:
-        """Return where no coefficient pays more than its price, at every threshold."""
+        """Return the shifts at which no coefficient exceeds its price, for every threshold."""
         for _ in range(steps):
             by_cell = self._by_cell(found)
             accepted = self._above(self.thresholds + by_cell)
@@ -245,7 +244,7 @@ class Search:
         return near
 
     def _of_scores(self, number: "_Number", left: float, kind: Kind) -> NDArray[np.float64]:
-        """Return what the projection of the scores takes off to leave a share of their GeDI."""
+        """Return the shift that leaves the given share of the GeDI of the scores."""
         sums = np.array([cell.weighted_score for cell in self._ranked[:-1]])
         alpha = number.solver @ number.mean(sums)
         if len(alpha) == 0:
@@ -258,7 +257,7 @@ class Search:
         return np.stack([cell.above(cut) for cell, cut in zip(self._ranked, cuts, strict=True)])
 
     def _by_cell(self, shifts: Shifts) -> NDArray[np.float64]:
-        """Return what each cell adds to each threshold, shape (n_cells + 1, n_thresholds)."""
+        """Return the shift of each threshold by cell, shape (n_cells + 1, n_thresholds)."""
         added = np.zeros((len(self._ranked), len(self.thresholds)))
         for number, each in zip(self._numbers, shifts, strict=True):
             inside = np.flatnonzero(number.of_cell >= 0)
@@ -266,7 +265,7 @@ class Search:
         return added
 
     def _outcome(self, shifts: Shifts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return gap per unit of tolerance and worth at every threshold."""
+        """Return gap per unit of tolerance and gain at every threshold."""
         accepted = self._above(self.thresholds + self._by_cell(shifts))
         gap = np.zeros(len(self.thresholds))
         for target, scale in zip(self.targets, self._scale, strict=True):
@@ -280,7 +279,7 @@ class Search:
         return gap, gains(accepted, self._gain)
 
     def chosen(self, at: int) -> tuple[float, NDArray[np.float64], tuple[Term, ...]]:
-        """Return threshold, what each cell adds to it, and the polynomials of one outcome."""
+        """Return threshold, shift of each cell, and polynomials of one outcome."""
         which, column = divmod(at, len(self.thresholds))
         shifts = self.tried[which]
         terms = tuple(
@@ -292,7 +291,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Number:
-    """A number that decisions shall not depend on."""
+    """A continuous attribute that decisions must not depend on."""
 
     solver: NDArray[np.float64]  # (degree, n_groups)
     powers: NDArray[np.float64]  # (n_groups, degree)
@@ -300,7 +299,7 @@ class _Number:
     of_cell: NDArray[np.int32]  # (n_cells,)
 
     def mean(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the mean by group of what is summed by cell, shape (n_groups, ...)."""
+        """Return the mean by group of sums by cell, shape (n_groups, ...)."""
         inside = self.of_cell >= 0
         total = np.zeros((len(self.mass), *sums.shape[1:]))
         np.add.at(total, self.of_cell[inside], sums[inside])
@@ -318,10 +317,10 @@ class _Number:
         return found
 
     def prices(self, shifts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what each coefficient of the decisions costs, shape (n_thresholds, degree).
+        """Return the price of each coefficient of the decisions, shape (n_thresholds, degree).
 
-        A row at x is moved by ``Phi(x) shifts``, which is ``prices`` times what the row adds to
-        the coefficients of the decisions.
+        A row at x is shifted by ``Phi(x) shifts``, which equals ``prices`` times the contribution
+        of the row to the coefficients of the decisions.
         """
         found: NDArray[np.float64] = (self.gram @ shifts).T
         return found
@@ -333,10 +332,10 @@ class _Number:
         near: NDArray[np.float64],
         most: NDArray[np.float64] | None,
     ) -> NDArray[np.float64]:
-        """Return a Newton step to where every coefficient is 0 or at the largest price.
+        """Return a Newton step towards coefficients that are 0 or at the largest price.
 
-        Of all rules of one accuracy those have the least GeDI: under a bound on the L1 norm of
-        the coefficients the prices are in a box, at its sides where a coefficient is not 0.
+        These rules have the least GeDI for their accuracy: under a bound on the L1 norm of the
+        coefficients, the prices lie in a box, and at its boundary where a coefficient is not 0.
         """
         if len(self.solver) == 0:
             return shifts
@@ -362,7 +361,7 @@ class _Number:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ranked:
-    """The scores of one cell, rising, and the weight of each label from each score on."""
+    """Scores of one cell, ascending, and the weight of each label at or above each score."""
 
     scores: NDArray[np.float64]
     from_here: NDArray[np.float64]  # (2, n_rows + 1)
@@ -383,9 +382,9 @@ class _Ranked:
 
     @property
     def totals(self) -> NDArray[np.float64]:
-        """Weight of label 0 and label 1."""
+        """Return the weight of label 0 and label 1."""
         return self.from_here[:, 0]
 
     def above(self, cuts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the weight of scores of at least each cut by label, shape (2, n_cuts)."""
+        """Return the weight by label of the scores at or above each cut, shape (2, n_cuts)."""
         return self.from_here[:, np.searchsorted(self.scores, cuts, side="left")]

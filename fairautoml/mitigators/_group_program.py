@@ -1,7 +1,7 @@
-"""The linear program over thresholds of groups, and the rules that it gives.
+"""Threshold problems over groups, solved by a linear program, and the resulting rules.
 
-A goal may speak about several group systems. Constraints that others imply are dropped; what is
-left lives on the groups of one system, or on the finest cells.
+A goal may have constraints on several group systems. Implied constraints are dropped; the others
+are formulated on the groups of one system or on the finest groups.
 """
 
 import itertools
@@ -40,7 +40,7 @@ class Step:
 class ThresholdRule:
     """Accept a row when its score reaches the threshold of its group."""
 
-    # per group the thresholds and the probability of using each; one step of share 1 is a
+    # per group the thresholds and the probability of each; a single step of share 1 is a
     # deterministic threshold
     steps: tuple[tuple[Step, ...], ...]
     labels: tuple[str, ...]  # display name of each group
@@ -54,7 +54,7 @@ class ThresholdRule:
 
     @property
     def randomized(self) -> bool:
-        """Whether some group mixes two thresholds."""
+        """Whether the rule mixes two thresholds in some group."""
         return any(step.share < 1.0 for steps in self.steps for step in steps)
 
     def decide(
@@ -69,7 +69,7 @@ class ThresholdRule:
         for level in range(depth):
             at = [s[level] if level < len(s) else Step(threshold=np.inf) for s in self.steps]
             cut = np.array([step.threshold for step in at] + [self.neutral])
-            # Rows without a group take the neutral threshold once, at the first level.
+            # Rows without a group use the neutral threshold, applied at the first level only.
             last = 1.0 if level == 0 else 0.0
             share = np.array([step.share for step in at] + [last])
             accepted += share[group] * (wide >= cut[group])
@@ -95,7 +95,7 @@ def _text(step: Step) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommonRule:
-    """Accept a row when its score reaches one threshold, the same for everybody."""
+    """Accept a row when its score reaches one common threshold."""
 
     threshold: float
 
@@ -123,10 +123,10 @@ class CommonRule:
 
 
 Picks = Sequence[Sequence[tuple[int, float]]]
-"""Per group the chosen cuts and their shares."""
+"""Chosen cuts and their shares, per group."""
 
 FEWEST_ROWS = 20
-"""Rows from which a part that a target leaves out has a threshold of its own."""
+"""Smallest number of rows for which an unconstrained part gets its own threshold."""
 
 THRESHOLDS_SERVE = frozenset(
     {
@@ -153,32 +153,32 @@ ANCHORED_SERVE = frozenset(
         "fped",
     }
 )
-"""The same rates against those of everybody: for what solves the linear program."""
+"""Metrics that compare the same rates with the overall rate; need the linear program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdProblem:
-    """A goal over the groups that a rule tells apart."""
+    """A goal, formulated over the groups that a rule must distinguish."""
 
-    system: GroupSystem  # those groups
+    system: GroupSystem  # groups of the rule
     groups: NDArray[np.int32]  # shape (n_rows,): group of each row, -1 = none
-    # constraints that no other implies, over ``system.n_groups`` cells: group ``g`` of ``system``
-    # is cell ``g``
+    # constraints that are not implied by others, over ``system.n_groups`` cells: group ``g`` of
+    # ``system`` is cell ``g``
     targets: tuple[Target, ...]
     scale: tuple[float, ...]  # limit of each target per unit of tolerance
-    gain: tuple[float, float]  # worth of a true acceptance, price of a false one
-    # largest share of the rows of all groups together that may be accepted, in [0, 1]; it does
-    # not scale with the tolerance, and 1 binds nothing
+    gain: tuple[float, float]  # gain of a true acceptance, cost of a false one
+    # largest share of all grouped rows that may be accepted, in [0, 1]; independent of the
+    # tolerance, and 1 means no limit
     capacity: float = 1.0
-    lacks: tuple[frozenset[Rate], ...]  # per group the rates whose rows it has none of
+    lacks: tuple[frozenset[Rate], ...]  # per group the rates that are undefined for lack of rows
 
     @property
     def neutral(self) -> float:
-        """The best threshold on true probabilities when nothing is constrained."""
+        """Best threshold on true probabilities without constraints."""
         return self.gain[1] / (self.gain[0] + self.gain[1])
 
     def cuts(self, labelled: ScoreRows) -> tuple[ThresholdCandidates, ...]:
-        """Return the cuts of every group."""
+        """Return the threshold candidates of every group."""
         built = build_cuts(labelled, self.groups, self.system.n_groups)
         pairs = zip(built, self.lacks, strict=True)
         return tuple(replace(cuts, lacks=lacks) for cuts, lacks in pairs)
@@ -188,8 +188,9 @@ class ThresholdProblem:
     ) -> list[Picks | None]:
         """Return one cut per group for each tolerance, None where none is found.
 
-        Two groups: all pairs; more: windows; several systems, rates against that of everybody,
-        rates that do not grow as the threshold falls, or a capacity: the rounded linear program.
+        Two groups: all pairs. More groups: rate intervals. Several systems, comparisons with the
+        overall rate, rates that are not monotone in the threshold, or a capacity: the rounded
+        linear program.
         """
         of_pairs = self.capacity >= 1 and not any(
             t.metric.to_overall or t.system.overlapping for t in self.targets
@@ -207,7 +208,7 @@ class ThresholdProblem:
     def mixtures(
         self, cuts: Sequence[ThresholdCandidates], tolerances: Sequence[float]
     ) -> list[Picks | None]:
-        """Return the shares of the cuts of every group, the optimum over all mixtures."""
+        """Return the shares of the cuts of every group, optimal over all mixtures."""
         program = self._program(cuts)
         return [program.mixture(tolerance) for tolerance in tolerances]
 
@@ -217,7 +218,7 @@ class ThresholdProblem:
     def rules(
         self, labelled: ScoreRows, tolerances: Sequence[float], *, randomized: bool
     ) -> list[tuple[float, ThresholdRule | None]]:
-        """Return the best rule on score cuts for each tolerance, None where none is found."""
+        """Return the best rule for each tolerance, None where none is found."""
         cuts = self.cuts(labelled)
         solve = self.mixtures if randomized else self.deterministic
         return [
@@ -226,8 +227,8 @@ class ThresholdProblem:
         ]
 
     def rule(self, cuts: Sequence[ThresholdCandidates], picks: Picks) -> ThresholdRule:
-        """Return the rule that decides by the chosen cuts."""
-        # A group without rows has no best threshold: it is decided like rows without a group.
+        """Return the rule of the chosen cuts."""
+        # A group without rows has no best threshold and uses the neutral one.
         return self.thresholds(
             [
                 [Step(threshold=self.neutral)]
@@ -248,12 +249,12 @@ class ThresholdProblem:
 
 
 def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
-    """Return the problem on the groups that a rule has to tell apart."""
+    """Return the problem over the groups that a rule must distinguish."""
     factor = dict(zip(map(id, goal.targets), scales(goal.targets), strict=True))
     targets = needed(goal.targets)
     scale = tuple(factor[id(target)] for target in targets)
     apart = {target.system.key for target in targets}
-    # A rule cannot have one threshold for each of several groups of the same person.
+    # Overlapping groups cannot each have a threshold, because a row belongs to several of them.
     one_system = len(apart) == 1 and not targets[0].system.overlapping
     if one_system:
         system = targets[0].system
@@ -275,7 +276,7 @@ def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
 def _lacking(
     rows: ScoreRows, groups: NDArray[np.int32], n_groups: int
 ) -> tuple[frozenset[Rate], ...]:
-    """Return the rates whose rows each group has none of."""
+    """Return the rates that are undefined in each group for lack of rows."""
     known = groups >= 0
     of, weight, y = groups[known], rows.weight[known], rows.y[known]
     zero, one = (
@@ -289,7 +290,7 @@ def _lacking(
 
 
 def groups_of(cells: NDArray[np.integer], system: GroupSystem) -> NDArray[np.int32]:
-    """Return the group of each row, -1 = none; a row of cell -1 has none."""
+    """Return the group of each row, -1 = none; rows of cell -1 have none."""
     found: NDArray[np.int32] = np.append(system.of_cell, np.int32(-1))[cells]
     return found
 
@@ -297,8 +298,8 @@ def groups_of(cells: NDArray[np.integer], system: GroupSystem) -> NDArray[np.int
 def needed(targets: Sequence[Target]) -> tuple[Target, ...]:
     """Return the targets that no other target implies.
 
-    The rate of a group is a weighted mean of the rates of its parts, so a gap bounded on a finer
-    group system is bounded on every coarser one.
+    The rate of a group is a weighted mean of the rates of its parts, so a bound on a finer group
+    system implies the same bound on every coarser one.
     """
     return tuple(
         target
@@ -315,7 +316,7 @@ def _implies(finer: Target, coarser: Target) -> bool:
     same = finer.metric.name == coarser.metric.name and finer.limit <= coarser.limit
     if not same or not _refines(finer.system, coarser.system):
         return False
-    # "Everybody" are those whom the system covers.
+    # The overall rate covers only the rows that belong to a group of the system.
     return not finer.metric.to_overall or np.array_equal(
         finer.system.of_cell >= 0, coarser.system.of_cell >= 0
     )
@@ -334,9 +335,10 @@ def _refines(finer: GroupSystem, coarser: GroupSystem) -> bool:
 
 
 def _parted(targets: Sequence[Target], rows: ScoreRows) -> tuple[GroupSystem, tuple[Target, ...]]:
-    """Return the coarsest groups that those of all targets are made of, and the targets over them.
+    """Return the coarsest common refinement of the groups, and the targets over it.
 
-    Cells that no target tells apart are one group, named by the groups that its people belong to.
+    Cells that no target distinguishes are merged; a merged group is named after all groups that
+    contain it.
     """
     systems = {target.system.key: target.system for target in targets}
     n_cells = rows.n_cells
@@ -346,7 +348,7 @@ def _parted(targets: Sequence[Target], rows: ScoreRows) -> tuple[GroupSystem, tu
     order = np.argsort(first)
     order = order[kept[order]]
     place = np.full(len(first), -1, dtype=np.int32)
-    place[order] = np.arange(len(order))  # in the order of the cells
+    place[order] = np.arange(len(order))  # in cell order
     first = first[order]
     labels = tuple(
         " & ".join(_belongs(system, int(cell)) for system in systems.values()) for cell in first
@@ -369,13 +371,13 @@ def _left_out(
     first: NDArray[np.integer],
     part: NDArray[np.integer],
 ) -> NDArray[np.bool_]:
-    """Return which parts are decided as without constraints, shape (n_parts,).
+    """Return which parts are decided without constraints, shape (n_parts,).
 
-    Those are the parts in no group of any target, and those that some target leaves out and that
-    have hardly a row to fit a threshold of their own on.
+    These are the parts in no group of any target, and the parts that some target excludes and
+    that have too few rows for a threshold of their own.
     """
     if any(system.overlapping for system in systems):
-        # Rates are compared with those of all rows, whose thresholds all matter.
+        # The overall rate depends on the thresholds of all parts.
         return np.zeros(len(first), dtype=np.bool_)
     covered = np.stack([system.of_cell[first] >= 0 for system in systems])
     n_rows = np.bincount(part[rows.cells[rows.cells >= 0]], minlength=len(first))
@@ -396,7 +398,7 @@ def _belongs(system: GroupSystem, cell: int) -> str:
 
 
 def _itself(system: GroupSystem) -> GroupSystem:
-    """Return the same groups over themselves as the cells."""
+    """Return the system with its own groups as the cells."""
     cells = np.arange(system.n_groups, dtype=np.int32)
     return GroupSystem(name=system.name, labels=system.labels, of_cell=cells)
 
@@ -406,9 +408,9 @@ def never_falling(
     value: Callable[[Sequence[int]], float],
     tolerances: Sequence[float],
 ) -> list[Picks | None]:
-    """Solve from the tightest tolerance on; a tighter solution that is better is kept.
+    """Solve from the tightest tolerance on; keep a tighter solution when it is better.
 
-    Searches that are not exact may find less where more is allowed.
+    A heuristic search may find a worse solution at a looser tolerance.
     """
     best: tuple[int, ...] | None = None
     found: dict[float, tuple[int, ...] | None] = {}
@@ -426,38 +428,38 @@ def _sure(at: Sequence[int] | None) -> Picks | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
-    """One group's rows of positive weight from the lowest score up, and their cumulated weight."""
+    """Rows of one group with positive weight in ascending score, and their cumulated weight."""
 
-    scores: NDArray[np.float64]  # shape (n_rows,): rising
-    # weight of label 0 and label 1 among the first so many rows
+    scores: NDArray[np.float64]  # shape (n_rows,): ascending
+    # weight of label 0 and label 1 among the lowest rows, by their number
     below: NDArray[np.float64]  # shape (2, n_rows + 1)
 
     @property
     def totals(self) -> NDArray[np.float64]:
-        """Weight of label 0 and label 1, shape (2,)."""
+        """Return the weight of label 0 and label 1, shape (2,)."""
         last: NDArray[np.float64] = self.below[:, -1]
         return last
 
     def accepted_from(self, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the weight by label of the scores of at least each threshold."""
+        """Return the weight by label of the scores at or above each threshold."""
         refused = np.searchsorted(self.scores, thresholds, side="left")
         left: NDArray[np.float64] = self.totals[:, None] - self.below[:, refused]
         return left
 
     def cut(self, refused: int) -> float:
-        """Return the threshold that refuses so many of the lowest rows."""
+        """Return the threshold that rejects the given number of lowest rows."""
         if refused == 0:
             return -np.inf
         if refused == len(self.scores):
             return np.inf
         below, above = self.scores[refused - 1], self.scores[refused]
-        # Between two neighbouring floats there is no number: the middle may be the lower one.
+        # The midpoint of two adjacent floats may round down to the lower one.
         middle = (below + above) / 2
         return float(middle if middle > below else above)
 
 
 def rank(rows: ScoreRows, groups: NDArray[np.integer], n_groups: int) -> tuple[Ranked, ...]:
-    """Return the rows of every group in rising order of the scores."""
+    """Return the rows of every group in ascending order of the scores."""
     kept = np.flatnonzero((groups >= 0) & (rows.weight > 0))
     order = kept[np.argsort(rows.scores[kept])]
     small = groups[order].astype(np.min_scalar_type(n_groups))
@@ -479,7 +481,7 @@ def gaps(
 ) -> NDArray[np.float64]:
     """Return the largest gap per unit of tolerance of every choice, shape (n_choices,).
 
-    A group without the rows of a rate is left out of it; a ratio of 0/0 is no solution: inf.
+    Groups in which a rate is undefined are excluded; a ratio of 0/0 is infeasible (inf).
     """
     largest = np.zeros(accepted.shape[2])
     for target, scale in zip(problem.targets, problem.scale, strict=True):
@@ -498,7 +500,7 @@ def gaps(
 
 
 def counted(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
-    """Return what a rate that grows with acceptance counts: label 1, label 0 or both."""
+    """Return the weight that counts for a monotone rate: label 1, label 0 or both."""
     if rate.label is None:
         both: NDArray[np.float64] = by_label[:, 0] + by_label[:, 1]
         return both
@@ -507,7 +509,7 @@ def counted(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
 
 
 def gains(accepted: NDArray[np.float64], gain: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the worth of every choice, shape (n_choices,)."""
+    """Return the gain of every choice, shape (n_choices,)."""
     false, true = accepted.sum(axis=0)
     value: NDArray[np.float64] = gain[0] * true - gain[1] * false
     return value
@@ -516,7 +518,7 @@ def gains(accepted: NDArray[np.float64], gain: tuple[float, float]) -> NDArray[n
 def best_within(
     gap: NDArray[np.float64], value: NDArray[np.float64], tolerances: Sequence[float]
 ) -> list[int | None]:
-    """Return the choice worth most within each tolerance, the first of equals, or None."""
+    """Return the best choice within each tolerance, the first of ties, or None."""
     found: list[int | None] = []
     for tolerance in tolerances:
         allowed = np.where(gap <= tolerance + SLACK, value, -np.inf)
@@ -527,18 +529,18 @@ def best_within(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Cells that belong to the same groups of all targets, taken together."""
+    """Cells merged by their membership in the groups of all targets."""
 
-    of_cell: tuple[int, ...]  # part of each finest cell, -1 for one in no group
+    of_cell: tuple[int, ...]  # part of each finest cell, -1 = in no group
     labels: tuple[str, ...]  # display name of each part
 
     @classmethod
     def of(cls, targets: Sequence[Target], n_cells: int) -> "Parts":
-        """Return the parts of the groups of some targets."""
+        """Return the parts of the groups of the targets."""
         systems = {target.system.key: target.system for target in targets}
         member = np.concatenate([system.member for system in systems.values()])[:, :n_cells]
         nowhere = ~member.any(axis=0)
-        # Negated, the first group comes first.
+        # The sign puts the first group first.
         kinds, part = np.unique(~member.T, axis=0, return_inverse=True)
         part = np.where(nowhere, -1, part.ravel())
         used = np.unique(part[part >= 0])
@@ -557,17 +559,17 @@ class Parts:
         )
 
     def at(self, cells: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Return the part of each row, -1 for one of no cell or group; shape (n_rows,)."""
-        # The last element is what cell -1 finds.
+        """Return the part of each row, -1 = no cell or group; shape (n_rows,)."""
+        # Index -1 selects the last element.
         found: NDArray[np.int32] = np.array([*self.of_cell, -1], dtype=np.int32)[cells]
         return found
 
     def rows(self, rows: ScoreRows) -> ScoreRows:
-        """Return rows with their parts in place of their cells."""
+        """Return the rows with parts in place of cells."""
         return replace(rows, cells=self.at(rows.cells), n_cells=len(self.labels))
 
     def goal(self, goal: Goal) -> Goal:
-        """Return a goal whose groups are made of parts."""
+        """Return the goal with groups over parts."""
         targets = [replace(t, system=self._system(t.system)) for t in goal.targets]
         return replace(goal, targets=tuple(targets))
 
@@ -576,7 +578,7 @@ class Parts:
         member = np.zeros((system.n_groups, len(self.labels)), dtype=bool)
         known = np.flatnonzero(parts >= 0)
         member[:, parts[known]] = system.member[:, known]
-        # By content too: what a group is called must not decide the last bits of a sum.
+        # Ordered by content, so that group names do not change the rounding of sums.
         order = np.lexsort(~member.T[::-1])
         member, labels = member[order], tuple(system.labels[at] for at in order)
         of_part = np.where(member.any(axis=0), member.argmax(axis=0), -1).astype(np.int32)
@@ -585,7 +587,7 @@ class Parts:
 
 
 def _name(member: NDArray[np.bool_], names: Sequence[str], first: int) -> str:
-    """Return the group of the first system, or of the others when it is in none of that."""
+    """Return the group in the first system, else the groups in the other systems."""
     inside = np.flatnonzero(member).tolist()
     own = [names[at] for at in inside if at < first]
     return " & ".join(own if own else [names[at] for at in inside])
@@ -593,7 +595,7 @@ def _name(member: NDArray[np.bool_], names: Sequence[str], first: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AsPredicted:
-    """Answer with the prediction."""
+    """Return the prediction unchanged."""
 
     @property
     def needs_sensitive(self) -> bool:
@@ -602,7 +604,7 @@ class AsPredicted:
 
     @property
     def randomized(self) -> bool:
-        """False: the answer is certain."""
+        """False: the output is deterministic."""
         return False
 
     def decide(
@@ -612,7 +614,7 @@ class AsPredicted:
         return scores.astype(np.float64)
 
     def describe(self) -> str:
-        """Return it in one line."""
+        """Return a one-line description."""
         return "all: as predicted"
 
 
@@ -620,43 +622,43 @@ class AsPredicted:
 class ShiftRule:
     """Add a number that depends on the group."""
 
-    shifts: tuple[float, ...]  # per part; rows of no part are not moved
+    shifts: tuple[float, ...]  # per part; rows without a part are not shifted
     parts: Parts  # which cells make up each part
 
     @property
     def needs_sensitive(self) -> bool:
-        """Whether any part is moved."""
+        """Whether any part is shifted."""
         return any(self.shifts)
 
     @property
     def randomized(self) -> bool:
-        """False: the answer is certain."""
+        """False: the output is deterministic."""
         return False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Return the moved predictions, shape (n_rows,)."""
+        """Return the shifted predictions, shape (n_rows,)."""
         moved: NDArray[np.float64] = np.array([*self.shifts, 0.0])[self.parts.at(cells)]
         return scores.astype(np.float64) + moved
 
     def describe(self) -> str:
-        """Return what is added by group in one line."""
+        """Return the shift of each group in one line."""
         pairs = zip(self.parts.labels, self.shifts, strict=True)
         return ", ".join(f"{label}: {shift:+.4g}" for label, shift in pairs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Moves:
-    """Where the full repair takes the predictions of each part; compared by identity."""
+    """Full repair of the predictions of each part; compared by identity."""
 
-    # per part some predictions, rising, and how far each is moved
+    # per part a grid of predictions, ascending, and the shift at each
     knots: tuple[NDArray[np.float64], ...]
     steps: tuple[NDArray[np.float64], ...]
     parts: Parts  # which cells make up each part
 
     def full(self, scores: NDArray[np.float64], cells: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Return how far each row is moved, shape (n_rows,); beyond the ends like the ends."""
+        """Return the shift of each row, shape (n_rows,); constant beyond the grid."""
         part = self.parts.at(cells)
         found = np.zeros(len(scores))
         for at, (knots, steps) in enumerate(zip(self.knots, self.steps, strict=True)):
@@ -670,23 +672,23 @@ class Moves:
 class NumberRepair:
     """Move each prediction towards the common distribution of all groups."""
 
-    strength: float  # part of the way, 0 to 1
-    moves: Moves  # the whole way
+    strength: float  # fraction of the full repair, 0 to 1
+    moves: Moves  # full repair
 
     @property
     def needs_sensitive(self) -> bool:
-        """Whether anything is moved."""
+        """Whether any prediction changes."""
         return self.strength > 0
 
     @property
     def randomized(self) -> bool:
-        """False: the answer is certain."""
+        """False: the output is deterministic."""
         return False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Return the moved predictions, shape (n_rows,)."""
+        """Return the repaired predictions, shape (n_rows,)."""
         wide = scores.astype(np.float64)
         return wide + self.strength * self.moves.full(wide, cells)
 

@@ -1,10 +1,10 @@
 """The linear program over threshold mixtures, and its rounding to one threshold per cell.
 
-Variables are the shares of the cut points of every finest cell; every group rate of every group
+The variables are the shares of the cuts of every finest cell; every group rate of every group
 system is linear in them. The solution is the randomised optimum (Hardt, Price, Srebro 2016; Cruz,
-Hardt, arXiv 2306.07261); a basic solution mixes in at most as many cells as constraints bind. It
-serves constraints on several group systems at once and rates that are not monotone in the
-threshold.
+Hardt, arXiv 2306.07261); a basic solution mixes in at most as many cells as there are binding
+constraints. The program supports constraints on several group systems and rates that are not
+monotone in the threshold.
 """
 
 from collections.abc import Sequence
@@ -23,45 +23,45 @@ from fairautoml.mitigators._thresholds import ThresholdCandidates
 
 SLACK = 1e-9
 STRICTER = 4
-"""Times that the linear program is solved, each time for less, until its rounding is feasible."""
+"""Number of solves, each with a smaller tolerance, until the rounded solution is feasible."""
 
 _Rows = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 FAR = 1e12
-"""Gap per unit by which a capacity is exceeded: the least excess is beyond any tolerance."""
+"""Gap per unit of exceeded capacity; makes any excess larger than every tolerance."""
 
 ROUNDS = 20
-"""Passes of coordinate descent; it ends earlier when nothing moves."""
+"""Largest number of coordinate descent passes; the descent stops when nothing changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Band:
     """One rate that all groups of one system must share within a tolerance.
 
-    Against everybody the weights are those of the group less those of everybody, so that they
-    give the distance itself.
+    For comparisons with the overall rate the weights are the group's minus those of all rows, so
+    that they give the difference itself.
     """
 
     rate: Rate
-    form: str  # "difference", "ratio"; against everybody "max", "sum"
+    form: str  # "difference", "ratio"; compared with the overall rate "max", "sum"
     scale: float
-    weights: NDArray[np.float64]  # (n_groups, n_cells): the cell's part of the group's rate
-    least: float = 0.0  # of a ratio, which has no value where every rate is 0
+    weights: NDArray[np.float64]  # (n_groups, n_cells): share of each cell in the group's rate
+    least: float = 0.0  # for ratios, which are undefined where every rate is 0
 
     @property
     def n_extra(self) -> int:
-        """Variables besides the shares: the low end, or one distance per group of a sum."""
+        """Number of further variables: the lower end, or one distance per group of a sum."""
         return {"max": 0, "sum": len(self.weights)}.get(self.form, 1)
 
     def width(self, tolerance: float) -> float:
         return self.scale * tolerance
 
     def rows(self, values: NDArray[np.float64], tolerance: float) -> _Rows:
-        """Return what bounds the band: coefficients of shares and extras, and right sides.
+        """Return the constraints of the band: coefficients of shares and extras, right-hand sides.
 
-        Against everybody ``-u <= distance <= u`` with the width for u, or with one u per group
-        and their sum within the width. Else ``u - rate <= 0`` and ``rate - u <= width``, for a
-        ratio ``rate (1 - width) - u <= 0`` and ``-u <= -least``.
+        For comparisons with the overall rate ``-u <= distance <= u`` with the width for u, or with
+        one u per group and their sum within the width. Otherwise ``u - rate <= 0`` and
+        ``rate - u <= width``; for a ratio ``rate (1 - width) - u <= 0`` and ``-u <= -least``.
         """
         width, n = self.width(tolerance), len(values)
         both = np.vstack([values, -values])
@@ -100,21 +100,21 @@ class _Band:
 
 @dataclass(frozen=True, slots=True)
 class _Capacity:
-    """How much of everybody may be accepted, whatever the tolerance; answers like a band."""
+    """Largest overall rate of acceptance, for any tolerance; has the interface of a band."""
 
     rate: ClassVar[Rate] = SELECTION
     n_extra: ClassVar[int] = 0
 
     most: float
-    weights: NDArray[np.float64]  # (1, n_cells): the cell's part of everybody
+    weights: NDArray[np.float64]  # (1, n_cells): share of each cell in the overall rate
 
     def rows(self, values: NDArray[np.float64], tolerance: float) -> _Rows:
-        """Return one row: the rate of everybody is at most the capacity."""
+        """Return one constraint: the overall rate is at most the capacity."""
         del tolerance
         return values, np.zeros((1, 0)), np.array([self.most])
 
     def gap(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return 0 within the capacity, else more than any tolerance, growing with the excess."""
+        """Return 0 within the capacity, else a value that exceeds every tolerance."""
         excess = rates[0] - self.most
         return np.where(excess <= SLACK, 0.0, FAR * excess)
 
@@ -145,7 +145,7 @@ class Program:
         self.rates = [[cut.rate(band.rate) for cut in cuts] for band in self.bands]
 
     def mixture(self, tolerance: float) -> list[list[tuple[int, float]]] | None:
-        """Return per cell the cuts and their shares of the optimum, None when infeasible."""
+        """Return the optimal cuts and their shares per cell, None when infeasible."""
         sizes = [len(v) for v in self.vertices]
         starts = np.concatenate([[0], np.cumsum(sizes)])
         n, k = int(starts[-1]), sum(band.n_extra for band in self.bands)
@@ -172,7 +172,7 @@ class Program:
     def _band_rows(
         self, starts: NDArray[np.int64], tolerance: float
     ) -> tuple[csr_matrix, NDArray[np.float64]]:
-        """Return the rows of all bands over the shares of all vertices and then the extras."""
+        """Return the constraints of all bands over the shares of all vertices, then the extras."""
         n, k = int(starts[-1]), sum(band.n_extra for band in self.bands)
         rows, right, first = [csr_matrix((0, n + k))], [np.zeros(0)], 0
         for band in self.bands:
@@ -189,7 +189,7 @@ class Program:
         return vstack(rows, format="csr"), np.concatenate(right)
 
     def rounded(self, tolerance: float) -> tuple[int, ...] | None:
-        """Return one cut per cell near the randomised optimum, None where none is found."""
+        """Return one cut per cell near the randomised optimum, None if none is found."""
         attempt = tolerance
         for _ in range(STRICTER):
             mixture = self.mixture(attempt)
@@ -210,14 +210,14 @@ class Program:
         return float(sum(g[at] for g, at in zip(self.gains, chosen, strict=True)))
 
     def _from_constants(self, tolerance: float) -> tuple[int, ...] | None:
-        """Descend from "nobody" and from "everybody", which are at parity for most rates."""
+        """Descend from rejecting all rows and from accepting all, where most rates are equal."""
         ends = ([0] * len(self.cuts), [len(cut.thresholds) - 1 for cut in self.cuts])
         found = [tuple(self._descend(end, tolerance)) for end in ends]
         kept = [at for at in found if self._worst(at) <= tolerance + SLACK]
         return max(kept, key=self.value, default=None)
 
     def _worst(self, at: Sequence[int]) -> float:
-        """Largest gap per unit of tolerance over all bands."""
+        """Return the largest gap per unit of tolerance over all bands."""
         worst = 0.0
         for band, known in zip(self.bands, self._now(at), strict=True):
             worst = max(worst, float(band.gap(band.weights @ known)))
@@ -263,7 +263,7 @@ def _band(
 ) -> _Band | None:
     """Return the band of one rate, None when too few groups have it for a comparison.
 
-    Groups without such rows are left out. A cell that has none counts 0 in every rate.
+    Groups without such rows are excluded. A cell without such rows contributes 0 to every rate.
     """
     mass = np.array([cut.mass(rate) for cut in cuts])
     has = np.array([cut.has(rate) for cut in cuts])
@@ -283,7 +283,7 @@ def _band(
 
 
 def _least(cuts: Sequence[ThresholdCandidates], rate: Rate, weights: NDArray[np.float64]) -> float:
-    """Return the smallest positive rate of a group that one cut of one cell makes."""
+    """Return the smallest positive rate of a group that one cut of one cell produces."""
     positive = [values[values > 0] for values in (cut.rate(rate) for cut in cuts)]
     steps = weights * [values.min() if values.size else 0.0 for values in positive]
     found = steps[steps > 0]
@@ -291,7 +291,7 @@ def _least(cuts: Sequence[ThresholdCandidates], rate: Rate, weights: NDArray[np.
 
 
 def _hull(cut: ThresholdCandidates) -> NDArray[np.int64]:
-    """Return the cuts on the upper or lower convex hull in the plane of both label rates."""
+    """Return the cuts on the upper or lower convex hull in the plane of the label rates."""
     points = cut.accepted / np.maximum(cut.totals, np.finfo(float).tiny)
     upper = _chain(points, 1.0)
     lower = _chain(points, -1.0)
