@@ -3,9 +3,9 @@
 With p_c(x) the probability of class c and f_c(x) that of choosing it, maximise
 ``E[sum_c f_c p_c]`` subject to bounded differences of rates that are linear in f. The dual has one
 price per rate and group; for given prices every row chooses the class of the largest
-``slope p_c - cut``. The convex dual is minimised with a softened maximum that hardens step by
-step, on some of the rows and with the scores in place of labels. What that gets wrong is measured
-on all rows with labels shrunk towards the scores, and corrected in the next round.
+``slope p_c - cut``. The convex dual is minimised on a subsample, with scores in place of labels
+and a softened maximum whose temperature decreases. The remaining error is measured on all rows,
+with labels shrunk towards the scores, and corrected in the next round.
 
 Source: Denis, Elie, Hebiri, Hu, *Fairness guarantees in multi-class classification with
 demographic parity*, arXiv 2109.13642 (the form of the rule and the softening); Xian, Zhao, *A
@@ -26,44 +26,44 @@ from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
 from fairautoml.mitigators._group_program import Parts
 
 SOFTNESS = (0.05, 0.01, 0.002)
-"""Temperatures of the softened maximum, one after the other."""
+"""Temperatures of the softened maximum, in order of use."""
 
 ROWS_PER_CELL = 2000
-"""Rows of a cell that prices are found on at the most; the rest has its say in the last step."""
+"""Largest number of rows per cell that prices are fitted on; corrections use all rows."""
 
 FULL_TRUST = 2000.0
-"""Rows of a cell at which labels and scores count alike, as for two classes."""
+"""Rows of a cell at which labels and scores have equal weight, as for two classes."""
 
 MOST_STEPS = 60
 """Steps of the optimiser at each temperature."""
 
 BALANCED = frozenset({"balanced_accuracy", "f1_macro"})
-"""Objectives in which all classes count alike."""
+"""Objectives that weight all classes equally."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """A rate of every class that may differ by no more than a limit between groups."""
+    """A rate of every class whose difference between groups is limited."""
 
-    rate: Rate  # share of the class among all, among its own rows, among the other rows
+    rate: Rate  # share of the class among all rows, among its own rows, among the other rows
     member: NDArray[np.float64]  # shape (n_groups, n_cells): 1 where a cell belongs to a group
-    # weight of the rows that the rate is a share of, 0 where it has none
+    # weight of the rows in the denominator of the rate, 0 where undefined
     mass: NDArray[np.float64]  # shape (n_groups, n_classes)
     factor: float  # limit per unit of tolerance
 
     @property
     def per_mass(self) -> NDArray[np.float64]:
-        """One over the mass, 0 where there is none."""
+        """One over the mass, 0 where it is 0."""
         return np.divide(1.0, self.mass, out=np.zeros_like(self.mass), where=self.mass > 0)
 
     def rates(self, mass: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the rates, 0 where there is none, shape (n_groups, n_classes)."""
+        """Return the rates, 0 where undefined, shape (n_groups, n_classes)."""
         part = {None: mass, 1: right}.get(self.rate.label, mass - right)
         found: NDArray[np.float64] = (self.member @ part) * self.per_mass
         return found
 
     def spread(self, rates: NDArray[np.float64]) -> float:
-        """Return the largest difference between groups that have the rate, over the classes."""
+        """Return the largest difference over the classes between groups that have the rate."""
         known = self.mass > 0
         high = np.where(known, rates, -np.inf).max(axis=0)
         low = np.where(known, rates, np.inf).min(axis=0)
@@ -72,18 +72,18 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Program:
-    """Rows, sorted by cell, and the rates to be kept alike."""
+    """Rows, sorted by cell, and the rates to be equalised."""
 
-    # probabilities, one class after the other: sums over the classes are fast then
+    # probabilities, one class after the other, so that sums over the classes are fast
     scores: NDArray[np.float64]  # shape (n_classes, n_rows)
     weight: NDArray[np.float64]  # shape (n_rows,): sum 1
     starts: NDArray[np.int64]  # shape (n_filled,): first row of each cell that has rows
     filled: NDArray[np.int64]  # shape (n_filled,): those cells
     n_cells: int  # number of finest cells
-    gain: NDArray[np.float64]  # shape (n_classes,): what a right decision is worth
-    bands: tuple[Band, ...]  # what is to be kept alike
+    gain: NDArray[np.float64]  # shape (n_classes,): gain of a correct decision
+    bands: tuple[Band, ...]  # rates to be equalised
     cell: NDArray[np.int64]  # shape (n_rows,): cell of each row
-    thinned: bool  # whether there are more rows than these
+    thinned: bool  # whether the rows are a subsample
 
     def rule(self, prices: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return slope and cut of every cell and class, shape (n_cells, n_classes) each."""
@@ -104,7 +104,7 @@ class Program:
         for band in self.bands:
             size = band.mass.size
             price = prices[at : at + size].reshape(band.mass.shape)
-            # Only differences between groups can be priced, of those that have the rate.
+            # Prices act on differences between groups that have the rate; only those are free.
             known = band.mass > 0
             mean = (price * known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
             found.append(np.where(known, price - mean, 0.0))
@@ -119,7 +119,7 @@ class Program:
     ) -> NDArray[np.float64]:
         """Return the prices at which the rates differ by about the tolerance."""
         prices = start
-        # Near the solution already, it need not be soft at first.
+        # A warm start is near the solution and needs no high temperature.
         for softness in SOFTNESS[1:] if start.any() else SOFTNESS:
             prices = minimize(
                 self._dual,
@@ -161,7 +161,7 @@ class Program:
     def _soft(
         self, prices: NDArray[np.float64], softness: float
     ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-        """Return the softened worth of the choices, and what chooses each class by cell."""
+        """Return the softened gain, and the softened choice of each class by cell."""
         slope, cut = self.rule(prices)
         worth = slope.T[:, self.cell] * self.scores - cut.T[:, self.cell]
         top = worth.max(axis=0)
@@ -172,13 +172,13 @@ class Program:
         return value, self._by_cell(chosen), self._by_cell(chosen * self.scores)
 
     def soft_rates(self, prices: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        """Return the rates of every band as the last temperature sees them."""
+        """Return the rates of every band at the last temperature."""
         _, mass, right = self._soft(prices, SOFTNESS[-1])
         return [band.rates(mass, right) for band in self.bands]
 
 
 def shrunk_labels(rows: ScoreRows) -> NDArray[np.float64]:
-    """Return labels shrunk towards the scores, the more the fewer rows a cell has."""
+    """Return labels shrunk towards the scores, more strongly in cells with fewer rows."""
     scores = rows.scores.astype(np.float64)
     size = effective_rows(rows.cells, rows.weight, rows.n_cells)
     share = (size / (size + FULL_TRUST))[rows.cells][:, None]
@@ -189,7 +189,7 @@ def shrunk_labels(rows: ScoreRows) -> NDArray[np.float64]:
 def build_problem(rows: ScoreRows, goal: Goal) -> Program:
     """Return the program of scored rows."""
     scores, weight = rows.scores.astype(np.float64), rows.weight / rows.weight.sum()
-    # Sorted by content, not by place: the order of the rows decides nothing.
+    # Sorted by content, so that the result does not depend on the order of the rows.
     order = np.lexsort((weight, *scores.T[::-1], rows.cells))
     every = rows.cells[order].astype(np.int64)
     kept = _thinned(every)
@@ -209,7 +209,7 @@ def build_problem(rows: ScoreRows, goal: Goal) -> Program:
 
 
 def _gain(rows: ScoreRows, goal: Goal) -> NDArray[np.float64]:
-    """Return what a right decision is worth by class."""
+    """Return the gain of a correct decision by class."""
     n_classes = rows.scores.shape[1]
     if goal.objective not in BALANCED:
         return np.ones(n_classes)
@@ -221,7 +221,7 @@ def _gain(rows: ScoreRows, goal: Goal) -> NDArray[np.float64]:
 
 
 def _thinned(cell: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return evenly spaced rows of each cell, at most so many."""
+    """Return evenly spaced rows of each cell, up to the largest number."""
     kept = []
     for at in np.unique(cell):
         rows = np.flatnonzero(cell == at)
@@ -233,7 +233,7 @@ def _thinned(cell: NDArray[np.int64]) -> NDArray[np.int64]:
 def _lost(
     cell: NDArray[np.int64], weight: NDArray[np.float64], kept: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the factor by which the kept rows stand for all rows of their cell."""
+    """Return the weight factor of the subsampled rows, by cell."""
     every = np.bincount(cell, weights=weight)
     left = np.bincount(cell[kept], weights=weight[kept], minlength=len(every))
     factor = np.divide(every, left, out=np.ones_like(every), where=left > 0)
@@ -259,7 +259,7 @@ def _bands(rows: ScoreRows, goal: Goal) -> tuple[Band, ...]:
         whole = np.repeat((member @ cell_weight)[:, None], labels.shape[1], axis=1)
         own, own_real = member @ labels, member @ real
         others_real = member @ (real.sum(axis=1, keepdims=True) - real)
-        # Shrunk labels give a weight to classes of which a group has no row.
+        # Shrunk labels give weight to classes of which a group has no row.
         masses = {
             None: whole,
             1: np.where(own_real > 0, own, 0.0),
@@ -288,7 +288,7 @@ def one_hot(chosen: NDArray[np.integer], n_classes: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class MostLikely:
-    """Choose the class of the largest probability, of equal ones the first."""
+    """Choose the class of the largest probability, the first of ties."""
 
     @property
     def needs_sensitive(self) -> bool:
@@ -297,7 +297,7 @@ class MostLikely:
 
     @property
     def randomized(self) -> bool:
-        """False: one class is certain."""
+        """False: the output is deterministic."""
         return False
 
     def decide(
@@ -307,35 +307,35 @@ class MostLikely:
         return one_hot(scores.argmax(axis=1), scores.shape[1])
 
     def describe(self) -> str:
-        """Return it in one line."""
+        """Return a one-line description."""
         return "all: the most likely class"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassRule:
-    """Choose the class whose probability, scaled and less its price, is largest."""
+    """Choose the class with the largest scaled probability minus price."""
 
     slopes: Numbers  # factor and price of each class, per part
     cuts: Numbers
-    neutral: tuple[float, ...]  # factor of each class for rows of no part; their prices are 0
+    neutral: tuple[float, ...]  # factor of each class for rows without a part; their prices are 0
     parts: Parts  # which cells make up each part
 
     @property
     def needs_sensitive(self) -> bool:
-        """Whether any two parts, or a row of none, are decided differently."""
+        """Whether the parts, or rows without a part, are decided differently."""
         zero_offsets = tuple(0.0 for _ in self.neutral)
         return set(zip(self.slopes, self.cuts, strict=True)) != {(self.neutral, zero_offsets)}
 
     @property
     def randomized(self) -> bool:
-        """False: one class is certain."""
+        """False: the output is deterministic."""
         return False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
         """Return 1.0 for the chosen class, else 0.0; shape (n_rows, n_classes)."""
-        # The last row is what part -1 finds.
+        # Index -1 selects the last element.
         slopes = np.array([*self.slopes, self.neutral])
         cuts = np.array([*self.cuts, tuple(0.0 for _ in self.neutral)])
         part = self.parts.at(cells)
@@ -355,13 +355,13 @@ class ClassRule:
 
 
 MOST_ROUNDS = 60
-"""Rounds over the classes; most cells need fewer than ten."""
+"""Largest number of rounds over the classes; most cells need fewer than ten."""
 
 FEWEST = 32
-"""Rows that are sorted at the least."""
+"""Smallest number of rows to sort."""
 
 BEYOND = 1e-9
-"""How far from the last row a cut is that leaves no row on a side."""
+"""Distance of a cut beyond the last row, so that all rows lie on one side."""
 
 
 def nearest_shares(
@@ -370,9 +370,9 @@ def nearest_shares(
     targets: Sequence[Target],
     limits: Sequence[float],
 ) -> NDArray[np.float64]:
-    """Return the shares of the classes that are nearest to given ones and within the limits.
+    """Return the shares of the classes within the limits that are nearest to given ones.
 
-    Nearest by the weight of the rows that change their class (a linear program).
+    The distance is the weight of the rows that change their class (a linear program).
     """
     n_cells, n_classes = shares.shape
     size = shares.size
@@ -416,8 +416,8 @@ def cuts_for(
 ) -> NDArray[np.float64]:
     """Return the cuts at which the rows of a cell choose each class as often as wanted.
 
-    One class after the other gets the cut at which its share is right, given the others' cuts,
-    until all are right up to one row.
+    Each class in turn gets the cut at which its share is right, given the cuts of the others,
+    until all shares are right up to one row.
     """
     cuts = start.copy()
     goal = wanted * weight.sum()
@@ -438,12 +438,12 @@ def cuts_for(
 def _cut(
     left: NDArray[np.float64], cut: float, weight: NDArray[np.float64], at: int, goal: float
 ) -> float:
-    """Return the cut of one class at which the weight that chooses it is next to the goal."""
+    """Return the cut of one class at which its chosen weight is closest to the goal."""
     others = np.delete(left, at, axis=1).max(axis=1)
     ahead = left[:, at] + cut - others
     inside = ahead > cut
     held = float(weight[inside].sum())
-    # Rows that change sides lie next to the cut, on the side that it moves to.
+    # The rows that change class lie next to the cut, in the direction in which it moves.
     side = np.flatnonzero(~inside if held < goal else inside)
     missing = abs(goal - held)
     near = _nearest(np.abs(ahead[side] - cut), weight[side], missing)
@@ -454,22 +454,23 @@ def _cut(
     last = float(ahead[moved[count - 1]])
     if count < len(moved):
         return (last + float(ahead[moved[count]])) / 2
-    # All of that side: the cut lies beyond the last row.
+    # All rows of that side: the cut lies beyond the last one.
     return last - BEYOND if held < goal else last + BEYOND
 
 
 def _nearest(
     distance: NDArray[np.float64], weight: NDArray[np.float64], wanted: float
 ) -> NDArray[np.int64]:
-    """Return the places of the nearest rows, nearest first, that hold the wanted weight and more.
+    """Return the positions of the nearest rows, in order, that hold at least the wanted weight.
 
-    Sorting all rows would take most of the time; mostly few have to be looked at.
+    A partial sort suffices, because mostly few rows are needed; a full sort would dominate the
+    running time.
     """
     count = FEWEST + int(2 * wanted / max(float(weight.mean()), 1e-300)) if len(weight) else 0
     while count < len(distance):
         few = np.argpartition(distance, count)[: count + 1]
         few = few[np.lexsort((few, distance[few]))]
-        # The last one may have equals outside.
+        # Ties of the last row may lie outside the selection.
         if weight[few[:-2]].sum() > wanted:
             return few[:-1]
         count *= 4

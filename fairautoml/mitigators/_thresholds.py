@@ -1,21 +1,21 @@
-"""Exact group thresholds from cells of scores and moments of a constraint.
+"""Exact group thresholds from threshold candidates, and the moments of a constraint.
 
-Every deterministic threshold of a group is one cut; everything a solver needs to know about the
-cut is here, so solving takes milliseconds and does not depend on the number of rows.
+Every deterministic threshold of a group is one cut. The solvers only need the counts at the cuts,
+so their running time does not depend on the number of rows.
 
-Two groups: all pairs of cuts are looked at, so the answer is the optimum over cuts. More groups:
-for a given lower corner ``u`` of the window in which all rates must lie, groups decide
-independently, each by a range maximum over its cuts; so the search is over ``u`` only. With one
-constrained rate every ``u`` that can be optimal is tried and the answer is again the optimum;
-with more (equalized odds, or several metrics), or with very many groups, a coarse grid is followed
-by scans along one rate at a time.
+Two groups: all pairs of cuts are evaluated, so the result is optimal over the cuts. More groups:
+for a given lower end ``u`` of the interval that must contain all rates, each group is optimised
+separately by a range maximum over its cuts, so the search is over ``u`` only. With one constrained
+rate all relevant ``u`` are evaluated, and the result is optimal again. With several rates
+(equalized odds, several metrics) or very many groups, a coarse grid is followed by scans along
+one rate at a time.
 
-A group without rows of the kind that a rate is a share of (no label 1 for the true positive rate)
-has no such rate: it is left out of that constraint, like in the linear program.
+A group without rows in the denominator of a rate (no label 1 for the true positive rate) is
+excluded from that constraint, as in the linear program.
 
-Everything that a reduction asks about a classifier (its error, how far each group's rate lies
-from the rate of all) is linear in its decisions, and the coefficient of a row depends on its cell
-and label only. So a classifier is summed up by one number per cell and label, its *slot*.
+Reductions only need quantities of a classifier that are linear in its decisions (its error, the
+distance of each group's rate from the overall rate), with coefficients that depend on cell and
+label. A classifier is therefore represented by one number per cell and label, its *slot*.
 
 Source: Agarwal, Beygelzimer, Dudik, Langford, Wallach, *A Reductions Approach to Fair
 Classification*, ICML 2018, arXiv 1803.02453, section 2.2 (moments) and equation 2.
@@ -38,34 +38,34 @@ from fairautoml.metrics.rates import SELECTION
 from fairautoml.mitigators._base import Goal, ScoreRows, Target, TrainRows
 
 SLACK = 1e-12
-"""Gaps that differ by rounding only are equal."""
+"""Rounding tolerance of gaps."""
 
 MAX_CUTS = 400
-"""Cut points per group; the steps of both label rates then add up to at most 2/400."""
+"""Cuts per group; the steps of both label rates then add up to at most 2/400."""
 
 SHRINKAGE_ROWS = 2000.0
 """n0 of the label shrinkage alpha = n / (n + n0)."""
 
 ENOUGH_ROWS = 20_000
-"""From this many rows in every group-label cell on, real labels alone are better."""
+"""Rows in every group-label cell from which observed labels alone give better rules."""
 
 FEW_ROWS = 1000
-"""Below this many rows labels are shrunk for demographic parity too."""
+"""Rows below which labels are shrunk for demographic parity too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdCandidates:
-    """The thresholds of one group, from "nobody" to "everybody"."""
+    """The thresholds of one group, from rejecting all rows to accepting all."""
 
-    thresholds: NDArray[np.float64]  # shape (n_cuts,): falling from +inf to -inf
+    thresholds: NDArray[np.float64]  # shape (n_cuts,): descending from +inf to -inf
     # weight accepted at each cut, of label 0 and of label 1
     accepted: NDArray[np.float64]  # shape (n_cuts, 2)
-    # rates whose rows the group has none of, though shrunk labels give them a weight
+    # rates that are undefined for lack of rows, although shrunk labels give them a weight
     lacks: frozenset[Rate] = frozenset()
 
     @property
     def totals(self) -> NDArray[np.float64]:
-        """Weight of label 0 and label 1 in the group."""
+        """Return the weight of label 0 and label 1 in the group."""
         last: NDArray[np.float64] = self.accepted[-1]
         return last
 
@@ -75,7 +75,7 @@ class ThresholdCandidates:
         return not self.totals.any()
 
     def has(self, rate: Rate) -> bool:
-        """Whether the group has rows that the rate is a share of."""
+        """Return whether the group has rows in the denominator of the rate."""
         return rate not in self.lacks and self.mass(rate) > 0
 
     def mass(self, rate: Rate) -> float:
@@ -95,10 +95,10 @@ class ThresholdCandidates:
 def build_cuts(
     rows: ScoreRows, groups: NDArray[np.integer], n_groups: int
 ) -> tuple[ThresholdCandidates, ...]:
-    """Return the cuts of every group."""
+    """Return the threshold candidates of every group."""
     order = np.argsort(-rows.scores)
     if n_groups > 1 or (groups != 0).any():
-        # Small integers take the radix sort: three times as fast as sorting by both keys.
+        # A small integer key uses the radix sort, three times as fast as sorting by both keys.
         small = groups[order].astype(np.min_scalar_type(-n_groups))
         order = order[np.argsort(small, kind="stable")]
     edges = np.searchsorted(groups[order], np.arange(n_groups + 1))
@@ -114,7 +114,7 @@ def _cuts_of(rows: ScoreRows, order: NDArray[np.integer]) -> ThresholdCandidates
     np.cumsum(weight * y, out=cumulated[1:, 1])
     last_of_score = np.flatnonzero(score[:-1] > score[1:]) + 1
     if len(last_of_score) > MAX_CUTS:
-        # Equal steps in the sum of both label rates: rare labels get as fine a grid as others.
+        # Equal steps in the sum of both label rates give rare labels as fine a grid as others.
         totals = np.maximum(cumulated[-1], np.finfo(float).tiny)
         mass = cumulated[last_of_score] @ (1 / totals)
         steps = np.linspace(0, mass[-1], MAX_CUTS + 2)[1:-1]
@@ -122,17 +122,17 @@ def _cuts_of(rows: ScoreRows, order: NDArray[np.integer]) -> ThresholdCandidates
     at = np.concatenate([[0], last_of_score, [len(score)]])
     above, below = score[last_of_score - 1], score[last_of_score]
     middle = (above + below) / 2
-    # Between two neighbouring floats there is no number: the middle may round down to the lower.
+    # The midpoint of two adjacent floats may round down to the lower one.
     middle = np.where(middle > below, middle, above)
     thresholds = np.concatenate([[np.inf], middle, [-np.inf]])
     return ThresholdCandidates(thresholds=thresholds, accepted=cumulated[at])
 
 
 def shrunk(rows: ScoreRows, goal: Goal, groups: NDArray[np.integer], n_groups: int) -> ScoreRows:
-    """Return the rows with labels pulled towards the scores, where that makes rules better.
+    """Return the rows with labels shrunk towards the scores, where that improves the rules.
 
-    ``y~ = alpha y + (1 - alpha) score`` with ``alpha = n / (n + 2000)`` and n the effective rows
-    of the group: a rule fitted on few labels follows their noise, one fitted on these does not.
+    ``y~ = alpha y + (1 - alpha) score`` with ``alpha = n / (n + 2000)`` and n the effective sample
+    size of the group; shrinkage keeps a rule from overfitting few labels.
     """
     by_label = any(set(target.metric.compared) - {SELECTION} for target in goal.targets)
     known = groups >= 0
@@ -150,13 +150,13 @@ def shrunk(rows: ScoreRows, goal: Goal, groups: NDArray[np.integer], n_groups: i
 
 
 def gain_weights(rows: ScoreRows, objective: str) -> tuple[float, float]:
-    """Return what a true and a false acceptance are worth: ``(c1, -c0)`` as ``(c1, c0)``.
+    """Return the gain of a true and the cost of a false acceptance: ``(c1, c0)``.
 
     Accepting x gains ``c1 P(y=1|x) - c0 P(y=0|x)``; the best unconstrained threshold is
     ``c0 / (c0 + c1)``. Accuracy: 1 and 1. Balanced accuracy: each label by its share. F1: the
-    linear form that has the same maximum at the unconstrained optimum v (Dinkelbach 1967):
-    ``2 - v`` and ``v``. Macro F1: its slopes in the two counts at its best threshold. Metrics of
-    the scores alone do not depend on decisions: as accuracy.
+    linear form with the same maximum at the unconstrained optimum v (Dinkelbach 1967): ``2 - v``
+    and ``v``. Macro F1: its derivatives in the two counts at its best threshold. Metrics that
+    depend on the scores alone are treated as accuracy.
     """
     if objective not in {"balanced_accuracy", "f1", "f1_macro"}:
         return 1.0, 1.0
@@ -192,7 +192,7 @@ def f1_values(
 
 
 def per_unit(gap: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """Return gaps per unit of tolerance; where nothing is allowed, 0 at parity and inf else."""
+    """Return gaps per unit of tolerance; for a tolerance of 0, 0 at parity and inf otherwise."""
     if scale > 0:
         return gap / scale
     return np.where(gap <= SLACK, 0.0, np.inf)
@@ -211,16 +211,16 @@ def limits_by_rate(
 
 
 CORNERS = 4096
-"""Corners of the window that are tried at once; if there are no more, the answer is exact."""
+"""Interval corners evaluated at once; the result is exact if there are no more."""
 
 FIRST = 300
-"""So many of them differ in the first rate, when several are constrained."""
+"""Number of distinct values of the first rate among the corners, for several rates."""
 
 NEAR = 60
-"""Corners on either side that a scan along one rate tries, ..."""
+"""Corners on either side of the current one that a scan along one rate evaluates."""
 
 SCAN = 400
-"""... besides so many over the whole range."""
+"""Corners over the whole range that a scan evaluates in addition."""
 
 Limit = tuple[Rate, str, float]
 Span = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -258,7 +258,7 @@ def _gap(low: NDArray[np.float64], high: NDArray[np.float64], form: str) -> NDAr
     if form == "difference":
         return high - low
     ratio = np.divide(low, high, out=np.ones_like(high), where=high > 0)
-    # A ratio of 0/0 is undefined, so "nobody" is no solution.
+    # A ratio of 0/0 is undefined, so rejecting all rows is infeasible.
     return np.where(high > 0, 1.0 - ratio, np.inf)
 
 
@@ -268,7 +268,7 @@ def _gains(cut: ThresholdCandidates, gain: tuple[float, float]) -> NDArray[np.fl
 
 
 class RateIntervals:
-    """Several groups, rates that grow as the threshold falls: search over the window's corner."""
+    """Search over the corners of rate intervals, for several groups and monotone rates."""
 
     def __init__(
         self,
@@ -285,7 +285,7 @@ class RateIntervals:
         ]
 
     def solve(self, tolerance: float) -> tuple[int, ...] | None:
-        """Return one cut per group, or None when no window holds all groups."""
+        """Return one cut per group, or None when no interval is feasible for all groups."""
         if not self.limits:
             return tuple(int(group.gains.argmax()) for group in self.groups)
         corner = self._climb(tolerance)
@@ -297,7 +297,7 @@ class RateIntervals:
         return float(sum(g.gains[at] for g, at in zip(self.groups, chosen, strict=True)))
 
     def _climb(self, tolerance: float) -> list[float]:
-        """Grid over the corner; when it is coarse, scans along one rate until nothing improves."""
+        """Search a grid of corners; if it is coarse, scan single rates until nothing improves."""
         grid = self._starts(tolerance)
         value, _ = self._evaluate(grid, tolerance)
         best = int(value.argmax())
@@ -312,7 +312,7 @@ class RateIntervals:
         return corner
 
     def _starts(self, tolerance: float) -> list[NDArray[np.float64]]:
-        """Return all corners, or the first rate's with some of the others that go with each."""
+        """Return all corners, or values of the first rate with some values of the others."""
         if math.prod(len(axis) for axis in self.corners) <= CORNERS:
             return [axis.ravel() for axis in np.meshgrid(*self.corners, indexing="ij")]
         first, others = self.corners[0], range(1, len(self.limits))
@@ -334,7 +334,7 @@ class RateIntervals:
     def _range_of(
         self, k: int, spans: Sequence[Span], tolerance: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return where the corner along rate ``k`` can lie when each group keeps to its span."""
+        """Return the range of the corner along rate ``k`` with each group within its span."""
         _, form, scale = self.limits[k]
         both = [
             (rate[np.minimum(start, len(rate) - 1)], rate[np.maximum(stop - 1, 0)])
@@ -347,7 +347,7 @@ class RateIntervals:
         return np.maximum(begin, 0.0), np.min([high for _, high in both], axis=0)
 
     def _scan(self, corner: list[float], k: int, tolerance: float) -> tuple[float, list[float]]:
-        """Try corners along rate ``k``, all the near ones; return the best one with its value."""
+        """Evaluate corners along rate ``k``, densely nearby; return the best with its value."""
         axis = self.corners[k]
         here = int(np.searchsorted(axis, corner[k]))
         near = axis[max(0, here - NEAR) : here + NEAR + 1]
@@ -373,11 +373,11 @@ class RateIntervals:
             chosen.append(at)
         for k, (_, form, _) in enumerate(self.limits):
             if form == "ratio":
-                total = np.where(self._somebody(k, chosen), total, -np.inf)
+                total = np.where(self._any_positive(k, chosen), total, -np.inf)
         return total, chosen
 
-    def _somebody(self, k: int, chosen: Sequence[NDArray[np.int64]]) -> NDArray[np.bool_]:
-        """Whether rate ``k`` is positive in some group: a ratio of 0/0 is no solution."""
+    def _any_positive(self, k: int, chosen: Sequence[NDArray[np.int64]]) -> NDArray[np.bool_]:
+        """Return whether rate ``k`` is positive in some group; a ratio of 0/0 is infeasible."""
         rates = [
             rate[at]
             for group, at in zip(self.groups, chosen, strict=True)
@@ -388,7 +388,7 @@ class RateIntervals:
 
 
 def _end(low: NDArray[np.float64], form: str, width: float) -> NDArray[np.float64]:
-    """Return the upper end of the windows that begin at ``low``."""
+    """Return the upper end of the intervals that begin at ``low``."""
     if form == "difference":
         return low + width
     return low / (1.0 - width) if width < 1 else np.full_like(low, np.inf)
@@ -402,7 +402,7 @@ def _thin(axis: NDArray[Any], n: int) -> NDArray[Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    rates: list[NDArray[np.float64] | None]  # None where the group has no such rate
+    rates: list[NDArray[np.float64] | None]  # None where the rate is undefined
     gains: NDArray[np.float64]
     table: NDArray[np.int64]
 
@@ -417,7 +417,7 @@ class _Group:
     def best_within(
         self, low: Sequence[NDArray[np.float64]], high: Sequence[NDArray[np.float64]]
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the best gain and its cut among the cuts whose rates lie in each window."""
+        """Return the best gain and its cut among the cuts whose rates lie in each interval."""
         start, stop = self.span(low, high)
         empty = start >= stop
         start = np.where(empty, 0, start)
@@ -430,9 +430,9 @@ class _Group:
     def span(
         self, low: Sequence[NDArray[np.float64]], high: Sequence[NDArray[np.float64]]
     ) -> Span:
-        """Return the first and one past the last cut whose rates lie in each window.
+        """Return the first and one past the last cut whose rates lie in each interval.
 
-        Windows of the first rates alone do not ask for the others.
+        Intervals may cover the first rates only.
         """
         start = np.zeros(len(low[0]), dtype=np.int64)
         stop = np.full(len(low[0]), len(self.gains), dtype=np.int64)
@@ -445,7 +445,7 @@ class _Group:
 
 
 def _range_maxima(gains: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Sparse table: row ``j`` holds where the maximum of ``gains[i : i + 2**j]`` is."""
+    """Return a sparse table: row ``j`` has the argmax of ``gains[i : i + 2**j]``."""
     rows = [np.arange(len(gains))]
     width = 1
     while 2 * width <= len(gains):
@@ -469,44 +469,44 @@ SERVES = frozenset(
 """Metrics that are differences of such rates."""
 
 USUAL_METRIC, USUAL_LIMIT = "demographic_parity_difference", 0.05
-"""What is made equal when nothing is asked for."""
+"""Default constraint of a reduction without constraints."""
 
 SIGN = np.array([-1.0, 1.0])
-"""What accepting a row of label 0 or 1 brings."""
+"""Sign of the gain of accepting a row of label 0 or 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments:
-    """The error and the constraints of a table of rows."""
+    """Error and constraints as linear functions of the decisions."""
 
     slot: NDArray[np.int64]  # shape (n_rows,): twice the cell plus the label of each row
     weight: NDArray[np.float64]  # shape (n_rows,): row weights, 1 in total
     mass: NDArray[np.float64]  # shape (n_slots,): weight per slot
-    # with ``offset``: rate of a group minus rate of all, from the weight accepted per slot
+    # with ``offset``: group rate minus overall rate, from the weight accepted per slot
     slope: NDArray[np.float64]  # shape (n_moments, n_slots)
-    offset: NDArray[np.float64]  # shape (n_moments,): the same when nobody is accepted
-    limit: NDArray[np.float64]  # shape (n_moments,): largest gap allowed between two groups
-    # one per rate and group system, in the order of the moments: each group's share of the rows
+    offset: NDArray[np.float64]  # shape (n_moments,): the same when all rows are rejected
+    limit: NDArray[np.float64]  # shape (n_moments,): largest allowed gap between two groups
+    # one per rate and group system, in the order of the moments: share of each group in the rows
     # of that rate
     shares: tuple[NDArray[np.float64], ...]
-    n_effective: float  # what the weighted rows are worth as a sample
+    n_effective: float  # effective sample size
 
     def accepted(self, decision: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return the weight accepted per slot, shape (n_slots,)."""
         return _per_slot(self.slot, self.weight * decision, len(self.mass))
 
     def error(self, accepted: NDArray[np.float64]) -> float:
-        """Return the weighted share decided wrongly, in [0, 1]."""
+        """Return the weighted error rate, in [0, 1]."""
         wrong = self.mass[1::2].sum() - np.tile(SIGN, len(self.mass) // 2) @ accepted
         return float(np.clip(wrong, 0.0, 1.0))
 
     def gamma(self, accepted: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the distances above and then below the rate of all, shape (2 * n_moments,)."""
+        """Return the distances above and then below the overall rate, shape (2 * n_moments,)."""
         apart = self.slope @ accepted + self.offset
         return np.concatenate([apart, -apart])
 
     def gains(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what accepting a row of each slot brings: less error, fewer violations."""
+        """Return the gain of accepting a row of each slot, in error and priced violations."""
         above, below = np.split(multipliers, 2)
         found: NDArray[np.float64] = np.tile(SIGN, len(self.mass) // 2) - (
             (above - below) @ self.slope
@@ -514,10 +514,10 @@ class Moments:
         return found
 
     def projected(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return multipliers of the smallest sum with the same price for every classifier.
+        """Return the multipliers of smallest sum with the same price for every classifier.
 
-        Within a block the distances add up to 0 under the groups' shares, so a multiple of the
-        shares may be taken off; the weighted median takes off most.
+        Within a block the distances, weighted by the group shares, add up to 0. A multiple of the
+        shares can therefore be subtracted; the weighted median subtracts most.
         """
         above, below = np.split(multipliers, 2)
         signed = above - below
@@ -535,7 +535,7 @@ class Moments:
 def moments_of(rows: TrainRows) -> Moments:
     """Return the moments of training rows and their targets.
 
-    A group that lacks the rows of a rate is left out of that rate, as the post-processors do.
+    A group without rows of a rate is excluded from that rate, as in the post-processors.
     """
     total = rows.weight.sum()
     if not (np.isfinite(total) and total > 0):
@@ -590,7 +590,7 @@ def _targets(rows: TrainRows) -> Sequence[Target]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RateLimit:
-    """One rate to be made equal over the groups of one system."""
+    """One rate to be equalised over the groups of one system."""
 
     system: GroupSystem
     rate: Rate
@@ -598,7 +598,7 @@ class _RateLimit:
 
 
 def _rate_limits(targets: Sequence[Target]) -> tuple[_RateLimit, ...]:
-    """Return every rate of every group system once, with the smallest limit."""
+    """Return every rate of every group system once, with its smallest limit."""
     found: dict[tuple[tuple[str, tuple[str, ...]], Rate], _RateLimit] = {}
     for target in targets:
         if target.metric.name not in SERVES:
@@ -617,7 +617,7 @@ def _rate_limits(targets: Sequence[Target]) -> tuple[_RateLimit, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
-    """The moments of one wish, one per group that has the rows of its rate."""
+    """The moments of one constrained rate, one per group that has its rows."""
 
     slope: NDArray[np.float64]
     offset: NDArray[np.float64]
@@ -626,9 +626,9 @@ class _Block:
 
 
 def _block(mass: NDArray[np.float64], rate_limit: _RateLimit) -> _Block | None:
-    """Return the moments of a wish, None when fewer than two groups have rows."""
+    """Return the moments of a constrained rate, None when fewer than two groups have rows."""
     counts, per_accepted, per_refused = rate_limit.rate.linear()
-    # The last cell is that of rows without one.
+    # The last cell holds the rows without a cell.
     group = np.append(rate_limit.system.of_cell, -1)
     member = (group == np.arange(rate_limit.system.n_groups)[:, None]).astype(np.float64)
     table = mass.reshape(-1, 2)
@@ -637,7 +637,7 @@ def _block(mass: NDArray[np.float64], rate_limit: _RateLimit) -> _Block | None:
     if np.count_nonzero(kept) < 2:
         return None
     member, size = member[kept], size[kept]
-    # Mean over each group minus mean over all groups, as weights of the cells.
+    # Group mean minus overall mean, as weights of the cells.
     mean = member / size[:, None] - member.sum(axis=0) / size.sum()
     return _Block(
         slope=np.stack([mean * per_accepted[0], mean * per_accepted[1]], axis=2).reshape(

@@ -1,8 +1,8 @@
-"""What preprocessing mitigators share: weights, association, repair between groups.
+"""Shared parts of preprocessing mitigators: weights, association, repair between groups.
 
-Numbers are cut into at most ten levels, so that any kind of dependence is seen. Source: Bergsma,
-"A bias correction for Cramer's V and Tschuprow's T", Journal of the Korean Statistical Society
-2013.
+Numeric columns are binned into at most ten levels, so that any kind of dependence is detected.
+Source: Bergsma, "A bias correction for Cramer's V and Tschuprow's T", Journal of the Korean
+Statistical Society 2013.
 """
 
 from dataclasses import dataclass, replace
@@ -24,25 +24,25 @@ from fairautoml.mitigators._base import FitBaseLearner, ScoreModel, TrainRows
 from fairautoml.records import ParamValue
 
 PARITY = frozenset({"demographic_parity_difference", "demographic_parity_ratio"})
-"""What independence of label or features and group works for."""
+"""Metrics that benefit when label or features are independent of the group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowGroups:
-    """The groups of training rows, in the system that a pre-processing method works on."""
+    """The groups of training rows, in the group system of a pre-processing method."""
 
-    system: GroupSystem  # the system of the first target, else the first system
+    system: GroupSystem  # system of the first target, else the first system
     of_row: NDArray[np.int64]  # shape (n_rows,): group of each row
     mass: NDArray[np.float64]  # shape (n_groups, 2): weight by group and label
 
     @property
     def present(self) -> NDArray[np.int64]:
-        """The groups that have weight, rising."""
+        """Return the groups that have weight, ascending."""
         return np.flatnonzero(self.mass.sum(axis=1) > 0)
 
     @property
     def base_rates(self) -> NDArray[np.float64]:
-        """Share of label 1 of each group, shape (n_groups,); 0 where a group has no weight."""
+        """Return the share of label 1 by group, shape (n_groups,); 0 in groups without weight."""
         total = self.mass.sum(axis=1)
         rates: NDArray[np.float64] = np.divide(
             self.mass[:, 1], total, out=np.zeros(len(total)), where=total > 0
@@ -51,11 +51,11 @@ class RowGroups:
 
     @property
     def base_rate(self) -> float:
-        """Share of label 1 among all rows of known group."""
+        """Return the share of label 1 among all rows of known group."""
         return float(self.mass[:, 1].sum() / self.mass.sum())
 
     def require_labels(self, name: str) -> None:
-        """Refuse a group that has only one label."""
+        """Raise an error if a group has only one label."""
         for group in self.present:
             for label in np.flatnonzero(self.mass[group] == 0):
                 msg = (
@@ -67,29 +67,29 @@ class RowGroups:
 
 
 class ColumnChange(Protocol):
-    """A fitted change of the features."""
+    """A fitted transformation of the features."""
 
     def apply(self, X: Any, cells: NDArray[np.integer]) -> Any:
-        """Return changed rows; the given ones stay as they are."""
+        """Return transformed rows; the input is not modified."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedColumns:
-    """A model of changed features: new rows are changed alike before they are scored."""
+    """A model of transformed features; new rows are transformed before they are scored."""
 
     change: ColumnChange  # fitted on the training rows
     model: ScoreModel  # trained on the changed rows
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return P(y = 1) of rows as they were before the change, shape (n_rows,)."""
+        """Return P(y = 1) of untransformed rows, shape (n_rows,)."""
         return self.model.scores(self.change.apply(X, cells), cells)
 
 
 def train_on_changed(
     rows: TrainRows, change: ColumnChange, fit_base: FitBaseLearner
 ) -> ScoreModel:
-    """Return the model of the changed rows, which changes new rows alike."""
+    """Return the model of the transformed rows, which applies the same change to new rows."""
     changed = replace(rows, X=change.apply(rows.X, rows.cells))
     return ChangedColumns(change=change, model=fit_base(changed))
 
@@ -97,7 +97,7 @@ def train_on_changed(
 def row_groups(rows: TrainRows, name: str) -> RowGroups:
     """Return the groups of the rows in the system of the first target, else the first system.
 
-    Groups without any row, as small ones may be in a fold, are left alone.
+    Groups without rows, which small groups may have in a fold, are ignored.
     """
     if not rows.systems and not rows.targets:
         msg = f"{name} needs the groups: fit(X, y, sensitive), one label per row"
@@ -126,7 +126,7 @@ def row_groups(rows: TrainRows, name: str) -> RowGroups:
 
 
 def groups_of_cells(of_cell: NDArray[np.integer], cells: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the group of each row, -1 where the cell is none that occurred in training."""
+    """Return the group of each row, -1 for cells that did not occur in training."""
     known = (cells >= 0) & (cells < len(of_cell))
     groups = np.full(len(cells), -1, dtype=np.int64)
     groups[known] = of_cell[cells[known]]
@@ -134,7 +134,7 @@ def groups_of_cells(of_cell: NDArray[np.integer], cells: NDArray[np.integer]) ->
 
 
 def numeric_columns(feature_schema: FeatureSchema, name: str) -> NDArray[np.int64]:
-    """Return the positions of the columns that hold numbers and not category codes, rising."""
+    """Return the positions of the numeric columns, ascending."""
     refuse_sparse(feature_schema, name)
     columns = np.setdiff1d(np.arange(feature_schema.n_features), feature_schema.categorical)
     if not len(columns):
@@ -148,7 +148,7 @@ def numeric_columns(feature_schema: FeatureSchema, name: str) -> NDArray[np.int6
 
 
 def refuse_sparse(feature_schema: FeatureSchema, name: str) -> None:
-    """Refuse a sparse matrix."""
+    """Raise an error for a sparse matrix."""
     if feature_schema.sparse:
         msg = (
             f"{name} cannot work on a sparse X: it would fill in the zeros. Give a dense table "
@@ -158,12 +158,12 @@ def refuse_sparse(feature_schema: FeatureSchema, name: str) -> None:
 
 
 def share(value: ParamValue) -> float:
-    """Return a parameter that its space keeps in [0, 1] as a number."""
+    """Return a parameter with values in [0, 1] as a float."""
     return float(value)
 
 
 MAX_LEVELS = 10
-"""Levels that a number is cut into, besides the missing one."""
+"""Bins of a numeric column, in addition to the bin of missing values."""
 
 
 def associations(rows: TrainRows, groups: RowGroups) -> NDArray[np.float64]:
@@ -183,7 +183,7 @@ def associations(rows: TrainRows, groups: RowGroups) -> NDArray[np.float64]:
 
 
 def cramers_v(table: NDArray[np.float64], n_rows: int) -> float:
-    """Return the bias-corrected Cramer's V in [0, 1]; 0 when there is one level or one group."""
+    """Return the bias-corrected Cramer's V in [0, 1]; 0 for a single level or group."""
     table = table[table.any(axis=1)][:, table.any(axis=0)]
     levels, groups = table.shape
     joint = table / table.sum()
@@ -195,7 +195,7 @@ def cramers_v(table: NDArray[np.float64], n_rows: int) -> float:
 
 
 def _levels(x: NDArray[np.floating], *, cut: bool) -> NDArray[np.int64]:
-    """Return the level of each value; missing is the last one."""
+    """Return the level of each value; missing values have the last level."""
     values, at = np.unique(x, return_inverse=True)
     levels: NDArray[np.int64] = at.astype(np.int64)
     if cut and len(values) > MAX_LEVELS:
@@ -205,28 +205,28 @@ def _levels(x: NDArray[np.floating], *, cut: bool) -> NDArray[np.int64]:
 
 
 NEIGHBOURS = 5
-"""As in the source."""
+"""Number of nearest neighbours, as in SMOTE-NC."""
 
 MAX_POOL = 1000
-"""Rows of a cell among which neighbours are looked for; time is linear in the cell's size."""
+"""Rows of a cell searched for neighbours; bounds the time, linear in the cell's size."""
 
 CHUNK = 1024
-"""Rows whose distances are computed at once."""
+"""Rows whose distances are computed in one batch, to bound memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """What must be known of the columns of the training rows to lie between two of them."""
+    """Column statistics for interpolation between two rows."""
 
-    numeric: NDArray[np.int64]  # positions of numbers and of category codes
+    numeric: NDArray[np.int64]  # positions of the numeric columns and of the category codes
     categorical: NDArray[np.int64]
     mean: NDArray[np.float64]  # shape (n_numeric,): mean and standard deviation of the numbers
     scale: NDArray[np.float64]  # shape (n_numeric,)
-    whole: NDArray[np.bool_]  # shape (n_numeric,): columns of whole numbers
+    whole: NDArray[np.bool_]  # shape (n_numeric,): columns of integers
 
 
 def columns_of(rows: TrainRows) -> Columns:
-    """Return what must be known of the columns."""
+    """Return the column statistics."""
     categorical = np.array(rows.feature_schema.categorical, dtype=np.int64)
     numeric = np.setdiff1d(np.arange(rows.feature_schema.n_features), categorical)
     mean, scale = _moments(rows.X[:, numeric])
@@ -248,9 +248,9 @@ def between(
 ) -> NDArray[np.float32]:
     """Return one new row per source, shape (n_sources, n_features).
 
-    Numbers lie between row and neighbour, at one share of the way per new row, whole-number
-    columns rounded; a number that one of them misses is the row's own. Categories, missing ones
-    among them, are the row's or the neighbour's by the toss of a coin.
+    Numbers are interpolated between row and neighbour with one random fraction per new row, and
+    rounded in integer columns; if either is missing, the row's value is kept. Categories,
+    including missing ones, are taken from the row or the neighbour at random.
     """
     X: NDArray[np.float32] = table[sources].astype(np.float32)
     if len(members) == 1:
@@ -278,10 +278,10 @@ def interpolated(
     way: NDArray[np.float64],
     whole: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Return ``x + way (neighbour - x)``, ``x`` where one of them is missing."""
+    """Return ``x + way (neighbour - x)``, or ``x`` where either is missing."""
     new = x + way * (neighbour.astype(np.float64) - x)
     new = np.where(whole, np.rint(new), new)
-    # Rounding of the product may lead past the end.
+    # Rounding of the product may overshoot the neighbour.
     new = np.clip(new, np.minimum(x, neighbour), np.maximum(x, neighbour))
     return np.where(np.isnan(new), x, new)
 
@@ -292,10 +292,10 @@ def _nearest(
     queries: NDArray[np.int64],
     pool: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Return the nearest rows of the pool for each asked row, shape (n_requests, at most 5).
+    """Return the nearest rows of the pool for each request, shape (n_requests, at most 5).
 
-    Numbers in units of their standard deviation, a missing one as the mean; a category that
-    differs counts as one standard deviation (SMOTE-NC).
+    Numbers are in units of their standard deviation, with the mean for missing ones; a different
+    category counts as one standard deviation (SMOTE-NC).
     """
     n = min(NEIGHBOURS, len(pool) - 1)
     near = np.empty((len(queries), n), dtype=np.int64)
@@ -314,7 +314,7 @@ def _nearest(
 def _comparable(
     X: NDArray[np.floating], columns: Columns
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return scaled numbers, 0 for missing ones, and codes, -1 for missing ones."""
+    """Return scaled numbers, 0 where missing, and codes, -1 where missing."""
     numbers = np.nan_to_num((X[:, columns.numeric] - columns.mean) / columns.scale)
     return numbers, np.nan_to_num(X[:, columns.categorical].astype(np.float64), nan=-1.0)
 
@@ -325,7 +325,7 @@ def _whole(X: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def _moments(X: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of each column's values; 1 for a constant column."""
+    """Return mean and standard deviation of each column; 1 for a constant column."""
     found = ~np.isnan(X)
     n = np.maximum(found.sum(axis=0), 1)
     values = np.where(found, X, 0.0).astype(np.float64)

@@ -1,21 +1,17 @@
-"""FairGBM: gradient boosting with proxy constraints on rates.
+"""FairGBM: gradient boosting with convex proxies of constraints on rates.
 
-A decision is a step of the margin (log-odds): nothing to descend on. Each proxy rises smoothly
-and, at a margin of 0, is as high as the step or higher.
+A decision is a step function of the margin (log-odds) and has no useful gradient. Each proxy is
+convex and increasing, and bounds the step for a large enough margin. A boosting round descends on
+the loss plus the priced proxy constraints; each price then takes a gradient step on its
+constraint, with exact rates.
 
 Source: Cruz et al., *FairGBM: Gradient Boosting with Fairness Constraints*, ICLR 2023,
-arXiv 2209.07850, and its code (feedzai/fairgbm), which names the three.
+arXiv 2209.07850, and its code (feedzai/fairgbm), which names the three proxies. Ours: weights,
+several group systems, a hessian that includes the constraints, and selection rates.
 
 Source of the constraint ``|rate_g - rate| <= t``: Gencoglu, *Cyberbullying Detection with Fairness
-Constraints*, IEEE Internet Computing 2021, arXiv 2005.06625. Ours: its place in the objective of
-FairGBM (Cruz et al., arXiv 2209.07850), with two prices for each group.
-
-A round descends on the loss plus the priced constraints, written with a convex proxy of the
-rates; then each price takes a step along its constraint, written with the rates as they are.
-
-Source: Cruz et al., *FairGBM: Gradient Boosting with Fairness Constraints*, ICLR 2023,
-arXiv 2209.07850, and its code. Ours: weights, several group systems, a hessian that knows the
-constraints, and selection rates.
+Constraints*, IEEE Internet Computing 2021, arXiv 2005.06625. Ours: its use in the objective of
+FairGBM, with two prices for each group.
 """
 
 import math
@@ -42,10 +38,10 @@ Array = NDArray[np.float64]
 
 
 class Proxy(Protocol):
-    """A convex, rising stand-in for the step at 0."""
+    """A convex, increasing proxy of the step at 0."""
 
     def value(self, lean: Array) -> Array:
-        """Return the height of the proxy."""
+        """Return the value of the proxy."""
         ...
 
     def slope(self, lean: Array) -> Array:
@@ -68,7 +64,7 @@ class CrossEntropy:
         return math.log(math.expm1(self.margin))
 
     def value(self, lean: Array) -> Array:
-        """Return the height of the proxy."""
+        """Return the value of the proxy."""
         return np.logaddexp(0.0, lean + self._shift)
 
     def slope(self, lean: Array) -> Array:
@@ -89,7 +85,7 @@ class Hinge:
     margin: float  # positive; from 1 on the proxy bounds the step
 
     def value(self, lean: Array) -> Array:
-        """Return the height of the proxy."""
+        """Return the value of the proxy."""
         return np.maximum(0.0, lean + self.margin)
 
     def slope(self, lean: Array) -> Array:
@@ -108,7 +104,7 @@ class Quadratic:
     margin: float  # positive; from the root of 2 on the proxy bounds the step
 
     def value(self, lean: Array) -> Array:
-        """Return the height of the proxy."""
+        """Return the value of the proxy."""
         found: Array = 0.5 * np.square(self.slope(lean))
         return found
 
@@ -126,13 +122,14 @@ PROXIES: Mapping[str, Callable[[float], Proxy]] = {
     "hinge": Hinge,
     "quadratic": Quadratic,
 }
-"""Proxy of a margin, by its published name."""
+"""Proxy class by its published name."""
 
 
 def events_of(rate: Rate) -> Array:
-    """Return for label 0 and 1: 1 where acceptance is counted, -1 where rejection is, else 0.
+    """Return the event of label 0 and 1: 1 counts acceptance, -1 counts rejection, 0 neither.
 
-    Equal true positive rates are equal false negative rates, whose events are the errors.
+    Equal true positive rates are formulated as equal false negative rates, whose events are
+    errors.
     """
     counts, _, _ = rate.linear()
     return -counts if rate.label == 1 else counts
@@ -154,22 +151,22 @@ SERVES = frozenset(
 class GroupRate:
     """One rate over the groups of one system that have rows for it."""
 
-    name: Rate  # which rate, or its complement
-    at: NDArray[np.int64]  # shape (n_counted,): the rows that count
+    name: Rate  # the rate or its complement
+    at: NDArray[np.int64]  # shape (n_counted,): positions of the rows that count
     group: NDArray[np.int64]  # shape (n_counted,): their groups, 0 .. n_groups - 1
-    sign: Array  # shape (n_counted,): 1 where acceptance is the event, -1 where refusal is
+    sign: Array  # shape (n_counted,): 1 where acceptance is the event, -1 where rejection is
     weight: Array  # shape (n_counted,): their weights
     mass: Array  # shape (n_groups,): weight of each group
-    tolerance: float  # largest difference that costs nothing
-    system: GroupSystem  # which groups
-    codes: NDArray[np.int64]  # shape (n_groups,): their numbers in the system
+    tolerance: float  # largest difference without a penalty
+    system: GroupSystem  # group system
+    codes: NDArray[np.int64]  # shape (n_groups,): codes of the groups in the system
 
     def on(self, rows: TrainRows) -> "GroupRate":
-        """Return the same rate of the same groups on other rows, some of which may lack rows."""
+        """Return the same rate on other rows, on which some groups may have no rows."""
         return _counted(rows, self.system, self.name, self.codes, self.tolerance)
 
     def lean(self, margin: Array) -> Array:
-        """Return how far the rows that count lean towards the event, shape (n_counted,)."""
+        """Return the signed margin of the counted rows towards the event, shape (n_counted,)."""
         return self.sign * margin[self.at]
 
     def proxies(self, margin: Array, proxy: Proxy) -> Array:
@@ -177,11 +174,11 @@ class GroupRate:
         return self._means(proxy.value(self.lean(margin)))
 
     def rates(self, margin: Array) -> Array:
-        """Return the group rates of the decisions ``margin >= 0``, shape (n_groups,); NaN too."""
+        """Return the group rates of ``margin >= 0``, shape (n_groups,); NaN without rows."""
         return self._means(((margin[self.at] >= 0) == (self.sign > 0)).astype(np.float64))
 
     def per_row(self, of_group: Array) -> Array:
-        """Return what one row adds to a weighted sum of the rates, shape (n_counted,)."""
+        """Return the derivative of a weighted sum of the rates by row, shape (n_counted,)."""
         nothing = np.zeros_like(self.mass)
         per_weight = np.divide(of_group, self.mass, out=nothing, where=self.mass > 0)
         share: Array = self.weight * per_weight[self.group]
@@ -195,9 +192,9 @@ class GroupRate:
 
 
 def group_rates(rows: TrainRows, targets: Sequence[Target]) -> tuple[GroupRate, ...]:
-    """Return every rate of every group system that the targets speak of, once.
+    """Return every rate of every group system of the targets, once.
 
-    A group that lacks the rows of a rate is left out of that rate, as the post-processors do.
+    A group without rows of a rate is excluded from that rate, as in the post-processors.
     """
     limits: dict[tuple[tuple[str, tuple[str, ...]], Rate], tuple[GroupSystem, float]] = {}
     for target in targets:
@@ -236,7 +233,7 @@ def _counted(
     codes: NDArray[np.int64],
     tolerance: float,
 ) -> GroupRate:
-    """Return the rate of the groups of these numbers, and of no other."""
+    """Return the rate of the groups with these codes."""
     sign = events_of(name)[rows.y]
     position = np.full(system.n_groups + 1, -1)
     position[codes] = np.arange(len(codes))
@@ -259,25 +256,25 @@ def _counted(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Distances(GroupRate):
-    """One rate of groups that may overlap: of each group, less that of everybody.
+    """One rate of groups that may overlap: each group's rate minus the overall rate.
 
-    The number of a row's group, ``group``, is not read: a row may be in several.
+    ``group`` is unused, because a row may belong to several groups.
     """
 
-    # which of the rows that count are in each group
+    # membership of the counted rows in each group
     member: NDArray[np.bool_]  # shape (n_groups, n_counted)
 
     def on(self, rows: TrainRows) -> "Distances":
-        """Return the same distances on other rows, where some group may lack rows."""
+        """Return the same distances on other rows, on which some groups may have no rows."""
         return _distances(rows, self.system, self.name, self.codes, self.tolerance)
 
     def per_row(self, of_group: Array) -> Array:
-        """Return what one row adds to a weighted sum of the distances, shape (n_counted,)."""
+        """Return the derivative of a weighted sum of distances by row, shape (n_counted,)."""
         share: Array = self.weight * (self._spread(of_group) - of_group.sum() / self.weight.sum())
         return share
 
     def most_per_row(self, of_group: Array) -> Array:
-        """Return a bound on the size of ``per_row`` for prices of any sign, at least 0."""
+        """Return an upper bound on the size of ``per_row`` for prices of any sign."""
         size = np.abs(of_group)
         most: Array = self.weight * (self._spread(size) + size.sum() / self.weight.sum())
         return most
@@ -301,13 +298,13 @@ class Distances(GroupRate):
 
 @dataclass(slots=True, kw_only=True)
 class NearOverall:
-    """Every group pays for its distance from the rate of everybody, whichever way it lies."""
+    """Every group pays for its distance from the overall rate, in both directions."""
 
-    rate: Distances  # what shall be near 0; distances within its tolerance cost nothing
-    proxy: Proxy  # stands in for the rates in the descent
-    # prices of lying above and below the rate of everybody, at least 0
+    rate: Distances  # distances to be kept within the tolerance
+    proxy: Proxy  # proxy of the rates in the descent
+    # prices of lying above and below the overall rate, at least 0
     prices: Array  # shape (2, n_groups)
-    curved: bool = True  # whether the hessian knows the constraint, by a positive majorant
+    curved: bool = True  # whether the hessian includes the constraint, by a positive majorant
 
     def add_derivatives(
         self, margin: Array, total: float, gradient: Array, hessian: Array
@@ -320,7 +317,7 @@ class NearOverall:
             hessian[rate.at] += total * rate.most_per_row(price) * self.proxy.curve(lean)
 
     def violations(self, margin: Array) -> Array:
-        """Return the distance from the rate of everybody minus the tolerance, both ways."""
+        """Return the distance from the overall rate minus the tolerance, in both directions."""
         apart = self.rate.rates(margin)
         both: Array = np.stack([apart, -apart]) - self.rate.tolerance
         return both
@@ -333,10 +330,10 @@ class NearOverall:
 def near_overall(
     rows: TrainRows, targets: Sequence[Target], proxy: Proxy, *, curved: bool
 ) -> tuple[NearOverall, ...]:
-    """Return the constraints of targets against everybody or on groups that overlap.
+    """Return the constraints that compare with the overall rate or have overlapping groups.
 
-    A bound on a sum over groups is shared out among them, and one on the largest difference
-    between two groups is halved: either is then met.
+    A bound on a sum over groups is divided among them, and a bound on the largest difference
+    between two groups is halved; each is sufficient for the original bound.
     """
     return tuple(
         _near(rows, target, rate, proxy, curved)
@@ -373,10 +370,10 @@ def _distances(
     codes: NDArray[np.int64],
     tolerance: float,
 ) -> Distances:
-    """Return the distances of the groups of these numbers; all rows count, or those of a group."""
+    """Return the distances of the groups with these codes, over all rows or those of a group."""
     sign = events_of(name)[rows.y]
     counted = (sign != 0) & (rows.weight > 0)
-    # Cell -1, of an unknown group, is the last column: it belongs to no group.
+    # Cell -1 (unknown group) is the last column, which belongs to no group.
     inside = np.pad(system.member, ((0, 0), (0, 1)))[:, rows.cells]
     if not system.overlapping:
         counted &= inside.any(axis=0)
@@ -397,7 +394,7 @@ def _distances(
 
 
 class DivergedError(ArithmeticError):
-    """The prices grew until the gradients were no numbers any more."""
+    """The prices grew until the gradients overflowed."""
 
 
 class Constraint(Protocol):
@@ -410,12 +407,12 @@ class Constraint(Protocol):
         ...
 
     prices: Array
-    """All that is remembered from round to round; never changed in place."""
+    """State that is updated in each round; never modified in place."""
 
     def violations(self, margin: Array) -> Array:
-        """Return what each price moves along under decisions ``margin >= 0``.
+        """Return the update direction of each price under decisions ``margin >= 0``.
 
-        Like ``prices``; NaN where there are no rows to tell.
+        Has the shape of ``prices``; NaN without rows.
         """
         ...
 
@@ -426,14 +423,14 @@ class Constraint(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class WorstFirst:
-    """The published form: every group pays until it is as badly off as the worst one."""
+    """The published constraint: every group is compared with the worst group."""
 
-    rate: GroupRate  # what shall be equal
-    proxy: Proxy  # stands in for it in the descent
+    rate: GroupRate  # rate to be equalised
+    proxy: Proxy  # proxy of the rate in the descent
     multipliers: Array  # shape (n_groups,): price of each group, at least 0
-    # whether the hessian knows the constraint, by a positive majorant: the constraint bends down
-    # where a rate is to rise. Without, all is as in the published code, which also takes the
-    # gradient of the worst group once per other group
+    # whether the hessian includes the constraint, by a positive majorant (it is concave in the
+    # rates that must rise); False reproduces the published code, which also counts the gradient
+    # of the worst group once per other group
     curved: bool = True
 
     def add_derivatives(
@@ -468,12 +465,12 @@ class WorstFirst:
         return replace(self, rate=self.rate.on(rows))
 
     def _prices(self, margin: Array) -> Array:
-        """Return what each group's proxy rate costs: positive for the worst one only."""
+        """Return the price of each group's proxy rate; only the worst group's is positive."""
         price: Array = -self.multipliers
         proxies = self.rate.proxies(margin, self.proxy)
         worst = int(np.where(np.isnan(proxies), -np.inf, proxies).argmax())
         price[worst] = 0.0
-        # An exact sum: the numbers of the groups must not show in the last bit.
+        # An exact sum does not depend on the order of the groups.
         price[worst] = -math.fsum(price)
         if not self.curved:
             price[worst] *= len(price) - 1
@@ -482,16 +479,16 @@ class WorstFirst:
 
 @dataclass(slots=True, kw_only=True)
 class NearTheMean:
-    """For selection rates: every group pays for its distance from the rate of all.
+    """For selection rates: every group pays for its distance from the overall rate.
 
-    The published form does not serve them. To raise a rate it pushes those up most who are
-    accepted already, without end once the price outweighs the loss. Here the share refused is
-    lowered instead, by a proxy of its own; both halves are convex. And a price falls again as
-    soon as the rate has passed the mean.
+    The published form does not work for selection rates: to raise a rate it mostly pushes rows
+    that are already accepted, without bound once the price outweighs the loss. This form lowers
+    the rejection rate by its own convex proxy instead, and a price decreases again once the rate
+    has passed the mean.
     """
 
-    rate: GroupRate  # what shall be equal
-    proxy: Proxy  # stands in for the rate, or for its complement, in the descent
+    rate: GroupRate  # rate to be equalised
+    proxy: Proxy  # proxy of the rate, or of its complement, in the descent
     above: Array  # shape (n_groups,): prices of lying above and below the mean, at least 0
     below: Array  # shape (n_groups,)
 
@@ -503,7 +500,7 @@ class NearTheMean:
         price = self.above - self.below
         price = price - _shares(rate) * math.fsum(price)
         per_row = total * rate.per_row(price)
-        # +1: the event shall become rarer; -1: its complement shall.
+        # +1: the event should become rarer; -1: its complement should.
         way = np.where(per_row < 0, -1.0, 1.0)
         lean = way * rate.lean(margin)
         gradient[rate.at] += np.abs(per_row) * way * rate.sign * self.proxy.slope(lean)
@@ -519,7 +516,7 @@ class NearTheMean:
         self.above, self.below = prices
 
     def violations(self, margin: Array) -> Array:
-        """Return the distance from the rate of all minus half the tolerance, both ways."""
+        """Return the distance from the overall rate minus half the tolerance, both ways."""
         rates = self.rate.rates(margin)
         apart = rates - math.fsum(_shares(self.rate) * np.nan_to_num(rates))
         return np.stack([apart, -apart]) - self.rate.tolerance / 2
@@ -530,42 +527,42 @@ class NearTheMean:
 
 
 def _shares(rate: GroupRate) -> Array:
-    """Return each group's share of the weight that counts, shape (n_groups,)."""
+    """Return each group's share of the counted weight, shape (n_groups,)."""
     shares: Array = rate.mass / math.fsum(rate.mass)
     return shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Game:
-    """The proxy Lagrangian of some rows, and the prices, which remember."""
+    """The proxy Lagrangian of some rows, with the current prices."""
 
     y: NDArray[np.int8]  # shape (n_rows,): labels 0 or 1
     weight: Array  # shape (n_rows,): row weights
-    constraints: tuple[Constraint, ...]  # what is to be equal
+    constraints: tuple[Constraint, ...]  # rates to be equalised
     eta: float  # step size of the prices, at least 0
 
     @property
     def prices(self) -> tuple[Array, ...]:
-        """The prices of every constraint as they are now."""
+        """Return the current prices of every constraint."""
         return tuple(constraint.prices for constraint in self.constraints)
 
     def restore(self, prices: Sequence[Array]) -> None:
-        """Set the prices to what they were."""
+        """Reset the prices."""
         for constraint, known in zip(self.constraints, prices, strict=True):
             constraint.prices = known
 
     def on(self, rows: TrainRows) -> "Game":
-        """Return the game of other rows: the same constraints and prices."""
+        """Return the game on other rows, with the same constraints and prices."""
         constraints = tuple(constraint.on(rows) for constraint in self.constraints)
         return replace(self, y=rows.y, weight=rows.weight, constraints=constraints)
 
     def ascend(self, margin: Array, seen: "Game | None" = None) -> None:
-        """Move every price by its violation under the decisions of these margins."""
+        """Update every price by its violation under the decisions of these margins."""
         judges = (self if seen is None else seen).constraints
         for constraint, judge in zip(self.constraints, judges, strict=True):
             violations = judge.violations(margin)
             moved = np.maximum(0.0, constraint.prices + self.eta * violations)
-            # A group without rows there keeps its price.
+            # The price of a group without rows does not change.
             constraint.prices = np.where(np.isnan(violations), constraint.prices, moved)
 
     def derivatives(self, margin: Array) -> tuple[Array, Array]:
@@ -586,9 +583,9 @@ class Game:
 
 
 def constraint_of(rate: GroupRate, proxy: Proxy, *, curved: bool) -> Constraint:
-    """Return the constraint on a rate with all prices 0: the published one where there is one."""
+    """Return the constraint on a rate with all prices 0, in the published form if there is one."""
     n_groups = len(rate.mass)
-    # The paper is about rates among the rows of one label.
+    # The paper covers rates among the rows of one label.
     if rate.name.label is not None:
         return WorstFirst(rate=rate, proxy=proxy, multipliers=np.zeros(n_groups), curved=curved)
     return NearTheMean(rate=rate, proxy=proxy, above=np.zeros(n_groups), below=np.zeros(n_groups))
@@ -600,16 +597,16 @@ except (ImportError, OSError) as error:
     raise missing_library("mitigator 'fairgbm'", "lightgbm", "lightgbm", error) from error
 
 FIRST_LOOK, LOOK_EVERY = 10, 5
-"""The held-out rows are looked at after 10, 15, 20, ... rounds, and after the last."""
+"""Held-out rows are evaluated after 10, 15, 20, ... rounds, and after the last."""
 
 Prices = tuple[Array, ...]
-"""Of every constraint, in one round."""
+"""Prices of every constraint in one round."""
 
 USUAL_ROUNDS = 100
-"""LightGBM's own number of rounds."""
+"""LightGBM's default number of rounds."""
 
 NOT_FOR_TREES = frozenset({"early_stopping_rounds", "n_estimators"})
-"""Of a candidate's parameters, those that say when to stop."""
+"""Parameters of a configuration that set the number of rounds."""
 
 FIXED = {
     "objective": "none",
@@ -617,7 +614,7 @@ FIXED = {
     "num_threads": 1,
     "verbosity": -1,
     "deterministic": True,
-    # As the plain learner is trained; else the sums differ in the last bits between machines.
+    # Same settings as the plain learner, for bitwise equal sums on all machines.
     "force_col_wise": True,
     "feature_pre_filter": False,
     "data_random_seed": 1,
@@ -626,7 +623,7 @@ FIXED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boosted:
-    """Boosted trees on top of the log-odds they started from."""
+    """Boosted trees on top of an initial log-odds."""
 
     booster: Any  # the trees
     start: float  # log-odds of label 1 in the training rows
@@ -644,23 +641,23 @@ class Boosted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """How the held-out rows fared after some rounds."""
+    """Evaluation of the held-out rows after some rounds."""
 
     rounds: int  # number of trees
-    excess: float  # largest gap beyond its limit, 0 when all limits are kept
+    excess: float  # largest gap beyond its limit, 0 when all limits hold
     loss: float  # log loss, natural logarithm, weighted sum over the rows
 
 
 def best_look(looks: Sequence[Look]) -> Look:
-    """Return the best loss within the limits, else the smallest excess; ties to the earliest."""
+    """Return the best loss within the limits, else the smallest excess; first of ties."""
     return min(looks, key=lambda look: (look.excess, look.loss))
 
 
 def look(held: TrainRows, targets: Sequence[Target], margin: Array, rounds: int) -> Look:
-    """Return what margins are worth on rows that were not trained on.
+    """Return the evaluation of margins on held-out rows.
 
-    Groups that lack the rows of a rate are left out of it, as where prices are set; a target that
-    these rows say nothing about is passed over.
+    Groups without rows of a rate are excluded, as in the price updates; a target that is
+    undefined on these rows is skipped.
     """
     losses = np.logaddexp(0.0, np.where(held.y == 1, -margin, margin))
     decision = (margin >= 0).astype(np.float64)
@@ -686,11 +683,11 @@ def _value(metric: Metric, counts: GroupCounts) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boosting:
-    """How trees are grown, and for how long."""
+    """Settings of the boosting, and its deadline."""
 
-    params: Mapping[str, ParamValue]  # parameters of the candidate, in LightGBM's own names
-    seed: int  # seed of all that is random in it, non-negative
-    # seconds until it should be done, None without a limit
+    params: Mapping[str, ParamValue]  # parameters of the configuration, in LightGBM's names
+    seed: int  # random seed, non-negative
+    # seconds until the deadline, None without a limit
     seconds_left: Callable[[], float | None]
 
     @property
@@ -699,10 +696,10 @@ class Boosting:
         return int(self.params.get("n_estimators", USUAL_ROUNDS))
 
     def boost(self, rows: TrainRows, game: Game) -> Boosted:
-        """Return the model after the last round: the published one."""
+        """Return the published model, which is the one after the last round."""
 
         def before(done: int, margin: Array) -> None:
-            # Only now do the margins hold the last tree, and there is none before the first round.
+            # Margins include the last tree only now; there is no tree before the first round.
             if done > 1:
                 game.ascend(margin)
 
@@ -713,12 +710,11 @@ class Boosting:
     def learn_prices(
         self, rows: TrainRows, held: TrainRows, game: Game, targets: Sequence[Target]
     ) -> tuple[Prices, ...]:
-        """Return the prices of every round, up to the round that is best on held-out rows.
+        """Return the prices of every round, up to the best round on held-out rows.
 
-        Trees follow the rows that they are trained on so closely that the rates of those rows say
-        little about new people; the prices go by the rates of the held-out rows instead. They
-        swing by design, going on rising as long as a rate is too low, so the last round is seldom
-        the best.
+        Trees overfit the training rows, so that their rates are poor estimates for new rows; the
+        prices therefore follow the rates of the held-out rows. Prices oscillate, because they rise
+        as long as a rate is too low, so the last round is rarely the best.
         """
         booster, start = self._begin(rows)
         learned, seen = game.on(rows), game.on(held)
@@ -732,14 +728,14 @@ class Boosting:
 
         def after(done: int, *, last: bool) -> None:
             nonlocal margin, n_trees
-            # A round without a split leaves no tree behind.
+            # A round without a split adds no tree.
             grown = booster.current_iteration() - n_trees
             margin = margin + _added(booster, held.X, n_trees, grown)
             n_trees += grown
             if last or (done >= FIRST_LOOK and (done - FIRST_LOOK) % LOOK_EVERY == 0):
                 looks.append(look(held, targets, margin, done))
 
-        # The same number of rounds will follow on all rows.
+        # The same number of rounds follows on all rows.
         again = (len(rows.y) + len(held.y)) / len(rows.y)
         course = _Course(
             booster=booster, game=learned, rounds=self.rounds, before=before, after=after,
@@ -749,7 +745,7 @@ class Boosting:
         return tuple(path[: best_look(looks).rounds])
 
     def boost_along(self, rows: TrainRows, game: Game, path: Sequence[Prices]) -> Boosted:
-        """Return the model of all rows that pays known prices round by round."""
+        """Return the model of all rows that uses given prices, round by round."""
         booster, start = self._begin(rows)
         course = _Course(
             booster=booster,
@@ -774,7 +770,7 @@ class Boosting:
         return lightgbm.Booster(params, binned), start
 
     def _grow(self, course: "_Course") -> None:
-        """Grow tree after tree until all are there or the time is up; the first one always is."""
+        """Grow trees until the number or the deadline is reached, but at least one."""
         begin = time.perf_counter()
 
         def objective(margin: Array, _: lightgbm.Dataset) -> tuple[Array, Array]:
@@ -799,24 +795,24 @@ class _After(Protocol):
 
 
 def _nothing(done: int, *, last: bool) -> None:
-    """Look at nothing."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Course:
-    """What happens around the trees."""
+    """State and callbacks of one boosting run."""
 
-    booster: lightgbm.Booster  # grows
-    game: Game  # what it descends on
-    rounds: int  # trees at the most
-    # called before each tree with its number, from 1, and the margins so far: sets the prices
+    booster: lightgbm.Booster  # grown in place
+    game: Game  # objective
+    rounds: int  # largest number of trees
+    # called before each tree with its number, from 1, and the current margins: sets the prices
     before: Callable[[int, Array], None]
-    after: _After = _nothing  # called after it with its number and whether it was the last
-    again: float = 0.0  # rounds that each round costs later, in time of one of these
+    after: _After = _nothing  # called after each tree with its number and whether it was the last
+    again: float = 0.0  # later cost of each round, in units of the time of this round
 
 
 def _added(booster: lightgbm.Booster, X: Any, first: int, count: int) -> Array:
-    """Return what some of the trees add to the margins, shape (n_rows,)."""
+    """Return the contribution of some of the trees to the margins, shape (n_rows,)."""
     if count == 0:
         return np.zeros(X.shape[0])
     added = booster.predict(

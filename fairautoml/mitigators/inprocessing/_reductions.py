@@ -1,7 +1,7 @@
 """Reductions to weighted classification, and their saddle point.
 
-A price per constraint turns "accurate and fair" into weighted classification: a row's label
-becomes whether accepting it is worth while, its weight how much. Any learner answers that.
+With one price per constraint the fair problem becomes weighted classification: the label of a row
+is whether accepting it has a positive gain, its weight the size of the gain. Any learner fits.
 
 Source: Agarwal et al., *A Reductions Approach to Fair Classification*, arXiv 1803.02453,
 section 3.2 (the reduction to cost-sensitive classification).
@@ -24,18 +24,18 @@ from fairautoml.mitigators._base import FitBaseLearner, ScoreModel, TrainRows
 from fairautoml.mitigators._thresholds import Moments
 
 HALF = 0.5
-"""A member accepts when its probability reaches one half."""
+"""Score from which a member accepts a row."""
 
 DIGITS = 10
-"""Gains that agree in so many digits ask for the same model."""
+"""Digits of the gains that must agree for two requests to share a model."""
 
 PRECISION = 1e-8
-"""Smaller improvements are rounding."""
+"""Smallest improvement that is not rounding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """The same score for everybody: the answer when one label is worth while in every cell."""
+    """A constant score: the best response when one label has the gain in every cell."""
 
     score: float
 
@@ -47,9 +47,9 @@ class Constant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
-    """A model that is drawn for each row from several."""
+    """A randomised model that draws one of several models for each row."""
 
-    models: tuple[ScoreModel, ...]  # those with a positive share
+    models: tuple[ScoreModel, ...]  # models with a positive share
     shares: tuple[float, ...]  # their probabilities, 1 in total
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -62,7 +62,7 @@ class Mixture:
     def acceptance(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the probability that the drawn model accepts the row, shape (n_rows,).
 
-        It is these decisions that the reduction's guarantee speaks about.
+        The guarantee of the reduction is about these decisions.
         """
         found = np.zeros(X.shape[0])
         for model, share in zip(self.models, self.shares, strict=True):
@@ -71,7 +71,7 @@ class Mixture:
 
 
 def mixture_of(models: Sequence[ScoreModel], shares: NDArray[np.float64]) -> Mixture:
-    """Return the mixture of those models that have a share."""
+    """Return the mixture of the models with a positive share."""
     kept = shares > PRECISION
     return Mixture(
         models=tuple(model for model, keep in zip(models, kept, strict=True) if keep),
@@ -81,9 +81,9 @@ def mixture_of(models: Sequence[ScoreModel], shares: NDArray[np.float64]) -> Mix
 
 @dataclass(slots=True, kw_only=True)
 class Members:
-    """All models trained so far, with what they cost and violate."""
+    """All models trained so far, with their errors and violations."""
 
-    rows: TrainRows  # rows with their real labels
+    rows: TrainRows  # training rows with observed labels
     moments: Moments  # error and constraints of those rows
     fit_base: FitBaseLearner  # trains the learner
     models: list[ScoreModel] = field(default_factory=list)
@@ -96,14 +96,14 @@ class Members:
     def respond(self, multipliers: NDArray[np.float64]) -> int:
         """Return the best member under the multipliers, after training one for them.
 
-        Nothing is trained twice for the same gains, nor when the time left is too short; then the
-        best of the known members answers.
+        No model is trained twice for the same gains, nor when too little time is left; then the
+        best of the existing members is returned.
         """
         self._train(multipliers, only_better=True)
         return int(self._values(multipliers).argmin())
 
     def add(self, multipliers: NDArray[np.float64]) -> None:
-        """Train a member for the multipliers and keep it, unless there is one or no time left."""
+        """Train and store a member for the multipliers, unless one exists or no time is left."""
         self._train(multipliers, only_better=False)
 
     def _values(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -115,7 +115,7 @@ class Members:
         gains = self.moments.gains(multipliers)
         signed = self.moments.weight * gains[self.moments.slot]
         size = np.abs(signed).sum()
-        # The direction of the gains decides what is trained; rounding must not.
+        # Rounded, because the direction of the gains identifies the training problem.
         digest = np.round(gains / max(size, PRECISION), DIGITS).tobytes()
         if digest in self._seen or not self._in_time():
             return
@@ -134,17 +134,17 @@ class Members:
         self.gammas.append(gamma)
 
     def _fit(self, signed: NDArray[np.float64], size: float) -> ScoreModel:
-        """Train on the labels that are worth while, weighted by their worth."""
+        """Train on the labels of positive gain, weighted by the size of the gain."""
         y = (signed > 0).astype(np.int8)
         positive = signed != 0
         if not positive.any() or (y[positive] == y[positive][0]).all():
             return Constant(float(y.max()))
-        # The weights keep their total, so that regularisation means the same in every fit.
+        # The total weight is preserved, so that regularisation has the same strength in every fit.
         weight = np.abs(signed) * (self.rows.weight.sum() / size)
         return self.fit_base(replace(self.rows, y=y, weight=weight))
 
     def _in_time(self) -> bool:
-        """Whether one more training fits into the time left; the first one always does."""
+        """Return whether one more training fits into the time left; the first one always does."""
         left = self.fit_base.seconds_left()
         if left is not None and self._seconds:
             self.out_of_time = self.out_of_time or left < float(np.mean(self._seconds))
@@ -152,13 +152,13 @@ class Members:
 
 
 SCALES = (1.0, 2.0, 5.0, 10.0)
-"""Multiples of the multipliers under which a better response is looked for."""
+"""Multiples of the multipliers for which a better response is sought."""
 
 LEAST_ROUNDS = 5
-"""The gap is not trusted in the first rounds."""
+"""Rounds before the gap is used for stopping."""
 
 FIRST_CHECK, CHECK_GROWTH, SHRINK = 5, 1.6, 0.8
-"""When the step size is reconsidered; it shrinks unless the gap fell to 0.8 of what it was."""
+"""Schedule of the step size, which shrinks unless the gap fell to 0.8 of its last value."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,7 +171,7 @@ class _Pace:
     at_check: float = np.inf
 
     def step(self, t: int, gap: float) -> float:
-        """Return the step size after round ``t``, whose averaged play had that gap."""
+        """Return the step size after round ``t``, given the gap of the averaged play."""
         self.best = min(self.best, gap)
         if t >= self.checked * CHECK_GROWTH:
             if self.best > self.at_check * SHRINK:
@@ -182,7 +182,7 @@ class _Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Play:
-    """A mixture and how far it is from the saddle point."""
+    """A mixture and its distance from the saddle point."""
 
     shares: NDArray[np.float64]  # shape (n_members at that time,): probability of each member
     gap: float  # largest gain by which either player could still improve
@@ -190,10 +190,10 @@ class Play:
 
 @dataclass(slots=True, kw_only=True)
 class Game:
-    """The learner against the prices of its violations."""
+    """The game of the learner against the prices of its violations."""
 
     members: Members  # trains responses
-    # largest distance of a group's rate from the rate of all
+    # largest distance of a group's rate from the overall rate
     bound: NDArray[np.float64]  # shape (2 * n_moments,)
     price: float  # largest sum of the multipliers (B in the paper), positive
     max_iter: int  # rounds, at least 1
@@ -202,7 +202,7 @@ class Game:
     _solved: tuple[int, Play] | None = None
 
     def run(self) -> NDArray[np.float64]:
-        """Play until the gap is below chance, the rounds or the time are used up."""
+        """Play until the gap is below sampling error, or the rounds or the time are used up."""
         theta = np.zeros(len(self.bound))
         total = np.zeros(len(self.bound))
         turns: list[int] = []
@@ -226,13 +226,13 @@ class Game:
         return np.pad(shares, (0, len(self.members.models) - len(shares)))
 
     def deterministic(self) -> ScoreModel:
-        """Return the best single member: its error plus its largest excess at full price."""
+        """Return the best single member by error plus its largest excess at full price."""
         excess = (np.array(self.members.gammas) - self.bound).max(axis=1).clip(min=0)
         values = np.array(self.members.errors) + self.price * excess
         return self.members.models[int(values.argmin())]
 
     def _multipliers(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the prices, in all at most ``price``."""
+        """Return the prices, with a sum of at most ``price``."""
         top = max(float(theta.max()), 0.0)
         grown = np.exp(theta - top)
         found: NDArray[np.float64] = self.price * grown / (np.exp(-top) + grown.sum())
@@ -250,7 +250,7 @@ class Game:
         return count / len(turns)
 
     def _judged(self, shares: NDArray[np.float64], multipliers: NDArray[np.float64]) -> Play:
-        """Return a mixture with its gap; looking for a better response may add members."""
+        """Return a mixture with its gap; the search for a better response may add members."""
         fair = self.members.moments.projected(multipliers)
         error, gamma = self._cost(shares)
         value = error + fair @ (gamma - self.bound)
@@ -272,7 +272,7 @@ class Game:
         return float(shares @ np.array(self.members.errors[:n])), gamma
 
     def _best_of_both(self, averaged: Play, t: int) -> Play:
-        """Return the averaged play or the program's, whichever has the smaller gap."""
+        """Return the averaged play or the solution of the program, by the smaller gap."""
         if t == 0:
             return averaged
         n = len(self.members.models)
@@ -282,9 +282,9 @@ class Game:
         return averaged if averaged.gap < solved.gap else solved
 
     def _program(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the best mixture of the members and the multipliers that prove it.
+        """Return the best mixture of the members and its dual multipliers.
 
-        Least error plus ``price`` times the largest excess; the multipliers are the dual values.
+        Minimises the error plus ``price`` times the largest excess.
         """
         excess = (np.array(self.members.gammas) - self.bound).T
         found = linprog(

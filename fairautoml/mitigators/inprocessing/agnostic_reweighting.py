@@ -1,10 +1,10 @@
-"""Training against the worst weights of rows: robust to an unknown test distribution.
+"""Training against worst-case row weights: robust to an unknown test distribution.
 
 Source: Du, Xu, Wu and Tong, *Fairness-aware Agnostic Federated Learning*, 2020, arXiv 2010.05057:
-a learner plays against an adversary who chooses row weights from a class. Ours: any learner; the
-adversary answers exactly and its answers are averaged, for bare best responses go in circles;
-fairness by weights that make label and group independent under the adversary's weights (Kamiran
-and Calders, KAIS 2012) where the paper adds a penalty to a linear model's loss.
+a learner plays against an adversary that chooses row weights from a class. Ours: any learner;
+exact, averaged responses of the adversary, because plain best responses cycle; fairness by weights
+that make label and group independent under the adversary's weights (Kamiran and Calders, KAIS
+2012) where the paper adds a penalty to the loss of a linear model.
 """
 
 import time
@@ -30,7 +30,7 @@ from fairautoml.records import ParamValue
 NAME = "agnostic_reweighting"
 
 SUREST = 1e-6
-"""Probabilities are kept this far from 0 and 1: the logarithm of 0 would be all that counts."""
+"""Probabilities are clipped by this much, so that the log loss stays finite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class _Game:
     strength: float
 
     def train(self, factor: NDArray[np.float64], fit_base: FitBaseLearner) -> ScoreModel:
-        """Train on rows weighted by the adversary, made fair under these weights."""
+        """Train on rows weighted by the adversary, reweighted for fairness."""
         weight = self.rows.weight * factor
         known = self.groups.of_row >= 0
         slot = (self.groups.of_row[known], self.rows.y[known])
@@ -61,10 +61,10 @@ class _Game:
 def train(
     rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Train in rounds on the running mean of the adversary's worst weights.
+    """Train in rounds on the running mean of the adversary's worst-case weights.
 
-    The first training is on the plain weights. Ends early when one more training would not fit
-    into the time left.
+    The first training uses the plain weights. Ends early when one more training would exceed the
+    time left.
     """
     groups = row_groups(rows, NAME)
     refuse_sparse(rows.feature_schema, NAME)
@@ -99,7 +99,7 @@ def _adversary(rows: TrainRows, params: Mapping[str, ParamValue], seed: int) -> 
         return segment_adversary(segment, plain, low=low, high=high)
     distances, typical = near_references(rows, seed)
     sigma, bound = float(params["width"]) * typical, float(params["bound"])
-    # Narrow bumps hold little weight: the bound is then in units of what makes a mean of 1.
+    # Narrow kernels have little mass; the bound is then relative to the factor of a mean of 1.
     reach = float((plain @ np.exp(-distances / (2 * sigma**2))).sum())
     return kernel_adversary(distances, plain, sigma=sigma, bound=bound * max(1.0, 1.0 / reach))
 

@@ -1,17 +1,17 @@
-"""Bounded group loss: no group's squared error above a bound, by reduction to weighted training.
+"""Bounded group loss: limits the squared error of every group, by weighted training.
 
-A price per group turns "small error overall, and in no group above the bound" into least squares
-with weights ``1 + price of the group / its share``, which any learner answers. Prices grow
-exponentially with what is missed. The answer is the mean of the members whose own error is
-smallest within the bounds; squared error is convex, so that it is no larger than that of drawing a
-member by the shares of the paper's linear program, which the search for shares starts from.
+With one price per group the constrained problem becomes least squares with weights
+``1 + price of the group / its share``, which any learner can fit. Prices grow exponentially with
+the violations. The result is the weighted mean of members with the smallest error within the
+bounds; squared error is convex, so this error is no larger than that of drawing members by the
+shares of the paper's linear program, from which the search for shares starts.
 
 Source: Agarwal, Dudik, Wu, *Fair Regression: Quantitative Definitions and Reduction-based
 Algorithms*, ICML 2019, arXiv 1905.12843, section 4 and algorithm 1 (prices as in Agarwal et al.,
 arXiv 1803.02453). Ours: prices and shares follow the errors on held-out training rows (two
 datasets as in Cotter et al., *Training Well-Generalizing Classifiers for Fairness Metrics and
-Other Data-Dependent Constraints*, ICML 2019), because a model that fits the rows it has seen
-keeps every bound on them; then the members are trained on all rows at the same prices.
+Other Data-Dependent Constraints*, ICML 2019), because an overfitted model meets every bound on
+its training rows; the members are then trained on all rows at the same prices.
 """
 
 import time
@@ -35,23 +35,23 @@ MOST_PRICE = 20.0
 """Largest sum of the prices, in units of the error (B in the paper)."""
 
 TOO_MUCH = 1000.0
-"""What a unit of error above the bound costs in the linear program."""
+"""Cost of a unit of error above the bound in the linear program."""
 
 PRECISION = 1e-8
-"""Shares below are rounding of the linear program."""
+"""Smallest share that is not rounding of the linear program."""
 
 HELD_SHARE = 0.25
-"""Share of the training rows that move the prices and choose the shares."""
+"""Share of the training rows that are held out to set prices and shares."""
 
 LAST_MEMBERS = 2
-"""Members of most answers, which time is kept for to train them on all rows."""
+"""Number of final trainings on all rows for which time is reserved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanOf:
     """The weighted mean of several models."""
 
-    models: tuple[ScoreModel, ...]  # those with a positive share
+    models: tuple[ScoreModel, ...]  # models with a positive share
     shares: tuple[float, ...]  # 1 in total
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -64,7 +64,7 @@ class MeanOf:
 
 @dataclass(slots=True, kw_only=True)
 class _Members:
-    """The models trained so far, with the error of every group on rows they have not seen."""
+    """The models trained so far, with the error of every group on held-out rows."""
 
     rows: TrainRows
     groups: tuple[NDArray[np.bool_], ...]
@@ -79,11 +79,11 @@ class _Members:
     seconds: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Find the rows that judge everybody and each group."""
+        """Select the rows that evaluate the overall error and each group's error."""
         held = np.ones(len(self.rows.y), dtype=bool)
         held[self.learned] = False
         all_rows = np.ones_like(held)
-        # A group too small for a held-out row of any weight is judged by all of its rows.
+        # A group without held-out rows of positive weight is evaluated on all of its rows.
         self.judged = tuple(
             inside & held if self.rows.weight[inside & held].any() else inside
             for inside in (all_rows, *self.groups)
@@ -118,16 +118,16 @@ class _Members:
         return self.fit_base(replace(rows, weight=weight * (total / weight.sum())))
 
     def in_time(self, n_trainings: int) -> bool:
-        """Whether so many more trainings fit into the time left."""
+        """Return whether so many more trainings fit into the time left."""
         left = self.fit_base.seconds_left()
         return left is None or left >= n_trainings * float(np.mean(self.seconds))
 
     def on_all_rows(self, bounds: NDArray[np.float64]) -> MeanOf:
-        """Return the best mean, its members trained on all rows if there is time."""
+        """Return the best mean, with members trained on all rows if there is time."""
         shares = self.best_shares(bounds)
         kept = np.flatnonzero(shares > PRECISION)
         models = [self.models[at] for at in kept]
-        # A training on all rows takes longer by the share that was held out.
+        # A training on all rows takes longer in proportion to the held-out share.
         if self.in_time(int(np.ceil(len(kept) / (1.0 - HELD_SHARE)))):
             everything = np.arange(len(self.rows.y))
             models = [self._trained(self.prices[at], everything) for at in kept]
@@ -138,7 +138,7 @@ class _Members:
     def best_shares(self, bounds: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the shares of smallest error within the bounds, or of the least excess."""
         n_models, n_groups = len(self.models), len(bounds)
-        # Errors have the unit of the target, squared; the solver's tolerances have none.
+        # Errors are scaled to be unitless, like the solver's tolerances.
         unit = max(float(np.mean(self.overall)), float(np.finfo(np.float64).tiny))
         excess = np.concatenate(
             [np.array(self.by_group).T / unit, -np.ones((n_groups, 1))], axis=1
@@ -159,7 +159,7 @@ class _Members:
             (residuals[at] * weight[at, None]).T @ residuals[at] / weight[at].sum()
             for at in self.judged
         ]
-        # Bounds that cannot be kept are kept as far as the start keeps the worst of them.
+        # Infeasible bounds are relaxed to the worst excess of the start.
         least = max(
             0.0, *(start @ p @ start - b for p, b in zip(products[1:], bounds, strict=True))
         )
@@ -191,11 +191,11 @@ class _Members:
 def train(
     rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Return the mean of the members.
+    """Return the weighted mean of the members.
 
-    Ends early when every bound is kept by the plain model, or when no more trainings fit into the
-    time left; the first training, the plain model, is always made. Without time to train the
-    members on all rows they are served as they are, trained without those held out.
+    Ends early when the plain model meets every bound, or when no more trainings fit into the time
+    left; the plain model is always trained. Without time for the final trainings on all rows the
+    members trained without the held-out rows are returned.
     """
     groups, limits = _bounded(rows)
     if not groups:
@@ -220,7 +220,7 @@ def train(
 
 
 def _prices(theta: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return prices that sum to less than the largest sum."""
+    """Return prices whose sum is below ``MOST_PRICE``."""
     top = max(float(theta.max()), 0.0)
     grown = np.exp(theta - top)
     found: NDArray[np.float64] = MOST_PRICE * grown / (np.exp(-top) + grown.sum())
@@ -234,7 +234,7 @@ def _bounded(rows: TrainRows) -> tuple[Sequence[NDArray[np.bool_]], list[float]]
         if target.metric.name != METRIC:
             continue
         for member in target.system.member:
-            # The last element is what cell -1 finds.
+            # Index -1 selects the last element.
             inside = np.append(member, False)[rows.cells]
             if rows.weight[inside].any():
                 found.append(inside)

@@ -1,8 +1,8 @@
 """Optimal checklist whose group gaps on the training rows are within their limits.
 
 Source: Zhang, Morris, Ustun, Ghassemi, *Learning Optimal Predictive Checklists*, NeurIPS 2021,
-arXiv 2112.01020, section 3 (group fairness constraints). Without limits it is the learner of this
-name; this one trains by itself, whatever the candidate's learner.
+arXiv 2112.01020, section 3 (group fairness constraints). The learner of this name has no limits;
+the mitigator trains its own checklist, for any learner of the configuration.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,10 +41,10 @@ LEAST_SECONDS = 0.01
 class ChecklistModel:
     """A checklist as a score model."""
 
-    checklist: Checklist  # the list, with its optimality gap
+    checklist: Checklist  # the checklist with its optimality gap
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return P(y = 1), shape (n_rows,); the groups are not read."""
+        """Return P(y = 1), shape (n_rows,); the groups are unused."""
         del cells
         return self.checklist.scores(X).astype(np.float32)
 
@@ -52,9 +52,9 @@ class ChecklistModel:
 def train(
     rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Return the checklist of the fewest mistakes within the limits of all targets.
+    """Return the checklist with the fewest mistakes within the limits of all targets.
 
-    A group that lacks the rows of a rate is left out of that rate, as the reductions do.
+    A group without rows of a rate is excluded from that rate, as in the reductions.
     """
     shape = Shape.from_params(params)
     left = fit_base.seconds_left()

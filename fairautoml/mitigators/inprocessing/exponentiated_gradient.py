@@ -1,8 +1,8 @@
-"""Exponentiated gradient: a mixture of models, as accurate as the constraints allow.
+"""Exponentiated gradient: the most accurate mixture of models under the constraints.
 
 Source: Agarwal, Beygelzimer, Dudik, Langford, Wallach, *A Reductions Approach to Fair
-Classification*, ICML 2018, arXiv 1803.02453. The guarantee is about the decisions on the rows
-trained on; for new rows the post-processing that follows moves thresholds on the mean score.
+Classification*, ICML 2018, arXiv 1803.02453. The guarantee is about the decisions on the training
+rows; for new rows, post-processing moves thresholds on the mean score.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from fairautoml.mitigators.inprocessing._reductions import Game, Members, mixtur
 from fairautoml.records import ParamValue
 
 SMALLEST_BOUND = 0.01
-"""Tightest bound that sets the largest price; at 0 the price would be infinite."""
+"""Smallest bound used for the largest price, which would be infinite at 0."""
 
 
 def train(
@@ -23,8 +23,8 @@ def train(
 ) -> ScoreModel:
     """Return the mixture, or its best single member.
 
-    Ends early when one more training would not fit into the time left, with the best mixture of
-    what there is; the first training, the plain model, is always made.
+    Ends early, with the best mixture so far, when one more training would exceed the time left;
+    the plain model is always trained.
     """
     del seed
     members = Members(rows=rows, moments=moments_of(rows), fit_base=fit_base)

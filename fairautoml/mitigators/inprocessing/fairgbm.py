@@ -1,14 +1,14 @@
-"""FairGBM: gradient boosting that pays for unequal rates while it learns.
+"""FairGBM: gradient boosting that penalises unequal rates during training.
 
-Trains LightGBM by itself, with the candidate's parameters when the candidate's learner is
-LightGBM and with LightGBM's own otherwise. Groups are read in training only.
+Trains LightGBM, with the parameters of the configuration if its learner is LightGBM and with
+LightGBM's defaults otherwise. Groups are used in training only.
 
 Source: Cruz, Belem, Jesus, Bravo, Saleiro, Bizarro, *FairGBM: Gradient Boosting with Fairness
-Constraints*, ICLR 2023, arXiv 2209.07850; code feedzai/fairgbm. Ours: a hessian that knows the
+Constraints*, ICLR 2023, arXiv 2209.07850; code feedzai/fairgbm. Ours: a hessian that includes the
 constraints, demographic parity, weights, and prices that follow the rates of held-out training
 rows (two datasets as in Cotter et al., *Training Well-Generalizing Classifiers for Fairness
 Metrics and Other Data-Dependent Constraints*, ICML 2019), which also choose the number of trees;
-then all training rows are boosted along the same prices.
+then all training rows are boosted with the same prices.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -31,10 +31,10 @@ from fairautoml.mitigators.inprocessing._fairgbm import (
 from fairautoml.records import ParamValue
 
 HELD_SHARE = 0.25
-"""Share of the training rows that move the prices and choose the number of trees."""
+"""Share of the training rows held out to set the prices and the number of trees."""
 
 USUAL_METRIC, USUAL_LIMIT = "equalized_odds_difference", 0.05
-"""What is made equal when nothing is asked for; the published default."""
+"""Default constraint of the published code, used without constraints."""
 
 
 def train(
@@ -42,7 +42,7 @@ def train(
 ) -> ScoreModel:
     """Boost trees on the proxy Lagrangian of the targets.
 
-    Ends early when one more tree would not fit into the time left.
+    Ends early when one more tree would exceed the time left.
     """
     targets = _targets(rows)
     own = fit_base.config

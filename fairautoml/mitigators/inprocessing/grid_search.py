@@ -21,8 +21,8 @@ def train(
 ) -> ScoreModel:
     """Return the model with the best mean of error and largest violation.
 
-    Ends early when one more training would not fit into the time left; the plain model comes
-    first and is always trained.
+    Ends early when one more training would exceed the time left; the plain model comes first and
+    is always trained.
     """
     del seed
     members = Members(rows=rows, moments=moments_of(rows), fit_base=fit_base)
@@ -39,9 +39,9 @@ def train(
 def grid(moments: Moments, size: int, limit: float) -> NDArray[np.float64]:
     """Return multipliers spread over all signs and directions, the smallest first.
 
-    The signed multipliers are the points of a lattice, as fine as it must be for ``size`` points;
-    of those, ``size`` in even steps and always 0, the plain model. The last group of every rate
-    needs no price: its distance follows from the others.
+    The signed multipliers are evenly spaced points of the coarsest lattice with at least ``size``
+    points, always including 0, the plain model. The last group of every rate needs no price,
+    because its distance follows from the others.
     """
     free = np.concatenate([np.arange(len(s)) < len(s) - 1 for s in moments.shares])
     points, reach = _points(int(free.sum()), size)
@@ -55,7 +55,7 @@ def grid(moments: Moments, size: int, limit: float) -> NDArray[np.float64]:
 
 
 def _points(dim: int, size: int) -> tuple[NDArray[np.int64], int]:
-    """Return the points of the coarsest lattice that has ``size`` of them, and its reach."""
+    """Return the points of the coarsest lattice with at least ``size`` points, and its reach."""
     if size <= 2 * dim + 1:
         units = np.eye(dim, dtype=np.int64)
         return np.vstack([-units, np.zeros_like(units[:1]), units[::-1]]), 1
