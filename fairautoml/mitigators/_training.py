@@ -140,8 +140,7 @@ def numeric_columns(feature_schema: FeatureSchema, name: str) -> NDArray[np.int6
     if not len(columns):
         msg = (
             f"{name} changes numeric columns, and X has {feature_schema.n_features} category "
-            f"columns "
-            "only; leave this mitigator out"
+            "columns only; leave this mitigator out"
         )
         raise InputError(msg)
     return columns

@@ -1,13 +1,13 @@
-"""Bias scores: how likely the groups of a row are moves its threshold; no group is read.
+"""Group-unaware rule that shifts the threshold by estimated group membership (bias scores).
 
 Source: Chen, Klochkov, Liu, *Post-hoc Bias Scoring Is Optimal for Fair Classification*, ICLR 2024,
-arXiv 2310.05725: the most accurate rule under a limit on group gaps, when the group is unknown at
-decision time, flips the plain decision where a weighted sum of bias scores exceeds 1. Written
-without the division (their score over confidence), for any number of groups and group systems:
-accept when ``score - sum_k lam_k P(group k | x) / P(group k)`` exceeds a threshold, with
-``P(group k, y | x) / P(group k, y)`` for label rates. P(cell, y | x) comes from a model that never
-reads the group of a row. As the score may be off, the threshold is searched too, and gaps are
-counted on labels and groups, not taken from the model.
+arXiv 2310.05725: without the group at decision time, the most accurate rule under a limit on group
+gaps flips the unconstrained decision where a weighted sum of bias scores exceeds 1. Written
+without the division (their score over confidence), for any number of groups: accept when
+``score - sum_k lam_k P(group k | x) / P(group k)`` exceeds a threshold, with
+``P(group k, y | x) / P(group k, y)`` for label rates. P(cell, y | x) is predicted by a model that
+does not use the group of a row. As the score may be miscalibrated, the threshold is searched too,
+and gaps are counted on observed labels and groups.
 """
 
 from collections.abc import Sequence
@@ -33,20 +33,20 @@ from fairautoml.records import Rule
 from fairautoml.threads import one_thread
 
 MOST_ROWS = 20_000
-"""Rows that are searched on; what is found is settled on all of them."""
+"""Largest subsample for the search; the final rule is chosen on all rows."""
 
 MOST_SHARES = 400_000
-"""Rows times multipliers that are searched on: with many groups fewer rows, ..."""
+"""Largest number of rows times multipliers in the search; limits its memory and time."""
 
 FEWEST_ROWS = 4_000
-"""... but not fewer than these."""
+"""Smallest subsample for the search, for many groups."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupBias:
-    """What one constrained rate adds to the threshold."""
+    """Contribution of one constrained rate to the threshold."""
 
-    rate: Rate  # a share of acceptances
+    rate: Rate  # share of accepted rows
     system: str  # name of the group system
     labels: tuple[str, ...]  # display name of each group
     group_of_cell: tuple[int, ...]  # group of each finest cell, -1 = none
@@ -63,7 +63,7 @@ class BiasScoreRule:
 
     @property
     def needs_sensitive(self) -> bool:
-        """False: how likely groups are is read, not the groups."""
+        """False: the rule uses group probabilities, not groups."""
         return False
 
     @property
@@ -74,7 +74,7 @@ class BiasScoreRule:
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Refuse: cells say nothing to this rule."""
+        """Raise an error, because this rule does not use cells."""
         msg = (
             "this rule reads P(cell, y | features) and was given cells; use decide_by(scores, "
             "membership) or trials.acceptance(rule, scores, cells, membership)"
@@ -87,13 +87,13 @@ class BiasScoreRule:
         """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
         left = scores.astype(np.float64)
         per_share = self._per_share()
-        # Column by column: a row's sum must not depend on the rows that come with it.
+        # Column by column, so that the sum of a row does not depend on the other rows.
         for cell, y in np.argwhere(per_share):
             left -= per_share[cell, y] * membership[:, cell, y]
         return (left > self.threshold).astype(np.float64)
 
     def _per_share(self) -> NDArray[np.float64]:
-        """Return what each P(cell, y | x) adds to the threshold, shape (n_cells, 2)."""
+        """Return the contribution of each P(cell, y | x) to the threshold, shape (n_cells, 2)."""
         priors = np.array(self.priors)
         total = np.zeros_like(priors)
         for bias in self.biases:
@@ -120,12 +120,12 @@ class BiasScoreRule:
 def fit_rules(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
 ) -> list[tuple[float | None, Rule | None]]:
-    """Return the best rule for every tolerance; its gap on the rows is within it.
+    """Return the best rule for every tolerance, with a gap within it on the rows.
 
-    What is degenerate: a group that lacks the rows of a rate is left out of that constraint, and
-    with fewer than two groups left it constrains nothing. Where no bias helps, above all where
-    the features say nothing about the groups, the rule is one threshold for everybody. Where a
-    tolerance leaves hardly more than deciding alike for everybody, what one row makes is let pass.
+    A group without rows of a rate is excluded from that constraint; with fewer than two groups
+    left the constraint has no effect. Where no bias helps, in particular where the features do
+    not predict the groups, the rule is one common threshold. Where the tolerance allows little
+    more than a constant decision, it is raised by the gap that one row causes.
     """
     if not goal.targets:
         return []
@@ -143,7 +143,7 @@ def fit_rules(
         fewer = len(kept) < len(tables[at - 1].scores)
         tables[at] = Table(few, labels[kept], bands, gain) if fewer else tables[at - 1]
     everything, searched, first = tables
-    # Small products again and again: threads would cost more than they bring.
+    # The many small products are faster on one thread.
     with one_thread():
         found = search(first, searched, everything, tolerances)
     priors = np.empty((rows.n_cells, 2))

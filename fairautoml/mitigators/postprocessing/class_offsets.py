@@ -1,13 +1,12 @@
-"""Prices of the classes per group: the thresholds of groups, for more than two classes.
+"""Class prices per group: group thresholds for more than two classes.
 
-With the group known, the most accurate choice under demographic parity or equalized odds is the
-class of the largest ``slope p_c(x) - cut``, both depending on group and class. Prices come from
-the dual of the linear program; under demographic parity the shares are then made exact on the rows
-that the rule is fitted on, up to one row per group. Rates of labels are measured with labels
-shrunk towards the scores, as for two classes. Deterministic. The bound of a mean over the classes
-is kept by every class.
+With the group known, the most accurate decision under demographic parity or equalized odds is the
+class of the largest ``slope p_c(x) - cut``, with slope and cut by group and class. The prices
+solve the dual of a linear program; under demographic parity the shares are then made exact on the
+fitted rows, up to one row per group. Label rates use labels shrunk towards the scores, as for two
+classes. The rule is deterministic. A bound on a mean over the classes is met by every class.
 
-Source: see ``_class_program``.
+Source: see ``_multiclass``.
 """
 
 from collections.abc import Sequence
@@ -30,12 +29,12 @@ from fairautoml.mitigators._multiclass import (
 from fairautoml.records import Rule
 
 ROUNDS = 4
-"""Rounds in which what the program gets wrong about the rows is measured and corrected."""
+"""Rounds that measure the error of the program on all rows and correct it."""
 NEAR_ENOUGH = 0.002
-"""Gap above the tolerance that no further round is made for."""
+"""Excess over the tolerance that needs no further round."""
 
 EXACT_ROUNDS = 2
-"""The same where the shares are made exact afterwards."""
+"""Rounds where the shares are made exact afterwards."""
 
 Prices = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -45,8 +44,8 @@ def fit_rules(
 ) -> list[tuple[float | None, Rule | None]]:
     """Return the best prices for every tolerance.
 
-    A group that lacks the rows of a rate is left out of that rate. A cell without rows, and rows
-    of no cell, choose the most likely class.
+    A group without rows of a rate is excluded from that rate. For cells without rows, and rows
+    without a cell, the most likely class is predicted.
     """
     if not goal.targets:
         return []
@@ -55,15 +54,15 @@ def fit_rules(
     if len(known.y) == 0:
         return [(tolerance, None) for tolerance in tolerances]
     fit = _Fit(known, ordered.goal(goal), ordered)
-    # From loose to tight: the prices of one tolerance are a start for the next.
+    # From loose to tight: the prices of one tolerance are a warm start for the next.
     found = {tolerance: fit.rule(tolerance) for tolerance in sorted(tolerances, reverse=True)}
     return [(tolerance, found[tolerance]) for tolerance in tolerances]
 
 
 def _in_order_of_content(rows: ScoreRows, parts: Parts) -> tuple[Parts, ScoreRows]:
-    """Return parts and rows whose order follows from what they hold.
+    """Return parts and rows in an order that depends only on their content.
 
-    Else sums would depend on where a row stands in their last bits, and the optimiser on those.
+    Otherwise rounding of the sums, and with it the optimiser, would depend on the row order.
     """
     coarse = parts.rows(rows)
     known = np.flatnonzero((coarse.cells >= 0) & (coarse.weight > 0))
@@ -77,7 +76,7 @@ def _in_order_of_content(rows: ScoreRows, parts: Parts) -> tuple[Parts, ScoreRow
 
 
 class _Fit:
-    """Rules of one score column, one tolerance after the other."""
+    """Rules of one score column, for one tolerance after the other."""
 
     def __init__(self, rows: ScoreRows, goal: Goal, parts: Parts) -> None:
         self._rows, self._goal, self._parts = rows, goal, parts

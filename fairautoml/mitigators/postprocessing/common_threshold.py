@@ -1,8 +1,8 @@
-"""One threshold for everybody, moved until the gap is within the tolerance.
+"""One common threshold, moved until the gap is within the tolerance.
 
-Needs no group at decision time, so it is what remains of threshold moving when
-``sensitive_at_predict=False``; it also tunes the threshold for balanced accuracy and F1 when
-nothing is constrained. Its front lies below that of ``group_thresholds``.
+Does not use groups at decision time, so it is the threshold rule for
+``sensitive_at_predict=False``; without constraints it tunes the threshold for balanced accuracy
+and F1. Its Pareto front is below that of ``group_thresholds``.
 """
 
 from collections.abc import Sequence
@@ -27,18 +27,18 @@ from fairautoml.mitigators._thresholds import (
 from fairautoml.records import Rule
 
 TUNABLE = frozenset({"balanced_accuracy", "f1", "f1_macro"})
-"""Objectives whose best threshold is not one half."""
+"""Objectives whose best threshold may differ from one half."""
 
 
 def fit_rules(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
 ) -> list[tuple[float | None, Rule | None]]:
-    """Return the best common threshold for every tolerance, or the best of all without any.
+    """Return the best common threshold for every tolerance, or the best one without any.
 
-    A group that lacks the rows of a rate (no label 1 for the true positive rate, no rows at all)
-    is left out of that rate, and with fewer than two groups left the rate constrains nothing. A
-    threshold at which a rate has no value (precision where a group has nobody accepted, a ratio
-    where nobody is) is not chosen.
+    A group without rows of a rate (no label 1 for the true positive rate, no rows at all) is
+    excluded from that rate, and with fewer than two groups left the rate is not constrained. A
+    threshold at which a rate is undefined (precision of a group without accepted rows, a ratio
+    without any accepted row) is not chosen.
     """
     if not goal.targets and goal.objective not in TUNABLE:
         return []
@@ -52,7 +52,7 @@ def fit_rules(
 
 
 def _values(rows: ScoreRows, cuts: ThresholdCandidates, objective: str) -> NDArray[np.float64]:
-    """Return what every cut is worth."""
+    """Return the objective value of every cut."""
     one = float(rows.weight @ rows.y)
     zero = float(rows.weight.sum()) - one
     if objective in {"f1", "f1_macro"} and one > 0 and zero > 0:
@@ -89,7 +89,7 @@ def _accepted(rows: ScoreRows, cuts: ThresholdCandidates) -> NDArray[np.float64]
     known = rows.cells >= 0
     if not known.all():
         rows = rows.take(known)
-    # In falling order of the scores each cut accepts the rows up to some place.
+    # In descending order of the scores, each cut accepts the rows up to some position.
     order = np.argsort(-rows.scores)
     falling = -rows.scores[order].astype(np.float64)
     up_to = np.searchsorted(falling, -cuts.thresholds, side="right")
@@ -102,7 +102,7 @@ def _accepted(rows: ScoreRows, cuts: ThresholdCandidates) -> NDArray[np.float64]
 
 
 def _overall(system: GroupSystem) -> NDArray[np.bool_]:
-    """Return the cells of all that the groups are compared with, as one group."""
+    """Return the cells of the overall rate as one group."""
     inside = np.atleast_2d(system.member.any(axis=0))
     return np.ones_like(inside) if system.overlapping else inside
 
@@ -131,7 +131,7 @@ def _by_rates(tables: NDArray[np.float64], metric: Metric) -> NDArray[np.float64
 def _by_value(
     tables: NDArray[np.float64], overall: NDArray[np.float64], metric: Metric
 ) -> NDArray[np.float64]:
-    """Return the gap at every cut of a metric that compares groups with everybody, or by itself.
+    """Return the gap at every cut of a metric of the group counts as a whole.
 
     ``overall`` is of shape (n_cuts, 1, 2, 2).
     """

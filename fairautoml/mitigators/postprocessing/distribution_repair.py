@@ -1,9 +1,9 @@
-"""Predicted numbers moved towards the common distribution of all groups.
+"""Regression predictions moved towards the common distribution of all groups.
 
 A prediction at level q of its group moves towards ``sum_b p_b F_b^-1(q)``, the Wasserstein
-barycentre, by the share ``strength`` of the way: the whole way is the regression of least squared
-change whose predictions are distributed alike in all groups. For each tolerance the smallest
-strength is taken that keeps it on the rows. Equal predictions of a group stay equal.
+barycentre, by the fraction ``strength``: strength 1 gives the regression of least squared change
+whose predictions have the same distribution in all groups. For each tolerance the smallest
+sufficient strength on the rows is chosen. Equal predictions of a group stay equal.
 
 Source: Chzhen, Denis, Hebiri, Oneto, Pontil, *Fair Regression with Wasserstein Barycenters*, arXiv
 2006.07286; the partial repair: Le Gouic, Loubes, Rigollet, *Projection to Fairness in Statistical
@@ -21,18 +21,18 @@ from fairautoml.mitigators._group_program import Moves, NumberRepair, Parts
 from fairautoml.records import Rule
 
 KNOTS = 1000
-"""Predictions of a group that its distribution is kept by; all of them in smaller groups."""
+"""Quantiles stored for the distribution of a group; smaller groups store all predictions."""
 
 STRENGTHS = np.linspace(0.0, 1.0, 41)
-"""Parts of the way that are tried."""
+"""Strengths that are tried."""
 
 
 def fit_rules(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
 ) -> list[tuple[float | None, Rule | None]]:
-    """Return the repair of least strength for every tolerance, the full one where none keeps it.
+    """Return the weakest sufficient repair for every tolerance, else the full repair.
 
-    Rows of no group, and of groups without rows of positive weight, are not moved.
+    Rows without a group, and groups without rows of positive weight, are not changed.
     """
     if not goal.targets:
         return []
@@ -47,7 +47,7 @@ def fit_rules(
 
 
 def _gaps(rows: ScoreRows, goal: Goal, moves: Moves) -> NDArray[np.float64]:
-    """Return the gap of each strength in units of the first target's, shape (n_strengths,)."""
+    """Return the gap of each strength per unit of tolerance, shape (n_strengths,)."""
     wide = rows.scores.astype(np.float64)
     full = moves.full(wide, rows.cells)
     found = np.zeros(len(STRENGTHS))
@@ -58,8 +58,8 @@ def _gaps(rows: ScoreRows, goal: Goal, moves: Moves) -> NDArray[np.float64]:
         for target, factor in zip(goal.targets, scales(goal.targets), strict=True):
             system = target.system
             merged = values.merged(system.of_cell, system.n_groups, system.masks)
-            # A group without rows here is no reason to leave the others apart; fewer than two
-            # that have some cannot be bounded on these rows.
+            # Groups without rows are excluded; with fewer than two other groups the gap cannot be
+            # bounded on these rows.
             value = target.metric.value(merged.of_present())
             gap = 0.0 if isinstance(value, Undefined) else value
             found[at] = max(found[at], gap / factor if factor > 0 else np.inf * (gap > 0))
@@ -85,7 +85,7 @@ def _moves(rows: ScoreRows, parts: Parts) -> Moves:
 def _ranked(
     rows: ScoreRows, inside: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Return different predictions of a group, the level of each, and the group's weight."""
+    """Return distinct predictions of a group, the level of each, and the group's weight."""
     inside = inside & (rows.weight > 0)
     values, at = np.unique(rows.scores[inside].astype(np.float64), return_inverse=True)
     held = np.bincount(at, weights=rows.weight[inside], minlength=len(values))
@@ -107,4 +107,4 @@ MITIGATOR = Mitigator(
     tasks=frozenset({"regression"}),
     fit_rules=fit_rules,
 )
-"""Not for overlapping groups: a person would have to be at two levels at once."""
+"""Overlapping groups are not supported: a row would have one level per group."""

@@ -1,10 +1,10 @@
-"""Scores moved by a polynomial of a number such as age, then one threshold for everybody.
+"""Scores shifted by a polynomial of a number such as age, then one common threshold.
 
 Source of the constraint: Giuliani, Misino, Lombardi, "Generalized Disparate Impact for
-Configurable Fairness Solutions in ML", ICML 2023. The bound is on decisions, while projecting
-scores bounds the dependence of scores; so the projections of the scores (coarse and fine) are only
-some of the polynomials that are tried, and what counts is the measured GeDI of the decisions. The
-trap of clipping corrected scores to [0, 1] does not arise: they are compared with a threshold.
+Configurable Fairness Solutions in ML", ICML 2023. The bound applies to decisions, while projected
+scores only bound the dependence of scores; the projections (coarse and fine) are therefore just
+some of the polynomials tried, and rules are chosen by the measured GeDI of the decisions. Shifted
+scores need no clipping to [0, 1], because they are compared with a threshold.
 """
 
 from collections.abc import Sequence
@@ -21,16 +21,16 @@ from fairautoml.records import Rule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShiftedRule:
-    """Accept a row when its score reaches the threshold plus what its number adds."""
+    """Accept a row when its score reaches the threshold plus the polynomial of its number."""
 
     threshold: float  # for a row at the mean of all powers
-    shifts: tuple[float, ...]  # what each finest cell adds, in units of the score
+    shifts: tuple[float, ...]  # shift of each finest cell, in units of the score
     # name of each number, and the coefficients of its powers, in standard deviations
     terms: tuple[Term, ...]
 
     @property
     def needs_sensitive(self) -> bool:
-        """True: the number of a row moves its threshold."""
+        """True: the threshold of a row depends on its number."""
         return True
 
     @property
@@ -61,7 +61,7 @@ class ShiftedRule:
 def fit_rules(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
 ) -> list[tuple[float | None, Rule | None]]:
-    """Return the best rule for every tolerance; there is always one, if need be "nobody"."""
+    """Return the best rule for every tolerance; one always exists (reject all rows)."""
     if not goal.targets:
         return []
     search = Search(rows, goal)

@@ -1,10 +1,10 @@
-"""One score threshold per group: the Bayes-optimal form of a rule under group-rate constraints.
+"""One score threshold per group: the Bayes-optimal rule under constraints on group rates.
 
 Source: Hardt, Price, Srebro, *Equality of Opportunity in Supervised Learning*, arXiv 1610.02413;
 Menon, Williamson, *The Cost of Fairness in Binary Classification*, 2018: with the group known at
 decision time, the most accurate rule under demographic parity, equal opportunity or equalized odds
 thresholds P(y = 1 | x) per group (up to ties). Fitted on score cuts with labels shrunk towards the
-scores; deterministic. Mixtures of thresholds: ``randomized_thresholds``.
+scores; deterministic. For mixtures of thresholds see ``randomized_thresholds``.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ def fit_rules(
 ) -> list[tuple[float | None, Rule | None]]:
     """Return the best threshold rule for every tolerance.
 
-    What is degenerate: a group that lacks the rows of a rate (no label 1 for the true positive
-    rate, no rows at all) is left out of that constraint, and when fewer than two groups have the
-    rate it constrains nothing. A group without rows gets the neutral threshold, as do rows of no
-    group. A group of one row, or of equal scores, is accepted or refused as a whole.
+    A group without rows of a rate (no label 1 for the true positive rate, no rows at all) is
+    excluded from that constraint, and with fewer than two groups left the constraint has no
+    effect. Groups without rows, and rows without a group, get the neutral threshold. A group of
+    one row, or of equal scores, is accepted or rejected as a whole.
     """
     if not goal.targets:
         return []

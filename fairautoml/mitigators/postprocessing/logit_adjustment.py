@@ -1,10 +1,10 @@
-"""One factor per class for everybody: classes with few rows are chosen more readily.
+"""Group-unaware class factors that favour rare classes (logit adjustment).
 
-The most likely class is what accuracy rewards. Where all classes count alike (balanced accuracy,
-macro F1), the class of the largest ``p_c(x) / P(c) ** strength`` is chosen; strength 1 is the best
-there is for balanced accuracy if the scores are true, and as they may be off the strength is
-searched on the rows, under constraints among those whose gap is within the tolerance. For several
-classes what ``common_threshold`` is for two: no group is read.
+Accuracy is maximised by the most likely class. For objectives that weight classes equally
+(balanced accuracy, macro F1) the rule predicts the class of the largest ``p_c(x) / P(c) **
+strength``; strength 1 is optimal for balanced accuracy with calibrated scores. As scores may be
+miscalibrated, the strength is searched on the rows, among those within the tolerance. This is the
+multiclass counterpart of ``common_threshold``; groups are unused.
 
 Source: Menon, Jayasumana, Rawat, Jain, Veit, Kumar, *Long-tail learning via logit adjustment*,
 ICLR 2021, arXiv 2007.07314, equation 9 (there ``tau`` is the strength).
@@ -24,7 +24,7 @@ from fairautoml.mitigators._thresholds import per_unit
 from fairautoml.records import Rule
 
 STRENGTHS = np.linspace(0.0, 1.5, 16)
-"""From the most likely class to more than what true scores ask for."""
+"""From the most likely class to beyond the optimum for calibrated scores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +40,13 @@ class ClassFactors:
 
     @property
     def randomized(self) -> bool:
-        """False: one class is certain."""
+        """False: the output is deterministic."""
         return False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Return 1.0 for the chosen class, of equal ones the first; shape (n_rows, n_classes)."""
+        """Return 1.0 for the chosen class, the first of ties; shape (n_rows, n_classes)."""
         worth = scores.astype(np.float64) * np.array(self.factors)
         return one_hot(worth.argmax(axis=1), scores.shape[1])
 
@@ -58,9 +58,9 @@ class ClassFactors:
 def fit_rules(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
 ) -> list[tuple[float | None, Rule | None]]:
-    """Return the factors of the best strength for every tolerance, of equal ones the weakest.
+    """Return the factors of the best strength for every tolerance, the weakest of ties.
 
-    Where a class has no rows the objective has no value, and there is no rule.
+    Without rows of some class the objective is undefined, and there is no rule.
     """
     if goal.objective not in BALANCED:
         return []
@@ -92,7 +92,7 @@ def _value(rule: ClassFactors, rows: ScoreRows, objective: str) -> float:
 
 
 def _gap(rule: ClassFactors, rows: ScoreRows, targets: Sequence[Target]) -> float:
-    """Return the largest gap per unit of tolerance, infinite where one has no value."""
+    """Return the largest gap per unit of tolerance, infinite where one is undefined."""
     known = rows.take(rows.cells >= 0)
     chosen = rule.decide(known.scores, known.cells)
     counts = ClassCounts.from_rows(

@@ -1,8 +1,7 @@
-"""A number added per group, so that the mean predictions of the groups come together.
+"""A constant added per group to bring the mean predictions of the groups closer.
 
-Of all changes that give the groups given mean predictions, adding a constant to each is the one
-of least squared change. All means move towards the overall one by the same share, which is the
-smallest that keeps the tolerance.
+For given group means, adding a constant per group is the change of least squares. All means move
+towards the overall mean by the same fraction, the smallest one that meets the tolerance.
 
 Source: Calders, Karim, Kamiran, Ali, Zhang, *Controlling Attribute Effect in Linear Regression*,
 ICDM 2013 (the constraint on the means, here after training).
@@ -24,7 +23,7 @@ def fit_rules(
 ) -> list[tuple[float | None, Rule | None]]:
     """Return the smallest shifts for every tolerance.
 
-    Parts without rows of positive weight, and rows of no group, are not moved.
+    Parts without rows of positive weight, and rows without a group, are not shifted.
     """
     if not goal.targets:
         return []
@@ -47,7 +46,7 @@ def fit_rules(
 
 
 def _gap(values: GroupValues, target: Target) -> float:
-    """Return the largest difference of means of the groups that have rows."""
+    """Return the largest difference of means between groups with rows."""
     system = target.system
     merged = values.merged(system.of_cell, system.n_groups, system.masks)
     means = merged.means(merged.prediction)
@@ -58,7 +57,7 @@ def _gap(values: GroupValues, target: Target) -> float:
 def _shifts(
     whole: NDArray[np.float64], gaps: Sequence[float], goal: Goal, tolerance: float
 ) -> tuple[float, ...]:
-    """Return what is added to each part: as much of the whole way as the tolerance asks for."""
+    """Return the shift of each part: the smallest fraction of the full shift that suffices."""
     limits = [tolerance * factor for factor in scales(goal.targets)]
     left = min(
         (limit / gap for limit, gap in zip(limits, gaps, strict=True) if gap > limit), default=1.0

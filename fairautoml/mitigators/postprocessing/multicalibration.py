@@ -4,15 +4,15 @@ Source: Hebert-Johnson, Kim, Reingold, Rothblum, *Multicalibration: Calibration 
 (Computationally-Identifiable) Masses*, arXiv 1711.08513; groups by bins of equal width.
 
 Source: Hu, Livni-Navon, Reingold, Yang, *Omnipredictors for Constrained Optimization*, arXiv
-2209.07463: a score that is calibrated in every group of the constraints and at every level can be
-thresholded afterwards for any loss and any of those constraints. Two steps of our own form: the
-scores are calibrated on the groups of every constraint; then the program of the threshold
-mitigators runs on the calibrated scores, whose order within a group may differ from that
-of the model's. Labels of that program are shrunk towards the calibrated scores: the fewer rows,
-the nearer to the program without labels of the paper.
+2209.07463: scores that are calibrated in every group of the constraints and at every level can be
+thresholded for any loss and any of those constraints. Ours: the scores are calibrated on the
+groups of every constraint; then the program of the threshold mitigators runs on the calibrated
+scores, whose order within a group may differ from that of the model's scores. Labels of that
+program are shrunk towards the calibrated scores: the fewer rows, the closer to the paper's
+program, which uses no labels.
 
-Where scores are far too low in some group, rows that move up pass through the bins above in the
-same round and are mixed with theirs, which costs accuracy; calibrated models lose and gain little.
+Where scores of a group are far too low, rows that move up are merged with those of the bins above
+in the same round, which costs accuracy; scores that are already calibrated change little.
 """
 
 import itertools
@@ -28,18 +28,18 @@ from fairautoml.mitigators._thresholds import shrunk
 from fairautoml.records import Rule
 
 ROUNDS = 100
-"""Passes over all groups; it ends earlier, when nothing is left to correct."""
+"""Largest number of passes over all groups; calibration stops when no bin needs a correction."""
 
 DIGITS = 12
-"""Scores are kept to so many, so that the order of a sum does not move one over a bin's edge."""
+"""Decimals of the scores, so that rounding of sums does not move a score across a bin edge."""
 
 EDGE = 1e-6
-"""A score that is above an edge by less, in bins, is on it: 0.4 in float32 is more than 0.4."""
+"""Tolerance of a bin edge, in bins: 0.4 in float32 is more than 0.4."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """The scores of one group in one bin move by ``delta``."""
+    """A shift of the scores of one group in one bin by ``delta``."""
 
     group: int
     bin: int
@@ -48,12 +48,12 @@ class Update:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bins:
-    """What is calibrated, and how finely."""
+    """The bins of the calibration, and the smallest bin that is corrected."""
 
     width: float = 0.1  # width of a bin, in (0, 1]
-    # a group's bin with less than ``alpha * width`` of the group's weight is left alone
+    # a group's bin with less than ``alpha * width`` of the group's weight is not corrected
     alpha: float = 0.1
-    fewest: int = 1  # so is one with fewer rows of positive weight
+    fewest: int = 1  # nor is a bin with fewer rows of positive weight
 
     @property
     def count(self) -> int:
@@ -72,10 +72,10 @@ class Bins:
         weight: NDArray[np.float64],
         groups: Sequence[NDArray[np.int64]],
     ) -> tuple[NDArray[np.float64], tuple[Update, ...]]:
-        """Return the calibrated scores, shape (n_rows,), and the updates that lead there.
+        """Return the calibrated scores, shape (n_rows,), and the updates that produced them.
 
-        Afterwards the mean of ``y`` less the score is below a tenth of the width in every group's
-        bin that is not left alone. Each update lowers the Brier score by the bin's share of the
+        Afterwards the mean of ``y`` minus the score is below a tenth of the width in every
+        corrected bin of a group. Each update lowers the Brier score by the bin's share of the
         weight times ``delta ** 2``.
         """
         moved: NDArray[np.float64] = scores.astype(np.float64).round(DIGITS)
@@ -93,7 +93,7 @@ class Bins:
     def _correct(
         self, scores: NDArray[np.float64], y: NDArray[np.integer], weight: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], list[tuple[int, float]]]:
-        """Go through the bins of one group once, from the lowest up."""
+        """Correct the bins of one group once, from the lowest up."""
         found = []
         at = self.of(scores)
         least = self.alpha * self.width * weight.sum()
@@ -131,12 +131,12 @@ class Bins:
 
 
 def shifted(scores: NDArray[np.float64], delta: float) -> NDArray[np.float64]:
-    """Return the scores moved by ``delta``, within [0, 1]; shape (n_rows,)."""
+    """Return the scores shifted by ``delta``, clipped to [0, 1]; shape (n_rows,)."""
     return np.clip(np.round(scores + delta, DIGITS), 0.0, 1.0)
 
 
 def members(of_row: NDArray[np.integer], n_groups: int) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of each group of a partition, rising."""
+    """Yield the rows of each group of a partition, ascending."""
     order = np.argsort(of_row, kind="stable")
     edges = np.searchsorted(of_row[order], np.arange(n_groups + 1))
     for start, end in itertools.pairwise(edges):
@@ -144,29 +144,29 @@ def members(of_row: NDArray[np.integer], n_groups: int) -> Iterator[NDArray[np.i
 
 
 BINS = Bins(fewest=30)
-"""Bins of the paper's procedure; the mean label of fewer rows is mostly chance."""
+"""Bins of the paper's procedure; in smaller bins the mean label is mostly noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibratedRule:
     """Calibrate the score by the stored updates, then compare it with the group's threshold."""
 
-    bins: Bins  # what the updates speak about
-    updates: tuple[Update, ...]  # in the order in which they were found
+    bins: Bins  # bins of the updates
+    updates: tuple[Update, ...]  # in order of application
     # per group system the group of each finest cell, -1 = none
     of_cell: tuple[tuple[int, ...], ...]
-    # updates of all rows as one group, for rows that are in no group
+    # updates of all rows as one group, for rows without a group
     overall: tuple[Update, ...]
     cuts: ThresholdRule  # thresholds on the calibrated scores
 
     @property
     def needs_sensitive(self) -> bool:
-        """True: groups have updates and thresholds of their own."""
+        """True: groups have their own updates and thresholds."""
         return True
 
     @property
     def randomized(self) -> bool:
-        """Whether some group mixes two thresholds."""
+        """Whether the rule mixes two thresholds in some group."""
         return self.cuts.randomized
 
     def decide(
@@ -199,8 +199,8 @@ def fit_rules(
 ) -> list[tuple[float | None, Rule | None]]:
     """Return the best rule on calibrated scores for every tolerance.
 
-    A bin of a group with few rows is left as it is. Groups that lack the rows of a rate are left
-    out of it, and groups without rows get the neutral threshold, as by ``group_thresholds``.
+    Small bins of a group are not corrected. Groups without rows of a rate are excluded from it,
+    and groups without rows get the neutral threshold, as in ``group_thresholds``.
     """
     if not goal.targets:
         return []

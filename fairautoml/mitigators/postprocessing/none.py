@@ -1,4 +1,4 @@
-"""No intervention: the model's own decisions: score at least one half, the most likely class."""
+"""No mitigation: accept scores of at least one half, or predict the most likely class."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ PLAIN: dict[TaskName, Rule] = {
     "multiclass": MostLikely(),
     "regression": AsPredicted(),
 }
-"""What decides when nothing is done about groups."""
+"""Default rules by task."""
 
 
 def fit_rules(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
 ) -> list[tuple[float | None, Rule | None]]:
-    """Return the rule "score >= 0.5", whatever the rows; for other targets what comes nearest."""
+    """Return the default rule of the task, for any rows."""
     del rows, tolerances
     return [(None, PLAIN[goal.task])]
 

@@ -1,13 +1,11 @@
-"""A stated mixture of score thresholds per group: the optimum over the ROC hulls.
+"""Randomised mixture of score thresholds per group: the optimum over the ROC hulls.
 
 Source: Hardt, Price, Srebro, *Equality of Opportunity in Supervised Learning*, arXiv 1610.02413
 (the derived predictor); Xian, Zhao, *A Unified Post-Processing Framework for Group Fairness in
-Classification*, arXiv 2405.04025 (the linear program for any tolerance). Mixing thresholds reaches
-every point of the convex hull of a group's ROC curve, so that each tolerance is met exactly and no
-rule on the same scores and groups is more accurate on the fitted rows. A basic solution mixes in
-at most as many groups as constraints bind.
-
-The only mixture of thresholds there is: used when the goal allows rules that decide at random.
+Classification*, arXiv 2405.04025 (the linear program for any tolerance). Mixtures reach every
+point of the convex hull of a group's ROC curve, so each tolerance is met exactly, and no rule on
+the same scores and groups is more accurate on the fitted rows. A basic solution mixes in at most
+as many groups as there are binding constraints. Used only when the goal allows randomised rules.
 """
 
 from collections.abc import Sequence
@@ -23,7 +21,7 @@ def fit_rules(
 ) -> list[tuple[float | None, Rule | None]]:
     """Return the best mixture of thresholds for every tolerance.
 
-    Gaps are kept in expectation over the draws. Degenerate groups are treated as by
+    Gaps are met in expectation over the draws. Degenerate groups are handled as in
     ``group_thresholds``; a group of equal scores may be accepted in part.
     """
     if not (goal.targets and goal.randomized):

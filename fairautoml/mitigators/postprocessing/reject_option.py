@@ -1,12 +1,12 @@
-"""A band around the threshold in which the group decides: accept the worse off, refuse the others.
+"""A band around the threshold in which the deprived groups are accepted and the favoured rejected.
 
 Source: Kamiran, Karim, Zhang, *Decision Theory for Discrimination-Aware Classification*, ICDM
-2012: where the model is unsure, ``max(p, 1 - p)`` small, decisions of the deprived group become
-acceptances and those of the favoured group refusals. The paper has two groups and leaves the width
-of the band to the user; here the width is searched for each tolerance, and of several groups the
-lowest are deprived and the highest favoured, how many of each being searched too; groups between
-them are decided by the threshold alone. One width and one order of the groups are few freedoms:
-labels are not shrunk, and with more than two groups a tight tolerance may have no such rule.
+2012: where the model is uncertain, ``max(p, 1 - p)`` small, rows of the deprived group are
+accepted and rows of the favoured group rejected. The paper has two groups and leaves the width of
+the band to the user. Here the width is searched for each tolerance. With several groups the lowest
+are deprived and the highest favoured, with searched numbers of each; the threshold alone decides
+for the groups in between. The rule has few parameters, so labels are not shrunk, and with more
+than two groups a tight tolerance may have no rule.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,21 +33,21 @@ from fairautoml.mitigators._group_program import (
 from fairautoml.records import Rule
 
 TRIED = 20_000_000
-"""Rates computed at most; every width that makes a difference is tried when that is enough."""
+"""Largest number of rates to compute; all distinct widths are tried if it suffices."""
 
 FEWEST_WIDTHS = 50
-"""So many are tried at least."""
+"""Smallest number of widths that are tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandRule:
-    """Accept by the threshold; inside the band by the group."""
+    """Threshold on the score outside the band; inside the band the group decides."""
 
-    low: float  # the band: scores of at least ``low`` and below ``high``
+    low: float  # band: scores of at least ``low`` and below ``high``
     high: float
-    accepted: tuple[str, ...]  # groups that are accepted and refused inside the band
+    accepted: tuple[str, ...]  # groups accepted and rejected inside the band
     refused: tuple[str, ...]
-    # the threshold that this makes for each group: ``low``, ``high``, or the one in the middle
+    # equivalent threshold of each group: ``low``, ``high``, or the one in the middle
     cuts: ThresholdRule
 
     @property
@@ -67,7 +67,7 @@ class BandRule:
         return self.cuts.decide(scores, cells)
 
     def describe(self) -> str:
-        """Return the band and who is accepted in it, in one line."""
+        """Return the band and its accepted and rejected groups in one line."""
         return (
             f"scores from {self.low:.4f} to {self.high:.4f}: accept {', '.join(self.accepted)}, "
             f"refuse {', '.join(self.refused)}; else >= {self.cuts.neutral:.4f}"
@@ -79,9 +79,9 @@ def fit_rules(
 ) -> list[tuple[float | None, Rule | None]]:
     """Return the best band for every tolerance, None where no band is within it.
 
-    A group that lacks the rows of a rate (no label 1 for the true positive rate, no rows of
-    positive weight at all) is left out of that constraint; with fewer than two groups left it
-    constrains nothing and no band is needed. Equal scores of a group are on one side of the band.
+    A group without rows of a rate (no label 1 for the true positive rate, no rows of positive
+    weight at all) is excluded from that constraint; with fewer than two groups left there is no
+    constraint and no band. Equal scores of a group are on one side of the band.
     """
     if not goal.targets:
         return []
@@ -97,11 +97,11 @@ def fit_rules(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bands:
-    """All bands that are tried: number 0 is none, then every width for every choice of sides."""
+    """All bands that are tried: number 0 is no band, then every width for every side choice."""
 
     ranked: tuple[Ranked, ...]
     problem: ThresholdProblem
-    sides: tuple[NDArray[np.int8], ...]  # (n_groups,): 1 accepted in the band, -1 refused
+    sides: tuple[NDArray[np.int8], ...]  # (n_groups,): 1 accepted in the band, -1 rejected
     widths: NDArray[np.float64]  # half of the width
 
     @classmethod
@@ -133,7 +133,7 @@ class _Bands:
         return np.concatenate(gap), np.concatenate(value)
 
     def rule(self, at: int) -> Rule:
-        """Return the rule of one band; without a band there is one threshold for everybody."""
+        """Return the rule of one band; number 0 is one common threshold."""
         middle = self.problem.neutral
         if at == 0:
             return CommonRule(threshold=middle)
@@ -153,7 +153,7 @@ class _Bands:
 
 
 def _sides(ranked: Sequence[Ranked], problem: ThresholdProblem) -> Iterator[NDArray[np.int8]]:
-    """Yield who is accepted and who refused: the lowest and the highest by a constrained rate."""
+    """Yield the sides: the lowest groups by a constrained rate accepted, the highest rejected."""
     orders = {
         tuple(_by_rate(ranked, rate, problem.neutral))
         for target in problem.targets
@@ -169,7 +169,7 @@ def _sides(ranked: Sequence[Ranked], problem: ThresholdProblem) -> Iterator[NDAr
 
 
 def _by_rate(ranked: Sequence[Ranked], rate: Rate, threshold: float) -> list[int]:
-    """Return the groups that have the rate, the lowest first; mean scores decide ties."""
+    """Return the groups that have the rate, ascending; ties by mean score."""
     accepted = np.array([group.accepted_from(np.array([threshold])) for group in ranked])
     mass = counted(np.array([group.totals for group in ranked]), rate)
     top = counted(accepted, rate)[:, 0]
@@ -180,7 +180,7 @@ def _by_rate(ranked: Sequence[Ranked], rate: Rate, threshold: float) -> list[int
 
 
 def _widths(ranked: Sequence[Ranked], middle: float, most: int) -> NDArray[np.float64]:
-    """Return half widths that differ in whom the band holds, up to so many quantiles of them."""
+    """Return half widths that select different rows, or at most so many quantiles of them."""
     apart = np.unique(np.concatenate([np.abs(group.scores - middle) for group in ranked]))
     if len(apart) > most:
         apart = apart[np.linspace(0, len(apart) - 1, most).astype(np.int64)]

@@ -1,9 +1,9 @@
-"""Scores moved towards the common distribution of all groups, then one threshold for everybody.
+"""Scores moved towards the common distribution of all groups, then one common threshold.
 
 The common distribution is the Wasserstein barycentre of the groups' score distributions: a score
-at level q of its group moves towards ``sum_b p_b F_b^-1(q)``, by the share ``strength`` of the
-way. Strength 0 leaves the scores as they are, strength 1 makes all groups alike, so that any
-threshold gives demographic parity; strength and threshold are searched for each tolerance.
+at level q of its group moves towards ``sum_b p_b F_b^-1(q)`` by the fraction ``strength``. With
+strength 0 the scores are unchanged; with strength 1 all groups have the same distribution, so that
+any threshold gives demographic parity. Strength and threshold are searched for each tolerance.
 
 Source: Chzhen, Denis, Hebiri, Oneto, Pontil, *Fair Regression with Wasserstein Barycenters*, arXiv
 2006.07286; the partial repair: Le Gouic, Loubes, Rigollet, *Projection to Fairness in Statistical
@@ -33,29 +33,29 @@ from fairautoml.mitigators._thresholds import shrunk
 from fairautoml.records import Rule
 
 LEVELS = 400
-"""Steps between the levels at which the distributions are compared."""
+"""Quantile steps at which the distributions are compared."""
 
 STRENGTHS = np.linspace(0.0, 1.0, 21)
-"""Parts of the way that are tried."""
+"""Strengths that are tried."""
 
 ROUNDING = 1e-12
-"""A repaired score that misses a value of the common distribution by less has reached it."""
+"""Distance at which a repaired score equals a value of the common distribution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairRule:
     """Accept when the repaired score reaches one threshold.
 
-    Repair keeps the order within a group, so it amounts to a threshold on the score per group.
+    The repair keeps the order within a group, so it is equivalent to one threshold per group.
     """
 
-    strength: float  # part of the way to the common distribution, 0 to 1
+    strength: float  # fraction of the full repair, 0 to 1
     threshold: float  # on the repaired scores
-    cuts: ThresholdRule  # what that is on the scores of each group
+    cuts: ThresholdRule  # equivalent threshold on the scores of each group
 
     @property
     def needs_sensitive(self) -> bool:
-        """True: the group says how a score is repaired."""
+        """True: the repair depends on the group."""
         return True
 
     @property
@@ -70,7 +70,7 @@ class RepairRule:
         return self.cuts.decide(scores, cells)
 
     def describe(self) -> str:
-        """Return strength and threshold in one line, with what they make on the scores."""
+        """Return strength, threshold and the equivalent group thresholds in one line."""
         return (
             f"repaired by {self.strength:.2f}, then >= {self.threshold:.4f}; "
             f"on the scores {self.cuts.describe()}"
@@ -79,11 +79,11 @@ class RepairRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Barycentre:
-    """The common distribution, and where each group's scores lie in it."""
+    """The common distribution, and the position of each group's scores in it."""
 
-    # the common distribution at equally spaced levels, rising; empty when no group has rows
+    # the common distribution at equally spaced levels, ascending; empty if no group has rows
     values: NDArray[np.float64]  # shape (LEVELS + 1,)
-    # per group the fully repaired scores of its rows, in rising order
+    # per group the fully repaired scores of its rows, ascending
     moved: tuple[NDArray[np.float64], ...]
 
     @classmethod
@@ -105,10 +105,10 @@ class Barycentre:
 
 
 def _quantiles(group: Ranked) -> NDArray[np.float64]:
-    """Return the lowest score that holds each level's share of the weight or more."""
+    """Return the lowest score whose cumulated weight reaches each level."""
     held = group.below.sum(axis=0)[1:]
     levels = np.linspace(0.0, held[-1], LEVELS + 1)
-    # Sums of equal weights differ from the level by rounding; half a row decides nothing else.
+    # Half a row of tolerance absorbs the rounding of sums of equal weights.
     at = np.searchsorted(held, levels * (1 - 1e-12), side="left")
     found: NDArray[np.float64] = group.scores[np.minimum(at, len(held) - 1)]
     return found
@@ -117,7 +117,7 @@ def _quantiles(group: Ranked) -> NDArray[np.float64]:
 def _interpolated(
     scores: NDArray[np.float64], knots: NDArray[np.float64], values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Map knots to values, linearly between them; a knot of several levels to their mean."""
+    """Map knots to values by linear interpolation; a knot of several levels to their mean."""
     at, inverse, times = np.unique(knots, return_inverse=True, return_counts=True)
     mean = np.bincount(inverse, weights=values) / times
     moved: NDArray[np.float64] = np.interp(scores, at, mean)
@@ -129,9 +129,9 @@ def fit_rules(
 ) -> list[tuple[float | None, Rule | None]]:
     """Return the best strength and threshold for every tolerance.
 
-    A group without rows of positive weight takes no part and gets the neutral threshold, as do
-    rows of no group. Equal scores of a group stay equal, so a group of equal scores is accepted or
-    refused as a whole.
+    A group without rows of positive weight is excluded and gets the neutral threshold, as do rows
+    without a group. Equal scores of a group stay equal, so a group of equal scores is accepted or
+    rejected as a whole.
     """
     if not goal.targets:
         return []
@@ -148,7 +148,7 @@ def fit_rules(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Repairs:
-    """Every strength with every threshold on the repaired scores."""
+    """All combinations of strengths and thresholds on the repaired scores."""
 
     ranked: tuple[Ranked, ...]
     problem: ThresholdProblem
@@ -163,7 +163,7 @@ class _Repairs:
             ranked=ranked,
             problem=problem,
             barycentre=barycentre,
-            # Of equal choices the first is taken: the scores and the threshold as they are.
+            # Ties go to the first choice: unrepaired scores and the default threshold.
             thresholds=np.append(problem.neutral, more),
         )
 
@@ -188,7 +188,7 @@ class _Repairs:
         ]
 
     def rule(self, at: int) -> Rule:
-        """Return one rule; scores that are left as they are need no groups."""
+        """Return one rule; strength 0 needs no groups."""
         which, where = divmod(at, len(self.thresholds))
         strength, threshold = float(STRENGTHS[which]), float(self.thresholds[where])
         if strength == 0:

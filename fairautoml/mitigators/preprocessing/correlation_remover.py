@@ -1,10 +1,10 @@
-"""Numeric features without their linear relation to the groups.
+"""Removes the linear relation of numeric features to the groups.
 
 The least-squares projection of a column on the group indicators is its group means, so
 ``x' = x - strength (mean of the group - overall mean)``: at strength 1 every numeric column has
 the same mean in all groups. Source: Fairlearn's ``CorrelationRemover`` (Bird et al., "Fairlearn: a
-toolkit for assessing and improving fairness in AI", 2020), with one indicator per group; missing
-values and weights are ours.
+toolkit for assessing and improving fairness in AI", 2020), with one indicator per group; the
+treatment of missing values and weights is ours.
 """
 
 from collections.abc import Mapping
@@ -31,16 +31,16 @@ NAME = "correlation_remover"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shifts:
-    """What is taken off each numeric column in each group."""
+    """Shift of each numeric column in each group."""
 
     of_cell: NDArray[np.int32]  # shape (n_cells,): group of each finest cell
-    columns: NDArray[np.int64]  # shape (n_columns,): which columns
-    shift: NDArray[np.float64]  # shape (n_groups + 1, n_columns): what is taken off
+    columns: NDArray[np.int64]  # shape (n_columns,): positions of the columns
+    shift: NDArray[np.float64]  # shape (n_groups + 1, n_columns): subtracted from the columns
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the shifted rows; missing values stay missing."""
         changed = X.astype(np.float32)
-        # Group -1 takes the last row.
+        # Group -1 selects the last row.
         shift = self.shift[groups_of_cells(self.of_cell, cells)]
         changed[:, self.columns] = X[:, self.columns] - shift
         return changed
@@ -49,10 +49,9 @@ class Shifts:
 def train(
     rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Train on shifted numeric columns; category codes stay, also those that tell the group.
+    """Train on shifted numeric columns; category codes, including proxies, are unchanged.
 
-    New rows of a group that did not occur in training, or of unknown group, are not shifted: they
-    are taken to be average.
+    New rows of an unknown group, or of one that did not occur in training, are not shifted.
     """
     del seed
     groups = row_groups(rows, NAME)
@@ -66,7 +65,7 @@ def train(
 
 
 def _distances(X: Any, weight: NDArray[np.float64], groups: RowGroups) -> NDArray[np.float64]:
-    """Return group mean minus overall mean of the values present; 0 where a group has none."""
+    """Return group mean minus overall mean of the non-missing values; 0 where a group has none."""
     found = ~np.isnan(X)
     values = np.where(found, X, 0.0).astype(np.float64)
     n_groups = groups.system.n_groups

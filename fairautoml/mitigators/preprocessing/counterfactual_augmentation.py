@@ -1,11 +1,11 @@
-"""Every row with each value of the sensitive attribute, and scores averaged over the values.
+"""Repeats every row with each sensitive value, and averages scores over the values.
 
-The score of a new row is ``sum_v omega_v p(x, value v)``, so it does not depend on the row's own
-group, and the group of new rows is not needed. Features that are merely related to the group stay
-as they are, so gaps may remain. Sources: Pope and Sydnor, "Implementing anti-discrimination
-policies in statistical profiling models", AEJ: Economic Policy 2011 (averaging); augmentation with
-flipped attributes after Gupta et al., "Mitigating gender bias in distilled language models via
-counterfactual role reversal", 2022, arXiv 2203.12574.
+The score of a new row is ``sum_v omega_v p(x, value v)``; it does not depend on the row's own
+group, which is not needed for new rows. Features correlated with the group are unchanged, so gaps
+may remain. Sources: Pope and Sydnor, "Implementing anti-discrimination policies in statistical
+profiling models", AEJ: Economic Policy 2011 (averaging); augmentation with flipped attributes
+after Gupta et al., "Mitigating gender bias in distilled language models via counterfactual role
+reversal", 2022, arXiv 2203.12574.
 """
 
 from collections.abc import Mapping
@@ -29,24 +29,24 @@ from fairautoml.records import ParamValue
 NAME = "counterfactual_augmentation"
 
 MAX_VALUES = 64
-"""Predictions per row, and rows per row in training."""
+"""Largest number of sensitive values: predictions per row, and copies of a training row."""
 
 PROXY_THRESHOLD = 0.9
-"""Association with the group that a feature of two levels has whose AUC is 0.95."""
+"""Association of a proxy feature: that of a two-level feature with AUC 0.95 for the group."""
 
 LOOKED_AT = 20_000
-"""Rows that tell well enough whether a feature gives the group away."""
+"""Rows that suffice to detect proxy features."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flips:
-    """The features that are the sensitive attribute, and what they are in each group."""
+    """The features that encode the sensitive attribute, and their values in each group."""
 
     columns: NDArray[np.int64]  # shape (n_columns,): positions of those features
     values: NDArray[np.float32]  # shape (n_values, n_columns): one row per group that occurs
 
     def flipped(self, X: NDArray[np.floating], value: int) -> NDArray[np.float32]:
-        """Return rows as they would be in the group of the given number."""
+        """Return the rows with the feature values of the group at the given position."""
         changed = X.astype(np.float32)
         changed[:, self.columns] = self.values[value]
         return changed
@@ -57,12 +57,12 @@ class Averaged:
     """A model averaged over the values of the sensitive attribute."""
 
     model: ScoreModel  # trained with the attribute as a feature
-    flips: Flips  # its values
-    omega: NDArray[np.float64]  # shape (n_values,): weight of each value; they add up to 1
-    appended: bool  # the attribute is a last column that new rows do not have
+    flips: Flips  # values of the attribute
+    omega: NDArray[np.float64]  # shape (n_values,): weight of each value, sum 1
+    appended: bool  # whether the attribute is a last column that new rows do not have
 
     def scores(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the mean P(y = 1) over the values, shape (n_rows,); any own value is ignored."""
+        """Return the mean P(y = 1) over the values, shape (n_rows,); own values are ignored."""
         full = _wider(X, np.full(X.shape[0], np.nan)) if self.appended else X
         by_value = [
             self.model.scores(self.flips.flipped(full, value), cells)
@@ -80,11 +80,11 @@ def averaged(by_value: NDArray[np.floating], omega: NDArray[np.float64]) -> NDAr
 def train(
     rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Train on rows with flipped sensitive values, and average over the values at predict.
+    """Train on rows with flipped sensitive values; average over the values at prediction.
 
-    Flipped are all features that have one value in each group, and not the same in all (of an
-    intersection: its columns together). Without such a feature the group is made one for training.
-    The rows that are added keep the cell of the person they were made of.
+    All features that are constant within each group but not overall are flipped (for an
+    intersection: its columns together). Without such a feature the group is added as a feature
+    for training. Added rows keep the cell of their source row.
     """
     groups = row_groups(rows, NAME)
     refuse_sparse(rows.feature_schema, NAME)
@@ -114,7 +114,7 @@ def train(
 def augmented(
     rows: TrainRows, groups: RowGroups, flips: Flips, chosen: NDArray[np.bool_]
 ) -> TrainRows:
-    """Return the rows and, of the chosen ones of known group, one more per other value."""
+    """Return the rows plus one copy of each chosen row of known group per other value."""
     chosen = chosen & (groups.of_row >= 0)
     others = [np.flatnonzero(chosen & (groups.of_row != group)) for group in groups.present]
     at = np.concatenate([np.arange(len(rows.y)), *others])
@@ -130,7 +130,7 @@ def augmented(
 
 
 def _find_flips(rows: TrainRows, groups: RowGroups) -> Flips:
-    # Missing is a value like any other here.
+    # A missing value is treated as a value.
     X = np.where(np.isnan(rows.X), np.float32(np.inf), rows.X)
     lows, highs = [], []
     for group in groups.present:
@@ -156,8 +156,8 @@ def _warn_of_proxies(
     if len(proxies):
         warn(
             f"{NAME}: {len(proxies)} feature(s), at position(s) {', '.join(map(str, proxies))}, "
-            f"all but tell {groups.system.name!r} and are not flipped, so scores still depend on "
-            "it through them; leave them out of X",
+            f"nearly determine {groups.system.name!r} and are not flipped, so scores still "
+            "depend on it through them; leave them out of X",
             DegradedWarning,
         )
 

@@ -1,10 +1,9 @@
-"""Numeric features moved towards one distribution for all groups, ranks within a group kept.
+"""Moves numeric features towards one distribution for all groups, keeping ranks within a group.
 
 ``x' = (1 - strength) x + strength F_A^-1(F_group(x))``, where ``F_A^-1`` is the median of the
 groups' quantile functions. Source: Feldman, Friedler, Moeller, Scheidegger and
 Venkatasubramanian, "Certifying and removing disparate impact", KDD 2015, section 5 (geometric
-repair), arXiv 1412.3756. Ties take their middle rank, quantiles between two values are
-interpolated, weights count.
+repair), arXiv 1412.3756. Ties get their mid-rank, quantiles are interpolated and weighted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,27 +27,27 @@ from fairautoml.records import ParamValue
 NAME = "disparate_impact_remover"
 
 MAX_POINTS = 1000
-"""Points of a quantile table; steps of a thousandth are finer than any group's own noise."""
+"""Points of a quantile table; finer steps are below the sampling noise of a group."""
 
 MAX_KNOTS = 4 * MAX_POINTS
-"""Points of the median, which bends where the quantile function of any group does."""
+"""Points of the median, whose knots are those of all groups' quantile functions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantiles:
     """The distribution of one column in one group."""
 
-    values: NDArray[np.float64]  # shape (n_points,): values at the ranks, rising
-    # share of weight below each value plus half of the weight on it, strictly rising in (0, 1)
+    values: NDArray[np.float64]  # shape (n_points,): values at the ranks, ascending
+    # share of weight below each value plus half of its own weight, strictly ascending in (0, 1)
     ranks: NDArray[np.float64]  # shape (n_points,)
 
     def rank(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the rank of each value; the outermost ranks beyond the range."""
+        """Return the rank of each value; constant beyond the range."""
         ranks: NDArray[np.float64] = np.interp(x, self.values, self.ranks)
         return ranks
 
     def value(self, rank: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the value at each rank; the outermost values beyond the ranks."""
+        """Return the value at each rank; constant beyond the range."""
         values: NDArray[np.float64] = np.interp(rank, self.ranks, self.values)
         return values
 
@@ -57,12 +56,12 @@ class Quantiles:
 class Repair:
     """The repair of one column."""
 
-    groups: tuple[Quantiles, ...]  # one per group; without points where the group has no value
+    groups: tuple[Quantiles, ...]  # one per group; empty if all values of the group are missing
     pooled: Quantiles  # of all rows of known group
     middle: Quantiles  # median of the groups' values at each rank
 
     def repaired(self, x: NDArray[np.floating], of_row: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the fully repaired values of rows that have one."""
+        """Return the fully repaired values of rows without missing ones."""
         rank = self.pooled.rank(x)
         for group, table in enumerate(self.groups):
             mine = of_row == group
@@ -94,10 +93,10 @@ class Repairs:
 def train(
     rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Train on repaired numeric columns; category codes stay, also those that tell the group.
+    """Train on repaired numeric columns; category codes, including proxies, are unchanged.
 
-    New rows of a group that did not occur in training, or of unknown group, are ranked among all
-    training rows. A value outside the range of its group is taken for the outermost one.
+    New rows of an unknown group, or of one that did not occur in training, are ranked among all
+    training rows. Values outside the range of their group are clipped to it.
     """
     del seed
     groups = row_groups(rows, NAME)
@@ -133,7 +132,7 @@ def _middle(tables: Sequence[Quantiles]) -> Quantiles:
 
 
 def quantiles(x: NDArray[np.float64], weight: NDArray[np.float64]) -> Quantiles:
-    """Return the quantile table of weighted values, at most 1000 points of equal steps in rank."""
+    """Return the weighted quantile table, with at most 1000 points at equal rank steps."""
     values, at = np.unique(x, return_inverse=True)
     mass = np.bincount(at, weights=weight, minlength=len(values))
     ranks = (np.cumsum(mass) - mass / 2) / mass.sum()

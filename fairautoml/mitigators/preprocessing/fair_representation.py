@@ -1,29 +1,24 @@
-"""Fair representation: features encoded so that the group cannot be told from them.
-
-A weighting is ``w = basis @ alpha`` with ``low <= alpha <= high`` and a mean of 1. The worst one
-is a linear program with one equality and bounds, a fractional knapsack, which is solved exactly
-by filling up the coefficients of the highest loss first (Dantzig, "Discrete-variable extremum
-problems", Operations Research 1957). The class of weightings by kernels is that of Du, Xu, Wu and
-Tong, *Fairness-aware Agnostic Federated Learning*, 2020, arXiv 2010.05057; a weight per segment
-is ours.
-
-Minimised is ``log loss of the label + squared error of the features, mean per column + price *
-share of a unit's variance that lies between the groups, mean per unit + l2``: the three terms of
-Zemel, Wu, Swersky, Pitassi and Dwork, *Learning Fair Representations*, ICML 2013, equation 4, for
-tanh units instead of prototypes. The variance share, unlike a distance of means, does not become
-small when a unit does.
-
-Source: Belrose, Schneider-Joseph, Ravfogel, Cotterell, Raff and Biderman, *LEACE: Perfect linear
-concept erasure in closed form*, NeurIPS 2023, arXiv 2306.03819, theorem 4.3: of all affine maps
-that make the means of the groups equal it moves the rows least. It does not need the group of a
-row that it is applied to.
+"""Fair representation: features encoded so that the group cannot be predicted from them.
 
 The linear encoder moves the rows as little as possible until the means of all groups are equal, so
-that no linear model can tell the group (LEACE, arXiv 2306.03819). The network learns hidden units
-that know features and label but not the group (after Zemel et al., *Learning Fair
-Representations*, ICML 2013), whose means are then made equal by the same linear step. A learner
-that bends may still find the group in what is not linear. Where features and group are related
-through the label only, what tells the group is what tells the label: a lower strength keeps some.
+that no linear model can predict the group: Belrose, Schneider-Joseph, Ravfogel, Cotterell, Raff
+and Biderman, *LEACE: Perfect linear concept erasure in closed form*, NeurIPS 2023, arXiv
+2306.03819, theorem 4.3. The network encoder learns hidden units that retain features and label but
+not the group, and then applies the same linear step. Neither needs the group of new rows. A
+non-linear learner may still detect the group. Where features and group are related through the
+label only, the proxies of the group also predict the label: use a lower strength.
+
+The network minimises ``log loss of the label + squared error of the features, mean per column +
+price * share of a unit's variance that lies between the groups, mean per unit + l2``: the three
+terms of Zemel, Wu, Swersky, Pitassi and Dwork, *Learning Fair Representations*, ICML 2013,
+equation 4, for tanh units instead of prototypes. The variance share, unlike a distance of means,
+does not vanish for small units.
+
+Adversarial weightings are ``w = basis @ alpha`` with ``low <= alpha <= high`` and a mean of 1. The
+worst one solves a fractional knapsack problem, exactly by filling up the coefficients of the
+highest loss first (Dantzig, "Discrete-variable extremum problems", Operations Research 1957).
+Weightings by kernels are those of Du, Xu, Wu and Tong, *Fairness-aware Agnostic Federated
+Learning*, 2020, arXiv 2010.05057; weights per segment are ours.
 """
 
 import warnings
@@ -54,12 +49,12 @@ from fairautoml.records import ParamValue
 from fairautoml.threads import one_thread
 
 SLACK = 1e-9
-"""Bounds that leave room for a mean of 1 up to this are taken to leave it."""
+"""Tolerance of the bounds that must allow a mean of 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worst:
-    """A worst weighting."""
+    """A worst-case weighting."""
 
     alpha: NDArray[np.float64]  # shape (n_coefficients,): its coefficients
     weight: NDArray[np.float64]  # shape (n_rows,): factor of each row, at least 0
@@ -68,7 +63,7 @@ class Worst:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Adversary:
-    """Who may choose the weights of rows."""
+    """The class of admissible row weightings."""
 
     basis: NDArray[np.float64]  # shape (n_rows, n_coefficients): non-negative
     share: NDArray[np.float64]  # shape (n_rows,): share of each row in the plain mean; 1 in total
@@ -87,7 +82,7 @@ class Adversary:
 
     @property
     def _mass(self) -> NDArray[np.float64]:
-        """What one unit of each coefficient adds to the mean weight."""
+        """Contribution of one unit of each coefficient to the mean weight."""
         mass: NDArray[np.float64] = self.share @ self.basis
         return mass
 
@@ -123,13 +118,13 @@ def segment_adversary(
 
 
 L2 = 1e-3
-"""Price of the squared coefficients, so that the optimum is finite."""
+"""Penalty of the squared coefficients; keeps the optimum finite."""
 
 STILL = 1e-3
-"""Added to a unit's variance: the shares of a unit that hardly moves are noise."""
+"""Added to a unit's variance, so that nearly constant units have no spurious share."""
 
 MOST_STEPS = 150
-"""Iterations of L-BFGS."""
+"""Largest number of L-BFGS iterations."""
 
 Grads = tuple[NDArray[np.float64], ...]
 
@@ -139,7 +134,7 @@ class Layer:
     """The hidden units."""
 
     coefficients: NDArray[np.float64]  # shape (n_columns, n_units): incoming weights
-    intercepts: NDArray[np.float64]  # shape (n_units,): what a unit adds to them
+    intercepts: NDArray[np.float64]  # shape (n_units,): intercepts of the units
 
     def apply(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the units' values in (-1, 1), shape (n_rows, n_units)."""
@@ -149,23 +144,23 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lesson:
-    """What a network shall learn."""
+    """Training data and objective of a network encoder."""
 
     matrix: NDArray[np.float64]  # shape (n_rows, n_columns): rows of known group
     y: NDArray[np.float64]  # shape (n_rows,): labels 0 or 1
     share: NDArray[np.float64]  # shape (n_rows,): share of each row in a mean, 1 in total
     member: NDArray[np.float64]  # shape (n_rows, n_groups): 1 in the column of the row's group
     n_units: int  # hidden units
-    price: float  # of a unit that tells the group entirely, in nats
+    price: float  # penalty of a unit that determines the group, in nats
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Of the layer's weights, the features' and the label's, each with intercepts."""
+        """Shapes of the weights of layer, features and label, each with intercepts."""
         n, k = self.matrix.shape[1], self.n_units
         return (n, k), (k,), (k, n), (n,), (k,), (1,)
 
     def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Return what is minimised and its gradient."""
+        """Return the objective and its gradient."""
         w, b, v, c, u, d = split(theta, self.shapes)
         z = np.tanh(self.matrix @ w + b)
         margin, apart = z @ u + d, z @ v + c - self.matrix
@@ -204,14 +199,14 @@ class Lesson:
 
 
 def split(theta: NDArray[np.float64], shapes: tuple[tuple[int, ...], ...]) -> Grads:
-    """Return the parts of a flat vector in their shapes."""
+    """Return the parts of a flat vector in the given shapes."""
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
     parts = np.split(theta, ends[:-1])
     return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
 
 def fit_layer(lesson: Lesson, seed: int) -> Layer:
-    """Return the hidden layer that has learned the lesson."""
+    """Return the fitted hidden layer."""
     rng = np.random.default_rng(seed)
     # Sums of inputs of variance 1 start with variance 1 (Glorot and Bengio 2010).
     start = [
@@ -230,7 +225,7 @@ def fit_layer(lesson: Lesson, seed: int) -> Layer:
 
 
 ROUNDING = 1e-10
-"""Directions whose variance is below this share of the largest are constant."""
+"""Share of the largest variance below which a direction is constant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -238,11 +233,11 @@ class Erasure:
     """``x - moved (x - mean)``."""
 
     mean: NDArray[np.float64]  # shape (n_columns,): weighted mean of the rows it was fitted on
-    # what is taken off, as a linear map of rows
+    # subtracted part, as a linear map of rows
     moved: NDArray[np.float64]  # shape (n_columns, n_columns)
 
     def apply(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the rows without what told the group, shape (n_rows, n_columns)."""
+        """Return the rows with equal group means, shape (n_rows, n_columns)."""
         kept: NDArray[np.float64] = matrix - (matrix - self.mean) @ self.moved
         return kept
 
@@ -261,7 +256,7 @@ def fit_erasure(
     kept = values > ROUNDING * max(float(values[-1]), 0.0)
     deviation, axes = np.sqrt(values[kept]), vectors[:, kept]
     belongs = indicators(group)
-    # Covariance with the group indicators, in axes where the rows have variance 1.
+    # Covariance with the group indicators, in axes in which the rows have variance 1.
     association = (axes.T @ ((centred * share[:, None]).T @ belongs)) / deviation[:, None]
     left, size, _ = np.linalg.svd(association, full_matrices=False)
     span = left[:, size > ROUNDING]
@@ -270,7 +265,7 @@ def fit_erasure(
 
 
 def indicators(group: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return 1 in the column of each row's group, shape (n_rows, n_groups that occur)."""
+    """Return one-hot encoded groups, shape (n_rows, number of observed groups)."""
     found: NDArray[np.float64] = (group[:, None] == np.unique(group)).astype(np.float64)
     return found
 
@@ -279,14 +274,14 @@ N_REFERENCES = 30
 """Reference points; 30 in arXiv 2010.05057."""
 
 LOOKED_AT = 20_000
-"""Rows that clusters and the typical distance are learned from."""
+"""Rows of the subsample that fits the clusters and the typical distance."""
 
 
 def near_references(rows: TrainRows, seed: int) -> tuple[NDArray[np.float64], float]:
-    """Return how far all rows are from some that are drawn as references."""
+    """Return the distances of all rows to randomly drawn reference rows."""
     matrix = fit_design(rows.X, rows.feature_schema, rows.weight).matrix(rows.X)
     at = _drawn(rows, seed)[:N_REFERENCES]
-    # Row by row sums, not a matrix product: rounding must not depend on the number of rows.
+    # Sums by row instead of a matrix product, whose rounding depends on the number of rows.
     distances = np.stack([((matrix - matrix[one]) ** 2).sum(axis=1) for one in at], axis=1)
     typical = float(np.sqrt(np.median(distances[rows.weight > 0])))
     return distances, typical if typical > 0 else 1.0
@@ -298,7 +293,7 @@ def segments_of(rows: TrainRows, n_segments: int, seed: int) -> NDArray[np.int64
     at = _drawn(rows, seed)[:LOOKED_AT]
     clusters = KMeans(n_clusters=min(n_segments, len(at)), n_init=1, random_state=seed)
     with one_thread(), warnings.catch_warnings():
-        # Fewer distinct rows than clusters: some segments stay empty.
+        # With fewer distinct rows than clusters, some segments stay empty.
         warnings.simplefilter("ignore", ConvergenceWarning)
         clusters.fit(matrix[at], sample_weight=rows.weight[at])
         found: NDArray[np.int64] = clusters.predict(matrix).astype(np.int64)
@@ -306,7 +301,7 @@ def segments_of(rows: TrainRows, n_segments: int, seed: int) -> NDArray[np.int64
 
 
 def _drawn(rows: TrainRows, seed: int) -> NDArray[np.int64]:
-    """Return the rows that have weight, in an order that depends on seed and content alone."""
+    """Return the rows with weight, in an order that depends only on seed and content."""
     order = np.lexsort((rows.weight, rows.y, row_draws(rows.X, seed)))
     return order[rows.weight[order] > 0]
 
@@ -314,19 +309,19 @@ def _drawn(rows: TrainRows, seed: int) -> NDArray[np.int64]:
 NAME = "fair_representation"
 
 PRICE = 10.0
-"""Of a unit that tells the group, at strength 1: more than any label or feature is worth."""
+"""Penalty at strength 1 of a unit that determines the group; exceeds any other gain."""
 
 ROWS_LOOKED_AT = 10_000
-"""Rows that a network learns from."""
+"""Largest subsample that a network is trained on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Representation:
-    """How rows become their representation; the group of a row is not needed."""
+    """The transformation of rows; the group of a row is not needed."""
 
     design: Design  # encoded rows to numbers
     layer: Layer | None  # hidden units, None for the linear encoder
-    erasure: Erasure  # what makes the means of the groups equal
+    erasure: Erasure  # equalises the means of the groups
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the representation, shape (n_rows, n_columns)."""
@@ -340,7 +335,7 @@ class Representation:
 def train(
     rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Train on the representation: numbers only, gaps filled, one column per frequent level."""
+    """Train on the representation: numeric, imputed, one column per frequent category."""
     groups = row_groups(rows, NAME)
     refuse_sparse(rows.feature_schema, NAME)
     if share(params["strength"]) == 0:
@@ -358,8 +353,8 @@ def _representation(
     rows: TrainRows, groups: RowGroups, params: Mapping[str, ParamValue], seed: int
 ) -> Representation:
     strength = share(params["strength"])
-    # Rows and groups in an order of their own: rounding of a sum, which a network's training
-    # makes large, must not depend on the table's order nor on names.
+    # Rows and groups are sorted by content: training amplifies rounding of sums, which must
+    # depend neither on the order of the table nor on names.
     order = np.lexsort((rows.weight, rows.y, row_draws(rows.X, seed)))
     known = order[groups.of_row[order] >= 0]
     design = fit_design(rows.X[known], rows.feature_schema, rows.weight[known])

@@ -1,10 +1,10 @@
-"""More rows for the cells of group and label that have few.
+"""Adds rows to small combinations of group and label.
 
-New rows are copies, or lie between a row and one of its five nearest neighbours of the same cell.
-Sources: Chawla, Bowyer, Hall and Kegelmeyer, "SMOTE: synthetic minority over-sampling technique",
-JAIR 2002, section 4.2 and, for mixed columns, 6.1; for cells of group and label Chakraborty,
-Majumder and Menzies, "Bias in machine learning software", 2021, arXiv 2105.12195. Base rates
-change, so scores must be calibrated or thresholds fitted on rows as they are.
+New rows are copies, or interpolated between a row and one of its five nearest neighbours of the
+same cell. Sources: Chawla, Bowyer, Hall and Kegelmeyer, "SMOTE: synthetic minority over-sampling
+technique", JAIR 2002, section 4.2 and, for mixed columns, 6.1; for cells of group and label
+Chakraborty, Majumder and Menzies, "Bias in machine learning software", 2021, arXiv 2105.12195.
+Base rates change, so scores must be calibrated, or thresholds fitted, on the original rows.
 """
 
 from collections.abc import Mapping
@@ -30,13 +30,13 @@ from fairautoml.records import ParamValue
 NAME = "group_oversampling"
 
 MOST_NEW = 5
-"""New rows per row of a cell; beyond that a cell is mostly its own echo."""
+"""Largest number of new rows per row of a cell; more would be mostly copies."""
 
 
 def train(
     rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Train on the rows and new ones; a new row has group, label and weight of its source."""
+    """Train on original and new rows; a new row has group, label and weight of its source."""
     groups = row_groups(rows, NAME)
     groups.require_labels(NAME)
     known = np.flatnonzero(groups.of_row >= 0)
@@ -61,7 +61,7 @@ def train(
 
 
 def rows_to_add(counts: NDArray[np.integer], strategy: str) -> NDArray[np.int64]:
-    """Return the rows each cell lacks, shape (n_groups, 2); groups without rows lack none."""
+    """Return the rows to add to each cell, shape (n_groups, 2); 0 for groups without rows."""
     largest = {
         "max_cell": counts.max(keepdims=True),
         "balance_groups_within_label": counts.max(axis=0, keepdims=True),
@@ -74,7 +74,7 @@ def rows_to_add(counts: NDArray[np.integer], strategy: str) -> NDArray[np.int64]
 def _members(
     rows: TrainRows, groups: RowGroups, seed: int
 ) -> dict[tuple[int, ...], NDArray[np.int64]]:
-    """Return the rows of each cell in an order that depends on seed and content alone."""
+    """Return the rows of each cell in an order that depends only on seed and content."""
     order = np.lexsort((rows.weight, row_draws(rows.X, seed)))
     of_group, label = groups.of_row[order], rows.y[order]
     return {

@@ -1,8 +1,8 @@
-"""Labels next to the boundary are changed until every group has the same share of label 1.
+"""Changes labels near the decision boundary until every group has the same share of label 1.
 
-A ranker is trained on the rows as they are. Groups below the overall share get their highest
-scored zeros promoted to one, groups above it their lowest scored ones demoted to zero; with two
-groups as many rows of each as in the source. Source: Kamiran and Calders, "Data preprocessing
+A ranker is trained on the original rows. In groups below the overall share the highest scored rows
+of label 0 get label 1, in groups above it the lowest scored rows of label 1 get label 0; with two
+groups the numbers are equal, as in the source. Source: Kamiran and Calders, "Data preprocessing
 techniques for classification without discrimination", KAIS 2012, algorithms 1 and 2; several
 groups, sample weights and the strength are ours.
 """
@@ -26,14 +26,14 @@ def train(
 ) -> ScoreModel:
     """Train a ranker, change labels, train again.
 
-    The ranker is the candidate's own learner, so any X that it takes will do. A group that has
-    only one label is no obstacle: it is moved towards the overall share like any other.
+    The ranker is the learner of the configuration, so any X that it supports is supported. Groups
+    with a single label are handled like any other.
     """
     groups = row_groups(rows, NAME)
     strength = share(params["strength"])
     if strength == 0:
         return fit_base(rows)
-    # By score, then by content: which rows are changed must not depend on their order.
+    # By score, then by content, so that the changed rows do not depend on the row order.
     ties = row_draws(rows.X, seed)
     scores = fit_base(rows).scores(rows.X, rows.cells)
     rank = np.empty(len(scores), dtype=np.int64)
@@ -59,7 +59,7 @@ def massaged(
 
 
 def _how_many(weight: NDArray[np.float64], wanted: float) -> int:
-    """Return the number of first rows whose weight comes nearest to the wanted one."""
+    """Return the number of leading rows whose weight is closest to the wanted weight."""
     cumulated = np.concatenate([[0.0], np.cumsum(weight)])
     return int(np.argmin(np.abs(cumulated - wanted)))
 

@@ -1,9 +1,9 @@
 """Sample weights that make label and group independent.
 
 ``w' = w (1 + strength (P(group) P(label) / P(group, label) - 1))``; at strength 1 the weighted
-share of label 1 is the same in every group. Weight of groups and of labels stays what it was at
-every strength. Source: Kamiran and Calders, "Data preprocessing techniques for classification
-without discrimination", KAIS 2012, algorithm 3; the strength is ours.
+share of label 1 is the same in every group. The total weights of groups and of labels are
+unchanged at every strength. Source: Kamiran and Calders, "Data preprocessing techniques for
+classification without discrimination", KAIS 2012, algorithm 3; the strength is ours.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ NAME = "reweighing"
 def train(
     rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Train on reweighed rows; features are not looked at, so any kind of X will do."""
+    """Train on reweighed rows; features are unused, so any kind of X is supported."""
     del seed
     groups = row_groups(rows, NAME)
     groups.require_labels(NAME)

@@ -1,9 +1,9 @@
-"""Features that tell the group are left out.
+"""Removes proxy features of the group.
 
-How much a feature tells is the bias-corrected Cramer's V of feature and group. Leaving the
-attribute out alone is the baseline "suppression" of Kamiran and Calders, "Data preprocessing
-techniques for classification without discrimination", KAIS 2012; what is left may still tell the
-group jointly.
+Features are scored by the bias-corrected Cramer's V of feature and group. Removing the sensitive
+attribute alone is the baseline "suppression" of Kamiran and Calders, "Data preprocessing
+techniques for classification without discrimination", KAIS 2012; the remaining features may still
+reveal the group jointly.
 """
 
 from collections.abc import Mapping
@@ -22,17 +22,17 @@ from fairautoml.records import ParamValue
 NAME = "suppression"
 
 ROUNDING = 1e-9
-"""A feature that is one-to-one with the group has V = 1 up to this."""
+"""Rounding tolerance of V = 1, for a feature that is one-to-one with the group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """The features that stay."""
+    """The selected features."""
 
-    columns: NDArray[np.int64]  # shape (n_kept,): their positions, rising
+    columns: NDArray[np.int64]  # shape (n_kept,): their positions, ascending
 
     def apply(self, X: Any, cells: NDArray[np.integer]) -> Any:
-        """Return the rows with those features only."""
+        """Return the selected columns of the rows."""
         del cells
         return X[:, self.columns]
 
@@ -40,7 +40,7 @@ class Kept:
 def train(
     rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Train without the features that tell the group more than ``1 - strength``."""
+    """Train without the features whose association with the group exceeds ``1 - strength``."""
     del seed
     groups = row_groups(rows, NAME)
     strength = share(params["strength"])
@@ -51,9 +51,8 @@ def train(
     if not len(columns):
         msg = (
             f"{NAME}: with strength={strength} none of the {len(related)} features is left; the "
-            f"one "
-            f"that tells least has an association of {related.min():.3f} with "
-            f"{groups.system.name!r}. Use a strength below {1 - related.min():.3f}"
+            f"weakest has an association of {related.min():.3f} with {groups.system.name!r}. "
+            f"Use a strength below {1 - related.min():.3f}."
         )
         raise InputError(msg)
     kept = Kept(columns=columns)
