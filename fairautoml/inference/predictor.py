@@ -29,22 +29,22 @@ BLOCK_ROWS = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictor:
-    """Scores of the models, decided by the rule; the same row always gets the same decision."""
+    """Models and a decision rule; equal rows always get the same decision."""
 
-    models: ScoreModel  # what scores a row
-    rule: Rule  # what decides on a score
-    schema: TableSchema  # how a table is read
-    groups: GroupSchema | None  # how sensitive values are read
-    # the user's labels for refusal and acceptance, or of several classes; empty for numbers
+    models: ScoreModel  # predict the scores
+    rule: Rule  # maps scores to decisions
+    schema: TableSchema  # validates and encodes a table
+    groups: GroupSchema | None  # validates and encodes sensitive values
+    # the user's labels of rejection and acceptance, or of several classes; empty in regression
     classes: NDArray[Any]  # shape (2,)
-    needs_sensitive: bool  # whether models or rule read the groups
+    needs_sensitive: bool  # whether models or rule need the groups
     salt: int  # seed of the draws of a randomised rule
-    # what a rule reads that weighs how likely groups are
+    # group probability model of rules that need it
     membership: GroupProbabilityModel | None = None
-    task: TaskName = "binary"  # {"binary", "multiclass", "regression"}: what kind of target it is
+    task: TaskName = "binary"  # {"binary", "multiclass", "regression"}
 
     def scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return P(y = 1) of encoded rows, of a mixture the mean of its columns."""
+        """Return P(y = 1) of encoded rows; of a ``PoolRule`` the mean of its columns."""
         found = self._model_scores(X, cells).astype(np.float64)
         return found.mean(axis=1) if isinstance(self.rule, PoolRule) else found
 
@@ -54,10 +54,10 @@ class Predictor:
         cells: NDArray[np.int32],
         scores: NDArray[np.floating] | None = None,
     ) -> NDArray[Any]:
-        """Return the position of the class, or the number, for encoded rows, shape (n_rows,).
+        """Return the class position or the predicted number of encoded rows, shape (n_rows,).
 
-        A randomised rule draws by the content of the row, so a row is never decided twice in
-        different ways and nobody can try again.
+        The draws of a randomised rule depend on the content of the row only, so that repeated
+        predictions of a row give the same decision.
         """
         accepted = self.acceptance(X, cells, scores)
         if not self.rule.randomized:
@@ -72,12 +72,12 @@ class Predictor:
     ) -> NDArray[np.float64]:
         """Return the probability of acceptance under the rule, or as in ``Task``.
 
-        ``scores`` are those of the models on the same rows, where they are known already.
+        ``scores`` are precomputed scores of the same rows, optional.
         """
         with one_limit():
             shares = None if self.membership is None else self.membership.membership(X)
             known = self._model_scores(X, cells) if scores is None else scores
-        # Not of self.scores, which are float64: the rule was fitted on float32.
+        # Not self.scores, which are float64: the rule was fitted on float32.
         return acceptance(self.rule, known, cells, shares)
 
     def _model_scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -99,22 +99,22 @@ class Predictor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConstantClassifier:
-    """Answers with the only class that ``fit`` has seen; stands in for a ``Predictor``."""
+    """Predicts the only class of its training data; used in place of a ``Predictor``."""
 
-    schema: TableSchema  # how a table is read: new rows are checked as ever
+    schema: TableSchema  # validates new rows as usual
     classes: NDArray[Any]  # shape (1,): the user's label
     groups: None = None
     needs_sensitive: bool = False
 
     def decisions(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the position of the class for encoded rows, shape (n_rows,)."""
+        """Return the class position of encoded rows, shape (n_rows,)."""
         return np.zeros(len(cells), dtype=np.int64)
 
 
 def constant_classifier(
     X: Any, y: Any, on_nonfinite: OnNonfinite, *, extras: Sequence[Any] = ()
 ) -> ConstantClassifier | None:
-    """Return the model of a target with one class; None when it has several or is faulty."""
+    """Return the model of a target with one class; None for several classes or an invalid y."""
     table = read_table(X)
     try:
         labels = plain_labels(y)

@@ -1,4 +1,4 @@
-"""What a learner is, and the estimators that wrap its models."""
+"""The learner protocol, and base estimators of the model families."""
 
 import warnings
 from abc import abstractmethod
@@ -21,11 +21,11 @@ ParamValue = bool | int | float | str
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
-    """A family of models.
+    """A model family.
 
-    Every learner takes the encoded matrix as it is: numbers, category codes in the columns that
-    the layout names, NaN for missing. What a family cannot digest its ``build`` handles by a
-    scikit-learn pipeline.
+    Every learner receives the encoded matrix: numbers, category codes in the columns given by the
+    feature schema, NaN for missing values. ``build`` adds a scikit-learn pipeline for inputs that
+    the library does not support.
 
     Parameters
     ----------
@@ -36,22 +36,22 @@ class Learner:
         ``fit(X, y, sample_weight=None)`` and ``predict_proba(X)``. It uses one thread.
     build_multiclass : callable, optional
         ``build_multiclass(params, feature_schema, seed, n_classes)``, the same for labels 0 ..
-        n_classes - 1; ``predict_proba`` has a column for each, whatever labels the rows had.
+        n_classes - 1; ``predict_proba`` has one column per class, even if a label did not occur.
     build_regressor : callable, optional
-        ``build_regressor(params, feature_schema, seed)``, the same for numbers, with
+        ``build_regressor(params, feature_schema, seed)``, the same for regression, with
         ``predict(X)``.
     handles_weights, handles_sparse : bool
-        Whether ``fit`` honours ``sample_weight`` and takes CSR matrices.
+        Whether ``fit`` supports ``sample_weight`` and CSR matrices.
     shares_rows : bool
-        Whether ``fit`` takes the read-only matrix that other candidates train on too, to make use
-        of what it knows of it; else it is given a writable copy.
+        Whether ``fit`` accepts the read-only matrix that is shared between configurations, in
+        order to cache derived data; otherwise it receives a writable copy.
     extra : str
-        Optional extra of this package that brings the library; empty when it is a core one.
+        Optional extra of this package that installs the library; empty for core dependencies.
     opt_in : bool
-        Whether it is used only when the user names it.
+        Whether the learner is used only when the user names it.
     space : str
-        YAML text of the search space, for a plug-in that comes as a single file; a file of the
-        same name in ``search_spaces/learners`` is used when this is empty.
+        YAML text of the search space, for a plug-in that is a single file; if empty, the file of
+        the same name in ``search_spaces/learners`` is used.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Learner:
 
     @property
     def tasks(self) -> frozenset[TaskName]:
-        """Kinds of target it can learn."""
+        """Supported types of the target."""
         found: set[TaskName] = {"binary"}
         if self.build_multiclass is not None:
             found.add("multiclass")
@@ -84,21 +84,21 @@ class Learner:
         task: TaskName,
         n_classes: int,
     ) -> Any:
-        """Return an unfitted estimator for a kind of target.
+        """Return an unfitted estimator for a type of target.
 
         Parameters
         ----------
         params, layout, seed
             As for ``build``.
         task : {"binary", "multiclass", "regression"}
-            What is to be learned.
+            Type of the target.
         n_classes : int
             Number of classes.
 
         Raises
         ------
         TypeError
-            The learner cannot learn that.
+            The learner does not support the task.
         """
         if task == "multiclass" and self.build_multiclass is not None:
             return self.build_multiclass(params, feature_schema, seed, n_classes)
@@ -110,10 +110,10 @@ class Learner:
 
 
 class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Binary classifier on the encoded matrix; a family says how to train and how to score.
+    """Binary classifier on the encoded matrix; subclasses implement training and scoring.
 
-    Training rows of one class only give a model that always says that class, since most
-    libraries refuse them and a small fold may be so.
+    Trained on a single class, the model predicts that class; most libraries raise an error, and
+    small folds may have one class only.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.seed = seed
 
     def fit(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> Self:
-        """Train; what was learned before is forgotten."""
+        """Train from scratch."""
         y = np.asarray(y)
         self.classes_ = np.array([0, 1], dtype=np.int8)
         self.n_features_in_ = X.shape[1]
@@ -149,7 +149,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
-        """Return a trained model; both classes occur."""
+        """Return a model trained on labels of both classes."""
 
     @abstractmethod
     def _positive(self, X: Any) -> NDArray[np.floating]:
@@ -157,17 +157,17 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class EmptyColumns:
-    """Remembers which columns of the training rows hold nothing, and makes them constant.
+    """Stores which columns are empty in the training rows, and sets them to a constant.
 
-    A column may be empty in one fold only. Nothing was learned from it there, so whatever it
-    holds later must not count: it becomes 0 in the new rows too.
+    A column may be empty in one fold only. The model has learned nothing about it, so its values
+    in new rows are replaced by 0 as well.
     """
 
     def __init__(self, X: NDArray[np.floating]) -> None:
         self.at = np.flatnonzero(np.isnan(X).all(axis=0))
 
     def fill(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return ``X`` with 0 in those columns; a copy if there are any."""
+        """Return ``X`` with 0 in the empty columns; a copy if there are any."""
         if self.at.size == 0:
             return X
         filled = X.copy()
@@ -176,10 +176,10 @@ class EmptyColumns:
 
 
 class MulticlassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Classifier of several classes on the encoded matrix.
+    """Multiclass classifier on the encoded matrix.
 
-    A family is trained on the labels that occur, renumbered without gaps: a fold of a small table
-    may lack one, and most libraries need them all. What did not occur has probability 0.
+    The model is trained on the observed labels, renumbered without gaps, because most libraries
+    require all classes and a small fold may lack one. Unobserved classes have probability 0.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class MulticlassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         self.n_classes = n_classes
 
     def fit(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> Self:
-        """Train; what was learned before is forgotten."""
+        """Train from scratch."""
         self.classes_ = np.arange(self.n_classes, dtype=np.int8)
         self.n_features_in_ = X.shape[1]
         self.known_, codes = np.unique(np.asarray(y), return_inverse=True)
@@ -217,18 +217,17 @@ class MulticlassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
 
     @abstractmethod
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
-        """Return a trained model; the labels 0, 1, ... all occur, at least two of them."""
+        """Return a model trained on the labels 0, 1, ..., which all occur, at least two."""
 
     @abstractmethod
     def _shares(self, X: Any) -> NDArray[np.floating]:
-        """Return the probabilities of the labels that occurred, shape (n_rows, n_known)."""
+        """Return the probabilities of the observed labels, shape (n_rows, n_known)."""
 
 
 class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Regressor on the encoded matrix.
 
-    Families are trained on the standardised target, so that their regularisation means the same
-    whatever unit it is in.
+    The target is standardised, so that regularisation does not depend on its unit.
     """
 
     def __init__(
@@ -239,19 +238,19 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.seed = seed
 
     def fit(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> Self:
-        """Train; what was learned before is forgotten."""
+        """Train from scratch."""
         y = np.asarray(y, dtype=np.float64)
         self.n_features_in_ = X.shape[1]
         self.mean_ = float(np.average(y, weights=sample_weight))
         self.scale_ = float(np.sqrt(np.average((y - self.mean_) ** 2, weights=sample_weight)))
-        # Below rounding there is nothing to learn; most libraries refuse a constant target.
+        # A target that is constant up to rounding; most libraries raise an error.
         varies = self.scale_ > np.finfo(np.float64).eps * abs(self.mean_)
         standard = (y - self.mean_) / self.scale_ if varies else y
         self.model_: Any = self._train(X, standard, sample_weight) if varies else None
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return the predicted numbers, shape (n_rows,)."""
+        """Return the predictions, shape (n_rows,)."""
         check_is_fitted(self, "mean_")
         if self.model_ is None:
             return np.full(X.shape[0], self.mean_)
@@ -259,7 +258,7 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
-        """Return a trained model of a target of mean 0 and variance 1."""
+        """Return a model trained on a target of mean 0 and variance 1."""
 
     @abstractmethod
     def _numbers(self, X: Any) -> NDArray[np.floating]:
@@ -273,11 +272,11 @@ class SklearnTraining:
 
     @abstractmethod
     def _estimator(self, n_rows: int) -> Any:
-        """Return the unfitted estimator for so many training rows."""
+        """Return the unfitted estimator for this number of training rows."""
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         with one_thread(), warnings.catch_warnings():
-            # A model that stopped at its iteration limit is a candidate like any other.
+            # A model that stopped at its iteration limit is still a valid configuration.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return self._estimator(X.shape[0]).fit(X, y, **self._weight(weight))
 
@@ -286,7 +285,7 @@ class SklearnTraining:
 
 
 class SklearnClassifier(SklearnTraining, BinaryClassifier):
-    """A scikit-learn classifier of two classes."""
+    """A scikit-learn binary classifier."""
 
     def _positive(self, X: Any) -> NDArray[np.floating]:
         with one_thread():
@@ -295,7 +294,7 @@ class SklearnClassifier(SklearnTraining, BinaryClassifier):
 
 
 class SklearnMulticlass(SklearnTraining, MulticlassClassifier):
-    """A scikit-learn classifier of several classes."""
+    """A scikit-learn multiclass classifier."""
 
     def _shares(self, X: Any) -> NDArray[np.floating]:
         with one_thread():
@@ -313,17 +312,16 @@ class SklearnRegressor(SklearnTraining, Regressor):
 
 
 STOPPING = "early_stopping_rounds"
-"""Parameter: rounds without progress after which training stops; 0 = all rounds are run."""
+"""Parameter: rounds without improvement after which training stops; 0 = no early stopping."""
 
 STOPPING_SHARE = 0.12
-"""Share of the training rows that are set aside for it."""
+"""Share of the training rows held out for early stopping."""
 
 
 def stopping_parts(y: NDArray[Any], seed: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return the training rows to learn from and those to stop by, the same share of each label.
+    """Return the rows to train on and to stop on, with the same share of each label.
 
-    Both lie inside the rows that a fold trains on: the rows that score the fold have no say in
-    the number of rounds.
+    Both are training rows of the fold, so early stopping does not use the rows that score it.
     """
     parts = holdout_split(strata_of(y), np.zeros(len(y), dtype=np.int32), STOPPING_SHARE, seed)
     learned, held = (part.astype(np.int32) for part in parts)

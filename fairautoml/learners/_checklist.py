@@ -1,13 +1,12 @@
 """Optimal checklists, "at least M of N items": items, the integer program, the fitted list.
 
-The solver takes no starting point, so this is what it must beat, and what is returned when its
-time is up.
-
-Source: Zhang et al., arXiv 2112.01020, section 3. Two things differ. Decisions take the place of
-mistakes as variables, so that rows of equal items share one whatever their labels; and every row
-that enters a limit has both of its rows, "accepted, hence M items are checked" and "refused, hence
-fewer are": with one of them, as published, a limit can be met on paper by a mistake not made.
-M is no variable: the programs of M = 1, 2, ... are each much tighter than the one over all.
+Source: Zhang et al., arXiv 2112.01020, section 3, with two differences. The variables are
+decisions instead of mistakes, so that rows with equal items share a variable for any label. Every
+row in a limit has both constraints, "accepted, hence M items are checked" and "rejected, hence
+fewer are"; with one of them, as published, a mistake that the checklist does not make can satisfy
+a limit. One program is solved for each M = 1, 2, ..., because each is much tighter than a joint
+program. A local search gives the value to beat, and the result if the time is up, because the
+solver takes no starting point.
 """
 
 import time
@@ -30,26 +29,26 @@ from fairautoml.threads import one_thread
 Test = Literal[">=", "<", "is", "is not", "is missing", "is given"]
 
 FEW_VALUES = 10
-"""A number with at most so many distinct values is cut at each of them."""
+"""Largest number of distinct values for which a number is cut at each value."""
 
 MOST_LEVELS = 30
-"""Items per category column: its most frequent codes."""
+"""Largest number of items per category column; the most frequent codes are used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One line of a checklist: a test of one column.
+    """One item of a checklist: a test of one column.
 
-    A missing value checks no item but ``is missing``.
+    A missing value only satisfies ``is missing``.
     """
 
     column: int  # position of the column
-    test: Test  # {">=", "<", "is", "is not", "is missing", "is given"}: what is asked
+    test: Test  # {">=", "<", "is", "is not", "is missing", "is given"}
     value: float = 0.0  # cut or category code; unused by the last two
 
     def checked(self, X: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Return whether each row checks the item, shape (n_rows,)."""
-        # Cuts are kept in double precision: between two float32 values there may be one.
+        # Cuts are float64, because a midpoint between two float32 values may need it.
         values = X[:, self.column].astype(np.float64)
         missing = np.isnan(values)
         answers: dict[Test, NDArray[np.bool_]] = {
@@ -63,7 +62,7 @@ class Item:
         return answers[self.test]
 
     def describe(self, names: Sequence[str] | None = None) -> str:
-        """Return the item in words."""
+        """Return the item as text."""
         name = f"x{self.column}" if names is None else names[self.column]
         if self.test in ("is missing", "is given"):
             return f"{name} {self.test}"
@@ -73,11 +72,11 @@ class Item:
 def find_items(
     X: NDArray[np.floating], feature_schema: FeatureSchema, *, cuts: int, complements: bool
 ) -> tuple[tuple[Item, ...], NDArray[np.bool_]]:
-    """Return the items of a table and which row checks which.
+    """Return the candidate items of a table and which row satisfies which.
 
     Numbers are cut at evenly spaced quantiles, or at each value when there are few; categories
-    give one item per level; a column with gaps one more. Items that all rows or none check, and
-    copies of an earlier item, are left out.
+    give one item per level; a column with missing values one more. Constant items and duplicates
+    are excluded.
     """
     if feature_schema.sparse:
         raise InputError("checklist: X is sparse, and items are made of dense columns; densify X")
@@ -133,10 +132,10 @@ def _cuts(values: NDArray[np.float64], cuts: int) -> list[float]:
 
 
 LEAST_STEP = 1e-3
-"""Log-odds between neighbouring counts, at the least: more items never mean a lower score."""
+"""Smallest log-odds step between neighbouring counts; keeps the score strictly increasing."""
 
 MARGIN = 0.1
-"""Share of the step from M - 1 to M items that is kept between a score and one half."""
+"""Share of the step from M - 1 to M items that separates a score from one half."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -144,22 +143,22 @@ class Checklist:
     """A list of N items, of which at least M must be checked."""
 
     items: tuple[Item, ...]  # the N items
-    required: int  # m
-    log_odds: NDArray[np.float64]  # shape (N + 1,): score of each number of checked items, rising
-    mistakes: float  # weight of the training rows decided wrongly
-    # optimality gap in [0, 1]: by what share of its value a better list might still be lower
+    required: int  # M, the number of items required for acceptance
+    log_odds: NDArray[np.float64]  # shape (N + 1,): score by number of checked items, ascending
+    mistakes: float  # weight of the misclassified training rows
+    # optimality gap in [0, 1]: largest possible relative improvement of the objective
     gap: float
-    optimal: bool  # whether it is known that no list is better; else the time was up
+    optimal: bool  # whether the list is proven optimal; False if the time was up
 
     def counts(self, X: NDArray[np.floating]) -> NDArray[np.int64]:
-        """Return how many items each row checks, shape (n_rows,)."""
+        """Return the number of checked items by row, shape (n_rows,)."""
         total = np.zeros(X.shape[0], dtype=np.int64)
         for item in self.items:
             total += item.checked(X)
         return total
 
     def accepts(self, X: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Return which rows check at least M items, shape (n_rows,)."""
+        """Return whether each row checks at least M items, shape (n_rows,)."""
         return self.counts(X) >= self.required
 
     def scores(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -168,7 +167,7 @@ class Checklist:
         return by_count[self.counts(X)]
 
     def describe(self, names: Sequence[str] | None = None) -> str:
-        """Return the checklist in words, one line."""
+        """Return the checklist as one line of text."""
         listed = "; ".join(item.describe(names) for item in self.items)
         return f"at least {self.required} of {len(self.items)}: {listed}"
 
@@ -183,11 +182,11 @@ def fit_log_odds(
 ) -> NDArray[np.float64]:
     """Return the log-odds of label 1 by number of checked items.
 
-    The shares of label 1, made monotone. Costs or limits may put M where the share of label 1
-    does not cross one half; then all log-odds are moved by the least that puts one half between
-    M - 1 and M items, as another base rate would, so that decisions at one half are the list's.
+    The shares of label 1 are made monotone. With costs or limits, M may not be where the share
+    crosses one half; all log-odds are then shifted by the smallest amount that puts one half
+    between M - 1 and M items, like a change of the base rate.
     """
-    # Counts in rows: the prior below is one row.
+    # Weights are scaled to rows, because the prior counts as one row.
     rows = weight * (len(y) / weight.sum())
     total = np.bincount(counts, weights=rows, minlength=n_items + 1)
     ones = np.bincount(counts, weights=rows * y, minlength=n_items + 1)
@@ -202,34 +201,34 @@ def fit_log_odds(
 
 
 SLACK = 1e-9
-"""Rounding of rates that are sums of weights."""
+"""Rounding tolerance of rates, which are sums of weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RateGap:
-    """One rate that must be about the same in all groups."""
+    """A limit on the difference of one rate between groups."""
 
     name: str  # rate and group system, for messages
     groups: NDArray[np.integer]  # shape (n_rows,): group of each training row
-    n_groups: int  # number of groups; those without rows of this rate are left out
-    rate: Rate  # which rate; its denominator must not depend on the decisions
-    # largest minus smallest rate, or one minus smallest over largest, is bounded
+    n_groups: int  # number of groups; those without rows of this rate are excluded
+    rate: Rate  # rate whose denominator does not depend on the decisions
+    # bounded quantity: largest minus smallest rate, or one minus smallest over largest
     form: Form  # {"difference", "ratio"}
-    limit: float  # by this, in [0, 1]
+    limit: float  # upper bound, in [0, 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rates:
     """The rates of one ``RateGap`` as linear functions of the decisions on the patterns."""
 
-    # what accepting a pattern adds to the rate of each group
+    # contribution of an accepted pattern to the rate of each group
     slope: NDArray[np.float64]  # shape (n_groups, n_patterns)
-    offset: NDArray[np.float64]  # shape (n_groups,): the rates when nobody is accepted
-    form: Form  # {"difference", "ratio"}: what is bounded
-    limit: float  # by this
+    offset: NDArray[np.float64]  # shape (n_groups,): rates when all rows are rejected
+    form: Form  # {"difference", "ratio"}
+    limit: float  # upper bound
 
     def excess(self, rates: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return how far the gap is over the limit, 0 when it is not; shape (n_choices,)."""
+        """Return the gap minus the limit, at least 0; shape (n_choices,)."""
         low, high = rates.min(axis=0), rates.max(axis=0)
         if self.form == "difference":
             gap = high - low
@@ -241,19 +240,19 @@ class Rates:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Patterns:
-    """Distinct combinations of checked items, and what deciding each costs.
+    """Distinct combinations of checked items, and the cost of their decisions.
 
-    Rows that check the same items get the same decision, whatever their label and group, so they
-    are one row of the program.
+    Rows that check the same items get the same decision, for any label and group, so they are
+    merged into one row of the program.
     """
 
-    checked: NDArray[np.bool_]  # shape (n_patterns, n_items): which items
-    column: NDArray[np.int64]  # shape (n_items,): the column that each item tests
-    value: NDArray[np.float64]  # shape (n_patterns,): cost of accepting minus cost of refusing
-    base: float  # cost when nobody is accepted
-    least: float  # cost that no decisions can avoid: equal items, unequal labels
-    step: float  # smallest cost of one mistake that counts
-    rates: tuple[Rates, ...]  # what must be equal
+    checked: NDArray[np.bool_]  # shape (n_patterns, n_items)
+    column: NDArray[np.int64]  # shape (n_items,): column of each item
+    value: NDArray[np.float64]  # shape (n_patterns,): cost of accepting minus cost of rejecting
+    base: float  # cost when all rows are rejected
+    least: float  # unavoidable cost: equal items, different labels
+    step: float  # smallest positive cost of a mistake
+    rates: tuple[Rates, ...]  # limited rates
 
     @property
     def n_items(self) -> int:
@@ -261,16 +260,16 @@ class Patterns:
         return len(self.column)
 
     def accepted(self, chosen: Sequence[int], required: int) -> NDArray[np.bool_]:
-        """Return which patterns check at least ``required`` of the chosen items."""
+        """Return whether each pattern checks at least ``required`` of the chosen items."""
         yes: NDArray[np.bool_] = self.checked[:, list(chosen)].sum(axis=1) >= required
         return yes
 
     def cost(self, accepted: NDArray[np.bool_]) -> float:
-        """Return the cost of the mistakes of given decisions."""
+        """Return the cost of the mistakes of the decisions."""
         return self.base + float(self.value[accepted].sum())
 
     def excess(self, accepted: NDArray[np.bool_]) -> float:
-        """Return by how much the decisions break the limits, over all of them; 0 = not at all."""
+        """Return the sum of the excesses over all limits, 0 = all limits hold."""
         total = 0.0
         for rates in self.rates:
             found = rates.offset + rates.slope[:, accepted].sum(axis=1)
@@ -341,25 +340,25 @@ def _rates(
 N_STARTS = 24
 
 PRICES = (0.25, 1.0, 4.0)
-"""Price of an excess of 1, in units of the cost of all mistakes; the starts take turns."""
+"""Prices of an excess of 1, in units of the total cost; restarts cycle through them."""
 
 NEARLY = 1e-6
-"""Excess that may be rounding of single precision; whether it is, is counted."""
+"""Excess below which a float32 value may be rounding, so that it is recomputed exactly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """A checklist by the numbers of its items."""
+    """A checklist given by item positions."""
 
-    items: tuple[int, ...]  # positions among all items, rising
-    required: int  # how many must be checked
-    value: float  # cost of its mistakes plus the tie-breaks
-    excess: float  # by how much it breaks the limits
+    items: tuple[int, ...]  # positions among all items, ascending
+    required: int  # number of items required for acceptance
+    value: float  # cost of its mistakes plus tie-breaks
+    excess: float  # sum of the excesses over all limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lists:
-    """All checklists that are allowed, and what each is worth."""
+    """The set of admissible checklists, and their objective values."""
 
     patterns: Patterns  # merged training rows
     most_items: int  # largest N and largest M
@@ -370,17 +369,17 @@ class Lists:
         """Tie-break: price of an item.
 
         All tie-breaks of a list together cost less than its cheapest mistake. The published ones
-        (section 3) are smaller by a factor of the number of rows, below what a solver resolves.
+        (section 3) are smaller by a factor of the number of rows, below the solver's precision.
         """
         return 0.95 * self.patterns.step / (self.most_items + 1)
 
     @property
     def per_required(self) -> float:
-        """Tie-break: price of asking for one item more; less than that of an item."""
+        """Tie-break: price of one more required item; less than that of an item."""
         return 0.95 * self.per_item / (self.most_required + 1)
 
     def chosen(self, items: tuple[int, ...], required: int) -> Chosen:
-        """Return a checklist with its mistakes and excess counted from its own decisions."""
+        """Return a checklist with mistakes and excess computed from its own decisions."""
         accepted = self.patterns.accepted(items, required)
         value = self.patterns.cost(accepted)
         return Chosen(
@@ -392,7 +391,7 @@ class Lists:
 
 
 def descend(lists: Lists, *, seed: int, deadline: float) -> Chosen | None:
-    """Return the best checklist met that breaks no limit, None when none was met."""
+    """Return the best feasible checklist found by local search, None if none was found."""
     rng = np.random.default_rng(seed)
     around = _Around(lists)
     best: Chosen | None = None
@@ -411,13 +410,13 @@ def _random_items(lists: Lists, rng: np.random.Generator) -> tuple[int, ...]:
 
 
 class _Around:
-    """Values all checklists that differ from one in a single item."""
+    """Evaluates all checklists that differ in a single item."""
 
     def __init__(self, lists: Lists) -> None:
         self.lists = lists
         patterns = lists.patterns
         n_patterns = len(patterns.value)
-        # The last column is no item at all: single precision finds the way, counts decide.
+        # The last column is no item. float32 guides the search; exact counts decide.
         self.checked = np.zeros((n_patterns, patterns.n_items + 1), dtype=np.float32)
         self.checked[:, :-1] = patterns.checked
         slopes = [rates.slope for rates in patterns.rates]
@@ -425,7 +424,7 @@ class _Around:
         self.total = float(np.abs(patterns.value).sum())
 
     def descend(self, items: tuple[int, ...], price: float, best: Chosen | None) -> Chosen | None:
-        """Return the better of ``best`` and what a descent from the given items meets."""
+        """Return the better of ``best`` and the best list on a descent from the given items."""
         here = np.inf
         while True:
             near = [one for base in self._bases(items) for one in self._near(base, price)]
@@ -442,11 +441,11 @@ class _Around:
         return [*fewer, items] if len(items) < self.lists.most_items else fewer
 
     def _near(self, base: tuple[int, ...], price: float) -> list[tuple[float, Chosen]]:
-        """Return the best lists of the base and one item or none, each with its priced value."""
+        """Return the best lists of the base plus at most one item, each with its priced value."""
         patterns, m = self.lists.patterns, self.lists.most_required
         count = patterns.checked[:, list(base)].sum(axis=1)
         required = np.arange(1, m + 1)[:, None]
-        # What is accepted already, and what one item more decides.
+        # Patterns accepted already, and patterns decided by one more item.
         sure = (count >= required).astype(np.float32) @ self.slope.T
         edge = np.where((count == required - 1)[:, None], self.slope, np.float32(0))
         found = sure[:, :, None] + (edge.reshape(-1, len(count)) @ self.checked).reshape(
@@ -463,7 +462,7 @@ class _Around:
     def _picks(
         self, base: tuple[int, ...], found: NDArray[np.float32], required: int, price: float
     ) -> set[int]:
-        """Return the item that makes the best list, and the one that makes the best allowed."""
+        """Return the items of the best list and of the best feasible list."""
         patterns = self.lists.patterns
         excess = np.zeros(found.shape[1])
         at = 1
@@ -484,33 +483,33 @@ class _Around:
 
 
 INFEASIBLE = 2
-"""Status of ``scipy.optimize.milp``: there is no such checklist, none better than asked."""
+"""Status of ``scipy.optimize.milp`` for an infeasible program, also if no list beats ``beat``."""
 
 OPTIMAL = 0
 
 MOST_ENTRIES = 1_000_000
-"""Entries of the largest program that is tried, 2,400 patterns of 200 items and limits. Beyond it
-reading the program alone takes the solver seconds, by which it overruns its time limit."""
+"""Largest number of matrix entries that is solved, 2,400 patterns of 200 items and limits.
+Larger programs take the solver seconds to read, beyond its time limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solved:
-    """What the solver found out about the checklists with a given M."""
+    """Result of the solver for a given M."""
 
-    chosen: Chosen | None  # the best list that it met, if it is better than the one it had to beat
-    bound: float  # no list of this M has a smaller value; the value to beat if none is smaller
-    status: str  # what the solver said
+    chosen: Chosen | None  # best list found, if better than the value to beat
+    bound: float  # lower bound of all lists of this M; the value to beat if none is better
+    status: str  # status of the solver
 
 
 def solve(lists: Lists, required: int, *, beat: float, seconds: float) -> Solved:
-    """Look for the best checklist that asks for exactly ``required`` items."""
+    """Search for the best checklist that requires exactly ``required`` items."""
     program = _Program(lists, required)
     if program.n_entries > MOST_ENTRIES:
-        status = f"not asked: {program.n_entries} entries, at most {MOST_ENTRIES} are tried"
+        status = f"not solved: {program.n_entries} entries, at most {MOST_ENTRIES} are tried"
         return Solved(chosen=None, bound=min(lists.patterns.least, beat), status=status)
     rows = program.rows()
     if beat < np.inf:
-        # Half a tie-break: anything better is better by more than that.
+        # Any better list is better by more than half a tie-break.
         most = beat - program.constant - 0.5 * lists.per_required
         rows.append(LinearConstraint(program.objective[None], -np.inf, most))
     found = milp(
@@ -528,7 +527,7 @@ def solve(lists: Lists, required: int, *, beat: float, seconds: float) -> Solved
     chosen = None
     if found.x is not None:
         picked = np.flatnonzero(found.x[: lists.patterns.n_items] > 0.5)
-        # Its mistakes and gaps are counted anew: the solver's own are within its tolerance only.
+        # Recomputed, because the solver's values are exact up to its tolerance only.
         counted = lists.chosen(tuple(picked.tolist()), required)
         if counted.excess == 0 and counted.value < beat:
             chosen = counted
@@ -538,14 +537,14 @@ def solve(lists: Lists, required: int, *, beat: float, seconds: float) -> Solved
 
 
 class _Program:
-    """Variables: items, then decisions on the patterns that matter, then one per limited gap."""
+    """Variables: items, then decisions on the relevant patterns, then one per limited gap."""
 
     def __init__(self, lists: Lists, required: int) -> None:
         self.lists, self.required = lists, required
         patterns = lists.patterns
         tests = (patterns.column[:, None] == np.unique(patterns.column)).astype(np.float32)
         self.one_per_column = tests.T
-        # At most one item of a column is chosen, and at most so many.
+        # At most one item per column, and at most ``most_items`` in total.
         self.reach = np.minimum(
             (patterns.checked.astype(np.float32) @ tests > 0).sum(axis=1), lists.most_items
         )
@@ -594,7 +593,7 @@ class _Program:
     def _row(
         self, items: Any, decisions: Any, low: Any, high: Any, least: Any = None
     ) -> LinearConstraint:
-        """Return constraints on items, decisions and the variables of the gaps, None = none."""
+        """Return constraints on items, decisions and gap variables, None = no such terms."""
         widths = (self.n_items, self.n_free, self.n_gaps)
         blocks = (items, decisions, least)
         n_rows = next(block.shape[0] for block in blocks if block is not None)
@@ -605,7 +604,7 @@ class _Program:
         return LinearConstraint(sparse.hstack(parts, format="csr"), low, high)
 
     def _gap(self, at: int, rates: Rates) -> list[LinearConstraint]:
-        """Return: every rate is at least the gap's own variable, and not too far above it."""
+        """Return constraints that keep every rate between the gap variable and its upper end."""
         least = np.zeros((len(rates.offset), self.n_gaps))
         least[:, at] = -1.0
         slope = rates.slope[:, self.free]
@@ -615,16 +614,16 @@ class _Program:
             return [above, below]
         share = 1.0 - rates.limit
         below = self._row(None, share * slope, -np.inf, -share * rates.offset, least)
-        # A ratio of 0 to 0 is none: somebody must be accepted.
+        # A ratio of 0/0 is undefined, so some row must be accepted.
         counted = np.atleast_2d(slope.any(axis=0)).astype(np.float64)
         return [above, below, self._row(None, counted, 1.0, np.inf)]
 
 
 DESCENT_SHARE = 0.5
-"""Share of the time that the descents may take from the solver."""
+"""Share of the time limit that the local search may use."""
 
 SOLVED = 1e-4
-"""Share of the smallest mistake within which value and bound are the same."""
+"""Share of the smallest mistake within which value and bound are considered equal."""
 
 
 class NoChecklistError(FairAutoMLError, RuntimeError):
@@ -633,19 +632,19 @@ class NoChecklistError(FairAutoMLError, RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What checklists are allowed, what they cost, and how long the best one is looked for."""
+    """Admissible checklists, their cost, and the time limit of the search."""
 
-    most_items: int = 5  # largest number of items, N, at least 1
-    most_required: int = 3  # largest number that must be checked, M, at least 1
-    cuts: int = 3  # quantiles at which numbers are cut, at least 1
-    complements: bool = True  # whether the opposite of every item is an item too
-    # mistakes on both labels cost the same, or so that both labels cost the same in all
+    most_items: int = 5  # largest number of items N, at least 1
+    most_required: int = 3  # largest required number M, at least 1
+    cuts: int = 3  # number of quantiles at which numbers are cut, at least 1
+    complements: bool = True  # whether the complement of every item is an item too
+    # equal costs of mistakes, or costs that give both labels the same total
     cost: Literal["errors", "balanced"] = "errors"  # {"errors", "balanced"}
     seconds: float = 60.0  # time limit, positive
 
     @classmethod
     def from_params(cls, params: Mapping[str, ParamValue]) -> "Shape":
-        """Return the shape that hyperparameters of the same names stand for."""
+        """Return the shape with the hyperparameters of the same names."""
         usual = cls()
         return cls(
             most_items=int(params.get("most_items", usual.most_items)),
@@ -663,17 +662,17 @@ class LabelledRows:
 
     X: NDArray[np.floating]  # shape (n_rows, n_features): encoded features, dense
     y: NDArray[np.integer]  # shape (n_rows,): labels 0 or 1, both occurring
-    weight: NDArray[np.float64]  # shape (n_rows,): sample weights; rows of weight 0 are left out
-    feature_schema: FeatureSchema  # what the columns are
+    weight: NDArray[np.float64]  # shape (n_rows,): sample weights; rows of weight 0 are excluded
+    feature_schema: FeatureSchema  # types of the columns
 
 
 def fit_checklist(
     rows: LabelledRows, shape: Shape, *, gaps: Sequence[RateGap] = (), seed: int = 0
 ) -> Checklist:
-    """Return the checklist of the fewest mistakes whose group gaps are within their limits.
+    """Return the checklist with the fewest mistakes whose group gaps are within their limits.
 
-    Of equal mistakes the list with fewer items, then the one that asks for fewer. Limits hold on
-    the training rows, by the decisions of the list itself.
+    Ties are broken by fewer items, then by a smaller required number. Limits hold on the training
+    rows, for the decisions of the list itself.
     """
     deadline = time.monotonic() + shape.seconds
     used = rows.weight > 0
@@ -687,7 +686,7 @@ def fit_checklist(
         X, rows.feature_schema, cuts=shape.cuts, complements=shape.complements
     )
     column = np.array([item.column for item in items])
-    # The mean mistake costs about 1, whatever the unit of the weights.
+    # The mean mistake costs about 1, independent of the scale of the weights.
     cost = weight / weight.mean() * _costs(y, weight, shape.cost)
     kept = [replace(gap, groups=gap.groups[used]) for gap in gaps]
     patterns = merge(checked, column, y, cost, weight, kept)
@@ -718,7 +717,7 @@ def _costs(
 def _best(
     patterns: Patterns, shape: Shape, gaps: Sequence[RateGap], *, seed: int, deadline: float
 ) -> tuple[Chosen, float]:
-    """Return the best list found and a bound on the value of all."""
+    """Return the best list found and a lower bound on the value of all."""
     most_items = min(shape.most_items, len(np.unique(patterns.column)))
     most_required = min(shape.most_required, most_items)
     lists = Lists(patterns=patterns, most_items=most_items, most_required=most_required)
@@ -726,7 +725,7 @@ def _best(
     best = descend(lists, seed=seed, deadline=time.monotonic() + DESCENT_SHARE * left)
     bound, statuses = np.inf, []
     for required in range(1, most_required + 1):
-        # What earlier programs leave over goes to the later ones.
+        # Unused time of earlier programs goes to the later ones.
         left = (deadline - time.monotonic()) / (most_required - required + 1)
         beat = np.inf if best is None else best.value
         if left <= 0:

@@ -1,7 +1,7 @@
-"""Binned and piecewise linear encodings of numeric features.
+"""Cache of binned matrices, and a piecewise linear encoding of numeric features.
 
-Cutting columns into bins costs a boosting library a quarter to a half of a short training, and
-gives the same bins whatever the labels, the weights and most parameters are.
+Binning takes a quarter to a half of a short training in boosting libraries, and the bins do not
+depend on labels, weights and most parameters.
 """
 
 import weakref
@@ -17,18 +17,17 @@ from sklearn.base import BaseEstimator, TransformerMixin
 Rows = TypeVar("Rows")
 
 MOST_BYTES = 128 * 2**20
-"""Bytes of binned rows that one library keeps in one process."""
+"""Bytes of binned rows that one library caches per process."""
 
 BYTES_PER_VALUE = 2
-"""A bin number takes one byte or two, and a library may keep it by row and by column."""
+"""A bin takes one or two bytes, and a library may store it by row and by column."""
 
 
 class Binned(Generic[Rows]):
-    """Binned rows by the matrix itself and by all that fixes the bins.
+    """Cache of binned rows, keyed by the matrix and the parameters that determine the bins.
 
-    Only a read-only matrix is remembered, since a writable one may hold other numbers the next
-    time. What was made from it is forgotten when the matrix is freed, or, least recently used
-    first, when there is too much of it.
+    Only read-only matrices are cached, because a writable one may change. Entries are removed
+    when their matrix is freed, or, least recently used first, when the cache is full.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
@@ -39,7 +38,7 @@ class Binned(Generic[Rows]):
         return len(self._kept)
 
     def get(self, X: Any, bins: Hashable, make: Callable[[], Rows]) -> Rows:
-        """Return the binned rows of a matrix, made anew when they are not known."""
+        """Return the binned rows of a matrix, from the cache if possible."""
         if not _read_only(X):
             return make()
         key = (id(X), bins)
@@ -49,7 +48,7 @@ class Binned(Generic[Rows]):
         made = make()
         size = BYTES_PER_VALUE * X.size
         if size <= self.most_bytes:
-            # The number of a freed matrix is given away again: its entry has to go before.
+            # The id of a freed matrix may be reused, so its entry must be removed first.
             freed = weakref.ref(X, lambda _: self._kept.pop(key, None))
             self._kept[key] = (freed, made, size)
             while sum(entry[2] for entry in self._kept.values()) > self.most_bytes:
@@ -63,26 +62,26 @@ def _read_only(X: Any) -> bool:
 
 
 class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Replaces a number by how far it has come through each of its quantile bins.
+    """Encodes a number by its relative position in each of its quantile bins.
 
     Component t of a number x is ``clip((x - b[t-1]) / (b[t] - b[t-1]), 0, 1)`` for bin edges b
     at quantiles: Gorishniy, Rubachev and Babenko (2022), "On Embeddings for Numerical Features in
     Tabular Deep Learning", equation 1, clipped at both ends. Half the edges are quantiles of the
-    rows, half of the distinct values: a column that is nearly always 0 keeps edges in its tail.
+    rows, half of the distinct values, so that a column that is mostly 0 has edges in its tail.
     """
 
     def __init__(self, n_bins: int = 12) -> None:
         self.n_bins = n_bins
 
     def fit(self, X: NDArray[np.floating], y: Any = None) -> Self:
-        """Learn the bin edges."""
+        """Fit the bin edges."""
         shares = np.linspace(0.0, 1.0, self.n_bins + 1)
         self.edges_ = [_edges(column, shares) for column in np.asarray(X, dtype=np.float64).T]
         self.n_features_in_ = X.shape[1]
         return self
 
     def transform(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the components side by side, shape (n_rows, n_bins in all)."""
+        """Return the components of all columns, shape (n_rows, total number of bins)."""
         parts = [
             np.clip((X[:, [at]] - edges[:-1]) / np.diff(edges), 0.0, 1.0)
             for at, edges in enumerate(self.edges_)

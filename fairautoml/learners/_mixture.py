@@ -1,4 +1,4 @@
-"""Mixtures of linear experts: model, loss and drift."""
+"""Mixtures of linear experts: the model, its loss and drift detection."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,23 +11,23 @@ from scipy.special import expit, log_softmax, logsumexp, softmax
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What was measured on a window before it was learned from."""
+    """Evaluation of a window before training on it."""
 
     loss: float  # log loss in nats
-    # largest gap of decisions between two groups, None where fewer than two have rows
+    # largest gap of decisions between two groups, None when fewer than two have rows
     gap: float | None
-    n_experts: int  # experts at that time
+    n_experts: int  # number of experts at that time
 
 
 @dataclass(slots=True, kw_only=True)
 class DriftMonitor:
-    """Counts the windows on which loss or gap were too large."""
+    """Counts the consecutive windows whose loss or gap was too large."""
 
-    # log loss above the best one since the last expert that is too much, in nats
+    # allowed increase of the log loss over the best one since the last expert, in nats
     loss_drift: float
-    gap_limit: float  # gap that is too much above
-    patience: int  # such windows in a row after which an expert is added, at least 1
-    cooldown: int  # windows that must have passed since the last expert, at least 0
+    gap_limit: float  # largest allowed gap
+    patience: int  # number of such consecutive windows before an expert is added, at least 1
+    cooldown: int  # smallest number of windows between two added experts, at least 0
     history: list[Measured] = field(default_factory=list)
     n_skipped: int = 0
     n_unpenalised: int = 0
@@ -36,7 +36,7 @@ class DriftMonitor:
     _since: int | None = None
 
     def wants_expert(self, measured: Measured) -> bool:
-        """Record a window; whether it is time for another expert."""
+        """Record a window and return whether an expert should be added."""
         self.history.append(measured)
         self._since = None if self._since is None else self._since + 1
         drifts = measured.loss > self._best + self.loss_drift
@@ -47,7 +47,7 @@ class DriftMonitor:
         return self._in_row >= self.patience and rested
 
     def grown(self) -> None:
-        """Start anew: an expert was added, and what is possible may have changed for good."""
+        """Reset the counters and the best loss, because an expert was added."""
         self._best, self._in_row, self._since = float("inf"), 0, 0
 
 
@@ -77,14 +77,14 @@ class Mixture:
         return _linear(matrix, self.w) + self.b
 
     def gates(self, matrix: Floats) -> Floats:
-        """Return the share of each expert in each row, shape (n_rows, n_experts)."""
+        """Return the gate's share of each expert by row, shape (n_rows, n_experts)."""
         shares: Floats = softmax(_linear(matrix, self.v) + self.c, axis=1)
         return shares
 
     def probability(self, matrix: Floats) -> Floats:
         """Return P(y = 1), shape (n_rows,)."""
         found: Floats = (self.gates(matrix) * expit(self.margins(matrix))).sum(axis=1)
-        # Shares add up to 1 up to rounding.
+        # The shares add up to 1 up to rounding.
         return np.minimum(found, 1.0)
 
     def margin(self, matrix: Floats) -> Floats:
@@ -93,19 +93,19 @@ class Mixture:
         return found
 
     def shapley(self, matrix: Floats, reference: Floats) -> Floats:
-        """Return what each column adds to the gate-weighted log-odds, shape (n_rows, n_columns).
+        """Return the contribution of each column to the gate-weighted log-odds.
 
-        ``phi_j = sum_e g_e(x) w_ej (x_j - mu_j)``: the exact Shapley values of independent
-        columns in the game in which the gate is held as it is at x. They add up to
-        ``sum_e g_e(x) (margin_e(x) - margin_e(mu))``; they explain neither the probability nor
-        how the gate reacts.
+        The shape is (n_rows, n_columns). ``phi_j = sum_e g_e(x) w_ej (x_j - mu_j)``: exact Shapley
+        values of independent columns in the game with the gate fixed at x. They add up to
+        ``sum_e g_e(x) (margin_e(x) - margin_e(mu))``; they explain neither the probability nor the
+        changes of the gate.
         """
         return (self.gates(matrix) @ self.w) * (matrix - reference)
 
     def joined(self, expert: "Mixture") -> "Mixture":
-        """Return the mixture with the first expert of another one besides.
+        """Return the mixture with the first expert of another one added.
 
-        The newcomer's gate is flat, with the mean share of those that are there.
+        The new expert's gate is constant, with the mean share of the existing experts.
         """
         return Mixture(
             w=np.concatenate((self.w, expert.w[:1])),
@@ -120,7 +120,7 @@ class Mixture:
 
     @staticmethod
     def from_flat(theta: Floats, n_experts: int) -> "Mixture":
-        """Return the mixture whose ``flat()`` was given."""
+        """Return the mixture of a vector in the format of ``flat()``."""
         half = len(theta) // 2
         parts = [
             (part[:-n_experts].reshape(n_experts, -1), part[-n_experts:])
@@ -131,7 +131,7 @@ class Mixture:
 
 
 def _linear(matrix: Floats, coefficients: Floats) -> Floats:
-    # Not BLAS: its rounding of a row depends on how many rows come with it.
+    # Not BLAS, whose rounding of a row depends on the number of rows.
     found: Floats = np.einsum("nd,ed->ne", matrix, coefficients)
     return found
 
@@ -140,15 +140,15 @@ Fairness = Literal["demographic_parity", "equalized_odds", "recourse"]
 FAIRNESS: tuple[Fairness, ...] = ("demographic_parity", "equalized_odds", "recourse")
 
 MOST_STEPS = 300
-"""Iterations of L-BFGS."""
+"""Largest number of L-BFGS iterations."""
 
 SHORTEST = 1e-6
-"""Added to an expert's squared length, so that the distance from its border is defined."""
+"""Added to an expert's squared length, so that the distance from its boundary is defined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Window:
-    """Rows to learn from."""
+    """A batch of training rows."""
 
     matrix: Floats  # shape (n_rows, n_columns): the rows
     y: Floats  # shape (n_rows,): labels 0 or 1
@@ -156,7 +156,7 @@ class Window:
     group: NDArray[np.int64]  # shape (n_rows,): group of each row, -1 where it is unknown
 
     def operators(self, fairness: Fairness, accepted: NDArray[np.bool_]) -> list[Floats]:
-        """Return what takes the means of the groups, over all rows that count for a notion."""
+        """Return the averaging operators of the groups, over the rows of the notion."""
         counted = {
             "demographic_parity": [self.weight > 0],
             "equalized_odds": [(self.weight > 0) & (self.y == label) for label in (0, 1)],
@@ -173,19 +173,19 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What is paid besides the log loss."""
+    """Penalties in addition to the log loss."""
 
-    # what shall have the same mean in all groups: the probabilities, the probabilities within
-    # each label, or the distance of refused rows from the border
+    # quantity whose group means are equalised: the probabilities, the probabilities within each
+    # label, or the distance of rejected rows from the decision boundary
     fairness: Fairness = "demographic_parity"
-    lam: float = 0.0  # price of the squared difference of two groups, summed over all pairs
-    l2: float = 0.0  # price of half the squared coefficients, at least 0
+    lam: float = 0.0  # penalty of the squared difference of two groups, summed over all pairs
+    l2: float = 0.0  # penalty of half the squared coefficients, at least 0
 
 
 def unfairness(mixture: Mixture, window: Window, fairness: Fairness) -> float | None:
-    """Return the largest gap between two groups, of decisions and not of probabilities.
+    """Return the largest gap of decisions between two groups.
 
-    For recourse it is that of the mean distance of refused rows from the border.
+    For recourse it is the gap of the mean distance of rejected rows from the decision boundary.
     """
     accepted = mixture.probability(window.matrix) >= 0.5
     value = distances(mixture, window.matrix) if fairness == "recourse" else accepted
@@ -199,7 +199,7 @@ def log_loss(mixture: Mixture, window: Window) -> float:
 
 
 def distances(mixture: Mixture, matrix: Floats) -> Floats:
-    """Return the gate-weighted distance of each row from the experts' borders, shape (n_rows,)."""
+    """Return the gate-weighted distance of each row from the experts' boundaries."""
     away = np.abs(mixture.margins(matrix)) / _lengths(mixture)
     found: Floats = (mixture.gates(matrix) * away).sum(axis=1)
     return found
@@ -211,13 +211,13 @@ def _lengths(mixture: Mixture) -> Floats:
 
 
 def lost(mixture: Mixture, window: Window, price: Price) -> tuple[float, Mixture]:
-    """Return loss and price, and the gradient in the shape of a mixture."""
+    """Return the penalised loss, and the gradient in the shape of a mixture."""
     share = (window.weight / window.weight.sum())[:, None]
     margins = window.matrix @ mixture.w.T + mixture.b
     log_gates = log_softmax(window.matrix @ mixture.v.T + mixture.c, axis=1)
     said = log_gates - np.logaddexp(0, (1 - 2 * window.y)[:, None] * margins)
     log_likelihood = np.logaddexp.reduce(said, axis=1, keepdims=True)
-    # Responsibilities: how likely it was each expert who spoke, given the label.
+    # Responsibilities: posterior probability of each expert, given the label.
     blamed = np.exp(said - log_likelihood)
     gates, positive = np.exp(log_gates), expit(margins)
     by_margin = share * blamed * (positive - window.y[:, None])
@@ -240,7 +240,7 @@ def lost(mixture: Mixture, window: Window, price: Price) -> tuple[float, Mixture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """A mixture and what it says of the rows of a window."""
+    """A mixture and its outputs on the rows of a window."""
 
     mixture: Mixture
     margins: Floats
@@ -249,7 +249,7 @@ class _Seen:
 
 
 def _priced(seen: _Seen, window: Window, price: Price) -> tuple[float, Floats, Floats, Floats]:
-    """Return the price of unfairness and its gradient by margins, gate logits and lengths."""
+    """Return the unfairness penalty and its gradient by margins, gate logits and lengths."""
     probability = (seen.gates * seen.positive).sum(axis=1)
     recourse = price.fairness == "recourse"
     lengths = _lengths(seen.mixture)
@@ -266,13 +266,13 @@ def _priced(seen: _Seen, window: Window, price: Price) -> tuple[float, Floats, F
     felt = by_value[:, None] * seen.gates
     by_w = np.zeros_like(seen.mixture.w)
     if recourse:
-        # A longer expert brings every row nearer to its border.
+        # A longer coefficient vector brings every row closer to the boundary.
         by_w = -((felt * by_expert).sum(axis=0) / lengths**2)[:, None] * seen.mixture.w
     return paid, felt * slope, felt * (by_expert - value[:, None]), by_w
 
 
 def fitted(start: Mixture, window: Window, price: Price) -> Mixture:
-    """Return the mixture of least loss that is found from a start, by L-BFGS."""
+    """Return the mixture that L-BFGS finds from a start."""
 
     def value_and_gradient(theta: Floats) -> tuple[float, Floats]:
         value, gradient = lost(Mixture.from_flat(theta, start.n_experts), window, price)

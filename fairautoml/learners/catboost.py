@@ -13,11 +13,11 @@ from fairautoml.learners._base import BinaryClassifier, Learner, ParamValue
 from fairautoml.registry import missing_library
 
 _OF_THIS_TRAINING = ("model_guid", "train_finish_time")
-"""Notes in a model that differ from one training to the next, though the trees are equal."""
+"""Metadata that differ between two trainings of the same trees."""
 
 
 class CatBoostBinary(BinaryClassifier):
-    """CatBoost on codes as integers, -1 for missing."""
+    """CatBoost on category codes as integers, -1 for missing."""
 
     def _frame(self, X: NDArray[np.floating]) -> pd.DataFrame:
         # CatBoost takes category columns only as integers or strings.
@@ -56,7 +56,7 @@ class CatBoostBinary(BinaryClassifier):
 def build(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> CatBoostBinary:
-    """Return an unfitted CatBoost classifier; ``params`` in CatBoost's own names."""
+    """Return an unfitted CatBoost classifier; ``params`` have CatBoost's names."""
     try:
         importlib.import_module("catboost")
     except ImportError as error:

@@ -1,7 +1,7 @@
 """Optimal checklist: "at least M of these N items", found by integer programming.
 
 Source: Zhang, Morris, Ustun, Ghassemi, *Learning Optimal Predictive Checklists*, NeurIPS 2021,
-arXiv 2112.01020. With limits on group gaps it is the mitigator of this name.
+arXiv 2112.01020. The mitigator of this name adds limits on group gaps.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from fairautoml.learners._checklist import Checklist, LabelledRows, Shape, fit_c
 
 
 class ChecklistBinary(BinaryClassifier):
-    """A checklist as a classifier; ``model_`` is the list, with its optimality gap."""
+    """A checklist classifier; ``model_`` is the list, with its optimality gap."""
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Checklist:
         rows = LabelledRows(

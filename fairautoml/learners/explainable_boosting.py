@@ -1,4 +1,4 @@
-"""Explainable boosting machine: a sum of one- and two-feature curves that can be read."""
+"""Explainable boosting machine: an interpretable sum of one- and two-feature functions."""
 
 import importlib
 import warnings
@@ -14,7 +14,7 @@ from fairautoml.registry import missing_library
 
 
 class ExplainableBoostingBinary(BinaryClassifier):
-    """InterpretML's explainable boosting machine on codes."""
+    """InterpretML's explainable boosting machine on category codes."""
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         glassbox = importlib.import_module("interpret.glassbox")
@@ -25,7 +25,7 @@ class ExplainableBoostingBinary(BinaryClassifier):
         )
         self.empty_ = EmptyColumns(X)
         with warnings.catch_warnings():
-            # It is about interpret's own plots.
+            # The warning is about interpret's own plots.
             warnings.filterwarnings("ignore", "Missing values detected", UserWarning)
             return model.fit(self.empty_.fill(X), y, sample_weight=weight)
 
@@ -37,7 +37,7 @@ class ExplainableBoostingBinary(BinaryClassifier):
 def build(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> ExplainableBoostingBinary:
-    """Return an unfitted explainable boosting machine; ``params`` in interpret's own names."""
+    """Return an unfitted explainable boosting machine; ``params`` have interpret's names."""
     try:
         importlib.import_module("interpret.glassbox")
     except ImportError as error:

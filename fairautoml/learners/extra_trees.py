@@ -1,4 +1,4 @@
-"""Extremely randomized trees: thresholds at random, no bootstrap by default."""
+"""Extremely randomized trees: random thresholds, no bootstrap by default."""
 
 from collections.abc import Mapping
 
@@ -15,21 +15,21 @@ from fairautoml.learners._base import (
 
 
 class ExtraTreesBinary(SklearnClassifier):
-    """scikit-learn's forest on the codes as ordinal numbers; missing values are routed by it."""
+    """scikit-learn's extra trees on category codes as ordinal numbers, with missing values."""
 
     def _estimator(self, n_rows: int) -> ExtraTreesClassifier:
         return ExtraTreesClassifier(**self.params, n_jobs=1, random_state=self.seed)
 
 
 class ExtraTreesMulticlass(SklearnMulticlass):
-    """The same for several classes."""
+    """Multiclass variant."""
 
     def _estimator(self, n_rows: int) -> ExtraTreesClassifier:
         return ExtraTreesClassifier(**self.params, n_jobs=1, random_state=self.seed)
 
 
 class ExtraTreesNumbers(SklearnRegressor):
-    """The same for numbers."""
+    """Regression variant."""
 
     def _estimator(self, n_rows: int) -> ExtraTreesRegressor:
         params = {**self.params, "criterion": "squared_error"}
@@ -39,21 +39,21 @@ class ExtraTreesNumbers(SklearnRegressor):
 def build(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> ExtraTreesBinary:
-    """Return an unfitted forest; ``params`` in scikit-learn's own names."""
+    """Return an unfitted binary classifier; ``params`` have scikit-learn's names."""
     return ExtraTreesBinary(params, feature_schema, seed)
 
 
 def build_multiclass(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
 ) -> ExtraTreesMulticlass:
-    """Return the same for several classes."""
+    """Return an unfitted multiclass classifier."""
     return ExtraTreesMulticlass(params, feature_schema, seed, n_classes)
 
 
 def build_regressor(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> ExtraTreesNumbers:
-    """Return the same for numbers; the criterion is the squared error."""
+    """Return an unfitted regressor with squared error."""
     return ExtraTreesNumbers(params, feature_schema, seed)
 
 

@@ -1,4 +1,4 @@
-"""Gradient boosting on histograms, of scikit-learn.
+"""scikit-learn's histogram gradient boosting, with fast prediction of few rows.
 
 scikit-learn checks and encodes the rows of every call through a ColumnTransformer and joblib,
 which for one row takes several times as long as the trees.
@@ -25,30 +25,30 @@ from fairautoml.learners._base import (
 from fairautoml.threads import one_thread
 
 N_COMPARED = 50
-"""Training rows on which the sums must equal scikit-learn's."""
+"""Training rows on which the sums are checked against scikit-learn's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DirectTrees:
-    """Sums of the trees, equal to scikit-learn's to the last bit."""
+    """Sums of the trees, bitwise equal to scikit-learn's."""
 
-    # columns as the trees number them, categories first
+    # columns in the order of the trees, categories first
     order: NDArray[np.intp]  # shape (n_features,)
-    # per category column the position of each code, NaN for one that is unknown and, last, for
-    # missing
+    # per category column the position of each code, NaN for an unknown code; the last entry is
+    # that of missing values
     positions: tuple[NDArray[np.float64], ...]
-    baseline: NDArray[np.float64]  # shape (1, n_sums): what the sums start from
-    trees: tuple[tuple[Any, ...], ...]  # of each iteration one tree per sum
-    # which positions are known, and where the trees find those of a column
+    baseline: NDArray[np.float64]  # shape (1, n_sums): initial value of the sums
+    trees: tuple[tuple[Any, ...], ...]  # one tree per sum for each iteration
+    # known positions, and offset of each column's positions in the trees
     known: NDArray[np.uint32]
     columns: NDArray[np.uint32]
 
     def sums(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the raw predictions, shape (n_rows, n_sums), by one thread."""
+        """Return the raw predictions, shape (n_rows, n_sums), on one thread."""
         rows = np.take(X, self.order, axis=1).astype(np.float64)
         for at, positions in enumerate(self.positions):
             codes, last = rows[:, at], len(positions) - 1
-            # Not true of NaN either.
+            # NaN compares false and gets the last entry, that of missing values.
             rows[:, at] = positions[np.where(codes < last, codes, last).astype(np.intp)]
         found = np.zeros((len(rows), self.baseline.shape[1]), order="F")
         found += self.baseline
@@ -59,7 +59,7 @@ class DirectTrees:
 
 
 def direct_trees(model: Any, X: NDArray[np.floating]) -> DirectTrees | None:
-    """Return the trees of a fitted booster, None where scikit-learn keeps them in another way."""
+    """Return the trees of a fitted booster, None if scikit-learn's format is unknown."""
     try:
         trees = _read(model)
         same = np.array_equal(trees.sums(X[:N_COMPARED]), model._raw_predict(X[:N_COMPARED]))
@@ -94,7 +94,7 @@ def _positions(codes: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 class _Boosting(SklearnTraining):
-    """Histogram gradient boosting on codes."""
+    """Histogram gradient boosting on category codes."""
 
     params: Mapping[str, ParamValue]
     feature_schema: FeatureSchema
@@ -122,7 +122,7 @@ class _Boosting(SklearnTraining):
 
 
 class HistGradientBoostingBinary(_Boosting, SklearnClassifier):
-    """The booster of two classes."""
+    """Binary classifier."""
 
     def _positive(self, X: Any) -> NDArray[np.floating]:
         filled = self.empty_.fill(X)
@@ -133,7 +133,7 @@ class HistGradientBoostingBinary(_Boosting, SklearnClassifier):
 
 
 class HistGradientBoostingMulticlass(_Boosting, SklearnMulticlass):
-    """The booster of several classes."""
+    """Multiclass classifier."""
 
     def _shares(self, X: Any) -> NDArray[np.floating]:
         filled = self.empty_.fill(X)
@@ -144,7 +144,7 @@ class HistGradientBoostingMulticlass(_Boosting, SklearnMulticlass):
 
 
 class HistGradientBoostingNumbers(_Boosting, SklearnRegressor):
-    """The booster of numbers, with squared error."""
+    """Regressor with squared error."""
 
     kind = HistGradientBoostingRegressor
 
@@ -159,21 +159,21 @@ class HistGradientBoostingNumbers(_Boosting, SklearnRegressor):
 def build(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> HistGradientBoostingBinary:
-    """Return an unfitted classifier; ``params`` in scikit-learn's own names."""
+    """Return an unfitted binary classifier; ``params`` have scikit-learn's names."""
     return HistGradientBoostingBinary(params, feature_schema, seed)
 
 
 def build_multiclass(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
 ) -> HistGradientBoostingMulticlass:
-    """Return the same for several classes."""
+    """Return an unfitted multiclass classifier."""
     return HistGradientBoostingMulticlass(params, feature_schema, seed, n_classes)
 
 
 def build_regressor(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> HistGradientBoostingNumbers:
-    """Return the same for numbers."""
+    """Return an unfitted regressor."""
     return HistGradientBoostingNumbers(params, feature_schema, seed)
 
 

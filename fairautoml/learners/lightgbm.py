@@ -21,16 +21,16 @@ from fairautoml.registry import missing_library
 
 try:
     import lightgbm
-# Without the OpenMP library of the system it raises an OSError.
+# Without the system's OpenMP library the import raises an OSError.
 except (ImportError, OSError) as error:
     raise missing_library("learner 'lightgbm'", "lightgbm", "lightgbm", error) from error
 
 _BINNED: Binned[lightgbm.Dataset] = Binned()
 
 _BINS = {
-    # Else features are dropped that this min_data_in_leaf cannot split and a smaller one can.
+    # Otherwise features are dropped that a smaller min_data_in_leaf could still split.
     "feature_pre_filter": False,
-    # Else it follows the seed, and every candidate would draw other rows for its bins.
+    # Otherwise it follows the seed, and every configuration would sample other rows for its bins.
     "data_random_seed": 1,
 }
 
@@ -64,13 +64,13 @@ _TREES = frozenset(
         "top_rate",
     }
 )
-"""Parameters that do not touch the bins; any other one makes binned rows of its own."""
+"""Parameters without effect on the bins; all others are part of the cache key."""
 
 
 class _Booster:
-    """A LightGBM booster on codes.
+    """A LightGBM booster on category codes.
 
-    A category that is new at prediction goes with the categories that no split names.
+    A category that is unknown at prediction is treated like the categories that no split names.
     """
 
     params: Mapping[str, ParamValue]
@@ -79,7 +79,7 @@ class _Booster:
     model_: Any
 
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
-        """Return what is learned, for labels of these rows."""
+        """Return the parameters of the objective for these labels."""
         del y
         return {"objective": "binary"}
 
@@ -90,10 +90,10 @@ class _Booster:
             "verbosity": -1,
             "seed": self.seed,
             "deterministic": True,
-            # Without a choice LightGBM times both layouts, and the sums differ in the last bits.
+            # By default LightGBM times both layouts, and the sums differ in the last bits.
             "force_col_wise": True,
         }
-        # The number of rounds is an argument; among the parameters it would draw a warning.
+        # Given as an argument, because LightGBM warns about it among the parameters.
         given = {key: value for key, value in self.params.items() if key not in _ROUNDS}
         rounds = int(self.params.get("n_estimators", 100))
         patience = int(self.params.get(STOPPING, 0))
@@ -107,7 +107,7 @@ class _Booster:
         return _trees(model, model.best_iteration)
 
     def _rows(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> lightgbm.Dataset:
-        """Return the binned rows with these labels and weights, binned before or now."""
+        """Return the binned rows with these labels and weights, from the cache if possible."""
         given = {
             key: at for key, at in self.params.items() if key not in _TREES | {"n_estimators"}
         }
@@ -128,20 +128,20 @@ class _Booster:
         return rows
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
-        # The threads of prediction are not those of training.
+        # Prediction does not use the number of threads set for training.
         scores: NDArray[np.floating] = self.model_.predict(X, num_threads=1)
         return scores
 
 
 class LightGBMBinary(_Booster, BinaryClassifier):
-    """The booster of two classes."""
+    """Binary classifier."""
 
     def _positive(self, X: Any) -> NDArray[np.floating]:
         return self._predicted(X)
 
 
 class LightGBMMulticlass(_Booster, MulticlassClassifier):
-    """The booster of several classes (softmax)."""
+    """Multiclass classifier (softmax)."""
 
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
         return {"objective": "multiclass", "num_class": int(y.max()) + 1}
@@ -151,7 +151,7 @@ class LightGBMMulticlass(_Booster, MulticlassClassifier):
 
 
 class LightGBMNumbers(_Booster, Regressor):
-    """The booster of numbers, with squared error."""
+    """Regressor with squared error."""
 
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
         return {"objective": "regression"}
@@ -161,10 +161,10 @@ class LightGBMNumbers(_Booster, Regressor):
 
 
 def _trees(model: lightgbm.Booster, rounds: int | None = None) -> lightgbm.Booster:
-    """Return the first rounds of a booster, or all, and nothing else of its training.
+    """Return the first rounds of a booster, or all, without its training state.
 
-    A booster notes how often the binned rows were given labels: the same model would be another
-    one to whoever compares pickles, by what its process has trained before.
+    A booster counts how often its binned rows received labels, so that pickles of equal models
+    would depend on the earlier trainings of the process.
     """
     return lightgbm.Booster(model_str=model.model_to_string(num_iteration=rounds))
 
@@ -172,7 +172,7 @@ def _trees(model: lightgbm.Booster, rounds: int | None = None) -> lightgbm.Boost
 def _part(
     rows: lightgbm.Dataset, part: NDArray[np.int32], y: NDArray[Any], weight: NDArray[Any] | None
 ) -> lightgbm.Dataset:
-    """Return some of the binned rows, in the same bins."""
+    """Return a subset of the binned rows, in the same bins."""
     some = rows.subset(part.tolist()).construct()
     _set(some, y[part], None if weight is None else weight[part])
     return some
@@ -180,7 +180,7 @@ def _part(
 
 def _set(rows: lightgbm.Dataset, y: NDArray[Any], weight: NDArray[Any] | None) -> None:
     rows.set_label(y)
-    # Not set_weight: with None or only ones it leaves the weights of the last training.
+    # Not set_weight: with None or only ones it keeps the weights of the last training.
     plain = weight is None or (weight == 1.0).all()
     rows.set_field("weight", None if plain else weight)
 
@@ -188,21 +188,21 @@ def _set(rows: lightgbm.Dataset, y: NDArray[Any], weight: NDArray[Any] | None) -
 def build(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> LightGBMBinary:
-    """Return an unfitted LightGBM classifier; ``params`` in LightGBM's own names."""
+    """Return an unfitted binary classifier; ``params`` have LightGBM's names."""
     return LightGBMBinary(params, feature_schema, seed)
 
 
 def build_multiclass(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
 ) -> LightGBMMulticlass:
-    """Return the same for several classes."""
+    """Return an unfitted multiclass classifier."""
     return LightGBMMulticlass(params, feature_schema, seed, n_classes)
 
 
 def build_regressor(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> LightGBMNumbers:
-    """Return the same for numbers."""
+    """Return an unfitted regressor."""
     return LightGBMNumbers(params, feature_schema, seed)
 
 

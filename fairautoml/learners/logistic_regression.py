@@ -1,4 +1,4 @@
-"""Logistic regression on one-hot categories and scaled or bent numbers."""
+"""Logistic and ridge regression on one-hot categories and scaled or piecewise linear numbers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ from fairautoml.learners._base import (
 from fairautoml.learners._linear import PiecewiseLinearEncoder
 
 MAX_CATEGORIES = 200
-"""One-hot columns per category column; the rarest categories share one beyond that."""
+"""Largest number of one-hot columns per category column; rarer categories share one."""
 
 
 def _numbers(numeric: ParamValue) -> Pipeline:
@@ -44,7 +44,7 @@ def _categories(min_frequency: ParamValue) -> OneHotEncoder:
 
 
 class _Linear(SklearnTraining):
-    """L2-regularised linear model; NaN is a category of its own, or median and flag."""
+    """L2-regularised linear model; missing values are a category, or imputed with an indicator."""
 
     params: Mapping[str, ParamValue]
     feature_schema: FeatureSchema
@@ -59,7 +59,7 @@ class _Linear(SklearnTraining):
 
     def _columns(self) -> Any:
         if self.feature_schema.sparse:
-            # Centring would fill the matrix.
+            # Centring would make a sparse matrix dense.
             return MaxAbsScaler()
         categorical = list(self.feature_schema.categorical)
         numeric = [
@@ -80,14 +80,14 @@ class LogisticRegressionBinary(_Linear, SklearnClassifier):
 
 
 class LogisticRegressionMulticlass(_Linear, SklearnMulticlass):
-    """The same with several classes (softmax)."""
+    """L2-regularised multinomial logistic regression."""
 
 
 class RidgeNumbers(_Linear, SklearnRegressor):
-    """Ridge regression; ``C`` weighs the squared errors, halved, against the penalty, halved."""
+    """Ridge regression; ``C`` is the weight of half the squared errors against the penalty."""
 
     def _model(self) -> Any:
-        # LSQR takes sparse one-hot columns and does not depend on their order.
+        # LSQR supports sparse one-hot columns and does not depend on their order.
         return Ridge(alpha=1.0 / float(self.params.get("C", 1.0)), solver="lsqr", tol=1e-6)
 
 
@@ -105,14 +105,14 @@ def build(
 def build_multiclass(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
 ) -> LogisticRegressionMulticlass:
-    """Return the same for several classes."""
+    """Return an unfitted multiclass pipeline."""
     return LogisticRegressionMulticlass(params, feature_schema, seed, n_classes)
 
 
 def build_regressor(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> RidgeNumbers:
-    """Return the same for numbers: ridge regression."""
+    """Return an unfitted ridge regression pipeline."""
     return RidgeNumbers(params, feature_schema, seed)
 
 

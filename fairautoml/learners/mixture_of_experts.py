@@ -1,7 +1,7 @@
-"""Logistic experts under a gate: learns from a stream, and says what each feature adds.
+"""Mixture of logistic experts with a gate; supports streams and feature contributions.
 
 Source: Sharma, Henderson and Ghosh, *FEAMOE: Fair, Explainable and Adaptive Mixture of Experts*,
-IJCAI 2023, arXiv 2210.04995. The procedure is ours: of the paper only the idea is public.
+IJCAI 2023, arXiv 2210.04995. The procedure is ours, because only the paper's abstract is public.
 """
 
 from collections.abc import Mapping
@@ -34,28 +34,28 @@ from fairautoml.learners._mixture import (
 from fairautoml.threads import one_thread
 
 SPREAD = 0.3
-"""Standard deviation of what is added to equal experts and flat gates so that they part."""
+"""Standard deviation of the noise that breaks the symmetry of equal experts and gates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertSettings:
-    """How the mixture learns; all but the first two are about streams only."""
+    """Training settings; all but the first two apply to streams only."""
 
     C: float = 1.0  # inverse L2 strength of experts and gates, positive
-    n_experts: int = 3  # experts that ``fit`` trains
-    # what shall be equal
+    n_experts: int = 3  # number of experts that ``fit`` trains
+    # fairness notion
     fairness: Fairness = "demographic_parity"
-    lam: float = 20.0  # price of the squared difference between two groups
-    rate: float = 0.2  # length of a gradient step
-    steps: int = 50  # steps per window
-    window: int = 500  # rows that are measured and learned from at once; a longer table is cut
-    # log loss above the best one, in nats, and gap of decisions that are too much
+    lam: float = 20.0  # penalty of the squared difference between two groups
+    rate: float = 0.2  # step size of gradient descent
+    steps: int = 50  # gradient steps per window
+    window: int = 500  # rows per evaluation and update; longer tables are split
+    # limits on the increase of the log loss over the best one, in nats, and on the decision gap
     loss_drift: float = 0.05
     gap_limit: float = 0.05
-    # windows in a row of that kind, and windows since the last expert, before one is added
+    # consecutive windows over a limit, and windows since the last expert, before one is added
     patience: int = 2
     cooldown: int = 4
-    max_experts: int = 10  # experts at most
+    max_experts: int = 10  # largest number of experts
 
     def __post_init__(self) -> None:
         if self.fairness not in FAIRNESS:
@@ -75,10 +75,10 @@ class ExpertSettings:
 class MixtureOfExperts(BinaryClassifier):
     """A mixture of logistic experts; ``fit`` for a table, ``partial_fit`` for a stream.
 
-    On a stream each window is measured first and learned from afterwards, by gradient steps on
-    log loss plus a price of the differences between groups. When loss or gap stay too large an
-    expert is added, trained on the window, and the experts that were there stay as they are from
-    then on. Groups are read in ``partial_fit`` only, never to predict.
+    On a stream each window is evaluated first and then used for training, by gradient steps on
+    the log loss plus a penalty of the differences between groups. When loss or gap stay too large,
+    an expert is trained on the window and added, and the existing experts are frozen. Groups are
+    used in ``partial_fit`` only, never for prediction.
 
     Examples
     --------
@@ -93,7 +93,7 @@ class MixtureOfExperts(BinaryClassifier):
     """
 
     def fit(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> Self:
-        """Train ``n_experts`` on a whole table, without regard to groups; forget all else."""
+        """Train ``n_experts`` on a whole table, without groups, from scratch."""
         self._forget(self._settings())
         super().fit(X, y, sample_weight)
         return self
@@ -110,10 +110,10 @@ class MixtureOfExperts(BinaryClassifier):
         sensitive: Any = None,
         sample_weight: NDArray[Any] | None = None,
     ) -> Self:
-        """Measure and learn from the next rows of a stream, window by window.
+        """Evaluate and train on the next rows of a stream, window by window.
 
-        The first window fixes how numbers are scaled and trains the first expert. A window of
-        one class is skipped and counted; one of a single group is learned from without a price.
+        The first window fits the scaling of numbers and the first expert. A window with one class
+        is skipped and counted; a window with one group is used without the penalty.
         """
         settings = self._settings()
         y, weight = np.asarray(y), _weights(sample_weight, len(y))
@@ -138,17 +138,17 @@ class MixtureOfExperts(BinaryClassifier):
         return self
 
     def contributions(self, X: NDArray[np.floating]) -> Floats:
-        """Return what each feature adds to the gate-weighted log-odds, shape (n_rows, n_features).
+        """Return the contribution of each feature to the gate-weighted log-odds.
 
-        Exact Shapley values of independent features against the mean of the training rows, in
-        the game in which the gate is held as it is at the row; see ``Mixture.shapley`` for what
-        they do not explain.
+        The shape is (n_rows, n_features). Exact Shapley values of independent features against the
+        mean of the training rows, in the game with the gate fixed at the row; see
+        ``Mixture.shapley`` for what they do not explain.
         """
         check_is_fitted(self, "classes_")
         found = np.zeros((X.shape[0], self.n_features_in_))
         if self.model_ is not None:
             of_columns = self.model_.shapley(self.design_.matrix(X), self.reference_)
-            # Columns of one feature are players who always come together.
+            # The columns of one feature act as a single player.
             np.add.at(found.T, self.design_.source, of_columns.T)
         return found
 
@@ -177,7 +177,7 @@ class MixtureOfExperts(BinaryClassifier):
         return mixture.probability(self.design_.matrix(X))
 
     def _first(self, X: Any, y: NDArray[Any], weight: Floats, group: NDArray[np.int64]) -> Window:
-        """Learn from the first rows what they look like, and return them."""
+        """Fit the scaling on the first rows, and return them as a window."""
         self.design_ = fit_design(X, self.feature_schema, weight)
         window = self._window(X, y, weight, group)
         self.reference_ = weight @ window.matrix / weight.sum()
@@ -225,13 +225,13 @@ def _price(settings: ExpertSettings, window: Window) -> Price:
 
 
 def _blank(window: Window) -> Mixture:
-    """Return one expert who knows nothing."""
+    """Return a single untrained expert."""
     flat = np.zeros((1, window.matrix.shape[1]))
     return Mixture(w=flat, b=np.zeros(1), v=flat, c=np.zeros(1))
 
 
 def _parted(single: Mixture, n_experts: int, seed: int) -> Mixture:
-    """Return several experts around one; equal ones would stay equal for ever."""
+    """Return several perturbed copies of one expert; identical ones would stay identical."""
     rng = np.random.default_rng(seed)
     shape = (n_experts, single.w.shape[1])
     return Mixture(

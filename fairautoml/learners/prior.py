@@ -1,6 +1,6 @@
-"""The share of positives as everybody's score: the floor that any model must beat.
+"""Constant baseline: predicts the share of positives, and sets the score any model must beat.
 
-Needs no training, so every run has a model from its first moment.
+Needs no training, so every run has a model from the start.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from fairautoml.learners._base import BinaryClassifier, Learner, MulticlassClass
 
 
 class PriorBinary(BinaryClassifier):
-    """The share of positives in the training rows."""
+    """Predicts the share of positives in the training rows."""
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> float:
         return float(np.average(y, weights=weight))
@@ -25,7 +25,7 @@ class PriorBinary(BinaryClassifier):
 
 
 class PriorMulticlass(MulticlassClassifier):
-    """The class shares of the training rows."""
+    """Predicts the class shares of the training rows."""
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> NDArray[Any]:
         return np.bincount(y, weights=weight) / (len(y) if weight is None else weight.sum())
@@ -44,7 +44,7 @@ def build(
 def build_multiclass(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
 ) -> PriorMulticlass:
-    """Return the same for several classes."""
+    """Return a classifier that predicts the class shares of its training rows."""
     return PriorMulticlass(params, feature_schema, seed, n_classes)
 
 

@@ -16,7 +16,7 @@ from fairautoml.learners._base import (
 
 
 class RandomForestBinary(SklearnClassifier):
-    """scikit-learn's forest on the codes as ordinal numbers; missing values are routed by it."""
+    """scikit-learn's random forest on category codes as ordinal numbers, with missing values."""
 
     def _estimator(self, n_rows: int) -> RandomForestClassifier:
         params = _counted(self.params, n_rows)
@@ -24,7 +24,7 @@ class RandomForestBinary(SklearnClassifier):
 
 
 class RandomForestMulticlass(SklearnMulticlass):
-    """The same for several classes."""
+    """Multiclass variant."""
 
     def _estimator(self, n_rows: int) -> RandomForestClassifier:
         params = _counted(self.params, n_rows)
@@ -32,7 +32,7 @@ class RandomForestMulticlass(SklearnMulticlass):
 
 
 class RandomForestNumbers(SklearnRegressor):
-    """The same for numbers."""
+    """Regression variant."""
 
     def _estimator(self, n_rows: int) -> RandomForestRegressor:
         params = {**_counted(self.params, n_rows), "criterion": "squared_error"}
@@ -40,8 +40,8 @@ class RandomForestNumbers(SklearnRegressor):
 
 
 def _counted(params: Mapping[str, ParamValue], n_rows: int) -> dict[str, Any]:
-    """Return the parameters with the sample of a tree as a number of rows."""
-    # Given as a share, scikit-learn 1.9 takes it of the sum of the weights, not of the rows.
+    """Return the parameters with the sample size of a tree as a number of rows."""
+    # scikit-learn 1.9 takes a fraction of the sum of the weights, not of the rows.
     share = float(params.get("max_samples", 1.0))
     return {**params, "max_samples": max(1, round(share * n_rows))}
 
@@ -49,21 +49,21 @@ def _counted(params: Mapping[str, ParamValue], n_rows: int) -> dict[str, Any]:
 def build(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> RandomForestBinary:
-    """Return an unfitted forest; ``params`` in scikit-learn's own names."""
+    """Return an unfitted binary classifier; ``params`` have scikit-learn's names."""
     return RandomForestBinary(params, feature_schema, seed)
 
 
 def build_multiclass(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
 ) -> RandomForestMulticlass:
-    """Return the same for several classes."""
+    """Return an unfitted multiclass classifier."""
     return RandomForestMulticlass(params, feature_schema, seed, n_classes)
 
 
 def build_regressor(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> RandomForestNumbers:
-    """Return the same for numbers; the criterion is the squared error."""
+    """Return an unfitted regressor with squared error."""
     return RandomForestNumbers(params, feature_schema, seed)
 
 

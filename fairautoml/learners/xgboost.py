@@ -22,7 +22,7 @@ from fairautoml.registry import missing_library
 
 try:
     import xgboost
-# Without OpenMP on macOS it raises an XGBoostError, which is a ValueError.
+# Without OpenMP on macOS the import raises an XGBoostError, which is a ValueError.
 except (ImportError, OSError, ValueError) as error:
     package = "xgboost" if sys.platform == "darwin" else "xgboost-cpu"
     raise missing_library("learner 'xgboost'", "xgboost", package, error) from error
@@ -33,10 +33,10 @@ _BINNED: Binned[xgboost.QuantileDMatrix] = Binned()
 
 
 class _Booster:
-    """An XGBoost booster on codes.
+    """An XGBoost booster on category codes.
 
-    The codes are ours and stable, so that a table with fewer categories than the training table
-    cannot change their meaning.
+    The codes come from the feature schema, so that a table with fewer categories than the training
+    table does not change their meaning.
     """
 
     params: Mapping[str, ParamValue]
@@ -45,7 +45,7 @@ class _Booster:
     model_: Any
 
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
-        """Return what is learned, for labels of these rows."""
+        """Return the parameters of the objective for these labels."""
         del y
         return {"objective": "binary:logistic"}
 
@@ -57,10 +57,10 @@ class _Booster:
             "verbosity": 0,
             "seed": self.seed,
         }
-        # The number of rounds is an argument; among the parameters it would draw a warning.
+        # Given as an argument, because XGBoost warns about it among the parameters.
         given = {key: value for key, value in self.params.items() if key not in _ROUNDS}
         if given.get("grow_policy") == "lossguide":
-            # Leaves are what limits such a tree, not the depth of 6 that is usual elsewhere.
+            # Such trees are limited by their leaves, not by the default depth of 6.
             given.setdefault("max_depth", 0)
         rounds = int(self.params.get("n_estimators", 100))
         patience = int(self.params.get(STOPPING, 0))
@@ -82,9 +82,9 @@ class _Booster:
         return model[: model.best_iteration + 1]
 
     def _rows(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> xgboost.DMatrix:
-        """Return the rows with these labels and weights, binned before or now.
+        """Return the rows with these labels and weights, from the cache if possible.
 
-        Weights move the bins, so weighted rows are binned when they are trained on.
+        Weights change the bins, so weighted rows are binned for each training.
         """
         if weight is not None:
             return self._matrix(X, y, weight)
@@ -118,14 +118,14 @@ class _Booster:
 
 
 class XGBoostBinary(_Booster, BinaryClassifier):
-    """The booster of two classes."""
+    """Binary classifier."""
 
     def _positive(self, X: Any) -> NDArray[np.floating]:
         return self._predicted(X)
 
 
 class XGBoostMulticlass(_Booster, MulticlassClassifier):
-    """The booster of several classes (softmax)."""
+    """Multiclass classifier (softmax)."""
 
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
         return {"objective": "multi:softprob", "num_class": int(y.max()) + 1}
@@ -135,7 +135,7 @@ class XGBoostMulticlass(_Booster, MulticlassClassifier):
 
 
 class XGBoostNumbers(_Booster, Regressor):
-    """The booster of numbers, with squared error."""
+    """Regressor with squared error."""
 
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
         return {"objective": "reg:squarederror"}
@@ -147,21 +147,21 @@ class XGBoostNumbers(_Booster, Regressor):
 def build(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> XGBoostBinary:
-    """Return an unfitted XGBoost classifier; ``params`` in XGBoost's own names."""
+    """Return an unfitted binary classifier; ``params`` have XGBoost's names."""
     return XGBoostBinary(params, feature_schema, seed)
 
 
 def build_multiclass(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
 ) -> XGBoostMulticlass:
-    """Return the same for several classes."""
+    """Return an unfitted multiclass classifier."""
     return XGBoostMulticlass(params, feature_schema, seed, n_classes)
 
 
 def build_regressor(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> XGBoostNumbers:
-    """Return the same for numbers."""
+    """Return an unfitted regressor."""
     return XGBoostNumbers(params, feature_schema, seed)
 
 

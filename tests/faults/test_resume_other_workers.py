@@ -41,7 +41,7 @@ class Kept:
     def sampled(self):
         return {at: made for record in self.past for at, made in record.sampled.items()}
 
-    def requested(self, trial, seconds):
+    def record_start(self, trial, seconds):
         pass
 
     def keep(self, record):
