@@ -39,7 +39,7 @@ MOST_LEVELS = 30
 class Item:
     """One item of a checklist: a test of one column.
 
-    A missing value only satisfies ``is missing``.
+    A missing value satisfies ``is missing`` only.
     """
 
     column: int  # position of the column
