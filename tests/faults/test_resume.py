@@ -137,7 +137,7 @@ def test_a_mismatch_after_a_kill_leaves_even_the_write_ahead_log_as_it_is(tmp_pa
         "def die(progress):\n"
         "    if progress.n_trials == 3:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"quick(n_trials=9, run_dir={str(folder)!r}, on_progress=die).fit(*few_people())\n"
+        f"quick(n_trials=9, run_dir={str(folder)!r}, on_progress=die).fit(*few_individuals())\n"
     )
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL
