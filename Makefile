@@ -23,7 +23,7 @@ lint: $(VENV)/.installed-test
 
 # Runs the commands and examples of README and docs/, and compares their figures with results/.
 docs: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n $(WORKERS) tests/test_readme.py
+	$(BIN)/python -m pytest -n $(WORKERS) tests/test_readme.py tests/docs
 
 wheel: $(VENV)/.installed-test
 	$(BIN)/python -m build --wheel --no-isolation
