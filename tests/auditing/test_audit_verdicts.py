@@ -143,7 +143,7 @@ def test_a_constraint_on_one_system_is_judged_there_only():
     ("constraint", "match"),
     [
         ("demographic_parity_difference[gender] <= 0.1", "known are 'sex', 'race', 'sex & race'"),
-        ("mean_difference <= 0.1", "bound another metric"),
+        ("mean_difference <= 0.1", "Bound another metric"),
         ("gedi <= 0.1", "needs a sensitive column of numbers"),
         ("accuracy <= 0.1", "needs a fairness metric"),
     ],

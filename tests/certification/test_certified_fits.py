@@ -286,7 +286,7 @@ def test_a_broken_constraint_is_shown_and_said():
     constraint = "demographic_parity_difference <= 0.05"
     requested = {"confidence": None, "mitigators": ["none"], "certify": 0.5}
     with (
-        pytest.warns(DegradedWarning, match=r"does not hold for what is .* Give a tighter bound"),
+        pytest.warns(DegradedWarning, match=r"does not hold for the selected model; .* tighter"),
         pytest.warns(NoFeasibleModelWarning, match="no model meets"),
     ):
         model = quick(constraint, **requested).fit(X, y, group)
