@@ -172,7 +172,9 @@ def test_plug_ins_named_by_the_user_make_the_leaderboard(installed):
 @pytest.mark.slow
 def test_plug_ins_take_part_in_a_search_that_names_nothing(installed):
     found = answer(installed, SEARCH.format(options='n_trials=14, strategy="random"'))
-    assert found["statuses"] == ["success"]
+    # A config that the first folds show to be far behind is pruned.
+    assert "success" in found["statuses"]
+    assert set(found["statuses"]) <= {"success", "pruned"}
     assert "small_tree" in found["tried"]
     assert "lightgbm" in found["tried"]
     assert "one_cut" in found["mitigator"]

@@ -221,7 +221,7 @@ def test_trials_end_when_the_program_that_wanted_them_is_killed(cluster, tmp_pat
     program.write_text(
         "from dask_cases import act, trial_of\n"
         "from fairautoml.execution import EXECUTORS, ResourceLimits\n"
-        f"executor = EXECUTORS.get('dask')(Limits(scheduler={cluster.address!r}))\n"
+        f"executor = EXECUTORS.get('dask')(ResourceLimits(scheduler={cluster.address!r}))\n"
         f"executor.submit(act, trial_of('hang', file={str(file)!r})).result()\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
