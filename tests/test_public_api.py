@@ -1,3 +1,4 @@
+import inspect
 import re
 import subprocess
 import sys
@@ -87,7 +88,8 @@ def test_an_error_can_be_caught_as_a_builtin_one(error, builtin):
 
 
 def test_every_parameter_of_the_estimator_is_documented():
-    described = fairautoml.FairAutoML.__doc__.split("Attributes\n")[0]
-    headings = re.findall(r"^    (\w[\w, ]*) : ", described, flags=re.MULTILINE)
+    # Python 3.13 strips the indentation of docstrings, earlier versions keep it.
+    described = inspect.getdoc(fairautoml.FairAutoML).split("Attributes\n")[0]
+    headings = re.findall(r"^(\w[\w, ]*) : ", described, flags=re.MULTILINE)
     names = [name for heading in headings for name in heading.split(", ")]
     assert sorted(names) == sorted(fairautoml.FairAutoML().get_params())
