@@ -16,9 +16,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.certification.certificate import Certificate, certificate_text
-from fairautoml.certification.certify import Certified
 from fairautoml.certification.planning import is_number
-from fairautoml.certification.verdicts import Reason
 from fairautoml.data.dataset import task_of
 from fairautoml.data.files import write_whole
 from fairautoml.data.frames import Inputs, align_inputs, check_length, read_weights
@@ -54,7 +52,6 @@ from fairautoml.metrics.rates import with_compared
 from fairautoml.noisy_constraint import GuessedGroups, Guessing
 from fairautoml.outcome import (
     Pool,
-    describe_certificate,
     describe_served,
     group_headlines,
     headline,
@@ -276,11 +273,10 @@ class PredictMixin:
     feasible_: bool
     classes_: NDArray[Any]
     summary_: dict[str, Any]
-    certificate_: Certificate
+    certificate_: Certificate | None
     proxies_: GuessedGroups | None
     _guessing: Guessing | None = None
     _entry_notes: tuple[str, ...] = ()
-    _certified: Certified
     _applies: bool
 
     def predict(self, X: Any, sensitive: Any = None) -> NDArray[Any]:
@@ -462,8 +458,7 @@ class PredictMixin:
         """Return a copy that uses another entry of the Pareto front; nothing is trained.
 
         Leaderboard, report and plots of the copy are those of its entry, and the copy can select
-        again. Its verdict is the one that its entry got when the certification rows were opened,
-        else INCONCLUSIVE.
+        again. It has no certificate.
 
         Parameters
         ----------
@@ -486,8 +481,7 @@ class PredictMixin:
         other = copy.copy(self)
         other.pool_ = served = pool.serving(entry)
         other._serve(served, entry)
-        table = self.leaderboard_.drop(columns="verdict")
-        other._tabulate(served.board, served.board.reordered(table, pool.board))
+        other._tabulate(served.board, served.board.reordered(self.leaderboard_, pool.board))
         best = describe_served(served.board, entry)
         first = warned_headlines(served)
         last = (*one_sided_notes(served.board, entry), *constant_notes(entry))
@@ -496,7 +490,6 @@ class PredictMixin:
         kept = (n for n in self.notes_ if n not in self._entry_notes and n not in outside)
         other._entry_notes = (*first, *last)
         other.notes_ = (*outside, *first, *kept, *last)
-        certificate = describe_certificate(other.certificate_)
         other.summary_ = {
             **self.summary_,
             "margin": None,
@@ -504,7 +497,7 @@ class PredictMixin:
             "headlines": [*outside, *first],
             "notes": list(other.notes_),
             "best": best,
-            "certificate": certificate,
+            "certificate": None,
             "proxies": None if other.proxies_ is None else other.proxies_.plain(),
         }
         return other
@@ -523,20 +516,11 @@ class PredictMixin:
         self.best_entry_ = entry
         self.feasible_ = entry.feasible and self._applies
         self.model_ = pool.classifier(entry)
-        self.certificate_ = self._certified.of(entry, self.model_)
+        self.certificate_ = None
         guessing = self._guessing
         self.proxies_ = None if guessing is None else guessing.of(entry, pool.board.systems)
 
     def _tabulate(self, board: Leaderboard, table: pd.DataFrame) -> None:
-        """Set the leaderboard with the verdicts, and the Pareto front."""
-        none = self.certificate_.reason is Reason.NO_CERTIFICATION_SET
-        verdicts = [
-            (None if none else self.certificate_.verdict)
-            if entry is board.served
-            else self._certified.verdict_on(entry)
-            for entry in board.ordered
-        ]
-        table.insert(2, "verdict", pd.Series(verdicts, dtype=object, index=table.index))
         self.leaderboard_ = table
         self.pareto_front_ = board.front_of(table)
 
@@ -689,8 +673,8 @@ class ReportMixin:
             groups={} if pool is None else describe_groups(pool.board, pool.rows_by_label),
             config={"constraint": _labels(model.constraint)},
             trials=_records(model.trials_),
-            certificate=json.loads(certificate.to_bytes()),
-            certificate_text=certificate_text(certificate),
+            certificate=None if certificate is None else json.loads(certificate.to_bytes()),
+            certificate_text="" if certificate is None else certificate_text(certificate),
             versions={lib: library_version(lib) for lib in SHOWN_VERSIONS},
         )
 

@@ -1,7 +1,7 @@
 """Result of a search: the deployable models and the summary as plain values."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -77,9 +77,7 @@ def _not_served(objective: str, other: PassedOver | None) -> str:
     if other is None:
         return ""
     why = f"its probability is {_probability(other.probability)}"
-    if other.reason == "certificate":
-        why += " and it is less likely to be certified"
-    elif other.reason == "noise":
+    if other.reason == "noise":
         why = "a single trial leads by no more than the noise of choosing the best of many"
     return f" A candidate with {objective} {other.score:.4f} was not served because {why}."
 
@@ -605,16 +603,13 @@ def _readers(entries: tuple[Entry, ...]) -> frozenset[str]:
     )
 
 
-def finish_of(
-    settings: Settings, start: float, certifiable: Callable[[Entry], float] | None = None
-) -> SelectionOptions:
+def finish_of(settings: Settings, start: float) -> SelectionOptions:
     """Return the options of the final selection."""
     return SelectionOptions(
         assemble=settings.assemble,
         max_models=settings.max_models,
         confidence=settings.confidence,
         end=None if settings.time_budget is None else start + settings.time_budget,
-        certifiable=certifiable,
     )
 
 

@@ -11,21 +11,13 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from fairautoml.certification.certificate import Certificate
-from fairautoml.certification.certify import Certified, freeze, judge_frozen, without_rows
-from fairautoml.certification.evidence import claimed
-from fairautoml.certification.holdout import Division, Vault, set_aside
-from fairautoml.certification.ledger import ReuseStatus
-from fairautoml.certification.planning import RowPlan, inner_target_of
-from fairautoml.certification.verdicts import Reason, Verdict
 from fairautoml.data.columns import key_of
 from fairautoml.data.dataset import Dataset
-from fairautoml.data.frames import Inputs
+from fairautoml.data.frames import Inputs, read_entities
 from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.sensitive_numbers import plain_bins
 from fairautoml.estimator import PredictMixin, ReportMixin, isolated_config
 from fairautoml.evaluation.postprocess import OnProgress, unbroken
-from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import (
     DegradedWarning,
     NoFeasibleModelError,
@@ -37,7 +29,6 @@ from fairautoml.inference.predictor import ConstantClassifier
 from fairautoml.noisy_constraint import apply_guesses
 from fairautoml.outcome import (
     Outcome,
-    describe_certificate,
     describe_served,
     finish_of,
     group_headlines,
@@ -47,11 +38,9 @@ from fairautoml.outcome import (
     one_sided_notes,
     run_summary,
     trials_frame,
-    violated,
     warn_on_result,
 )
-from fairautoml.plan import BASELINE, FitOptions, make_plan, make_problem, start_workers
-from fairautoml.records import Entry, TrialState
+from fairautoml.plan import FitOptions, make_plan, make_problem, start_workers
 from fairautoml.report.view import describe_groups
 from fairautoml.run_files import (
     PreviousRun,
@@ -125,7 +114,6 @@ class FitMixin(PredictMixin, ReportMixin):
     randomized: Any
     refit: Any
     strict: Any
-    ledger: Any
     random_state: Any
     run_dir: Any
     overwrite: Any
@@ -160,17 +148,14 @@ class FitMixin(PredictMixin, ReportMixin):
                     settings = replace(settings, seed=previous.past.seed)
             guessed = apply_guesses(inputs, settings, options, proxy_errors)
             settings, options, self._guessing = guessed.settings, guessed.options, guessed.guessing
-            division = _divided(guessed.inputs, settings, options, previous)
-            dataset = self._dataset(division, options)
-            problem = make_problem(dataset, settings, fit_options, division.entities)
-            dataset = problem.dataset
-            again, aside = previous is not None, division.vault is not None
-            plan = make_plan(problem, settings, fit_options, start, again=again, certifies=aside)
+            entities, id_column = read_entities(guessed.inputs.groups, guessed.inputs.X)
+            dataset = self._dataset(guessed.inputs, options, id_column)
+            problem = make_problem(dataset, settings, fit_options, entities)
+            plan = make_plan(problem, settings, fit_options, start, again=previous is not None)
             writer = begin(
                 plan,
                 previous if previous is not None else place,
                 self._parameters(),
-                set_aside=aside,
             )
             if writer is not None:
                 stack.callback(writer.close)
@@ -179,39 +164,26 @@ class FitMixin(PredictMixin, ReportMixin):
                 outcome = optimize(
                     plan,
                     writer,
-                    finish=finish_of(settings, start, _likely(division, problem, settings)),
+                    finish=finish_of(settings, start),
                     retrain=self.refit,
                     on_progress=self.on_progress,
                 )
-                certified = _certified(
-                    outcome,
-                    division.closed(_not_worth_rows(outcome, resumable=writer is not None)),
-                    dataset,
-                    settings,
-                )
-            if certified.served is not outcome.pool.best:
-                # The certificate is about the selected model.
-                outcome = replace(outcome, pool=outcome.pool.serving(certified.served))
-            self._finish(outcome, certified, plan, settings, start)
+            self._finish(outcome, plan, settings, start)
             if writer is not None:
                 writer.finish(
                     self._stored(),
                     describe_groups(outcome.pool.board, outcome.pool.rows_by_label),
                 )
-        _say_violated(certified.certificate, strict=self.strict)
         warn_on_result(outcome, plan, settings, feasible=self.feasible_, strict=self.strict)
 
-    def _dataset(self, division: Division, options: ReadOptions) -> Dataset:
-        """Read the search rows; the held-out rows are not used."""
-        rows = division.inputs
-        # New rows may have these columns too, which are not features.
-        options = replace(options, drop=(*options.drop, *division.ids))
+    def _dataset(self, rows: Inputs, options: ReadOptions, id_column: str) -> Dataset:
+        # New rows may have this column too, which is not a feature.
+        if id_column:
+            options = replace(options, drop=(*options.drop, id_column))
         dataset = build_dataset(
             rows.X, rows.y, rows.sensitive, rows.sample_weight, options=options
         )
         self._remember_names(dataset.schema)
-        if division.vault is not None:
-            division.vault.check(dataset)
         return dataset
 
     def _place(self) -> RunStorage | None:
@@ -221,11 +193,9 @@ class FitMixin(PredictMixin, ReportMixin):
 
     def _parameters(self) -> dict[str, Any]:
         constraints = [constraint.label for constraint in check_constraints(self.constraint)]
-        ledger = None if self.ledger is None else str(self.ledger)
         bins = None if self.sensitive_bins is None else plain_bins(self.sensitive_bins)
         extra = {
             "constraint": constraints,
-            "ledger": ledger,
             "sensitive_bins": bins,
             "task": self.task_option,
         }
@@ -234,7 +204,6 @@ class FitMixin(PredictMixin, ReportMixin):
     def _finish(
         self,
         outcome: Outcome,
-        certified: Certified,
         plan: Plan,
         settings: Settings,
         start: float,
@@ -247,8 +216,7 @@ class FitMixin(PredictMixin, ReportMixin):
             self.classes_ = np.sort(pool.classes)
         self.positive_class_ = pool.classes[1] if pool.task == "binary" else None
         self.seed_ = plan.seed
-        own = pool.best is outcome.assembled.best
-        margin = outcome.assembled.margin if own else None
+        margin = outcome.assembled.margin
         constant = outcome.constant_headline
         of_rule = (
             group_headlines(pool.board, pool.best, pool.classes)
@@ -260,7 +228,6 @@ class FitMixin(PredictMixin, ReportMixin):
         self._entry_notes = (*of_rule, *last)
         self.notes_ = (*headlines, *plan.notes, *plan.problem.dataset.notes, *last)
         self._applies = bool(plan.problem.goal.targets) or not settings.constraints
-        self._certified = certified
         self._serve(pool, pool.best)
         self.trials_ = trials_frame(outcome.history)
         self._tabulate(pool.board, pool.board.frame())
@@ -269,15 +236,12 @@ class FitMixin(PredictMixin, ReportMixin):
             **run_summary(
                 outcome.history, plan, outcome.assembled, seconds=seconds, time_budget=budget
             ),
-            # The margin belongs to the entry that the final selection chose.
-            **({} if own else {"margin": None}),
             "headline": headline(pool.board, pool.best, margin),
             "headlines": list(headlines),
             "notes": list(self.notes_),
             "best": describe_served(pool.board, pool.best),
             "positive_class": _plain_label(self.positive_class_),
-            "certificate": describe_certificate(certified.certificate),
-            "certification_seconds": round(certified.seconds, 3),
+            "certificate": None,
             "proxies": None if self.proxies_ is None else self.proxies_.plain(),
         }
 
@@ -306,11 +270,8 @@ class FitMixin(PredictMixin, ReportMixin):
         self.feasible_ = self.interrupted_ = False
         self.seed_ = settings.seed
         self.trials_ = self.leaderboard_ = self.pareto_front_ = pd.DataFrame()
-        self.certificate_ = without_rows(
-            Reason.CONSTANT_TARGET, model, settings.certificate, settings.constraints
-        )
-        certificate = describe_certificate(self.certificate_)
-        self.summary_ = {"n_trials": 0, "best": None, "certificate": certificate}
+        self.certificate_ = None
+        self.summary_ = {"n_trials": 0, "best": None, "certificate": None}
         label = model.classes.tolist()[0]
         note = (
             f"y has only 1 class: {label!r}; predict always returns it, and constraints are "
@@ -329,118 +290,3 @@ class FitMixin(PredictMixin, ReportMixin):
 def _plain_label(label: Any) -> Any:
     """Return a label as a JSON value, or None."""
     return None if label is None else key_of(label)[1]
-
-
-def _likely(
-    division: Division, problem: Problem, settings: Settings
-) -> Callable[[Entry], float] | None:
-    """Return the function for the expected utility of an entry's certificate, or None."""
-    dataset = problem.dataset
-    claims = claimed(settings.constraints, dataset.systems, small_groups=dataset.small_groups)
-    if division.vault is None or not claims:
-        return None
-    certificate = settings.certificate
-    if division.vault.prospect(certificate) is ReuseStatus.NONE:
-        return None
-    target = inner_target_of(
-        claims,
-        dataset.cells,
-        n_certification=division.vault.n_rows,
-        delta=certificate.first_level,
-        y=dataset.y,
-        entities=problem.entities,
-    )
-    return target.kept_utility
-
-
-def _divided(
-    inputs: Inputs, settings: Settings, options: ReadOptions, previous: PreviousRun | None
-) -> Division:
-    """Hold out rows for the certificate, and check the ledger before anything is trained."""
-    begun = time.monotonic()
-    division, request = set_aside(inputs, settings, options), settings.certificate
-    if division.vault is not None:
-        spent = _spent(division.vault, settings)
-        # A resumed run keeps its division of the rows.
-        in_vain = spent if previous is None else not previous.set_aside
-        if request.certify == "auto" and in_vain:
-            none = replace(settings, certificate=replace(request, certify=False))
-            plan = RowPlan(fraction=None, reason=Reason.ROWS_SPENT)
-            division = replace(set_aside(inputs, none, options), plan=plan)
-        if spent:
-            _say_spent(division)
-    return replace(division, seconds=time.monotonic() - begun)
-
-
-def _spent(vault: Vault, settings: Settings) -> bool:
-    """Whether the rows were opened before for another model than the one of this fit."""
-    prospect = vault.prospect(settings.certificate)
-    # The same seed and number of trials give the same model, and so the same certificate.
-    same = prospect == ReuseStatus.SAME and settings.time_budget is None
-    return prospect != ReuseStatus.NEW and not same
-
-
-def _say_spent(division: Division) -> None:
-    """Warn before the search that a certificate is unlikely or impossible."""
-    what = "all rows train and there is no certificate"
-    if division.vault is not None:
-        what = (
-            f"{division.vault.n_rows} rows are set aside, and the certificate is INCONCLUSIVE "
-            "unless this fit ends with the same candidates as the one that opened them"
-        )
-    msg = (
-        f"rows of this table were opened for a previous certificate (rows_spent): {what}. Give "
-        "rows that were never opened, or certify=False (--certify no). Fits that share rows need "
-        "openings='ledger' (--openings ledger) from the first fit on"
-    )
-    warn(msg, DegradedWarning)
-
-
-def _certified(
-    outcome: Outcome, division: Division, dataset: Dataset, settings: Settings
-) -> Certified:
-    """Fix the sequence of models, and certify on the held-out rows if there are any."""
-    pool, margin = outcome.pool, outcome.assembled.margin
-    begun = time.monotonic()
-    kept = [e for e in pool.board.pareto_front() if set(e.sources) <= set(pool.bags)]
-    certified = judge_frozen(
-        freeze(
-            kept,
-            pool.best,
-            widest=None if margin is None else margin.widest,
-            everything=pool.board.entries,
-        ),
-        pool.classifier,
-        division,
-        dataset,
-        settings.constraints,
-        settings.certificate,
-    )
-    return replace(certified, seconds=division.seconds + time.monotonic() - begun)
-
-
-def _not_worth_rows(outcome: Outcome, *, resumable: bool) -> Reason | None:
-    """Return why the certification rows should stay unopened, decided on the search rows alone.
-
-    Unopened rows remain usable for a later fit or a resumed run; the gap of a constant predictor
-    is 0 on any rows.
-    """
-    trained = any(
-        result.status is TrialState.SUCCESS and result.trial.config != BASELINE
-        for result in outcome.history.results
-    )
-    if not trained:
-        return Reason.BASELINE_ONLY
-    if resumable and outcome.interrupted:
-        return Reason.INTERRUPTED
-    best = outcome.pool.best
-    return Reason.CONSTANT_MODEL if best.constant and best.measures else None
-
-
-def _say_violated(certificate: Certificate, *, strict: bool) -> None:
-    if certificate.verdict != Verdict.VIOLATED:
-        return
-    msg = violated(certificate)
-    if strict:
-        raise NoFeasibleModelError(msg)
-    warn(msg, DegradedWarning)

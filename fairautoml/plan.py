@@ -328,10 +328,6 @@ RESERVE_SHARES, RESERVE_SECONDS, ASSEMBLED_ROWS_PER_SECOND = (0.08, 0.2), 0.4, 1
 """Time reserved for the steps after the search (ensemble, margin, leaderboard): least and largest
 share of the time budget; between them, fixed seconds plus one second per so many rows."""
 
-CERTIFY_RESERVE_SHARES, CERTIFY_SECONDS, CERTIFIED_ROWS_PER_SECOND = (0.03, 0.2), 0.3, 40_000
-"""Additional reserve for the certificate, whose models predict the held-out rows: shares, seconds
-and rows per second as above."""
-
 MOST_RESERVE_SECONDS, ROWS_PER_SECOND = 5.0, 10_000
 """Largest reserve, plus one second per so many rows."""
 
@@ -474,7 +470,6 @@ def make_plan(
     start: float,
     *,
     again: bool = False,
-    certifies: bool = False,
 ) -> Plan:
     """Return the plan of the search, ``"auto"`` resolved."""
     deadline = None
@@ -483,8 +478,6 @@ def make_plan(
         reserve = min(most, _reserve(settings.time_budget, problem))
         if fit_options.refit:
             reserve += (REFIT_RESERVE_SHARE - RESERVE_SHARES[0]) * settings.time_budget
-        if certifies:
-            reserve += _certify_reserve(settings.time_budget, problem.dataset.n_rows)
         deadline = start + settings.time_budget - reserve
     allocator = AUTO_ALLOCATOR if settings.allocator == "auto" else settings.allocator
     space = make_space(problem.dataset, settings, problem.goal, fit_options, allocator)
@@ -569,11 +562,6 @@ def _reserve(time_budget: float, problem: Problem) -> float:
         # Rules on group probabilities cost one pass per group.
         rows *= groups.n_cells
     return min(high, max(low, RESERVE_SECONDS + rows / ASSEMBLED_ROWS_PER_SECOND))
-
-
-def _certify_reserve(time_budget: float, n_rows: int) -> float:
-    low, high = (share * time_budget for share in CERTIFY_RESERVE_SHARES)
-    return min(high, max(low, CERTIFY_SECONDS + n_rows / CERTIFIED_ROWS_PER_SECOND))
 
 
 def _check_heeded(settings: Settings) -> None:

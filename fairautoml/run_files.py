@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.certification.certificate import certificate_text
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import ParameterError, ResumeMismatchError, StorageCorruptError
 from fairautoml.outcome import describe_config, describe_entry
@@ -92,10 +91,7 @@ def resolve_storage(
 
 
 class PreviousRun:
-    """A run to resume: its folder is locked and read, but not changed.
-
-    ``set_aside`` is true if the run may have held-out rows for a certificate.
-    """
+    """A run to resume: its folder is locked and read, but not changed."""
 
     def __init__(self, place: RunStorage) -> None:
         self.place = place
@@ -108,7 +104,6 @@ class PreviousRun:
     def _read(self) -> PreviousTrials:
         about = read_json(self.place.path, STUDY)
         run, storage = _about(about, self.place.path)
-        self.set_aside: bool = about.get("set_aside", True)
         if storage != self.place.storage:
             was = "run_dir (storage=None)" if storage is None else repr(storage)
             msg = (
@@ -183,16 +178,13 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
     """Write leaderboard, groups, summary, certificate and, last, the model."""
     board, summary = model.leaderboard_, model.summary_
     folder.stage_model(model)
-    # It belongs to the previously selected model.
-    (folder.path / "holdout.json").unlink(missing_ok=True)
+    # They belong to the previously selected model.
+    for name in ("holdout.json", "certificate.json", "certificate.txt"):
+        (folder.path / name).unlink(missing_ok=True)
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
     folder.write_json("groups.json", dict(groups))
     folder.write_json("summary.json", dict(summary))
-    certificate = model.certificate_
-    document, page = certificate.to_bytes(), certificate_text(certificate)
-    folder.write("certificate.json", lambda path: path.write_bytes(document))
-    folder.write("certificate.txt", lambda path: path.write_text(page, encoding="utf-8"))
     folder.place_model({"best": summary["best"]})
 
 
@@ -200,8 +192,6 @@ def begin(
     plan: Plan,
     place: RunStorage | PreviousRun | None,
     parameters: Mapping[str, Any],
-    *,
-    set_aside: bool = False,
 ) -> RunWriter | None:
     """Return the writer of a new or resumed run, None without a storage location."""
     if place is None:
@@ -209,13 +199,11 @@ def begin(
     return (
         _resume(plan, place, parameters)
         if isinstance(place, PreviousRun)
-        else _start(plan, place, parameters, set_aside=set_aside)
+        else _start(plan, place, parameters)
     )
 
 
-def _start(
-    plan: Plan, place: RunStorage, parameters: Mapping[str, Any], *, set_aside: bool
-) -> RunWriter:
+def _start(plan: Plan, place: RunStorage, parameters: Mapping[str, Any]) -> RunWriter:
     if place.server is not None:
         # A wrong password must not delete the run that is to be replaced.
         with closing(Database(place.server)) as server:
@@ -237,7 +225,7 @@ def _start(
             seed=plan.seed,
             fingerprint=_fingerprint(plan),
         )
-        about = {"run": run, "storage": place.storage, "set_aside": set_aside}
+        about = {"run": run, "storage": place.storage}
         folder.write_json(STUDY, about)
         undo.pop_all()
     return RunWriter(folder, study, _mirror(plan, place, database, run), plan)

@@ -82,9 +82,6 @@ def run_fit(model: "Estimator", request: "TableRequest", source: "Source") -> No
     """Fit a model with a line of progress on stderr."""
     from fairautoml.cli.text import progress_line
 
-    plan = request.plan(model, source).text()
-    if plan:
-        say(plan)
     with progress_line(sys.stderr) as on_progress:
         request.fit(model, source, on_progress)
 
@@ -185,7 +182,9 @@ def _fit(arguments: argparse.Namespace) -> int:
         msg = "--require-certified: --certify is no; give --certify auto as well"
         raise ParameterError(msg)
     code = fit_and_show(model, request_of(arguments), as_json=arguments.json)
-    wanting = arguments.require_certified and model.certificate_.verdict != "CERTIFIED"
+    certificate = model.certificate_
+    certified = certificate is not None and certificate.verdict == "CERTIFIED"
+    wanting = arguments.require_certified and not certified
     return NOT_CERTIFIED if code == OK and wanting else code
 
 

@@ -14,6 +14,7 @@ from fairautoml.certification.certificate import certificate_text
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import ScoreModel
+from fairautoml.outcome import describe_certificate
 
 if TYPE_CHECKING:
     from fairautoml.automl import Estimator
@@ -101,12 +102,16 @@ def result_of(model: "Estimator") -> dict[str, Any]:
         "headline": model.summary_["headline"],
         "headlines": list(model.summary_["headlines"]),
         "notes": list(model.notes_),
-        "certificate": {
-            **model.summary_["certificate"],
-            "text": certificate_text(model.certificate_),
-        },
+        "certificate": _certificate(model),
         "run_dir": None if model.run_dir is None else str(model.run_dir),
     }
+
+
+def _certificate(model: "Estimator") -> dict[str, Any] | None:
+    certificate = model.certificate_
+    if certificate is None:
+        return None
+    return {**describe_certificate(certificate), "text": certificate_text(certificate)}
 
 
 def _status(model: "Estimator") -> str:

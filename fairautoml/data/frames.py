@@ -460,6 +460,14 @@ def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str
     return series.reset_index(drop=True), name
 
 
+def read_entities(groups: Any, X: Any) -> tuple[NDArray[np.int64] | None, str]:
+    """Return the entity of each row, from 0, and the name of its column in ``X`` if it had one."""
+    if groups is None:
+        return None, ""
+    series, name = read_extra(groups, X, "groups")
+    return np.unique(series.astype("str"), return_inverse=True)[1].astype(np.int64), name
+
+
 def identity(inputs: Inputs) -> pd.DataFrame:
     """Return features and label of the rows, to recognise the same rows.
 

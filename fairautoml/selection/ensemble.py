@@ -161,8 +161,6 @@ class SelectionOptions:
     # population; None = 1, or ``HELD_OUT`` if ``confidence`` is a number, the size of a usual
     # test set
     audit_ratio: float | None = None
-    # factor on the probability of an entry, in (0, 1], used by ``confidence="auto"``
-    certifiable: Callable[[Entry], float] | None = None
 
     @property
     def audit(self) -> float:
@@ -307,9 +305,9 @@ class PassedOver:
 
     score: float  # objective, in its natural direction
     probability: float  # that it meets the constraints on a sample of new rows, in [0, 1]
-    # less likely to meet the constraints; less likely to be certified; or a single trial whose
-    # lead over an ensemble is within noise
-    reason: Literal["probability", "certificate", "noise"]
+    # less likely to meet the constraints, or a single trial whose lead over an ensemble is within
+    # noise
+    reason: Literal["probability", "noise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,9 +324,6 @@ class Margin:
     # share of the best entry's gain over a constant predictor that the selected one keeps, at
     # most 1; None if there is no gain
     kept: float | None = None
-    # excess over the limits of the entry selected without regard to certification; None if
-    # certification is not considered
-    widest: float | None = None
     passed_over: PassedOver | None = None  # entry of a better score, and why it is not selected
 
 

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -333,7 +332,6 @@ def _with_margin(
         audit_ratio=finish.audit,
         entities=problem.entities,
     )
-    widest, certified = None, False
     entry = plain
     # An objective on scores is the same for all rules of a column: choose within the best.
     on_scores = problem.objective.on == "scores"
@@ -341,21 +339,15 @@ def _with_margin(
     lead = clear_lead(error, problem.dataset.n_rows)
     if confidence is not None and plain.feasible:
         among = [e for e in order(offered) if not on_scores or e.value == plain.value]
-        pick = partial(
-            choose,
+        entry = choose(
             among,
             confidence,
+            chance=lambda entry: chances.met(entry.counts),
             worth=lambda entry: entry.accuracy if on_scores else entry.value,
             fallback=_value_of_constant(problem),
             steady=_steady,
             ahead=lead,
         )
-        entry = pick(chance=lambda entry: chances.met(entry.counts))
-        certain = finish.certifiable if confidence == "auto" else None
-        if certain is not None:
-            widest = entry.excess
-            likely, entry = entry, pick(chance=lambda e: chances.met(e.counts) * certain(e))
-            certified = entry is not likely and certain(plain) < certain(entry)
     probability = chances.met(entry.counts)
     return entry, Margin(
         confidence=confidence,
@@ -365,10 +357,7 @@ def _with_margin(
         insufficient_evidence=lacks_evidence(probability, confidence),
         audit_ratio=finish.audit,
         kept=_kept(entry, plain, problem),
-        widest=widest,
-        passed_over=_passed_over(
-            entry, plain, lambda e: chances.met(e.counts), lead, certified=certified
-        ),
+        passed_over=_passed_over(entry, plain, lambda e: chances.met(e.counts), lead),
     )
 
 
@@ -378,14 +367,12 @@ def _steady(entry: Entry) -> bool:
 
 
 def _passed_over(
-    entry: Entry, plain: Entry, chance: Callable[[Entry], float], lead: float, *, certified: bool
+    entry: Entry, plain: Entry, chance: Callable[[Entry], float], lead: float
 ) -> PassedOver | None:
     """Return the entry of the better score and why it is not selected, or None."""
     ahead, probability = plain.value - entry.value, chance(plain)
-    reason: Literal["probability", "certificate", "noise"]
-    if certified:
-        reason = "certificate"
-    elif probability < chance(entry) - SAME_CHANCE:
+    reason: Literal["probability", "noise"]
+    if probability < chance(entry) - SAME_CHANCE:
         reason = "probability"
     elif _steady(entry) and not _steady(plain) and ahead <= lead:
         reason = "noise"

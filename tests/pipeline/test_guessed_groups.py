@@ -108,11 +108,6 @@ def test_the_text_says_what_was_requested_what_was_used_and_what_is_assumed(fitt
     assert "assumed: the errors of a proxy depend on the group alone; given the group" in text
 
 
-def test_nothing_is_certified_about_hidden_groups(fitted):
-    assert fitted.certificate_.verdict == "NOT_APPLICABLE"
-    assert fitted.certificate_.reason == "groups_guessed"
-
-
 def test_the_served_rule_reads_no_guess(fitted):
     X, *_ = individuals(50, 3)
     assert not fitted.model_.needs_sensitive
@@ -261,7 +256,6 @@ def test_a_second_fit_forgets_the_guesses():
     [
         (DP, {}, ["sensitive"], "sensitive and proxies are both given.*only proxies="),
         (DP, {}, ["sample_weight"], "proxies and sample_weight are both given.*Leave"),
-        (DP, {"certify": True}, {}, "certify=True with proxies=.*Leave certify out"),
         (DP, {"sensitive_missing": "own_group"}, {}, "a missing guess is no group. Leave it"),
         (None, {}, {}, "constraint=None with proxies=.*Give a constraint, or leave proxies out"),
         (
