@@ -30,8 +30,7 @@ from fairautoml.execution._worker import available_mb, preload
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator, Target
-from fairautoml.records import Budget, Config, MitigationOption
-from fairautoml.running import Plan, terms_of
+from fairautoml.records import BASELINE, Budget, Config, MitigationOption, Terms
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._base import Light, light_fraction
 from fairautoml.search.loop import MAX_PENDING
@@ -39,6 +38,49 @@ from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.space_files import find_portfolio, load_space, read_portfolio
 from fairautoml.selection.final import REFIT_RESERVE_SHARE
 from fairautoml.settings import ALL_CORES, Settings, check_constraints
+
+MOST_TRAIN_ROWS = 100_000
+"""Maximum number of training rows of a fold; all rows are scored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Complete specification of a search."""
+
+    problem: Problem  # rows, constraints, objective, post-processors
+    space: SearchSpace  # learners, encodings, mitigations and their hyperparameters
+    # runs first and needs no training, so that there is always a model
+    baseline: Config
+    first: tuple[Config, ...]  # the portfolio: evaluated before the strategy's own proposals
+    light: Light | None  # configurations for few rows, when a full trial would take too long
+    # expensive training-time mitigations that the allocator may schedule
+    mitigations: tuple[MitigationOption, ...]
+    strategy: str  # registered names
+    allocator: str
+    executor: str
+    limits: ResourceLimits  # of the executor: workers, memory, deadline
+    n_trials: int | None  # maximum number of trials
+    start: float  # ``time.monotonic()`` at which the budget began
+    seed: int  # root seed
+    # the first of ``first``, if a trial on few rows replaces its trial on all rows
+    small: Config | None = None
+    # whether the trials on few rows, or else the fast default configuration, are trained in this
+    # process while the first worker starts
+    here: bool = False
+    notes: tuple[str, ...] = ()  # features that the search leaves out, for the user
+
+
+def terms_of(plan: Plan) -> Terms:
+    """Return the budget and the costs that the allocator of a run works with."""
+    data, folds = plan.problem.dataset, plan.problem.n_folds
+    train_rows = data.n_rows * (folds - 1) // folds
+    return Terms(
+        budget=Budget(folds=folds, sample_fraction=min(1.0, MOST_TRAIN_ROWS / train_rows)),
+        n_train_rows=train_rows,
+        mitigations=plan.mitigations,
+        row_cost=data.row_cost,
+    )
+
 
 MOST_NAMED = 5
 """Small groups that a warning lists."""
@@ -94,7 +136,7 @@ def _number_policy(params: ReadParams) -> NumberPolicy:
     return NumberPolicy(bins=bins, scales=None if None in about else named)
 
 
-def make_problem(
+def define_problem(
     dataset: Dataset,
     settings: Settings,
     fit_options: FitOptions,
@@ -108,7 +150,6 @@ def make_problem(
             "For a search without fairness use FairAutoML(constraint=None)."
         )
         raise MissingSensitiveError(msg)
-    dataset = _without_small_groups(dataset, settings, _repeated(entities))
     constrained = targets_of(settings.constraints, dataset.systems, dataset.small_groups)
     targets, notes = _applicable(constrained)
     notes += (*_thin_groups(dataset, targets), *_lowered_degrees(targets))
@@ -226,14 +267,16 @@ def _comparable(target: Target) -> bool:
     return target.system.n_groups >= target.fewest_groups
 
 
-def _without_small_groups(
-    dataset: Dataset, settings: Settings, entities: NDArray[np.integer] | None
+def apply_group_policy(
+    dataset: Dataset, settings: Settings, entities: NDArray[np.integer] | None = None
 ) -> Dataset:
     """Return the dataset with the groups that each constraint excludes, and warn about them."""
     if dataset.groups is None:
         return dataset
     targets = targets_of(settings.constraints, dataset.systems)
-    found = replace(dataset.groups, small_groups=small_groups(dataset, targets, entities))
+    found = replace(
+        dataset.groups, small_groups=small_groups(dataset, targets, _repeated(entities))
+    )
     if found.headlines:
         warn(" ".join(found.headlines), SmallGroupWarning)
     return replace(dataset, groups=found)
@@ -286,9 +329,6 @@ def unfit(mitigator: Mitigator, goal: Goal, fit_options: FitOptions) -> str:
         return "decides at random, and randomized=False"
     return ""
 
-
-BASELINE = Config(learner="prior")
-"""Needs no training, so there is a model from the start."""
 
 SMALL = Config(
     learner="lightgbm", params={"n_estimators": 30, "num_leaves": 8, "learning_rate": 0.2}

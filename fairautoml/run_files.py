@@ -3,7 +3,7 @@
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -14,8 +14,8 @@ import numpy as np
 
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import ParameterError, ResumeMismatchError, StorageCorruptError
-from fairautoml.outcome import describe_config, describe_entry
-from fairautoml.running import Plan
+from fairautoml.plan import Plan
+from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.selection.leaderboard import best_of
 from fairautoml.storage.artifacts import Artifacts, make_private
 from fairautoml.storage.database import (
@@ -172,6 +172,24 @@ class RunWriter:
             last.callback(self._folder.close)
             last.callback(lambda: self.study.close(time.monotonic() - self._plan.start))
             self._mirror.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An open run."""
+
+    artifacts: Artifacts  # scores and fold models
+    writer: RunWriter | None = None  # None = nothing is stored on disk
+
+    @property
+    def study(self) -> Study | None:
+        """Database of the trials."""
+        return None if self.writer is None else self.writer.study
+
+    @property
+    def keep(self) -> Callable[[TrialRecord], None] | None:
+        """Listener that stores a trial."""
+        return None if self.writer is None else self.writer.keep
 
 
 def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None:

@@ -190,8 +190,8 @@ def test_the_run_folder_holds_the_run_and_a_model_that_decides_the_same(
 
 def test_models_that_can_not_be_chosen_any_more_are_not_kept(individuals, tmp_path, monkeypatch):
     # What is good enough for the ensemble of a longer run is kept; here that is next to nothing.
-    monkeypatch.setattr("fairautoml.running.LIBRARY", 1)
-    monkeypatch.setattr("fairautoml.running.SINGLES", 1)
+    monkeypatch.setattr("fairautoml.selection.selectable.LIBRARY", 1)
+    monkeypatch.setattr("fairautoml.selection.selectable.SINGLES", 1)
     model = quick(n_trials=5, run_dir=tmp_path / "run").fit(*individuals, "sex")
     stored = {path.stem for path in (tmp_path / "run" / "models").iterdir()}
     baseline = next(key for key in stored if key.startswith("00000-"))

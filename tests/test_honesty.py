@@ -11,9 +11,9 @@ from fairautoml import FairAutoML
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelWarning
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators._group_program import CommonRule
-from fairautoml.outcome import constant_headline
-from fairautoml.plan import BASELINE, _executor
+from fairautoml.plan import _executor
 from fairautoml.records import Config, ConstraintResult, Entry
+from fairautoml.report.headlines import constant_headline
 from fairautoml.selection.final import advice_on_constant, diagnose_run
 from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.settings import validate_settings
@@ -161,10 +161,10 @@ def test_where_a_label_is_rare_the_objective_is_to_blame_and_not_the_bound():
 )
 def test_a_decision_that_is_hardly_ever_made_is_said_under_accuracy(accepted, positive, said):
     served = of_which(accepted, positive)
-    news = diagnose_run(TrialLog(entries=[served]), served, BASELINE, "accuracy")
+    news = diagnose_run(TrialLog(entries=[served]), served, "accuracy")
     assert len(news) == (said is not None)
     assert all(said in one and "objective='balanced_accuracy' or 'f1'" in one for one in news)
-    assert diagnose_run(TrialLog(entries=[served]), served, BASELINE, "balanced_accuracy") == []
+    assert diagnose_run(TrialLog(entries=[served]), served, "balanced_accuracy") == []
 
 
 def test_the_reason_of_a_failure_is_reported_when_only_the_baseline_is_left(monkeypatch):

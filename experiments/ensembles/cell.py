@@ -27,12 +27,19 @@ from fairautoml.cli.arguments import fit_arguments
 from fairautoml.cli.tables import fit_estimator_of, request_of
 from fairautoml.data.read import build_dataset, read_new_rows
 from fairautoml.data.target import known_labels
-from fairautoml.estimator import isolated_config
 from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.exceptions import FairAutoMLError, ParameterError
-from fairautoml.plan import FitOptions, make_plan, make_problem, read_options_of
+from fairautoml.inference.predictor import isolated_config
+from fairautoml.plan import (
+    FitOptions,
+    Plan,
+    apply_group_policy,
+    define_problem,
+    make_plan,
+    read_options_of,
+)
 from fairautoml.records import TrialResult, TrialState
-from fairautoml.running import Plan, run_search
+from fairautoml.running import run_search
 from fairautoml.settings import check_constraints
 from fairautoml.storage.artifacts import Artifacts
 
@@ -86,7 +93,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     fit_options = FitOptions(sensitive_at_predict=True, randomized=False)
     plan = make_plan(
-        make_problem(dataset, settings, fit_options), settings, fit_options, time.monotonic()
+        define_problem(apply_group_policy(dataset, settings), settings, fit_options),
+        settings,
+        fit_options,
+        time.monotonic(),
     )
     X, cells = read_new_rows(
         held.X, held.sensitive, schema=dataset.schema, groups=dataset.groups, unseen="base_model"

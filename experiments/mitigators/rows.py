@@ -22,7 +22,7 @@ from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import InputError, NoModelError
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.plan import FitOptions, make_problem
+from fairautoml.plan import FitOptions, apply_group_policy, define_problem
 from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.settings import Settings
 from fairautoml.storage.artifacts import Artifacts
@@ -94,7 +94,9 @@ class Bench:
     ) -> Problem:
         """Return the problem of one constraint and one post-processor, as ``fit`` poses it."""
         fit_options = FitOptions(sensitive_at_predict=True, randomized=randomized)
-        return make_problem(self.dataset, self._settings(constraint, mitigator), fit_options)
+        settings = self._settings(constraint, mitigator)
+        dataset = apply_group_policy(self.dataset, settings)
+        return define_problem(dataset, settings, fit_options)
 
     def train(
         self,

@@ -25,7 +25,7 @@ from fairautoml.cli.tables import Source, fit_estimator_of, request_of
 from fairautoml.cli.text import GAPS
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.read import build_dataset
-from fairautoml.estimator import judge
+from fairautoml.evaluation.judge import judge
 from fairautoml.exceptions import FairAutoMLError, ParameterError
 from fairautoml.plan import read_options_of
 from fairautoml.selection.ensemble import choose

@@ -38,7 +38,6 @@ from fairautoml.data.target import (
     plain_numbers,
     positive_notes,
 )
-from fairautoml.estimator import isolated_config
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
@@ -50,6 +49,7 @@ from fairautoml.exceptions import (
     RunFolderError,
     warn,
 )
+from fairautoml.inference.predictor import isolated_config
 from fairautoml.plan import read_options_of
 from fairautoml.settings import validate_settings
 from fairautoml.storage.run_folder import file_hash, lacks, read_json, read_model, read_model_file

@@ -14,7 +14,7 @@ from fairautoml.certification.certificate import certificate_text
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import ScoreModel
-from fairautoml.outcome import describe_certificate
+from fairautoml.report.summary import describe_certificate
 
 if TYPE_CHECKING:
     from fairautoml.automl import Estimator

@@ -2,10 +2,12 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import sklearn
 from joblib import Parallel, cpu_count, delayed
 from numpy.typing import NDArray
 
@@ -25,6 +27,17 @@ from fairautoml.threads import one_limit, one_thread
 
 BLOCK_ROWS = 20_000
 """Rows per thread at least; fewer are scored faster by one."""
+
+
+def isolated_config() -> AbstractContextManager[None]:
+    """Return a context with the configuration of scikit-learn that the learners expect.
+
+    Metadata routing or pandas output, set by the caller, would break pipelines inside a learner.
+    """
+    found: AbstractContextManager[None] = sklearn.config_context(
+        enable_metadata_routing=False, transform_output="default"
+    )
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

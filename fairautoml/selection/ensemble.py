@@ -161,6 +161,8 @@ class SelectionOptions:
     # population; None = 1, or ``HELD_OUT`` if ``confidence`` is a number, the size of a usual
     # test set
     audit_ratio: float | None = None
+    seed: int = 0  # root seed
+    refit: bool = False  # whether the selected model is trained once more on all rows
 
     @property
     def audit(self) -> float:
@@ -328,12 +330,11 @@ class Margin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assembled:
-    """Result of ``assemble``."""
+class FinalChoice:
+    """The selected entry, and those that it was selected from."""
 
     entries: tuple[Entry, ...]  # those of the search and those of the ensemble
     best: Entry  # the selected entry
     margin: Margin | None  # None when nothing is constrained
-    seconds: float  # wall time of the selection
     # entry that would have been selected if the best constant did not have a higher value
     outdone: Entry | None = None

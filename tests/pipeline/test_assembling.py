@@ -16,7 +16,7 @@ from fairautoml.exceptions import DegradedWarning, ParameterError, SmallGroupWar
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.records import GroupUnawareRule
 from fairautoml.selection.ensemble import SelectionOptions, WeightedAverage
-from fairautoml.selection.final import ENSEMBLE, MIXTURE, assemble
+from fairautoml.selection.final import ENSEMBLE, MIXTURE, collect_candidates
 from fairautoml.selection.leaderboard import best_of
 
 CONSTRAINT = "demographic_parity_difference <= 0.1"
@@ -217,8 +217,9 @@ def test_the_same_seed_gives_the_same_ensemble_and_choice(individuals, fitted):
 
 
 def test_no_time_left_leaves_the_answer_of_the_search(individuals, monkeypatch):
-    monkeypatch.setattr("fairautoml.pipeline.finish_of", lambda *_: SelectionOptions(end=0.0))
-    monkeypatch.setattr("fairautoml.pipeline.FINISH_SECONDS", -1e9)
+    monkeypatch.setattr(
+        "fairautoml.pipeline.selection_options", lambda *_: SelectionOptions(end=0.0)
+    )
     model = quick().fit(*individuals, "sex")
     assert mixed_entries(model) == []
     assert model.feasible_
@@ -226,7 +227,7 @@ def test_no_time_left_leaves_the_answer_of_the_search(individuals, monkeypatch):
 
 def test_a_resumed_run_measures_anew_what_rules_take(individuals, tmp_path, monkeypatch):
     end = SelectionOptions(end=time.monotonic() + 1e5)
-    monkeypatch.setattr("fairautoml.pipeline.finish_of", lambda *_: end)
+    monkeypatch.setattr("fairautoml.pipeline.selection_options", lambda *_: end)
     monkeypatch.setattr("fairautoml.selection.final._Work._measured", lambda _: 1e6)
     first = quick(run_dir=tmp_path / "run").fit(*individuals, "sex")
     assert mixed_entries(first)
@@ -238,11 +239,11 @@ def test_a_resumed_run_measures_anew_what_rules_take(individuals, tmp_path, monk
 def test_the_answer_may_not_take_longer_than_a_short_budget(individuals, monkeypatch):
     ends = []
 
-    def look(plan, history, artifacts, finish):
-        ends.append(finish.end)
-        return assemble(plan, history, artifacts, finish)
+    def look(problem, history, artifacts, options):
+        ends.append(options.end)
+        return collect_candidates(problem, history, artifacts, options)
 
-    monkeypatch.setattr("fairautoml.pipeline.assemble", look)
+    monkeypatch.setattr("fairautoml.pipeline.collect_candidates", look)
     monkeypatch.setattr("fairautoml.pipeline.time", SimpleNamespace(monotonic=lambda: 1e9))
     quick(n_trials=2, time_budget=0.5).fit(*individuals, "sex")
     # Three tenths of the budget from then on, however late that is.

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fairautoml.outcome import headline
 from fairautoml.records import Config, ConstraintResult, Entry
+from fairautoml.report.headlines import headline
 from fairautoml.selection.ensemble import Margin, PassedOver
 from fairautoml.selection.leaderboard import Leaderboard
 

@@ -13,9 +13,9 @@ from fairautoml.plan import (
     FitOptions,
     _executor,
     _n_workers,
+    define_problem,
     initial_configs,
     make_plan,
-    make_problem,
     start_workers,
 )
 from fairautoml.search.space import ParamSpace, SearchSpace
@@ -158,7 +158,7 @@ def planned(n_rows, *, n_columns=1, n_trials=None, blind=False, late=0.0, **requ
     X = pd.DataFrame(rng.normal(size=(n_rows, n_columns))).add_prefix("x")
     data = build_dataset(X, rng.integers(0, 2, n_rows), rng.choice(["f", "m"], n_rows))
     fit_options = FitOptions(sensitive_at_predict=not blind, randomized=False, refit=model.refit)
-    problem = make_problem(data, settings, fit_options)
+    problem = define_problem(data, settings, fit_options)
     with mock.patch("fairautoml.plan.time", SimpleNamespace(monotonic=lambda: 100.0 + late)):
         return make_plan(problem, settings, fit_options, 100.0)
 

@@ -8,7 +8,7 @@ import pytest
 from fairautoml import running
 from fairautoml.exceptions import DegradedWarning, FairAutoMLWarning, StorageFullError
 from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
-from fairautoml.running import CheckpointCleaner, selectable
+from fairautoml.selection.selectable import CheckpointCleaner, selectable
 from fairautoml.storage.artifacts import Artifacts
 from quick_fits import few_individuals, quick
 
@@ -68,12 +68,12 @@ def test_models_go_every_so_many_results(many):
     artifacts, results = many
     seen = []
     tidy = CheckpointCleaner(artifacts, seen, [])
-    for one in results[: running.EVERY]:
+    for one in results[: selection.selectable.EVERY]:
         tidy(SimpleNamespace(result=one))
         seen.append(one)
     assert stored(artifacts) == {one.trial.key for one in results}
-    tidy(SimpleNamespace(result=results[running.EVERY]))
-    kept = results[running.EVERY - 3 :]
+    tidy(SimpleNamespace(result=results[selection.selectable.EVERY]))
+    kept = results[selection.selectable.EVERY - 3 :]
     assert stored(artifacts) == {one.trial.key for one in kept}
 
 

@@ -14,9 +14,10 @@ from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
 from fairautoml.execution import ResourceLimits
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.mitigators import MITIGATORS, Goal
+from fairautoml.plan import Plan, terms_of
 from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialResult, TrialState
 from fairautoml.run_files import PreviousRun, RunStorage, begin
-from fairautoml.running import Plan, _allocator, _as_begun, _run_here, run_search, terms_of
+from fairautoml.running import _allocator, _as_begun, _run_here, run_search
 from fairautoml.search.allocators._base import Light
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.space_files import load_space

@@ -13,9 +13,10 @@ from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
 from fairautoml.execution import ResourceLimits
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.mitigators import MITIGATORS, Goal
+from fairautoml.plan import Plan
 from fairautoml.records import Config
 from fairautoml.run_files import PreviousRun, RunStorage, begin
-from fairautoml.running import Plan, run_search
+from fairautoml.running import run_search
 from fairautoml.search.loop import propose
 from fairautoml.search.space import ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies.optuna_tpe import OptunaTPE
