@@ -3,7 +3,7 @@
 Not the code of the paper of the same name (Wu, Wang, arXiv 2111.06495).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
@@ -11,24 +11,34 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 
-from fairautoml.data.frames import Inputs, align_inputs
+from fairautoml.data.frames import Inputs, check_same_index
 from fairautoml.data.target import TaskOption, check_given
 from fairautoml.evaluation.postprocess import OnProgress
 from fairautoml.exceptions import ParameterError
-from fairautoml.inference.predictor import constant_classifier
 from fairautoml.pipeline import FitMixin
 from fairautoml.plan import read_options_of
-from fairautoml.settings import Settings, validate_settings
+from fairautoml.run_files import locate
+from fairautoml.settings import (
+    Dask,
+    GroupPolicy,
+    LocalProcesses,
+    RunStorage,
+    Settings,
+    one_sensitive,
+    refuse_removed,
+    renamed,
+    validate_settings,
+)
 
 
 class Estimator(FitMixin):
     """Parameters and ``fit`` of both estimators."""
 
     task_option: TaskOption = "auto"
-    set_params: Callable[..., Any]
 
-    __metadata_request__fit = {"sensitive": True}  # noqa: RUF012
+    __metadata_request__fit = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
 
+    @refuse_removed
     def __init__(
         self,
         constraint: Any = None,
@@ -39,40 +49,25 @@ class Estimator(FitMixin):
         learners: Sequence[str] | None = None,
         mitigators: Sequence[str] | None = None,
         sensitive_at_predict: bool = True,
-        randomized: bool = False,
+        strategy: str = "auto",
+        allocator: str = "auto",
+        executor: str | LocalProcesses | Dask = "auto",
+        n_jobs: int | None = -1,
+        cv: int = 5,
+        ensemble: int = 8,
         refit: bool = False,
-        assemble: bool = True,
-        max_models: int | None = 8,
         confidence: str | float | None = "auto",
+        group_policy: GroupPolicy | None = None,
+        pos_label: Any = None,
+        run_dir: str | Path | RunStorage | None = None,
+        callbacks: OnProgress | Sequence[OnProgress] | None = None,
+        random_state: Any = None,
         certify: str | bool | float = False,
         min_score: float | None = None,
         delta: float = 0.05,
         openings: str = "single",
         split: str = "random",
         ledger: str | Path | None = None,
-        strict: bool = False,
-        strategy: str = "auto",
-        allocator: str = "auto",
-        executor: str = "auto",
-        scheduler: str | None = None,
-        memory_limit: float | None = None,
-        n_jobs: int | None = -1,
-        n_folds: int = 5,
-        pos_label: Any = None,
-        sensitive_missing: str = "error",
-        unseen_group: str = "error",
-        sensitive_in_X: str = "warn",
-        max_groups: int = 50,
-        sensitive_bins: Any = None,
-        on_nonfinite: str = "error",
-        on_degenerate: str = "error",
-        align: str = "error",
-        run_dir: str | Path | None = None,
-        overwrite: bool = False,
-        resume: bool = False,
-        storage: str | None = None,
-        on_progress: OnProgress | None = None,
-        random_state: Any = None,
     ) -> None:
         self.constraint = constraint
         self.objective = objective
@@ -81,40 +76,43 @@ class Estimator(FitMixin):
         self.learners = learners
         self.mitigators = mitigators
         self.sensitive_at_predict = sensitive_at_predict
-        self.randomized = randomized
+        self.strategy = strategy
+        self.allocator = allocator
+        self.executor = executor
+        self.n_jobs = n_jobs
+        self.cv = cv
+        self.ensemble = ensemble
         self.refit = refit
-        self.assemble = assemble
-        self.max_models = max_models
         self.confidence = confidence
+        self.group_policy = group_policy
+        self.pos_label = pos_label
+        self.run_dir = run_dir
+        self.callbacks = callbacks
+        self.random_state = random_state
         self.certify = certify
         self.min_score = min_score
         self.delta = delta
         self.openings = openings
         self.split = split
         self.ledger = ledger
-        self.strict = strict
-        self.strategy = strategy
-        self.allocator = allocator
-        self.executor = executor
-        self.scheduler = scheduler
-        self.memory_limit = memory_limit
-        self.n_jobs = n_jobs
-        self.n_folds = n_folds
-        self.pos_label = pos_label
-        self.sensitive_missing = sensitive_missing
-        self.unseen_group = unseen_group
-        self.sensitive_in_X = sensitive_in_X
-        self.max_groups = max_groups
-        self.sensitive_bins = sensitive_bins
-        self.on_nonfinite = on_nonfinite
-        self.on_degenerate = on_degenerate
-        self.align = align
-        self.run_dir = run_dir
-        self.overwrite = overwrite
-        self.resume = resume
-        self.storage = storage
-        self.on_progress = on_progress
-        self.random_state = random_state
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name.
+
+        Parameters
+        ----------
+        **params
+            As of the constructor.
+
+        Raises
+        ------
+        ValueError
+            A parameter does not exist.
+        """
+        if removed := renamed(params, self.get_params(deep=False)):
+            raise ValueError(removed)
+        found: Self = super().set_params(**params)  # type: ignore[misc]
+        return found
 
     def fit(
         self,
@@ -126,6 +124,8 @@ class Estimator(FitMixin):
         time: Any = None,
         proxies: Any = None,
         proxy_errors: Any = None,
+        *,
+        sensitive_features: Any = None,
     ) -> Self:
         """Search for the best model that meets the constraint.
 
@@ -150,6 +150,8 @@ class Estimator(FitMixin):
             Instead of ``sensitive``: three columns (or their names in ``X``) of noisy labels of
             two groups, or one such column with P(label b | true group a), shape (2, 2); see
             ``proxies_``.
+        sensitive_features : optional
+            Other name of ``sensitive``.
 
         Returns
         -------
@@ -159,24 +161,22 @@ class Estimator(FitMixin):
         ------
         InputError
             The input is invalid; raised before the first trial.
-        NoFeasibleModelError
-            With ``strict=True``: no model met the constraint.
+
+        Warns
+        -----
+        NoFeasibleModelWarning
+            No model met the constraint; issued last, after attributes and run folder are written.
         """
         start = monotonic()
+        sensitive = one_sensitive(sensitive, sensitive_features)
         check_given(y)
-        settings, options = self.check_parameters(), read_options_of(self)
-        constant = None
-        if self.on_degenerate == "constant" and self.task_option != "regression":
-            constant = constant_classifier(X, y, options.on_nonfinite, extras=(groups, time))
-        if constant is not None:
-            self._remember_names(constant.schema)
-            self._fit_constant(constant, settings)
-            return self
+        settings = self.check_parameters()
         given = Inputs(
             X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, groups=groups, time=time,
             proxies=proxies,
         )  # fmt: skip
-        self._search(align_inputs(given, options.align), settings, options, start, proxy_errors)
+        check_same_index(given)
+        self._search(given, settings, read_options_of(settings), start, proxy_errors)
         return self
 
     def check_parameters(self) -> Settings:
@@ -193,7 +193,7 @@ class Estimator(FitMixin):
         if self.task_option == "regression" and self.pos_label is not None:
             msg = f"pos_label={self.pos_label!r} names a class; regression has none, leave it out"
             raise ParameterError(msg)
-        self._place()
+        locate(settings.storage)
         return settings
 
     def _allowed(self, tags: Tags) -> Tags:
@@ -229,21 +229,30 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         methods that read run times (``flaml_eci``, ``blendsearch``, ``cost_aware``,
         ``cost_aware_simple``).
     learners, mitigators : list of str or None, default=None
-        Registered names to search over; None = all that fit the data and the constraint.
+        Registered names to search over; None = all that fit the data and the constraint. Rules
+        that decide at random within a group are used only if such a mitigator is named here, for
+        example ``"randomized_thresholds"``; equal rows still get equal decisions.
     sensitive_at_predict : bool, default=True
         False: the model must not need the sensitive column of new rows; sensitive columns named
         in ``X`` are then not features either.
-    randomized : bool, default=False
-        Allow rules that randomize within a group; equal rows still get equal decisions.
+    strategy, allocator : str, default="auto"
+        Registered names.
+    executor : str, LocalProcesses or Dask, default="auto"
+        Where trials run: a registered name, ``LocalProcesses(memory_limit=2000)`` or
+        ``Dask("tcp://host:8786")``.
+    n_jobs : int or None, default=-1
+        Concurrent trials, one thread each. -1 = one per core that this process may use (affinity,
+        limits of a container), or one at a time if starting processes would take longer; None =
+        1; on a cluster, both mean all threads. At most 8 with ``n_trials`` alone.
+    cv : int, default=5
+        Cross-validation folds.
+    ensemble : int, default=8
+        Largest number of trials that are averaged, if that is better than the best one alone; 0 =
+        no ensemble. The cost of a prediction grows with it.
     refit : bool, default=False
         Train the selected configuration once more on all rows instead of averaging its fold
         models. Smaller and faster, but the rule was fitted to the fold models, and no ensemble is
         built. Skipped with a warning if it would exceed ``time_budget``.
-    assemble : bool, default=True
-        Average several trials if that is better than the best one alone.
-    max_models : int or None, default=8
-        Largest number of trials in an ensemble; None = no limit. The cost of a prediction grows
-        with it.
     confidence : "auto", float or None, default="auto"
         Required probability that the constraint holds on new rows. ``"auto"`` trades the score
         against the risk on as many new rows as were searched (a model that violates the
@@ -251,6 +260,17 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         probability, also on the fewer rows of a 30 % hold-out (3 for 7 that were searched); None
         applies the bound to the search rows only. See ``summary_["margin"]``. This is an
         estimate, not a certificate.
+    group_policy : GroupPolicy or None, default=None
+        How missing, unseen and small groups are handled; None = ``GroupPolicy()``.
+    pos_label : label or None, default=None
+        The positive class; None = the label that is sorted last.
+    run_dir : str, Path, RunStorage or None, default=None
+        Folder that stores the run; ``RunStorage`` replaces or resumes a previous run there. None =
+        nothing is stored on disk.
+    callbacks : callable, list of callables or None, default=None
+        Called with a ``Progress`` after each trial; one that raises is not called again.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed; None draws one, see ``seed_``.
     certify : "auto", bool or float, default=False
         Whether rows are held out from the search for a certificate: True, False, the share of the
         rows (at most 0.5), or ``"auto"``: as many as the plan says, none if the power would be
@@ -269,55 +289,6 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
     ledger : str, Path or None, default=None
         File that records which rows were opened; None = one file of the user for all tables with
         these columns (``FAIRAUTOML_STATE_HOME``), shared by all values of ``run_dir``.
-    strict : bool, default=False
-        Raise ``NoFeasibleModelError`` when no model meets the constraint.
-    strategy, allocator, executor : str, default="auto"
-        Registered names.
-    scheduler : str or None, default=None
-        Address of a cluster's scheduler, for ``executor="dask"``.
-    memory_limit : float or None, default=None
-        Memory that one trial may take, MiB, besides the table itself; None = an equal share of
-        the available memory.
-    n_jobs : int or None, default=-1
-        Concurrent trials, one thread each. -1 = one per core that this process may use (affinity,
-        limits of a container), or one at a time if starting processes would take longer; None =
-        1; on a cluster, both mean all threads. At most 8 with ``n_trials`` alone.
-    n_folds : int, default=5
-        Cross-validation folds.
-    pos_label : label or None, default=None
-        The positive class; None = the label that is sorted last.
-    sensitive_missing : {"error", "own_group", "exclude"}, default="error"
-        How a missing sensitive value is handled.
-    unseen_group : {"error", "base_model"}, default="error"
-        Whether ``predict`` rejects a group that ``fit`` has not seen, or applies the common
-        threshold.
-    sensitive_in_X : {"warn", "drop", "allow"}, default="warn"
-        How features that reveal the sensitive column are handled.
-    max_groups : int, default=50
-        Largest number of groups of one sensitive column.
-    sensitive_bins : dict of str to list of float or "quantiles", or None, default=None
-        Cut points of numeric sensitive columns: ``{"age": [25, 60]}`` makes the groups age<=25,
-        25<age<=60 and age>60. A number without bins is constrained by ``"gedi[age] <= 0.1"``.
-    on_nonfinite : {"error", "impute"}, default="error"
-        How infinite features are handled.
-    on_degenerate : {"error", "constant"}, default="error"
-        Whether a ``y`` of one class is rejected, or ``predict`` always returns that class.
-    align : {"error", "index"}, default="error"
-        How different pandas indices are handled.
-    run_dir : str, Path or None, default=None
-        Folder that stores the run; None = nothing is stored on disk.
-    overwrite : bool, default=False
-        Replace a previous run in ``run_dir``.
-    resume : bool, default=False
-        Continue the run in ``run_dir``, however it ended: data, constraint and search must be the
-        same; the budget may be larger and includes what was used before.
-    storage : str or None, default=None
-        Address of a PostgreSQL database that records the trials,
-        ``"postgresql+psycopg://user@host/database"``; None = ``study.db`` in ``run_dir``.
-    on_progress : callable or None, default=None
-        Called with a ``Progress`` after each trial; an error in it ends only the calls.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed; None draws one, see ``seed_``.
 
     Attributes
     ----------
@@ -381,8 +352,8 @@ class FairAutoMLRegressor(Estimator, RegressorMixin, BaseEstimator):  # type: ig
         ``"bounded_group_loss <= 2.0"`` (largest mean squared error of a group).
     objective : {"auto", "r2", "rmse", "mae"}, default="auto"
         ``"auto"`` = ``"r2"``.
-    pos_label, on_degenerate
-        Ignored in regression; ``pos_label`` must be None.
+    pos_label
+        Must be None.
 
     Attributes
     ----------
