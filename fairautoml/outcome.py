@@ -20,7 +20,6 @@ from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
-    NoFeasibleModelError,
     NoFeasibleModelWarning,
     SmallGroupWarning,
     warn,
@@ -610,17 +609,14 @@ def finish_of(
 ) -> SelectionOptions:
     """Return the options of the final selection."""
     return SelectionOptions(
-        assemble=settings.assemble,
-        max_models=settings.max_models,
+        ensemble=settings.ensemble,
         confidence=settings.confidence,
         end=None if settings.time_budget is None else start + settings.time_budget,
         certifiable=certifiable,
     )
 
 
-def warn_on_result(
-    outcome: Outcome, plan: Plan, settings: Settings, *, feasible: bool, strict: bool
-) -> None:
+def warn_on_result(outcome: Outcome, plan: Plan, settings: Settings, *, feasible: bool) -> None:
     """Issue the warnings on a finished run."""
     best, lacking = outcome.pool.best, margin_notes(outcome.assembled.margin)
     constant = outcome.constant_headline
@@ -634,8 +630,6 @@ def warn_on_result(
     msg = (
         shortfall(best, [c.label for c in settings.constraints]) if constant is None else constant
     )
-    if strict:
-        raise NoFeasibleModelError(msg)
     warn(msg, NoFeasibleModelWarning)
 
 

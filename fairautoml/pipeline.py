@@ -2,17 +2,16 @@
 
 import copy
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from operator import length_hint
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 
 from fairautoml.certification.certificate import Certificate
-from fairautoml.certification.certify import Certified, freeze, judge_frozen, without_rows
+from fairautoml.certification.certify import Certified, freeze, judge_frozen
 from fairautoml.certification.evidence import claimed
 from fairautoml.certification.holdout import Division, Vault, set_aside
 from fairautoml.certification.ledger import ReuseStatus
@@ -22,18 +21,10 @@ from fairautoml.data.columns import key_of
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.frames import Inputs
 from fairautoml.data.read import ReadOptions, build_dataset
-from fairautoml.data.sensitive_numbers import plain_bins
 from fairautoml.estimator import PredictMixin, ReportMixin, isolated_config
 from fairautoml.evaluation.postprocess import OnProgress, unbroken
 from fairautoml.evaluation.problem import Problem
-from fairautoml.exceptions import (
-    DegradedWarning,
-    NoFeasibleModelError,
-    NoModelError,
-    ResumeMismatchError,
-    warn,
-)
-from fairautoml.inference.predictor import ConstantClassifier
+from fairautoml.exceptions import DegradedWarning, NoModelError, warn
 from fairautoml.noisy_constraint import apply_guesses
 from fairautoml.outcome import (
     Outcome,
@@ -50,24 +41,16 @@ from fairautoml.outcome import (
     violated,
     warn_on_result,
 )
-from fairautoml.plan import BASELINE, FitOptions, make_plan, make_problem, start_workers
+from fairautoml.plan import BASELINE, make_plan, make_problem, start_workers
 from fairautoml.records import Entry, TrialState
 from fairautoml.report.view import describe_groups
-from fairautoml.run_files import (
-    PreviousRun,
-    RunStorage,
-    RunWriter,
-    begin,
-    resolve_storage,
-    save_model,
-    write_config,
-)
+from fairautoml.run_files import PreviousRun, RunWriter, begin, locate
 from fairautoml.running import CheckpointCleaner, Plan, is_over, run_search
 from fairautoml.selection.ensemble import SelectionOptions
 from fairautoml.selection.final import assemble, no_model, no_time_left, refitted
-from fairautoml.settings import Settings, check_constraints
+from fairautoml.settings import Settings, check_run_dir, plain_parameters
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.storage.run_folder import RunFolder, scratch
+from fairautoml.storage.run_folder import scratch
 from fairautoml.threads import one_thread
 
 FINISH_SECONDS, FINISH_SHARE = 1.0, 0.3
@@ -80,7 +63,7 @@ def optimize(
     *,
     finish: SelectionOptions,
     retrain: bool,
-    on_progress: OnProgress | None,
+    callbacks: Sequence[OnProgress],
 ) -> Outcome:
     """Run the search, select the model, and load the deployable models."""
     with ExitStack() as stack:
@@ -94,7 +77,7 @@ def optimize(
             artifacts,
             study=study,
             keep=None if writer is None else writer.keep,
-            on_progress=unbroken(on_progress),
+            on_progress=unbroken(callbacks),
         )
         if history.best is None and not finished:
             raise KeyboardInterrupt
@@ -121,18 +104,9 @@ def _temporary(stack: ExitStack) -> Artifacts:
 class FitMixin(PredictMixin, ReportMixin):
     """Methods of the estimator that search, select, certify and save."""
 
-    sensitive_at_predict: Any
-    randomized: Any
-    refit: Any
-    strict: Any
-    ledger: Any
     random_state: Any
     run_dir: Any
-    overwrite: Any
-    resume: Any
-    storage: Any
-    on_progress: Any
-    sensitive_bins: Any
+    callbacks: Any
     get_params: Callable[..., dict[str, Any]]
 
     def _search(
@@ -144,15 +118,12 @@ class FitMixin(PredictMixin, ReportMixin):
         proxy_errors: Any,
     ) -> None:
         start_workers(settings, length_hint(inputs.y), *getattr(inputs.X, "shape", ())[1:2])
-        fit_options = FitOptions(
+        if inputs.proxies is not None:
             # The gap of a rule that reads the proxy could not be corrected for its errors.
-            sensitive_at_predict=self.sensitive_at_predict and inputs.proxies is None,
-            randomized=self.randomized,
-            refit=self.refit,
-        )
+            settings = replace(settings, sensitive_at_predict=False)
         with ExitStack() as stack:
-            place = self._place()
-            previous = PreviousRun(place) if place is not None and self.resume else None
+            place = locate(settings.storage)
+            previous = PreviousRun(place) if place is not None and place.resume else None
             if previous is not None:
                 stack.callback(previous.folder.close)
                 start -= previous.past.seconds
@@ -162,14 +133,14 @@ class FitMixin(PredictMixin, ReportMixin):
             settings, options, self._guessing = guessed.settings, guessed.options, guessed.guessing
             division = _divided(guessed.inputs, settings, options, previous)
             dataset = self._dataset(division, options)
-            problem = make_problem(dataset, settings, fit_options, division.entities)
+            problem = make_problem(dataset, settings, division.entities)
             dataset = problem.dataset
             again, aside = previous is not None, division.vault is not None
-            plan = make_plan(problem, settings, fit_options, start, again=again, certifies=aside)
+            plan = make_plan(problem, settings, start, again=again, certifies=aside)
             writer = begin(
                 plan,
                 previous if previous is not None else place,
-                self._parameters(),
+                {**plain_parameters(self), "task": self.task_option},
                 set_aside=aside,
             )
             if writer is not None:
@@ -180,8 +151,8 @@ class FitMixin(PredictMixin, ReportMixin):
                     plan,
                     writer,
                     finish=finish_of(settings, start, _likely(division, problem, settings)),
-                    retrain=self.refit,
-                    on_progress=self.on_progress,
+                    retrain=settings.refit,
+                    callbacks=settings.callbacks,
                 )
                 certified = _certified(
                     outcome,
@@ -198,8 +169,8 @@ class FitMixin(PredictMixin, ReportMixin):
                     self._stored(),
                     describe_groups(outcome.pool.board, outcome.pool.rows_by_label),
                 )
-        _say_violated(certified.certificate, strict=self.strict)
-        warn_on_result(outcome, plan, settings, feasible=self.feasible_, strict=self.strict)
+        _say_violated(certified.certificate)
+        warn_on_result(outcome, plan, settings, feasible=self.feasible_)
 
     def _dataset(self, division: Division, options: ReadOptions) -> Dataset:
         """Read the search rows; the held-out rows are not used."""
@@ -213,23 +184,6 @@ class FitMixin(PredictMixin, ReportMixin):
         if division.vault is not None:
             division.vault.check(dataset)
         return dataset
-
-    def _place(self) -> RunStorage | None:
-        return resolve_storage(
-            self.run_dir, overwrite=self.overwrite, resume=self.resume, storage=self.storage
-        )
-
-    def _parameters(self) -> dict[str, Any]:
-        constraints = [constraint.label for constraint in check_constraints(self.constraint)]
-        ledger = None if self.ledger is None else str(self.ledger)
-        bins = None if self.sensitive_bins is None else plain_bins(self.sensitive_bins)
-        extra = {
-            "constraint": constraints,
-            "ledger": ledger,
-            "sensitive_bins": bins,
-            "task": self.task_option,
-        }
-        return {**self.get_params(deep=False), **extra}
 
     def _finish(
         self,
@@ -282,48 +236,13 @@ class FitMixin(PredictMixin, ReportMixin):
         }
 
     def _stored(self) -> Self:
-        """Return the estimator to store, without callback and password."""
+        """Return the estimator to store, without callbacks and password."""
         stored = copy.copy(self)
-        stored.on_progress = None
-        place = self._place()
-        stored.storage = None if place is None else place.storage
+        stored.callbacks = None
+        place = locate(check_run_dir(self.run_dir))
+        if place is not None and place.server is not None:
+            stored.run_dir = replace(self.run_dir, url=place.storage)
         return stored
-
-    def _fit_constant(self, model: ConstantClassifier, settings: Settings) -> None:
-        """Set the fitted attributes for a target of one class."""
-        place = self._place()
-        if place is not None and self.resume:
-            msg = (
-                "resume=True: y has only 1 class, so there is no search to continue; nothing in "
-                f"{str(place.path)!r} was changed. fairautoml.load_run reads the run there; "
-                "overwrite=True replaces it, a new run_dir leaves it alone"
-            )
-            raise ResumeMismatchError(msg)
-        self.pool_, self.best_entry_, self._guessing, self.proxies_ = None, None, None, None
-        self.model_ = model
-        self.classes_ = model.classes
-        self.positive_class_ = None
-        self.feasible_ = self.interrupted_ = False
-        self.seed_ = settings.seed
-        self.trials_ = self.leaderboard_ = self.pareto_front_ = pd.DataFrame()
-        self.certificate_ = without_rows(
-            Reason.CONSTANT_TARGET, model, settings.certificate, settings.constraints
-        )
-        certificate = describe_certificate(self.certificate_)
-        self.summary_ = {"n_trials": 0, "best": None, "certificate": certificate}
-        label = model.classes.tolist()[0]
-        note = (
-            f"y has only 1 class: {label!r}; predict always returns it, and constraints are "
-            "undefined (NOT_APPLICABLE)"
-        )
-        self.notes_ = (*model.schema.notes, note)
-        if place is not None:
-            with closing(RunFolder(place.path, overwrite=self.overwrite)) as folder:
-                write_config(folder, self._parameters(), place, settings.seed)
-                save_model(folder, self._stored(), {})
-        if self.strict and settings.constraints:
-            raise NoFeasibleModelError(f"{note}; give rows of both classes")
-        warn(note, DegradedWarning)
 
 
 def _plain_label(label: Any) -> Any:
@@ -437,10 +356,6 @@ def _not_worth_rows(outcome: Outcome, *, resumable: bool) -> Reason | None:
     return Reason.CONSTANT_MODEL if best.constant and best.measures else None
 
 
-def _say_violated(certificate: Certificate, *, strict: bool) -> None:
-    if certificate.verdict != Verdict.VIOLATED:
-        return
-    msg = violated(certificate)
-    if strict:
-        raise NoFeasibleModelError(msg)
-    warn(msg, DegradedWarning)
+def _say_violated(certificate: Certificate) -> None:
+    if certificate.verdict == Verdict.VIOLATED:
+        warn(violated(certificate), DegradedWarning)
