@@ -21,7 +21,7 @@ from fairautoml.certification.planning import is_number
 from fairautoml.certification.verdicts import Reason
 from fairautoml.data.dataset import task_of
 from fairautoml.data.files import write_whole
-from fairautoml.data.frames import Inputs, align_inputs, check_length, read_weights
+from fairautoml.data.frames import Inputs, check_length, check_same_index, read_weights
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.read import read_new_rows
 from fairautoml.data.schema import TableSchema, read_truth
@@ -29,13 +29,12 @@ from fairautoml.data.target import (
     TaskOption,
     check_given,
     known_labels,
-    plain_labels,
     plain_numbers,
 )
 from fairautoml.evaluation.problem import targets_of
 from fairautoml.evaluation.tasks import TASKS
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
-from fairautoml.inference.predictor import ConstantClassifier, Predictor
+from fairautoml.inference.predictor import Predictor
 from fairautoml.metrics import (
     METRICS,
     ClassCounts,
@@ -65,7 +64,7 @@ from fairautoml.report import Documents, RunView, run_fragment, run_page, view_o
 from fairautoml.report.charts import plot_history, plot_pareto
 from fairautoml.report.view import describe_groups
 from fairautoml.selection.leaderboard import Leaderboard
-from fairautoml.settings import check_constraints, check_share
+from fairautoml.settings import check_constraints, check_group_policy, check_share, one_sensitive
 from fairautoml.storage.run_folder import library_version
 
 SHOWN: dict[TaskName, tuple[str, ...]] = {
@@ -258,18 +257,17 @@ def _has_classes(model: "PredictMixin") -> bool:
 class PredictMixin:
     """Methods of the fitted estimator that train nothing."""
 
-    __metadata_request__predict = {"sensitive": True}  # noqa: RUF012
-    __metadata_request__predict_proba = {"sensitive": True}  # noqa: RUF012
-    __metadata_request__score = {"sensitive": True}  # noqa: RUF012
+    __metadata_request__predict = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
+    __metadata_request__predict_proba = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
+    __metadata_request__score = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
 
     task_option: TaskOption
     constraint: Any
-    unseen_group: Any
-    align: Any
+    group_policy: Any
 
-    pool_: Pool | None
-    model_: Predictor | ConstantClassifier
-    best_entry_: Entry | None
+    pool_: Pool
+    model_: Predictor
+    best_entry_: Entry
     leaderboard_: pd.DataFrame
     pareto_front_: pd.DataFrame
     notes_: tuple[str, ...]
@@ -283,7 +281,9 @@ class PredictMixin:
     _certified: Certified
     _applies: bool
 
-    def predict(self, X: Any, sensitive: Any = None) -> NDArray[Any]:
+    def predict(
+        self, X: Any, sensitive: Any = None, *, sensitive_features: Any = None
+    ) -> NDArray[Any]:
         """Predict a class, or a number, for each row; equal rows get equal predictions.
 
         Parameters
@@ -292,6 +292,8 @@ class PredictMixin:
             New rows, possibly none; a warning names columns with mostly unseen or no values.
         sensitive : same form as in ``fit``, optional
             Required if the selected model reads the groups and they are not columns of ``X``.
+        sensitive_features : optional
+            Other name of ``sensitive``.
 
         Returns
         -------
@@ -304,15 +306,18 @@ class PredictMixin:
             The groups are required and not given.
         InputError
             Columns are missing, a group was not seen at ``fit``, or the pandas indices of ``X``
-            and ``sensitive`` differ and ``align="error"``.
+            and ``sensitive`` differ.
         """
         check_is_fitted(self)
-        chosen = self._decide(self._matched(X, sensitive))
+        groups = one_sensitive(sensitive, sensitive_features)
+        chosen = self._decide(self._matched(X, groups))
         classes: NDArray[Any] = self.model_.classes
         return classes[chosen] if len(classes) else chosen
 
     @available_if(_has_classes)  # type: ignore[untyped-decorator]
-    def predict_proba(self, X: Any, sensitive: Any = None) -> NDArray[np.float64]:
+    def predict_proba(
+        self, X: Any, sensitive: Any = None, *, sensitive_features: Any = None
+    ) -> NDArray[np.float64]:
         """Return the class probabilities, or the acceptance probability of a randomized rule.
 
         The thresholds of the rule are not applied: ``predict`` may differ from the larger
@@ -320,7 +325,7 @@ class PredictMixin:
 
         Parameters
         ----------
-        X, sensitive
+        X, sensitive, sensitive_features
             As in ``predict``.
 
         Returns
@@ -329,11 +334,10 @@ class PredictMixin:
             In the order of ``classes_``.
         """
         check_is_fitted(self)
-        matrix, cells = self._read(self._matched(X, sensitive))
+        groups = one_sensitive(sensitive, sensitive_features)
+        matrix, cells = self._read(self._matched(X, groups))
         if len(cells) == 0:
             return np.empty((0, len(self.classes_)))
-        if isinstance(self.model_, ConstantClassifier):
-            return np.ones((len(cells), 1))
         with isolated_config():
             one = (
                 self.model_.acceptance(matrix, cells)
@@ -346,12 +350,20 @@ class PredictMixin:
         positive_is_last = bool(self.classes_[1] == self.model_.classes[1])
         return np.column_stack(columns if positive_is_last else columns[::-1])
 
-    def score(self, X: Any, y: Any, sensitive: Any = None, sample_weight: Any = None) -> float:
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        sensitive: Any = None,
+        sample_weight: Any = None,
+        *,
+        sensitive_features: Any = None,
+    ) -> float:
         """Return the mean accuracy, or R squared in regression, as scikit-learn does.
 
         Parameters
         ----------
-        X, y, sensitive, sample_weight
+        X, y, sensitive, sample_weight, sensitive_features
             As in ``evaluate``; ``sensitive`` as in ``predict``.
 
         Returns
@@ -367,16 +379,14 @@ class PredictMixin:
             As in ``evaluate``.
         """
         check_is_fitted(self)
-        rows = self._matched(X, sensitive, y, sample_weight)
+        groups = one_sensitive(sensitive, sensitive_features)
+        rows = self._matched(X, groups, y, sample_weight)
         chosen = self._decide(rows)
         weight = _checked(rows, len(chosen))
         classes = self.model_.classes
         if len(classes) == 0:
             return float(r2_score(plain_numbers(rows.y), chosen, sample_weight=weight))
-        if len(classes) == 1:
-            right = np.asarray(plain_labels(rows.y) == classes[0])
-        else:
-            right = known_labels(rows.y, classes) == chosen
+        right = known_labels(rows.y, classes) == chosen
         return float(np.average(right, weights=weight))
 
     def evaluate(
@@ -386,6 +396,8 @@ class PredictMixin:
         sensitive: Any = None,
         sample_weight: Any = None,
         proxies: Any = None,
+        *,
+        sensitive_features: Any = None,
     ) -> dict[str, Any]:
         """Evaluate the predictions on rows with known labels.
 
@@ -397,6 +409,8 @@ class PredictMixin:
         proxies : as in ``fit``, or the column of ``proxies_.proxy`` alone, optional
             Noisy group labels; the gaps are then corrected. None = the columns of ``X`` that
             ``fit`` received as proxies.
+        sensitive_features : optional
+            Other name of ``sensitive``.
 
         Returns
         -------
@@ -416,6 +430,7 @@ class PredictMixin:
             As in ``predict``; or a label is missing or new, a length differs, or a weight is
             negative or not finite.
         """
+        sensitive = one_sensitive(sensitive, sensitive_features)
         pool, guessing = self._searched(), self._guesses_for(sensitive, proxies)
         rows = self._matched(X, sensitive, y, sample_weight, proxies)
         groups = self._true_groups(rows) if guessing is None else guessing.said_by(rows)
@@ -511,12 +526,6 @@ class PredictMixin:
 
     def _searched(self) -> Pool:
         check_is_fitted(self)
-        if self.pool_ is None:
-            msg = (
-                "fit has seen one class only (on_degenerate='constant'), so there is nothing to "
-                "evaluate or to select; fit with rows of both classes"
-            )
-            raise InputError(msg)
         return self.pool_
 
     def _serve(self, pool: Pool, entry: Entry) -> None:
@@ -556,7 +565,8 @@ class PredictMixin:
         proxies: Any = None,
     ) -> Inputs:
         given = Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, proxies=proxies)
-        return align_inputs(given, self.align)
+        check_same_index(given)
+        return given
 
     def _decide(self, rows: Inputs) -> NDArray[Any]:
         """Return the position of each decision in the classes of the model, or the number."""
@@ -573,7 +583,7 @@ class PredictMixin:
             rows.sensitive,
             schema=model.schema,
             groups=model.groups if model.needs_sensitive else None,
-            unseen=self.unseen_group,
+            unseen=check_group_policy(self.group_policy).unseen,
             tell=True,
         )
 
@@ -612,8 +622,6 @@ class ReportMixin:
             ``fit`` has not been called.
         ParameterError
             The folder of the file does not exist.
-        InputError
-            The target had one class only, so nothing was searched.
         """
         out = Path(path)
         if out.is_dir() or not out.parent.is_dir():
@@ -686,7 +694,7 @@ class ReportMixin:
             name=name,
             leaderboard=_records(model.leaderboard_),
             summary=model.summary_,
-            groups={} if pool is None else describe_groups(pool.board, pool.rows_by_label),
+            groups=describe_groups(pool.board, pool.rows_by_label),
             config={"constraint": _labels(model.constraint)},
             trials=_records(model.trials_),
             certificate=json.loads(certificate.to_bytes()),
