@@ -10,7 +10,7 @@ from ensembles.luck import LUCKLESS, log_losses, on_other_halves
 from ensembles.rows import HeldRows
 from fairautoml.evaluation.postprocess import expand
 from fairautoml.metrics import Constraint
-from fairautoml.plan import FitOptions, make_problem
+from fairautoml.plan import make_problem
 from fairautoml.records import Config, Entry, TrialResult
 from fairautoml.running import Plan
 from fairautoml.search.space_files import load_space
@@ -49,11 +49,8 @@ class Pool:
 
     def plan_for(self, constraint: Constraint, *, randomized: bool) -> Plan:
         """Return the plan with a constraint."""
-        fit_options = FitOptions(sensitive_at_predict=True, randomized=randomized)
-        settings = replace(self.settings, constraints=(constraint,))
-        return replace(
-            self.plan, problem=make_problem(self.plan.problem.dataset, settings, fit_options)
-        )
+        settings = replace(self.settings, constraints=(constraint,), randomized=randomized)
+        return replace(self.plan, problem=make_problem(self.plan.problem.dataset, settings))
 
 
 def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
