@@ -14,7 +14,7 @@ from fairautoml.execution import ResourceLimits
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.mitigators import MITIGATORS, Goal
 from fairautoml.records import Config
-from fairautoml.run_files import PreviousRun, RunStorage, begin
+from fairautoml.run_files import PreviousRun, RunLocation, begin
 from fairautoml.running import Plan, run_search
 from fairautoml.search.loop import propose
 from fairautoml.search.space import ParamSpace, Real, SearchSpace
@@ -86,7 +86,7 @@ def cheap_run(folder, n_trials, *, resume, strategy="random"):
     ``median_ms`` is the whole time between two of the last results: sampler, trial, files, store.
     """
     start = time.monotonic()
-    place = RunStorage(path=Path(folder), overwrite=False, server=None)
+    place = RunLocation(path=Path(folder))
     previous = PreviousRun(place) if resume else None
     used = 0.0 if previous is None else previous.past.seconds
     plan = cheap_plan(n_trials, start - used, strategy)
