@@ -6,6 +6,7 @@ Not the code of the paper of the same name (Wu, Wang, arXiv 2111.06495).
 import copy
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
@@ -19,13 +20,11 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.certification.certificate import Certificate, certificate_text
-from fairautoml.certification.planning import is_number
 from fairautoml.data.columns import key_of
 from fairautoml.data.files import write_whole
-from fairautoml.data.frames import Inputs, align_inputs, check_length, read_weights
+from fairautoml.data.frames import Inputs, check_length, check_same_index, read_weights
 from fairautoml.data.read import read_new_rows
 from fairautoml.data.schema import TableSchema, read_truth
-from fairautoml.data.sensitive_numbers import plain_bins
 from fairautoml.data.target import TaskOption, check_given, known_labels, plain_numbers
 from fairautoml.evaluation.judge import judge
 from fairautoml.evaluation.postprocess import OnProgress
@@ -34,17 +33,32 @@ from fairautoml.inference.predictor import Predictor, isolated_config
 from fairautoml.metrics import METRICS
 from fairautoml.noisy_constraint import GuessedGroups, Guessing
 from fairautoml.pipeline import FitRequest, FitResult, run_fit
-from fairautoml.plan import FitOptions, read_options_of
+from fairautoml.plan import read_options_of
 from fairautoml.records import Entry
 from fairautoml.report import Documents, RunView, run_fragment, run_page, view_of
 from fairautoml.report.charts import plot_history, plot_pareto
 from fairautoml.report.headlines import group_headlines, headline, one_sided_notes
 from fairautoml.report.summary import describe_served, trials_frame
 from fairautoml.report.view import describe_groups
-from fairautoml.run_files import RunStorage, resolve_storage
+from fairautoml.run_files import locate
 from fairautoml.selection.leaderboard import Leaderboard
 from fairautoml.selection.pool import Pool
-from fairautoml.settings import Settings, check_constraints, check_share, validate_settings
+from fairautoml.settings import (
+    Dask,
+    GroupPolicy,
+    LocalProcesses,
+    RunStorage,
+    Settings,
+    check_constraints,
+    check_group_policy,
+    check_share,
+    is_number,
+    one_sensitive,
+    plain_parameters,
+    refuse_removed,
+    renamed,
+    validate_settings,
+)
 from fairautoml.storage.run_folder import library_version
 
 
@@ -67,10 +81,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     _entry_notes: tuple[str, ...] = ()
     _applies: bool
 
-    __metadata_request__fit = {"sensitive": True}  # noqa: RUF012
-    __metadata_request__predict = {"sensitive": True}  # noqa: RUF012
-    __metadata_request__score = {"sensitive": True}  # noqa: RUF012
+    __metadata_request__fit = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
+    __metadata_request__predict = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
+    __metadata_request__score = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
 
+    @refuse_removed
     def __init__(
         self,
         constraint: Any = None,
@@ -81,39 +96,18 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         learners: Sequence[str] | None = None,
         mitigators: Sequence[str] | None = None,
         sensitive_at_predict: bool = True,
-        randomized: bool = False,
-        refit: bool = False,
-        assemble: bool = True,
-        max_models: int | None = 8,
-        confidence: str | float | None = "auto",
-        certify: str | bool | float = False,
-        min_score: float | None = None,
-        delta: float = 0.05,
-        openings: str = "single",
-        split: str = "random",
-        ledger: str | Path | None = None,
-        strict: bool = False,
         strategy: str = "auto",
         allocator: str = "auto",
-        executor: str = "auto",
-        scheduler: str | None = None,
-        memory_limit: float | None = None,
+        executor: str | LocalProcesses | Dask = "auto",
         n_jobs: int | None = -1,
-        n_folds: int = 5,
+        cv: int = 5,
+        ensemble: int = 8,
+        refit: bool = False,
+        confidence: str | float | None = "auto",
+        group_policy: GroupPolicy | None = None,
         pos_label: Any = None,
-        sensitive_missing: str = "error",
-        unseen_group: str = "error",
-        sensitive_in_X: str = "warn",
-        max_groups: int = 50,
-        sensitive_bins: Any = None,
-        on_nonfinite: str = "error",
-        on_degenerate: str = "error",
-        align: str = "error",
-        run_dir: str | Path | None = None,
-        overwrite: bool = False,
-        resume: bool = False,
-        storage: str | None = None,
-        on_progress: OnProgress | None = None,
+        run_dir: str | Path | RunStorage | None = None,
+        callbacks: OnProgress | Sequence[OnProgress] | None = None,
         random_state: Any = None,
     ) -> None:
         self.constraint = constraint
@@ -123,40 +117,37 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self.learners = learners
         self.mitigators = mitigators
         self.sensitive_at_predict = sensitive_at_predict
-        self.randomized = randomized
-        self.refit = refit
-        self.assemble = assemble
-        self.max_models = max_models
-        self.confidence = confidence
-        self.certify = certify
-        self.min_score = min_score
-        self.delta = delta
-        self.openings = openings
-        self.split = split
-        self.ledger = ledger
-        self.strict = strict
         self.strategy = strategy
         self.allocator = allocator
         self.executor = executor
-        self.scheduler = scheduler
-        self.memory_limit = memory_limit
         self.n_jobs = n_jobs
-        self.n_folds = n_folds
+        self.cv = cv
+        self.ensemble = ensemble
+        self.refit = refit
+        self.confidence = confidence
+        self.group_policy = group_policy
         self.pos_label = pos_label
-        self.sensitive_missing = sensitive_missing
-        self.unseen_group = unseen_group
-        self.sensitive_in_X = sensitive_in_X
-        self.max_groups = max_groups
-        self.sensitive_bins = sensitive_bins
-        self.on_nonfinite = on_nonfinite
-        self.on_degenerate = on_degenerate
-        self.align = align
         self.run_dir = run_dir
-        self.overwrite = overwrite
-        self.resume = resume
-        self.storage = storage
-        self.on_progress = on_progress
+        self.callbacks = callbacks
         self.random_state = random_state
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name.
+
+        Parameters
+        ----------
+        **params
+            As of the constructor.
+
+        Raises
+        ------
+        ValueError
+            A parameter does not exist.
+        """
+        if removed := renamed(params, self.get_params(deep=False)):
+            raise ValueError(removed)
+        found: Self = super().set_params(**params)
+        return found
 
     def fit(
         self,
@@ -167,6 +158,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         groups: Any = None,
         proxies: Any = None,
         proxy_errors: Any = None,
+        *,
+        sensitive_features: Any = None,
     ) -> Self:
         """Search for the best model that meets the constraint.
 
@@ -183,11 +176,13 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             Weights in training, objective and group rates.
         groups : array-like, shape (n_rows,), or str, optional
             Entity of each row (for example a person), or the name of that column of ``X``, which
-            is then not a feature: all rows of one entity are in one fold, and held out together.
+            is then not a feature: all rows of one entity are in one fold.
         proxies, proxy_errors : optional
             Instead of ``sensitive``: three columns (or their names in ``X``) of noisy labels of
             two groups, or one such column with P(label b | true group a), shape (2, 2); see
             ``proxies_``.
+        sensitive_features : optional
+            Other name of ``sensitive``.
 
         Returns
         -------
@@ -197,33 +192,29 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         ------
         InputError
             The input is invalid; raised before the first trial.
-        NoFeasibleModelError
-            With ``strict=True``: no model met the constraint.
+
+        Warns
+        -----
+        NoFeasibleModelWarning
+            No model met the constraint; issued last, after attributes and run folder are written.
         """
         start = monotonic()
+        sensitive = one_sensitive(sensitive, sensitive_features)
         check_given(y)
-        settings, read = self.check_parameters(), read_options_of(self)
-        given = Inputs(
+        settings = self.check_parameters()
+        inputs = Inputs(
             X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, groups=groups,
             proxies=proxies,
         )  # fmt: skip
+        check_same_index(inputs)
         request = FitRequest(
-            inputs=align_inputs(given, read.align),
+            inputs=inputs,
             settings=settings,
-            read=read,
-            options=FitOptions(
-                # The gap of a rule that reads the proxy could not be corrected for its errors.
-                sensitive_at_predict=self.sensitive_at_predict and proxies is None,
-                randomized=self.randomized,
-                refit=self.refit,
-            ),
+            read=read_options_of(settings),
             start=start,
             proxy_errors=proxy_errors,
-            storage=self._place(),
-            resume=self.resume,
             seeded=self.random_state is not None,
-            parameters=self._parameters(),
-            on_progress=self.on_progress,
+            parameters={**plain_parameters(self), "task": self.task_option},
         )
         run_fit(request, self._publish)
         return self
@@ -242,20 +233,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if self.task_option == "regression" and self.pos_label is not None:
             msg = f"pos_label={self.pos_label!r} names a class; regression has none, leave it out"
             raise ParameterError(msg)
-        self._place()
+        if settings.storage is not None:
+            locate(settings.storage)
         return settings
-
-    def _place(self) -> RunStorage | None:
-        return resolve_storage(
-            self.run_dir, overwrite=self.overwrite, resume=self.resume, storage=self.storage
-        )
-
-    def _parameters(self) -> dict[str, Any]:
-        """Return the parameters as ``config.json`` stores them."""
-        constraints = [constraint.label for constraint in check_constraints(self.constraint)]
-        bins = None if self.sensitive_bins is None else plain_bins(self.sensitive_bins)
-        extra = {"constraint": constraints, "sensitive_bins": bins, "task": self.task_option}
-        return {**self.get_params(deep=False), **extra}
 
     def _publish(self, result: FitResult) -> Self:
         """Set the fitted attributes, and return the estimator to store."""
@@ -280,12 +260,16 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             "proxies": None if self.proxies_ is None else self.proxies_.plain(),
         }
         stored = copy.copy(self)
-        # Neither the callback nor the password of a database is stored.
-        place = self._place()
-        stored.on_progress, stored.storage = None, None if place is None else place.storage
+        # Neither callbacks nor the password of a database are stored.
+        stored.callbacks = None
+        storage = result.settings.storage
+        if storage is not None and storage.url is not None:
+            stored.run_dir = replace(storage, url=locate(storage).storage)
         return stored
 
-    def predict(self, X: Any, sensitive: Any = None) -> NDArray[Any]:
+    def predict(
+        self, X: Any, sensitive: Any = None, *, sensitive_features: Any = None
+    ) -> NDArray[Any]:
         """Predict a class, or a number, for each row; equal rows get equal predictions.
 
         Parameters
@@ -294,6 +278,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             New rows, possibly none; a warning names columns with mostly unseen or no values.
         sensitive : same form as in ``fit``, optional
             Required if the selected model reads the groups and they are not columns of ``X``.
+        sensitive_features : optional
+            Other name of ``sensitive``.
 
         Returns
         -------
@@ -306,10 +292,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             The groups are required and not given.
         InputError
             Columns are missing, a group was not seen at ``fit``, or the pandas indices of ``X``
-            and ``sensitive`` differ and ``align="error"``.
+            and ``sensitive`` differ.
         """
         check_is_fitted(self)
-        chosen = self._decide(self._matched(X, sensitive))
+        groups = one_sensitive(sensitive, sensitive_features)
+        chosen = self._decide(self._matched(X, groups))
         classes: NDArray[Any] = self.model_.classes
         return classes[chosen] if len(classes) else chosen
 
@@ -320,6 +307,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         sensitive: Any = None,
         sample_weight: Any = None,
         proxies: Any = None,
+        *,
+        sensitive_features: Any = None,
     ) -> dict[str, Any]:
         """Evaluate the predictions on rows with known labels.
 
@@ -331,6 +320,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         proxies : as in ``fit``, or the column of ``proxies_.proxy`` alone, optional
             Noisy group labels; the gaps are then corrected. None = the columns of ``X`` that
             ``fit`` received as proxies.
+        sensitive_features : optional
+            Other name of ``sensitive``.
 
         Returns
         -------
@@ -351,6 +342,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             negative or not finite.
         """
         check_is_fitted(self)
+        sensitive = one_sensitive(sensitive, sensitive_features)
         pool, guessing = self.pool_, self._guesses_for(sensitive, proxies)
         rows = self._matched(X, sensitive, y, sample_weight, proxies)
         groups = self._true_groups(rows) if guessing is None else guessing.said_by(rows)
@@ -470,7 +462,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         proxies: Any = None,
     ) -> Inputs:
         given = Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, proxies=proxies)
-        return align_inputs(given, self.align)
+        check_same_index(given)
+        return given
 
     def _decide(self, rows: Inputs) -> NDArray[Any]:
         """Return the position of each decision in the classes of the model, or the number."""
@@ -496,7 +489,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             rows.sensitive,
             schema=model.schema,
             groups=model.groups if model.needs_sensitive else None,
-            unseen=self.unseen_group,
+            unseen=check_group_policy(self.group_policy).unseen,
             tell=True,
         )
 
@@ -519,8 +512,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             ``fit`` has not been called.
         ParameterError
             The folder of the file does not exist.
-        InputError
-            The target had one class only, so nothing was searched.
         """
         out = Path(path)
         if out.is_dir() or not out.parent.is_dir():
@@ -591,7 +582,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             name=name,
             leaderboard=_records(model.leaderboard_),
             summary=model.summary_,
-            groups={} if pool is None else describe_groups(pool.board, pool.rows_by_label),
+            groups=describe_groups(pool.board, pool.rows_by_label),
             config={"constraint": _labels(model.constraint)},
             trials=_records(model.trials_),
             certificate=None if certificate is None else json.loads(certificate.to_bytes()),
@@ -632,21 +623,30 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         methods that read run times (``flaml_eci``, ``blendsearch``, ``cost_aware``,
         ``cost_aware_simple``).
     learners, mitigators : list of str or None, default=None
-        Registered names to search over; None = all that fit the data and the constraint.
+        Registered names to search over; None = all that fit the data and the constraint. Rules
+        that decide at random within a group are used only if such a mitigator is named here, for
+        example ``"randomized_thresholds"``; equal rows still get equal decisions.
     sensitive_at_predict : bool, default=True
         False: the model must not need the sensitive column of new rows; sensitive columns named
         in ``X`` are then not features either.
-    randomized : bool, default=False
-        Allow rules that randomize within a group; equal rows still get equal decisions.
+    strategy, allocator : str, default="auto"
+        Registered names.
+    executor : str, LocalProcesses or Dask, default="auto"
+        Where trials run: a registered name, ``LocalProcesses(memory_limit=2000)`` or
+        ``Dask("tcp://host:8786")``.
+    n_jobs : int or None, default=-1
+        Concurrent trials, one thread each. -1 = one per core that this process may use (affinity,
+        limits of a container), or one at a time if starting processes would take longer; None =
+        1; on a cluster, both mean all threads. At most 8 with ``n_trials`` alone.
+    cv : int, default=5
+        Cross-validation folds.
+    ensemble : int, default=8
+        Largest number of trials that are averaged, if that is better than the best one alone; 0 =
+        no ensemble. The cost of a prediction grows with it.
     refit : bool, default=False
         Train the selected configuration once more on all rows instead of averaging its fold
         models. Smaller and faster, but the rule was fitted to the fold models, and no ensemble is
         built. Skipped with a warning if it would exceed ``time_budget``.
-    assemble : bool, default=True
-        Average several trials if that is better than the best one alone.
-    max_models : int or None, default=8
-        Largest number of trials in an ensemble; None = no limit. The cost of a prediction grows
-        with it.
     confidence : "auto", float or None, default="auto"
         Required probability that the constraint holds on new rows. ``"auto"`` trades the score
         against the risk on as many new rows as were searched (a model that violates the
@@ -654,71 +654,15 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         probability, also on the fewer rows of a 30 % hold-out (3 for 7 that were searched); None
         applies the bound to the search rows only. See ``summary_["margin"]``. This is an
         estimate, not a certificate.
-    certify : "auto", bool or float, default=False
-        Whether rows are held out from the search for a certificate: True, False, the share of the
-        rows (at most 0.5), or ``"auto"``: as many as the plan says, none if the power would be
-        below a half or rows were opened before. A few entries, from the fairest to the selected
-        one, are then tested in this order; the last that passes is selected. If none passes, the
-        selected entry stays, with its verdict.
-    min_score : float or None, default=None
-        Accuracy to certify in the same test.
-    delta : float, default=0.05
-        Error probability of the certificate.
-    openings : {"single", "ledger"}, default="single"
-        One certificate for the same rows; or several fits share ``delta`` until one is certified.
-    split : {"random", "time"}, default="random"
-        How rows are held out: at random within the groups, or the last ones by ``time``, which
-        validates on later data and never certifies.
-    ledger : str, Path or None, default=None
-        File that records which rows were opened; None = one file of the user for all tables with
-        these columns (``FAIRAUTOML_STATE_HOME``), shared by all values of ``run_dir``.
-    strict : bool, default=False
-        Raise ``NoFeasibleModelError`` when no model meets the constraint.
-    strategy, allocator, executor : str, default="auto"
-        Registered names.
-    scheduler : str or None, default=None
-        Address of a cluster's scheduler, for ``executor="dask"``.
-    memory_limit : float or None, default=None
-        Memory that one trial may take, MiB, besides the table itself; None = an equal share of
-        the available memory.
-    n_jobs : int or None, default=-1
-        Concurrent trials, one thread each. -1 = one per core that this process may use (affinity,
-        limits of a container), or one at a time if starting processes would take longer; None =
-        1; on a cluster, both mean all threads. At most 8 with ``n_trials`` alone.
-    n_folds : int, default=5
-        Cross-validation folds.
+    group_policy : GroupPolicy or None, default=None
+        How missing, unseen and small groups are handled; None = ``GroupPolicy()``.
     pos_label : label or None, default=None
         The positive class; None = the label that is sorted last.
-    sensitive_missing : {"error", "own_group", "exclude"}, default="error"
-        How a missing sensitive value is handled.
-    unseen_group : {"error", "base_model"}, default="error"
-        Whether ``predict`` rejects a group that ``fit`` has not seen, or applies the common
-        threshold.
-    sensitive_in_X : {"warn", "drop", "allow"}, default="warn"
-        How features that reveal the sensitive column are handled.
-    max_groups : int, default=50
-        Largest number of groups of one sensitive column.
-    sensitive_bins : dict of str to list of float or "quantiles", or None, default=None
-        Cut points of numeric sensitive columns: ``{"age": [25, 60]}`` makes the groups age<=25,
-        25<age<=60 and age>60. A number without bins is constrained by ``"gedi[age] <= 0.1"``.
-    on_nonfinite : {"error", "impute"}, default="error"
-        How infinite features are handled.
-    on_degenerate : {"error", "constant"}, default="error"
-        Whether a ``y`` of one class is rejected, or ``predict`` always returns that class.
-    align : {"error", "index"}, default="error"
-        How different pandas indices are handled.
-    run_dir : str, Path or None, default=None
-        Folder that stores the run; None = nothing is stored on disk.
-    overwrite : bool, default=False
-        Replace a previous run in ``run_dir``.
-    resume : bool, default=False
-        Continue the run in ``run_dir``, however it ended: data, constraint and search must be the
-        same; the budget may be larger and includes what was used before.
-    storage : str or None, default=None
-        Address of a PostgreSQL database that records the trials,
-        ``"postgresql+psycopg://user@host/database"``; None = ``study.db`` in ``run_dir``.
-    on_progress : callable or None, default=None
-        Called with a ``Progress`` after each trial; an error in it ends only the calls.
+    run_dir : str, Path, RunStorage or None, default=None
+        Folder that stores the run; ``RunStorage`` replaces or resumes a previous run there. None =
+        nothing is stored on disk.
+    callbacks : callable, list of callables or None, default=None
+        Called with a ``Progress`` after each trial; one that raises is not called again.
     random_state : int, RandomState, Generator or None, default=None
         Seed; None draws one, see ``seed_``.
 
@@ -732,8 +676,8 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         One row per trial with its status and, for a failure, its reason.
     best_entry_ : Entry
         The selected entry.
-    certificate_ : Certificate
-        What is certified for the selected model on unseen rows, with the reason if nothing is.
+    certificate_ : Certificate or None
+        Result of the last ``certify`` of this model; None before it.
     notes_ : tuple of str
         Notes for the user: first groups with a single decision, then changes of the data.
     proxies_ : GuessedGroups or None
@@ -766,9 +710,11 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
     (600,)
     """
 
-    __metadata_request__predict_proba = {"sensitive": True}  # noqa: RUF012
+    __metadata_request__predict_proba = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
 
-    def predict_proba(self, X: Any, sensitive: Any = None) -> NDArray[np.float64]:
+    def predict_proba(
+        self, X: Any, sensitive: Any = None, *, sensitive_features: Any = None
+    ) -> NDArray[np.float64]:
         """Return the class probabilities, or the acceptance probability of a randomized rule.
 
         The thresholds of the rule are not applied: ``predict`` may differ from the larger
@@ -776,7 +722,7 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X, sensitive
+        X, sensitive, sensitive_features
             As in ``predict``.
 
         Returns
@@ -785,7 +731,8 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
             In the order of ``classes_``.
         """
         check_is_fitted(self)
-        matrix, cells = self._read(self._matched(X, sensitive))
+        groups = one_sensitive(sensitive, sensitive_features)
+        matrix, cells = self._read(self._matched(X, groups))
         if len(cells) == 0:
             return np.empty((0, len(self.classes_)))
         with isolated_config():
@@ -800,12 +747,20 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         positive_is_last = bool(self.classes_[1] == self.model_.classes[1])
         return np.column_stack(columns if positive_is_last else columns[::-1])
 
-    def score(self, X: Any, y: Any, sensitive: Any = None, sample_weight: Any = None) -> float:
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        sensitive: Any = None,
+        sample_weight: Any = None,
+        *,
+        sensitive_features: Any = None,
+    ) -> float:
         """Return the mean accuracy, in [0, 1].
 
         Parameters
         ----------
-        X, y, sensitive, sample_weight
+        X, y, sensitive, sample_weight, sensitive_features
             As in ``evaluate``; ``sensitive`` as in ``predict``.
 
         Raises
@@ -815,7 +770,8 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         InputError
             As in ``evaluate``.
         """
-        rows, chosen, weight = self._decided(X, y, sensitive, sample_weight)
+        groups = one_sensitive(sensitive, sensitive_features)
+        rows, chosen, weight = self._decided(X, y, groups, sample_weight)
         right = known_labels(rows.y, self.model_.classes) == chosen
         return float(np.average(right, weights=weight))
 
@@ -837,13 +793,13 @@ class FairAutoMLRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         ``"bounded_group_loss <= 2.0"`` (largest mean squared error of a group).
     objective : {"auto", "r2", "rmse", "mae"}, default="auto"
         ``"auto"`` = ``"r2"``.
-    pos_label, on_degenerate
-        Ignored in regression; ``pos_label`` must be None.
+    pos_label
+        Must be None.
 
     Attributes
     ----------
     leaderboard_, pareto_front_, trials_, best_entry_, notes_, summary_, feasible_
-        As for ``FairAutoML``; ``certificate_`` is never CERTIFIED, because no exact test exists.
+        As for ``FairAutoML``.
 
     Examples
     --------
@@ -860,12 +816,20 @@ class FairAutoMLRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
 
     task_option = "regression"
 
-    def score(self, X: Any, y: Any, sensitive: Any = None, sample_weight: Any = None) -> float:
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        sensitive: Any = None,
+        sample_weight: Any = None,
+        *,
+        sensitive_features: Any = None,
+    ) -> float:
         """Return R squared, at most 1; 1.0 or 0.0 where all true values are equal.
 
         Parameters
         ----------
-        X, y, sensitive, sample_weight
+        X, y, sensitive, sample_weight, sensitive_features
             As in ``evaluate``; ``sensitive`` as in ``predict``.
 
         Raises
@@ -875,7 +839,8 @@ class FairAutoMLRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         InputError
             As in ``evaluate``.
         """
-        rows, chosen, weight = self._decided(X, y, sensitive, sample_weight)
+        groups = one_sensitive(sensitive, sensitive_features)
+        rows, chosen, weight = self._decided(X, y, groups, sample_weight)
         return float(r2_score(plain_numbers(rows.y), chosen, sample_weight=weight))
 
     def __sklearn_tags__(self) -> Tags:

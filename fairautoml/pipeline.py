@@ -1,7 +1,7 @@
 """One fit, step by step: read, plan, search, select, save."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from operator import length_hint
@@ -25,7 +25,6 @@ from fairautoml.inference.predictor import isolated_config
 from fairautoml.mitigators import ScoreModel
 from fairautoml.noisy_constraint import Guessing, apply_guesses
 from fairautoml.plan import (
-    FitOptions,
     Plan,
     apply_group_policy,
     define_problem,
@@ -40,7 +39,7 @@ from fairautoml.report.headlines import (
 )
 from fairautoml.report.summary import describe_served, margin_notes, run_summary, shortfall
 from fairautoml.report.view import describe_groups
-from fairautoml.run_files import PreviousRun, Run, RunStorage, begin
+from fairautoml.run_files import PreviousRun, Run, RunLocation, begin, locate
 from fairautoml.running import is_over, run_search
 from fairautoml.selection.ensemble import FinalChoice, SelectionOptions
 from fairautoml.selection.final import (
@@ -71,14 +70,11 @@ class FitRequest:
     inputs: Inputs
     settings: Settings
     read: ReadOptions
-    options: FitOptions
     start: float  # ``time.monotonic()`` at which the budget began
     proxy_errors: Any = None
-    storage: RunStorage | None = None  # None = nothing is stored on disk
-    resume: bool = False
     seeded: bool = False  # whether the user gave the seed
     parameters: Mapping[str, Any]  # of the estimator, for ``config.json``
-    on_progress: OnProgress | None = None
+    storage: RunLocation | None = None  # None = nothing is stored on disk
     previous: PreviousRun | None = None  # the run to resume
     guessing: Guessing | None = None  # how noisy group labels are used
 
@@ -172,17 +168,12 @@ def run_fit(request: FitRequest, publish: Callable[[FitResult], Any]) -> None:
         request = prepare(request, stack)
         dataset, entities = read_dataset(request)
         dataset = apply_group_policy(dataset, request.settings, entities)
-        problem = define_problem(dataset, request.settings, request.options, entities)
-        plan = make_plan(
-            problem,
-            request.settings,
-            request.options,
-            request.start,
-            again=request.previous is not None,
-        )
+        problem = define_problem(dataset, request.settings, entities)
+        again = request.previous is not None
+        plan = make_plan(problem, request.settings, request.start, again=again)
         run = open_run(plan, request, stack)
         with isolated_config(), one_thread():
-            search = optimize(plan, run, request.on_progress)
+            search = optimize(plan, run, request.settings.callbacks)
             options, began = selection_options(request, search), time.monotonic()
             candidates = collect_candidates(problem, search.history, run.artifacts, options)
             choice = select_final(candidates, problem, options)
@@ -208,12 +199,16 @@ def prepare(request: FitRequest, stack: ExitStack) -> FitRequest:
     """Read the run to resume, and replace unobserved groups by noisy labels of them."""
     inputs, settings, start, previous = request.inputs, request.settings, request.start, None
     start_workers(settings, length_hint(inputs.y), *getattr(inputs.X, "shape", ())[1:2])
-    if request.storage is not None and request.resume:
-        previous = PreviousRun(request.storage)
+    location = None if settings.storage is None else locate(settings.storage)
+    if location is not None and location.resume:
+        previous = PreviousRun(location)
         stack.callback(previous.folder.close)
         start -= previous.past.seconds
         if not request.seeded:
             settings = replace(settings, seed=previous.past.seed)
+    if inputs.proxies is not None:
+        # The gap of a rule that reads the proxy could not be corrected for its errors.
+        settings = replace(settings, sensitive_at_predict=False)
     guessed = apply_guesses(inputs, settings, request.read, request.proxy_errors)
     return replace(
         request,
@@ -222,6 +217,7 @@ def prepare(request: FitRequest, stack: ExitStack) -> FitRequest:
         read=guessed.options,
         guessing=guessed.guessing,
         start=start,
+        storage=location,
         previous=previous,
     )
 
@@ -249,7 +245,7 @@ def open_run(plan: Plan, request: FitRequest, stack: ExitStack) -> Run:
     return Run(artifacts)
 
 
-def optimize(plan: Plan, run: Run, on_progress: OnProgress | None) -> Search:
+def optimize(plan: Plan, run: Run, callbacks: Sequence[OnProgress]) -> Search:
     """Run the search until its budget ends."""
     if over := is_over(plan, run.study):
         warn(no_time_left(time.monotonic() - plan.start), DegradedWarning)
@@ -258,7 +254,7 @@ def optimize(plan: Plan, run: Run, on_progress: OnProgress | None) -> Search:
         run.artifacts,
         study=run.study,
         keep=run.keep,
-        on_progress=unbroken(on_progress),
+        on_progress=unbroken(callbacks),
     )
     if history.best is None and not finished:
         raise KeyboardInterrupt
@@ -275,10 +271,9 @@ def selection_options(request: FitRequest, search: Search) -> SelectionOptions:
         least = min(FINISH_SECONDS, FINISH_SHARE * settings.time_budget)
         end = max(request.start + settings.time_budget, time.monotonic() + least)
     return SelectionOptions(
-        assemble=settings.assemble,
-        max_models=settings.max_models,
+        ensemble=settings.ensemble,
         confidence=settings.confidence,
-        refit=request.options.refit,
+        refit=settings.refit,
         end=end,
         seed=settings.seed,
     )

@@ -6,17 +6,17 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fairautoml.data.files import write_csv
-from fairautoml.exceptions import ParameterError, ResumeMismatchError, StorageCorruptError
+from fairautoml.exceptions import ResumeMismatchError, StorageCorruptError
 from fairautoml.plan import Plan
 from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.selection.leaderboard import best_of
+from fairautoml.settings import RunStorage
 from fairautoml.storage.artifacts import Artifacts, make_private
 from fairautoml.storage.database import (
     Address,
@@ -49,12 +49,13 @@ from fairautoml.storage.study import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunStorage:
+class RunLocation:
     """Storage location of a run."""
 
     path: Path  # run folder
-    overwrite: bool  # whether a previous run may be replaced
-    server: Address | None  # PostgreSQL database for the trials
+    overwrite: bool = False  # whether a previous run may be replaced
+    resume: bool = False  # whether a previous run is continued
+    server: Address | None = None  # PostgreSQL database for the trials
 
     @property
     def url(self) -> Address:
@@ -67,33 +68,20 @@ class RunStorage:
         return None if self.server is None else shown(self.server)
 
 
-def resolve_storage(
-    path: str | PathLike[str] | None, *, overwrite: bool, resume: bool, storage: Any
-) -> RunStorage | None:
-    """Return the storage location of a run, None if nothing is stored."""
-    if path is None and (resume or overwrite or storage is not None):
-        name = "resume=True" if resume else "overwrite=True" if overwrite else "storage"
-        raise ParameterError(f"{name} needs run_dir, the folder that keeps scores and models")
-    if resume and overwrite:
-        raise ParameterError(
-            "resume=True continues the run in run_dir and overwrite=True replaces it; "
-            "give only one of them"
-        )
-    if not isinstance(storage, str | None):
-        raise ParameterError(
-            f"storage must be None or a text such as 'postgresql+psycopg://user@host/database', "
-            f"not a {type(storage).__name__}"
-        )
-    if path is None:
-        return None
-    server = None if storage is None else server_url(storage)
-    return RunStorage(path=Path(path), overwrite=overwrite, server=server)
+def locate(storage: RunStorage) -> RunLocation:
+    """Return the storage location of a run."""
+    return RunLocation(
+        path=Path(storage.path),
+        overwrite=storage.if_exists == "overwrite",
+        resume=storage.if_exists == "resume",
+        server=None if storage.url is None else server_url(storage.url),
+    )
 
 
 class PreviousRun:
     """A run to resume: its folder is locked and read, but not changed."""
 
-    def __init__(self, place: RunStorage) -> None:
+    def __init__(self, place: RunLocation) -> None:
         self.place = place
         self.folder = RunFolder(place.path, resume=True)
         with ExitStack() as undo:
@@ -105,10 +93,10 @@ class PreviousRun:
         about = read_json(self.place.path, STUDY)
         run, storage = _about(about, self.place.path)
         if storage != self.place.storage:
-            was = "run_dir (storage=None)" if storage is None else repr(storage)
+            was = "the folder (url=None)" if storage is None else repr(storage)
             msg = (
-                f"storage={self.place.storage!r}: the trials of {str(self.place.path)!r} are "
-                f"recorded in {was}; give that to resume"
+                f"RunStorage.url={self.place.storage!r}: the trials of {str(self.place.path)!r} "
+                f"are recorded in {was}; give that to resume"
             )
             raise ResumeMismatchError(msg)
         with _copied(self.place) as url:
@@ -130,7 +118,7 @@ def _about(about: Any, path: Path) -> tuple[str, str | None]:
 
 
 @contextmanager
-def _copied(place: RunStorage) -> Iterator[Address]:
+def _copied(place: RunLocation) -> Iterator[Address]:
     """Yield the address of a copy, because opening a database after a crash changes its file."""
     if place.server is not None:
         yield place.server
@@ -208,7 +196,7 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
 
 def begin(
     plan: Plan,
-    place: RunStorage | PreviousRun | None,
+    place: RunLocation | PreviousRun | None,
     parameters: Mapping[str, Any],
 ) -> RunWriter | None:
     """Return the writer of a new or resumed run, None without a storage location."""
@@ -221,7 +209,7 @@ def begin(
     )
 
 
-def _start(plan: Plan, place: RunStorage, parameters: Mapping[str, Any]) -> RunWriter:
+def _start(plan: Plan, place: RunLocation, parameters: Mapping[str, Any]) -> RunWriter:
     if place.server is not None:
         # A wrong password must not delete the run that is to be replaced.
         with closing(Database(place.server)) as server:
@@ -268,16 +256,11 @@ def _resume(plan: Plan, previous: PreviousRun, parameters: Mapping[str, Any]) ->
 
 
 def write_config(
-    folder: RunFolder, parameters: Mapping[str, Any], place: RunStorage, seed: int
+    folder: RunFolder, parameters: Mapping[str, Any], place: RunLocation, seed: int
 ) -> None:
     """Write the parameters of the estimator, without a password."""
-    plain = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in parameters.items()
-        if isinstance(value, str | int | float | bool | list | tuple | dict | None)
-    }
-    fixed = {"run_dir": str(place.path), "storage": place.storage, "seed": seed}
-    folder.write_json("config.json", {**plain, **fixed})
+    storage = {"path": str(place.path), "url": place.storage}
+    folder.write_json("config.json", {**parameters, "run_dir": storage, "seed": seed})
 
 
 def _fingerprint(plan: Plan) -> dict[str, str]:
@@ -322,7 +305,7 @@ def _line(record: TrialRecord, plan: Plan) -> dict[str, Any]:
     return {**describe_config(record.result), "best": shown_entry}
 
 
-def _mirror(plan: Plan, place: RunStorage, database: Database, run: str) -> Mirror:
+def _mirror(plan: Plan, place: RunLocation, database: Database, run: str) -> Mirror:
     # A server holds runs of many folders, and folders can have the same name.
     name = place.path.name if place.server is None else f"{place.path.name} {run[:8]}"
     learners = {plan.baseline.learner, *(config.learner for config in plan.first)}

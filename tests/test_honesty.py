@@ -18,7 +18,7 @@ from fairautoml.selection.final import advice_on_constant, diagnose_run
 from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.settings import validate_settings
 
-QUICK = {"learners": ["logistic_regression"], "n_folds": 2, "random_state": 0}
+QUICK = {"learners": ["logistic_regression"], "cv": 2, "random_state": 0}
 
 
 def few_distinct_rows(n_rows=2000):
@@ -44,7 +44,6 @@ def test_a_randomised_rule_is_judged_by_the_draws_that_it_will_make():
     model = FairAutoML(
         "demographic_parity_difference <= 0.02",
         n_trials=2,
-        randomized=True,
         mitigators=["randomized_thresholds"],
         **QUICK,
     ).fit(X, y, group)
@@ -82,7 +81,7 @@ def test_the_scale_of_weights_changes_nothing():
     X, y, _ = ordinary()
     weight = np.random.default_rng(2).exponential(size=len(y)) + 0.1
     losses = [
-        FairAutoML(n_trials=2, learners=["xgboost"], n_folds=2, random_state=0)
+        FairAutoML(n_trials=2, learners=["xgboost"], cv=2, random_state=0)
         .fit(X, y, sample_weight=weight * scale)
         .trials_["log_loss"][1]
         for scale in (1.0, 1.0 / weight.sum(), 1000.0)

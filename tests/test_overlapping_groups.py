@@ -111,7 +111,7 @@ def test_groups_apart_are_certified_although_others_overlap():
 
 def test_the_rule_names_the_groups_that_it_distinguishes():
     X, y, sensitive = comments()
-    model = quick("demographic_parity_difference <= 0.02", certify=False, assemble=False)
+    model = quick("demographic_parity_difference <= 0.02", certify=False, ensemble=0)
     model = model.set_params(mitigators=["group_thresholds"]).fit(X, y, sensitive)
     rule = model.summary_["best"]["rule"]
     assert [part.split(":")[0] for part in rule.split(", ")] == ["no identity", "y", "x", "x + y"]

@@ -66,7 +66,7 @@ def test_the_examples_of_audit_and_of_guesses_run():
     guesses = pd.DataFrame({c: np.where(rng.uniform(size=1200) < 0.9, said, ~said) for c in "abc"})
     names = {"X": X[:800], "y": y[:800], "X_new": X[800:], "y_new": y[800:]}
     names |= {"guesses": guesses[:800], "guesses_new": guesses[800:]}
-    quick = partial(FairAutoML, n_trials=2, n_folds=3, learners=["logistic_regression"])
+    quick = partial(FairAutoML, n_trials=2, cv=3, learners=["logistic_regression"])
     names["model"] = quick("demographic_parity_difference <= 0.2").fit(X[:800], y[:800], "sex")
     exec(blocks("python", REFERENCE)[1], names)
     assert "equalized_odds_difference" in names["found"].text()

@@ -17,7 +17,7 @@ HEADLINE = (
     "1 of 3 groups of 'sex' (1 row) is outside the bound of demographic_parity_difference: "
     "'Unknown' (n=1), fewer than 100 rows behind a rate."
 )
-QUICK = {"n_trials": 2, "learners": ["logistic_regression"], "random_state": 0, "n_folds": 3}
+QUICK = {"n_trials": 2, "learners": ["logistic_regression"], "random_state": 0, "cv": 3}
 
 
 def population(n_rows, seed):

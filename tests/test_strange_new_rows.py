@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fairautoml import GroupPolicy
 from fairautoml.exceptions import DegradedWarning
 from quick_fits import N_ROWS, few_individuals, quick
 
@@ -122,7 +123,9 @@ def test_groups_in_place_of_missing_ones_are_not_reported(by_name):
 def test_groups_that_are_no_features_may_differ():
     X, y, group = few_individuals()
     X = X.assign(sex=group)
-    model = quick(mitigators=["group_thresholds"], sensitive_in_X="drop").fit(X, y, "sex")
+    model = quick(
+        mitigators=["group_thresholds"], group_policy=GroupPolicy(in_features="drop")
+    ).fit(X, y, "sex")
     other = X["sex"].map({"a": "b", "b": "a"})
     assert "sex" not in model.model_.schema.names
     assert reported(lambda: model.predict(X, other)) == []

@@ -10,7 +10,7 @@ from ensembles.luck import LUCKLESS, log_losses, on_other_halves
 from ensembles.rows import HeldRows
 from fairautoml.evaluation.postprocess import expand
 from fairautoml.metrics import Constraint
-from fairautoml.plan import FitOptions, Plan, apply_group_policy, define_problem
+from fairautoml.plan import Plan, apply_group_policy, define_problem
 from fairautoml.records import Config, Entry, TrialResult
 from fairautoml.search.space_files import load_space
 from fairautoml.selection.ensemble import HELD_OUT, CandidateRules, Confidence, SelectionOptions
@@ -48,10 +48,9 @@ class Pool:
 
     def plan_for(self, constraint: Constraint, *, randomized: bool) -> Plan:
         """Return the plan with a constraint."""
-        fit_options = FitOptions(sensitive_at_predict=True, randomized=randomized)
-        settings = replace(self.settings, constraints=(constraint,))
+        settings = replace(self.settings, constraints=(constraint,), randomized=randomized)
         dataset = apply_group_policy(self.plan.problem.dataset, settings)
-        return replace(self.plan, problem=define_problem(dataset, settings, fit_options))
+        return replace(self.plan, problem=define_problem(dataset, settings))
 
 
 def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:

@@ -88,7 +88,7 @@ class EndToEndCell:
         return FairAutoML(
             constraint=self.constraint.label,
             n_trials=N_TRIALS,
-            n_folds=N_FOLDS,
+            cv=N_FOLDS,
             learners=list(LEARNERS),
             mitigators=list(MITIGATORS),
             executor="serial",

@@ -88,10 +88,10 @@ class RefitCell:
         return FairAutoML(
             f"demographic_parity_difference <= {self.bound}",
             n_trials=2,
-            n_folds=2,
+            cv=2,
             learners=["logistic_regression"],
             mitigators=["none"],
-            assemble=False,
+            ensemble=0,
             confidence=None,
             executor="serial",
             certify=SHARE,

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +178,9 @@ def ask(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ParameterError(msg)
     if source.weight is not None:
         raise ParameterError(f"system {arguments.system!r} takes no --weight; leave it out")
-    model.set_params(pos_label=tables.positive)
+    options = read_options_of(replace(settings, pos_label=tables.positive))
     start = time.monotonic()
-    dataset = build_dataset(source.X, source.y, source.sensitive, options=read_options_of(model))
+    dataset = build_dataset(source.X, source.y, source.sensitive, options=options)
     question = Question(
         X=source.X,
         y=dataset.y,

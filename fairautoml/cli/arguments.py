@@ -5,13 +5,30 @@ Only the standard library is imported, so that ``--help`` is fast.
 
 import argparse
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 Certify = str | bool | float
 """Parsed value of ``--certify``."""
 
+NO_LIMIT = 1_000_000
+
 TASKS = ("auto", "binary", "multiclass", "regression")
 """Kinds of target."""
+
+
+class Removed(argparse.Action):
+    """A removed option: its use is an error that says what to do instead."""
+
+    def __init__(self, *args: Any, instead: str, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "help": argparse.SUPPRESS})
+        self.default = argparse.SUPPRESS
+        self.instead = instead
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _: object, __: object, option: str | None = None
+    ) -> None:
+        """End with a usage error."""
+        parser.error(f"{option} was removed: {self.instead}")
 
 
 def fit_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +44,11 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(unseen_group="error")
     guess = "column of noisy labels of an unobserved group: give three, and no --sensitive"
     add("--proxy", action="append", default=[], metavar="COLUMN", help=guess)
-    infinite = "infinite features: refused (default), or taken for missing"
-    add("--on-nonfinite", choices=["error", "impute"], default="error", help=infinite)
+    removed = "replace infinite values in the table, for example by empty cells"
+    add("--on-nonfinite", action=Removed, instead=removed)
     add("--blind", action="store_true", help="the model must not need the sensitive column")
-    add("--randomized", action="store_true", help="allow randomized decision rules")
+    named = "name a mitigator that decides at random: --mitigator randomized_thresholds"
+    add("--randomized", action=Removed, instead=named, nargs=0)
     add("--refit", action="store_true", help="train one model on all rows, if time allows")
     add("--strict", action="store_true", help="fail if no model is feasible")
     run_arguments(parser)
@@ -85,6 +103,8 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(sensitive_missing="error")
     most = "most groups of one sensitive column (default: 50)"
     add("--max-groups", type=count, default=50, metavar="N", help=most)
+    least = "least rows behind each compared rate of a group: auto (default) or a number"
+    add("--min-size", type=_min_size, default="auto", metavar="N", help=least)
     add("--drop", action="append", default=[], help="column to ignore; may be repeated")
     add("--weight", help="column of sample weights")
     add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")
@@ -108,10 +128,14 @@ def run_arguments(parser: argparse.ArgumentParser, certify: Certify = False) -> 
     where = "address of the cluster's scheduler, for --executor dask"
     add("--scheduler", metavar="ADDRESS", help=where)
     add("--memory", type=_mib, metavar="MIB", help="memory that one trial may take, MiB")
-    add("--folds", type=count, default=5, metavar="N", help="folds of every trial (default: 5)")
-    add("--no-assemble", dest="assemble", action="store_false", help="one model, no ensemble")
-    most = "largest number of trials in an ensemble (default: 8); 0 = no limit"
-    add("--max-models", type=_models, default=8, metavar="N", help=most)
+    add("--cv", type=count, default=5, metavar="N", help="folds of every trial (default: 5)")
+    most = "largest number of trials in an ensemble (default: 8); 0 = one model"
+    add("--ensemble", type=_ensemble, default=8, metavar="N", help=most)
+    # Former spellings.
+    hidden: Any = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS}
+    add("--folds", "--n-folds", dest="cv", type=count, **hidden)
+    add("--no-assemble", dest="ensemble", action="store_const", const=0, **hidden)
+    add("--max-models", dest="ensemble", type=_models, **hidden)
     sure = "required probability that the constraint holds on new rows: auto (default), none, 0.95"
     add("--confidence", type=_confidence, default="auto", metavar="C", help=sure)
     certificate_arguments(parser, certify)
@@ -171,8 +195,17 @@ def _certify(text: str) -> Certify:
     return value if value <= 0.5 else _refuse(text, wanted)
 
 
-def _models(text: str) -> int | None:
-    return None if text == "0" else int(_number(text, int, "a whole number of at least 2, or 0"))
+def _ensemble(text: str) -> int:
+    return 0 if text == "0" else int(_number(text, int, "a whole number of at least 2, or 0"))
+
+
+def _models(text: str) -> int:
+    # In this former option, 0 meant that there is no limit.
+    return NO_LIMIT if text == "0" else _ensemble(text)
+
+
+def _min_size(text: str) -> str | int:
+    return text if text == "auto" else int(_number(text, int, "auto or a positive whole number"))
 
 
 def _confidence(text: str) -> str | float | None:

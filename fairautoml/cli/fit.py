@@ -3,6 +3,7 @@
 import argparse
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ def _check_held(model: "Estimator", search: "Source", held: "Source") -> None:
     regression = model.task_option == "regression"
     if not regression:
         refuse_new_classes(search, held)
-    refuse_unjudgeable(held, regression=regression, infinite=model.on_nonfinite == "impute")
+    refuse_unjudgeable(held, regression=regression)
 
 
 def _keep_beside(model: "Estimator", holdout: dict[str, Any]) -> None:
@@ -70,11 +71,13 @@ def _keep_beside(model: "Estimator", holdout: dict[str, Any]) -> None:
     from contextlib import closing
     from pathlib import Path
 
+    from fairautoml.settings import check_run_dir
     from fairautoml.storage.run_folder import RunFolder
 
-    if model.run_dir is None:
+    storage = check_run_dir(model.run_dir)
+    if storage is None:
         return
-    with closing(RunFolder(Path(model.run_dir), resume=True)) as folder:
+    with closing(RunFolder(Path(storage.path), resume=True)) as folder:
         folder.write_json("holdout.json", holdout)
 
 
@@ -175,13 +178,16 @@ DEMO = Command(about="a run on an embedded population", arguments=_demo_argument
 
 def _fit(arguments: argparse.Namespace) -> int:
     from fairautoml.cli.tables import fit_estimator_of, request_of
-    from fairautoml.exceptions import ParameterError
+    from fairautoml.exceptions import NoFeasibleModelWarning, ParameterError
 
     model = fit_estimator_of(arguments)
     if arguments.require_certified and model.certify is False:
         msg = "--require-certified: --certify is no; give --certify auto as well"
         raise ParameterError(msg)
-    code = fit_and_show(model, request_of(arguments), as_json=arguments.json)
+    with warnings.catch_warnings():
+        if arguments.strict:
+            warnings.simplefilter("error", NoFeasibleModelWarning)
+        code = fit_and_show(model, request_of(arguments), as_json=arguments.json)
     certificate = model.certificate_
     certified = certificate is not None and certificate.verdict == "CERTIFIED"
     wanting = arguments.require_certified and not certified

@@ -230,7 +230,6 @@ def _guarded(command: _Run) -> _Run:
         codes = (
             ((known.ParameterError, known.UnknownNameError, known.SpaceError), USAGE),
             ((known.InputError, known.MissingExtraError), DATA),
-            ((known.NoFeasibleModelError,), NOT_FEASIBLE),
             ((known.NoModelError,), NO_MODEL),
             ((known.RunFolderLockedError,), LOCKED),
             ((known.RunFolderExistsError,), USAGE),
@@ -238,6 +237,10 @@ def _guarded(command: _Run) -> _Run:
         )
         try:
             return command(arguments)
+        except known.NoFeasibleModelWarning as error:
+            # With --strict, and with python -W error.
+            say(f"fairautoml: error: {error}")
+            return NOT_FEASIBLE
         except known.FairAutoMLError as error:
             say(f"fairautoml: error: {error}")
             return next(code for kinds, code in codes if isinstance(error, kinds))

@@ -28,6 +28,7 @@ from fairautoml.data.datasets import load
 from fairautoml.data.derive import apply_derive, apply_keep, parse_bins, parse_derive, parse_keep
 from fairautoml.data.files import MISSING, read_later, read_table, write_whole
 from fairautoml.data.frames import Inputs, identity, read_extra, read_weights
+from fairautoml.data.groups import UnseenPolicy
 from fairautoml.data.schema import Roles
 from fairautoml.data.sensitive_numbers import to_float32
 from fairautoml.data.splits import first_rows, holdout_split, latest_rows
@@ -43,7 +44,7 @@ from fairautoml.exceptions import (
     InputError,
     MissingSensitiveError,
     ModelCorruptError,
-    NoFeasibleModelError,
+    NoFeasibleModelWarning,
     NoModelError,
     ParameterError,
     RunFolderError,
@@ -51,7 +52,16 @@ from fairautoml.exceptions import (
 )
 from fairautoml.inference.predictor import isolated_config
 from fairautoml.plan import read_options_of
-from fairautoml.settings import validate_settings
+from fairautoml.settings import (
+    Dask,
+    GroupPolicy,
+    LocalProcesses,
+    RunStorage,
+    check_group_policy,
+    check_run_dir,
+    restored_parameters,
+    validate_settings,
+)
 from fairautoml.storage.run_folder import file_hash, lacks, read_json, read_model, read_model_file
 
 if TYPE_CHECKING:
@@ -129,7 +139,8 @@ class Source:
     def judge(self, model: "Estimator") -> dict[str, Any]:
         """Evaluate a model on these rows; unseen groups get the common threshold."""
         lenient = copy(model)
-        lenient.set_params(unseen_group="base_model")
+        policy = check_group_policy(model.group_policy)
+        lenient.set_params(group_policy=replace(policy, unseen="base_model"))
         return lenient.evaluate(self.X, self.y, self.sensitive, self.weight)
 
 
@@ -169,7 +180,7 @@ def read_new(
     the table has them.
     """
     roles = kept_roles(folder)
-    schema, groups = model.model_.schema, None if model.pool_ is None else model.pool_.groups
+    schema, groups = model.model_.schema, model.pool_.groups
     table = read_later(path, schema=schema, groups=groups, text=roles.text)
     written = {f"{name}.{c}": c for name, columns in roles.tables.items() for c in columns}
     of_groups = () if groups is None else [written.get(n, n) for n in groups.columns]
@@ -358,13 +369,13 @@ def refuse_new_classes(search: Source, held: Source) -> None:
         )
 
 
-def refuse_unjudgeable(held: Source, *, regression: bool, infinite: bool) -> None:
+def refuse_unjudgeable(held: Source, *, regression: bool) -> None:
     """Raise InputError if the held-out rows cannot be evaluated, before the search begins."""
     try:
         (plain_numbers if regression else plain_labels)(held.y)
         if held.weight is not None:
             read_weights(held.weight, len(held.y))
-        for name, column in held.X.select_dtypes("number").items() if not infinite else ():
+        for name, column in held.X.select_dtypes("number").items():
             values = column.to_numpy(dtype=np.float64, na_value=np.nan)
             to_float32(values[:, None], (str(name),), "error")
     except InputError as error:
@@ -446,23 +457,25 @@ class TableRequest:
         The file is written after the first trial, so that a killed run can be resumed.
         """
         noted = False
+        storage = check_run_dir(model.run_dir)
+        folder = None if storage is None else Path(storage.path)
 
         def note_first(progress: "Progress") -> None:
             nonlocal noted
             if not noted:
-                self._note(model.run_dir, source)
+                self._note(folder, source)
                 noted = True
             on_progress(progress)
 
-        model.set_params(on_progress=note_first)
+        model.set_params(callbacks=note_first)
         try:
             named = {"groups": self.groups, "time": self.time, "proxies": source.proxies}
             model.fit(source.X, source.y, source.sensitive, source.weight, **named)
-        except (NoFeasibleModelError, NoModelError, KeyboardInterrupt):
-            if lacks(model.run_dir, SOURCE_FILE):
-                self._note(model.run_dir, source)  # the run was stored before the error
+        except (NoFeasibleModelWarning, NoModelError, KeyboardInterrupt):
+            if lacks(folder, SOURCE_FILE):
+                self._note(folder, source)  # the run was stored before the error
             raise
-        self._note(model.run_dir, source)
+        self._note(folder, source)
 
     def inputs(self, source: Source) -> Inputs:
         """Return the arguments of ``fit`` for a source."""
@@ -478,9 +491,10 @@ class TableRequest:
 
     def plan(self, model: Estimator, source: Source) -> RowPlan:
         """Return the plan of the certification rows; its text is empty without a certificate."""
-        return row_plan(self.inputs(source), model.check_parameters(), read_options_of(model))
+        settings = model.check_parameters()
+        return row_plan(self.inputs(source), settings, read_options_of(settings))
 
-    def _note(self, folder: str | Path | None, source: Source) -> None:
+    def _note(self, folder: Path | None, source: Source) -> None:
         if folder is None:
             return
         file = Path(self.data)
@@ -491,7 +505,7 @@ class TableRequest:
             "sha256": file_hash(file) if file.is_file() else None,
         }
         text = json.dumps(content, indent=1, sort_keys=True)
-        write_whole(f"{text}\n", Path(folder) / SOURCE_FILE)
+        write_whole(f"{text}\n", folder / SOURCE_FILE)
 
 
 def request_of(arguments: argparse.Namespace) -> TableRequest:
@@ -524,7 +538,7 @@ def read_request(folder: Path) -> TableRequest:
         msg = (
             f"{str(folder)!r} does not say which table it was fitted to: it is no run, was made "
             "in Python or ended before its first trial; fit again, or continue in Python with "
-            "FairAutoML(run_dir=..., resume=True)"
+            "FairAutoML(run_dir=RunStorage(..., if_exists='resume'))"
         )
         raise RunFolderError(msg)
     found = read_json(folder, SOURCE_FILE)
@@ -554,16 +568,11 @@ def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) ->
         n_trials=arguments.trials,
         strategy=arguments.strategy,
         allocator=arguments.allocator,
-        executor=arguments.executor,
-        scheduler=arguments.scheduler,
-        memory_limit=arguments.memory,
+        executor=_executor_of(arguments),
         n_jobs=arguments.jobs,
-        n_folds=arguments.folds,
-        run_dir=arguments.out,
-        overwrite=arguments.overwrite,
-        storage=arguments.storage,
-        assemble=arguments.assemble,
-        max_models=arguments.max_models,
+        cv=arguments.cv,
+        run_dir=_storage_of(arguments),
+        ensemble=arguments.ensemble,
         confidence=arguments.confidence,
         certify=arguments.certify,
         min_score=arguments.min_score,
@@ -573,6 +582,45 @@ def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) ->
         random_state=arguments.seed,
     )
     return model
+
+
+def _executor_of(arguments: argparse.Namespace) -> str | LocalProcesses | Dask:
+    """Return the executor with its options."""
+    name, address, memory = arguments.executor, arguments.scheduler, arguments.memory
+    if name == "dask":
+        return Dask(address, memory)
+    if address is not None:
+        msg = f"--scheduler {address!r} is for --executor dask, not for --executor {name}"
+        raise ParameterError(msg)
+    if memory is None:
+        return str(name)
+    if name not in ("auto", "local"):
+        msg = f"--memory {memory:g} needs trials in child processes: give --executor local"
+        raise ParameterError(msg)
+    return LocalProcesses(memory)
+
+
+def _storage_of(arguments: argparse.Namespace) -> RunStorage | None:
+    """Return where the run is stored."""
+    if arguments.out is None:
+        for option, given in (("overwrite", arguments.overwrite), ("storage", arguments.storage)):
+            if given:
+                raise ParameterError(f"--{option} needs --out, the folder of the run")
+        return None
+    return RunStorage(
+        arguments.out, "overwrite" if arguments.overwrite else "error", arguments.storage
+    )
+
+
+def _policy_of(arguments: argparse.Namespace, unseen: UnseenPolicy = "error") -> GroupPolicy:
+    """Return how groups are read."""
+    return GroupPolicy(
+        missing=arguments.sensitive_missing,
+        unseen=unseen,
+        min_size=arguments.min_size,
+        max_groups=arguments.max_groups,
+        bins=dict(parse_bins(text) for text in arguments.bins) or None,
+    )
 
 
 def _of_task(task: TaskOption) -> Estimator:
@@ -591,15 +639,9 @@ def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
     model.set_params(
         learners=arguments.learner,
         mitigators=arguments.mitigator,
-        sensitive_bins=dict(parse_bins(text) for text in arguments.bins) or None,
-        sensitive_missing=arguments.sensitive_missing,
-        max_groups=arguments.max_groups,
-        on_nonfinite=arguments.on_nonfinite,
-        unseen_group=arguments.unseen_group,
+        group_policy=_policy_of(arguments, arguments.unseen_group),
         sensitive_at_predict=not arguments.blind,
-        randomized=arguments.randomized,
         refit=arguments.refit,
-        strict=arguments.strict,
         split=arguments.split,
     )
     model.check_parameters()
@@ -610,18 +652,17 @@ def resumed_estimator_of(arguments: argparse.Namespace) -> Estimator:
     """Return the estimator of a previous run, set to resume it."""
     folder = Path(arguments.run_dir)
     kept = read_json(folder, "config.json")
-    if not isinstance(kept, dict) or "seed" not in kept:
+    if not isinstance(kept, dict) or not {"seed", "run_dir"} <= {*kept}:
         raise ModelCorruptError(f"{str(folder / 'config.json')!r} is damaged; fit again")
     model = _of_task(kept.get("task", "auto"))
     known = model.get_params(deep=False)
-    model.set_params(**{name: value for name, value in kept.items() if name in known})
-    model.set_params(
-        run_dir=arguments.run_dir, resume=True, overwrite=False, random_state=kept["seed"]
-    )
+    plain = {name: value for name, value in kept.items() if name in known}
+    url = kept["run_dir"].get("url") if arguments.storage is None else arguments.storage
+    storage = RunStorage(arguments.run_dir, "resume", url)
+    parameters = {**restored_parameters(plain), "run_dir": storage, "random_state": kept["seed"]}
+    model.set_params(**parameters)
     if arguments.time is not None or arguments.trials is not None:
         model.set_params(time_budget=arguments.time, n_trials=arguments.trials)
-    if arguments.storage is not None:
-        model.set_params(storage=arguments.storage)
     model.check_parameters()
     return model
 
@@ -640,9 +681,7 @@ def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
         ledger=arguments.ledger,
         split=arguments.split,
         random_state=arguments.seed,
-        sensitive_bins=dict(parse_bins(text) for text in arguments.bins) or None,
-        sensitive_missing=arguments.sensitive_missing,
-        max_groups=arguments.max_groups,
+        group_policy=_policy_of(arguments),
     )
     request = request_of(arguments)
     tables = request.open()
@@ -747,7 +786,7 @@ def _named_ledger(folder: Path) -> Path | None:
 def _counted(fitted: "FairAutoML", inputs: Inputs) -> Evidence:
     """Draw the certification rows again, and count the decisions of the selected model."""
     settings = replace(validate_settings(fitted), seed=fitted.seed_)
-    division = set_aside(inputs, settings, read_options_of(fitted))
+    division = set_aside(inputs, settings, read_options_of(settings))
     pool, entry = fitted.pool_, fitted.best_entry_
     if division.vault is None or pool is None or entry is None:
         msg = "--model, --data: no rows were held out for this model; give the table of the run"

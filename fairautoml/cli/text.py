@@ -15,6 +15,7 @@ from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import ScoreModel
 from fairautoml.report.summary import describe_certificate
+from fairautoml.settings import check_run_dir
 
 if TYPE_CHECKING:
     from fairautoml.automl import Estimator
@@ -28,8 +29,6 @@ GAPS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2)
 
 def held_front(model: "Estimator", held: "Source") -> list[list[float | None]]:
     """Return accuracy and gap on held-out rows of the entry selected for each gap."""
-    if model.pool_ is None:
-        return []
     bags = {key: _Remembered(bag) for key, bag in model.pool_.bags.items()}
     pool = replace(model.pool_, bags=bags)
     found: list[tuple[Entry, list[float | None]]] = []
@@ -81,7 +80,7 @@ MOST_GROUPS = 12
 def result_of(model: "Estimator") -> dict[str, Any]:
     """Return the result of a fit as plain values."""
     best = model.summary_["best"]
-    front = model.pareto_front_.iloc[-1]
+    front, storage = model.pareto_front_.iloc[-1], check_run_dir(model.run_dir)
     return {
         "constraint": model.constraint,
         "seed": model.seed_,
@@ -103,7 +102,7 @@ def result_of(model: "Estimator") -> dict[str, Any]:
         "headlines": list(model.summary_["headlines"]),
         "notes": list(model.notes_),
         "certificate": _certificate(model),
-        "run_dir": None if model.run_dir is None else str(model.run_dir),
+        "run_dir": None if storage is None else str(storage.path),
     }
 
 

@@ -1,4 +1,4 @@
-"""Convert tables of any library to pandas, and align and split them.
+"""Convert tables of any library to pandas, and split them.
 
 polars and pyarrow are optional: they are recognised by module name and never imported, and polars
 is read without pyarrow.
@@ -8,7 +8,7 @@ import difflib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,12 +20,10 @@ from fairautoml.data.sensitive_numbers import kind_of, numbers
 from fairautoml.data.splits import row_draws
 from fairautoml.exceptions import InputError, ParameterError
 
-Align = Literal["error", "index"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """The user's inputs; `align_inputs` brings them into the same row order."""
+    """The user's inputs; pandas inputs have equal indices."""
 
     X: Any
     y: Any
@@ -36,30 +34,20 @@ class Inputs:
     proxies: Any = None
 
 
-def align_inputs(inputs: Inputs, align: Align) -> Inputs:
-    """Check that pandas inputs have equal indices, or align them to ``X``."""
-    indices = _indices({field.name: getattr(inputs, field.name) for field in fields(inputs)})
-    if len(indices) < 2:
-        return inputs
-    reference = next(iter(indices.values()))
-    if align == "index" and not all(index.equals(reference) for index in indices.values()):
-        return _reindexed(inputs, reference, indices)
-    found = _unlike(indices)
+def check_same_index(inputs: Inputs) -> None:
+    """Raise InputError if pandas inputs have different indices."""
+    found = unlike_indices({field.name: getattr(inputs, field.name) for field in fields(inputs)})
     if found:
         msg = (
-            f"{found}. Use reset_index(drop=True) if they are in the same order, or align='index' "
-            "to match them by index."
+            f"{found}. Use reset_index(drop=True) if they are in the same order, else bring them "
+            "into the same order, for example y.loc[X.index]."
         )
         raise InputError(msg)
-    return inputs
 
 
 def unlike_indices(given: Mapping[str, Any]) -> str:
     """Describe two pandas inputs with different indices; empty if all indices are equal."""
-    return _unlike(_indices(given))
-
-
-def _unlike(indices: "dict[str, pd.Index[Any]]") -> str:
+    indices = _indices(given)
     first, reference = next(iter(indices.items()), ("", None))
     other = next((name for name, index in indices.items() if not index.equals(reference)), None)
     if other is None or all(_is_default(index) for index in indices.values()):
@@ -99,43 +87,6 @@ def _is_default(index: "pd.Index[Any]") -> bool:
 def _shown(index: "pd.Index[Any]") -> str:
     first = ", ".join(repr(label) for label in index[:3].tolist())
     return f"{len(index)} rows from {first}, ..."
-
-
-def _reindexed(
-    inputs: Inputs, reference: "pd.Index[Any]", indices: dict[str, "pd.Index[Any]"]
-) -> Inputs:
-    for name, index in indices.items():
-        if not index.is_unique:
-            msg = (
-                f"align='index': the index of {name} has duplicates, so rows cannot be matched; "
-                "make it unique or use reset_index(drop=True)."
-            )
-            raise InputError(msg)
-        lacking = reference.difference(index, sort=False)
-        if len(lacking):
-            msg = (
-                f"align='index': {name} lacks {len(lacking)} row(s) of the index of "
-                f"{next(iter(indices))}, for example {lacking[0]!r}. Give it a value for every "
-                "row."
-            )
-            raise InputError(msg)
-
-    def take(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {name: take(column) for name, column in value.items()}
-        if _lists_columns(value):
-            return [take(column) for column in value]
-        return value.loc[reference] if isinstance(value, pd.DataFrame | pd.Series) else value
-
-    return Inputs(
-        X=take(inputs.X),
-        y=take(inputs.y),
-        sensitive=take(inputs.sensitive),
-        sample_weight=take(inputs.sample_weight),
-        groups=take(inputs.groups),
-        time=take(inputs.time),
-        proxies=take(inputs.proxies),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,8 +122,8 @@ def _refuse_infinite(
     msg = (
         f"X contains infinity (inf) or a value too large for dtype('float32'), largest "
         f"{np.finfo(np.float32).max:.3g}, in {len(found)} column(s), with their counts: "
-        f"{', '.join(found[:10])}. Correct or rescale them, or treat them as missing with "
-        "on_nonfinite='impute' (--on-nonfinite impute)."
+        f"{', '.join(found[:10])}. Correct or rescale them, or make them missing, for example "
+        "with X.replace([np.inf, -np.inf], np.nan)."
     )
     raise InputError(msg)
 
@@ -156,7 +156,7 @@ LARGEST_WHOLE = 1e15
 
 BINS_HELP = (
     'give rising numbers, the upper ends of all bands but the last, or "quantiles": '
-    'sensitive_bins={"age": [25, 60]}'
+    'GroupPolicy(bins={"age": [25, 60]})'
 )
 
 
@@ -272,7 +272,7 @@ def fit_bands(name: str, wanted: Any, values: "pd.Series[Any]") -> NumberBins:
         # A cut at the largest value would leave an empty bin.
         cuts = cuts[cuts < known.max(initial=-np.inf)]
         if len(cuts) == 0:
-            msg = f"sensitive_bins: {name!r} has too few values for quantiles; give cuts instead"
+            msg = f"GroupPolicy.bins: {name!r} has too few values for quantiles; give cuts instead"
             raise InputError(msg)
         return NumberBins(source=name, cuts=tuple(cuts.tolist()))
     return NumberBins(source=name, cuts=_cuts(name, wanted))
@@ -285,7 +285,7 @@ def _cuts(name: str, wanted: Any) -> tuple[float, ...]:
     cuts = tuple(float(cut) for cut in wanted) if plain else ()
     rising = all(low < high for low, high in itertools.pairwise(cuts))
     if not cuts or not rising or not np.isfinite(cuts).all():
-        raise InputError(f"sensitive_bins[{name!r}] is {wanted!r}; {BINS_HELP}")
+        raise InputError(f"GroupPolicy.bins[{name!r}] is {wanted!r}; {BINS_HELP}")
     return cuts
 
 
@@ -331,7 +331,7 @@ def _edges(known: NDArray[np.float64]) -> NDArray[np.float64]:
 def check_bins(bins: object) -> None:
     """Raise unless the bins are a mapping of column names."""
     if not isinstance(bins, Mapping) or not all(isinstance(name, str) for name in bins):
-        raise InputError(f"sensitive_bins is {bins!r}; {BINS_HELP}")
+        raise InputError(f"GroupPolicy.bins is {bins!r}; {BINS_HELP}")
 
 
 def plain_bins(bins: Mapping[str, Any]) -> dict[str, Any]:
@@ -354,7 +354,7 @@ class NumberPolicy:
         both = sorted(set(self.bins) & set(self.scales or ()))
         if both:
             msg = (
-                f"sensitive_bins cuts {both[0]!r} into groups, and a gedi constraint uses "
+                f"GroupPolicy.bins cuts {both[0]!r} into groups, and a gedi constraint uses "
                 "it as a number; give the column twice under two names, or drop one of the two"
             )
             raise InputError(msg)
@@ -372,7 +372,7 @@ class NumberPolicy:
         unknown = sorted(set(self.bins) - set(columns))
         if unknown:
             msg = (
-                f"sensitive_bins names {unknown[0]!r}; the sensitive column(s) are "
+                f"GroupPolicy.bins names {unknown[0]!r}; the sensitive column(s) are "
                 f"{', '.join(map(repr, columns))}"
             )
             raise InputError(msg)

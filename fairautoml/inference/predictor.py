@@ -1,7 +1,6 @@
 """The predictor: fold models and a decision rule."""
 
 import itertools
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +10,10 @@ import sklearn
 from joblib import Parallel, cpu_count, delayed
 from numpy.typing import NDArray
 
-from fairautoml.data.frames import read_table
 from fairautoml.data.groups import GroupSchema
-from fairautoml.data.schema import TableSchema, fit_columns
-from fairautoml.data.sensitive_numbers import OnNonfinite
+from fairautoml.data.schema import TableSchema
 from fairautoml.data.splits import row_draws
-from fairautoml.data.target import plain_labels
 from fairautoml.evaluation.tasks import TASKS
-from fairautoml.exceptions import InputError
 from fairautoml.metrics._table import TaskName
 from fairautoml.mitigators import GroupProbabilityModel, ScoreModel
 from fairautoml.records import Rule, acceptance
@@ -108,33 +103,3 @@ class Predictor:
             )
         scores: NDArray[np.float32] = np.concatenate(found)
         return scores
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConstantClassifier:
-    """Predicts the only class of its training data; used in place of a ``Predictor``."""
-
-    schema: TableSchema  # validates new rows as usual
-    classes: NDArray[Any]  # shape (1,): the user's label
-    groups: None = None
-    needs_sensitive: bool = False
-
-    def decisions(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the class position of encoded rows, shape (n_rows,)."""
-        return np.zeros(len(cells), dtype=np.int64)
-
-
-def constant_classifier(
-    X: Any, y: Any, on_nonfinite: OnNonfinite, *, extras: Sequence[Any] = ()
-) -> ConstantClassifier | None:
-    """Return the model of a target with one class; None for several classes or an invalid y."""
-    table = read_table(X)
-    try:
-        labels = plain_labels(y)
-    except InputError:
-        return None
-    if len(labels) != table.n_rows or len(set(labels.tolist())) != 1:
-        return None
-    named = [name for name in extras if isinstance(name, str) and name in table.names]
-    schema, _ = fit_columns(table, drop=tuple(named), on_nonfinite=on_nonfinite)
-    return ConstantClassifier(schema=schema, classes=np.array(labels[:1].tolist()))

@@ -151,9 +151,8 @@ HELD_OUT = 3 / 7
 class SelectionOptions:
     """Options of the selection of the final model."""
 
-    # whether to build an ensemble, and a mixture if randomized rules are allowed
-    assemble: bool = True
-    max_models: int | None = 8  # most trials in either; None = no limit
+    # most trials in an ensemble, and in a mixture if randomized rules are allowed; 0 = neither
+    ensemble: int = 8
     # required probability that the constraint holds on the new rows (``audit_ratio``)
     confidence: Confidence = "auto"
     end: float | None = None  # ``time.monotonic()`` at which ``fit`` should be done

@@ -73,9 +73,9 @@ def collect_candidates(
     """Return all candidate rules for the final model."""
     work = _Work(problem, history, artifacts, options)
     singles = [work.column(result) for result in work.prospects.singles()]
-    mixed = work.ensemble(work.prospects.library()) if options.assemble else None
+    mixed = work.ensemble(work.prospects.library()) if options.ensemble else None
     columns = singles if mixed is None else [mixed, *singles]
-    mixture = work.mixture(columns) if options.assemble else None
+    mixture = work.mixture(columns) if options.ensemble else None
     columns = columns if mixture is None else [*columns, mixture]
     made = [work.expanded(column) for column in (mixed, mixture) if column is not None]
     return CandidateRules(
@@ -147,7 +147,7 @@ class _Work:
             return None
         columns = np.stack([self._artifacts.scores(r.trial.key) for r in library])
         by_fold = self._shares(columns)
-        shares = mean_shares(by_fold, most=self.options.max_models)
+        shares = mean_shares(by_fold, most=self.options.ensemble)
         at = np.flatnonzero(shares).tolist()
         if len(at) < 2:
             return None
@@ -188,10 +188,10 @@ class _Work:
         )
 
     def _affordable(self, columns: Sequence[Column]) -> list[Column]:
-        """Return the first columns that together use at most ``max_models`` trials."""
+        """Return the first columns that together use at most ``ensemble`` trials."""
         chosen: list[Column] = []
         behind: set[str] = set()
-        most = self.options.max_models
+        most = self.options.ensemble
         for column in columns:
             keys = behind | {key for key, _ in column.members or ((column.trial_key, 1.0),)}
             if most is None or len(keys) <= most:
@@ -236,7 +236,7 @@ class _Work:
             data.y[rows],
             data.weight[rows],
             self.problem.folds[rows],
-            most=self.options.max_models,
+            most=self.options.ensemble,
             task=data.task,
         )
 

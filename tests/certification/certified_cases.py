@@ -27,7 +27,7 @@ def held_rows(division, X):
 def quick(constraint=CONSTRAINT, **parameters):
     settings = {
         "n_trials": 2,
-        "n_folds": 2,
+        "cv": 2,
         "learners": ["logistic_regression"],
         "random_state": 0,
         "certify": "auto",

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from certified_cases import CONSTRAINT, held_rows, individuals, quick, searched
 
-from fairautoml import FairAutoML, load_run
+from fairautoml import FairAutoML, GroupPolicy, RunStorage, load_run
 from fairautoml.certification.certificate import certificate_text
 from fairautoml.certification.ledger import Ledger, model_hash
 from fairautoml.certification.verdicts import Reason, Verdict
@@ -126,7 +126,7 @@ def test_before_the_first_trial_it_is_said_that_rows_are_spent(certify, said, bu
     certified(certify=certify)
     trials = []
     with pytest.raises(DegradedWarning, match=rf"rows_spent\): {said}"):
-        certified(certify=certify, **budget, on_progress=trials.append)
+        certified(certify=certify, **budget, callbacks=trials.append)
     assert trials == []
 
 
@@ -159,7 +159,7 @@ def test_a_run_continues_with_the_rows_that_it_began_with(tmp_path):
     found = [certified(run_dir=run, time_budget=600, n_trials=2) for run in runs]
     assert n_searched(found[0]) < n_searched(found[1]) == 1200
     for run, first in zip(runs, found, strict=True):
-        again = certified(run_dir=run, resume=True, time_budget=600, n_trials=3)
+        again = certified(run_dir=RunStorage(run, "resume"), time_budget=600, n_trials=3)
         assert n_searched(again) == n_searched(first)
 
 
@@ -169,8 +169,8 @@ def test_another_cut_into_groups_does_not_open_the_same_rows_once_more(tmp_path)
     def cut_at(value):
         older = pd.Series((X["z"] > value).astype(int), name="older")
         return quick(
-            certify=0.3, min_score=0.5, refit=True, mitigators=["none"], assemble=False,
-            sensitive_in_X="allow", ledger=tmp_path / "ledger.jsonl",
+            certify=0.3, min_score=0.5, refit=True, mitigators=["none"], ensemble=0,
+            group_policy=GroupPolicy(in_features="allow"), ledger=tmp_path / "ledger.jsonl",
         ).fit(X, y, older)  # fmt: skip
 
     first, other = cut_at(0.0), cut_at(0.5)

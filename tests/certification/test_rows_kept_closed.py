@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from certified_cases import individuals, quick
 
+from fairautoml import RunStorage
 from fairautoml.certification.certificate import certificate_text
 from fairautoml.certification.verdicts import Reason, Verdict
 from fairautoml.certification.verify import verify_certificate
@@ -70,17 +71,17 @@ def test_a_kept_run_that_was_interrupted_opens_no_row_and_is_certified_when_it_h
 ):
     X, y, group = individuals(1200)
     kept = {"n_trials": 4, "run_dir": tmp_path / "run"}
-    first = quick(**kept, on_progress=interrupt_after(2)).fit(X, y, group)
+    first = quick(**kept, callbacks=interrupt_after(2)).fit(X, y, group)
     assert first.interrupted_
     assert not first.best_entry_.constant
     assert said(first) == (Verdict.INCONCLUSIVE, Reason.INTERRUPTED)
     text = (tmp_path / "run" / "certificate.txt").read_text()
     assert "no row was opened; resume it for a certificate" in text
-    again = quick(**kept, resume=True).fit(X, y, group)
+    again = quick(**{**kept, "run_dir": RunStorage(kept["run_dir"], "resume")}).fit(X, y, group)
     assert said(again)[0] == Verdict.CERTIFIED
 
 
 def test_an_interrupted_run_that_cannot_go_on_is_certified_as_far_as_it_came():
-    model = quick(n_trials=4, on_progress=interrupt_after(2)).fit(*individuals(1200))
+    model = quick(n_trials=4, callbacks=interrupt_after(2)).fit(*individuals(1200))
     assert model.interrupted_
     assert said(model)[0] == Verdict.CERTIFIED

@@ -15,7 +15,7 @@ from fairautoml.certification.evidence import claimed, strata_of
 from fairautoml.certification.holdout import fingerprints_of, row_plan, set_aside
 from fairautoml.certification.ledger import row_keys
 from fairautoml.certification.verdicts import Reason, Verdict, judge
-from fairautoml.data.frames import Inputs, align_inputs, identity, take_inputs
+from fairautoml.data.frames import Inputs, identity, take_inputs
 from fairautoml.data.groups import fit_groups
 from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.splits import certification_rows, entity_folds, latest_rows
@@ -489,7 +489,7 @@ def test_parts_of_what_has_an_index_and_of_what_has_none_go_together(form):
         Inputs(X=X, y=y, sensitive=form(group)),
         Inputs(X=X.to_numpy(), y=y, sensitive=form(group)),
     ):
-        part = align_inputs(take_inputs(inputs, rows, names=False), "error")
+        part = take_inputs(inputs, rows, names=False)
         assert list(part.y) == y.iloc[rows].tolist()
         assert list(part.sensitive) == group.iloc[rows].tolist()
         assert np.array_equal(np.asarray(part.X), X.to_numpy()[rows])
@@ -506,7 +506,7 @@ def test_parts_of_polars_go_with_those_of_pandas_and_keep_their_names():
         y=y,
         sensitive=polars.Series("sex", np.asarray(group)[order]),
     )
-    part = align_inputs(take_inputs(inputs, rows, names=False), "error")
+    part = take_inputs(inputs, rows, names=False)
     assert np.array_equal(part.X.to_numpy(), X.to_numpy()[order][rows])
     assert part.sensitive.name == "sex"
     assert part.sensitive.tolist() == np.asarray(group)[order][rows].tolist()

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoML, FairAutoMLRegressor, load_run
+from fairautoml import FairAutoML, FairAutoMLRegressor, RunStorage, load_run
 from fairautoml.cli.tables import hold_out, open_source
 from fairautoml.data import load
 from fairautoml.data.schema import Roles
@@ -139,7 +139,7 @@ def test_a_run_is_kept_read_and_resumed(kind, individuals, three, tmp_path):
     short = make(n_trials=2, run_dir=tmp_path).fit(X, y, sex)
     kept = load_run(tmp_path)
     assert np.array_equal(kept.predict(X, sex), short.predict(X, sex))
-    longer = make(n_trials=4, run_dir=tmp_path, resume=True).fit(X, y, sex)
+    longer = make(n_trials=4, run_dir=RunStorage(tmp_path, "resume")).fit(X, y, sex)
     whole = make(n_trials=4).fit(X, y, sex)
     assert np.array_equal(longer.predict(X, sex), whole.predict(X, sex))
 

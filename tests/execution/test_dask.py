@@ -16,7 +16,7 @@ import pytest
 from dask_cases import AddRows, act, trial_of
 from dask_cluster import Cluster
 
-from fairautoml import FairAutoML
+from fairautoml import Dask, FairAutoML
 from fairautoml.data import load
 from fairautoml.exceptions import InputError, MissingExtraError
 from fairautoml.execution import EXECUTORS, ResourceLimits
@@ -283,7 +283,7 @@ def test_a_search_with_a_worker_killed_in_its_middle_finds_what_the_serial_one_d
         if progress.n_trials == 2:
             own_cluster.kill("worker0")
 
-    there = {"executor": "dask", "scheduler": own_cluster.address, "on_progress": kill_one}
+    there = {"executor": Dask(own_cluster.address), "callbacks": kill_one}
     clustered = FairAutoML(**there, **settings).fit(X, y, "sex")
     assert "worker0" not in own_cluster.processes
     assert clustered.trials_["status"].tolist() == ["success"] * 8
@@ -315,13 +315,13 @@ def test_without_any_scheduler_the_error_says_what_to_give(monkeypatch):
 
     # Another test of this process may have left one open.
     monkeypatch.setattr(module.distributed, "default_client", none_open)
-    with pytest.raises(InputError, match=r"scheduler=None.*no 'scheduler-address'.* 'tcp://host"):
+    with pytest.raises(InputError, match=r"has no 'scheduler-address'.*Dask\('tcp://host"):
         DaskExecutor(ResourceLimits())
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.5)
-    with pytest.raises(InputError, match=r"scheduler='tcp://127.0.0.1:9' does not answer"):
+    with pytest.raises(InputError, match=r"Dask\('tcp://127.0.0.1:9'\) does not answer"):
         DaskExecutor(ResourceLimits(scheduler="tcp://127.0.0.1:9"))
 
 

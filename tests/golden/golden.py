@@ -97,7 +97,9 @@ FITS = {
     "refit": lambda: binary(DP, refit=True),
     "fairgbm": lambda: binary(mitigators=["fairgbm", "group_thresholds"], n_trials=9),
     "reweighing": lambda: binary(DP, mitigators=["reweighing", "group_thresholds"], n_trials=9),
-    "mixtures": lambda: binary(randomized=True),
+    "mixtures": lambda: binary(
+        mitigators=["common_threshold", "group_thresholds", "randomized_thresholds"]
+    ),
     "motpe": lambda: binary(strategy="optuna_motpe", n_trials=16),
     "nsga2": lambda: binary(strategy="optuna_nsga2", n_trials=16),
     "tpe": lambda: binary(strategy="optuna_tpe", n_trials=16),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoMLRegressor, load_run
+from fairautoml import FairAutoMLRegressor, GroupPolicy, RunStorage, load_run
 from fairautoml.cli.main import main
 from fairautoml.cli.text import result_of, result_text
 from fairautoml.data.noisy_groups import learn_guess
@@ -35,7 +35,7 @@ def individuals(n, seed, shift=1.2, cut=1.0):
 
 def blind(constraint=DP, **parameters):
     """One threshold for all, as close to the bound as it gets."""
-    settings = {"mitigators": ["common_threshold"], "confidence": None, "assemble": False}
+    settings = {"mitigators": ["common_threshold"], "confidence": None, "ensemble": 0}
     return quick(constraint, **{**settings, **parameters})
 
 
@@ -200,8 +200,9 @@ def test_guesses_come_in_any_form_of_columns(fitted, form):
 def test_rows_keep_their_guesses_whatever_the_index():
     X, y, _, guesses = individuals(2000, 0)
     index = np.random.default_rng(0).permutation(2000)
-    moved = [guesses[name].set_axis(index).sort_index() for name in guesses]
-    model = blind(align="index").fit(X.set_axis(index), y.set_axis(index), proxies=moved)
+    own = [guesses[name].set_axis(index) for name in guesses]
+    moved = [guess.sort_index() for guess in own]
+    model = blind().fit(X.set_axis(index), y.set_axis(index), proxies=own)
     assert model.proxies_.bounds == blind().fit(X, y, proxies=guesses).proxies_.bounds
     with pytest.raises(InputError, match=r"X and proxies\[0\] have different pandas indices"):
         blind().fit(X.set_axis(index), y.set_axis(index), proxies=moved)
@@ -256,7 +257,12 @@ def test_a_second_fit_forgets_the_guesses():
     [
         (DP, {}, ["sensitive"], "sensitive and proxies are both given.*only proxies="),
         (DP, {}, ["sample_weight"], "proxies and sample_weight are both given.*Leave"),
-        (DP, {"sensitive_missing": "own_group"}, {}, "a missing guess is no group. Leave it"),
+        (
+            DP,
+            {"group_policy": GroupPolicy(missing="own_group")},
+            {},
+            "a missing guess is no group. Leave it",
+        ),
         (None, {}, {}, "constraint=None with proxies=.*Give a constraint, or leave proxies out"),
         (
             "demographic_parity_ratio >= 0.8",
@@ -314,7 +320,7 @@ def test_a_kept_run_continues_under_the_constraint_that_was_requested(tmp_path):
     model = blind(run_dir=run).fit(X, y, proxies=guesses)
     assert json.loads((run / "config.json").read_text())["constraint"] == [DP]
     assert load_run(run).proxies_ == model.proxies_
-    again = blind(run_dir=run, resume=True, n_trials=3).fit(X, y, proxies=guesses)
+    again = blind(run_dir=RunStorage(run, "resume"), n_trials=3).fit(X, y, proxies=guesses)
     assert len(again.trials_) == 3
     assert again.proxies_.bounds[0].used == model.proxies_.bounds[0].used
 
