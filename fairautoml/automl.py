@@ -44,12 +44,6 @@ class Estimator(FitMixin):
         assemble: bool = True,
         max_models: int | None = 8,
         confidence: str | float | None = "auto",
-        certify: str | bool | float = False,
-        min_score: float | None = None,
-        delta: float = 0.05,
-        openings: str = "single",
-        split: str = "random",
-        ledger: str | Path | None = None,
         strict: bool = False,
         strategy: str = "auto",
         allocator: str = "auto",
@@ -86,12 +80,6 @@ class Estimator(FitMixin):
         self.assemble = assemble
         self.max_models = max_models
         self.confidence = confidence
-        self.certify = certify
-        self.min_score = min_score
-        self.delta = delta
-        self.openings = openings
-        self.split = split
-        self.ledger = ledger
         self.strict = strict
         self.strategy = strategy
         self.allocator = allocator
@@ -123,7 +111,6 @@ class Estimator(FitMixin):
         sensitive: Any = None,
         sample_weight: Any = None,
         groups: Any = None,
-        time: Any = None,
         proxies: Any = None,
         proxy_errors: Any = None,
     ) -> Self:
@@ -142,10 +129,7 @@ class Estimator(FitMixin):
             Weights in training, objective and group rates.
         groups : array-like, shape (n_rows,), or str, optional
             Entity of each row (for example a person), or the name of that column of ``X``, which
-            is then not a feature: all rows of one entity are in one fold, and held out together.
-        time : array-like, shape (n_rows,), or str, optional
-            Time of each row, for ``split="time"``: numbers or dates (strings as 2020-01-31), or
-            the name of that column of ``X``, which is then not a feature.
+            is then not a feature: all rows of one entity are in one fold.
         proxies, proxy_errors : optional
             Instead of ``sensitive``: three columns (or their names in ``X``) of noisy labels of
             two groups, or one such column with P(label b | true group a), shape (2, 2); see
@@ -167,15 +151,19 @@ class Estimator(FitMixin):
         settings, options = self.check_parameters(), read_options_of(self)
         constant = None
         if self.on_degenerate == "constant" and self.task_option != "regression":
-            constant = constant_classifier(X, y, options.on_nonfinite, extras=(groups, time))
+            constant = constant_classifier(X, y, options.on_nonfinite, extras=(groups,))
         if constant is not None:
             self._remember_names(constant.schema)
             self._fit_constant(constant, settings)
             return self
         given = Inputs(
-            X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, groups=groups, time=time,
+            X=X,
+            y=y,
+            sensitive=sensitive,
+            sample_weight=sample_weight,
+            groups=groups,
             proxies=proxies,
-        )  # fmt: skip
+        )
         self._search(align_inputs(given, options.align), settings, options, start, proxy_errors)
         return self
 
@@ -250,25 +238,7 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         constraint is valued like a constant predictor); a number in (0.5, 1) is the least
         probability, also on the fewer rows of a 30 % hold-out (3 for 7 that were searched); None
         applies the bound to the search rows only. See ``summary_["margin"]``. This is an
-        estimate, not a certificate.
-    certify : "auto", bool or float, default=False
-        Whether rows are held out from the search for a certificate: True, False, the share of the
-        rows (at most 0.5), or ``"auto"``: as many as the plan says, none if the power would be
-        below a half or rows were opened before. A few entries, from the fairest to the selected
-        one, are then tested in this order; the last that passes is selected. If none passes, the
-        selected entry stays, with its verdict.
-    min_score : float or None, default=None
-        Accuracy to certify in the same test.
-    delta : float, default=0.05
-        Error probability of the certificate.
-    openings : {"single", "ledger"}, default="single"
-        One certificate for the same rows; or several fits share ``delta`` until one is certified.
-    split : {"random", "time"}, default="random"
-        How rows are held out: at random within the groups, or the last ones by ``time``, which
-        validates on later data and never certifies.
-    ledger : str, Path or None, default=None
-        File that records which rows were opened; None = one file of the user for all tables with
-        these columns (``FAIRAUTOML_STATE_HOME``), shared by all values of ``run_dir``.
+        estimate, not a certificate: see ``certify``.
     strict : bool, default=False
         Raise ``NoFeasibleModelError`` when no model meets the constraint.
     strategy, allocator, executor : str, default="auto"
@@ -329,8 +299,8 @@ class FairAutoML(Estimator, ClassifierMixin, BaseEstimator):  # type: ignore[mis
         One row per trial with its status and, for a failure, its reason.
     best_entry_ : Entry
         The selected entry.
-    certificate_ : Certificate
-        What is certified for the selected model on unseen rows, with the reason if nothing is.
+    certificate_ : Certificate or None
+        What ``certify`` found last for the selected model; None before.
     notes_ : tuple of str
         Notes for the user: first groups with a single decision, then changes of the data.
     proxies_ : GuessedGroups or None
@@ -387,7 +357,7 @@ class FairAutoMLRegressor(Estimator, RegressorMixin, BaseEstimator):  # type: ig
     Attributes
     ----------
     leaderboard_, pareto_front_, trials_, best_entry_, notes_, summary_, feasible_
-        As for ``FairAutoML``; ``certificate_`` is never CERTIFIED, because no exact test exists.
+        As for ``FairAutoML``; ``certify`` never finds CERTIFIED, because no exact test exists.
 
     Examples
     --------

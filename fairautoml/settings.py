@@ -1,5 +1,6 @@
 """Validate the parameters that do not depend on the data."""
 
+import math
 import numbers
 import os
 from collections.abc import Sequence
@@ -8,8 +9,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fairautoml.certification.planning import CertificateSettings, check_certificate, is_number
-from fairautoml.certification.planning import Params as CertificateParams
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.execution import EXECUTORS
 from fairautoml.learners import LEARNERS
@@ -36,10 +35,11 @@ FLAGS = (
 """Parameters that are true or false."""
 
 
-class Params(CertificateParams, Protocol):
+class Params(Protocol):
     """The estimator's parameters as the user gave them, unchecked."""
 
     constraint: Any
+    objective: Any
     task_option: Any
     time_budget: Any
     n_trials: Any
@@ -83,7 +83,6 @@ class Settings:
     assemble: bool  # whether an ensemble is built
     max_models: int | None  # trials in the ensemble, None = no limit
     confidence: Confidence  # required probability that the constraint holds on new rows
-    certificate: CertificateSettings  # settings of the certificate
     seed: int  # root seed
 
 
@@ -113,7 +112,6 @@ def validate_settings(params: Params) -> Settings:
             else check_count("max_models", params.max_models, least=2)
         ),
         confidence=check_confidence(params.confidence),
-        certificate=check_certificate(params),
         seed=check_seed(params.random_state),
     )
 
@@ -179,6 +177,12 @@ def check_budget(time_budget: Any, n_trials: Any) -> tuple[float | None, int | N
     if n_trials is not None:
         n_trials = check_count("n_trials", n_trials, least=1)
     return time_budget, n_trials
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a parameter is a finite number and not a bool."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and math.isfinite(float(value))
 
 
 def check_count(name: str, value: Any, *, least: int) -> int:

@@ -32,7 +32,6 @@ class Inputs:
     sensitive: Any = None
     sample_weight: Any = None
     groups: Any = None
-    time: Any = None
     proxies: Any = None
 
 
@@ -133,7 +132,6 @@ def _reindexed(
         sensitive=take(inputs.sensitive),
         sample_weight=take(inputs.sample_weight),
         groups=take(inputs.groups),
-        time=take(inputs.time),
         proxies=take(inputs.proxies),
     )
 
