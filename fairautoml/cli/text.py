@@ -102,12 +102,13 @@ def result_of(model: "Estimator") -> dict[str, Any]:
         "headline": model.summary_["headline"],
         "headlines": list(model.summary_["headlines"]),
         "notes": list(model.notes_),
-        "certificate": _certificate(model),
+        "certificate": certificate_of(model),
         "run_dir": None if model.run_dir is None else str(model.run_dir),
     }
 
 
-def _certificate(model: "Estimator") -> dict[str, Any] | None:
+def certificate_of(model: "Estimator") -> dict[str, Any] | None:
+    """Return the certificate of a model as plain values, with its text, or None."""
     certificate = model.certificate_
     if certificate is None:
         return None
@@ -215,7 +216,7 @@ def _guessed_lines(proxies: Mapping[str, Any] | None) -> list[str]:
 
 
 def _certificate_lines(certificate: Mapping[str, Any] | None) -> list[str]:
-    if certificate is None or certificate["reason"] in ("no_claim", "no_certification_set"):
+    if certificate is None or certificate["reason"] == "no_claim":
         return []
     first, *rest = certificate["text"].rstrip().splitlines()
     return ["", f"Certificate: {first}", *(f"  {line}".rstrip() for line in rest)]
