@@ -16,7 +16,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.certification.certificate import Certificate, certificate_text
-from fairautoml.certification.planning import is_number
+from fairautoml.certification.certify import Candidates, certify_models, check_request, recount
+from fairautoml.certification.evidence import Evidence
+from fairautoml.certification.ledger import Ledger
+from fairautoml.certification.sequence import CandidateSequence
+from fairautoml.certification.training import TrainingRows
+from fairautoml.certification.verdicts import Reason
 from fairautoml.data.dataset import task_of
 from fairautoml.data.files import write_whole
 from fairautoml.data.frames import Inputs, align_inputs, check_length, read_weights
@@ -52,6 +57,7 @@ from fairautoml.metrics.rates import with_compared
 from fairautoml.noisy_constraint import GuessedGroups, Guessing
 from fairautoml.outcome import (
     Pool,
+    describe_certificate,
     describe_served,
     group_headlines,
     headline,
@@ -61,8 +67,9 @@ from fairautoml.records import Entry
 from fairautoml.report import Documents, RunView, run_fragment, run_page, view_of
 from fairautoml.report.charts import plot_history, plot_pareto
 from fairautoml.report.view import describe_groups
+from fairautoml.selection.ensemble import scored_by
 from fairautoml.selection.leaderboard import Leaderboard
-from fairautoml.settings import check_constraints, check_share
+from fairautoml.settings import check_choice, check_constraints, check_share, is_number
 from fairautoml.storage.run_folder import library_version
 
 SHOWN: dict[TaskName, tuple[str, ...]] = {
@@ -277,6 +284,9 @@ class PredictMixin:
     proxies_: GuessedGroups | None
     _guessing: Guessing | None = None
     _entry_notes: tuple[str, ...] = ()
+    _sequence: CandidateSequence
+    _training_rows: TrainingRows
+    _certificates: tuple[tuple[Entry, Certificate], ...] = ()
     _applies: bool
 
     def predict(self, X: Any, sensitive: Any = None) -> NDArray[Any]:
@@ -439,6 +449,73 @@ class PredictMixin:
         max_gap_of = guessing.judged(known_labels(rows.y, pool.classes), chosen, said)
         return {**found, **max_gap_of, "n_unknown_group": int((said < 0).sum())}
 
+    def certify(
+        self,
+        X: Any,
+        y: Any,
+        sensitive: Any = None,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        delta: float = 0.05,
+        min_score: float | None = None,
+        later: bool = False,
+        candidates: str | None = None,
+        ledger: str | Path | None = None,
+    ) -> Certificate:
+        """Test on new rows whether the constraint holds in the population they come from.
+
+        The ledger records the rows. The same model on the same rows returns the same certificate;
+        further models are tested on rows that nobody opened, or at a stricter level.
+
+        Parameters
+        ----------
+        X, y, sensitive, sample_weight
+            As in ``evaluate``; independent rows that ``fit`` has not seen.
+        groups : array-like, shape (n_rows,), or str, optional
+            Entity of each row, if entities have several rows.
+        delta : float, default=0.05
+            Error probability of all certificates of the same rows together, in (0, 0.5). The first
+            uses 80 % of it.
+        min_score : float or None, default=None
+            Accuracy to certify in the same test.
+        later : bool, default=False
+            The rows are later than the training rows: a passed test is VALIDATED_ON_LATER_DATA and
+            never CERTIFIED.
+        candidates : {"front"} or None, default=None
+            Test entries of the Pareto front in the order fixed at ``fit``, from the fairest to the
+            most accurate, up to the first failure; see ``leaderboard_["verdict"]`` and ``select``.
+            None tests the selected model alone.
+        ledger : str, Path or None, default=None
+            File that records which rows were opened; None = one file of the user for all tables
+            with these columns (``FAIRAUTOML_STATE_HOME``).
+
+        Returns
+        -------
+        Certificate
+            Of the selected model; also ``certificate_``.
+
+        Raises
+        ------
+        InputError
+            As in ``evaluate``; or rows of ``fit`` are among the rows.
+        """
+        pool = self._searched()
+        if candidates is not None:
+            check_choice("candidates", candidates, ("front",))
+        request = check_request(delta=delta, min_score=min_score, later=later, ledger=ledger)
+        rows = self._matched(X, sensitive, y, sample_weight, groups=groups)
+        check_given(y)
+        listed, entries = self._candidates(pool, candidates)
+        with isolated_config():
+            served, each = certify_models(listed, rows, request)
+        pairs = zip(entries, each, strict=True)
+        self._certificates = tuple((e, one) for e, one in pairs if one is not None)
+        self.certificate_ = served
+        self.summary_ = {**self.summary_, "certificate": describe_certificate(served)}
+        self._tabulate(pool.board, self.leaderboard_)
+        return served
+
     def _guesses_for(self, sensitive: Any, proxies: Any) -> Guessing | None:
         """Return the reader of noisy group labels, None if the true groups are given."""
         if proxies is not None and self._guessing is None:
@@ -458,7 +535,8 @@ class PredictMixin:
         """Return a copy that uses another entry of the Pareto front; nothing is trained.
 
         Leaderboard, report and plots of the copy are those of its entry, and the copy can select
-        again. It has no certificate.
+        again. Its certificate is the one of its entry, if ``certify(candidates="front")`` gave
+        it one, else None.
 
         Parameters
         ----------
@@ -483,6 +561,7 @@ class PredictMixin:
         other._serve(served, entry)
         other._tabulate(served.board, served.board.reordered(self.leaderboard_, pool.board))
         best = describe_served(served.board, entry)
+        certificate = other.certificate_
         first = warned_headlines(served)
         last = (*one_sided_notes(served.board, entry), *constant_notes(entry))
         # Notes on the margin are about the entry that the search selected.
@@ -497,7 +576,7 @@ class PredictMixin:
             "headlines": [*outside, *first],
             "notes": list(other.notes_),
             "best": best,
-            "certificate": None,
+            "certificate": None if certificate is None else describe_certificate(certificate),
             "proxies": None if other.proxies_ is None else other.proxies_.plain(),
         }
         return other
@@ -516,11 +595,38 @@ class PredictMixin:
         self.best_entry_ = entry
         self.feasible_ = entry.feasible and self._applies
         self.model_ = pool.classifier(entry)
-        self.certificate_ = None
+        self.certificate_ = self._certificate_of(entry)
         guessing = self._guessing
         self.proxies_ = None if guessing is None else guessing.of(entry, pool.board.systems)
 
+    def _certificate_of(self, entry: Entry) -> Certificate | None:
+        return next((one for other, one in self._certificates if other is entry), None)
+
+    def _candidates(self, pool: Pool, which: str | None) -> tuple[Candidates, tuple[Entry, ...]]:
+        """Return the served model, or the candidates that were fixed at ``fit``, with entries."""
+        entries = (pool.best,) if which is None else self._sequence.checked(pool.best)
+        obstacle = Reason.NONE
+        if self._guessing is not None:
+            obstacle = Reason.GROUPS_GUESSED
+        elif pool.best.constant and pool.best.measures:
+            obstacle = Reason.CONSTANT_MODEL
+        candidates = Candidates(
+            models=tuple((scored_by(entry), pool.classifier(entry)) for entry in entries),
+            served=next(at for at, entry in enumerate(entries) if entry is pool.best),
+            reading=pool,
+            constraints=check_constraints(self.constraint),
+            training=self._training_rows,
+            obstacle=obstacle,
+        )
+        return candidates, entries
+
     def _tabulate(self, board: Leaderboard, table: pd.DataFrame) -> None:
+        """Set the Pareto front and the leaderboard, with the verdicts of ``certify`` if any."""
+        table = table.drop(columns="verdict", errors="ignore")
+        if self._certificates:
+            found = [self._certificate_of(entry) for entry in board.ordered]
+            verdicts = [None if one is None else one.verdict for one in found]
+            table.insert(2, "verdict", pd.Series(verdicts, dtype=object, index=table.index))
         self.leaderboard_ = table
         self.pareto_front_ = board.front_of(table)
 
@@ -538,8 +644,12 @@ class PredictMixin:
         y: Any = None,
         sample_weight: Any = None,
         proxies: Any = None,
+        groups: Any = None,
     ) -> Inputs:
-        given = Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, proxies=proxies)
+        given = Inputs(
+            X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, groups=groups,
+            proxies=proxies,
+        )  # fmt: skip
         return align_inputs(given, self.align)
 
     def _decide(self, rows: Inputs) -> NDArray[Any]:
@@ -560,6 +670,14 @@ class PredictMixin:
             unseen=self.unseen_group,
             tell=True,
         )
+
+
+def recounted(model: Any, inputs: Inputs, certificate: Certificate, ledger: Ledger) -> Evidence:
+    """Return the evidence of a certificate, counted again on the rows that its opening read."""
+    candidates, _ = model._candidates(model.pool_, None)
+    min_score = None if certificate.floor is None else certificate.floor.bound
+    with isolated_config():
+        return recount(candidates, inputs, min_score, ledger, certificate.opening.entry)
 
 
 def _checked(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:

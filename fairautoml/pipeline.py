@@ -11,6 +11,8 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from fairautoml.certification.sequence import freeze
+from fairautoml.certification.training import TrainingRows
 from fairautoml.data.columns import key_of
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.frames import Inputs, read_entities
@@ -228,6 +230,9 @@ class FitMixin(PredictMixin, ReportMixin):
         self._entry_notes = (*of_rule, *last)
         self.notes_ = (*headlines, *plan.notes, *plan.problem.dataset.notes, *last)
         self._applies = bool(plan.problem.goal.targets) or not settings.constraints
+        dataset, self._certificates = plan.problem.dataset, ()
+        self._training_rows = TrainingRows.of(dataset.X, dataset.y)
+        self._sequence = freeze(pool.board, pool.best, set(pool.bags))
         self._serve(pool, pool.best)
         self.trials_ = trials_frame(outcome.history)
         self._tabulate(pool.board, pool.board.frame())
