@@ -29,7 +29,7 @@ def test_a_missing_value_is_refused_by_default(individuals, nothing):
 
 def test_a_group_of_their_own_is_constrained_shown_and_decided(individuals):
     X, y, group = individuals
-    model = quick(sensitive_missing="own_group", certify=False).fit(X, y, group)
+    model = quick(sensitive_missing="own_group").fit(X, y, group)
     rates = model.evaluate(X, y, group)["rates"]["sensitive"]
     assert set(rates) == {"a", "b", "(missing)"}
     assert rates["(missing)"]["weight"] == N_MISSING
@@ -44,7 +44,7 @@ def test_a_group_of_their_own_is_constrained_shown_and_decided(individuals):
 
 def test_excluded_rows_are_decided_but_count_in_no_group(individuals):
     X, y, group = individuals
-    model = quick(sensitive_missing="exclude", certify=False).fit(X, y, group)
+    model = quick(sensitive_missing="exclude").fit(X, y, group)
     found = model.evaluate(X, y, group)
     decided = model.predict(X, group)
     assert len(decided) == N_ROWS == found["n_rows"]
@@ -59,7 +59,7 @@ def test_excluded_rows_are_decided_but_count_in_no_group(individuals):
 def test_excluded_rows_have_no_say_in_what_is_compared_with_all_rows(individuals):
     X, y, group = individuals
     model = quick(
-        "demographic_parity_to_overall <= 0.2", sensitive_missing="exclude", certify=False
+        "demographic_parity_to_overall <= 0.2", sensitive_missing="exclude"
     ).fit(X, y, group)
     decided = model.predict(X, group)
     known = masks_of(group)[:2]
@@ -72,7 +72,7 @@ def test_excluded_rows_have_no_say_in_what_is_compared_with_all_rows(individuals
 @pytest.mark.parametrize("policy", ["own_group", "exclude"])
 def test_the_leaderboard_measures_the_groups_of_the_policy(individuals, policy):
     X, y, group = individuals
-    model = quick(sensitive_missing=policy, certify=False).fit(X, y, group)
+    model = quick(sensitive_missing=policy).fit(X, y, group)
     board = model.leaderboard_
     labels = {"own_group": ("a", "b", "(missing)"), "exclude": ("a", "b")}[policy]
     assert model.pool_.groups.systems[0].labels == labels
@@ -83,11 +83,11 @@ def test_a_value_that_is_missing_at_predict_only_is_refused_or_decided_without_g
     X, y, group = few_individuals()
     incomplete = group.astype(object)
     incomplete[:3] = None
-    fitted = quick(mitigators=["group_thresholds"], certify=False).fit(X, y, group)
+    fitted = quick(mitigators=["group_thresholds"]).fit(X, y, group)
     assert fitted.best_entry_.rule.needs_sensitive
     with pytest.raises(InputError, match=r"has 3 missing value\(s\)"):
         fitted.predict(X, incomplete)
-    lenient = quick(mitigators=["group_thresholds"], unseen_group="base_model", certify=False).fit(
+    lenient = quick(mitigators=["group_thresholds"], unseen_group="base_model").fit(
         X, y, group
     )
     decided = lenient.predict(X, incomplete)
@@ -99,7 +99,7 @@ def test_a_column_with_missing_values_is_outside_every_system_that_uses_it(indiv
     X, y, group = individuals
     other = np.where(np.arange(N_ROWS) % 2, "p", "q")
     sensitive = pd.DataFrame({"first": group, "second": other})
-    model = quick(sensitive_missing="exclude", certify=False).fit(X, y, sensitive)
+    model = quick(sensitive_missing="exclude").fit(X, y, sensitive)
     rates = model.evaluate(X, y, sensitive)["rates"]
     total = {name: sum(r["weight"] for r in rates[name].values()) for name in rates}
     assert total == {

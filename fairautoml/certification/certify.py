@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.certification.certificate import (
@@ -67,7 +68,7 @@ from fairautoml.data.groups import NEW, GroupSchema, system_codes
 from fairautoml.data.read import read_new_rows, sensitive_values
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.target import known_labels
-from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 from fairautoml.inference.predictor import Predictor
 from fairautoml.metrics import Constraint, GroupCounts
 from fairautoml.storage.run_folder import library_version
@@ -81,6 +82,10 @@ FORGOTTEN = (
 
 LIBRARIES = ("numpy", "scipy")
 """Libraries that the numbers of a certificate depend on."""
+
+DISTINCT, COPIES = 0.2, 0.01
+"""A numeric column is exact if more than a share ``DISTINCT`` of its values differ; a share of
+``COPIES`` repeated rows is then not due to chance."""
 
 MORE_ROWS_DO_NOT_HELP = frozenset(
     {
@@ -337,16 +342,19 @@ def certify_models(candidates: Candidates, inputs: Inputs, request: CertificateR
     reason = _obstacle(candidates, claims, inputs, request, by_entity=entities.codes is not None)
     if reason is not Reason.NONE:
         return _withheld(candidates, reason, subject, request.delta)
-    rows = _BroughtRows(inputs, reading, claims, request.min_score, entities.codes)
+    rows = BroughtRows(inputs, reading, claims, request.min_score, entities.codes)
     candidates.training.refuse(rows.matrix, rows.y)
     frame = identity(inputs)
+    twins = twin_share(frame)
+    if entities.codes is None:
+        _warn_of_copies(frame, twins)
     ledger = ledger_of(request.ledger, frame.columns)
     keys = row_keys(frame, ledger.salt)
     terms = Terms(
         delta=request.delta,
         served=candidates.served,
         grouping=rows.grouping(keys),
-        drops=rows.entities is None and twin_share(frame) <= FEW_TWINS,
+        drops=rows.entities is None and twins <= FEW_TWINS,
     )
     decided = list(rows.decisions(candidates.models))
     found = certify(
@@ -364,6 +372,21 @@ def certify_models(candidates: Candidates, inputs: Inputs, request: CertificateR
     )
 
 
+def _warn_of_copies(frame: pd.DataFrame, twins: float) -> None:
+    """Warn if entities seem to have several rows: exact numbers do not repeat by chance."""
+    exact = any(
+        pd.api.types.is_float_dtype(column) and column.nunique() > DISTINCT * len(column)
+        for _, column in frame.items()
+    )
+    if exact and twins > COPIES:
+        msg = (
+            f"{twins:.1%} of the rows equal another one, including exact numbers. Rows of the same "
+            "entity are not independent: pass its identifier as certify(..., groups=), or remove "
+            "the copies."
+        )
+        warn(msg, DegradedWarning)
+
+
 def recount(
     candidates: Candidates, inputs: Inputs, min_score: float | None, ledger: Ledger, entry: str
 ) -> Evidence:
@@ -372,7 +395,7 @@ def recount(
     known = np.empty(0, dtype=np.uint64) if opening is None else keys_of(opening)
     used = np.isin(row_keys(frame, ledger.salt), known)
     reading, entities = candidates.reading, _entities(inputs)
-    rows = _BroughtRows(inputs, reading, _claims(candidates), min_score, entities.codes)
+    rows = BroughtRows(inputs, reading, _claims(candidates), min_score, entities.codes)
     (decided,) = rows.decisions([candidates.models[candidates.served]])
     return rows.evidence(decided, used)
 
@@ -438,7 +461,7 @@ def _subject(
     )
 
 
-class _BroughtRows:
+class BroughtRows:
     """Rows for a certificate, read as the model reads new rows."""
 
     def __init__(
