@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fairautoml.certification.certificate import certificate_text
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import ResumeMismatchError, StorageCorruptError
 from fairautoml.plan import Plan
@@ -191,6 +192,19 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
     folder.write_json("groups.json", dict(groups))
     folder.write_json("summary.json", dict(summary))
+    folder.place_model({"best": summary["best"]})
+
+
+def save_certificate(folder: RunFolder, model: Any) -> None:
+    """Write a model that was certified: its leaderboard, summary and certificate, then itself."""
+    board, summary, certificate = model.leaderboard_, model.summary_, model.certificate_
+    folder.stage_model(model._stored())
+    document, page = certificate.to_bytes(), certificate_text(certificate)
+    folder.write("leaderboard.csv", lambda path: write_csv(board, path))
+    folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
+    folder.write_json("summary.json", dict(summary))
+    folder.write("certificate.json", lambda path: path.write_bytes(document))
+    folder.write("certificate.txt", lambda path: path.write_text(page, encoding="utf-8"))
     folder.place_model({"best": summary["best"]})
 
 

@@ -240,7 +240,7 @@ def test_weights_that_fit_refuses_are_not_judged_by(fitted, individuals, judged,
 
 def test_a_model_that_reads_no_groups_still_needs_them_to_be_judged_by(individuals):
     X, y, group = individuals
-    model = quick(sensitive_at_predict=False, certify=False).fit(X, y, group)
+    model = quick(sensitive_at_predict=False).fit(X, y, group)
     with pytest.raises(
         MissingSensitiveError, match=r"evaluate needs .*evaluate\(X, y, sensitive\)"
     ):

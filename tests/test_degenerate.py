@@ -122,7 +122,7 @@ def test_few_rows_of_any_weight_give_a_model(seed):
     y = (x + rng.normal(size=200) > 0).astype(int)
     weight = np.zeros(200)
     weight[np.random.default_rng(seed).choice(200, 8, replace=False)] = 1.0
-    model = quick("demographic_parity_difference <= 0.3", cv=5, certify=False)
+    model = quick("demographic_parity_difference <= 0.3", cv=5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FairAutoMLWarning)
         model.fit(x[:, None], y, g, sample_weight=weight)

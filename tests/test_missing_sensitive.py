@@ -30,7 +30,7 @@ def test_a_missing_value_is_refused_by_default(individuals, nothing):
 
 def test_a_group_of_their_own_is_constrained_shown_and_decided(individuals):
     X, y, group = individuals
-    model = quick(group_policy=GroupPolicy(missing="own_group"), certify=False).fit(X, y, group)
+    model = quick(group_policy=GroupPolicy(missing="own_group")).fit(X, y, group)
     rates = model.evaluate(X, y, group)["rates"]["sensitive"]
     assert set(rates) == {"a", "b", "(missing)"}
     assert rates["(missing)"]["weight"] == N_MISSING
@@ -45,7 +45,7 @@ def test_a_group_of_their_own_is_constrained_shown_and_decided(individuals):
 
 def test_excluded_rows_are_decided_but_count_in_no_group(individuals):
     X, y, group = individuals
-    model = quick(group_policy=GroupPolicy(missing="exclude"), certify=False).fit(X, y, group)
+    model = quick(group_policy=GroupPolicy(missing="exclude")).fit(X, y, group)
     found = model.evaluate(X, y, group)
     decided = model.predict(X, group)
     assert len(decided) == N_ROWS == found["n_rows"]
@@ -62,7 +62,6 @@ def test_excluded_rows_have_no_say_in_what_is_compared_with_all_rows(individuals
     model = quick(
         "demographic_parity_to_overall <= 0.2",
         group_policy=GroupPolicy(missing="exclude"),
-        certify=False,
     ).fit(X, y, group)
     decided = model.predict(X, group)
     known = masks_of(group)[:2]
@@ -75,7 +74,7 @@ def test_excluded_rows_have_no_say_in_what_is_compared_with_all_rows(individuals
 @pytest.mark.parametrize("policy", ["own_group", "exclude"])
 def test_the_leaderboard_measures_the_groups_of_the_policy(individuals, policy):
     X, y, group = individuals
-    model = quick(group_policy=GroupPolicy(missing=policy), certify=False).fit(X, y, group)
+    model = quick(group_policy=GroupPolicy(missing=policy)).fit(X, y, group)
     board = model.leaderboard_
     labels = {"own_group": ("a", "b", "(missing)"), "exclude": ("a", "b")}[policy]
     assert model.pool_.groups.systems[0].labels == labels
@@ -86,14 +85,13 @@ def test_a_value_that_is_missing_at_predict_only_is_refused_or_decided_without_g
     X, y, group = few_individuals()
     incomplete = group.astype(object)
     incomplete[:3] = None
-    fitted = quick(mitigators=["group_thresholds"], certify=False).fit(X, y, group)
+    fitted = quick(mitigators=["group_thresholds"]).fit(X, y, group)
     assert fitted.best_entry_.rule.needs_sensitive
     with pytest.raises(InputError, match=r"has 3 missing value\(s\)"):
         fitted.predict(X, incomplete)
     lenient = quick(
         mitigators=["group_thresholds"],
         group_policy=GroupPolicy(unseen="base_model"),
-        certify=False,
     ).fit(X, y, group)
     decided = lenient.predict(X, incomplete)
     assert decided[3:].tolist() == fitted.predict(X, group)[3:].tolist()
@@ -104,7 +102,7 @@ def test_a_column_with_missing_values_is_outside_every_system_that_uses_it(indiv
     X, y, group = individuals
     other = np.where(np.arange(N_ROWS) % 2, "p", "q")
     sensitive = pd.DataFrame({"first": group, "second": other})
-    model = quick(group_policy=GroupPolicy(missing="exclude"), certify=False).fit(X, y, sensitive)
+    model = quick(group_policy=GroupPolicy(missing="exclude")).fit(X, y, sensitive)
     rates = model.evaluate(X, y, sensitive)["rates"]
     total = {name: sum(r["weight"] for r in rates[name].values()) for name in rates}
     assert total == {

@@ -52,7 +52,6 @@ def fitted(table, **options):
         executor="virtual",
         cv=N_FOLDS,
         mitigators=["none", "group_thresholds"],
-        certify=False,
         random_state=0,
         **options,
     )

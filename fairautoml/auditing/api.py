@@ -1,7 +1,8 @@
 """``audit``: check the decisions of any model for fairness."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from fairautoml.auditing.contributions import Blocks, check_blocks, contribution
 from fairautoml.auditing.individual import individual_fairness, similar_of
 from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
 from fairautoml.auditing.models import ModelAdapter, decider_of, small_groups_of
+from fairautoml.auditing.openings import open_rows, opening_notes, refuse_training_rows
 from fairautoml.auditing.rates import (
     Hidden,
     gap_rows,
@@ -51,8 +53,7 @@ NOT_NEW = (
 )
 NEW = (
     "Assumes independent rows from one population that were not used to train the model or to "
-    "choose constraint, groups or bound, and a single audit on them; does not assert legal "
-    "compliance."
+    "choose constraint, groups or bound; does not assert legal compliance."
 )
 
 NO_LABELS = (
@@ -99,6 +100,7 @@ def audit(
     X: Any = None,
     model: Any = None,
     independent: bool = False,
+    ledger: str | PathLike[str] | None = None,
     delta: float = 0.05,
     largest_weight: float | None = None,
     flips: Sequence[str] | None = None,
@@ -136,9 +138,14 @@ def audit(
         Model for individual fairness and contributions to the gap; requires ``X``.
     independent : bool
         Whether the rows are a fresh sample that was not used to choose model or constraint. Only
-        then can a verdict be CERTIFIED.
+        then can a verdict be CERTIFIED. The ledger records such an audit; a further model on the
+        same rows gets a stricter level, and training rows of a ``FairAutoML`` in ``model`` raise
+        an error.
+    ledger : str or path, optional
+        File that records which rows were audited or certified, as in ``certify``.
     delta : float
-        Error probability of every interval, bound and verdict, in (0, 0.5); as in ``fit``.
+        Error probability of every interval and bound, and of the verdicts of all audits of the
+        same rows together, in (0, 0.5).
     largest_weight : float, optional
         Largest weight that the sampling design allows; makes bounds of weighted rates exact.
     flips : sequence of str, optional
@@ -203,7 +210,12 @@ def audit(
         own = _of_model(request, *asking, flips, noise, blocks)
     changes, levelling = _compared(request)
     small = small_groups_of(model)
-    verdicts = _verdicts(request, independent, largest_weight, small)
+    opening = None
+    if independent and request.constraints:
+        refuse_training_rows(model, given)
+        opening = open_rows(given, rows, request.constraints, delta, ledger)
+    level = delta if opening is None else opening.level
+    verdicts = _verdicts(replace(request, level=level), independent, largest_weight, small)
     refused, accepted = rows.classes.tolist()
     return Audit(
         n_rows=len(rows.decision),
@@ -233,6 +245,7 @@ def audit(
         notes=(
             *_left_out(request, small),
             *_notes(request, smallest_cell, independent),
+            *(() if opening is None else opening_notes(opening)),
             *proxies,
             *own.notes,
         ),

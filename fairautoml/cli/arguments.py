@@ -7,9 +7,6 @@ import argparse
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-Certify = str | bool | float
-"""Parsed value of ``--certify``."""
-
 NO_LIMIT = 1_000_000
 
 TASKS = ("auto", "binary", "multiclass", "regression")
@@ -53,7 +50,7 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     add("--strict", action="store_true", help="fail if no model is feasible")
     run_arguments(parser)
     whose_arguments(parser)
-    add("--require-certified", action="store_true", help="exit with 9 unless CERTIFIED")
+    holdout_arguments(parser)
 
 
 def whose_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,30 +58,36 @@ def whose_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     person = "column of the entity of a row, such as a person: its rows stay together"
     add("--groups", metavar="COLUMN", help=person)
-    later = "hold out rows at random (default), or the last ones by --time-column"
-    add("--split", choices=["random", "time"], default="random", help=later)
-    when = "column of times for --split time: numbers, or dates such as 2020-01-31"
+    when = "column of times, numbers or dates such as 2020-01-31: --holdout takes the last rows"
     add("--time-column", metavar="COLUMN", help=when)
 
 
-def certificate_arguments(parser: argparse.ArgumentParser, certify: Certify = False) -> None:
-    """Add the arguments of the certificate."""
+def holdout_arguments(parser: argparse.ArgumentParser, share: float | None = None) -> None:
+    """Add the arguments of the rows that are held out, and of their certificate."""
     add = parser.add_argument
-    default = "no" if certify is False else certify
-    aside = f"rows held out for a certificate: auto, yes, no or their share (default: {default})"
-    add("--certify", type=_certify, default=certify, metavar="HOW", help=aside)
-    add("--min-score", type=_score, metavar="A", help="accuracy to be certified too")
-    add(
-        "--delta",
-        type=_share,
-        default=0.05,
-        metavar="D",
-        help="error probability of the certificate (0.05)",
-    )
-    many = "one certificate for the same rows (default), or an error shared by several fits"
-    add("--openings", choices=["single", "ledger"], default="single", help=many)
+    end = "share of rows held out from the search, to evaluate and certify the model"
+    add("--holdout", type=_share, default=share, metavar="SHARE", help=end)
+    add("--certify", dest="holdout", type=_share, default=share, help=argparse.SUPPRESS)
+    certificate_arguments(parser)
+
+
+def certificate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a certificate."""
+    add = parser.add_argument
+    level_arguments(parser)
+    front = "test candidates of the Pareto front in order, or the selected model alone (default)"
+    add("--candidates", choices=["front"], help=front)
     kept = "file that records which rows were opened (default: one for all runs of a user)"
     add("--ledger", metavar="FILE", help=kept)
+    add("--require-certified", action="store_true", help="exit with 9 unless CERTIFIED")
+
+
+def level_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the accuracy to certify, and the error probability."""
+    add = parser.add_argument
+    add("--min-score", type=_score, metavar="A", help="accuracy to be certified too")
+    wrong = "error probability of the certificate (0.05)"
+    add("--delta", type=_share, default=0.05, metavar="D", help=wrong)
 
 
 def table_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,11 +114,9 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
     add("--rows", type=count, metavar="N", help="use N rows, drawn by the seed")
     add("--positive", help="label of the positive class (default: the dataset's, or sorted last)")
-    end = "share of rows held out for evaluation at the end; with --split time the last ones"
-    add("--holdout", type=_share, help=end)
 
 
-def run_arguments(parser: argparse.ArgumentParser, certify: Certify = False) -> None:
+def run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of every search: objective, budget, execution and storage."""
     add = parser.add_argument
     add("--objective", default="auto", help="performance metric (default: accuracy, or r2)")
@@ -138,7 +139,6 @@ def run_arguments(parser: argparse.ArgumentParser, certify: Certify = False) -> 
     add("--max-models", dest="ensemble", type=_models, **hidden)
     sure = "required probability that the constraint holds on new rows: auto (default), none, 0.95"
     add("--confidence", type=_confidence, default="auto", metavar="C", help=sure)
-    certificate_arguments(parser, certify)
     add("--seed", type=_seed, default=0, help="root seed (default: 0)")
     add("--out", metavar="RUN", help="folder that stores the run")
     add("--overwrite", action="store_true", help="replace a previous run in RUN")
@@ -183,16 +183,6 @@ def _score(text: str) -> float:
     wanted = "a number in [0, 1], such as 0.8"
     value = 0.0 if text == "0" else _number(text, float, wanted)
     return value if value <= 1 else _refuse(text, wanted)
-
-
-def _certify(text: str) -> Certify:
-    if text == "auto":
-        return text
-    if text in ("yes", "no"):
-        return text == "yes"
-    wanted = "auto, yes, no or a share of at most 0.5, such as 0.3"
-    value = _number(text, float, wanted)
-    return value if value <= 0.5 else _refuse(text, wanted)
 
 
 def _ensemble(text: str) -> int:

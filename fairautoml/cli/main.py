@@ -32,7 +32,7 @@ from fairautoml.cli._base import (
 )
 from fairautoml.cli.audit import AUDIT, PLAN, VERIFY
 from fairautoml.cli.bench import BENCH
-from fairautoml.cli.fit import DEMO, FIT, RESUME
+from fairautoml.cli.fit import CERTIFY, DEMO, FIT, RESUME
 from fairautoml.cli.inspect import CARD, DASHBOARD, LEADERBOARD, REPORT
 from fairautoml.cli.predict import PREDICT
 from fairautoml.registry import Registry
@@ -77,6 +77,7 @@ COMMANDS: Registry[Command] = Registry(
         "audit": AUDIT,
         "bench": BENCH,
         "card": CARD,
+        "certify": CERTIFY,
         "dashboard": DASHBOARD,
         "demo": DEMO,
         "fit": FIT,

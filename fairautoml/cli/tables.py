@@ -15,15 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.automl import Estimator, FairAutoML, FairAutoMLRegressor
-from fairautoml.certification.certificate import REASONS, Certificate, damage
-from fairautoml.certification.evidence import Evidence, claimed
-from fairautoml.certification.holdout import fingerprints_of, row_plan, set_aside
-from fairautoml.certification.ledger import Ledger, data_hash, ledger_of, model_hash
-from fairautoml.certification.planning import RowPlan
+from fairautoml.automl import FairAutoML, FairAutoMLRegressor
+from fairautoml.certification.certificate import Certificate, damage
+from fairautoml.certification.ledger import Ledger, data_hash, held_out, ledger_of, model_hash
+from fairautoml.certification.planning import row_plan
 from fairautoml.certification.verify import Known, Verification, verify_certificate
 from fairautoml.data.columns import ranks_of_times
-from fairautoml.data.dataset import strata_of_column
 from fairautoml.data.datasets import load
 from fairautoml.data.derive import apply_derive, apply_keep, parse_bins, parse_derive, parse_keep
 from fairautoml.data.files import MISSING, read_later, read_table, write_whole
@@ -31,14 +28,14 @@ from fairautoml.data.frames import Inputs, identity, read_extra, read_weights
 from fairautoml.data.groups import UnseenPolicy
 from fairautoml.data.schema import Roles
 from fairautoml.data.sensitive_numbers import to_float32
-from fairautoml.data.splits import first_rows, holdout_split, latest_rows
+from fairautoml.data.splits import latest_rows
 from fairautoml.data.target import (
-    MOST_CLASSES,
     TaskOption,
     plain_labels,
     plain_numbers,
     positive_notes,
 )
+from fairautoml.estimator import Estimator, recounted
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
@@ -50,7 +47,6 @@ from fairautoml.exceptions import (
     RunFolderError,
     warn,
 )
-from fairautoml.inference.predictor import isolated_config
 from fairautoml.plan import read_options_of
 from fairautoml.settings import (
     Dask,
@@ -60,7 +56,6 @@ from fairautoml.settings import (
     check_group_policy,
     check_run_dir,
     restored_parameters,
-    validate_settings,
 )
 from fairautoml.storage.run_folder import file_hash, lacks, read_json, read_model, read_model_file
 
@@ -143,6 +138,16 @@ class Source:
         lenient.set_params(group_policy=replace(policy, unseen="base_model"))
         return lenient.evaluate(self.X, self.y, self.sensitive, self.weight)
 
+    @property
+    def inputs(self) -> Inputs:
+        """Features and labels, which identify the rows in a ledger."""
+        return Inputs(X=self.X, y=self.y)
+
+    def without(self, column: str) -> "Source":
+        """Return the source without a feature."""
+        roles = replace(self.roles, drop=(*self.roles.drop, column))
+        return replace(self, X=self.X.drop(columns=column), roles=roles)
+
 
 def open_source(name: str, roles: Roles, needed: Sequence[str | None] = ()) -> Source:
     """Return the table called ``name``, split by the roles of its columns."""
@@ -201,6 +206,24 @@ def read_new(
     if not apart:
         return X, None
     return X, roles.arranged(table) if roles.overlapping else table[list(of_groups)]
+
+
+def read_labelled(path: str, model: "Estimator", folder: Path) -> Source:
+    """Read new rows with labels, as the table of the fit was read."""
+    roles = kept_roles(folder)
+    if not Path(path).is_file():
+        return open_source(path, roles)
+    if roles.target is None:
+        msg = (
+            f"{str(folder)!r} was made in Python and does not say which column holds the labels; "
+            "certify in Python: fairautoml.load_run(...).certify(X, y, sensitive)"
+        )
+        raise RunFolderError(msg)
+    groups = None if model.pool_ is None else model.pool_.groups
+    table = read_later(path, schema=model.model_.schema, groups=groups, text=roles.text)
+    drop = tuple(name for name in roles.drop if name in table.columns)
+    roles = replace(roles, drop=drop)
+    return _sorted(path, table, str(roles.target), roles, drop=drop, positive=None)
 
 
 def kept_roles(folder: Path) -> Roles:
@@ -333,22 +356,25 @@ MOST_GROUPS = 50
 def hold_out(
     source: Source,
     fraction: float,
-    seed: int,
+    salt: str,
     *,
     whose: str | None = None,
     when: str | None = None,
 ) -> tuple[Source, Source]:
-    """Hold out the same share of every label and group, or the last rows."""
+    """Hold out rows by a keyed hash of their content, or the last rows."""
     individuals = None
     if whose is not None:
         check_columns(source.X, "--groups", (whose,))
         individuals = pd.factorize(source.X[whose], use_na_sentinel=False)[0]
-    if when is None:
-        held = _drawn(source, _cells(source), individuals, fraction, seed)
-    else:
+    if when is not None:
         check_columns(source.X, "--time-column", (when,))
         times = ranks_of_times(read_extra(when, source.X, "time")[0], f"time={when!r}")
         held = latest_rows(times, _cells(source, MOST_GROUPS), fraction, entities=individuals)
+        source = source.without(when)
+    elif whose is not None:
+        held = held_out(source.X[[whose]], fraction, salt, repeated=True)
+    else:
+        held = held_out(_content(source), fraction, salt)
     if held.all() or not held.any():
         by = {"--groups": whose, "--time-column": when}
         named = "".join(f" with {option} {name!r}" for option, name in by.items() if name)
@@ -357,6 +383,13 @@ def hold_out(
             "parts; leave one of these options out, or give more rows"
         )
     return source.take(np.flatnonzero(~held)), source.take(np.flatnonzero(held))
+
+
+def _content(source: Source) -> pd.DataFrame:
+    """Return all columns of a source that tell rows apart."""
+    others = [name for name in source.groups if name not in source.X]
+    found = identity(source.inputs)
+    return found.assign(**{f"group.{name}": source.groups[name].to_numpy() for name in others})
 
 
 def refuse_new_classes(search: Source, held: Source) -> None:
@@ -396,22 +429,10 @@ def _cells(source: Source, most: int | None = None) -> NDArray[np.int64]:
     return cells
 
 
-def _drawn(
-    source: Source,
-    cells: NDArray[np.int64],
-    individuals: NDArray[np.int64] | None,
-    fraction: float,
-    seed: int,
-) -> NDArray[np.bool_]:
-    """Return which rows are drawn, by label and group of the first row of each entity."""
-    labels = strata_of_column(source.y, MOST_CLASSES)
-    whose = np.arange(len(labels)) if individuals is None else individuals
-    first = first_rows(whose)
-    drawn = holdout_split(labels[first], cells[first], fraction, seed)[1]
-    return np.isin(whose, drawn)
-
-
-NOTED = ("rows", "holdout", "positive", "seed", "groups", "time")
+NOTED = (
+    "rows", "holdout", "positive", "seed", "groups", "time", "salt", "delta", "min_score",
+    "candidates", "ledger",
+)  # fmt: skip
 """Fields of a request that a run folder stores besides the table and its roles."""
 
 
@@ -422,6 +443,7 @@ class Tables:
     search: Source  # rows of the fit
     held: Source | None  # rows to evaluate at the end
     positive: Any  # the positive class, None = the label that is sorted last
+    request: "TableRequest"  # with the salt of the split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -437,6 +459,12 @@ class TableRequest:
     seed: int = 0  # seed of both draws
     groups: str | None = None  # columns of the entity and of the time of a row
     time: str | None = None
+    salt: str | None = None  # secret of the hold-out; None = that of the ledger
+    # arguments of ``certify`` for the held-out rows
+    delta: float = 0.05
+    min_score: float | None = None
+    candidates: str | None = None
+    ledger: str | None = None
 
     def open(self) -> Tables:
         """Read the table."""
@@ -444,10 +472,37 @@ class TableRequest:
         positive = source.label(self.positive)
         if self.rows is not None:
             source = source.draw(self.rows, self.seed)
+        request = self
         if self.holdout is not None:
             whose, when = self.groups, self.time
-            source, held = hold_out(source, self.holdout, self.seed, whose=whose, when=when)
-        return Tables(search=source, held=held, positive=positive)
+            request = replace(self, salt=self._salt(source))
+            salt = str(request.salt)
+            source, held = hold_out(source, self.holdout, salt, whose=whose, when=when)
+        return Tables(search=source, held=held, positive=positive, request=request)
+
+    def _salt(self, source: Source) -> str:
+        """Return the salt of the ledger, with which refits hold out the same rows."""
+        if self.salt is not None:
+            return self.salt
+        if self.time is not None and self.time in source.X:
+            source = source.without(self.time)
+        ledger = None if self.ledger is None else Path(self.ledger)
+        return ledger_of(ledger, identity(source.inputs).columns).salt
+
+    def certify(self, model: Estimator, held: Source, *, later: bool | None = None) -> Certificate:
+        """Certify a model on held-out rows, which are later ones if they were held out by time."""
+        return model.certify(
+            held.X,
+            held.y,
+            held.sensitive,
+            held.weight,
+            groups=self.groups,
+            delta=self.delta,
+            min_score=self.min_score,
+            later=self.time is not None if later is None else later,
+            candidates=self.candidates,
+            ledger=self.ledger,
+        )
 
     def fit(
         self, model: Estimator, source: Source, on_progress: "Callable[[Progress], object]"
@@ -469,30 +524,13 @@ class TableRequest:
 
         model.set_params(callbacks=note_first)
         try:
-            named = {"groups": self.groups, "time": self.time, "proxies": source.proxies}
+            named = {"groups": self.groups, "proxies": source.proxies}
             model.fit(source.X, source.y, source.sensitive, source.weight, **named)
         except (NoFeasibleModelWarning, NoModelError, KeyboardInterrupt):
             if lacks(folder, SOURCE_FILE):
                 self._note(folder, source)  # the run was stored before the error
             raise
         self._note(folder, source)
-
-    def inputs(self, source: Source) -> Inputs:
-        """Return the arguments of ``fit`` for a source."""
-        return Inputs(
-            X=source.X,
-            y=source.y,
-            sensitive=source.sensitive,
-            sample_weight=source.weight,
-            groups=self.groups,
-            time=self.time,
-            proxies=source.proxies,
-        )
-
-    def plan(self, model: Estimator, source: Source) -> RowPlan:
-        """Return the plan of the certification rows; its text is empty without a certificate."""
-        settings = model.check_parameters()
-        return row_plan(self.inputs(source), settings, read_options_of(settings))
 
     def _note(self, folder: Path | None, source: Source) -> None:
         if folder is None:
@@ -524,11 +562,15 @@ def request_of(arguments: argparse.Namespace) -> TableRequest:
         data=arguments.data,
         roles=roles,
         rows=arguments.rows,
-        holdout=arguments.holdout,
+        holdout=getattr(arguments, "holdout", None),
         positive=arguments.positive,
         seed=arguments.seed,
         groups=arguments.groups,
         time=arguments.time_column,
+        delta=arguments.delta,
+        min_score=arguments.min_score,
+        candidates=getattr(arguments, "candidates", None),
+        ledger=getattr(arguments, "ledger", None),
     )
 
 
@@ -546,12 +588,7 @@ def read_request(folder: Path) -> TableRequest:
         return TableRequest(
             data=str(found["data"]),
             roles=kept_roles(folder),
-            rows=found["rows"],
-            holdout=found["holdout"],
-            positive=found["positive"],
-            seed=int(found["seed"]),
-            groups=found.get("groups"),
-            time=found.get("time"),
+            **{name: found[name] for name in NOTED if name in found},
         )
     except (KeyError, TypeError, ValueError) as error:
         msg = f"{str(folder / SOURCE_FILE)!r} is damaged ({error}); fit again"
@@ -574,11 +611,6 @@ def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) ->
         run_dir=_storage_of(arguments),
         ensemble=arguments.ensemble,
         confidence=arguments.confidence,
-        certify=arguments.certify,
-        min_score=arguments.min_score,
-        delta=arguments.delta,
-        openings=arguments.openings,
-        ledger=arguments.ledger,
         random_state=arguments.seed,
     )
     return model
@@ -642,7 +674,6 @@ def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
         group_policy=_policy_of(arguments, arguments.unseen_group),
         sensitive_at_predict=not arguments.blind,
         refit=arguments.refit,
-        split=arguments.split,
     )
     model.check_parameters()
     return model
@@ -674,22 +705,22 @@ def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
     model = _of_task(arguments.task)
     model.set_params(
         constraint=arguments.constraint,
-        certify=arguments.certify,
-        min_score=arguments.min_score,
-        delta=arguments.delta,
-        openings=arguments.openings,
-        ledger=arguments.ledger,
-        split=arguments.split,
-        random_state=arguments.seed,
         group_policy=_policy_of(arguments),
     )
     request = request_of(arguments)
     tables = request.open()
     model.set_params(pos_label=tables.positive)
-    plan = request.plan(model, tables.search)
-    text = plan.text() or f"All rows train. Certificate: {REASONS[plan.reason]}"
+    source = tables.search
+    settings = model.check_parameters()
+    plan = row_plan(
+        Inputs(X=source.X, y=source.y, sensitive=source.sensitive, groups=request.groups),
+        settings.constraints,
+        read_options_of(settings),
+        delta=request.delta,
+        min_score=request.min_score,
+    )
     notes = tables.search.positive_notes(tables.positive)
-    return {**plan.plain(), "text": "\n".join([text, *notes]), "notes": list(notes)}
+    return {**plan.plain(), "text": "\n".join([plan.text(), *notes]), "notes": list(notes)}
 
 
 NEED_MODEL = frozenset({"numbers", "model", "counts"})
@@ -726,10 +757,9 @@ def verify_files(
     if fitted is not None:
         known = replace(known, model=model_hash(fitted.model_))
     if data is not None:
-        request = replace(read_request(model), data=data)
         problems.append(_exchanged(data, model))
         if not problems[-1]:
-            known = _with_table(known, fitted, model, request, document)
+            known = _with_table(known, fitted, model, data, document)
     found = verify_certificate(document, known)
     return replace(
         found,
@@ -749,66 +779,40 @@ def _other_certificate(document: bytes, folder: Path) -> str:
 
 
 def _with_table(
-    known: Known,
-    fitted: "FairAutoML | None",
-    folder: Path,
-    request: TableRequest,
-    document: bytes,
+    known: Known, fitted: "FairAutoML | None", folder: Path, data: str, document: bytes
 ) -> Known:
-    """Add the table's fingerprint, its ledger, and with a model the counts of the opened rows."""
+    """Add the fingerprint of the rows, their ledger, and with a model the counts."""
     certificate = Certificate.from_bytes(document)
-    inputs = request.inputs(request.open().search)
-    frame = identity(inputs)
-    known = replace(known, data=data_hash(frame) if certificate.subject.data else None)
-    if known.ledger is None and certificate.opening.index > 0:
-        named = _named_ledger(folder)
-        own = (
-            ledger_of(None, frame.columns, fingerprints_of(frame))
-            if named is None
-            else Ledger(named)
-        )
+    opening = certificate.opening
+    if not opening.index:
+        return known
+    request = replace(read_request(folder), data=data)
+    sources = [open_source(data, request.roles, (request.groups, request.time))]
+    if request.holdout is not None:
+        held = request.open().held
+        sources += [] if held is None else [held]
+    frames = [identity(source.inputs) for source in sources]
+    found = [data_hash(frame) for frame in frames]
+    stated = certificate.subject.data
+    at = found.index(stated) if stated in found else 0
+    known = replace(known, data=found[at])
+    if known.ledger is None:
+        named = None if request.ledger is None else Path(request.ledger)
+        own = ledger_of(named, frames[at].columns)
         known = replace(known, ledger=own if own.path.is_file() else None)
-    same = known.data == certificate.subject.data and known.model == certificate.model
-    if fitted is not None and same and certificate.opening.released:
-        known = replace(known, evidence=_counted(fitted, inputs))
-    return known
-
-
-def _named_ledger(folder: Path) -> Path | None:
-    """Return the ledger of the run, None for the default of the user."""
-    config = read_json(folder, "config.json")
-    named = config.get("ledger") if isinstance(config, dict) else 0
-    if not isinstance(named, str | None):
-        raise ModelCorruptError(f"{str(folder / 'config.json')!r} is damaged: no path of a ledger")
-    return None if named is None else Path(named)
-
-
-def _counted(fitted: "FairAutoML", inputs: Inputs) -> Evidence:
-    """Draw the certification rows again, and count the decisions of the selected model."""
-    settings = replace(validate_settings(fitted), seed=fitted.seed_)
-    division = set_aside(inputs, settings, read_options_of(settings))
-    pool, entry = fitted.pool_, fitted.best_entry_
-    if division.vault is None or pool is None or entry is None:
-        msg = "--model, --data: no rows were held out for this model; give the table of the run"
-        raise InputError(msg)
-    groups = pool.groups
-    systems, small = ((), ()) if groups is None else (groups.systems, groups.small_groups)
-    with isolated_config():
-        (evidence,) = division.vault.evidence(
-            [(entry.trial_key, pool.classifier(entry))],
-            claimed(
-                settings.constraints, systems, kept=division.vault.systems, small_groups=small
-            ),
-            settings.certificate.min_score,
-            pool,
-        )
-    return evidence
+    same = known.data == stated and known.model == certificate.model
+    if fitted is None or known.ledger is None or not same:
+        return known
+    source = sources[at]
+    inputs = replace(source.inputs, sensitive=source.sensitive, groups=request.groups)
+    return replace(known, evidence=recounted(fitted, inputs, certificate, known.ledger))
 
 
 def _exchanged(data: str, model: Path) -> str:
-    """Return the problem if the file differs from the one that the run recorded."""
-    noted = read_json(model, SOURCE_FILE).get("sha256")
-    file = Path(data)
-    if noted is None or not file.is_file() or file_hash(file) == noted:
+    """Return the problem if held-out rows are from another file than the run recorded."""
+    source = read_json(model, SOURCE_FILE)
+    noted, file = source.get("sha256"), Path(data)
+    named = source.get("holdout") is None or file.name != Path(str(source.get("data"))).name
+    if noted is None or named or not file.is_file() or file_hash(file) == noted:
         return ""
     return f"data file: the run was fitted to a file with SHA-256 {noted}, not to this one"

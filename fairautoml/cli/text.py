@@ -18,8 +18,8 @@ from fairautoml.report.summary import describe_certificate
 from fairautoml.settings import check_run_dir
 
 if TYPE_CHECKING:
-    from fairautoml.automl import Estimator
     from fairautoml.cli.tables import Source
+    from fairautoml.estimator import Estimator
     from fairautoml.evaluation.postprocess import Progress
     from fairautoml.records import Entry
 
@@ -101,12 +101,13 @@ def result_of(model: "Estimator") -> dict[str, Any]:
         "headline": model.summary_["headline"],
         "headlines": list(model.summary_["headlines"]),
         "notes": list(model.notes_),
-        "certificate": _certificate(model),
+        "certificate": certificate_of(model),
         "run_dir": None if storage is None else str(storage.path),
     }
 
 
-def _certificate(model: "Estimator") -> dict[str, Any] | None:
+def certificate_of(model: "Estimator") -> dict[str, Any] | None:
+    """Return the certificate of a model as plain values, with its text, or None."""
     certificate = model.certificate_
     if certificate is None:
         return None
@@ -214,7 +215,7 @@ def _guessed_lines(proxies: Mapping[str, Any] | None) -> list[str]:
 
 
 def _certificate_lines(certificate: Mapping[str, Any] | None) -> list[str]:
-    if certificate is None or certificate["reason"] in ("no_claim", "no_certification_set"):
+    if certificate is None or certificate["reason"] == "no_claim":
         return []
     first, *rest = certificate["text"].rstrip().splitlines()
     return ["", f"Certificate: {first}", *(f"  {line}".rstrip() for line in rest)]

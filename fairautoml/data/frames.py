@@ -30,7 +30,6 @@ class Inputs:
     sensitive: Any = None
     sample_weight: Any = None
     groups: Any = None
-    time: Any = None
     proxies: Any = None
 
 
@@ -362,39 +361,6 @@ def _length(values: Any) -> int:
 
 
 _CELL_TYPES = (pd.Series, pd.Index, pd.Categorical, pd.api.extensions.ExtensionArray)
-
-
-def take_rows(values: Any, rows: NDArray[np.integer]) -> Any:
-    """Return some rows of anything that ``fit`` takes; values and their types stay as they are.
-
-    What pandas holds is numbered anew: rows of what has an index and of what has none would
-    otherwise seem to be in different orders.
-    """
-    if values is None or isinstance(values, str):
-        return values
-    if isinstance(values, Mapping):
-        return {name: take_rows(column, rows) for name, column in values.items()}
-    if sp.issparse(values):
-        return values.tocsr()[rows]
-    if isinstance(values, pd.DataFrame):
-        return values.iloc[rows].reset_index(drop=True)
-    if is_frame(values):
-        columns = frame_columns(values, "X")
-        return pd.DataFrame({n: c.iloc[rows] for n, c in columns.items()}).reset_index(drop=True)
-    if isinstance(values, _CELL_TYPES) or is_foreign(values):
-        return as_series(values, "X").iloc[rows].reset_index(drop=True)
-    return as_array(values, "X")[rows]
-
-
-def take_inputs(inputs: Inputs, rows: NDArray[np.integer], *, names: bool) -> Inputs:
-    """Return some rows of all inputs of ``fit``."""
-    sensitive = inputs.sensitive
-    return Inputs(
-        X=take_rows(inputs.X, rows),
-        y=take_rows(inputs.y, rows),
-        sensitive=sensitive if names else take_rows(sensitive, rows),
-        sample_weight=take_rows(inputs.sample_weight, rows),
-    )
 
 
 def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str]":

@@ -481,8 +481,6 @@ def view_of(documents: Documents) -> RunView:
     shown = [row for at, row in enumerate(rows) if at < MOST_ROWS or row.front]
     reference = groups.get("reference")
     certificate = documents.certificate
-    if certificate is not None and certificate.get("reason") == "no_certification_set":
-        certificate = None
     return RunView(
         name=documents.name,
         objective=objective,

@@ -39,7 +39,6 @@ def fitted(learners, n_trials, X, y, **options):
         n_trials=n_trials,
         random_state=0,
         learners=list(learners),
-        certify=False,
         group_policy=GroupPolicy(in_features="allow"),
         **options,
     )
@@ -133,7 +132,6 @@ def test_nothing_is_proved_where_noise_may_move_individuals_to_another_group():
         random_state=0,
         learners=["logistic_regression"],
         mitigators=["group_thresholds"],
-        certify=False,
         group_policy=GroupPolicy(bins={"x1": [0.5]}),
     ).fit(X, y, "x1")
     model = model.select(max_gap=0.3)

@@ -23,7 +23,6 @@ def fitted(adult):
     model = FairAutoML(
         "demographic_parity_difference <= 0.05",
         n_trials=4,
-        certify=False,
         pos_label=train.positive_label,
         random_state=0,
     )

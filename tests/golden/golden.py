@@ -34,9 +34,7 @@ def fit(estimator, constraint, y, sensitive="sex", n_trials=6, **parameters):
     X, _ = individuals()
     proxies = parameters.pop("proxies", None)
     groups = sensitive if proxies is None else None
-    model = estimator(
-        constraint, n_trials=n_trials, random_state=0, n_jobs=1, certify=False, **parameters
-    )
+    model = estimator(constraint, n_trials=n_trials, random_state=0, n_jobs=1, **parameters)
     model.fit(X, y, sensitive=groups, proxies=proxies)
     return model, X, groups if isinstance(groups, dict) else None
 

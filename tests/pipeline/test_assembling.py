@@ -351,7 +351,6 @@ def test_rows_of_few_individuals_ask_for_a_wider_margin():
         quick(
             "demographic_parity_difference <= 0.4",
             confidence=0.9,
-            certify=False,
             learners=["logistic_regression"],
             n_trials=2,
         ).fit(*many, groups=whose)

@@ -67,7 +67,7 @@ def test_the_bound_holds_for_the_groups_that_were_not_observed_and_not_if_guesse
         X, y, _, guesses = individuals(10_000, seed, **world)
         model = blind(constraint).fit(X, y, proxies=guesses)
         corrected.append(gap_of(model, new, label))
-        plain = blind(constraint, sensitive_at_predict=False, certify=False)
+        plain = blind(constraint, sensitive_at_predict=False)
         believed.append(gap_of(plain.fit(X, y, guesses["p0"]), new, label))
     # The standard error of one corrected gap is about 0.02 here.
     assert np.mean(corrected) <= BOUND + 0.025
@@ -77,7 +77,7 @@ def test_the_bound_holds_for_the_groups_that_were_not_observed_and_not_if_guesse
 
 def test_a_bound_on_hidden_groups_holds_on_new_rows_in_one_small_fit(fitted):
     X, y, _, guesses = individuals(3000, 0)
-    believed = blind(sensitive_at_predict=False, certify=False).fit(X, y, guesses["p0"])
+    believed = blind(sensitive_at_predict=False).fit(X, y, guesses["p0"])
     new = individuals(60_000, 99)
     # The standard error of a corrected gap of 3,000 rows is about 0.03.
     assert gap_of(fitted, new) <= BOUND + 0.03

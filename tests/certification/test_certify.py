@@ -77,6 +77,7 @@ def test_the_search_never_sees_the_certification_rows(fitted):
 
 def set_aside_rows(X, y, group):
     from fairautoml.certification.holdout import set_aside
+
     from fairautoml.data.frames import Inputs
     from fairautoml.data.read import ReadOptions
 
@@ -140,7 +141,7 @@ def test_rows_that_are_spent_train(fitted):
     with warned_that_rows_are_spent():
         again = certified(random_state=1)
     assert n_searched(fitted) < n_searched(again) == 1200
-    assert searched(again) == searched(certified(random_state=1, certify=False))
+    assert searched(again) == searched(certified(random_state=1))
 
 
 def test_by_default_all_rows_train_and_no_ledger_is_made(tmp_path, monkeypatch):

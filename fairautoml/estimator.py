@@ -1,0 +1,794 @@
+"""Parameters and methods that both estimators share."""
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from fairautoml.certification.certificate import Certificate, certificate_text
+from fairautoml.certification.certify import Candidates, certify_models, check_request, recount
+from fairautoml.certification.evidence import Evidence
+from fairautoml.certification.ledger import Ledger
+from fairautoml.certification.sequence import CandidateSequence, freeze
+from fairautoml.certification.training import TrainingRows
+from fairautoml.certification.verdicts import Reason
+from fairautoml.data.columns import key_of
+from fairautoml.data.files import write_whole
+from fairautoml.data.frames import Inputs, check_length, check_same_index, read_weights
+from fairautoml.data.read import read_new_rows
+from fairautoml.data.schema import TableSchema, read_truth
+from fairautoml.data.target import TaskOption, check_given, known_labels, plain_numbers
+from fairautoml.evaluation.judge import judge
+from fairautoml.evaluation.postprocess import OnProgress
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
+from fairautoml.inference.predictor import Predictor, isolated_config
+from fairautoml.metrics import METRICS
+from fairautoml.noisy_constraint import GuessedGroups, Guessing
+from fairautoml.pipeline import FitRequest, FitResult, run_fit
+from fairautoml.plan import read_options_of
+from fairautoml.records import Entry
+from fairautoml.report import Documents, RunView, run_fragment, run_page, view_of
+from fairautoml.report.charts import plot_history, plot_pareto
+from fairautoml.report.headlines import group_headlines, headline, one_sided_notes
+from fairautoml.report.summary import describe_certificate, describe_served, trials_frame
+from fairautoml.report.view import describe_groups
+from fairautoml.run_files import locate
+from fairautoml.selection.ensemble import scored_by
+from fairautoml.selection.leaderboard import Leaderboard
+from fairautoml.selection.pool import Pool
+from fairautoml.settings import (
+    Dask,
+    GroupPolicy,
+    LocalProcesses,
+    RunStorage,
+    Settings,
+    check_choice,
+    check_constraints,
+    check_group_policy,
+    check_share,
+    is_number,
+    one_sensitive,
+    plain_parameters,
+    refuse_removed,
+    renamed,
+    validate_settings,
+)
+from fairautoml.storage.run_folder import library_version
+
+
+class Estimator(BaseEstimator):  # type: ignore[misc]
+    """Parameters and methods of both estimators."""
+
+    task_option: TaskOption = "auto"
+    pool_: Pool
+    model_: Predictor
+    best_entry_: Entry
+    leaderboard_: pd.DataFrame
+    pareto_front_: pd.DataFrame
+    notes_: tuple[str, ...]
+    feasible_: bool
+    classes_: NDArray[Any]
+    summary_: dict[str, Any]
+    certificate_: Certificate | None
+    proxies_: GuessedGroups | None
+    _guessing: Guessing | None = None
+    _entry_notes: tuple[str, ...] = ()
+    _sequence: CandidateSequence
+    _training_rows: TrainingRows
+    _certificates: tuple[tuple[Entry, Certificate], ...] = ()
+    _applies: bool
+
+    __metadata_request__fit = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
+    __metadata_request__predict = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
+    __metadata_request__score = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
+
+    @refuse_removed
+    def __init__(
+        self,
+        constraint: Any = None,
+        *,
+        objective: str = "auto",
+        time_budget: float | None = None,
+        n_trials: int | None = None,
+        learners: Sequence[str] | None = None,
+        mitigators: Sequence[str] | None = None,
+        sensitive_at_predict: bool = True,
+        strategy: str = "auto",
+        allocator: str = "auto",
+        executor: str | LocalProcesses | Dask = "auto",
+        n_jobs: int | None = -1,
+        cv: int = 5,
+        ensemble: int = 8,
+        refit: bool = False,
+        confidence: str | float | None = "auto",
+        group_policy: GroupPolicy | None = None,
+        pos_label: Any = None,
+        run_dir: str | Path | RunStorage | None = None,
+        callbacks: OnProgress | Sequence[OnProgress] | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.constraint = constraint
+        self.objective = objective
+        self.time_budget = time_budget
+        self.n_trials = n_trials
+        self.learners = learners
+        self.mitigators = mitigators
+        self.sensitive_at_predict = sensitive_at_predict
+        self.strategy = strategy
+        self.allocator = allocator
+        self.executor = executor
+        self.n_jobs = n_jobs
+        self.cv = cv
+        self.ensemble = ensemble
+        self.refit = refit
+        self.confidence = confidence
+        self.group_policy = group_policy
+        self.pos_label = pos_label
+        self.run_dir = run_dir
+        self.callbacks = callbacks
+        self.random_state = random_state
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name.
+
+        Parameters
+        ----------
+        **params
+            As of the constructor.
+
+        Raises
+        ------
+        ValueError
+            A parameter does not exist.
+        """
+        if removed := renamed(params, self.get_params(deep=False)):
+            raise ValueError(removed)
+        found: Self = super().set_params(**params)
+        return found
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sensitive: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+        proxies: Any = None,
+        proxy_errors: Any = None,
+        *,
+        sensitive_features: Any = None,
+    ) -> Self:
+        """Search for the best model that meets the constraint.
+
+        Parameters
+        ----------
+        X : DataFrame, array or sparse matrix, shape (n_rows, n_features)
+            Features; categories and missing values are allowed.
+        y : array-like, shape (n_rows,)
+            Two classes or more; numbers for ``FairAutoMLRegressor``.
+        sensitive : array-like, DataFrame, dict, str or list of str, optional
+            Group labels, one per row; several columns; or name(s) of columns of ``X``. A DataFrame
+            of indicators in a dict, ``{"identity": table}``, gives groups that may overlap.
+        sample_weight : array-like, shape (n_rows,), optional
+            Weights in training, objective and group rates.
+        groups : array-like, shape (n_rows,), or str, optional
+            Entity of each row (for example a person), or the name of that column of ``X``, which
+            is then not a feature: all rows of one entity are in one fold.
+        proxies, proxy_errors : optional
+            Instead of ``sensitive``: three columns (or their names in ``X``) of noisy labels of
+            two groups, or one such column with P(label b | true group a), shape (2, 2); see
+            ``proxies_``.
+        sensitive_features : optional
+            Other name of ``sensitive``.
+
+        Returns
+        -------
+        Self
+
+        Raises
+        ------
+        InputError
+            The input is invalid; raised before the first trial.
+
+        Warns
+        -----
+        NoFeasibleModelWarning
+            No model met the constraint; issued last, after attributes and run folder are written.
+        """
+        start = monotonic()
+        sensitive = one_sensitive(sensitive, sensitive_features)
+        check_given(y)
+        settings = self.check_parameters()
+        inputs = Inputs(
+            X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, groups=groups,
+            proxies=proxies,
+        )  # fmt: skip
+        check_same_index(inputs)
+        request = FitRequest(
+            inputs=inputs,
+            settings=settings,
+            read=read_options_of(settings),
+            start=start,
+            proxy_errors=proxy_errors,
+            seeded=self.random_state is not None,
+            parameters={**plain_parameters(self), "task": self.task_option},
+        )
+        run_fit(request, self._publish)
+        return self
+
+    def check_parameters(self) -> Settings:
+        """Return the validated parameters without fitting.
+
+        Raises
+        ------
+        ParameterError
+            A parameter is wrong.
+        UnknownNameError
+            A metric, learner, mitigator, strategy, allocator or executor does not exist.
+        """
+        settings = validate_settings(self)
+        if self.task_option == "regression" and self.pos_label is not None:
+            msg = f"pos_label={self.pos_label!r} names a class; regression has none, leave it out"
+            raise ParameterError(msg)
+        if settings.storage is not None:
+            locate(settings.storage)
+        return settings
+
+    def _publish(self, result: FitResult) -> Self:
+        """Set the fitted attributes, and return the estimator to store."""
+        pool, plan = result.pool, result.plan
+        self._remember_names(pool.schema)
+        self.pool_ = pool
+        self.interrupted_ = result.interrupted
+        if pool.task != "regression":
+            self.classes_ = np.sort(pool.classes)
+        self.positive_class_ = pool.classes[1] if pool.task == "binary" else None
+        self.seed_ = plan.seed
+        self.notes_ = result.notes
+        self._entry_notes = (*result.rule_headlines, *result.rule_notes)
+        self._applies = bool(plan.problem.goal.targets) or not result.settings.constraints
+        self._guessing = result.guessing
+        dataset, self._certificates = plan.problem.dataset, ()
+        self._training_rows = TrainingRows.of(dataset.X, dataset.y)
+        self._sequence = freeze(pool.board, pool.best, set(pool.bags))
+        self._serve(pool, pool.best)
+        self.trials_ = trials_frame(result.history)
+        self._tabulate(pool.board, pool.board.frame())
+        self.summary_ = {
+            **result.summary(),
+            "positive_class": _plain_label(self.positive_class_),
+            "proxies": None if self.proxies_ is None else self.proxies_.plain(),
+        }
+        stored = copy.copy(self)
+        # Neither callbacks nor the password of a database are stored.
+        stored.callbacks = None
+        storage = result.settings.storage
+        if storage is not None and storage.url is not None:
+            stored.run_dir = replace(storage, url=locate(storage).storage)
+        return stored
+
+    def predict(
+        self, X: Any, sensitive: Any = None, *, sensitive_features: Any = None
+    ) -> NDArray[Any]:
+        """Predict a class, or a number, for each row; equal rows get equal predictions.
+
+        Parameters
+        ----------
+        X : same kind of table as in ``fit``, shape (n_rows, n_features)
+            New rows, possibly none; a warning names columns with mostly unseen or no values.
+        sensitive : same form as in ``fit``, optional
+            Required if the selected model reads the groups and they are not columns of ``X``.
+        sensitive_features : optional
+            Other name of ``sensitive``.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            Labels as in ``classes_``; numbers in regression.
+
+        Raises
+        ------
+        MissingSensitiveError
+            The groups are required and not given.
+        InputError
+            Columns are missing, a group was not seen at ``fit``, or the pandas indices of ``X``
+            and ``sensitive`` differ.
+        """
+        check_is_fitted(self)
+        groups = one_sensitive(sensitive, sensitive_features)
+        chosen = self._decide(self._matched(X, groups))
+        classes: NDArray[Any] = self.model_.classes
+        return classes[chosen] if len(classes) else chosen
+
+    def evaluate(
+        self,
+        X: Any,
+        y: Any,
+        sensitive: Any = None,
+        sample_weight: Any = None,
+        proxies: Any = None,
+        *,
+        sensitive_features: Any = None,
+    ) -> dict[str, Any]:
+        """Evaluate the predictions on rows with known labels.
+
+        Parameters
+        ----------
+        X, y, sensitive, sample_weight
+            As in ``fit``; groups are evaluated if ``fit`` received groups. After
+            ``fit(..., proxies=)`` the true groups of these rows, if they are known.
+        proxies : as in ``fit``, or the column of ``proxies_.proxy`` alone, optional
+            Noisy group labels; the gaps are then corrected. None = the columns of ``X`` that
+            ``fit`` received as proxies.
+        sensitive_features : optional
+            Other name of ``sensitive``.
+
+        Returns
+        -------
+        dict
+            ``accuracy`` and others, in regression ``rmse``, ``mae`` and ``r2``; ``values`` of the
+            metrics by grouping, and ``gaps``, their distances from parity (one minus a ratio);
+            ``gap``, the largest of these; ``rates`` by group. Rows whose group is missing or
+            unknown to ``fit`` are counted in ``n_unknown_group`` and excluded from the gaps of
+            that column. Undefined values are None. With proxies, ``gaps`` are corrected,
+            ``intervals`` are their 95 % bootstrap intervals, and ``proxy_gaps`` are uncorrected.
+
+        Raises
+        ------
+        MissingSensitiveError
+            The groups are needed and not given.
+        InputError
+            As in ``predict``; or a label is missing or new, a length differs, or a weight is
+            negative or not finite.
+        """
+        check_is_fitted(self)
+        sensitive = one_sensitive(sensitive, sensitive_features)
+        pool, guessing = self.pool_, self._guesses_for(sensitive, proxies)
+        rows = self._matched(X, sensitive, y, sample_weight, proxies)
+        groups = self._true_groups(rows) if guessing is None else guessing.said_by(rows)
+        schema, known = pool.schema, pool.groups
+        _, cells = read_new_rows(
+            rows.X, groups, schema=schema, groups=known, unseen="base_model", judged=True
+        )
+        chosen = self._decide(rows)
+        weight = _checked(rows, len(chosen))
+        regression = pool.task == "regression"
+        found = judge(
+            plain_numbers(rows.y) if regression else known_labels(rows.y, pool.classes),
+            chosen,
+            cells,
+            groups=pool.groups,
+            constraints=check_constraints(self.constraint),
+            weight=weight,
+            classes=pool.classes,
+        )
+        if guessing is None:
+            return found
+        said = np.where(cells >= 0, pool.board.systems[0].of_cell[cells], -1)
+        # Rates by noisy group label could be mistaken for those of the groups.
+        del found["rates"]
+        max_gap_of = guessing.judged(known_labels(rows.y, pool.classes), chosen, said)
+        return {**found, **max_gap_of, "n_unknown_group": int((said < 0).sum())}
+
+    def certify(
+        self,
+        X: Any,
+        y: Any,
+        sensitive: Any = None,
+        sample_weight: Any = None,
+        *,
+        sensitive_features: Any = None,
+        groups: Any = None,
+        delta: float = 0.05,
+        min_score: float | None = None,
+        later: bool = False,
+        candidates: str | None = None,
+        ledger: str | Path | None = None,
+    ) -> Certificate:
+        """Test on new rows whether the constraint holds in the population they come from.
+
+        The ledger records the rows. The same model on the same rows returns the same certificate;
+        further models are tested on rows that nobody opened, or at a stricter level.
+
+        Parameters
+        ----------
+        X, y, sensitive, sample_weight, sensitive_features
+            As in ``evaluate``; independent rows that ``fit`` has not seen.
+        groups : array-like, shape (n_rows,), or str, optional
+            Entity of each row, if entities have several rows.
+        delta : float, default=0.05
+            Error probability of all certificates of the same rows together, in (0, 0.5). The first
+            uses 80 % of it.
+        min_score : float or None, default=None
+            Accuracy to certify in the same test.
+        later : bool, default=False
+            The rows are later than the training rows: a passed test is VALIDATED_ON_LATER_DATA and
+            never CERTIFIED.
+        candidates : {"front"} or None, default=None
+            Test entries of the Pareto front in the order fixed at ``fit``, from the fairest to the
+            most accurate, up to the first failure; see ``leaderboard_["verdict"]`` and ``select``.
+            None tests the selected model alone.
+        ledger : str, Path or None, default=None
+            File that records which rows were opened; None = one file of the user for all tables
+            with these columns (``FAIRAUTOML_STATE_HOME``).
+
+        Returns
+        -------
+        Certificate
+            Of the selected model; also ``certificate_``.
+
+        Raises
+        ------
+        InputError
+            As in ``evaluate``; or rows of ``fit`` are among the rows.
+        """
+        check_is_fitted(self)
+        pool, sensitive = self.pool_, one_sensitive(sensitive, sensitive_features)
+        if candidates is not None:
+            check_choice("candidates", candidates, ("front",))
+        request = check_request(delta=delta, min_score=min_score, later=later, ledger=ledger)
+        rows = self._matched(X, sensitive, y, sample_weight, groups=groups)
+        check_given(y)
+        listed, entries = self._candidates(pool, candidates)
+        with isolated_config():
+            served, each = certify_models(listed, rows, request)
+        pairs = zip(entries, each, strict=True)
+        self._certificates = tuple((e, one) for e, one in pairs if one is not None)
+        self.certificate_ = served
+        self.summary_ = {**self.summary_, "certificate": describe_certificate(served)}
+        self._tabulate(pool.board, self.leaderboard_)
+        return served
+
+    def _guesses_for(self, sensitive: Any, proxies: Any) -> Guessing | None:
+        """Return the reader of noisy group labels, None if the true groups are given."""
+        if proxies is not None and self._guessing is None:
+            raise InputError(
+                "evaluate: fit was not given proxies, so their error rates are unknown. "
+                "Give sensitive=, or measure the decisions with fairautoml.weak_proxy_gap"
+            )
+        return self._guessing if proxies is not None or sensitive is None else None
+
+    def _true_groups(self, rows: Inputs) -> Any:
+        """Return the given groups; after proxies, under the name that ``fit`` used."""
+        if self._guessing is None or rows.sensitive is None:
+            return rows.sensitive
+        return {self._guessing.guess.name: read_truth(rows.sensitive, rows.X)}
+
+    def select(self, *, max_gap: float | None = None, min_score: float | None = None) -> Self:
+        """Return a copy that uses another entry of the Pareto front; nothing is trained.
+
+        Leaderboard, report and plots of the copy are those of its entry, and the copy can select
+        again. Its certificate is the one of its entry, if ``certify(candidates="front")`` gave
+        it one, else None.
+
+        Parameters
+        ----------
+        max_gap : float or None
+            Largest allowed gap over all constraints and groups, in [0, 1] (one minus a ratio), or
+            in units of the target if the constraint is; the entry with the best objective within
+            it is selected.
+        min_score : float or None
+            Least objective; the fairest entry that reaches it is selected.
+
+        Raises
+        ------
+        InputError
+            Neither is given, ``max_gap`` is given and no gap was measured, or no entry matches;
+            the message gives the ends of the front.
+        """
+        check_is_fitted(self)
+        pool = self.pool_
+        _check_selection(pool, max_gap, min_score)
+        entry = pool.select(max_gap=max_gap, min_score=min_score)
+        other = copy.copy(self)
+        other.pool_ = served = pool.serving(entry)
+        other._serve(served, entry)
+        other._tabulate(served.board, served.board.reordered(self.leaderboard_, pool.board))
+        best, certificate = describe_served(served.board, entry), other.certificate_
+        first = warned_headlines(served)
+        last = (*one_sided_notes(served.board, entry), *_constant_notes(entry))
+        # Notes on the margin are about the entry that the search selected.
+        outside = () if pool.groups is None else pool.groups.headlines
+        kept = (n for n in self.notes_ if n not in self._entry_notes and n not in outside)
+        other._entry_notes = (*first, *last)
+        other.notes_ = (*outside, *first, *kept, *last)
+        other.summary_ = {
+            **self.summary_,
+            "margin": None,
+            "headline": headline(served.board, entry, None),
+            "headlines": [*outside, *first],
+            "notes": list(other.notes_),
+            "best": best,
+            "certificate": None if certificate is None else describe_certificate(certificate),
+            "proxies": None if other.proxies_ is None else other.proxies_.plain(),
+        }
+        return other
+
+    def _serve(self, pool: Pool, entry: Entry) -> None:
+        self.best_entry_ = entry
+        self.feasible_ = entry.feasible and self._applies
+        self.model_ = pool.classifier(entry)
+        self.certificate_ = self._certificate_of(entry)
+        guessing = self._guessing
+        self.proxies_ = None if guessing is None else guessing.of(entry, pool.board.systems)
+
+    def _certificate_of(self, entry: Entry) -> Certificate | None:
+        return next((one for other, one in self._certificates if other is entry), None)
+
+    def _candidates(self, pool: Pool, which: str | None) -> tuple[Candidates, tuple[Entry, ...]]:
+        """Return the served model, or the candidates that were fixed at ``fit``, with entries."""
+        entries = (pool.best,) if which is None else self._sequence.checked(pool.best)
+        obstacle = Reason.NONE
+        if self._guessing is not None:
+            obstacle = Reason.GROUPS_GUESSED
+        elif pool.best.constant and pool.best.measures:
+            obstacle = Reason.CONSTANT_MODEL
+        candidates = Candidates(
+            models=tuple((scored_by(entry), pool.classifier(entry)) for entry in entries),
+            served=next(at for at, entry in enumerate(entries) if entry is pool.best),
+            reading=pool,
+            constraints=check_constraints(self.constraint),
+            training=self._training_rows,
+            obstacle=obstacle,
+        )
+        return candidates, entries
+
+    def _tabulate(self, board: Leaderboard, table: pd.DataFrame) -> None:
+        """Set the Pareto front and the leaderboard, with the verdicts of ``certify`` if any."""
+        table = table.drop(columns="verdict", errors="ignore")
+        if self._certificates:
+            found = [self._certificate_of(entry) for entry in board.ordered]
+            verdicts = [None if one is None else one.verdict for one in found]
+            table.insert(2, "verdict", pd.Series(verdicts, dtype=object, index=table.index))
+        self.leaderboard_ = table
+        self.pareto_front_ = board.front_of(table)
+
+    def _remember_names(self, schema: TableSchema) -> None:
+        self.n_features_in_ = len(schema.names_in)
+        if schema.named:
+            self.feature_names_in_ = np.array(schema.names_in, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+    def _matched(
+        self,
+        X: Any,
+        sensitive: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        proxies: Any = None,
+        groups: Any = None,
+    ) -> Inputs:
+        given = Inputs(
+            X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, groups=groups,
+            proxies=proxies,
+        )  # fmt: skip
+        check_same_index(given)
+        return given
+
+    def _decide(self, rows: Inputs) -> NDArray[Any]:
+        """Return the position of each decision in the classes of the model, or the number."""
+        matrix, cells = self._read(rows)
+        if len(cells) == 0:
+            return np.empty(0, dtype=np.int64 if len(self.model_.classes) else np.float64)
+        with isolated_config():
+            return np.asarray(self.model_.decisions(matrix, cells))
+
+    def _decided(
+        self, X: Any, y: Any, sensitive: Any, sample_weight: Any
+    ) -> tuple[Inputs, NDArray[Any], NDArray[np.float64] | None]:
+        """Return rows with labels, their decisions and their weights."""
+        check_is_fitted(self)
+        rows = self._matched(X, sensitive, y, sample_weight)
+        chosen = self._decide(rows)
+        return rows, chosen, _checked(rows, len(chosen))
+
+    def _read(self, rows: Inputs) -> tuple[Any, NDArray[np.int32]]:
+        model = self.model_
+        return read_new_rows(
+            rows.X,
+            rows.sensitive,
+            schema=model.schema,
+            groups=model.groups if model.needs_sensitive else None,
+            unseen=check_group_policy(self.group_policy).unseen,
+            tell=True,
+        )
+
+    def report(self, path: str | Path) -> Path:
+        """Write the report of the run: one HTML file that needs no network.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write; an existing file is replaced.
+
+        Returns
+        -------
+        Path
+            The written file.
+
+        Raises
+        ------
+        NotFittedError
+            ``fit`` has not been called.
+        ParameterError
+            The folder of the file does not exist.
+        """
+        out = Path(path)
+        if out.is_dir() or not out.parent.is_dir():
+            raise ParameterError(f"report: {str(out)!r} must be a file in a folder that exists")
+        page = run_page(self._view(out.stem))
+        write_whole(page, out)
+        return out
+
+    def plot_pareto(self, ax: Any = None) -> Any:
+        """Plot objective against gap with the Pareto front and the selected entry.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Axes to draw on; a new figure by default.
+
+        Raises
+        ------
+        NotFittedError
+            ``fit`` has not been called.
+        ParameterError
+            The run had no constraint.
+        MissingExtraError
+            matplotlib is not installed.
+        """
+        return plot_pareto(self._view(), ax)
+
+    def plot_history(self, ax: Any = None) -> Any:
+        """Plot the best objective so far against seconds.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Axes to draw on; a new figure by default.
+
+        Raises
+        ------
+        NotFittedError
+            ``fit`` has not been called.
+        MissingExtraError
+            matplotlib is not installed.
+        """
+        return plot_history(self._view(), ax)
+
+    def _repr_html_(self) -> str:
+        """Return the compact report of a fitted estimator, else scikit-learn's diagram."""
+        if getattr(self, "pool_", None) is None:
+            diagram: str = super()._repr_html_()
+            return diagram
+        return run_fragment(self._view())
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Return the display for Jupyter: after ``fit`` the report, before it scikit-learn's."""
+        bundle: dict[str, str] = super()._repr_mimebundle_(include=include, exclude=exclude)
+        # sklearn.set_config(display="text") disables HTML.
+        if "text/html" in bundle and getattr(self, "pool_", None) is not None:
+            bundle["text/html"] = run_fragment(self._view())
+        return bundle
+
+    def _view(self, name: str = "fairautoml") -> RunView:
+        check_is_fitted(self, "summary_")
+        return view_of(self._documents(name))
+
+    def _documents(self, name: str) -> Documents:
+        model: Any = self
+        certificate, pool = model.certificate_, model.pool_
+        return Documents(
+            name=name,
+            leaderboard=_records(model.leaderboard_),
+            summary=model.summary_,
+            groups=describe_groups(pool.board, pool.rows_by_label),
+            config={"constraint": _labels(model.constraint)},
+            trials=_records(model.trials_),
+            certificate=None if certificate is None else json.loads(certificate.to_bytes()),
+            certificate_text="" if certificate is None else certificate_text(certificate),
+            versions={lib: library_version(lib) for lib in SHOWN_VERSIONS},
+        )
+
+    def _allowed(self, tags: Tags) -> Tags:
+        """Return the tags of the accepted input."""
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.non_deterministic = self.n_trials is None or self.time_budget is not None
+        return tags
+
+
+def recounted(model: Any, inputs: Inputs, certificate: Certificate, ledger: Ledger) -> Evidence:
+    """Return the evidence of a certificate, counted again on the rows that its opening read."""
+    candidates, _ = model._candidates(model.pool_, None)
+    min_score = None if certificate.floor is None else certificate.floor.bound
+    with isolated_config():
+        return recount(candidates, inputs, min_score, ledger, certificate.opening.entry)
+
+
+def _check_selection(pool: Pool, max_gap: Any, min_score: Any) -> None:
+    """Raise an error if the arguments of ``select`` are invalid or no gap was measured."""
+    if max_gap is None and min_score is None:
+        raise InputError("select needs max_gap=, min_score= or both")
+    if max_gap is not None:
+        _check_gap(max_gap, pool)
+    if min_score is not None and not is_number(min_score):
+        raise ParameterError(f"min_score={min_score!r} must be a number, the least objective")
+    if max_gap is not None and not pool.best.measures:
+        msg = (
+            f"select(max_gap={max_gap}): no gap was measured, because fit had no constraint "
+            "or a single group; use min_score=, or fit with FairAutoML(constraint=...) and "
+            "two groups or more"
+        )
+        raise InputError(msg)
+
+
+def _check_gap(max_gap: Any, pool: Pool) -> None:
+    most = max((METRICS.get(m.metric).most for m in pool.best.measures), default=1.0)
+    if most <= 1.0:
+        check_share("max_gap", max_gap)
+    elif not is_number(max_gap) or max_gap < 0:
+        raise ParameterError(f"max_gap={max_gap!r} must be a number of at least 0")
+
+
+def _constant_notes(entry: Entry) -> tuple[str, ...]:
+    """Warn about a constant predictor, and return the note."""
+    if not (entry.constant and entry.measures):
+        return ()
+    note = (
+        "Only a constant predictor matches the arguments of select. Give a larger max_gap, or "
+        "choose from pareto_front_."
+    )
+    warn(note, DegradedWarning)
+    return (note,)
+
+
+def warned_headlines(pool: Pool) -> tuple[str, ...]:
+    """Warn about groups in which the selected model makes a single decision; return the notes."""
+    found = group_headlines(pool.board, pool.best, pool.classes)
+    for sentence in found:
+        warn(sentence, DegradedWarning)
+    return found
+
+
+def _checked(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:
+    """Validate rows and labels, and return the weights."""
+    if n_rows == 0:
+        raise InputError("Found array with 0 sample(s) (X); give at least one row to evaluate.")
+    check_given(rows.y)
+    check_length(n_rows, rows.y, "y")
+    return None if rows.sample_weight is None else read_weights(rows.sample_weight, n_rows)
+
+
+SHOWN_VERSIONS = ("fairautoml", "scikit-learn", "lightgbm", "xgboost", "numpy", "pandas")
+
+
+def _labels(constraint: Any) -> list[str]:
+    if constraint is None:
+        return []
+    listed = constraint if isinstance(constraint, list | tuple) else [constraint]
+    return [one if isinstance(one, str) else one.label for one in listed]
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows as plain values, None for missing ones."""
+    plain = table.astype(object).where(table.notna(), None)
+    return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
+
+
+def _plain_label(label: Any) -> Any:
+    """Return a label as a JSON value, or None."""
+    return None if label is None else key_of(label)[1]
