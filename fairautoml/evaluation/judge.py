@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import task_of
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.problem import targets_of
-from fairautoml.evaluation.tasks import TASKS
 from fairautoml.metrics import (
     METRICS,
     ClassCounts,
@@ -25,6 +24,7 @@ from fairautoml.metrics import (
 from fairautoml.metrics._table import MASS
 from fairautoml.metrics.rates import SHOWN as RATES_SHOWN
 from fairautoml.metrics.rates import with_compared
+from fairautoml.metrics.tasks import TASKS
 
 SHOWN: dict[TaskName, tuple[str, ...]] = {
     "binary": ("accuracy", "balanced_accuracy", "f1"),

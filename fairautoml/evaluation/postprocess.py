@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.evaluation.problem import Problem
-from fairautoml.evaluation.tasks import TASKS
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics import Tally, Undefined
 from fairautoml.metrics._table import effective_rows
 from fairautoml.metrics.intervals import interval_of_groups
+from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import Mitigator, ScoreRows, Target
 from fairautoml.records import (
     Config,

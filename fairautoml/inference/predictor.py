@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.splits import row_draws
-from fairautoml.evaluation.tasks import TASKS
 from fairautoml.metrics._table import TaskName
+from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import GroupProbabilityModel, ScoreModel
 from fairautoml.records import Rule, acceptance
-from fairautoml.selection.mixture import PoolRule
 from fairautoml.threads import one_limit, one_thread
 
 BLOCK_ROWS = 20_000
@@ -52,9 +51,10 @@ class Predictor:
     task: TaskName = "binary"  # {"binary", "multiclass", "regression"}
 
     def scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return P(y = 1) of encoded rows; of a ``PoolRule`` the mean of its columns."""
+        """Return the scores of encoded rows; of a mixture the mean of its columns."""
         found = self._model_scores(X, cells).astype(np.float64)
-        return found.mean(axis=1) if isinstance(self.rule, PoolRule) else found
+        mixed = self.task == "binary" and found.ndim == 2
+        return found.mean(axis=1) if mixed else found
 
     def decisions(
         self,

@@ -17,10 +17,10 @@ from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.evaluation.membership import learned_membership
 from fairautoml.evaluation.postprocess import Column, column_of, expand_column
 from fairautoml.evaluation.problem import Problem
-from fairautoml.evaluation.tasks import TASKS
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics import METRICS, Undefined
 from fairautoml.metrics._table import effective_rows
+from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import Mitigator
 from fairautoml.records import BASELINE, Config, Entry, TrialResult, TrialState
 from fairautoml.selection.ensemble import (

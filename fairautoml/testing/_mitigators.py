@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import GroupSystem
 from fairautoml.evaluation.fitting import BaseFit
-from fairautoml.evaluation.tasks import TASKS
 from fairautoml.metrics import METRICS, GroupCounts, Metric, TaskName, Undefined
+from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import Goal, Mitigator, ScoreModel, ScoreRows, Target, TrainRows
 from fairautoml.records import Config, Rule, acceptance
 from fairautoml.search.space import ParamValue

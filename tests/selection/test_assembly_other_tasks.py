@@ -6,8 +6,8 @@ from scipy.stats import norm
 
 from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.evaluation.problem import targets_of
-from fairautoml.evaluation.tasks import TASKS
 from fairautoml.metrics import METRICS, Constraint
+from fairautoml.metrics.tasks import TASKS
 from fairautoml.selection.ensemble import select_greedily
 from fairautoml.selection.margin import chances_on
 
