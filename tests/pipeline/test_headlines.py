@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML
-from fairautoml.automl import warned_headlines
+from fairautoml.estimator import warned_headlines
 from fairautoml.cli.main import main
 from fairautoml.cli.text import result_of, result_text
 from fairautoml.data import load
