@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.automl import Estimator, FairAutoML, FairAutoMLRegressor, recounted
+from fairautoml.automl import FairAutoML, FairAutoMLRegressor
 from fairautoml.certification.certificate import Certificate, damage
 from fairautoml.certification.ledger import Ledger, data_hash, held_out, ledger_of, model_hash
 from fairautoml.certification.planning import row_plan
@@ -30,6 +30,7 @@ from fairautoml.data.schema import Roles
 from fairautoml.data.sensitive_numbers import to_float32
 from fairautoml.data.splits import latest_rows
 from fairautoml.data.target import TaskOption, plain_labels, plain_numbers, positive_notes
+from fairautoml.estimator import Estimator, recounted
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
