@@ -33,7 +33,7 @@ def model(fitted):
 
 @pytest.fixture(scope="module")
 def other():
-    return quick(mitigators=["none"], assemble=False, random_state=5).fit(*individuals(1000, 7))
+    return quick(mitigators=["none"], ensemble=0, random_state=5).fit(*individuals(1000, 7))
 
 
 NEW = individuals(1500, 2)
@@ -414,8 +414,8 @@ def test_models_at_the_edge_of_the_constraint_are_rarely_certified_falsely():
         return pd.DataFrame({"x": x * 1.0, "id": rng.random(n_rows)}), y * 1, group
 
     model = FairAutoML(
-        "demographic_parity_difference <= 0.1", n_trials=2, n_folds=2, mitigators=["none"],
-        learners=["logistic_regression"], confidence=None, assemble=False, random_state=0,
+        "demographic_parity_difference <= 0.1", n_trials=2, cv=2, mitigators=["none"],
+        learners=["logistic_regression"], confidence=None, ensemble=0, random_state=0,
     )  # fmt: skip
     model.fit(*population(4000))
     kinds = pd.DataFrame({"x": [0.0, 1.0] * 50, "id": np.linspace(0, 1, 100)})
