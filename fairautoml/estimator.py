@@ -55,6 +55,7 @@ from fairautoml.settings import (
     check_choice,
     check_constraints,
     check_group_policy,
+    check_run_dir,
     check_share,
     is_number,
     one_sensitive,
@@ -266,13 +267,18 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self._tabulate(pool.board, pool.board.frame())
         self.summary_ = {
             **result.summary(),
+            "certificate": None,
             "positive_class": _plain_label(self.positive_class_),
             "proxies": None if self.proxies_ is None else self.proxies_.plain(),
         }
+        return self._storable()
+
+    def _storable(self) -> Self:
+        """Return a copy for a run folder."""
         stored = copy.copy(self)
         # Neither callbacks nor the password of a database are stored.
         stored.callbacks = None
-        storage = result.settings.storage
+        storage = check_run_dir(self.run_dir)
         if storage is not None and storage.url is not None:
             stored.run_dir = replace(storage, url=locate(storage).storage)
         return stored

@@ -198,7 +198,7 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
 def save_certificate(folder: RunFolder, model: Any) -> None:
     """Write a model that was certified: its leaderboard, summary and certificate, then itself."""
     board, summary, certificate = model.leaderboard_, model.summary_, model.certificate_
-    folder.stage_model(model._stored())
+    folder.stage_model(model._storable())
     document, page = certificate.to_bytes(), certificate_text(certificate)
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))

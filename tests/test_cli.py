@@ -479,10 +479,12 @@ def test_nothing_feasible_is_said_and_has_its_own_code(individuals, capsys):
 
 def test_a_baseline_that_is_served_does_not_contradict_itself(individuals, tmp_path, capsys):
     command = ["fit", str(individuals / "people.csv"), *FIT, "--out", str(tmp_path / "run")]
-    assert main([*command, "--trials", "1", "--certify", "0.3"]) == 4
+    assert main([*command, "--trials", "1", "--holdout", "0.3"]) == 4
     shown = capsys.readouterr()
     assert "search rows only because it is a constant predictor" in shown.out
-    assert "INCONCLUSIVE (no model was trained besides the baseline" in shown.out
+    assert (
+        "INCONCLUSIVE (the selected model is a constant predictor: no row was opened" in shown.out
+    )
     for wrong in ("DOES NOT MEET", "margin:", "probability 1.00", "CERTIFIED"):
         assert wrong not in shown.out
     assert main(["card", str(tmp_path / "run")]) == 0
@@ -837,7 +839,7 @@ def test_a_reader_that_goes_away_ends_no_command_and_changes_no_code(
         str(run),
         "--require-certified",
     ]
-    command += ["--certify", "auto"]
+    command += ["--holdout", "0.3"]
     process = subprocess.Popen(
         [sys.executable, "-m", "fairautoml", *command],
         **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, unread: subprocess.PIPE},

@@ -127,12 +127,10 @@ def test_the_certificate_speaks_about_the_groups_of_the_policy(policy, labels):
     X = pd.DataFrame(rng.normal(size=(1_600, 2)), columns=["x", "z"])
     y = (X["x"] + rng.normal(size=1_600) > 0).astype(int)
     model = quick(
-        "demographic_parity_difference <= 0.5",
-        group_policy=GroupPolicy(missing=policy),
-        certify=0.4,
-    ).fit(X, y, group)
-    (claim,) = model.certificate_.claims
+        "demographic_parity_difference <= 0.5", group_policy=GroupPolicy(missing=policy)
+    ).fit(X[:1_000], y[:1_000], group[:1_000])
+    new = slice(1_000, None)
+    (claim,) = model.certify(X[new], y[new], group[new]).claims
     assert tuple(sorted(claim.groups)) == labels
-    held = sum(cell["n"] for cell in claim.cells[0])
-    one_group = 0.4 * 1_600
-    assert held == one_group if policy == "own_group" else 0.6 < held / one_group < 0.8
+    known = sum(cell["n"] for cell in claim.cells[0])
+    assert known == (600 if policy == "own_group" else pd.Series(group[new]).notna().sum())

@@ -100,6 +100,7 @@ def test_the_main_job_is_shown_from_the_demo_to_the_prediction():
         "report",
         "predict",
         "plan",
+        "certify",
         "verify",
         "audit",
     ]
@@ -153,7 +154,10 @@ def test_the_main_job_on_a_table_of_ones_own(tmp_path):
     individuals = individuals.drop(columns="income").rename(columns={"repaid": "income"})
     individuals.to_csv(tmp_path / "people.csv", index=False)
     individuals.drop(columns="income").head(7).to_csv(tmp_path / "new.csv", index=False)
-    fit, board, report, predict, plan, verify = commands("fairautoml")[1:7]
+    test = load("lending").frame.tail(1500)
+    test = test.drop(columns="income").rename(columns={"repaid": "income"})
+    test.to_csv(tmp_path / "test.csv", index=False)
+    fit, board, report, predict, plan, certify, verify = commands("fairautoml")[1:8]
     at = fit.index("--time")
     found = run(*fit[:at], "--trials", "2", *fit[at + 2 :], "--json", folder=tmp_path)
     assert found.returncode == 0, found.stderr
@@ -171,6 +175,9 @@ def test_the_main_job_on_a_table_of_ones_own(tmp_path):
     assert Path(tmp_path / "run" / "report.html").is_file()
     planned = run(*plan, folder=tmp_path)
     assert planned.returncode == 0, planned.stderr
+    certified = run(*certify, folder=tmp_path)
+    assert certified.returncode == 0, certified.stderr
+    assert "opening     1 of these rows" in certified.stdout
     checked = run(*verify, folder=tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 

@@ -135,10 +135,12 @@ def test_the_headline_is_the_first_line_of_a_run(tmp_path, capsys):
 def test_a_certificate_names_the_groups_left_out():
     X, y, sex = population(4_000, 1)
     sex[:6] = "Unknown"
-    model = FairAutoML("demographic_parity_difference <= 0.2", certify=0.3, **QUICK)
+    model = FairAutoML("demographic_parity_difference <= 0.2", **QUICK)
     with pytest.warns(SmallGroupWarning, match="'Unknown'"):
         model.fit(X, y, sex)
-    certificate = model.certificate_
+    X, y, sex = population(1_500, 2)
+    sex[:6] = "Unknown"
+    certificate = model.certify(X, y, sex)
     assert certificate.subject.groups == (("Female", "Male"),)
     assert certificate.subject.outside == (("Unknown",),)
     assert certificate.verdict == "CERTIFIED"

@@ -81,13 +81,6 @@ def test_a_column_of_an_array_without_any_value_is_reported():
     assert "none in these rows: 'x1'" in text
 
 
-def test_a_fit_does_not_tell_of_rows_that_it_sets_aside():
-    X, y, group = few_individuals()
-    X = X.assign(person=[f"P{at}" for at in range(N_ROWS)])
-    model = quick(certify=0.3)
-    assert [text for text in reported(lambda: model.fit(X, y, group)) if "not seen" in text] == []
-
-
 @pytest.fixture(scope="module")
 def by_name():
     X, y, group = few_individuals()

@@ -29,12 +29,7 @@ from fairautoml.data.groups import UnseenPolicy
 from fairautoml.data.schema import Roles
 from fairautoml.data.sensitive_numbers import to_float32
 from fairautoml.data.splits import latest_rows
-from fairautoml.data.target import (
-    TaskOption,
-    plain_labels,
-    plain_numbers,
-    positive_notes,
-)
+from fairautoml.data.target import TaskOption, plain_labels, plain_numbers, positive_notes
 from fairautoml.estimator import Estimator, recounted
 from fairautoml.exceptions import (
     DegradedWarning,
@@ -710,8 +705,7 @@ def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
     request = request_of(arguments)
     tables = request.open()
     model.set_params(pos_label=tables.positive)
-    source = tables.search
-    settings = model.check_parameters()
+    source, settings = tables.search, model.check_parameters()
     plan = row_plan(
         Inputs(X=source.X, y=source.y, sensitive=source.sensitive, groups=request.groups),
         settings.constraints,
@@ -757,9 +751,10 @@ def verify_files(
     if fitted is not None:
         known = replace(known, model=model_hash(fitted.model_))
     if data is not None:
+        request = replace(read_request(model), data=data)
         problems.append(_exchanged(data, model))
         if not problems[-1]:
-            known = _with_table(known, fitted, model, data, document)
+            known = _with_table(known, fitted, request, document)
     found = verify_certificate(document, known)
     return replace(
         found,
@@ -779,15 +774,14 @@ def _other_certificate(document: bytes, folder: Path) -> str:
 
 
 def _with_table(
-    known: Known, fitted: "FairAutoML | None", folder: Path, data: str, document: bytes
+    known: Known, fitted: "FairAutoML | None", request: TableRequest, document: bytes
 ) -> Known:
     """Add the fingerprint of the rows, their ledger, and with a model the counts."""
     certificate = Certificate.from_bytes(document)
     opening = certificate.opening
     if not opening.index:
         return known
-    request = replace(read_request(folder), data=data)
-    sources = [open_source(data, request.roles, (request.groups, request.time))]
+    sources = [open_source(request.data, request.roles, (request.groups, request.time))]
     if request.holdout is not None:
         held = request.open().held
         sources += [] if held is None else [held]
@@ -809,10 +803,11 @@ def _with_table(
 
 
 def _exchanged(data: str, model: Path) -> str:
-    """Return the problem if held-out rows are from another file than the run recorded."""
-    source = read_json(model, SOURCE_FILE)
-    noted, file = source.get("sha256"), Path(data)
-    named = source.get("holdout") is None or file.name != Path(str(source.get("data"))).name
-    if noted is None or named or not file.is_file() or file_hash(file) == noted:
+    """Return the problem if the table of a hold-out is not the file that the run recorded."""
+    source, file = read_json(model, SOURCE_FILE), Path(data)
+    noted, own = source.get("sha256"), Path(str(source.get("data"))).name
+    if noted is None or source.get("holdout") is None or file.name != own or not file.is_file():
+        return ""
+    if file_hash(file) == noted:
         return ""
     return f"data file: the run was fitted to a file with SHA-256 {noted}, not to this one"

@@ -1,475 +1,451 @@
-"""What a fit may say of unseen people, and that its search has not seen them."""
+"""What is said about the population of rows that fit has not seen."""
 
-import json
-from copy import deepcopy
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from certified_cases import CONSTRAINT, held_rows, individuals, quick, searched
+from certified_cases import individuals, quick
 
-from fairautoml import FairAutoML, GroupPolicy, RunStorage, load_run
+from fairautoml import FairAutoML, FairAutoMLRegressor, load_run
 from fairautoml.certification.certificate import certificate_text
-from fairautoml.certification.ledger import Ledger, model_hash
-from fairautoml.certification.verdicts import Reason, Verdict
+from fairautoml.certification.certify import BroughtRows
+from fairautoml.certification.evidence import Evidence, claim_from_counts
+from fairautoml.certification.ledger import held_out, level_of, model_hash
+from fairautoml.certification.sequence import CandidateSequence
+from fairautoml.certification.verdicts import Reason, Verdict, judge
 from fairautoml.certification.verify import verify_certificate
-from fairautoml.exceptions import (
-    DegradedWarning,
-    InputError,
-    NoFeasibleModelError,
-    NoFeasibleModelWarning,
-    ParameterError,
-)
-
-SPENT = (Verdict.INCONCLUSIVE, Reason.ROWS_SPENT)
-
-
-def certified(n_rows=1200, constraint=CONSTRAINT, extra=None, **parameters):
-    X, y, group = individuals(n_rows)
-    return quick(constraint, **parameters).fit(X, y, group, **(extra or {}))
-
-
-def said(model):
-    return model.certificate_.verdict, model.certificate_.reason
-
-
-def warned_that_rows_are_spent():
-    return pytest.warns(DegradedWarning, match=r"rows_spent.*certify=False.*openings='ledger'")
+from fairautoml.data.datasets import load
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
+from fairautoml.metrics import Constraint, GroupCounts
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    return certified()
+    return quick().fit(*individuals())
 
 
-def test_what_is_served_is_what_is_certified(fitted):
-    certificate = fitted.certificate_
+@pytest.fixture
+def model(fitted):
+    return pickle.loads(pickle.dumps(fitted))
+
+
+@pytest.fixture(scope="module")
+def other():
+    return quick(mitigators=["none"], ensemble=0, random_state=5).fit(*individuals(1000, 7))
+
+
+NEW = individuals(1500, 2)
+
+
+def joined(*parts):
+    X, y, group = zip(*parts, strict=True)
+    return pd.concat(X, ignore_index=True), np.concatenate(y), np.concatenate(group)
+
+
+def test_by_default_nothing_is_certified_and_no_ledger_is_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path / "state"))
+    model = quick().fit(*individuals())
+    assert model.certificate_ is None
+    assert model.summary_["certificate"] is None
+    assert "verdict" not in model.leaderboard_
+    assert int(model.best_entry_.counts.sum()) == 1200
+    assert not (tmp_path / "state").exists()
+
+
+def test_the_selected_model_is_what_is_certified(model):
+    certificate = model.certify(*NEW)
+    assert certificate is model.certificate_
     assert certificate.verdict == Verdict.CERTIFIED
-    assert certificate.model == model_hash(fitted.model_)
+    assert certificate.model == model_hash(model.model_)
     assert certificate.subject.claims == ("demographic_parity_difference[sensitive] <= 0.25",)
+    assert certificate.opening.level == level_of(1, 0.05)
     assert verify_certificate(certificate.to_bytes()).ok
-    assert fitted.leaderboard_["verdict"].iloc[0] == "CERTIFIED"
-    assert fitted.summary_["certificate"]["verdict"] == "CERTIFIED"
+    assert model.leaderboard_["verdict"].tolist()[:2] == ["CERTIFIED", None]
+    assert model.summary_["certificate"]["verdict"] == "CERTIFIED"
 
 
-def test_a_certificate_names_the_class_that_is_given_to_the_accepted(fitted):
-    certificate = fitted.certificate_
-    assert certificate.subject.positive == repr(int(fitted.positive_class_))
+def test_the_counts_are_those_of_the_decisions(model):
+    X, y, group = NEW
+    (claim,) = model.certify(X, y, group).claims
+    decided = model.predict(X, group)
+    for name, cell in zip(claim.groups, claim.cells[0], strict=True):
+        here = group == name
+        assert (cell["n"], cell["x"]) == (here.sum(), (decided[here] == 1).sum())
+
+
+def test_a_certificate_names_the_class_that_is_given_to_the_accepted(model):
+    certificate = model.certify(*NEW)
+    assert certificate.subject.positive == repr(int(model.positive_class_))
     assert "positive    1: accepted means decided so\n" in certificate_text(certificate)
     unnamed = replace(certificate, subject=replace(certificate.subject, positive=""))
     assert "positive" not in certificate_text(unnamed)
 
 
-def test_the_search_never_sees_the_certification_rows(fitted):
+def test_a_cell_that_runs_twice_returns_the_same_bytes(model, fitted):
+    first = model.certify(*NEW)
+    assert model.certify(*NEW).to_bytes() == first.to_bytes()
+    X, y, group = NEW
+    order = np.random.default_rng(0).permutation(len(y))
+    assert model.certify(X.iloc[order], y[order], group[order]) == first
+    assert pickle.loads(pickle.dumps(fitted)).certify(*NEW) == first
+
+
+def test_the_same_fit_again_has_the_same_certificate(model):
+    first = model.certify(*NEW)
+    assert quick().fit(*individuals()).certify(*NEW).to_bytes() == first.to_bytes()
+
+
+def test_a_second_model_is_tested_at_a_stricter_level_and_it_is_said(model, other):
+    model.certify(*NEW)
+    second = other.certify(*NEW)
+    assert (second.opening.index, second.opening.level) == (2, level_of(2, 0.05))
+    assert "1 earlier opening(s) of these rows" in certificate_text(second)
+    assert model.certify(*NEW).opening.index == 1
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["same model", "another model"])
+def test_only_new_rows_are_tested_and_opened_ones_are_counted(model, other, own):
+    model.certify(*NEW)
+    later = (model if own else other).certify(*joined(NEW, individuals(700, 11)))
+    assert (later.opening.index, later.opening.level) == (1, level_of(1, 0.05))
+    assert (later.opening.n_rows, later.opening.n_dropped) == (700, 1500)
+    assert sum(cell["n"] for cell in later.claims[0].cells[0]) == 700
+    assert "700; 1,500 more were opened before" in certificate_text(later)
+
+
+def test_part_of_the_opened_rows_is_no_fresh_sample(model):
+    model.certify(*NEW)
+    X, y, group = NEW
+    part = model.certify(X[:900], y[:900], group[:900])
+    assert part.opening.index == 2
+
+
+def test_training_rows_are_refused_and_nothing_is_opened(model, tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
     X, y, group = individuals()
-    probe = quick().fit(X, y, group)
-    kept = probe.certificate_.subject
-    held = set_aside_rows(X, y, group)
-    poisoned_X, poisoned_y = X.copy(), y.copy()
-    poisoned_X.iloc[held] = [[1e6, -1e6]]
-    poisoned_y[held] = 1 - poisoned_y[held]
-    poisoned = quick().fit(poisoned_X, poisoned_y, group)
-    assert poisoned.certificate_.subject.data != kept.data
-    assert searched(poisoned) == searched(probe)
-    assert poisoned.certificate_.subject.models == kept.models
+    for rows in ((X, y, group), (X[:50], y[:50], group[:50])):
+        with pytest.raises(InputError, match=r"equal training rows of this model.*--holdout"):
+            model.certify(*rows, ledger=ledger)
+    with pytest.raises(InputError, match="equal training rows"):
+        model.certify(*joined(NEW, (X[:100], y[:100], group[:100])), ledger=ledger)
+    assert not ledger.exists()
+    assert model.certificate_ is None
 
 
-def set_aside_rows(X, y, group):
-    from fairautoml.certification.holdout import set_aside
-
-    from fairautoml.data.frames import Inputs
-    from fairautoml.data.read import ReadOptions
-
-    inputs = Inputs(X=X, y=y, sensitive=group)
-    division = set_aside(inputs, quick().check_parameters(), ReadOptions())
-    held = held_rows(division, X)
-    assert len(held) == division.vault.n_rows > 100
-    return held
+def test_the_keys_of_the_training_rows_stay_in_the_estimator(model):
+    keys = model._training_rows.keys.tobytes()
+    assert keys in pickle.dumps(model)
+    assert keys not in pickle.dumps(model.model_)
 
 
-def test_the_same_seed_gives_the_same_certificate_for_any_number_of_jobs(fitted, monkeypatch):
-    for n_jobs in (1, 2):
-        model = certified(n_jobs=n_jobs, executor="local")
-        one, other = (json.loads(m.certificate_.to_bytes()) for m in (model, fitted))
-        for content in (one, other):
-            for name in ("sha256", "counts_sha256"):
-                del content[name]
-            # The ledger's entry holds the time.
-            del content["opening"]["entry"], content["opening"]["previous"]
-        assert one == other
+def test_the_rows_are_not_read_before_the_ledger_is_written(model, monkeypatch, tmp_path):
+    path = tmp_path / "ledger.jsonl"
+
+    def interrupted(*_):
+        assert path.read_bytes().count(b'"kind":"opening"') == 1
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BroughtRows, "evidence", interrupted)
+        with pytest.raises(KeyboardInterrupt, match=r"^$"):
+            model.certify(*NEW, ledger=path)
+    assert model.certificate_ is None
+    assert model.certify(*NEW, ledger=path).opening.index == 1
 
 
-def test_the_same_fit_again_has_the_same_answer_and_is_no_second_opening():
-    first, second = certified(), certified()
-    assert second.certificate_ == first.certificate_
-    assert searched(second) == searched(first)
-
-
-def test_other_rows_of_the_same_table_were_spent_by_the_first_fit(tmp_path):
-    certified(run_dir=tmp_path / "one")
-    with warned_that_rows_are_spent():
-        second = certified(random_state=1, run_dir=tmp_path / "two")
-    assert said(second) == SPENT
-    X, y, group = individuals()
-    with warned_that_rows_are_spent():
-        part = quick().fit(X.iloc[:800], y[:800], group[:800])
-    assert said(part) == SPENT
-    assert second.best_entry_ is second._certified.entries[-1]
-
-
-@pytest.mark.parametrize(
-    ("certify", "said"),
-    [("auto", "all rows train"), (0.3, r"\d+ rows are set aside, and the cer")],
-)
-@pytest.mark.parametrize("budget", [{"random_state": 1}, {"time_budget": 20}])
-def test_before_the_first_trial_it_is_said_that_rows_are_spent(certify, said, budget):
-    certified(certify=certify)
-    trials = []
-    with pytest.raises(DegradedWarning, match=rf"rows_spent\): {said}"):
-        certified(certify=certify, **budget, callbacks=trials.append)
-    assert trials == []
-
-
-def n_searched(model):
-    """Rows of the search, by the counts of the entry that is served."""
-    return int(model.best_entry_.counts.sum())
-
-
-def test_rows_that_are_spent_train(fitted):
-    certified()
-    with warned_that_rows_are_spent():
-        again = certified(random_state=1)
-    assert n_searched(fitted) < n_searched(again) == 1200
-    assert searched(again) == searched(certified(random_state=1))
-
-
-def test_by_default_all_rows_train_and_no_ledger_is_made(tmp_path, monkeypatch):
-    monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path / "state"))
-    X, y, group = individuals(1200)
-    model = FairAutoML(CONSTRAINT, n_trials=2, learners=["logistic_regression"], random_state=0)
-    model.fit(X, y, group)
-    assert said(model) == (Verdict.INCONCLUSIVE, Reason.NO_CERTIFICATION_SET)
-    assert n_searched(model) == 1200
-    assert not (tmp_path / "state").exists()
-
-
-@pytest.mark.filterwarnings("ignore:rows of this table were opened:UserWarning")
-def test_a_run_continues_with_the_rows_that_it_began_with(tmp_path):
-    runs = [tmp_path / "opened", tmp_path / "spent"]
-    found = [certified(run_dir=run, time_budget=600, n_trials=2) for run in runs]
-    assert n_searched(found[0]) < n_searched(found[1]) == 1200
-    for run, first in zip(runs, found, strict=True):
-        again = certified(run_dir=RunStorage(run, "resume"), time_budget=600, n_trials=3)
-        assert n_searched(again) == n_searched(first)
-
-
-def test_another_cut_into_groups_does_not_open_the_same_rows_once_more(tmp_path):
-    X, y, _ = individuals()
-
-    def cut_at(value):
-        older = pd.Series((X["z"] > value).astype(int), name="older")
-        return quick(
-            certify=0.3, min_score=0.5, refit=True, mitigators=["none"], ensemble=0,
-            group_policy=GroupPolicy(in_features="allow"), ledger=tmp_path / "ledger.jsonl",
-        ).fit(X, y, older)  # fmt: skip
-
-    first, other = cut_at(0.0), cut_at(0.5)
-    assert first.certificate_.opening.read
-    assert first.certificate_.model == other.certificate_.model
-    assert said(other) == SPENT
-    (unserved,) = (e for e in other.pool_.board.ordered if e is not other._certified.served)
-    assert other._certified.of(unserved, other.model_).reason == Reason.ROWS_SPENT
-
-
-def test_a_ledger_of_its_own_knows_nothing_of_the_others(tmp_path):
-    certified()
-    assert said(certified(random_state=1, ledger=tmp_path / "new" / "l.jsonl"))[0] == "CERTIFIED"
-
-
-def test_twenty_refits_of_the_same_rows_open_them_once():
-    """Just above the bound: every further look would be a further chance."""
-    X, y, group = individuals(500, shift=0.35)
-    models = [
-        quick("demographic_parity_difference <= 0.2", random_state=seed, certify=0.5)
-        for seed in range(20)
-    ]
-    found = [models[0].fit(X, y, group).certificate_]
-    for model in models[1:]:
-        with warned_that_rows_are_spent():
-            found.append(model.fit(X, y, group).certificate_)
-    assert [one.opening.index for one in found[:2]] == [1, 2]
-    assert [one.opening.level for one in found[1:]] == [0.0] * 19
-    assert {one.reason for one in found[1:]} == {Reason.ROWS_SPENT}
-
-
-def test_refits_that_share_an_error_say_no_more_than_not_certified():
-    X, y, group = individuals(400)
-    parameters = {"openings": "ledger", "certify": 0.5}
-    tight = "demographic_parity_difference <= 0.01"
-    found = []
-    for seed in range(3):
-        with pytest.warns(UserWarning, match=r"no model|decides alike|baseline|constraint"):
-            model = quick(tight, random_state=seed, **parameters).fit(X, y, group)
-        found.append(model.certificate_)
-    assert [one.opening.index for one in found] == [1, 2, 3]
-    assert sum(one.opening.level for one in found) < 0.05
-    assert {(one.verdict, one.reason, one.claims) for one in found} == {
-        (Verdict.INCONCLUSIVE, Reason.NOT_CERTIFIED, ())
-    }
-
-
-def test_another_entry_never_carries_the_certificate_of_the_one_served(fitted):
-    frozen = fitted._certified
-    for entry in fitted.pool_.board.pareto_front():
-        other = deepcopy(fitted)
-        other._certified = frozen
-        other._serve(fitted.pool_, entry)
-        certificate = other.certificate_
-        if entry is fitted.best_entry_:
-            assert certificate == fitted.certificate_
-            continue
-        assert certificate.model == model_hash(other.model_) != fitted.certificate_.model
-        place = [at for at, one in enumerate(frozen.entries) if one is entry]
-        if place and place[0] < fitted.certificate_.position:
-            assert certificate.verdict == Verdict.CERTIFIED
-            assert certificate.position == place[0]
-        else:
-            assert certificate.verdict == Verdict.INCONCLUSIVE
-            assert certificate.reason in (Reason.NOT_ON_LIST, Reason.NOT_CERTIFIED)
-        assert verify_certificate(certificate.to_bytes()).ok
-
-
-def test_select_gives_the_verdict_of_what_it_selects(fitted):
-    listed = fitted._certified.entries
-    for row in fitted.pareto_front_.itertuples():
-        other = fitted.select(max_gap=row.gap)
-        entry = other.best_entry_
-        if entry is fitted.best_entry_:
-            assert other.certificate_ == fitted.certificate_
-        elif any(entry is one for one in listed[: fitted.certificate_.position]):
-            assert said(other)[0] == Verdict.CERTIFIED
-        elif any(entry is one for one in listed):
-            assert said(other) == (Verdict.INCONCLUSIVE, Reason.NOT_CERTIFIED)
-        else:
-            assert said(other) == (Verdict.INCONCLUSIVE, Reason.NOT_ON_LIST)
-        assert other.summary_["certificate"]["verdict"] == said(other)[0]
-        verdicts = other.leaderboard_["verdict"]
-        assert verdicts[0] == said(other)[0]
-        if entry is not fitted.best_entry_:
-            at = [e is fitted.best_entry_ for e in other.pool_.board.ordered].index(True)
-            assert verdicts[at] == fitted.certificate_.verdict
-
-
-def test_refit_comes_before_the_rows_are_opened():
-    model = certified(refit=True)
-    assert model.certificate_.verdict == Verdict.CERTIFIED
-    assert model.certificate_.model == model_hash(model.model_)
-
-
-def test_a_floor_of_accuracy_is_certified_in_the_same_pass(tmp_path):
-    model = certified(min_score=0.6)
-    assert model.certificate_.floor.verdict == Verdict.CERTIFIED
-    assert model.certificate_.subject.claims[-1] == "accuracy >= 0.6"
-    alone = certified(constraint=None, min_score=0.5, ledger=tmp_path / "alone.jsonl")
-    assert (alone.certificate_.verdict, alone.certificate_.claims) == (Verdict.CERTIFIED, ())
-    with pytest.warns(DegradedWarning, match=r"accuracy >= 0\.99 does not hold") as caught:
-        high = certified(min_score=0.99, ledger=tmp_path / "high.jsonl")
-    assert high.certificate_.verdict == Verdict.VIOLATED
-    # Only the floor is missed: a tighter bound would move it further away.
-    (said_of_it,) = [str(w.message) for w in caught if "does not hold" in str(w.message)]
-    assert "Give a lower min_score" in said_of_it
-    assert "tighter bound" not in said_of_it
-
-
-def test_a_broken_constraint_is_shown_and_said():
-    X, y, group = individuals(4000, shift=0.7)
-    constraint = "demographic_parity_difference <= 0.05"
-    requested = {"confidence": None, "mitigators": ["none"], "certify": 0.5}
-    with (
-        pytest.warns(DegradedWarning, match=r"does not hold for the selected model; .* tighter"),
-        pytest.warns(NoFeasibleModelWarning, match="no model meets"),
-    ):
-        model = quick(constraint, **requested).fit(X, y, group)
-    assert model.certificate_.verdict == Verdict.VIOLATED
-    with pytest.raises(NoFeasibleModelError, match=r"rows that the search has not seen"):
-        quick(constraint, strict=True, **requested).fit(X, y, group)
-
-
-def test_later_rows_validate_and_never_certify():
-    when = np.arange(1200)
-    model = certified(split="time", extra={"time": when})
-    assert said(model) == (Verdict.VALIDATED, "")
-    assert "Validated on later data, which is no certificate" in certificate_text(
-        model.certificate_
+def test_candidates_of_the_front_are_tested_in_order_up_to_the_first_failure(model):
+    certificate = model.certify(*NEW, candidates="front")
+    sequence = model._sequence.entries
+    assert certificate.subject.models[certificate.position] == model_hash(model.model_)
+    assert len(certificate.subject.models) == len(sequence) > 1
+    shown = dict(
+        zip(map(id, model.pool_.board.ordered), model.leaderboard_["verdict"], strict=True)
     )
-    assert "CERTIFIED" not in model.certificate_.to_bytes().decode()
-    assert verify_certificate(model.certificate_.to_bytes()).ok
+    verdicts = [shown[id(entry)] for entry in sequence]
+    assert verdicts[0] == verdicts[certificate.position] == "CERTIFIED"
+    for one in (certificate, model.select(max_gap=sequence[0].gap).certificate_):
+        assert one.opening == certificate.opening
+        assert verify_certificate(one.to_bytes()).ok
 
 
-def test_individuals_with_several_rows_are_certified_by_person():
-    X, y, group = individuals(800)
-    whose = np.arange(800)
-    twice = [pd.concat([X, X], ignore_index=True), np.tile(y, 2), np.tile(group, 2)]
-    person = np.tile(whose, 2)
-    model = quick("demographic_parity_difference <= 0.4", certify=0.5)
-    model.fit(*twice, groups=person)
-    (claim,) = model.certificate_.claims
+def test_select_carries_a_certificate_of_the_sequence_and_no_other(model):
+    model.certify(*NEW)
+    fairest = model.select(max_gap=model._sequence.entries[0].gap)
+    assert fairest.certificate_ is None
+    assert fairest.summary_["certificate"] is None
+    model.certify(*NEW, candidates="front")
+    fairest = model.select(max_gap=model._sequence.entries[0].gap)
+    assert fairest.certificate_.model == model_hash(fairest.model_)
+    assert fairest.leaderboard_["verdict"].iloc[0] == fairest.certificate_.verdict == "CERTIFIED"
+    assert fairest.summary_["certificate"]["verdict"] == "CERTIFIED"
+    again = fairest.select(max_gap=model.best_entry_.gap)
+    assert again.certificate_ == model.certificate_
+
+
+def test_a_selected_entry_that_is_no_candidate_is_refused(model):
+    model._sequence = CandidateSequence.of([model.best_entry_])
+    fairest = model.select(max_gap=model.pareto_front_["gap"].min())
+    assert fairest.best_entry_ is not model.best_entry_
+    with pytest.raises(InputError, match="not one of the candidates that fit fixed"):
+        fairest.certify(*NEW, candidates="front")
+    assert fairest.certify(*NEW).opening.index == 1
+
+
+def test_a_floor_of_accuracy_is_certified_in_the_same_test(model):
+    high = model.certify(*individuals(1500, 3), min_score=0.99)
+    assert (high.verdict, high.floor.verdict) == (Verdict.VIOLATED, Verdict.VIOLATED)
+    found = model.certify(*NEW, min_score=0.6)
+    assert found.floor.verdict == Verdict.CERTIFIED
+    assert found.subject.claims[-1] == "accuracy >= 0.6"
+    plain = quick(None).fit(*individuals())
+    alone = plain.certify(*individuals(1500, 4), min_score=0.5)
+    assert (alone.verdict, alone.claims) == (Verdict.CERTIFIED, ())
+
+
+def test_a_broken_constraint_is_shown():
+    model = quick("demographic_parity_difference <= 0.05", confidence=None, mitigators=["none"])
+    with pytest.warns(UserWarning, match="no model meets"):
+        model.fit(*individuals(2000, 1, shift=0.7))
+    found = model.certify(*individuals(2000, 2, shift=0.7))
+    assert found.verdict == Verdict.VIOLATED
+    assert verify_certificate(found.to_bytes()).ok
+
+
+def test_later_rows_validate_and_never_certify(model):
+    found = model.certify(*NEW, later=True)
+    assert found.verdict == Verdict.VALIDATED
+    assert "Validated on later data, which is no certificate" in certificate_text(found)
+    assert "CERTIFIED" not in found.to_bytes().decode()
+    assert verify_certificate(found.to_bytes()).ok
+
+
+def test_entities_with_several_rows_are_certified_by_entity(model):
+    X, y, group = joined(individuals(800, 3), individuals(800, 4))
+    person = np.arange(1600) // 2
+    group = np.repeat(group[::2], 2)
+    found = model.certify(X, y, group, groups=person)
+    (claim,) = found.claims
     assert claim.method == "hoeffding"
-    assert sum(cell["n"] for cell in claim.cells[0]) == 400
-    assert model.certificate_.subject.entities == "groups"
+    assert sum(cell["n"] for cell in claim.cells[0]) == 800
+    assert found.subject.entities == "groups"
+    assert "entities of groups" in certificate_text(found)
+    each = model.certify(X, y, group, groups=np.arange(1600))
+    assert each.claims[0].method.startswith("exact")
 
 
-@pytest.mark.parametrize(
-    ("constraint", "parameters", "expected"),
-    [
-        (CONSTRAINT, {"certify": False}, ("INCONCLUSIVE", "no_certification_set")),
-        ("demographic_parity_difference <= 0.05", {}, ("INCONCLUSIVE", "too_few_rows")),
-        (None, {}, ("NOT_APPLICABLE", "no_claim")),
-    ],
-)
-def test_without_rows_the_certificate_says_why(constraint, parameters, expected):
-    model = certified(240, constraint, confidence=None, **parameters)
-    assert said(model) == expected
-    assert verify_certificate(model.certificate_.to_bytes()).ok
-    if expected[1] == "too_few_rows":
-        assert "certification rows of group" in model.certificate_.note
-        assert "certification rows of group" in certificate_text(model.certificate_)
+def test_copies_of_rows_are_reported_unless_they_are_known_as_such(model):
+    X, y, group = joined(NEW, NEW)
+    with pytest.warns(DegradedWarning, match=r"equal another one.*certify\(\.\.\., groups=\)"):
+        model.certify(X, y, group)
+    model.certify(X, y, group, groups=np.tile(np.arange(1500), 2))
 
 
-def test_one_group_or_one_class_is_not_applicable():
-    X, y, _ = individuals(240)
+def test_groups_new_to_the_model_are_not_dropped(model):
+    X, y, group = NEW
+    strange = group.copy()
+    strange[:7] = "c"
+    found = model.certify(X, y, strange)
+    assert (found.verdict, found.reason) == (Verdict.INCONCLUSIVE, Reason.GROUP_ABSENT)
+    assert "7 rows of groups new to the model" in certificate_text(found)
+
+
+def test_without_a_claim_that_can_be_tested_no_row_is_opened(tmp_path):
+    X, y, group = individuals(600)
+    fresh = individuals(600, 2)
+    three = np.arange(600) % 3
+    weight = np.arange(600) + 1.0
+    ledger = tmp_path / "ledger.jsonl"
+    found = {
+        "no_claim": quick(None).fit(X, y, group).certify(*fresh, ledger=ledger),
+        "no_exact_test": quick().fit(X, three, group).certify(
+            fresh[0], three, fresh[2], ledger=ledger
+        ),
+        "no_weight_limit": quick().fit(X, y, group).certify(*fresh, weight, ledger=ledger),
+    }  # fmt: skip
     with pytest.warns(UserWarning, match="single group"):
-        model = quick().fit(X, y, np.full(240, "a"))
-    assert said(model) == ("NOT_APPLICABLE", "single_group")
-    with pytest.warns(DegradedWarning, match="only 1 class"):
-        model = quick(on_degenerate="constant").fit(X, np.ones(240), np.full(240, "a"))
-    assert said(model) == ("NOT_APPLICABLE", "constant_target")
+        single = quick().fit(X, y, np.full(600, "a"))
+    found["single_group"] = single.certify(fresh[0], fresh[1], np.full(600, "a"), ledger=ledger)
+    for reason, certificate in found.items():
+        assert certificate.reason == reason
+        assert certificate.verdict in (Verdict.NOT_APPLICABLE, Verdict.INCONCLUSIVE)
+        assert certificate.opening.index == 0
+        assert verify_certificate(certificate.to_bytes()).ok
+    assert not ledger.exists()
 
 
-def test_the_run_folder_holds_the_certificate(tmp_path):
-    model = certified(run_dir=tmp_path / "run")
-    document = (tmp_path / "run" / "certificate.json").read_bytes()
-    assert document == model.certificate_.to_bytes()
-    assert (tmp_path / "run" / "certificate.txt").read_text() == certificate_text(
-        model.certificate_
+def test_numbers_have_no_exact_test():
+    X, _, group = individuals(400)
+    model = FairAutoMLRegressor(
+        "mean_difference <= 1.0", n_trials=2, random_state=0, learners=["logistic_regression"]
     )
-    loaded = load_run(tmp_path / "run")
-    assert loaded.certificate_ == model.certificate_
-    assert model_hash(loaded.model_) == model.certificate_.model
+    model.fit(X, X["x"] * 2, group)
+    fresh, _, who = individuals(400, 2)
+    found = model.certify(fresh, fresh["x"] * 2, who)
+    assert (found.verdict, found.reason) == (Verdict.NOT_APPLICABLE, Reason.NO_EXACT_TEST)
 
 
-@pytest.mark.parametrize("certify", [0.3, False], ids=["rows are set aside", "all rows train"])
-@pytest.mark.parametrize(
-    ("column", "requested"), [("person", {}), ("day", {"split": "time"})], ids=["groups", "time"]
-)
-def test_the_table_of_fit_is_judged_in_silence_although_a_column_is_no_feature(
-    column, requested, certify
-):
-    X, y, group = individuals(400)
-    X = X.assign(**{column: np.arange(400) // 2})
-    named = {"groups" if column == "person" else "time": column}
-    model = quick(certify=certify, **requested).fit(X, y, group, **named)
-    assert model.evaluate(X, y, group)["n_rows"] == 400
-    assert list(model.feature_names_in_) == ["x", "z", column]
-    assert model.n_features_in_ == 3
-    assert column not in model.model_.schema.names
-    # Later people may have no such column.
-    without = X.drop(columns=column)
-    assert (model.predict(X, group) == model.predict(without, group)).all()
+def test_precision_of_entities_with_several_rows_has_no_bound():
+    model = quick("predictive_parity_difference <= 0.3").fit(*individuals())
+    X, y, group = NEW
+    found = model.certify(X, y, group, groups=np.arange(1500) // 2)
+    assert found.reason == Reason.NO_EXACT_TEST
+    assert model.certify(X, y, group).reason != Reason.NO_EXACT_TEST
+
+
+def test_a_constant_predictor_opens_no_rows():
+    with pytest.warns(UserWarning, match="constant"):
+        model = quick("demographic_parity_difference <= 0.25", n_trials=1).fit(*individuals())
+    found = model.certify(*NEW)
+    assert (found.reason, found.opening.index) == (Reason.CONSTANT_MODEL, 0)
+
+
+def test_refitted_models_are_certified_too():
+    model = quick(refit=True).fit(*individuals())
+    found = model.certify(*NEW)
+    assert found.verdict == Verdict.CERTIFIED
+    assert found.model == model_hash(model.model_)
 
 
 @pytest.mark.parametrize(
     "learner", ["lightgbm", "xgboost", "hist_gradient_boosting", "random_forest", "extra_trees"]
 )
-def test_a_stored_model_has_the_hash_of_its_certificate(learner, tmp_path):
-    model = certified(300, learners=[learner], run_dir=tmp_path / "run", certify=0.3)
+def test_a_stored_model_has_the_hash_of_its_certificate_and_knows_its_training_rows(
+    learner, tmp_path
+):
+    X, y, group = individuals(300)
+    model = quick(learners=[learner], run_dir=tmp_path / "run").fit(X, y, group)
+    first = model.certify(*NEW)
     loaded = load_run(tmp_path / "run")
-    assert model_hash(loaded.model_) == model.certificate_.model
+    assert loaded.certify(*NEW).to_bytes() == first.to_bytes()
+    with pytest.raises(InputError, match="equal training rows"):
+        loaded.certify(X, y, group)
 
 
-@pytest.mark.parametrize("own", [True, False], ids=["the user's ledger", "a named one"])
-def test_rows_stay_spent_when_a_column_is_renamed_or_added(own, tmp_path):
-    ledger = None if own else tmp_path / "ledger.jsonl"
-    X, y, group = individuals(1200)
-    first = quick(ledger=ledger).fit(X, y, group)
-    renamed = X.rename(columns={X.columns[0]: "renamed"})
-    noise = np.random.default_rng(0).normal(size=len(X))
-    # These very rows had an answer, and nobody knows yet that another question will be asked.
-    assert said(quick(ledger=ledger).fit(renamed, y, group)) == SPENT
-    for changed in (X.assign(noise=noise), X.iloc[:, :1]):
-        with warned_that_rows_are_spent():
-            model = quick(ledger=ledger).fit(changed, y, group)
-        assert said(model) == SPENT
-    assert first.certificate_.verdict == Verdict.CERTIFIED
+def test_another_delta_than_at_the_first_opening_is_refused(model, other):
+    model.certify(*NEW)
+    for one in (model, other):
+        with pytest.raises(InputError, match=r"opened with delta=0\.05"):
+            one.certify(*NEW, delta=0.01)
 
 
-def test_other_terms_than_at_the_first_opening_are_refused_before_the_search(tmp_path):
-    ledger = tmp_path / "ledger.jsonl"
-    certified(ledger=ledger)
-    before = ledger.read_bytes()
-    model = quick(ledger=ledger, delta=0.01, run_dir=tmp_path / "run")
-    with pytest.raises(InputError, match=r"opened with delta=0\.05"):
-        model.fit(*individuals(1200))
-    assert not (tmp_path / "run").exists()
-    assert ledger.read_bytes() == before
+def test_a_ledger_of_its_own_knows_nothing_of_the_others(model, other, tmp_path):
+    model.certify(*NEW)
+    assert other.certify(*NEW, ledger=tmp_path / "new" / "l.jsonl").opening.index == 1
 
 
-def test_a_folder_that_cannot_be_written_to_leaves_a_ledger_of_the_process(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_to_leaves_a_ledger_of_the_process(
+    model, other, tmp_path, monkeypatch
+):
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(blocked))
     with pytest.warns(DegradedWarning, match="only this process remembers"):
-        first = certified()
-    with (
-        pytest.warns(DegradedWarning, match="only this process remembers"),
-        warned_that_rows_are_spent(),
-    ):
-        second = certified(random_state=1)
-    assert first.certificate_.verdict == Verdict.CERTIFIED
-    assert said(second) == SPENT
-    assert "No ledger could be kept" in certificate_text(first.certificate_)
-    for model in (first, second):
-        assert verify_certificate(model.certificate_.to_bytes()).ok
+        first = model.certify(*NEW)
+    with pytest.warns(DegradedWarning, match="only this process remembers"):
+        second = other.certify(*NEW)
+    assert [one.opening.index for one in (first, second)] == [1, 2]
+    assert "No ledger could be kept" in certificate_text(first)
+    for one in (first, second):
+        assert verify_certificate(one.to_bytes()).ok
     monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path / "state"))
-    assert "No ledger" not in certificate_text(certified().certificate_)
-
-
-def test_an_interrupted_opening_counts(monkeypatch, tmp_path):
-    from fairautoml.certification.holdout import Vault
-
-    path = tmp_path / "ledger.jsonl"
-
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Vault, "evidence", interrupted)
-        with pytest.raises(KeyboardInterrupt, match=r"^$"):
-            certified(ledger=path)
-    assert path.read_bytes().count(b'"kind":"opening"') == 1
-    with warned_that_rows_are_spent():
-        again = certified(ledger=path)
-    assert said(again) == SPENT
-    assert Ledger(path).salt
+    assert "No ledger" not in certificate_text(model.certify(*NEW))
 
 
 @pytest.mark.parametrize(
     ("parameters", "match"),
     [
-        ({"certify": 0.6}, r"certify=0\.6 must be 'auto', True, False or the share"),
-        ({"certify": "yes"}, r"certify='yes' must be"),
         ({"min_score": 1.5}, r"min_score=1\.5 must be None or an accuracy"),
-        (
-            {"min_score": 0.5, "objective": "f1"},
-            r"certified for accuracy only, but objective='f1'",
-        ),
         ({"delta": 0.95}, r"delta=0\.95 must be an error probability.*95 % is delta=0\.05"),
-        ({"openings": "many"}, r"openings='many' must be 'single' or 'ledger'"),
-        ({"split": "place"}, r"split='place' must be 'random' or 'time'"),
+        ({"later": "yes"}, r"later='yes' must be True or False"),
+        ({"candidates": "all"}, r"candidates='all' must be one of 'front'"),
         ({"ledger": 3}, r"ledger=3 must be None or the path"),
     ],
 )
-def test_wrong_settings_are_refused_before_anything_is_read(parameters, match):
+def test_wrong_arguments_are_refused_before_anything_is_read(model, parameters, match):
     with pytest.raises(ParameterError, match=match):
-        quick(**parameters).check_parameters()
+        model.certify(None, None, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"groups": "nobody"}, r"groups='nobody' must be a column of X"),
+        ({"groups": np.arange(5)}, r"X has 1500 rows and groups has 5"),
+        ({"groups": [None, *range(1499)]}, r"groups is missing in 1 row"),
+        ({"y": np.zeros(5)}, r"y"),
+        ({"y": np.full(1500, 7)}, r"neither 0 nor 1"),
+        ({"sensitive": None}, r"sensitive"),
+    ],
+)
+def test_rows_that_cannot_be_read_are_refused_before_they_are_opened(
+    model, tmp_path, changes, match
+):
+    X, y, group = NEW
+    rows = {"X": X, "y": y, "sensitive": group, **changes}
+    with pytest.raises(InputError, match=match):
+        model.certify(**rows, ledger=tmp_path / "ledger.jsonl")
+    assert not (tmp_path / "ledger.jsonl").exists()
+
+
+@pytest.mark.parametrize("which", ["groups", "column"])
+def test_a_column_of_entities_is_no_feature(which):
+    X, y, group = individuals(400)
+    X = X.assign(person=np.arange(400) // 2)
+    model = quick().fit(X, y, group, groups="person")
+    assert "person" not in model.model_.schema.names
+    fresh, labels, who = individuals(1500, 2)
+    if which == "groups":
+        fresh = fresh.assign(person=np.arange(1500) // 3)
+        assert model.certify(fresh, labels, who, groups="person").subject.entities == "person"
+    else:
+        assert model.certify(fresh, labels, who).opening.n_rows == 1500
+
+
+def test_models_at_the_edge_of_the_constraint_are_rarely_certified_falsely():
+    """The decision is the feature, and its gap in the population lies just above the bound."""
+    rng = np.random.default_rng(3)
+
+    def population(n_rows):
+        group = rng.integers(2, size=n_rows)
+        x = rng.random(n_rows) < np.array([0.3, 0.4001])[group]
+        y = np.where(rng.random(n_rows) < 0.95, x, ~x)
+        return pd.DataFrame({"x": x * 1.0, "id": rng.random(n_rows)}), y * 1, group
+
+    model = FairAutoML(
+        "demographic_parity_difference <= 0.1", n_trials=2, cv=2, mitigators=["none"],
+        learners=["logistic_regression"], confidence=None, ensemble=0, random_state=0,
+    )  # fmt: skip
+    model.fit(*population(4000))
+    kinds = pd.DataFrame({"x": [0.0, 1.0] * 50, "id": np.linspace(0, 1, 100)})
+    assert model.predict(kinds).tolist() == [0, 1] * 50
+    verdicts = [model.certify(*population(700)).verdict for _ in range(100)]
+    # The .999 quantile of Bin(100, .04).
+    assert verdicts.count("CERTIFIED") <= 11
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("data_home")
+def test_equal_rows_are_held_out_independently_so_that_the_level_holds():
+    """In this table 60,420 rows have some 18,000 contents: drawn by content a third would err."""
+    table = load("dutch_census_2001")
+    frame, target, sensitive = table.frame, table.target, table.sensitive[0]
+    assert len(frame.drop_duplicates()) < 0.4 * len(frame)
+    accepted = (frame[target] == table.positive_label).to_numpy()
+    groups, names = pd.factorize(frame[sensitive])
+    rates = [accepted[groups == g].mean() for g in range(2)]
+    just_missed = abs(rates[0] - rates[1]) - 1e-4
+    constraint = Constraint.parse(f"demographic_parity_difference <= {just_missed}")
+
+    def certified(salt, repeated):
+        held = held_out(frame, 0.02, salt, repeated=repeated)
+        counts = GroupCounts.from_rows(
+            groups[held], accepted[held] * 1, accepted[held] * 1, n_groups=2
+        )
+        claim = claim_from_counts(constraint, counts, list(names))
+        return judge(Evidence(claims=(claim,)), level_of(1, 0.05)).verdict is Verdict.CERTIFIED
+
+    false = {kind: sum(certified(str(at), kind) for at in range(40)) for kind in (False, True)}
+    # The .999 quantile of Bin(40, .04) is 7.
+    assert false[False] <= 7 < false[True]

@@ -2,7 +2,6 @@
 
 import warnings
 
-import numpy as np
 import pytest
 from bystanders import soon, workers
 
@@ -131,37 +130,6 @@ def test_what_was_found_before_is_left_when_a_resumed_run_is_interrupted(
     assert again.interrupted_
     assert len(again.trials_) == len(before.trials_)
     assert again.best_entry_.trial_number > 0
-
-
-def many_individuals():
-    X, y, group = few_individuals()
-    rows = np.resize(np.arange(len(y)), 6_000)
-    X = X.iloc[rows].reset_index(drop=True) + np.random.default_rng(0).normal(size=(6_000, 2)) / 9
-    return X, y[rows], group[rows]
-
-
-@pytest.mark.parametrize("how", ["while the groups are learned", "after the baseline"])
-def test_no_certification_row_is_opened_before_there_is_a_model(
-    how, monkeypatch, interrupted, tmp_path
-):
-    def after(progress):
-        raise KeyboardInterrupt
-
-    requested = {"certify": True, "individuals": many_individuals(), "n_trials": 3}
-    if how == "after the baseline":
-        interrupted.undo()
-        requested["sensitive_at_predict"] = True
-        first = blind(tmp_path / "run", **requested, callbacks=after)
-    else:
-        first = blind(tmp_path / "run", **requested)
-        interrupted.undo()
-    assert first.interrupted_
-    said = first.certificate_
-    assert (said.verdict, said.reason) == ("INCONCLUSIVE", "nothing_trained")
-    assert "no row was opened" in (tmp_path / "run" / "certificate.txt").read_text()
-    again = blind(RunStorage(tmp_path / "run", "resume"), **requested)
-    assert again.best_entry_.config.learner != "prior"
-    assert again.certificate_.verdict == "CERTIFIED"
 
 
 def test_a_worker_that_learns_the_groups_is_stopped(monkeypatch, tmp_path):

@@ -171,7 +171,7 @@ def test_new_rows_without_guesses_are_refused_with_the_way_out(fitted):
 
 def test_guesses_say_nothing_of_a_model_that_was_fitted_without_any():
     X, y, group, guesses = individuals(400, 1)
-    model = quick(certify=False).fit(X, y, group)
+    model = quick().fit(X, y, group)
     assert model.proxies_ is None
     with pytest.raises(InputError, match=r"fit was not given proxies.*weak_proxy_gap"):
         model.evaluate(X, y, proxies=guesses)
@@ -246,7 +246,7 @@ def test_the_same_seed_gives_the_same_answer(fitted):
 
 def test_a_second_fit_forgets_the_guesses():
     X, y, group, guesses = individuals(600, 0)
-    model = blind(certify=False).fit(X, y, proxies=guesses)
+    model = blind().fit(X, y, proxies=guesses)
     model.fit(X, y, group)
     assert model.proxies_ is None
     assert "demographic_parity_difference[sensitive]" in model.evaluate(X, y, group)["gaps"]
