@@ -6,7 +6,7 @@ import math
 import numbers
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, ParamSpec
 
 import numpy as np
@@ -301,16 +301,26 @@ def plain_parameters(params: Any) -> dict[str, Any]:
     plain["constraint"] = [c.label for c in check_constraints(params.constraint)]
     policy, executor = params.group_policy, params.executor
     if policy is not None:
-        plain["group_policy"] = {f.name: getattr(policy, f.name) for f in fields(policy)}
-        if policy.bins is not None:
-            plain["group_policy"]["bins"] = plain_bins(policy.bins)
+        bins = None if policy.bins is None else plain_bins(policy.bins)
+        plain["group_policy"] = _plain_options(replace(policy, bins=bins))
     if not isinstance(executor, str):
-        plain["executor"] = {type(executor).__name__: asdict(executor)}
+        plain["executor"] = {type(executor).__name__: _plain_options(executor)}
+    found = {name: _plain(value) for name, value in plain.items()}
     return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in plain.items()
-        if isinstance(value, str | int | float | bool | list | tuple | dict | None)
+        name: value
+        for name, value in found.items()
+        if isinstance(value, str | int | float | bool | list | dict | None)
     }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _plain_options(options: GroupPolicy | LocalProcesses | Dask) -> dict[str, Any]:
+    return {option.name: _plain(getattr(options, option.name)) for option in fields(options)}
 
 
 def restored_parameters(plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def test_the_run_folder_holds_the_run_and_a_model_that_decides_the_same(
     model = quick(run_dir=tmp_path / "run", refit=refit).fit(*individuals, "sex")
     kept = read_model(tmp_path / "run")
     assert (kept.predict(X) == model.predict(X)).all()
-    assert kept.on_progress is None
+    assert kept.callbacks is None
     assert read_json(tmp_path / "run", "config.json")["seed"] == 0
     assert read_json(tmp_path / "run", "summary.json")["n_trials"] == 3
     rows = read_json(tmp_path / "run", "leaderboard.json")

@@ -644,34 +644,36 @@ def test_a_hangup_that_nohup_ignores_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
-def asked(*options):
+def estimator_with(*options):
     return fit_estimator_of(_parser().parse_args(["fit", "t.csv", *options]))
 
 
 def test_how_trials_are_run_is_passed_on():
     options = ["--allocator", "flat", "--executor", "dask", "--scheduler", "tcp://host:8786"]
     limits = ["--memory", "1500", "--strategy", "random", "--jobs", "2", "--cv", "3"]
-    model = asked("--allocator", "flat", *limits)
+    model = estimator_with("--allocator", "flat", *limits)
     assert (model.n_jobs, model.cv) == (2, 3)
-    assert asked().n_jobs == -1
+    assert estimator_with().n_jobs == -1
     assert (model.allocator, model.strategy) == ("flat", "random")
     assert model.executor == LocalProcesses(memory_limit=1500.0)
-    assert asked(*options, *limits).executor == Dask("tcp://host:8786", 1500.0)
-    assert asked("--executor", "serial").executor == "serial"
+    assert estimator_with(*options, *limits).executor == Dask("tcp://host:8786", 1500.0)
+    assert estimator_with("--executor", "serial").executor == "serial"
 
 
 def test_how_a_run_is_stored_is_passed_on():
-    assert asked().run_dir is None
-    assert asked("--out", "run").run_dir == RunStorage("run")
-    assert asked("--out", "run", "--overwrite").run_dir == RunStorage("run", "overwrite")
+    assert estimator_with().run_dir is None
+    assert estimator_with("--out", "run").run_dir == RunStorage("run")
+    assert estimator_with("--out", "run", "--overwrite").run_dir == RunStorage("run", "overwrite")
     url = "postgresql://host/db"
-    assert asked("--out", "run", "--storage", url).run_dir == RunStorage("run", url=url)
+    assert estimator_with("--out", "run", "--storage", url).run_dir == RunStorage("run", url=url)
 
 
 def test_how_groups_are_read_is_passed_on():
-    assert asked().group_policy == GroupPolicy()
+    assert estimator_with().group_policy == GroupPolicy()
     options = ["--sensitive-missing", "exclude", "--unseen-group", "base_model"]
-    found = asked(*options, "--max-groups", "9", "--min-size", "30", "--bins", "age:25,60")
+    found = estimator_with(
+        *options, "--max-groups", "9", "--min-size", "30", "--bins", "age:25,60"
+    )
     assert found.group_policy == GroupPolicy(
         missing="exclude", unseen="base_model", max_groups=9, min_size=30, bins={"age": [25, 60]}
     )
@@ -717,7 +719,7 @@ def test_a_removed_option_is_a_usage_error_with_the_remedy(capsys, option, messa
     ],
 )
 def test_former_spellings_of_options_are_read_for_now(options, cv, ensemble):
-    model = asked(*options)
+    model = estimator_with(*options)
     assert (model.cv, model.ensemble) == (cv, ensemble)
 
 

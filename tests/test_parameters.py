@@ -3,6 +3,7 @@
 import inspect
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,10 +152,13 @@ def test_a_limit_that_cannot_be_kept_is_refused(make, message):
 
 
 def test_the_written_parameters_give_the_same_estimator():
-    model = quick(executor=Dask("tcp://host:8786"), group_policy=POLICY, learners=("prior",))
+    policy = replace(POLICY, max_groups=np.int64(9))
+    numbers = {"n_trials": np.int64(3), "time_budget": np.float64(5)}
+    model = quick(executor=Dask("tcp://host:8786"), group_policy=policy, **numbers)
     plain = json.loads(json.dumps(plain_parameters(model)))
     again = FairAutoML().set_params(**restored_parameters(plain))
-    assert again.group_policy == POLICY
+    assert again.group_policy == policy
+    assert (again.n_trials, again.time_budget) == (3, 5.0)
     assert again.executor == model.executor
     assert plain_parameters(again) == plain
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_float_dtype
 
 from fairautoml.auditing.contributions import Blocks, check_blocks, contributions_of, question_of
 from fairautoml.auditing.individual import individual_fairness, similar_of
@@ -37,12 +38,15 @@ from fairautoml.auditing.rows import AuditReadOptions, AuditRows, Given, read_ro
 from fairautoml.auditing.tables import change_rows, impact_rows
 from fairautoml.certification.certificate import SMALLEST_CELL
 from fairautoml.data.dataset import SmallGroups
-from fairautoml.data.frames import check_length, read_table
+from fairautoml.data.frames import Table, check_length, read_table
 from fairautoml.data.groups import read_sensitive
 from fairautoml.data.leakage import same_partition
 from fairautoml.data.schema import fit_columns
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics import METRICS, Constraint, parse_constraints
+
+LARGEST = np.float64(np.finfo(np.float32).max)
+"""Largest number of a feature."""
 
 EXPLAINED = "demographic_parity_difference"
 """Metric whose gap is decomposed if no constraint is given."""
@@ -281,9 +285,9 @@ def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]
 
     A copy of a sensitive column under another name stays, so that its leakage is reported.
     """
-    table = read_table(X)
+    table = _finite(read_table(X))
     check_length(len(rows.decision), X, "y_pred")
-    schema, matrix = fit_columns(table, drop=(), on_nonfinite="impute")
+    schema, matrix = fit_columns(table, drop=())
     kept = [at for at, name in enumerate(schema.names) if name not in rows.columns]
     proxies = []
     for system in rows.systems[: len(rows.columns)]:
@@ -299,6 +303,20 @@ def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]
         return None, tuple(proxies)
     own = schema.without([name for name in schema.names if name in rows.columns], "sensitive")
     return dense_features(matrix[:, kept], own.feature_schema), tuple(proxies)
+
+
+def _finite(table: Table) -> Table:
+    """Return the table with missing values for numbers that float32 cannot hold."""
+    if table.columns is None:
+        matrix = table.matrix
+        if table.sparse or matrix.dtype.kind != "f":
+            return table
+        return replace(table, matrix=np.where(np.abs(matrix) <= LARGEST, matrix, np.nan))
+    columns = tuple(
+        column.where(column.abs() <= LARGEST) if is_float_dtype(column.dtype) else column
+        for column in table.columns
+    )
+    return replace(table, columns=columns)
 
 
 def _leaks(request: _AuditRequest, features: Features | None) -> tuple[LeakageRow, ...]:

@@ -405,7 +405,7 @@ def refuse_unjudgeable(held: Source, *, regression: bool) -> None:
             read_weights(held.weight, len(held.y))
         for name, column in held.X.select_dtypes("number").items():
             values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-            to_float32(values[:, None], (str(name),), "error")
+            to_float32(values[:, None], (str(name),))
     except InputError as error:
         raise InputError(f"--holdout: the held-out rows cannot be evaluated: {error}") from None
 

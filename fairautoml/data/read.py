@@ -108,7 +108,7 @@ def build_dataset(
     taken = () if groups is None else groups.sensitive_from_X
     kept = options.at_predict and options.sensitive_in_X != "drop"
     drop = options.drop if kept else (*options.drop, *taken)
-    schema, matrix = fit_columns(table, drop=drop, on_nonfinite="error")
+    schema, matrix = fit_columns(table, drop=drop)
     aware: dict[str, tuple[str, ...]] = {n: (n,) for n in taken if n in schema.names}
     if groups is not None and not (taken and kept):
         values = inputs.sensitive if not taken else _columns_of(taken, table)

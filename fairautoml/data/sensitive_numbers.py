@@ -19,7 +19,6 @@ from scipy.sparse import csr_matrix
 from fairautoml.exceptions import InputError
 
 Kind = Literal["number", "category", "datetime", "timedelta", "empty"]
-OnNonfinite = Literal["error", "impute"]
 
 _KIND_OF_DTYPE: dict[str, Kind] = {
     "b": "number",
@@ -99,36 +98,28 @@ def _days(durations: NDArray[Any]) -> NDArray[np.float64]:
     return days
 
 
-def to_float32(
-    values: NDArray[Any], names: tuple[str, ...], on_nonfinite: OnNonfinite
-) -> NDArray[np.float32]:
-    """Return a new float32 array; what float32 cannot hold is an error or missing."""
+def to_float32(values: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.float32]:
+    """Return a new float32 array; what float32 cannot hold is an error."""
     with np.errstate(over="ignore"):
         result = np.array(values, dtype=np.float32, order="C", copy=True)
     infinite = np.isinf(result)
     if infinite.any():
         counts = infinite.reshape(len(result), -1).sum(axis=0)
-        _refuse_infinite(counts, names, on_nonfinite)
-        result[infinite] = np.nan
+        raise InputError(_infinite(counts, names))
     return result
 
 
-def _refuse_infinite(
-    counts: NDArray[np.integer], names: tuple[str, ...], on_nonfinite: OnNonfinite
-) -> None:
-    if on_nonfinite == "impute":
-        return
+def _infinite(counts: NDArray[np.integer], names: tuple[str, ...]) -> str:
     found = [f"{name!r} ({n})" for name, n in zip(names, counts.tolist(), strict=True) if n]
-    msg = (
+    return (
         f"X contains infinity (inf) or a value too large for dtype('float32'), largest "
         f"{np.finfo(np.float32).max:.3g}, in {len(found)} column(s), with their counts: "
         f"{', '.join(found[:10])}. Correct or rescale them, or make them missing, for example "
         "with X.replace([np.inf, -np.inf], np.nan)."
     )
-    raise InputError(msg)
 
 
-def sparse_float32(matrix: Any, names: tuple[str, ...], on_nonfinite: OnNonfinite) -> Any:
+def sparse_float32(matrix: Any, names: tuple[str, ...]) -> Any:
     """Return a new float32 CSR matrix under the same rules; it is never made dense."""
     with np.errstate(over="ignore"):
         # LightGBM knows csr_matrix but not every sparse array class.
@@ -137,8 +128,7 @@ def sparse_float32(matrix: Any, names: tuple[str, ...], on_nonfinite: OnNonfinit
     infinite = np.isinf(result.data)
     if infinite.any():
         counts = np.bincount(result.indices[infinite], minlength=len(names))
-        _refuse_infinite(counts, names, on_nonfinite)
-        result.data[infinite] = np.nan
+        raise InputError(_infinite(counts, names))
     return result
 
 

@@ -159,7 +159,7 @@ def test_without_a_seed_the_seed_of_the_run_continues(tmp_path):
 
 
 def test_a_folder_that_does_not_exist_cannot_be_resumed_and_is_not_made(tmp_path):
-    with pytest.raises(RunFolderError, match="does not exist; start the run without resume"):
+    with pytest.raises(RunFolderError, match="does not exist; start the run without it"):
         fit(tmp_path / "gone", if_exists="resume")
     assert not (tmp_path / "gone").exists()
 
