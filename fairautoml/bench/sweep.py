@@ -134,7 +134,7 @@ def _git(*arguments: str) -> str | None:
 
 
 FIT = (sys.executable, "-m", "fairautoml", "fit")
-PEER = (sys.executable, "-m", "fairautoml.bench.peer_cell")
+PEER = (sys.executable, "-m", "fairautoml.cli.peer")
 """Command of another system, before its name and the arguments of a fit."""
 PARTIAL = 6
 """Exit code of a sweep in which some cells failed."""
