@@ -9,14 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fairautoml.bench.ranks import (
-    LEAGUES,
-    MEANS,
-    front_values,
-    numbers,
-    sign_of,
-    strict_fair_accuracy,
-)
+from fairautoml.bench.ranks import front_values, numbers, sign_of, strict_fair_accuracy
 from fairautoml.bench.tables import command_of_one
 from fairautoml.bench.tasks import read_rows
 from fairautoml.exceptions import RunFolderError
@@ -192,7 +185,29 @@ ABOUT = {
 }
 """Titles of the columns of the table of ranks."""
 
-STRICT = "strict_fair_accuracy"
+LEAGUES = (
+    "aware rules read the group of a new person, feature models have it as one of their columns, "
+    "blind ones do without it, randomized ones may draw lots"
+)
+"""Explanation of the names of the leagues."""
+
+FURTHER = {
+    "systems": (
+        "One row per system",
+        "Of a system's own row and the one with this library's margin the one of larger strict "
+        "fair accuracy: mean rank, rank less ours and strict fair accuracy less ours, with 95 % "
+        "bootstrap intervals paired by question and seed, and p of Wilcoxon's test over tables, "
+        "corrected by Holm.",
+    ),
+    "versus": (
+        "Paired differences",
+        "Strict fair accuracy less that of the reference on the same rows, with its 95 % "
+        "bootstrap interval over tables and seeds.",
+    ),
+    "volumes": ("Fronts by table", "Hypervolume of our front and the largest of another system."),
+    "leagues": ("Within leagues", f"Ranks among those that may do the same: {LEAGUES}."),
+}
+"""Tables of comparisons that a folder may hold: title, and description of the numbers."""
 
 FITS = {"task", "seed", "outcome", "reason"}
 """Columns of the cells of a sweep of fits."""
@@ -239,9 +254,7 @@ def sweep_view(folder: Path) -> SweepView:
         ranked=ranked,
         tables=(
             *_tables(cells, ranked),
-            *_systems(folder / "systems.csv"),
-            *_versus(folder / "versus.csv"),
-            *_leagues(folder / "leagues.csv"),
+            *(found for name in FURTHER for found in _further(folder, name)),
         ),
         curves=curves,
         curves_title="Searches of this library: score on the search rows so far, before the "
@@ -323,73 +336,17 @@ def _ranked(path: Path) -> tuple[tuple[Ranked, ...], int]:
     return found, int(table["blocks"].max()) if found else 0
 
 
-def _leagues(path: Path) -> list[Table]:
-    """Return the table of ranks within leagues, empty if there is a single league."""
-    if not path.is_file():
-        return []
-    table = read_rows(path)
+def _further(folder: Path, name: str) -> list[Table]:
+    """Return a further table of a comparison, empty if it does not exist or has no rows."""
+    path = folder / f"{name}.csv"
+    table = read_rows(path) if path.is_file() else pd.DataFrame()
     if table.empty:
         return []
-    rows = tuple(
-        (str(row["variant"]), str(row["league"]), _number(row["rank"]), _number(row[STRICT]))
-        for _, row in table.iterrows()
-    )
-    return [
-        Table(
-            title="Within leagues",
-            about=f"Ranks among those that may do the same: {LEAGUES}.",
-            header=("system", "league", "rank", ABOUT[STRICT]),
-            rows=rows,
-        )
-    ]
-
-
-def _systems(path: Path) -> list[Table]:
-    """Return the comparison of the better row of every other system with ours."""
-    if not path.is_file():
-        return []
-    table = read_rows(path)
-    shown = ("rank", "behind", "behind_low", "behind_high", STRICT, "difference", "low", "high")
-    rows = tuple(
-        (str(row["variant"]), *(_number(row[name]) for name in (*shown, "p_holm")))
-        for _, row in table.iterrows()
-    )
-    return [
-        Table(
-            title="One row per system",
-            about="Of a system's own row and the one with this library's margin the one of larger "
-            "strict fair accuracy: mean rank, rank less ours and strict fair accuracy less ours, "
-            "with 95 % bootstrap intervals paired by question and seed, and p of Wilcoxon's test "
-            "over tables, corrected by Holm.",
-            header=(
-                "system", "rank", "rank less ours", "low", "high", ABOUT[STRICT], "less ours",
-                "low", "high", "p (Holm)",
-            ),
-            rows=rows,
-        )
-    ]  # fmt: skip
-
-
-def _versus(path: Path) -> list[Table]:
-    """Return the paired differences, one table per reference variant."""
-    if not path.is_file():
-        return []
-    found = []
-    for reference, own in read_rows(path).groupby("reference", sort=False):
-        rows = tuple(
-            (str(row["variant"]), *(f"{row[name]:+.4f}" for name in ("difference", "low", "high")))
-            for _, row in own.sort_values("difference", ascending=False).iterrows()
-        )
-        found.append(
-            Table(
-                title=f"Paired with {reference}",
-                about=f"Strict fair accuracy less that of {reference} on the same rows, with its "
-                "95 % bootstrap interval over tables and seeds.",
-                header=("system", "difference", "low", "high"),
-                rows=rows,
-            )
-        )
-    return found
+    table = table[["variant", *(column for column in table if column != "variant")]]
+    title, about = FURTHER[name]
+    header = (ABOUT.get(column, column.replace("_", " ")) for column in map(str, table))
+    rows = tuple(tuple(map(_shown_cell, row)) for row in table.itertuples(index=False))
+    return [Table(title=title, about=about, header=tuple(header), rows=rows)]
 
 
 def _tables(cells: pd.DataFrame, ranked: Sequence[Ranked]) -> list[Table]:
@@ -406,8 +363,8 @@ def _tables(cells: pd.DataFrame, ranked: Sequence[Ranked]) -> list[Table]:
         cells = cells.assign(variant="fairautoml", question=cells["task"])
     for title, values in (
         ("Strict fair accuracy by question", strict_fair_accuracy(cells)),
-        ("Held-out accuracy by question", numbers(cells, MEANS["accuracy"])),
-        ("Held-out gap by question", numbers(cells, MEANS["gap"])),
+        ("Held-out accuracy by question", numbers(cells, "holdout.accuracy")),
+        ("Held-out gap by question", numbers(cells, "holdout.gap")),
         ("Hypervolume of the front by question", front_values(cells)),
     ):
         if values.notna().any():

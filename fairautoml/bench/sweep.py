@@ -1,10 +1,5 @@
-"""A sweep: cells run, resumed, recorded.
+"""A sweep: cells run, resumed, recorded."""
 
-``python -m fairautoml.bench.sweep results/main`` writes ``parts.csv``, ``stated.csv`` and
-``pairs.csv``.
-"""
-
-import argparse
 import errno
 import fcntl
 import hashlib
@@ -22,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 import fairautoml
@@ -37,22 +31,9 @@ from fairautoml.bench.cell import (
     write_text,
 )
 from fairautoml.bench.peers import load_file
-from fairautoml.bench.ranks import (
-    TINY,
-    complete_blocks,
-    in_complete_blocks,
-    interval_of_mean,
-    mean_over_questions,
-    numbers,
-    our_variants,
-    strict_fair_accuracy,
-    tables_of,
-    with_margin_rows,
-)
-from fairautoml.bench.tables import better_rows, systems, write_tables
-from fairautoml.bench.tasks import OURS, Sweep, read_rows, read_sweep
+from fairautoml.bench.tables import write_tables
+from fairautoml.bench.tasks import OURS, Sweep, read_sweep
 from fairautoml.data.datasets import checksum
-from fairautoml.data.files import write_csv
 from fairautoml.exceptions import (
     InputError,
     RunFolderError,
@@ -408,118 +389,44 @@ def run_any(
     only: str | None = None,
     peers: Sequence[Path] = (),
 ) -> int:
-    """Run an experiment and return its exit code."""
-    runner = _runner(source)
+    """Run an experiment and return its exit code.
+
+    The key ``runner`` of its file names a Python file whose function ``run`` does everything; the
+    key ``tables`` of a sweep of fits one whose ``write_tables`` replaces that of this package.
+    """
+    runner = _function(source, "runner", "run")
     if runner is None:
-        jobs = n_jobs if only is None else 1
-        outcome = run_sweep(source, folder, resume=resume, n_jobs=jobs, only=only, peers=peers)
-        return outcome.exit_code
+        tables = _function(source, "tables", "write_tables")
+        return run_sweep(
+            source,
+            folder,
+            resume=resume,
+            n_jobs=n_jobs if only is None else 1,
+            only=only,
+            peers=peers,
+            way=FITS if tables is None else Way(tables=tables),
+        ).exit_code
     if only is not None or peers:
         raise InputError(
             f"only={only!r}, peers={list(map(str, peers))}: they are for a sweep of fits, and "
             f"{source} has a runner of its own; leave them out"
         )
-    module = load_file(runner)
-    if not hasattr(module, "run"):
-        raise InputError(f"the runner {runner} of {source} has no function 'run'; define it")
-    code: int = module.run(source, folder, resume=resume, n_jobs=n_jobs)
+    code: int = runner(source, folder, resume=resume, n_jobs=n_jobs)
     return code
 
 
-def _runner(source: Path) -> Path | None:
-    """Return the file that runs the experiment; ``read_sweep`` reports unreadable files."""
+def _function(source: Path, key: str, name: str) -> Any:
+    """Return the function in the file that a key of an experiment names, None without the key."""
     try:
         content = yaml.safe_load(source.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None  # ``read_sweep`` reports unreadable files
+    if not isinstance(content, dict) or key not in content:
         return None
-    if not isinstance(content, dict) or "runner" not in content:
-        return None
-    if not isinstance(content["runner"], str):
-        raise InputError(f"{source}: runner is {content['runner']!r}; give the path of a file")
-    return source.parent / content["runner"]
-
-
-FEW_HELD = 3_000
-"""Held-out rows below which a table counts as small: 30 % of 10,000 rows."""
-
-
-def parts(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the cells of each non-empty part: every seed, small tables, large tables."""
-    for seed, of_seed in cells.groupby("seed"):
-        yield f"seed {seed}", of_seed.copy()
-    # A failed run held out as many rows as the others of its question.
-    held = numbers(cells, "holdout.n_rows").groupby(cells["question"]).transform("max")
-    for name, chosen in (("small tables", held < FEW_HELD), ("large tables", held >= FEW_HELD)):
-        if chosen.any():
-            yield name, cells[chosen].copy()
-
-
-def systems_by_part(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of the systems for each part, named in the column ``part``."""
-    both = in_complete_blocks(with_margin_rows(cells)).copy()
-    found = [systems(of_part).assign(part=name) for name, of_part in parts(both)]
-    return pd.concat(found, ignore_index=True)
-
-
-def stated_by_part(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return how many of our runs met the bound on held-out rows, and the estimated number."""
-    found = []
-    for part, of_part in parts(cells):
-        for variant in our_variants(cells):
-            own = of_part[of_part["variant"] == variant]
-            met = numbers(own, "holdout.excess") <= 0
-            stated = numbers(own, "search.margin.probability")
-            sure = stated >= 0.95
-            found.append(
-                {
-                    "part": part,
-                    "variant": variant,
-                    "runs": len(own),
-                    "met": int(met.sum()),
-                    "stated": round(float(stated.sum()), 3),
-                    "sure": int(sure.sum()),
-                    "sure_met": int((met & sure).sum()),
-                }
-            )
-    return pd.DataFrame(found)
-
-
-def pairs_by_part(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the share of runs in which each of our variants was at least as good as each other.
-
-    A variant with a smaller budget shows whether it reaches the other systems on held-out rows.
-    """
-    both = in_complete_blocks(with_margin_rows(cells)).copy()
-    tables, found = tables_of(cells), []
-    for part, of_part in [("all tables", both), *parts(both)]:
-        blocks = complete_blocks(of_part, strict_fair_accuracy(of_part))
-        own = our_variants(of_part)
-        others = blocks[better_rows(blocks.drop(columns=own))]
-        for ours in own:
-            apart = others.rsub(blocks[ours], axis=0)
-            at_least, level = (apart >= -TINY).astype(float), (apart.abs() <= TINY).astype(float)
-            low, high = interval_of_mean(at_least, tables)
-            shares = {"at_least": mean_over_questions(at_least), "low": low, "high": high}
-            shares |= {"level": mean_over_questions(level)}
-            known = {"part": part, "ours": ours, "variant": others.columns, "blocks": len(blocks)}
-            found.append(pd.DataFrame(known).join(pd.DataFrame(shares).round(4), on="variant"))
-    return pd.concat(found, ignore_index=True)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the three tables into the folder of a sweep, those that have rows."""
-    parser = argparse.ArgumentParser(prog="python -m fairautoml.bench.sweep")
-    parser.add_argument("folder", type=Path, help="folder with the cells.csv of a sweep")
-    folder = parser.parse_args(argv).folder
-    cells = read_rows(folder / "cells.csv")
-    tables = {"parts": systems_by_part, "stated": stated_by_part, "pairs": pairs_by_part}
-    for name, table_of in tables.items():
-        table = table_of(cells)
-        # Tables of comparisons are empty without other systems.
-        if len(table) > 0:
-            write_csv(table, folder / f"{name}.csv")
-    return 0
-
-
-if __name__ == "__main__":
-    main()
+    if not isinstance(content[key], str):
+        raise InputError(f"{source}: {key} is {content[key]!r}; give the path of a file")
+    file = source.parent / content[key]
+    module = load_file(file)
+    if not hasattr(module, name):
+        raise InputError(f"the {key} {file} of {source} has no function {name!r}; define it")
+    return getattr(module, name)

@@ -41,7 +41,7 @@ SLUG = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")
 """Names that become file names."""
 LISTS = ("sensitive", "constraints", "derive", "keep", "options", "seeds")
 OURS = "fairautoml"
-KEYS = ("defaults", "plugins", "tasks", "variants")
+KEYS = ("defaults", "plugins", "tables", "tasks", "variants")
 USUAL_PEERS = "peers"
 """Folder of other systems beside a sweep."""
 
