@@ -9,7 +9,7 @@ import platform
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,6 @@ from fairautoml.bench.cell import (
     Cell,
     CellRecord,
     Pace,
-    Parts,
     read_record,
     run_cell,
     to_stderr,
@@ -244,27 +243,9 @@ def _commit(about: Mapping[str, object]) -> str | None:
     return f"{commit}-dirty" if about["git_changed"] else str(commit)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Clock:
-    """Estimate of the remaining time from the ratio of run times to budgets."""
-
-    planned: float = 0.0
-    taken: float = 0.0
-    left: float = 0.0
-    n_jobs: int = 1
-
-    @staticmethod
-    def plan(cell: Cell) -> float:
-        seconds = cell.task.seconds
-        return USUAL_SECONDS if seconds is None else seconds
-
-    def record(self, cell: Cell, seconds: float) -> None:
-        self.planned += self.plan(cell)
-        self.taken += seconds
-        self.left -= self.plan(cell)
-
-    def seconds_left(self) -> float:
-        return self.left * self.taken / self.planned / self.n_jobs
+def _planned(cells: Iterable[Cell]) -> float:
+    seconds = (cell.task.seconds for cell in cells)
+    return sum(USUAL_SECONDS if budget is None else budget for budget in seconds)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -289,19 +270,23 @@ class _Run:
         done = {key for key, record in records.items() if record.outcome == "done"}
         n_reused = len(done)
         todo = [cell for cell in in_turns(sweep) if cell.key not in done]
-        clock = _Clock(left=sum(map(_Clock.plan, todo)), n_jobs=self.n_jobs)
+        ended_cells, taken = list[Cell](), 0.0
         try:
             with closing(self._records(todo)) as ended:
                 for cell, record in ended:
                     records[cell.key] = record
                     done.add(cell.key)
-                    clock.record(cell, record.wall_seconds)
+                    ended_cells.append(cell)
+                    taken += record.wall_seconds
+                    # As much slower or faster than planned as the cells until now.
+                    left = _planned(todo) - _planned(ended_cells)
+                    left *= taken / _planned(ended_cells) / self.n_jobs
                     if self.pace.due():
                         self._write(cells, records)
                     self.on_line(
                         f"[{len(done)}/{len(cells)}] {cell.key} {record.outcome} in "
                         f"{record.wall_seconds:.0f} s{': ' if record.reason else ''}"
-                        f"{record.reason}; about {clock.seconds_left() / 60:.0f} min left\n"
+                        f"{record.reason}; about {left / 60:.0f} min left\n"
                     )
         finally:
             if records:
@@ -335,8 +320,10 @@ class _Run:
         if system != OURS:
             folders = [part for folder in self.peers for part in ("--peers", str(folder))]
             command = (*PEER, system, *folders)
-        parts = Parts(folder=self.folder / "cells", commit=self.commit)
-        return run_cell(cell, command, parts, self.stop, self.memory_mb)
+        folder = self.folder / "cells"
+        return run_cell(
+            cell, command, folder, self.stop, commit=self.commit, memory_mb=self.memory_mb
+        )
 
 
 def in_turns(sweep: Sweep) -> list[Cell]:
