@@ -164,7 +164,8 @@ class _LearnerCheck:
     def run(self) -> None:
         self.check_repeatable()
         for params in points(self.space, n=5 if self.task == "binary" else 2):
-            found = self.scores(self.model(params), self.X, f"trained with {params}")
+            model = self.built(params).fit(self.X, self.y)
+            found = self.scores(model, self.X, f"trained with {params}")
             empty = self.task != "multiclass" or not found[:, 3].any()
             _require(empty, self.learner.name, "a class without rows has a probability")
         if self.learner.handles_weights:
@@ -175,15 +176,13 @@ class _LearnerCheck:
             model = self.learner.build(self.space.defaults(), flat, 0).fit(rows, self.y)
             self.scores(model, rows, "trained on a CSR matrix")
         if self.task != "binary":
-            constant = self.model().fit(self.X, np.full_like(self.y, 2))
+            constant = self.built(self.space.defaults()).fit(self.X, np.full_like(self.y, 2))
             of_row = np.eye(N_CLASSES)[2] if self.task == "multiclass" else 2.0
             same = np.allclose(self.scores(constant, self.X, "of a constant target"), of_row)
             _require(same, self.learner.name, "a constant target is not predicted")
 
-    def model(self, params: Mapping[str, ParamValue] | None = None, **fit: Any) -> Any:
-        given = self.space.defaults() if params is None else params
-        built = self.learner.built(given, self.schema, 7, task=self.task, n_classes=N_CLASSES)
-        return built.fit(self.X, self.y, **fit)
+    def built(self, params: Mapping[str, ParamValue]) -> Any:
+        return self.learner.built(params, self.schema, 7, task=self.task, n_classes=N_CLASSES)
 
     def scores(self, model: Any, X: Any, case: str) -> NDArray[np.float32]:
         kind = TASKS.get(self.task)
@@ -199,18 +198,16 @@ class _LearnerCheck:
     def check_repeatable(self) -> None:
         name, params = self.learner.name, self.space.defaults()
         before = pickle.dumps((self.X, self.y, params))
-        model = self.model(params)
+        model = self.built(params).fit(self.X, self.y)
         expected = self.scores(model, self.X, "at the defaults")
         untouched = pickle.dumps((self.X, self.y, params)) == before
         _require(untouched, name, "fit or predict modifies its input")
         other_X, other_y, _ = example_table(self.task, seed=1)
-        built = self.learner.built(params, self.schema, 7, task=self.task, n_classes=N_CLASSES)
-        refitted = built.fit(other_X, other_y[::-1].copy()).fit(self.X, self.y)
-        stored = pickle.loads(pickle.dumps(model))
+        fitted_before = self.built(params).fit(other_X, other_y[::-1].copy())
         for case, other in (
-            ("when trained again with the same seed", self.model(params)),
-            ("after pickling", stored),
-            ("when fitted before to other rows", refitted),
+            ("when trained again with the same seed", self.built(params).fit(self.X, self.y)),
+            ("after pickling", pickle.loads(pickle.dumps(model))),
+            ("when fitted before to other rows", fitted_before.fit(self.X, self.y)),
         ):
             self.check_same(self.scores(other, self.X, case), expected, case)
         self.check_same(self.scores(model, self.X[FEW], ""), expected[FEW], "for fewer rows")
@@ -228,7 +225,8 @@ class _LearnerCheck:
         high = self.y >= np.median(self.y) if self.task == "regression" else self.y == 1
         means = []
         for weight in (np.where(high, 20.0, 1.0), np.where(high, 1.0, 20.0)):
-            found = self.scores(self.model(sample_weight=weight), self.X, "with weights")
+            model = self.built(self.space.defaults()).fit(self.X, self.y, sample_weight=weight)
+            found = self.scores(model, self.X, "with weights")
             means.append(float((found[:, 1] if found.ndim == 2 else found).mean()))
         broken = "more weight on class 1, or on large numbers, does not raise the scores"
         _require(means[0] > means[1], self.learner.name, broken)
