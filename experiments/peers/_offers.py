@@ -14,6 +14,9 @@ from fairautoml.estimator import judge
 from fairautoml.selection.ensemble import choose
 from fairautoml.selection.margin import DRAWS, BoundProbability
 
+PARITY_OR_ODDS = frozenset({"demographic_parity_difference", "equalized_odds_difference"})
+"""Fairness metrics that most systems support."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Seen:

@@ -10,7 +10,7 @@ import pandas as pd
 from fairlearn.postprocessing import ThresholdOptimizer
 from numpy.typing import NDArray
 
-from fairautoml.bench.peers import PARITY_OR_ODDS, Answer, Peer, Question
+from fairautoml.bench.peers import Answer, Peer, Question
 from peers._arsenal._fairlearn import without_warnings
 from peers._arsenal.fairlearn_threshold_optimizer import (
     CONSTRAINTS,
@@ -18,7 +18,7 @@ from peers._arsenal.fairlearn_threshold_optimizer import (
     Scored,
 )
 from peers._flaml import search
-from peers._offers import Candidate, Seen, answered, offer
+from peers._offers import PARITY_OR_ODDS, Candidate, Seen, answered, offer
 from peers._scored import ScoredModel, scored_best
 
 STRICTER = (1.0, 0.75, 0.5, 0.25, 0.0)

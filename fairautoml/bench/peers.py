@@ -152,9 +152,6 @@ class Peer:
                 raise ParameterError(msg)
 
 
-PARITY_OR_ODDS = frozenset({"demographic_parity_difference", "equalized_odds_difference"})
-"""Fairness metrics that most systems support."""
-
 GROUP = "fairautoml.peers"
 
 

@@ -24,14 +24,6 @@ def read_rows(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=NAMES, keep_default_na=False, na_values=[""], low_memory=False)
 
 
-def mapping_of(value: object, allowed: Sequence[str]) -> Mapping[str, Any]:
-    """Return a mapping that has no other keys than those allowed."""
-    if not isinstance(value, dict) or not set(value) <= set(allowed):
-        found = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)
-        raise InputError(f"found {found}; expected a mapping with the keys {', '.join(allowed)}")
-    return value
-
-
 def is_number(value: object) -> TypeGuard[float]:
     """Return whether YAML gave a number; ``true`` is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
