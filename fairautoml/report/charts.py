@@ -239,9 +239,9 @@ def history_chart(view: RunView) -> HistoryChart | None:
     return HistoryChart(x=x, y=y, steps="".join(path), dots=dots)
 
 
-def spent_bars(view: RunView, most: int = 14) -> tuple[Bar, ...]:
-    """Return the bars of training seconds, longest first."""
-    spent = view.spent[:most]
+def spent_bars(view: RunView) -> tuple[Bar, ...]:
+    """Return the bars of the longest training seconds, longest first."""
+    spent = view.spent[:14]
     longest = max((item.seconds for item in spent), default=0.0)
     room = WIDTH - RIGHT - LABELS - 140.0
     return tuple(
