@@ -366,7 +366,7 @@ class _MetricCheck:
         cases: dict[str, float | Undefined] = {}
         if self.plain.degree:
             cases["no values are given"] = self.plain.value(self.tally(self.rows))
-        elif not self.plain.to_overall:
+        elif self.task != "binary" or not self.plain.to_overall:
             cases["a group has no rows"] = self.plain.value(empty)
         cases["there is one group"] = self.plain.bound(NUMBERS[:1]).value(one)
         for case, found in cases.items():
