@@ -156,7 +156,8 @@ def read_sweep(path: Path, peers: Sequence[Path] = ()) -> Sweep:
     replace those of the task, its options are added, and the task is called
     ``<task>-<variant>``. Lists in a list of texts are laid out flat, so that anchors can be used.
     ``plugins`` lists the folders of other systems, relative to the file; without it they are in
-    ``peers`` beside the file. What else a file with a ``runner`` holds is left to that.
+    ``peers`` beside the file. ``tables`` names the file that writes the tables, see ``run_any``.
+    What else a file with a ``runner`` holds is left to that.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
