@@ -7,7 +7,8 @@ from typing import Any, get_args
 import yaml
 
 from allocators.worlds import BUDGET
-from fairautoml.bench.tasks import is_number, mapping_of
+from common.reading import mapping_of
+from fairautoml.bench.tasks import is_number
 from fairautoml.exceptions import InputError
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._expected_gain import Rules, Test

@@ -4,8 +4,8 @@ Held-out rows of a small table are a draw, and a gap on 300 people is mostly noi
 are held out the rates of a rule are known, and from them how likely it is to meet the bound among
 any number of new people, without that noise.
 
-``python experiments/common/expected.py experiments/few_people.yaml results/few_people`` writes
-``expected.csv`` and ``calibration.csv``.
+``python -m fairautoml.bench.peers experiments/common/expected.py experiments/few_people.yaml
+results/few_people`` writes ``expected.csv`` and ``calibration.csv``.
 """
 
 import argparse
@@ -17,17 +17,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from common.measures import labelled, with_margin_rows
 from fairautoml.bench.ranks import (
     BLOCK,
     complete_blocks,
     in_complete_blocks,
     interval_of_mean,
-    labelled,
     mean_over_questions,
     numbers,
     our_variant,
     tables_of,
-    with_margin_rows,
 )
 from fairautoml.bench.tasks import Sweep, read_rows, read_sweep
 from fairautoml.data.files import write_csv
@@ -197,7 +196,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_csv(expected(judged), arguments.folder / "expected.csv")
     write_csv(calibration(judged), arguments.folder / "calibration.csv")
     return 0
-
-
-if __name__ == "__main__":
-    main()

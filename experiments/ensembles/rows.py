@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.bench.ranks import accuracy_at
+from common.measures import accuracy_at
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.judge import judge
 from fairautoml.inference.predictor import Predictor

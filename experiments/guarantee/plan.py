@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from fairautoml.bench.tasks import mapping_of
+from common.reading import mapping_of
 from fairautoml.exceptions import InputError
 from guarantee.boundary import full_grid, selected_grid
 from guarantee.controls import CONTROLS

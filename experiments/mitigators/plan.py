@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from fairautoml.bench.tasks import SLUG, mapping_of
+from common.reading import mapping_of
+from fairautoml.bench.tasks import SLUG
 from fairautoml.data.derive import parse_derive, parse_keep
 from fairautoml.exceptions import InputError
 from fairautoml.learners import LEARNERS

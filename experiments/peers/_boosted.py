@@ -11,10 +11,10 @@ import pandas as pd
 from lightgbm import LGBMClassifier
 from numpy.typing import NDArray
 
-from fairautoml.bench.peer_cell import Seen, answered, offer
-from fairautoml.bench.peers import Answer, Decide, Offer, Question
+from fairautoml.bench.peers import Answer, Decide, Question
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.splits import holdout_split, stratified_folds
+from peers._offers import Candidate, Seen, answered, offer
 
 HELD = 0.25
 """Share of the rows that models are compared on."""
@@ -190,7 +190,7 @@ def random_search(
     """Return the best feasible of random trials."""
     clock = Clock(seconds=question.seconds, n_trials=question.n_trials)
     parts = parts_of(question, codes, folds=folds)
-    offers: list[Offer] = []
+    offers: list[Candidate] = []
     number = 0
     for number in clock.trials():
         trained = [train(parts, rows, _chance(question, number)) for rows, _ in parts.splits]
@@ -202,7 +202,7 @@ def random_search(
             )
             decide = _served(codes, models, cut)
             offers.append(offer(question, seen, decide, learner=learner, seconds=clock.now()))
-    return answered(offers, n_trials=number + 1)
+    return answered(question, offers, n_trials=number + 1)
 
 
 def _chance(question: Question, number: int) -> np.random.Generator:

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.bench.peer_cell import Seen, answered, offer
-from fairautoml.bench.peers import Answer, Decide, Offer, Question
+from fairautoml.bench.peers import Answer, Decide, Question
 from fairautoml.exceptions import NoModelError, ParameterError
 from peers._environments import PINS, python_of
+from peers._offers import Candidate, Seen, answered, offer
 
 WORKER = PINS / "_worker.py"
 Y, CELL = "__y__", "__cell__"
@@ -45,7 +45,7 @@ class Elsewhere:
         ]
         if not offers:
             raise NoModelError(f"system {self.script!r} offers no model; give it more seconds")
-        found = answered(offers, n_trials=said["n_trials"])
+        found = answered(question, offers, n_trials=said["n_trials"])
         return replace(
             found,
             chosen=offers[-1] if self.chooses else found.chosen,
@@ -137,7 +137,9 @@ def _write(
     X.assign(**{Y: y, CELL: cells}).to_csv(path, index=False)
 
 
-def _offer(question: Question, running: _Running, number: int, one: Mapping[str, Any]) -> Offer:
+def _offer(
+    question: Question, running: _Running, number: int, one: Mapping[str, Any]
+) -> Candidate:
     rows = np.asarray(one["rows"], dtype=np.int64)
     seen = Seen(
         y=question.y[rows],

@@ -1,10 +1,12 @@
 """FLAML asked for a fair model in the ways that it has itself."""
 
+from functools import partial
+
 import numpy as np
 
-from fairautoml.bench.peer_cell import Seen, counted, front_of
 from fairautoml.bench.peers import Answer, Offer, Question
 from peers._flaml import Logged, Searched, decider, search
+from peers._offers import Candidate, Seen, counted, front_of, with_margin
 
 NOT_A_CHOICE = "it returns one model and says nothing of others"
 
@@ -40,6 +42,7 @@ def of_log(found: Searched) -> Answer:
         n_feasible=sum(line.feasible for line in found.lines),
         offers=offers,
         front=front_of(offers),
+        margin=partial(with_margin, found.question, offers),
     )
 
 
@@ -64,7 +67,7 @@ def _served(found: Searched, line: Logged) -> Offer:
     )
 
 
-def _offer(found: Searched, line: Logged) -> Offer:
+def _offer(found: Searched, line: Logged) -> Candidate:
     """Return a line of the log; the claim is FLAML's own, the counts are of all its folds."""
     rows = found.trials[line.trial]
     seen = Seen(
@@ -72,7 +75,7 @@ def _offer(found: Searched, line: Logged) -> Offer:
         cells=np.concatenate(rows.cells),
         decisions=np.concatenate(rows.decisions),
     )
-    return Offer(
+    return Candidate(
         decide=decider(lambda: found.model_of(line)),
         learner=line.learner,
         score=1.0 - line.loss,

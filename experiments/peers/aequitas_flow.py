@@ -1,7 +1,8 @@
 """Aequitas Flow's random search over its own methods, in a Python of its own."""
 
-from fairautoml.bench.peers import PARITY_OR_ODDS, Peer
+from fairautoml.bench.peers import Peer
 from peers._elsewhere import Elsewhere
+from peers._offers import PARITY_OR_ODDS
 
 PEER = Peer(
     about="Aequitas Flow's random search over its own methods and group thresholds",

@@ -11,7 +11,7 @@ import numpy as np
 from fairlearn.reductions import ExponentiatedGradient
 from numpy.typing import NDArray
 
-from fairautoml.bench.peers import PARITY_OR_ODDS, Answer, Peer, Question
+from fairautoml.bench.peers import Answer, Peer, Question
 from peers._arsenal._fairlearn import without_warnings
 from peers._arsenal.fairlearn_exponentiated_gradient import CONSTRAINTS
 from peers._boosted import (
@@ -22,6 +22,7 @@ from peers._boosted import (
     lightgbm_params,
     random_search,
 )
+from peers._offers import PARITY_OR_ODDS
 
 ROUNDS = 20
 """Rounds at the most; fairlearn's own 50 leave no time for a second trial."""

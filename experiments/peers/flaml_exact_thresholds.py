@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.bench.peer_cell import Seen, answered, offer
-from fairautoml.bench.peers import Answer, Offer, Peer, Question
+from fairautoml.bench.peers import Answer, Peer, Question
 from fairautoml.evaluation.problem import tolerance_grid
 from fairautoml.mitigators import Goal, ScoreRows
 from fairautoml.mitigators._group_program import build_problem
 from fairautoml.records import Rule
 from peers._flaml import search
+from peers._offers import Candidate, Seen, answered, offer
 from peers._scored import ScoredModel, scored_best
 
 HALF = 0.5
@@ -38,10 +38,10 @@ def ask(question: Question) -> Answer:
     problem = build_problem(rows, Goal(targets=question.targets))
     rules = problem.rules(rows, tolerances, randomized=False)
     offers = [_offer(question, best, rule) for _, rule in rules if rule is not None]
-    return answered(offers, n_trials=len(found.lines))
+    return answered(question, offers, n_trials=len(found.lines))
 
 
-def _offer(question: Question, best: ScoredModel, rule: Rule) -> Offer:
+def _offer(question: Question, best: ScoredModel, rule: Rule) -> Candidate:
     def decided(scores: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.int8]:
         # As the rule was fitted: on scores of single precision.
         accepted = rule.decide(scores.astype(np.float32), cells)

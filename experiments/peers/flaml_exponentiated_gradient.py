@@ -17,12 +17,13 @@ from flaml.automl.model import LGBMEstimator, SKLearnEstimator
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from fairautoml.bench.peers import PARITY_OR_ODDS, Answer, Peer, Question
+from fairautoml.bench.peers import Answer, Peer, Question
 from peers._arsenal._fairlearn import without_warnings
 from peers._arsenal.fairlearn_exponentiated_gradient import CONSTRAINTS
 from peers._boosted import Codes, lightgbm_of
 from peers._flaml import search
 from peers._flaml_ways import of_log
+from peers._offers import PARITY_OR_ODDS
 
 ROUNDS = 20
 SHARE = "bound_share"

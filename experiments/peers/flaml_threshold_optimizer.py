@@ -10,8 +10,7 @@ import pandas as pd
 from fairlearn.postprocessing import ThresholdOptimizer
 from numpy.typing import NDArray
 
-from fairautoml.bench.peer_cell import Seen, answered, offer
-from fairautoml.bench.peers import PARITY_OR_ODDS, Answer, Offer, Peer, Question
+from fairautoml.bench.peers import Answer, Peer, Question
 from peers._arsenal._fairlearn import without_warnings
 from peers._arsenal.fairlearn_threshold_optimizer import (
     CONSTRAINTS,
@@ -19,6 +18,7 @@ from peers._arsenal.fairlearn_threshold_optimizer import (
     Scored,
 )
 from peers._flaml import search
+from peers._offers import PARITY_OR_ODDS, Candidate, Seen, answered, offer
 from peers._scored import ScoredModel, scored_best
 
 STRICTER = (1.0, 0.75, 0.5, 0.25, 0.0)
@@ -38,10 +38,10 @@ def ask(question: Question) -> Answer:
         tolerances += [gap for gap in LOOSER if gap > constraint.limit]
     with without_warnings():
         offers = [_offer(question, best, tolerance) for tolerance in tolerances]
-    return answered(offers, n_trials=len(found.lines))
+    return answered(question, offers, n_trials=len(found.lines))
 
 
-def _offer(question: Question, best: ScoredModel, tolerance: float) -> Offer:
+def _offer(question: Question, best: ScoredModel, tolerance: float) -> Candidate:
     rows = best.scores.reshape(-1, 1)
     rule = ThresholdOptimizer(
         estimator=Scored().fit(rows, best.y),

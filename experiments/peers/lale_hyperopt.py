@@ -1,7 +1,8 @@
 """lale's Hyperopt over pipelines with fairness mitigators, in a Python of its own."""
 
-from fairautoml.bench.peers import PARITY_OR_ODDS, Peer
+from fairautoml.bench.peers import Peer
 from peers._elsewhere import Elsewhere
+from peers._offers import PARITY_OR_ODDS
 
 PEER = Peer(
     about="lale's Hyperopt over pipelines with fairness mitigators of AIF360",

@@ -1,7 +1,8 @@
 """mljar-supervised with its fairness metric in mode "Compete", in a Python of its own."""
 
-from fairautoml.bench.peers import PARITY_OR_ODDS, Peer
+from fairautoml.bench.peers import Peer
 from peers._elsewhere import Elsewhere
+from peers._offers import PARITY_OR_ODDS
 
 PEER = Peer(
     about='mljar-supervised with fairness_metric, mode "Compete"',

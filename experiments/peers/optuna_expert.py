@@ -13,8 +13,7 @@ import optuna
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.bench.peer_cell import Seen, answered, offer
-from fairautoml.bench.peers import Answer, Decide, Offer, Peer, Question
+from fairautoml.bench.peers import Answer, Decide, Peer, Question
 from peers._boosted import (
     Clock,
     Codes,
@@ -24,6 +23,7 @@ from peers._boosted import (
     mean_of,
     parts_of,
 )
+from peers._offers import Candidate, Seen, answered, offer
 
 UNDEFINED_EXCESS = 1.0
 NEUTRAL = 0.5
@@ -38,7 +38,7 @@ def ask(question: Question) -> Answer:
     study = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=question.seed)
     )
-    offers: list[Offer] = []
+    offers: list[Candidate] = []
     for _ in clock.trials():
         trial = study.ask()
         params = _suggested(trial, question.groups.n_cells)
@@ -56,7 +56,7 @@ def ask(question: Question) -> Answer:
         trial.set_constraint("gap", excess)
         study.tell(trial, one.score)
         offers.append(one)
-    return answered(offers, n_trials=len(offers))
+    return answered(question, offers, n_trials=len(offers))
 
 
 def _suggested(trial: optuna.trial.Trial, n_cells: int) -> dict[str, Any]:

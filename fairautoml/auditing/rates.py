@@ -456,8 +456,7 @@ def null_values(
     rates: list[float],
     form: Form,
     *,
-    draws: int = DRAWS,
-    seed: int = 0,
+    seed: int,
 ) -> NDArray[np.float64]:
     """Return simulated disparities under the null hypothesis of equal rates.
 
@@ -470,7 +469,7 @@ def null_values(
     rng = np.random.default_rng(seed)
     drawn = np.stack(
         [
-            rng.binomial(sizes, rate, size=(draws, len(sizes))) / np.maximum(sizes, 1)
+            rng.binomial(sizes, rate, size=(DRAWS, len(sizes))) / np.maximum(sizes, 1)
             for sizes, rate in zip(n, rates, strict=True)
         ]
     )

@@ -100,21 +100,6 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """Limits after which a cell is killed."""
-
-    seconds: float  # wall-clock time
-    megabytes: float | None  # memory of all its processes, MiB; None = any
-
-    def exceeded(self, usage: Usage) -> str:
-        """Return the limit that a killed cell exceeded, as a sentence."""
-        held = usage.peak_memory_mb
-        if self.megabytes is not None and held is not None and held > self.megabytes:
-            return f"ended when it held {held:.0f} MiB, of {self.megabytes:.0f} that it may hold"
-        return f"ended after {self.seconds:g} s"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CellRecord:
     """Result of a cell, stored as one JSON file."""
 
@@ -182,34 +167,35 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """Folder and origin of the records of cells."""
-
-    folder: Path  # gets ``<key>.json`` and ``<key>.log`` (its standard error)
-    commit: str | None = None  # of this library; None outside a checkout
-
-
 def run_cell(
     cell: Cell,
     command: Sequence[str],
-    parts: Parts,
+    folder: Path,
     stop: threading.Event,
+    *,
+    commit: str | None = None,
     memory_mb: float | None = None,
 ) -> CellRecord | None:
-    """Run a cell, and write its record and its log; return None if it was stopped."""
+    """Run a cell, and write its record and its standard error; return None if it was stopped.
+
+    It is killed when it exceeds its limit of time, or when its processes hold more memory.
+    """
     task = cell.task
-    bounds = Bounds(seconds=cell.limit_seconds, megabytes=memory_mb)
     arguments = task.arguments(cell.seed)
-    log = parts.folder / f"{cell.key}.log"
+    log = folder / f"{cell.key}.log"
     started = datetime.now(UTC).isoformat(timespec="seconds")
     start = time.monotonic()
-    code, printed, usage = _run([*command, *arguments], log, bounds, stop)
+    code, printed, usage = _run([*command, *arguments], log, cell.limit_seconds, memory_mb, stop)
     if stop.is_set():
         return None
     seconds = round(time.monotonic() - start, 3)
     result = _result(printed)
-    reason = bounds.exceeded(usage) if code is None else _reason(code, result, log)
+    reason = _reason(code, result, log)
+    held = usage.peak_memory_mb
+    if code is None:
+        reason = f"ended after {cell.limit_seconds:g} s"
+        if memory_mb is not None and held is not None and held > memory_mb:
+            reason = f"ended when it held {held:.0f} MiB, of {memory_mb:.0f} that it may hold"
     record = CellRecord(
         task=task.name,
         question=task.question,
@@ -223,12 +209,12 @@ def run_cell(
         exit_code=code,
         wall_seconds=seconds,
         cpu_seconds=usage.cpu_seconds,
-        peak_memory_mb=usage.peak_memory_mb,
+        peak_memory_mb=held,
         result={} if reason or result is None else result,
-        git_commit=parts.commit,
+        git_commit=commit,
         started=started,
     )
-    write_text(parts.folder / f"{cell.key}.json", json.dumps(asdict(record), indent=1) + "\n")
+    write_text(folder / f"{cell.key}.json", json.dumps(asdict(record), indent=1) + "\n")
     return record
 
 
@@ -273,7 +259,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _run(
-    command: Sequence[str], log: Path, bounds: Bounds, stop: threading.Event
+    command: Sequence[str],
+    log: Path,
+    seconds: float,
+    memory_mb: float | None,
+    stop: threading.Event,
 ) -> tuple[int | None, str, Usage]:
     """Return exit code, standard output and usage; the process group is always ended."""
     with (
@@ -288,7 +278,7 @@ def _run(
     ):
         usage = Usage(process.pid)
         try:
-            printed = _printed(process, bounds, stop, usage)
+            printed = _printed(process, seconds, memory_mb, usage, stop)
         finally:
             if process.poll() is None:
                 _kill(process)
@@ -298,15 +288,18 @@ def _run(
 
 
 def _printed(
-    process: "subprocess.Popen[bytes]", bounds: Bounds, stop: threading.Event, usage: Usage
+    process: "subprocess.Popen[bytes]",
+    seconds: float,
+    memory_mb: float | None,
+    usage: Usage,
+    stop: threading.Event,
 ) -> bytes | None:
     """Return the standard output of a process, None if it was stopped or exceeded a limit."""
-    deadline = time.monotonic() + bounds.seconds
-    most = math.inf if bounds.megabytes is None else bounds.megabytes
+    deadline = time.monotonic() + seconds
     while not stop.is_set():
         usage.look()
         left = deadline - time.monotonic()
-        if left <= 0 or (usage.peak_memory_mb or 0.0) > most:
+        if left <= 0 or (memory_mb is not None and (usage.peak_memory_mb or 0.0) > memory_mb):
             return None
         with contextlib.suppress(subprocess.TimeoutExpired):
             return process.communicate(timeout=min(left, POLL_SECONDS))[0]
@@ -329,7 +322,7 @@ def _result(printed: str) -> dict[str, Any] | None:
     return result if isinstance(result, dict) else None
 
 
-def _reason(code: int, result: object, log: Path) -> str:
+def _reason(code: int | None, result: object, log: Path) -> str:
     if code in FINISHED_CODES and result is not None:
         return ""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()

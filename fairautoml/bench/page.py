@@ -1,23 +1,17 @@
 """HTML report of a sweep."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fairautoml.bench.ranks import (
-    LEAGUES,
-    MEANS,
-    front_values,
-    numbers,
-    sign_of,
-    strict_fair_accuracy,
-)
-from fairautoml.bench.tables import command_of_one
+from fairautoml.bench.ranks import front_values, numbers, sign_of, strict_fair_accuracy
+from fairautoml.bench.tables import command_of_one, spread_text
 from fairautoml.bench.tasks import read_rows
 from fairautoml.exceptions import RunFolderError
 from fairautoml.report.charts import LEFT, RIGHT, ROW, TOP, WIDTH, Axis, nice_axis, shortened
@@ -33,7 +27,6 @@ class Ranked:
     rank: float  # mean rank with its bootstrap interval; 1 is best
     low: float
     high: float
-    values: Mapping[str, str]  # further measures as they are shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +53,14 @@ class SweepView:
 
     name: str  # name of the sweep
     about: str  # one sentence on the comparison
-    blocks: int  # blocks of question and seed behind the ranks
-    ranked: tuple[Ranked, ...]  # best first; empty for a sweep of one system
     tables: tuple[Table, ...]  # in the order they are shown
-    curves: tuple[Curve, ...]  # the search over time, empty if unknown
-    curves_title: str  # measure of the curves
-    failures: tuple[tuple[str, str, str], ...] | None  # task, seed and reason
     manifest: Mapping[str, str]  # machine, versions, commit
     command: str  # command that repeats the sweep
+    blocks: int = 0  # blocks of question and seed behind the ranks
+    ranked: tuple[Ranked, ...] = ()  # best first; empty for a sweep of one system
+    curves: tuple[Curve, ...] = ()  # the search over time, empty if unknown
+    # task, seed and reason; None if the cells are no fits
+    failures: tuple[tuple[str, str, str], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +185,31 @@ ABOUT = {
 }
 """Titles of the columns of the table of ranks."""
 
-STRICT = "strict_fair_accuracy"
+PLACE = ("rank", "rank_low", "rank_high")
+
+LEAGUES = (
+    "aware rules read the group of a new person, feature models have it as one of their columns, "
+    "blind ones do without it, randomized ones may draw lots"
+)
+"""Explanation of the names of the leagues."""
+
+FURTHER = {
+    "systems": (
+        "One row per system",
+        "Of a system's own row and the one with this library's margin the one of larger strict "
+        "fair accuracy: mean rank, rank less ours and strict fair accuracy less ours, with 95 % "
+        "bootstrap intervals paired by question and seed, and p of Wilcoxon's test over tables, "
+        "corrected by Holm.",
+    ),
+    "versus": (
+        "Paired differences",
+        "Strict fair accuracy less that of the reference on the same rows, with its 95 % "
+        "bootstrap interval over tables and seeds.",
+    ),
+    "volumes": ("Fronts by table", "Hypervolume of our front and the largest of another system."),
+    "leagues": ("Within leagues", f"Ranks among those that may do the same: {LEAGUES}."),
+}
+"""Tables of comparisons that a folder may hold: title, and description of the numbers."""
 
 FITS = {"task", "seed", "outcome", "reason"}
 """Columns of the cells of a sweep of fits."""
@@ -226,72 +243,67 @@ def sweep_view(folder: Path) -> SweepView:
     """Return the content of the report of a sweep; without fits, its summary only."""
     cells = read_rows(folder / "cells.csv")
     manifest = read_json(folder, "manifest.json")
-    if not set(cells) >= FITS:
-        return _summed_up(folder, len(cells), manifest)
-    ranked, blocks = _ranked(folder / "ranks.csv")
-    curves = _curves(cells)
-    failed = cells[cells["outcome"] == "failed"]
     name = str(manifest.get("sweep", folder.name))
-    return SweepView(
+    view = SweepView(
         name=name,
-        about=_about(cells),
-        blocks=blocks,
-        ranked=ranked,
-        tables=(
-            *_tables(cells, ranked),
-            *_systems(folder / "systems.csv"),
-            *_versus(folder / "versus.csv"),
-            *_leagues(folder / "leagues.csv"),
-        ),
-        curves=curves,
-        curves_title="Searches of this library: score on the search rows so far, before the "
-        "margin, behind the best of its question",
-        failures=tuple(
-            (str(row.task), str(row.seed), str(row.reason)) for row in failed.itertuples()
-        ),
+        about=f"{len(cells)} cells.",
+        tables=(),
         manifest=_shown(manifest),
-        command=f"{_command(name)}\n{command_of_one(name, _first_cell(cells))}",
+        command=f"fairautoml bench experiments/{name}.yaml --out results/{name} --resume",
+    )
+    if not set(cells) >= FITS:
+        return replace(view, tables=(_summary(folder),))
+    ranks = _read(folder, "ranks")
+    ranks = ranks[ranks["rank"].notna()] if "rank" in ranks else ranks
+    failed = cells.loc[cells["outcome"] == "failed", ["task", "seed", "reason"]].astype(str)
+    first = f"{cells['task'].iloc[0]}-s{cells['seed'].iloc[0]}"
+    return replace(
+        view,
+        about=_about(cells),
+        blocks=0 if ranks.empty else int(ranks["blocks"].max()),
+        ranked=tuple(
+            Ranked(name=str(name), rank=float(rank), low=float(low), high=float(high))
+            for name, rank, low, high in (
+                () if ranks.empty else ranks[["variant", *PLACE]].itertuples(index=False)
+            )
+        ),
+        tables=(
+            *_systems(ranks),
+            *_by_question(cells, [] if ranks.empty else list(ranks["variant"])),
+            *_further(folder),
+        ),
+        curves=_curves(cells),
+        failures=tuple(failed.itertuples(index=False, name=None)),
+        command=f"{view.command}\n{command_of_one(name, first)}",
     )
 
 
-def _summed_up(folder: Path, n_cells: int, manifest: dict[str, Any]) -> SweepView:
-    """Return the content for another kind of sweep: the summary table that it wrote."""
-    path = folder / "summary.csv"
-    if not path.is_file():
+def _read(folder: Path, name: str) -> pd.DataFrame:
+    """Return a table of a sweep, empty if it does not exist."""
+    path = folder / f"{name}.csv"
+    return read_rows(path) if path.is_file() else pd.DataFrame()
+
+
+def _table(title: str, table: pd.DataFrame, about: str = "") -> Table:
+    header = tuple(ABOUT.get(name, name.replace("_", " ")) for name in map(str, table))
+    rows = tuple(tuple(map(_shown_cell, row)) for row in table.itertuples(index=False))
+    return Table(title=title, about=about, header=header, rows=rows)
+
+
+def _shown_cell(value: Any) -> str:
+    return value if isinstance(value, str) else spread_text(value, math.nan)
+
+
+def _summary(folder: Path) -> Table:
+    table = _read(folder, "summary")
+    if table.empty:
         raise RunFolderError(
             f"{str(folder)!r} has neither summary.csv nor the columns of a sweep of fits in "
             "cells.csv; let fairautoml bench --resume finish it"
         )
-    table = read_rows(path)
     # Words first: the first column names the row.
     words = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
-    table = table[[*words, *(name for name in table if name not in words)]]
-    rows = tuple(tuple(map(_shown_cell, row)) for row in table.itertuples(index=False))
-    name = str(manifest.get("sweep", folder.name))
-    return SweepView(
-        name=name,
-        about=f"{n_cells} cells.",
-        blocks=0,
-        ranked=(),
-        tables=(Table(title="Summary", about="", header=tuple(map(str, table)), rows=rows),),
-        curves=(),
-        curves_title="",
-        failures=None,
-        manifest=_shown(manifest),
-        command=_command(name),
-    )
-
-
-def _shown_cell(value: Any) -> str:
-    return value if isinstance(value, str) else _number(value)
-
-
-def _command(name: str) -> str:
-    return f"fairautoml bench experiments/{name}.yaml --out results/{name} --resume"
-
-
-def _first_cell(cells: pd.DataFrame) -> str:
-    return f"{cells['task'].iloc[0]}-s{cells['seed'].iloc[0]}"
+    return _table("Summary", table[[*words, *(name for name in table if name not in words)]])
 
 
 def _about(cells: pd.DataFrame) -> str:
@@ -305,133 +317,50 @@ def _about(cells: pd.DataFrame) -> str:
     )
 
 
-def _ranked(path: Path) -> tuple[tuple[Ranked, ...], int]:
-    if not path.is_file():
-        return (), 0
-    table = read_rows(path)
-    known = table[table["rank"].notna()]
-    found = tuple(
-        Ranked(
-            name=str(row["variant"]),
-            rank=float(row["rank"]),
-            low=float(row["rank_low"]),
-            high=float(row["rank_high"]),
-            values={name: _number(row[name]) for name in ABOUT if name in table},
-        )
-        for _, row in known.iterrows()
+def _systems(ranks: pd.DataFrame) -> list[Table]:
+    """Return the table of ranks, none if there are no ranks."""
+    if ranks.empty:
+        return []
+    about = (
+        "Means over questions of the means over seeds. A run that failed ranks last and counts as "
+        "the majority's accuracy and as a miss of the bound."
     )
-    return found, int(table["blocks"].max()) if found else 0
+    shown = [name for name in ABOUT if name in ranks]
+    return [_table("Systems", ranks[["variant", "rank", *shown]], about)]
 
 
-def _leagues(path: Path) -> list[Table]:
-    """Return the table of ranks within leagues, empty if there is a single league."""
-    if not path.is_file():
-        return []
-    table = read_rows(path)
-    if table.empty:
-        return []
-    rows = tuple(
-        (str(row["variant"]), str(row["league"]), _number(row["rank"]), _number(row[STRICT]))
-        for _, row in table.iterrows()
-    )
-    return [
-        Table(
-            title="Within leagues",
-            about=f"Ranks among those that may do the same: {LEAGUES}.",
-            header=("system", "league", "rank", ABOUT[STRICT]),
-            rows=rows,
-        )
-    ]
+def _further(folder: Path) -> Iterator[Table]:
+    """Yield the further tables of a comparison that have rows."""
+    for name, (title, about) in FURTHER.items():
+        table = _read(folder, name)
+        if not table.empty:
+            names = ["variant", *(column for column in table if column != "variant")]
+            yield _table(title, table[names], about)
 
 
-def _systems(path: Path) -> list[Table]:
-    """Return the comparison of the better row of every other system with ours."""
-    if not path.is_file():
-        return []
-    table = read_rows(path)
-    shown = ("rank", "behind", "behind_low", "behind_high", STRICT, "difference", "low", "high")
-    rows = tuple(
-        (str(row["variant"]), *(_number(row[name]) for name in (*shown, "p_holm")))
-        for _, row in table.iterrows()
-    )
-    return [
-        Table(
-            title="One row per system",
-            about="Of a system's own row and the one with this library's margin the one of larger "
-            "strict fair accuracy: mean rank, rank less ours and strict fair accuracy less ours, "
-            "with 95 % bootstrap intervals paired by question and seed, and p of Wilcoxon's test "
-            "over tables, corrected by Holm.",
-            header=(
-                "system", "rank", "rank less ours", "low", "high", ABOUT[STRICT], "less ours",
-                "low", "high", "p (Holm)",
-            ),
-            rows=rows,
-        )
-    ]  # fmt: skip
-
-
-def _versus(path: Path) -> list[Table]:
-    """Return the paired differences, one table per reference variant."""
-    if not path.is_file():
-        return []
-    found = []
-    for reference, own in read_rows(path).groupby("reference", sort=False):
-        rows = tuple(
-            (str(row["variant"]), *(f"{row[name]:+.4f}" for name in ("difference", "low", "high")))
-            for _, row in own.sort_values("difference", ascending=False).iterrows()
-        )
-        found.append(
-            Table(
-                title=f"Paired with {reference}",
-                about=f"Strict fair accuracy less that of {reference} on the same rows, with its "
-                "95 % bootstrap interval over tables and seeds.",
-                header=("system", "difference", "low", "high"),
-                rows=rows,
-            )
-        )
-    return found
-
-
-def _tables(cells: pd.DataFrame, ranked: Sequence[Ranked]) -> list[Table]:
-    tables = []
-    if ranked:
-        header = ("system", "rank", *(ABOUT[name] for name in ranked[0].values))
-        rows = tuple((item.name, f"{item.rank:.2f}", *item.values.values()) for item in ranked)
-        about = (
-            "Means over questions of the means over seeds. A run that failed ranks last and "
-            "counts as the majority's accuracy and as a miss of the bound."
-        )
-        tables.append(Table(title="Systems", about=about, header=header, rows=rows))
+def _by_question(cells: pd.DataFrame, variants: Sequence[str]) -> Iterator[Table]:
+    """Yield a table per measure, of the variants in this order or all of them."""
     if "variant" not in cells:
         cells = cells.assign(variant="fairautoml", question=cells["task"])
     for title, values in (
         ("Strict fair accuracy by question", strict_fair_accuracy(cells)),
-        ("Held-out accuracy by question", numbers(cells, MEANS["accuracy"])),
-        ("Held-out gap by question", numbers(cells, MEANS["gap"])),
+        ("Held-out accuracy by question", numbers(cells, "holdout.accuracy")),
+        ("Held-out gap by question", numbers(cells, "holdout.gap")),
         ("Hypervolume of the front by question", front_values(cells)),
     ):
-        if values.notna().any():
-            tables.append(
-                _by_question(title, cells[["question", "variant"]].assign(shown=values), ranked)
-            )
-    return tables
-
-
-def _by_question(title: str, cells: pd.DataFrame, ranked: Sequence[Ranked]) -> Table:
-    own = cells.groupby(["question", "variant"], sort=False)["shown"]
-    mean, spread = own.mean().unstack(), own.std().unstack()
-    systems = [item.name for item in ranked if item.name in mean] if ranked else list(mean)
-    rows = tuple(
-        (
-            str(question),
-            *map(_spread, means, spreads),
+        if values.isna().all():
+            continue
+        own = values.groupby([cells["question"], cells["variant"]], sort=False)
+        mean, spread = own.mean().unstack(), own.std().unstack()
+        shown = [name for name in variants if name in mean] if variants else list(mean)
+        table = pd.DataFrame({name: map(spread_text, mean[name], spread[name]) for name in shown})
+        table.insert(0, "question", mean.index.astype(str))
+        yield Table(
+            title=title,
+            about="Mean over seeds ± standard deviation.",
+            header=tuple(map(str, table)),
+            rows=tuple(table.itertuples(index=False, name=None)),
         )
-        for question, means, spreads in zip(
-            mean.index, mean[systems].to_numpy(), spread[systems].to_numpy(), strict=True
-        )
-    )
-    about = "Mean over seeds ± standard deviation."
-    return Table(title=title, about=about, header=("question", *systems), rows=rows)
 
 
 def _curves(cells: pd.DataFrame) -> tuple[Curve, ...]:
@@ -494,13 +423,3 @@ def _shown(manifest: dict[str, Any]) -> dict[str, str]:
         **{name: str(manifest[name]) for name in kept if name in manifest},
         "packages": listed,
     }
-
-
-def _number(value: Any) -> str:
-    return "-" if pd.isna(value) else f"{value:.4g}"
-
-
-def _spread(mean: float, sd: float) -> str:
-    if pd.isna(mean):
-        return "-"
-    return f"{mean:.4f}" if pd.isna(sd) else f"{mean:.4f} ± {sd:.2g}"

@@ -107,8 +107,6 @@ class Offer:
     gap: float | None  # largest gap there, None if undefined
     feasible: bool  # every constraint is met there
     seconds: float  # time since the start of the search
-    # validation rows by finest group, label and decision; None if unknown
-    counts: NDArray[np.float64] | None = None  # shape (n_cells, 2, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,9 +116,11 @@ class Answer:
     chosen: Offer  # model that the system selected
     n_trials: int  # models trained
     n_feasible: int  # offers that met every constraint on the validation rows
-    offers: tuple[Offer, ...] = ()  # alternatives, with their counts
+    offers: tuple[Offer, ...] = ()  # alternatives
     # Pareto front in accuracy and gap on the validation rows
     front: tuple[Offer, ...] = ()
+    # returns the offer that this library's margin selects, None if no offer is feasible
+    margin: Callable[[], Offer | None] | None = None
     no_offers: str = ""  # why there are no offers; empty if there are
     seconds: float | None = None  # run time, if the system runs in its own process
 
@@ -151,9 +151,6 @@ class Peer:
                 msg = f"system {name!r} does not support {metric!r}; it supports {known}"
                 raise ParameterError(msg)
 
-
-PARITY_OR_ODDS = frozenset({"demographic_parity_difference", "equalized_odds_difference"})
-"""Fairness metrics that most systems support."""
 
 GROUP = "fairautoml.peers"
 

@@ -1,10 +1,5 @@
-"""A sweep: cells run, resumed, recorded.
+"""A sweep: cells run, resumed, recorded."""
 
-``python -m fairautoml.bench.sweep results/main`` writes ``parts.csv``, ``stated.csv`` and
-``pairs.csv``.
-"""
-
-import argparse
 import errno
 import fcntl
 import hashlib
@@ -14,7 +9,7 @@ import platform
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 import fairautoml
@@ -30,29 +24,15 @@ from fairautoml.bench.cell import (
     Cell,
     CellRecord,
     Pace,
-    Parts,
     read_record,
     run_cell,
     to_stderr,
     write_text,
 )
 from fairautoml.bench.peers import load_file
-from fairautoml.bench.ranks import (
-    TINY,
-    complete_blocks,
-    in_complete_blocks,
-    interval_of_mean,
-    mean_over_questions,
-    numbers,
-    our_variants,
-    strict_fair_accuracy,
-    tables_of,
-    with_margin_rows,
-)
-from fairautoml.bench.tables import better_rows, systems, write_tables
-from fairautoml.bench.tasks import OURS, Sweep, read_rows, read_sweep
+from fairautoml.bench.tables import write_tables
+from fairautoml.bench.tasks import OURS, Sweep, read_sweep
 from fairautoml.data.datasets import checksum
-from fairautoml.data.files import write_csv
 from fairautoml.exceptions import (
     InputError,
     RunFolderError,
@@ -134,7 +114,7 @@ def _git(*arguments: str) -> str | None:
 
 
 FIT = (sys.executable, "-m", "fairautoml", "fit")
-PEER = (sys.executable, "-m", "fairautoml.bench.peer_cell")
+PEER = (sys.executable, "-m", "fairautoml.cli.peer")
 """Command of another system, before its name and the arguments of a fit."""
 PARTIAL = 6
 """Exit code of a sweep in which some cells failed."""
@@ -263,27 +243,9 @@ def _commit(about: Mapping[str, object]) -> str | None:
     return f"{commit}-dirty" if about["git_changed"] else str(commit)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Clock:
-    """Estimate of the remaining time from the ratio of run times to budgets."""
-
-    planned: float = 0.0
-    taken: float = 0.0
-    left: float = 0.0
-    n_jobs: int = 1
-
-    @staticmethod
-    def plan(cell: Cell) -> float:
-        seconds = cell.task.seconds
-        return USUAL_SECONDS if seconds is None else seconds
-
-    def record(self, cell: Cell, seconds: float) -> None:
-        self.planned += self.plan(cell)
-        self.taken += seconds
-        self.left -= self.plan(cell)
-
-    def seconds_left(self) -> float:
-        return self.left * self.taken / self.planned / self.n_jobs
+def _planned(cells: Iterable[Cell]) -> float:
+    seconds = (cell.task.seconds for cell in cells)
+    return sum(USUAL_SECONDS if budget is None else budget for budget in seconds)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -308,19 +270,23 @@ class _Run:
         done = {key for key, record in records.items() if record.outcome == "done"}
         n_reused = len(done)
         todo = [cell for cell in in_turns(sweep) if cell.key not in done]
-        clock = _Clock(left=sum(map(_Clock.plan, todo)), n_jobs=self.n_jobs)
+        ended_cells, taken = list[Cell](), 0.0
         try:
             with closing(self._records(todo)) as ended:
                 for cell, record in ended:
                     records[cell.key] = record
                     done.add(cell.key)
-                    clock.record(cell, record.wall_seconds)
+                    ended_cells.append(cell)
+                    taken += record.wall_seconds
+                    # As much slower or faster than planned as the cells until now.
+                    left = _planned(todo) - _planned(ended_cells)
+                    left *= taken / _planned(ended_cells) / self.n_jobs
                     if self.pace.due():
                         self._write(cells, records)
                     self.on_line(
                         f"[{len(done)}/{len(cells)}] {cell.key} {record.outcome} in "
                         f"{record.wall_seconds:.0f} s{': ' if record.reason else ''}"
-                        f"{record.reason}; about {clock.seconds_left() / 60:.0f} min left\n"
+                        f"{record.reason}; about {left / 60:.0f} min left\n"
                     )
         finally:
             if records:
@@ -354,8 +320,10 @@ class _Run:
         if system != OURS:
             folders = [part for folder in self.peers for part in ("--peers", str(folder))]
             command = (*PEER, system, *folders)
-        parts = Parts(folder=self.folder / "cells", commit=self.commit)
-        return run_cell(cell, command, parts, self.stop, self.memory_mb)
+        folder = self.folder / "cells"
+        return run_cell(
+            cell, command, folder, self.stop, commit=self.commit, memory_mb=self.memory_mb
+        )
 
 
 def in_turns(sweep: Sweep) -> list[Cell]:
@@ -408,118 +376,44 @@ def run_any(
     only: str | None = None,
     peers: Sequence[Path] = (),
 ) -> int:
-    """Run an experiment and return its exit code."""
-    runner = _runner(source)
+    """Run an experiment and return its exit code.
+
+    The key ``runner`` of its file names a Python file whose function ``run`` does everything; the
+    key ``tables`` of a sweep of fits one whose ``write_tables`` replaces that of this package.
+    """
+    runner = _function(source, "runner", "run")
     if runner is None:
-        jobs = n_jobs if only is None else 1
-        outcome = run_sweep(source, folder, resume=resume, n_jobs=jobs, only=only, peers=peers)
-        return outcome.exit_code
+        tables = _function(source, "tables", "write_tables")
+        return run_sweep(
+            source,
+            folder,
+            resume=resume,
+            n_jobs=n_jobs if only is None else 1,
+            only=only,
+            peers=peers,
+            way=FITS if tables is None else Way(tables=tables),
+        ).exit_code
     if only is not None or peers:
         raise InputError(
             f"only={only!r}, peers={list(map(str, peers))}: they are for a sweep of fits, and "
             f"{source} has a runner of its own; leave them out"
         )
-    module = load_file(runner)
-    if not hasattr(module, "run"):
-        raise InputError(f"the runner {runner} of {source} has no function 'run'; define it")
-    code: int = module.run(source, folder, resume=resume, n_jobs=n_jobs)
+    code: int = runner(source, folder, resume=resume, n_jobs=n_jobs)
     return code
 
 
-def _runner(source: Path) -> Path | None:
-    """Return the file that runs the experiment; ``read_sweep`` reports unreadable files."""
+def _function(source: Path, key: str, name: str) -> Any:
+    """Return the function in the file that a key of an experiment names, None without the key."""
     try:
         content = yaml.safe_load(source.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None  # ``read_sweep`` reports unreadable files
+    if not isinstance(content, dict) or key not in content:
         return None
-    if not isinstance(content, dict) or "runner" not in content:
-        return None
-    if not isinstance(content["runner"], str):
-        raise InputError(f"{source}: runner is {content['runner']!r}; give the path of a file")
-    return source.parent / content["runner"]
-
-
-FEW_HELD = 3_000
-"""Held-out rows below which a table counts as small: 30 % of 10,000 rows."""
-
-
-def parts(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the cells of each non-empty part: every seed, small tables, large tables."""
-    for seed, of_seed in cells.groupby("seed"):
-        yield f"seed {seed}", of_seed.copy()
-    # A failed run held out as many rows as the others of its question.
-    held = numbers(cells, "holdout.n_rows").groupby(cells["question"]).transform("max")
-    for name, chosen in (("small tables", held < FEW_HELD), ("large tables", held >= FEW_HELD)):
-        if chosen.any():
-            yield name, cells[chosen].copy()
-
-
-def systems_by_part(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of the systems for each part, named in the column ``part``."""
-    both = in_complete_blocks(with_margin_rows(cells)).copy()
-    found = [systems(of_part).assign(part=name) for name, of_part in parts(both)]
-    return pd.concat(found, ignore_index=True)
-
-
-def stated_by_part(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return how many of our runs met the bound on held-out rows, and the estimated number."""
-    found = []
-    for part, of_part in parts(cells):
-        for variant in our_variants(cells):
-            own = of_part[of_part["variant"] == variant]
-            met = numbers(own, "holdout.excess") <= 0
-            stated = numbers(own, "search.margin.probability")
-            sure = stated >= 0.95
-            found.append(
-                {
-                    "part": part,
-                    "variant": variant,
-                    "runs": len(own),
-                    "met": int(met.sum()),
-                    "stated": round(float(stated.sum()), 3),
-                    "sure": int(sure.sum()),
-                    "sure_met": int((met & sure).sum()),
-                }
-            )
-    return pd.DataFrame(found)
-
-
-def pairs_by_part(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the share of runs in which each of our variants was at least as good as each other.
-
-    A variant with a smaller budget shows whether it reaches the other systems on held-out rows.
-    """
-    both = in_complete_blocks(with_margin_rows(cells)).copy()
-    tables, found = tables_of(cells), []
-    for part, of_part in [("all tables", both), *parts(both)]:
-        blocks = complete_blocks(of_part, strict_fair_accuracy(of_part))
-        own = our_variants(of_part)
-        others = blocks[better_rows(blocks.drop(columns=own))]
-        for ours in own:
-            apart = others.rsub(blocks[ours], axis=0)
-            at_least, level = (apart >= -TINY).astype(float), (apart.abs() <= TINY).astype(float)
-            low, high = interval_of_mean(at_least, tables)
-            shares = {"at_least": mean_over_questions(at_least), "low": low, "high": high}
-            shares |= {"level": mean_over_questions(level)}
-            known = {"part": part, "ours": ours, "variant": others.columns, "blocks": len(blocks)}
-            found.append(pd.DataFrame(known).join(pd.DataFrame(shares).round(4), on="variant"))
-    return pd.concat(found, ignore_index=True)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the three tables into the folder of a sweep, those that have rows."""
-    parser = argparse.ArgumentParser(prog="python -m fairautoml.bench.sweep")
-    parser.add_argument("folder", type=Path, help="folder with the cells.csv of a sweep")
-    folder = parser.parse_args(argv).folder
-    cells = read_rows(folder / "cells.csv")
-    tables = {"parts": systems_by_part, "stated": stated_by_part, "pairs": pairs_by_part}
-    for name, table_of in tables.items():
-        table = table_of(cells)
-        # Tables of comparisons are empty without other systems.
-        if len(table) > 0:
-            write_csv(table, folder / f"{name}.csv")
-    return 0
-
-
-if __name__ == "__main__":
-    main()
+    if not isinstance(content[key], str):
+        raise InputError(f"{source}: {key} is {content[key]!r}; give the path of a file")
+    file = source.parent / content[key]
+    module = load_file(file)
+    if not hasattr(module, name):
+        raise InputError(f"the {key} {file} of {source} has no function {name!r}; define it")
+    return getattr(module, name)

@@ -24,14 +24,6 @@ def read_rows(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=NAMES, keep_default_na=False, na_values=[""], low_memory=False)
 
 
-def mapping_of(value: object, allowed: Sequence[str]) -> Mapping[str, Any]:
-    """Return a mapping that has no other keys than those allowed."""
-    if not isinstance(value, dict) or not set(value) <= set(allowed):
-        found = ", ".join(map(str, value)) if isinstance(value, dict) else repr(value)
-        raise InputError(f"found {found}; expected a mapping with the keys {', '.join(allowed)}")
-    return value
-
-
 def is_number(value: object) -> TypeGuard[float]:
     """Return whether YAML gave a number; ``true`` is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -41,7 +33,7 @@ SLUG = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")
 """Names that become file names."""
 LISTS = ("sensitive", "constraints", "derive", "keep", "options", "seeds")
 OURS = "fairautoml"
-KEYS = ("defaults", "plugins", "tasks", "variants")
+KEYS = ("defaults", "plugins", "tables", "tasks", "variants")
 USUAL_PEERS = "peers"
 """Folder of other systems beside a sweep."""
 
@@ -164,7 +156,8 @@ def read_sweep(path: Path, peers: Sequence[Path] = ()) -> Sweep:
     replace those of the task, its options are added, and the task is called
     ``<task>-<variant>``. Lists in a list of texts are laid out flat, so that anchors can be used.
     ``plugins`` lists the folders of other systems, relative to the file; without it they are in
-    ``peers`` beside the file. What else a file with a ``runner`` holds is left to that.
+    ``peers`` beside the file. ``tables`` names the file that writes the tables, see ``run_any``.
+    What else a file with a ``runner`` holds is left to that.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

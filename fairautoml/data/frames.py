@@ -161,9 +161,9 @@ def _check_unique(names: list[str], argument: str) -> None:
         raise InputError(msg)
 
 
-def _few(names: list[str], most: int = 10) -> str:
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown if len(names) <= most else f"{shown}, ... ({len(names)} in all)"
+def _few(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:10])
+    return shown if len(names) <= 10 else f"{shown}, ... ({len(names)} in all)"
 
 
 def object_array(values: Any, argument: str) -> NDArray[Any]:

@@ -6,7 +6,8 @@ The sections follow Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fairautoml.report.page import short, visible
+from fairautoml.report.charts import percent
+from fairautoml.report.page import number, short, visible
 from fairautoml.report.view import Documents, RunView, System, held_facts, view_of
 
 LIMITS = (
@@ -184,27 +185,23 @@ def _rates(view: RunView, name: str) -> Iterator[str]:
     yield f"| group | {' | '.join((*sizes, *titles))} |"
     yield "| --- " * (1 + len(sizes) + len(titles)) + "|"
     for group in system.groups:
-        rows = "-" if group.n_rows is None else f"{group.n_rows}"
+        rows = number(group.n_rows, 0)
         if system.weighted:
-            rows += " | -" if group.weight is None else f" | {group.weight:.1f}"
+            rows += f" | {number(group.weight, 1)}"
         cells = (
-            f"{_percent(group.reference.get(rate))} → {_percent(group.served.get(rate))}"
+            f"{percent(group.reference.get(rate))} → {percent(group.served.get(rate))}"
             for rate in system.rates
         )
         yield f"| {_safe(group.label)} | {rows} | " + " | ".join(cells) + " |"
     yield ""
-    yield "Without the constraint → selected; `-` is undefined, or too small to be published."
+    yield "Without the constraint → selected; a dash: undefined, or too small to be published."
     for item in system.levelling:
         if item.down:
             yield ""
             yield (
-                f"Levelled down: the gap in {item.rate} closed from {_percent(item.before)} to "
-                f"{_percent(item.after)}; {item.n_worse} group(s) lost by it and none gained."
+                f"Levelled down: the gap in {item.rate} closed from {percent(item.before)} to "
+                f"{percent(item.after)}; {item.n_worse} group(s) lost by it and none gained."
             )
-
-
-def _percent(rate: float | None) -> str:
-    return "-" if rate is None else f"{100 * rate:.1f} %"
 
 
 _ESCAPED: Mapping[int, str] = {

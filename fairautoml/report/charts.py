@@ -219,29 +219,29 @@ def history_chart(view: RunView) -> HistoryChart | None:
     moments = view.moments
     if not moments:
         return None
-    end = max(float(view.summary.get("seconds") or 0.0), moments[-1].seconds)
+    end = max(float(view.summary.get("seconds") or 0.0), moments[-1]["seconds"])
     x = nice_axis(0.0, end, LEFT, WIDTH - RIGHT, "seconds")
-    scores = [moment.score for moment in moments]
+    scores = [moment["score"] for moment in moments]
     y = nice_axis(min(scores), max(scores), HEIGHT * 0.7 - BOTTOM, TOP, f"best {view.up_title}")
-    path = [f"M{x.at(moments[0].seconds)},{y.at(moments[0].score)}"]
-    path += [f"H{x.at(moment.seconds)}V{y.at(moment.score)}" for moment in moments[1:]]
+    places = [(x.at(m["seconds"]), y.at(m["score"])) for m in moments]
+    path = [f"M{places[0][0]},{places[0][1]}"]
+    path += [f"H{at}V{up}" for at, up in places[1:]]
     path.append(f"H{x.at(end)}")
     dots = tuple(
         (
-            x.at(m.seconds),
-            y.at(m.score),
-            m.feasible,
-            f"{m.seconds:.1f} s: {m.score:.4f}, trial {m.trial}"
-            + ("" if m.feasible else ", misses the constraint"),
+            *place,
+            m["feasible"],
+            f"{m['seconds']:.1f} s: {m['score']:.4f}, trial {m['trial']}"
+            + ("" if m["feasible"] else ", misses the constraint"),
         )
-        for m in moments
+        for place, m in zip(places, moments, strict=True)
     )
     return HistoryChart(x=x, y=y, steps="".join(path), dots=dots)
 
 
-def spent_bars(view: RunView, most: int = 14) -> tuple[Bar, ...]:
-    """Return the bars of training seconds, longest first."""
-    spent = view.spent[:most]
+def spent_bars(view: RunView) -> tuple[Bar, ...]:
+    """Return the bars of the longest training seconds, longest first."""
+    spent = view.spent[:14]
     longest = max((item.seconds for item in spent), default=0.0)
     room = WIDTH - RIGHT - LABELS - 140.0
     return tuple(
@@ -322,27 +322,17 @@ def plot_history(view: RunView, ax: "Axes | None" = None) -> "Axes":
     """Plot the best objective so far against seconds since the start of the search."""
     axes = _axes(ax)
     moments = view.moments
+    seconds, scores = [m["seconds"] for m in moments], [m["score"] for m in moments]
     if moments:
-        end = max(float(view.summary.get("seconds") or 0.0), moments[-1].seconds)
-        axes.step(
-            [*(m.seconds for m in moments), end],
-            [*(m.score for m in moments), moments[-1].score],
-            where="post",
-            color=BLUE,
-        )
+        end = max(float(view.summary.get("seconds") or 0.0), seconds[-1])
+        axes.step([*seconds, end], [*scores, scores[-1]], where="post", color=BLUE)
     for feasible, face, name in (
         (True, BLUE, "meets the constraint"),
         (False, "none", "does not"),
     ):
-        at = [m for m in moments if m.feasible is feasible]
-        axes.scatter(
-            [m.seconds for m in at],
-            [m.score for m in at],
-            facecolors=face,
-            edgecolors=BLUE,
-            zorder=3,
-            label=name,
-        )
+        at = [n for n, m in enumerate(moments) if m["feasible"] is feasible]
+        places = [seconds[n] for n in at], [scores[n] for n in at]
+        axes.scatter(*places, facecolors=face, edgecolors=BLUE, zorder=3, label=name)
     axes.set_xlabel("seconds")
     axes.set_ylabel(f"best {view.up_title}")
     axes.legend()

@@ -346,16 +346,6 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """One improvement of the incumbent."""
-
-    seconds: float  # since the start
-    score: float  # objective
-    feasible: bool  # whether it met the constraints
-    trial: int  # trial number
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
     """Training seconds of one learner and origin."""
 
@@ -363,16 +353,6 @@ class Spent:
     origin: str  # ``"search"``, ``"rows"`` or ``"mitigation"``: why the allocator spent them
     seconds: float  # training time
     trials: int  # number of trials
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A failed trial."""
-
-    trial: int  # trial number
-    learner: str  # learner, state and error message
-    status: str
-    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,9 +372,10 @@ class RunView:
     systems: tuple[System, ...]  # group rates
     verdict: str  # of the certificate, or empty without one
     certificate: str  # human-readable certificate
-    moments: tuple[Moment, ...]  # improvements over time
+    # improvements of the incumbent: seconds since the start, score, feasible, trial
+    moments: tuple[DocumentRow, ...]
     spent: tuple[Spent, ...]  # training time by learner, longest first
-    failures: tuple[Failure, ...]  # trials without a model
+    failures: tuple[DocumentRow, ...]  # trials without a model
     summary: Mapping[str, Any]  # as in ``Documents``
     config: Mapping[str, Any]
     versions: Mapping[str, Any]
@@ -464,6 +445,12 @@ MOST_ROWS = 2_000
 STORED = 1e-10
 """Precision of the gaps of a stored leaderboard."""
 
+LISTED = (
+    "rank", "trial", "n_models", "gap", "gap_low", "gap_high", "feasible", "learner", "mitigation",
+    "mitigator", "tolerance", "sensitive_read_by", "seconds", "rule", "constant",
+)  # fmt: skip
+"""Columns of the leaderboard that a row has under the same name."""
+
 MOST_GROUPS = 30
 """Groups of one grouping on a page; the most extreme are shown."""
 
@@ -503,14 +490,9 @@ def view_of(documents: Documents) -> RunView:
         systems=_systems(groups),
         verdict="" if certificate is None else str(certificate.get("verdict", "")),
         certificate="" if certificate is None else documents.certificate_text,
-        moments=tuple(
-            Moment(
-                seconds=m["seconds"], score=m["score"], feasible=m["feasible"], trial=m["trial"]
-            )
-            for m in documents.summary.get("improvements", ())
-        ),
+        moments=tuple(documents.summary.get("improvements", ())),
         spent=_spent(documents.trials),
-        failures=_failures(documents.trials),
+        failures=tuple(t for t in documents.trials if t["status"] not in ("success", "pruned")),
         summary=documents.summary,
         config=documents.config,
         versions=documents.versions,
@@ -526,23 +508,9 @@ def _row(
     measures: Sequence[Mapping[str, Any]],
 ) -> Row:
     return Row(
-        rank=row["rank"],
-        trial=row["trial"],
-        n_models=row["n_models"],
+        **{name: row[name] for name in LISTED},
         score=row[objective],
         excess=_excess(row, measures),
-        gap=row["gap"],
-        gap_low=row["gap_low"],
-        gap_high=row["gap_high"],
-        feasible=row["feasible"],
-        learner=row["learner"],
-        mitigation=row["mitigation"],
-        mitigator=row["mitigator"],
-        tolerance=row["tolerance"],
-        sensitive_read_by=row["sensitive_read_by"],
-        seconds=row["seconds"],
-        rule=row["rule"],
-        constant=row["constant"],
         front=row["rank"] in front,
         served=row["rank"] == 1,
     )
@@ -679,16 +647,3 @@ def _spent(trials: Sequence[Mapping[str, Any]]) -> tuple[Spent, ...]:
         for (name, origin), (seconds, n_trials) in sums.items()
     ]
     return tuple(sorted(listed, key=lambda spent: (-spent.seconds, spent.name)))
-
-
-def _failures(trials: Sequence[Mapping[str, Any]]) -> tuple[Failure, ...]:
-    return tuple(
-        Failure(
-            trial=trial["trial"],
-            learner=trial["learner"],
-            status=trial["status"],
-            error=trial["error"],
-        )
-        for trial in trials
-        if trial["status"] not in ("success", "pruned")
-    )

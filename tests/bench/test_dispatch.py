@@ -75,10 +75,12 @@ def test_the_runner_of_a_file_is_loaded_from_beside_it_with_its_neighbours(tmp_p
         ("runner: nowhere/run.py", r"there is no file .*nowhere/run\.py"),
         ("runner: [a]", r"runner is \['a'\]; give the path of a file"),
         ("runner: empty_runner_file.py", "has no function 'run'"),
+        ("tables: empty_tables_file.py", "has no function 'write_tables'"),
     ],
 )
 def test_a_runner_that_cannot_run_is_refused(tmp_path, text, said):
-    (tmp_path / "empty_runner_file.py").touch()
+    for name in ("empty_runner_file.py", "empty_tables_file.py"):
+        (tmp_path / name).touch()
     source = tmp_path / "some.yaml"
     source.write_text(text)
     with pytest.raises(InputError, match=said):
@@ -92,6 +94,21 @@ def test_an_experiment_with_a_runner_has_no_cells_and_no_systems(tmp_path, packa
     with pytest.raises(InputError, match="has a runner of its own; leave them out"):
         run_any(source, tmp_path / "out", **more)
     assert not (tmp_path / "out").exists()
+
+
+TABLES = """
+def write_tables(records, folder):
+    (folder / "own.csv").write_text(f"{len(records)}")
+"""
+
+
+def test_a_sweep_of_fits_may_name_the_file_that_writes_its_tables(tmp_path):
+    (tmp_path / "own_tables_of_a_sweep.py").write_text(TABLES)
+    source = sweep_with_a_system(tmp_path, "tables: own_tables_of_a_sweep.py\n")
+    peers_in(tmp_path / "peers")
+    run_any(source, tmp_path / "out")
+    assert (tmp_path / "out" / "own.csv").read_text() == "1"
+    assert not (tmp_path / "out" / "summary.csv").exists()
 
 
 def test_a_file_whose_name_is_taken_is_not_mistaken_for_the_other(tmp_path):

@@ -9,7 +9,7 @@ from fairautoml.bench.ranks import (
     strict_fair_accuracy,
     versus,
 )
-from fairautoml.bench.tables import ranks_page, volumes
+from fairautoml.bench.tables import ranks_page
 
 
 def cell(question, variant, seed, accuracy, excess=-0.01, *, outcome="done", status="feasible"):
@@ -147,24 +147,6 @@ def test_a_sweep_in_which_all_failed_has_ranks_without_figures():
     assert found["rank"].isna().all()
 
 
-def test_the_normalized_accuracy_is_0_for_the_majority_and_1_for_the_oracle():
-    found = ranked(
-        cell("q", "a", 0, 0.9) | {"oracle": 0.9},
-        cell("q", "b", 0, 0.75) | {"oracle": 0.9},
-        cell("q", "c", 0, 0.95, 0.1) | {"oracle": 0.9},
-        cell("p", "a", 0, 0.8), cell("p", "b", 0, 0.8), cell("p", "c", 0, 0.8),
-    )  # fmt: skip
-    assert found["normalized"].to_dict() == pytest.approx({"a": 1.0, "b": 0.5, "c": 0.0})
-
-
-def test_where_the_oracle_is_hardly_above_the_majority_nothing_is_normalized():
-    found = ranked(
-        cell("q", "a", 0, 0.9) | {"oracle": 0.9}, cell("q", "b", 0, 0.75) | {"oracle": 0.9},
-        cell("p", "a", 0, 0.55) | {"oracle": 0.605}, cell("p", "b", 0, 0.6) | {"oracle": 0.605},
-    )  # fmt: skip
-    assert found["normalized"].to_dict() == pytest.approx({"a": 1.0, "b": 0.5})
-
-
 def test_ours_is_compared_block_by_block_and_so_is_ours_with_a_smaller_budget():
     budgets = {"ours": 30.0, "tenth": 3.0, "theirs": 30.0}
     accuracies = {"ours": 0.9, "tenth": 0.85, "theirs": 0.8}
@@ -194,10 +176,6 @@ def test_without_other_systems_nothing_is_compared():
     assert versus(pd.DataFrame([cell("q", v, 0, 0.9) for v in "ab"])).empty
 
 
-def test_without_an_oracle_nothing_is_normalized():
-    assert ranked(cell("q", "a", 0, 0.9), cell("q", "b", 0, 0.8))["normalized"].isna().all()
-
-
 def test_two_questions_about_one_table_are_no_more_evidence_than_one():
     rng = np.random.default_rng(0)
     once = [
@@ -212,32 +190,6 @@ def test_two_questions_about_one_table_are_no_more_evidence_than_one():
     assert repeated["questions"].tolist() == [12, 12]
     for name in ("rank", "rank_low", "rank_high"):
         assert repeated[name].tolist() == pytest.approx(found[name].tolist())
-
-
-def test_our_front_is_set_against_the_best_other_one_table_by_table():
-    def fronted(question, variant, accuracy, system=None):
-        front = {"holdout_front": f"[[{accuracy}, 0.0]]", "system": system}
-        return cell(question, variant, 0, accuracy) | front | {"dataset": question[0]}
-
-    cells = [
-        fronted("t_dp", "ours", 0.8),
-        fronted("t_eo", "ours", 0.9),
-        fronted("t_dp", "ours_small", 0.99),
-        fronted("t_eo", "ours_small", 0.99),
-        fronted("t_dp", "p", 0.7, "p"),
-        fronted("t_eo", "p", 0.9, "p"),
-        fronted("t_dp", "r", 0.75, "r"),
-        fronted("t_eo", "r", 0.75, "r"),
-        fronted("u", "ours", 0.7),
-        fronted("u", "p", 0.8, "p"),
-        cell("u", "r", 0, 0.9, outcome="failed"),
-    ]
-    found = volumes(pd.DataFrame(cells)).set_index("table")
-    assert found["other"].to_dict() == {"t": "p", "u": "p"}
-    assert found["ours_first"].tolist() == [True, False]
-    assert found.loc["t", "hypervolume"] == pytest.approx(0.25)
-    assert found.loc["t", "other_hypervolume"] == pytest.approx(0.2)
-    assert volumes(pd.DataFrame(cells).drop(columns="system")).empty
 
 
 def test_a_run_that_failed_meets_no_limit():

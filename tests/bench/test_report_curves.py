@@ -58,27 +58,6 @@ def test_a_search_without_anything_feasible_yet_is_worth_the_majority(tmp_path):
     assert seen["best"][0][1] == pytest.approx(-0.2)
 
 
-def test_the_page_has_one_row_per_system(tmp_path):
-    cells = [
-        cell(variant, [(1, 0.8, True)], 0.8)
-        | {"holdout.accuracy": accuracy, "holdout.excess": -0.01, "holdout.majority": 0.5}
-        | {"system": system, "status": "feasible", "dataset": "t", "exit_code": 0}
-        for variant, accuracy, system in (
-            ("fairautoml", 0.9, None),
-            ("theirs", 0.7, "theirs"),
-            ("theirs+margin", 0.8, "theirs"),
-        )
-    ]
-    write_summaries(pd.DataFrame(cells), tmp_path)
-    pd.DataFrame(cells).to_csv(tmp_path / "cells.csv")
-    (tmp_path / "manifest.json").write_text('{"sweep": "s"}')
-    page = write_report(tmp_path)[0].read_text()
-    table = page[page.index("One row per system") :]
-    table = table[: table.index("</table>")]
-    assert table.count("<tr>") == 3
-    assert "margin<" in table
-
-
 def test_a_question_that_cannot_be_met_takes_no_curve_away(tmp_path):
     cells = [
         cell("one", [(2, 0.9, False)], 0.9) | {"holdout.majority": 0.6, "question": "hard"},

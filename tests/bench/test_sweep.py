@@ -16,8 +16,7 @@ from fairautoml.bench import sweep as sweep_module
 from fairautoml.bench.cell import Cell, CellRecord, budget_of, flatten, read_record
 from fairautoml.bench.page import write_report
 from fairautoml.bench.sweep import SweepOutcome, Way, in_turns, run_sweep
-from fairautoml.bench.tables import main as tables_anew
-from fairautoml.bench.tables import page, summarize
+from fairautoml.bench.tables import page, recreate, summarize, write_summaries
 from fairautoml.bench.tasks import Task, read_sweep
 from fairautoml.cli.main import _parser
 from fairautoml.data.derive import parse_derive, parse_keep
@@ -215,11 +214,11 @@ def test_the_tables_can_be_made_anew_from_the_cells_alone(bench):
         SWEEP + "variants:\n  - {name: a}\n  - {name: b, options: ['--blind']}\n"
     )
     bench.run()
-    made = ("ranks.csv", "leagues.csv", "summary.csv", "summary.md")
+    made = ("ranks.csv", "summary.csv", "summary.md")
     before = {name: (bench.out / name).read_text() for name in made}
     for name in made:
         (bench.out / name).unlink()
-    assert tables_anew([str(bench.out)]) == 0
+    assert recreate(write_summaries, [str(bench.out)]) == 0
     assert {name: (bench.out / name).read_text() for name in made} == before
 
 
@@ -563,18 +562,6 @@ def test_the_report_of_variants_has_a_picture_of_their_ranks(bench):
     words = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert {"a", "b"} < set(words)
     assert "Mean ranks of quick" in drawn.attrib["aria-label"]
-
-
-def test_leagues_of_a_sweep_are_in_its_tables_and_on_its_page(bench):
-    bench.source.write_text(SWEEP + "variants: [{name: a}, {name: b, options: [--blind]}]\n")
-    bench.run()
-    table = pd.read_csv(bench.out / "leagues.csv")
-    assert dict(zip(table["variant"], table["league"], strict=True)) == {
-        "a": "aware, deterministic", "b": "blind, deterministic",
-    }  # fmt: skip
-    assert "| blind, deterministic | b |" in (bench.out / "summary.md").read_text()
-    write_report(bench.out)
-    assert "Within leagues" in (bench.out / "report.html").read_text()
 
 
 def test_a_sweep_without_variants_has_no_ranks(bench):

@@ -5,7 +5,7 @@ import pytest
 from fairautoml.certification.ledger import model_hash
 from fairautoml.learners import LEARNERS
 from fairautoml.search.space_files import load_space
-from fairautoml.testing._tables import mixed_table
+from fairautoml.testing import example_table
 
 LIBRARY = {"catboost": "catboost", "ebm": "interpret.glassbox"}
 
@@ -16,7 +16,7 @@ def test_a_model_is_called_the_same_whatever_its_process_trained_before(name):
     learner = LEARNERS.get(name)
     if learner.extra:
         pytest.importorskip(LIBRARY[learner.extra])
-    X, y, feature_schema = mixed_table(seed=0)
+    X, y, feature_schema = example_table("binary", seed=0)
     X.flags.writeable = not learner.shares_rows
     params = load_space("learners", name, learner.space).defaults()
 

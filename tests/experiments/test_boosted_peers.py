@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.bench.peer_cell import at_gaps
 from fairautoml.bench.peers import Offer, Question
+from fairautoml.cli.peer import at_gaps
 from fairautoml.data.groups import fit_groups
 from fairautoml.metrics import Constraint
 from peers._boosted import (

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.bench.peer_cell import Seen, answered, front_of, offer, with_margin
-from fairautoml.bench.peers import Answer, Peers, Question
+from fairautoml.bench.peers import Peers, Question
 from fairautoml.data.groups import fit_groups
 from fairautoml.exceptions import MissingExtraError, NoModelError, ParameterError
 from fairautoml.metrics import Constraint
 from peers._boosted import Clock, Codes
 from peers._elsewhere import Elsewhere
 from peers._environments import HOME, PINS, make_all, python_of
+from peers._offers import Seen, answered, front_of, offer, with_margin
 
 FOLDER = Path(__file__).parents[2] / "experiments" / "peers"
 PEERS = Peers([FOLDER])
@@ -33,7 +33,7 @@ HERE = tuple(name for name in PEERS.names() if name not in ELSEWHERE)
 
 
 def ask(system, *arguments):
-    own = ("-m", "fairautoml.bench.peer_cell", system, "--peers", str(FOLDER))
+    own = ("-m", "fairautoml.cli.peer", system, "--peers", str(FOLDER))
     command = [sys.executable, *own, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -131,21 +131,20 @@ def test_the_best_feasible_offer_is_the_answer_and_without_one_the_smallest_gap(
     fair, unfair, worse = (offered(question, 100, n) for n in (100, 20, 60))
     assert fair.feasible
     assert not unfair.feasible
-    assert answered([unfair, fair, worse], n_trials=3).chosen is fair
-    assert answered([unfair, worse], n_trials=2).chosen is worse
+    assert answered(question, [unfair, fair, worse], n_trials=3).chosen is fair
+    assert answered(question, [unfair, worse], n_trials=2).chosen is worse
 
 
 def test_our_margin_prefers_an_offer_with_room_to_one_at_the_limit(question):
     at_limit, equal = offered(question, 100, 91), offered(question, 100, 100)
     assert at_limit.feasible
-    answer = Answer(chosen=at_limit, n_trials=2, n_feasible=2, offers=(at_limit, equal))
-    assert with_margin(question, answer) is equal
+    assert with_margin(question, [at_limit, equal]) is equal
+    assert answered(question, [at_limit, equal], n_trials=2).margin() is equal
 
 
-def test_without_a_feasible_offer_our_margin_changes_nothing(question):
+def test_without_a_feasible_offer_our_margin_selects_none(question):
     unfair = offered(question, 100, 20)
-    answer = Answer(chosen=unfair, n_trials=1, n_feasible=0, offers=(unfair,))
-    assert with_margin(question, answer) is unfair
+    assert with_margin(question, [unfair]) is None
 
 
 def test_a_front_has_no_offer_that_another_one_beats(question):

@@ -10,6 +10,30 @@ from fairautoml.testing import check_metric
 ACCURACY = METRICS.get("accuracy")
 PARITY = METRICS.get("demographic_parity_difference")
 AUC = METRICS.get("roc_auc")
+TO_OVERALL = METRICS.get("demographic_parity_to_overall")
+GEDI = METRICS.get("gedi")
+MACRO = METRICS.get("demographic_parity_macro_difference")
+
+
+def without_values(counts, values=None):
+    return GEDI.value(counts, np.array([-1.0, 0.25, 2.0])[: len(counts.table)])
+
+
+def of_accepted(counts, values=None):
+    found = GEDI.value(counts, values)
+    return found if isinstance(found, Undefined) else found + 0.5
+
+
+def always(counts, values=None):
+    return GEDI.value(counts, np.array([-1.0, 0.25, 2.0]) if values is None else values)
+
+
+def of_class_counts(counts):
+    found = MACRO.value(counts)
+    if isinstance(found, Undefined):
+        return found
+    sizes = counts.table.sum(axis=(1, 2))
+    return float(sizes.max() - sizes.min())
 
 
 def of_the_first_group(counts):
@@ -62,6 +86,12 @@ def without_a_reason(counts):
         (replace(PARITY, value=dropping_empty_groups), "not Undefined, when a group has no rows"),
         (replace(PARITY, value=without_a_reason), "Undefined without a reason"),
         (replace(PARITY, rates=(RATES["tpr"],)), r"when computed from its rates tpr"),
+        (replace(TO_OVERALL, to_overall=(RATES["tpr"],)), r"when computed from its rates tpr"),
+        (replace(PARITY, many=lambda tables: np.zeros(len(tables))), "of many tables at once"),
+        (replace(GEDI, value=without_values), "the groups are renamed"),
+        (replace(GEDI, value=of_accepted), "not 0.0, when all rates are equal"),
+        (replace(GEDI, value=always), "not Undefined, when no values are given"),
+        (replace(MACRO, value=of_class_counts), "not 0.0, when all groups are equal"),
     ],
 )
 def test_a_broken_metric_is_found_out(metric, match):

@@ -24,6 +24,14 @@ class Faulty:
     def decide(self, scores, cells):
         if self.fault == "range":
             return 2.0 * (scores >= 0.5)
+        if self.fault == "batch":
+            return (scores >= np.mean(scores)).astype(float)
+        if self.fault == "unknown":
+            return np.where(cells < 0, np.nan, 1.0)
+        if self.fault == "two":
+            return np.ones_like(scores)
+        if self.fault == "infinite":
+            return np.full_like(scores, np.inf)
         if self.fault == "half":
             return np.full(len(scores), 0.5)
         if self.fault == "groups":
@@ -32,6 +40,10 @@ class Faulty:
 
     def describe(self):
         return "" if self.fault == "silent" else "faulty"
+
+    def __reduce__(self):
+        kept = "half" if self.fault == "pickle" else self.fault
+        return Faulty, (kept, self.needs_sensitive, self.randomized)
 
 
 def post(fit_rules, *, aware=True):
@@ -77,6 +89,10 @@ def wavering(rows, goal, tolerances):
     return [(t, CommonRule(threshold=0.4 if t > 1.2 else 0.5)) for t in tolerances if t >= 1]
 
 
+def comes_and_goes(rows, goal, tolerances):
+    return [(None, CommonRule(threshold=0.5) if next(COUNTER) % 2 else None)]
+
+
 BROKEN = {
     "a loose bound costs accuracy": post(costly),
     "a bound that nothing breaks changes decisions": post(wavering),
@@ -89,6 +105,10 @@ BROKEN = {
     "not .* in .0, 1.": with_rule(Faulty("range")),
     "neither 0 nor 1": with_rule(Faulty("half")),
     "decisions depend on the groups": with_rule(Faulty("groups")),
+    "depends on the other rows": with_rule(Faulty("batch")),
+    "decides otherwise after pickling": with_rule(Faulty("pickle")),
+    "decisions are not .*": with_rule(Faulty("unknown")),
+    "a rule comes or goes": post(comes_and_goes),
     "describes itself by nothing": with_rule(Faulty("silent")),
     "but a rule needs the groups": with_rule(Faulty("", needs_sensitive=True)),
     "stage 'post' needs fit_rules": post(None),
@@ -99,6 +119,19 @@ BROKEN = {
 def test_a_post_processor_that_breaks_the_contract_is_found(message):
     with pytest.raises(AssertionError, match=f"broken: .*{message}"):
         check_mitigator(BROKEN[message])
+
+
+@pytest.mark.parametrize(
+    ("task", "fault", "message"),
+    [
+        ("multiclass", "two", "a row is not decided to be of one class"),
+        ("multiclass", "range", "not .* in .0, 1."),
+        ("regression", "infinite", "predictions are not .* finite"),
+    ],
+)
+def test_a_rule_for_another_target_that_breaks_the_contract_is_found(task, fault, message):
+    with pytest.raises(AssertionError, match=f"broken: .*{message}"):
+        check_mitigator(replace(with_rule(Faulty(fault)), tasks=frozenset({task})))
 
 
 @dataclass

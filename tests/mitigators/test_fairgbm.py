@@ -15,7 +15,7 @@ from fairautoml.exceptions import InputError, MissingSensitiveError, ParameterEr
 from fairautoml.mitigators.inprocessing._fairgbm import SERVES, Boosting, Look, best_look, look
 from fairautoml.mitigators.inprocessing.fairgbm import HELD_SHARE, MITIGATOR, train
 from fairautoml.search.space_files import load_space
-from fairautoml.testing._search import points
+from fairautoml.testing import points
 from quick_fits import few_individuals, quick
 
 

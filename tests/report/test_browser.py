@@ -162,9 +162,9 @@ def test_names_from_the_data_start_nothing(opened):
 
 def test_names_in_the_picture_of_ranks_are_text():
     for name in HOSTILE:
-        ranked = (Ranked(name=name, rank=1.0, low=1.0, high=1.0, values={}),)
+        ranked = (Ranked(name=name, rank=1.0, low=1.0, high=1.0),)
         view = SweepView(
-            name=name, about="", blocks=1, ranked=ranked, tables=(), curves=(), curves_title="",
+            name=name, about="", blocks=1, ranked=ranked, tables=(), curves=(),
             failures=None, manifest={}, command="",
         )  # fmt: skip
         tags = ElementTree.fromstring(ranks_picture(view)).iter()
@@ -175,11 +175,11 @@ def test_names_in_the_picture_of_ranks_are_text():
 @pytest.mark.parametrize("width", [400, 1280])
 def test_names_and_numbers_of_the_picture_of_ranks_are_whole_and_apart(opened, width):
     ranked = tuple(
-        Ranked(name=name, rank=rank, low=1.0, high=6.5, values={})
+        Ranked(name=name, rank=rank, low=1.0, high=6.5)
         for name, rank in (("fairautoml", 1.25), ("flaml_threshold_optimizer+margin", 6.25))
     )
     view = SweepView(
-        name="s", about="", blocks=1, ranked=ranked, tables=(), curves=(), curves_title="",
+        name="s", about="", blocks=1, ranked=ranked, tables=(), curves=(),
         failures=None, manifest={}, command="",
     )  # fmt: skip
     boxes = opened(sweep_page(view), width).execute_script(
@@ -200,8 +200,7 @@ def test_the_page_of_a_sweep_sorts_its_tables(opened):
         about="two systems",
         blocks=4,
         ranked=tuple(
-            Ranked(name=n, rank=r, low=1.0, high=2.0, values={})
-            for n, r in (("a", 1.2), ("b", 1.8))
+            Ranked(name=n, rank=r, low=1.0, high=2.0) for n, r in (("a", 1.2), ("b", 1.8))
         ),
         tables=(
             Table(
@@ -209,7 +208,6 @@ def test_the_page_of_a_sweep_sorts_its_tables(opened):
             ),
         ),
         curves=(Curve(name="a", points=((0.0, -0.1), (5.0, 0.0))),),
-        curves_title="over time",
         failures=(("x", "0", "<b>why</b>"),),
         manifest={"python": "3"},
         command="fairautoml bench x.yaml",

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from fairautoml.bench.peer_cell import Seen, answered, offer
-from fairautoml.bench.peers import Peer
+from fairautoml.bench.peers import Answer, Offer, Peer
 
 
 def _ask(question):
@@ -12,9 +11,16 @@ def _ask(question):
     def decide(X):
         return np.full(len(X), label, dtype=np.int8)
 
-    seen = Seen(y=question.y, cells=question.cells, decisions=decide(question.X))
-    found = offer(question, seen, decide, learner="majority", seconds=0.0)
-    return answered([found], n_trials=1)
+    found = question.judge(question.X, question.y, decide(question.X))
+    chosen = Offer(
+        decide=decide,
+        learner="majority",
+        score=found["accuracy"],
+        gap=found["gap"],
+        feasible=found["excess"] is not None and found["excess"] <= 0,
+        seconds=0.0,
+    )
+    return Answer(chosen=chosen, n_trials=1, n_feasible=int(chosen.feasible))
 
 
 PEER = Peer(about="the majority class", ask=_ask, blind=True)

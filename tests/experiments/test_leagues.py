@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from fairautoml.bench.ranks import COLUMNS, leagues
+from common.comparison import LEAGUE_COLUMNS, leagues
 
 
 def cell(variant, seed, accuracy, *, aware, randomized=None, feature=True):
@@ -39,7 +39,7 @@ def test_every_variant_is_ranked_among_those_of_its_league_only():
 def test_one_league_is_no_table():
     found = leagues(pd.DataFrame([cell(v, 0, 0.9, aware=True) for v in "ab"]))
     assert found.empty
-    assert tuple(found) == COLUMNS
+    assert tuple(found) == LEAGUE_COLUMNS
 
 
 def test_a_variant_that_only_failed_is_of_no_league():

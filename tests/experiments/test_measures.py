@@ -4,17 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.bench.ranks import (
+from common.comparison import critical_difference
+from common.measures import (
     accuracies_at_limit,
     accuracy_at,
+    all_ranks,
     claim_of,
-    critical_difference,
-    front_value,
-    front_values,
-    ranks,
     seconds_to_reach,
     with_margin_rows,
 )
+from fairautoml.bench.ranks import front_value, front_values
 
 
 def group(n, positive, accepted_right, accepted_wrong):
@@ -66,7 +65,7 @@ def test_claims_are_counted_among_those_that_claim():
             cell("c", seed=1, **{"search.margin.probability": 0.5, "holdout.excess": -0.01}),
         ]
     )
-    found = ranks(table).set_index("variant")
+    found = all_ranks(table).set_index("variant")
     assert found.loc["a", ["exceeded_claims", "refuted_claims"]].tolist() == [0.75, 0.25]
     assert found.loc["b", ["exceeded_claims", "refuted_claims"]].isna().all()
     # What a system says of itself takes none of its misses away.
@@ -153,7 +152,7 @@ def test_the_table_of_ranks_says_how_soon_ours_was_as_good():
     table = cells(
         cell("p", system="p", **{"holdout.accuracy": 0.7, "holdout_front": "[[0.8, 0.0]]"})
     )
-    found = ranks(table).set_index("variant")
+    found = all_ranks(table).set_index("variant")
     assert found.loc["p", ["ours_reached", "ours_seconds"]].tolist() == [1.0, 5.0]
     assert found.loc["p", "front_value"] == pytest.approx(0.2)
 
@@ -161,7 +160,9 @@ def test_the_table_of_ranks_says_how_soon_ours_was_as_good():
 def test_what_was_chosen_with_our_margin_is_not_compared_with_a_search_without_one():
     margin = {"margin.holdout.accuracy": 0.75, "margin.holdout.excess": -0.03,
               "margin.score": 0.77, "margin.gap": 0.01}  # fmt: skip
-    found = ranks(with_margin_rows(cells(cell("p", system="p", **margin)))).set_index("variant")
+    found = all_ranks(with_margin_rows(cells(cell("p", system="p", **margin)))).set_index(
+        "variant"
+    )
     assert found.loc["p", "ours_reached"] == 1.0
     assert np.isnan(found.loc["p+margin", "ours_reached"])
 

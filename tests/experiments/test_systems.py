@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
 
-from fairautoml.bench.tables import COLUMNS, systems
+from common.comparison import COLUMNS, systems
 
 TABLES = 6
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from fairautoml.bench.sweep import main, pairs_by_part, stated_by_part, systems_by_part
+from common.parts import main, pairs_by_part, stated_by_part, systems_by_part
 
 
 @pytest.fixture
