@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# A fit limits itself to one thread. So do tests of its parts: beside other workers, two threads
+# that share a small product mostly wait for each other. Read when the libraries are loaded.
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")
+
 HOME = "FAIRAUTOML_DATA_HOME"
 REQUIRED = "FAIRAUTOML_REQUIRE_DATA"
 

@@ -12,7 +12,7 @@ import pytest
 import sklearn
 
 from fairautoml import FairAutoML
-from fairautoml.cli.main import _parser
+from fairautoml.cli.main import _parser, main
 from fairautoml.data import load
 from readme_blocks import CONTRIBUTING, DOCS, README, blocks, commands, examples
 
@@ -149,7 +149,7 @@ def test_the_readme_stays_short():
     assert len(README.read_text(encoding="utf-8").splitlines()) < 250
 
 
-def test_the_main_job_on_a_table_of_ones_own(tmp_path):
+def test_the_main_job_on_a_table_of_ones_own(tmp_path, monkeypatch, capsys):
     individuals = load("lending").frame.head(3000)
     individuals = individuals.drop(columns="income").rename(columns={"repaid": "income"})
     individuals.to_csv(tmp_path / "people.csv", index=False)
@@ -162,24 +162,22 @@ def test_the_main_job_on_a_table_of_ones_own(tmp_path):
     found = run(*fit[:at], "--trials", "2", *fit[at + 2 :], "--json", folder=tmp_path)
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["status"] == "feasible"
-    shown = run(*board, folder=tmp_path)
-    assert shown.returncode == 0, shown.stderr
-    assert "group_thresholds" in shown.stdout
-    decided = run(*predict, folder=tmp_path)
-    assert decided.returncode == 0, decided.stderr
-    assert decided.stdout.split()[0] == "prediction"
-    assert set(decided.stdout.split()[1:]) <= {"yes", "no"}
-    assert len(decided.stdout.split()) == 8
+    monkeypatch.chdir(tmp_path)
+    assert main(board) == 0
+    assert "group_thresholds" in capsys.readouterr().out
+    assert main(predict) == 0
+    header, *decided = capsys.readouterr().out.split()
+    assert header == "prediction"
+    assert set(decided) <= {"yes", "no"}
+    assert len(decided) == 7
     assert Path(tmp_path / "run" / "leaderboard.csv").is_file()
-    assert run(*report, folder=tmp_path).returncode == 0
+    assert main(report) == 0
     assert Path(tmp_path / "run" / "report.html").is_file()
-    planned = run(*plan, folder=tmp_path)
-    assert planned.returncode == 0, planned.stderr
-    certified = run(*certify, folder=tmp_path)
-    assert certified.returncode == 0, certified.stderr
-    assert "opening     1 of these rows" in certified.stdout
-    checked = run(*verify, folder=tmp_path)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert main(plan) == 0
+    capsys.readouterr()
+    assert main(certify) == 0
+    assert "opening     1 of these rows" in capsys.readouterr().out
+    assert main(verify) == 0
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ linear program, equalized odds).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ BALANCED = frozenset({"balanced_accuracy", "f1_macro"})
 """Objectives that weight all classes equally."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Band:
     """A rate of every class whose difference between groups is limited."""
 
@@ -51,20 +52,42 @@ class Band:
     mass: NDArray[np.float64]  # shape (n_groups, n_classes)
     factor: float  # limit per unit of tolerance
 
-    @property
+    # Cached, because the optimiser reads them thousands of times.
+    @cached_property
+    def label(self) -> int | None:
+        """The label whose rows the rate is a share of; None for rows of both labels."""
+        return self.rate.label
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether the rate is defined."""
+        return self.mass > 0
+
+    @cached_property
+    def n_known(self) -> NDArray[np.int64]:
+        """Number of groups that have the rate, at least 1, by class."""
+        n_groups: NDArray[np.int64] = self.known.sum(axis=0)
+        return n_groups.clip(min=1)
+
+    @cached_property
     def per_mass(self) -> NDArray[np.float64]:
         """One over the mass, 0 where it is 0."""
-        return np.divide(1.0, self.mass, out=np.zeros_like(self.mass), where=self.mass > 0)
+        return np.divide(1.0, self.mass, out=np.zeros_like(self.mass), where=self.known)
 
     def rates(self, mass: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the rates, 0 where undefined, shape (n_groups, n_classes)."""
-        part = {None: mass, 1: right}.get(self.rate.label, mass - right)
+        if self.label is None:
+            part = mass
+        elif self.label == 1:
+            part = right
+        else:
+            part = mass - right
         found: NDArray[np.float64] = (self.member @ part) * self.per_mass
         return found
 
     def spread(self, rates: NDArray[np.float64]) -> float:
         """Return the largest difference over the classes between groups that have the rate."""
-        known = self.mass > 0
+        known = self.known
         high = np.where(known, rates, -np.inf).max(axis=0)
         low = np.where(known, rates, np.inf).min(axis=0)
         return float(np.maximum(high - low, 0.0).max())
@@ -91,9 +114,9 @@ class Program:
         cut = np.zeros_like(slope)
         for band, price in zip(self.bands, self._split(prices), strict=True):
             paid = band.member.T @ (price * band.per_mass)
-            if band.rate.label is None:
+            if band.label is None:
                 cut += paid
-            elif band.rate.label == 1:
+            elif band.label == 1:
                 slope -= paid
             else:
                 slope, cut = slope + paid, cut + paid
@@ -105,9 +128,8 @@ class Program:
             size = band.mass.size
             price = prices[at : at + size].reshape(band.mass.shape)
             # Prices act on differences between groups that have the rate; only those are free.
-            known = band.mass > 0
-            mean = (price * known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-            found.append(np.where(known, price - mean, 0.0))
+            mean = (price * band.known).sum(axis=0) / band.n_known
+            found.append(np.where(band.known, price - mean, 0.0))
             at += size
         return found
 
@@ -146,11 +168,10 @@ class Program:
             size = np.sqrt(price**2 + softness**2 * band.mass.max() ** 2)
             limit = tolerance * band.factor / 2
             value += limit * float(size.sum()) - float((price * added).sum())
-            known = band.mass > 0
             rates = band.rates(mass, right) + added
-            slopes = np.where(known, limit * price / size - rates, 0.0)
-            centre = slopes.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-            gradients.append(np.where(known, slopes - centre, 0.0).ravel())
+            slopes = np.where(band.known, limit * price / size - rates, 0.0)
+            centre = slopes.sum(axis=0) / band.n_known
+            gradients.append(np.where(band.known, slopes - centre, 0.0).ravel())
         return value, np.concatenate(gradients)
 
     def _by_cell(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:

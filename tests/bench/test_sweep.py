@@ -463,8 +463,9 @@ def test_every_sweep_of_the_repository_is_readable(path):
 def test_every_option_of_the_sweeps_is_one_of_a_fit():
     tasks = [task for path in SWEEPS for task in read_sweep(path).tasks]
     assert len(tasks) > 200
+    parser = _parser()
     for task in tasks:
-        assert callable(_parser().parse_args(["fit", *task.arguments(0)]).run)
+        assert callable(parser.parse_args(["fit", *task.arguments(0)]).run)
 
 
 def test_all_tasks_are_run_with_one_seed_before_the_next(bench):

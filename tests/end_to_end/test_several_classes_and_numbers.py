@@ -134,15 +134,15 @@ def test_the_same_seed_gives_the_same_answer(individuals, three, of_three, of_nu
     assert np.array_equal(numbers.predict(X, sex), of_numbers.predict(X, sex))
 
 
-@pytest.mark.parametrize("kind", ["three", "numbers"])
-def test_a_run_is_kept_read_and_resumed(kind, individuals, three, tmp_path):
+@pytest.mark.parametrize("name", ["of_three", "of_numbers"])
+def test_a_run_is_kept_read_and_resumed(name, individuals, three, tmp_path, request):
     X, income, sex = individuals
-    make, y = (classifier, three) if kind == "three" else (regressor, income)
+    make, y = (classifier, three) if name == "of_three" else (regressor, income)
     short = make(n_trials=2, run_dir=tmp_path).fit(X, y, sex)
     kept = load_run(tmp_path)
     assert np.array_equal(kept.predict(X, sex), short.predict(X, sex))
     longer = make(n_trials=4, run_dir=RunStorage(tmp_path, "resume")).fit(X, y, sex)
-    whole = make(n_trials=4).fit(X, y, sex)
+    whole = request.getfixturevalue(name)
     assert np.array_equal(longer.predict(X, sex), whole.predict(X, sex))
 
 

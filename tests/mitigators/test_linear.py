@@ -149,8 +149,8 @@ def test_two_systems_at_once_are_both_within_the_tolerance():
 @pytest.mark.parametrize("metric", ["demographic_parity_ratio", "equalized_odds_ratio"])
 def test_where_accepting_no_row_is_best_a_ratio_still_has_a_value(metric):
     # Every score is far below one half, and the ratio of 0 to 0 has no value.
-    rows = random_rows(3, 2, 2_000)
-    rare = rows_of(0.3 * rows.scores, np.arange(2_000) % 17 == 0, rows.cells)
+    rows = random_rows(3, 2, 170)
+    rare = rows_of(0.3 * rows.scores, np.arange(170) % 17 == 0, rows.cells)
     wanted = goal(metric, 2).targets
     cuts, program = program_of(rare, wanted)
     for tolerance in (0.0, 0.05, 0.2):
