@@ -206,7 +206,8 @@ def test_trials_that_ended_early_are_distinguished_and_an_interrupt_says_how_to_
 
 
 def test_an_entry_without_a_verdict_has_a_dash():
-    board = pd.DataFrame({"rank": [1, 2], "verdict": ["CERTIFIED", None], "accuracy": [0.8, 0.9]})
+    verdicts = pd.Series(["CERTIFIED", None], dtype=object)
+    board = pd.DataFrame({"rank": [1, 2], "verdict": verdicts, "accuracy": [0.8, 0.9]})
     assert board_text(board, "accuracy").splitlines()[1:] == [
         "    1 CERTIFIED    0.8000",
         "    2         -    0.9000",
