@@ -341,9 +341,10 @@ def test_a_run_without_a_record_of_the_columns_still_predicts(kept, tmp_path, ca
 
 def test_the_leaderboard_is_shown_as_a_table(kept, capsys):
     assert main(["leaderboard", str(kept[0]), "--top", "2"]) == 0
-    shown = capsys.readouterr().out
-    assert "accuracy" in shown
-    assert len(shown.strip().splitlines()) == 3
+    headline, board = capsys.readouterr().out.split("\n\n")
+    assert headline.startswith("Served: ")
+    assert "accuracy" in board
+    assert len(board.strip().splitlines()) == 3
 
 
 @pytest.mark.parametrize("flag", [["--format", "json"], ["--json"]])

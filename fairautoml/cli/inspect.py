@@ -120,7 +120,8 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
         from fairautoml.cli.text import board_text, headline_lines
 
         board = board_text(table, summary["best"]["objective"])
-        show("\n".join([*headline_lines(summary.get("headlines", ())), board]))
+        served = [summary["headline"], ""] if "headline" in summary else []
+        show("\n".join([*headline_lines(summary.get("headlines", ())), *served, board]))
     return OK
 
 

@@ -128,7 +128,10 @@ def board_text(board: pd.DataFrame, objective: str) -> str:
         shown.remove("mitigation")
     if "verdict" in shown and board["verdict"].isna().all():
         shown.remove("verdict")
-    return board[shown].to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep="-")
+    table = board[shown]
+    # None is printed as it is, NaN as "-".
+    table = table.where(table.notna())
+    return table.to_string(index=False, float_format=lambda v: f"{v:.4f}", na_rep="-")
 
 
 def headline_lines(headlines: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ import sys
 import pandas as pd
 import pytest
 
-from fairautoml.cli.text import progress_line, progress_text, result_text
+from fairautoml.cli.text import board_text, progress_line, progress_text, result_text
 from fairautoml.evaluation.postprocess import Progress
 from fairautoml.records import (
     Budget,
@@ -203,3 +203,12 @@ def test_trials_that_ended_early_are_distinguished_and_an_interrupt_says_how_to_
     assert "fairautoml resume" not in text
     result["interrupted"] = True
     assert "to continue the search: fairautoml resume run" in result_text(result, board(), 5)
+
+
+def test_an_entry_without_a_verdict_has_a_dash():
+    verdicts = pd.Series(["CERTIFIED", None], dtype=object)
+    board = pd.DataFrame({"rank": [1, 2], "verdict": verdicts, "accuracy": [0.8, 0.9]})
+    assert board_text(board, "accuracy").splitlines()[1:] == [
+        "    1 CERTIFIED    0.8000",
+        "    2         -    0.9000",
+    ]

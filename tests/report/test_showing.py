@@ -176,6 +176,8 @@ def test_a_folder_and_its_model_state_the_same_headline_everywhere(run, tmp_path
     capsys.readouterr()
     assert main(["card", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["headline"] == headline
+    assert main(["leaderboard", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == headline
 
 
 def test_pictures_come_as_axes_with_the_front_on_them(run):
@@ -225,6 +227,14 @@ def requested(application, path):
     return status[0], json.loads(body)
 
 
+def open_databases(folder):
+    return [
+        path
+        for path in (descriptor.resolve() for descriptor in Path("/proc/self/fd").iterdir())
+        if path.parent == folder
+    ]
+
+
 @pytest.mark.parametrize("writable", [True, False])
 def test_the_dashboard_shows_every_trial_and_leaves_the_record_alone(
     run, writable, tmp_path, monkeypatch
@@ -243,6 +253,7 @@ def test_the_dashboard_shows_every_trial_and_leaves_the_record_alone(
     assert len(study["trials"]) == len(model.trials_)
     assert (folder / "study.db").read_bytes() == before
     assert (folder / "study.db-wal").exists() == writable
+    assert not open_databases(folder)
 
 
 def test_a_folder_without_trials_has_no_dashboard(tmp_path):

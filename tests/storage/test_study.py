@@ -27,7 +27,7 @@ from fairautoml.exceptions import (
 )
 from fairautoml.records import Origin, TrialState
 from fairautoml.storage import study as study_module
-from fairautoml.storage.database import Database, sqlite_url
+from fairautoml.storage.database import Database, _durable, sqlite_url
 from fairautoml.storage.study import Study, check_same, content_hash, read_past
 from quick_fits import few_individuals, quick
 
@@ -262,6 +262,39 @@ def test_a_run_that_cannot_begin_holds_no_database_open(tmp_path, monkeypatch):
         quick(run_dir=tmp_path / "run").fit(X, y, group)
     held = {descriptor.resolve().name for descriptor in Path("/proc/self/fd").iterdir()}
     assert "study.db" not in held, caught
+
+
+def test_a_run_that_cannot_go_on_holds_no_database_open(tmp_path, monkeypatch):
+    X, y, group = few_individuals()
+    quick(run_dir=tmp_path / "run").fit(X, y, group)
+    whole = Study.resume
+
+    def full(*pending):
+        whole(*pending)
+        raise StorageFullError("no space left")
+
+    monkeypatch.setattr(Study, "resume", full)
+    with pytest.raises(StorageFullError) as caught:
+        quick(n_trials=3, run_dir=tmp_path / "run", resume=True).fit(X, y, group)
+    held = {descriptor.resolve().name for descriptor in Path("/proc/self/fd").iterdir()}
+    assert "study.db" not in held, caught
+
+
+def test_a_connection_that_cannot_be_set_up_is_closed():
+    class Broken(sqlite3.Connection):
+        closed = False
+
+        def execute(self, *_):
+            raise sqlite3.OperationalError("disk I/O error")
+
+        def close(self):
+            self.closed = True
+            super().close()
+
+    connection = Broken(":memory:")
+    with pytest.raises(sqlite3.OperationalError, match="disk"):
+        _durable(connection, None)
+    assert connection.closed
 
 
 def test_a_folder_that_vanished_is_named(tmp_path):
