@@ -222,7 +222,10 @@ def read_record(path: Path) -> CellRecord | None:
     """Return a stored record, None if it is missing or damaged."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return CellRecord(**{**kept, "arguments": tuple(kept["arguments"])})
+        arguments = list(kept["arguments"])
+        if arguments[1:3] == ["--certify", "no"]:
+            del arguments[1:3]  # older sweeps passed this default
+        return CellRecord(**{**kept, "arguments": tuple(arguments)})
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
 
