@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 from fairautoml.data.splits import row_bits
 from fairautoml.exceptions import InputError
 
+BLOCK = 20_000
+"""Rows that are hashed at a time."""
+
+FACTOR = np.uint64(0x9E3779B97F4A7C15)
+"""Odd multiplier: 2^64 over the golden ratio."""
+
 ERRORS, ROWS = 4, 3
 """Standard errors, and rows, by which the overlap may exceed what equal rows explain."""
 
@@ -51,7 +57,24 @@ class TrainingRows:
 
 def _keys(X: Any, y: NDArray[Any], salt: int) -> NDArray[np.uint64]:
     """Return one key per row, from its encoded features and label."""
-    labels = np.asarray(y, dtype=np.float64).reshape(-1, 1)
-    mixed = row_bits(X, salt) * np.uint64(3) + row_bits(labels.astype(np.float32), salt + 1)
-    found: NDArray[np.uint64] = mixed
+    parts = [
+        _mixed(X[at : at + BLOCK], y[at : at + BLOCK], salt) for at in range(0, len(y), BLOCK)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
+
+
+def _mixed(X: Any, y: NDArray[Any], salt: int) -> NDArray[np.uint64]:
+    """Return the keys of a block: a chain of multiplications and shifts over the columns."""
+    columns: NDArray[Any]
+    if isinstance(X, np.ndarray):
+        # All missing values are the same, and so are the two zeros.
+        clean = np.where(np.isnan(X), np.float32(np.inf), X) + np.float32(0.0)
+        columns = clean.astype(np.float32).view(np.uint32).T
+    else:
+        columns = row_bits(X, salt).reshape(1, -1)
+    label = np.asarray(y, dtype=np.float64).view(np.uint64)
+    found = np.full(len(label), salt, dtype=np.uint64)
+    for column in (*columns, label):
+        found = (found ^ column) * FACTOR
+        found ^= found >> np.uint64(29)
     return found
