@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from fairautoml.certification.certificate import Certificate
 from fairautoml.certification.verdicts import Verdict
-from fairautoml.data.dataset import GroupSystem, TaskName
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.schema import TableSchema
 from fairautoml.evaluation.fitting import CVEnsemble
@@ -26,8 +25,9 @@ from fairautoml.exceptions import (
     warn,
 )
 from fairautoml.inference.predictor import Predictor
-from fairautoml.metrics import METRICS
+from fairautoml.metrics import METRICS, TaskName
 from fairautoml.metrics._table import effective_rows
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators import MITIGATORS, GroupProbabilityModel, ScoreModel
 from fairautoml.records import Entry, GroupUnawareRule, Origin, TrialResult, TrialState
 from fairautoml.running import Plan

@@ -29,8 +29,6 @@ from fairautoml.certification.evidence import (
     claim_from_rows,
 )
 from fairautoml.certification.verdicts import Judgement, Reason, TestResult, Verdict, judge
-from fairautoml.data.dataset import GroupSystem, SmallGroups, constrained
-from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import (
     METRICS,
@@ -41,6 +39,7 @@ from fairautoml.metrics import (
     bootstrap_interval,
 )
 from fairautoml.metrics._table import Form, Rate, effective_rows
+from fairautoml.metrics.groups import GroupSystem, SmallGroups
 from fairautoml.metrics.rates import ACCURACY, FPR, PPV, SELECTION, TPR, with_compared, worst
 
 
@@ -495,13 +494,12 @@ def verdict_rows(
     All are tested jointly at the full level, as in a certificate. A grouping with a single group
     has no gap and is excluded, so that the others can be certified.
     """
-    _check(constraints, rows)
     pairs = [
-        (constraint, constrained(system, constraint.metric.name, small_groups))
+        (constraint, bound.system)
         for constraint in constraints
-        for system in rows.systems
-        if constraint.system in (None, system.name)
+        for bound in reversed(constraint.bind(rows.systems, small_groups))
     ]
+    _check(constraints, rows)
     several = [pair for pair in pairs if pair[1].n_groups >= 2]
     claims = [_claim(rows, pair, largest_weight) for pair in several]
     constant = rows.y is not None and len(np.unique(rows.y)) < 2
@@ -517,7 +515,6 @@ def verdict_rows(
 
 
 def _check(constraints: Sequence[Constraint], rows: AuditRows) -> None:
-    targets_of(constraints, rows.systems)
     for constraint in constraints:
         if not applies(constraint.metric):
             msg = (

@@ -51,10 +51,9 @@ from fairautoml.data.read import ReadOptions, Roles, read_new_rows, read_roles, 
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.splits import certification_rows, latest_rows
 from fairautoml.data.target import known_labels
-from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 from fairautoml.inference.predictor import Predictor
-from fairautoml.metrics import GroupCounts
+from fairautoml.metrics import GroupCounts, bind_constraints
 from fairautoml.settings import Settings
 
 
@@ -379,7 +378,7 @@ class _Draw:
     def _claims(self) -> tuple[Claimed, ...]:
         systems = () if self.roles.groups is None else self.roles.groups.systems
         if systems:
-            targets_of(self.settings.constraints, systems)
+            bind_constraints(self.settings.constraints, systems)
         return claimed(self.settings.constraints, systems)
 
     def plan(self) -> RowPlan:

@@ -7,7 +7,6 @@ from fairautoml.mitigators._base import (
     Mitigator,
     ScoreModel,
     ScoreRows,
-    Target,
     TrainRows,
 )
 from fairautoml.registry import Registry
@@ -27,6 +26,5 @@ __all__ = [
     "Mitigator",
     "ScoreModel",
     "ScoreRows",
-    "Target",
     "TrainRows",
 ]

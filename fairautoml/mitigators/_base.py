@@ -7,33 +7,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureSchema, GroupSystem
-from fairautoml.metrics import Metric, TaskName
+from fairautoml.data.dataset import FeatureSchema
+from fairautoml.metrics import BoundConstraint, TaskName
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.records import Config, ParamValue, Rule
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """One constraint on one group system.
-
-    Parameters
-    ----------
-    metric : Metric
-        Fairness metric; its ``rates`` and ``form`` define what must be equal.
-    system : GroupSystem
-        Groups that are compared.
-    limit : float
-        Largest allowed value of ``metric.gap``.
-    """
-
-    metric: Metric
-    system: GroupSystem
-    limit: float
-
-    @property
-    def fewest_groups(self) -> int:
-        """Smallest number of groups for a comparison; 1 where groups may overlap."""
-        return 1 if self.metric.to_overall and self.system.overlapping else 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +31,7 @@ class TrainRows:
         The group systems over those cells.
     feature_schema : FeatureSchema
         Types of the columns.
-    targets : tuple of Target
+    targets : tuple of BoundConstraint
         Constraints of the user; a mitigator that is built for a constraint reads them here.
     task : {"binary", "multiclass", "regression"}
         Type of the target.
@@ -68,7 +45,7 @@ class TrainRows:
     cells: NDArray[np.int32]
     systems: tuple[GroupSystem, ...]
     feature_schema: FeatureSchema
-    targets: tuple[Target, ...] = ()
+    targets: tuple[BoundConstraint, ...] = ()
     task: TaskName = "binary"
     n_classes: int = 2
 
@@ -105,7 +82,7 @@ class Goal:
 
     Parameters
     ----------
-    targets : tuple of Target
+    targets : tuple of BoundConstraint
         Constraints that must all hold, with the limits set by the user.
     objective : str
         Registered performance metric to maximise.
@@ -115,7 +92,7 @@ class Goal:
         Type of the target.
     """
 
-    targets: tuple[Target, ...]
+    targets: tuple[BoundConstraint, ...]
     objective: str = "accuracy"
     randomized: bool = False
     task: TaskName = "binary"
@@ -251,7 +228,7 @@ class Mitigator:
         return self.stage == "post" or not any(target.metric.degree for target in goal.targets)
 
 
-def scales(targets: Sequence[Target]) -> tuple[float, ...]:
+def scales(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:
     """Return the limit of each target per unit of tolerance on the first target.
 
     The limits keep their proportion; when the first limit is 0, all targets get factor 1.

@@ -34,9 +34,10 @@ from scipy.linalg import block_diag
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from fairautoml.data.dataset import GroupSystem
+from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate
-from fairautoml.mitigators._base import ScoreRows, Target
+from fairautoml.metrics.groups import GroupSystem
+from fairautoml.mitigators._base import ScoreRows
 from fairautoml.mitigators._group_program import best_within
 from fairautoml.mitigators._thresholds import per_unit
 
@@ -115,7 +116,10 @@ class Band:
 
 
 def bands_of(
-    rows: ScoreRows, cells: NDArray[np.int64], targets: Sequence[Target], scale: Sequence[float]
+    rows: ScoreRows,
+    cells: NDArray[np.int64],
+    targets: Sequence[BoundConstraint],
+    scale: Sequence[float],
 ) -> tuple[Band, ...]:
     """Return the constrained rates, each with its tightest limit."""
     totals = cell_weights(rows)

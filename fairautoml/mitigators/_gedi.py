@@ -25,8 +25,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics.gedi import centred_powers, solver
-from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
+from fairautoml.mitigators._base import Goal, ScoreRows, scales
 from fairautoml.mitigators._group_program import gains
 from fairautoml.mitigators._thresholds import gain_weights, per_unit
 
@@ -165,7 +166,7 @@ class Search:
         self.gaps: list[NDArray[np.float64]] = []
         self.values: list[NDArray[np.float64]] = []
 
-    def _number(self, target: Target) -> "_Number":
+    def _number(self, target: BoundConstraint) -> "_Number":
         system = target.system
         if system.values is None:
             raise ValueError(f"{target.metric.name} was given groups without numbers")

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import GroupSystem
+from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import FPR, TPR, worst
-from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
+from fairautoml.mitigators._base import Goal, ScoreRows, scales
 from fairautoml.mitigators._linear_program import Program
 from fairautoml.mitigators._thresholds import (
     SLACK,
@@ -164,7 +165,7 @@ class ThresholdProblem:
     groups: NDArray[np.int32]  # shape (n_rows,): group of each row, -1 = none
     # constraints that are not implied by others, over ``system.n_groups`` cells: group ``g`` of
     # ``system`` is cell ``g``
-    targets: tuple[Target, ...]
+    targets: tuple[BoundConstraint, ...]
     scale: tuple[float, ...]  # limit of each target per unit of tolerance
     gain: tuple[float, float]  # gain of a true acceptance, cost of a false one
     # largest share of all grouped rows that may be accepted, in [0, 1]; independent of the
@@ -192,9 +193,7 @@ class ThresholdProblem:
         overall rate, rates that are not monotone in the threshold, or a capacity: the rounded
         linear program.
         """
-        of_pairs = self.capacity >= 1 and not any(
-            t.metric.to_overall or t.system.overlapping for t in self.targets
-        )
+        of_pairs = self.capacity >= 1 and not any(t.to_overall for t in self.targets)
         if of_pairs and len({target.system.key for target in self.targets}) == 1:
             limits = limits_by_rate(self.targets, self.scale)
             if len(cuts) == 2:
@@ -259,7 +258,9 @@ def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
     if one_system:
         system = targets[0].system
         itself = _itself(system)
-        targets = tuple(Target(metric=t.metric, system=itself, limit=t.limit) for t in targets)
+        targets = tuple(
+            BoundConstraint(metric=t.metric, system=itself, limit=t.limit) for t in targets
+        )
     else:
         system, targets = _parted(targets, rows)
     groups = groups_of(rows.cells, system)
@@ -295,7 +296,7 @@ def groups_of(cells: NDArray[np.integer], system: GroupSystem) -> NDArray[np.int
     return found
 
 
-def needed(targets: Sequence[Target]) -> tuple[Target, ...]:
+def needed(targets: Sequence[BoundConstraint]) -> tuple[BoundConstraint, ...]:
     """Return the targets that no other target implies.
 
     The rate of a group is a weighted mean of the rates of its parts, so a bound on a finer group
@@ -312,7 +313,7 @@ def needed(targets: Sequence[Target]) -> tuple[Target, ...]:
     )
 
 
-def _implies(finer: Target, coarser: Target) -> bool:
+def _implies(finer: BoundConstraint, coarser: BoundConstraint) -> bool:
     same = finer.metric.name == coarser.metric.name and finer.limit <= coarser.limit
     if not same or not _refines(finer.system, coarser.system):
         return False
@@ -334,7 +335,9 @@ def _refines(finer: GroupSystem, coarser: GroupSystem) -> bool:
     return len(parts) == len(set(parts))
 
 
-def _parted(targets: Sequence[Target], rows: ScoreRows) -> tuple[GroupSystem, tuple[Target, ...]]:
+def _parted(
+    targets: Sequence[BoundConstraint], rows: ScoreRows
+) -> tuple[GroupSystem, tuple[BoundConstraint, ...]]:
     """Return the coarsest common refinement of the groups, and the targets over it.
 
     Cells that no target distinguishes are merged; a merged group is named after all groups that
@@ -535,7 +538,7 @@ class Parts:
     labels: tuple[str, ...]  # display name of each part
 
     @classmethod
-    def of(cls, targets: Sequence[Target], n_cells: int) -> "Parts":
+    def of(cls, targets: Sequence[BoundConstraint], n_cells: int) -> "Parts":
         """Return the parts of the groups of the targets."""
         systems = {target.system.key: target.system for target in targets}
         member = np.concatenate([system.member for system in systems.values()])[:, :n_cells]

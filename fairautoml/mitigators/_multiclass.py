@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog, minimize
 from scipy.sparse import csr_matrix, hstack, identity, kron, vstack
 
+from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate, effective_rows
-from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
+from fairautoml.mitigators._base import Goal, ScoreRows, scales
 from fairautoml.mitigators._group_program import Parts
 
 SOFTNESS = (0.05, 0.01, 0.002)
@@ -367,7 +368,7 @@ BEYOND = 1e-9
 def nearest_shares(
     shares: NDArray[np.float64],
     mass: NDArray[np.float64],
-    targets: Sequence[Target],
+    targets: Sequence[BoundConstraint],
     limits: Sequence[float],
 ) -> NDArray[np.float64]:
     """Return the shares of the classes within the limits that are nearest to given ones.

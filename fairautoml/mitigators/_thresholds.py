@@ -30,12 +30,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import GroupSystem
 from fairautoml.exceptions import DegenerateGroupError, InputError, MissingSensitiveError
-from fairautoml.metrics import METRICS
+from fairautoml.metrics import METRICS, BoundConstraint
 from fairautoml.metrics._table import Rate, effective_rows
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SELECTION
-from fairautoml.mitigators._base import Goal, ScoreRows, Target, TrainRows
+from fairautoml.mitigators._base import Goal, ScoreRows, TrainRows
 
 SLACK = 1e-12
 """Rounding tolerance of gaps."""
@@ -199,7 +199,7 @@ def per_unit(gap: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
 
 
 def limits_by_rate(
-    targets: Sequence[Target], scale: Sequence[float]
+    targets: Sequence[BoundConstraint], scale: Sequence[float]
 ) -> tuple[tuple[Rate, str, float], ...]:
     """Return ``(rate, form, scale)`` of all constrained rates, the tightest scale for each."""
     found: dict[tuple[Rate, str], float] = {}
@@ -578,14 +578,14 @@ def _per_slot(
     return np.bincount(slot, weights=weight, minlength=n_slots).astype(np.float64, copy=False)
 
 
-def _targets(rows: TrainRows) -> Sequence[Target]:
+def _targets(rows: TrainRows) -> Sequence[BoundConstraint]:
     if rows.targets:
         return rows.targets
     if not rows.systems:
         msg = "targets: there are none, nor any groups; a reduction needs a constraint on groups"
         raise MissingSensitiveError(msg)
     metric = METRICS.get(USUAL_METRIC)
-    return (Target(metric=metric, system=rows.systems[0], limit=USUAL_LIMIT),)
+    return (BoundConstraint(metric=metric, system=rows.systems[0], limit=USUAL_LIMIT),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -597,7 +597,7 @@ class _RateLimit:
     limit: float
 
 
-def _rate_limits(targets: Sequence[Target]) -> tuple[_RateLimit, ...]:
+def _rate_limits(targets: Sequence[BoundConstraint]) -> tuple[_RateLimit, ...]:
     """Return every rate of every group system once, with its smallest limit."""
     found: dict[tuple[tuple[str, tuple[str, ...]], Rate], _RateLimit] = {}
     for target in targets:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from fairautoml.data.dataset import FeatureSchema, GroupSystem
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import (
     DegenerateGroupError,
     DegradedWarning,
@@ -20,6 +20,7 @@ from fairautoml.exceptions import (
     MissingSensitiveError,
     warn,
 )
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._base import FitBaseLearner, ScoreModel, TrainRows
 from fairautoml.records import ParamValue
 

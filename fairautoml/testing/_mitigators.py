@@ -10,11 +10,11 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import GroupSystem
 from fairautoml.evaluation.fitting import BaseFit
 from fairautoml.evaluation.tasks import TASKS
-from fairautoml.metrics import METRICS, GroupCounts, Metric, TaskName, Undefined
-from fairautoml.mitigators import Goal, Mitigator, ScoreModel, ScoreRows, Target, TrainRows
+from fairautoml.metrics import METRICS, BoundConstraint, GroupCounts, Metric, TaskName, Undefined
+from fairautoml.metrics.groups import GroupSystem
+from fairautoml.mitigators import Goal, Mitigator, ScoreModel, ScoreRows, TrainRows
 from fairautoml.records import Config, Rule, acceptance
 from fairautoml.search.space import ParamValue
 from fairautoml.search.space_files import load_space
@@ -71,7 +71,7 @@ def _is_served(mitigator: Mitigator, task: TaskName, name: str) -> bool:
 
 
 def _goal(task: TaskName, name: str) -> Goal:
-    target = Target(metric=METRICS.get(name), system=SYSTEM, limit=0.05)
+    target = BoundConstraint(metric=METRICS.get(name), system=SYSTEM, limit=0.05)
     return Goal(targets=(target,), task=task)
 
 
@@ -174,7 +174,7 @@ def _check_training(mitigator: Mitigator, task: TaskName) -> None:
         cells=rng.integers(N_GROUPS, size=len(y)).astype(np.int32),
         systems=(SYSTEM,),
         feature_schema=feature_schema,
-        targets=(Target(metric=METRICS.get(name), system=SYSTEM, limit=0.05),),
+        targets=(BoundConstraint(metric=METRICS.get(name), system=SYSTEM, limit=0.05),),
         task=task,
         n_classes=3,
     )
@@ -271,16 +271,16 @@ def _check_post_binary(mitigator: Mitigator) -> None:
         _check_guarantee_binary(mitigator, rows, pairs, target.metric)
 
 
-def _target(mitigator: Mitigator) -> Target:
+def _target(mitigator: Mitigator) -> BoundConstraint:
     """Return demographic parity within 0.05, or another metric if that is not supported."""
     served = mitigator.serves is None or PARITY in mitigator.serves
     metric = METRICS.get(PARITY if served else min(mitigator.serves or ()))
     return _on_system(metric, NUMBERS if metric.degree else None)
 
 
-def _on_system(metric: Metric, numbers: NDArray[np.float64] | None) -> Target:
+def _on_system(metric: Metric, numbers: NDArray[np.float64] | None) -> BoundConstraint:
     system = replace(BINARY_SYSTEM, values=numbers)
-    return Target(metric=metric.bound(numbers), system=system, limit=0.05)
+    return BoundConstraint(metric=metric.bound(numbers), system=system, limit=0.05)
 
 
 def _renumbered(goal: Goal) -> Goal:

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureSchema, GroupSystem
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.metrics import TaskName
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators import ScoreRows
 
 

@@ -7,8 +7,8 @@ from scipy.stats import norm
 from fairautoml.certification.evidence import Evidence, Rows, claim_from_rows, claimed
 from fairautoml.certification.planning import inner_target_of
 from fairautoml.certification.verdicts import Verdict, judge
-from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import Constraint
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.records import Config, Entry
 
 SYSTEM = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1], dtype=np.int32))

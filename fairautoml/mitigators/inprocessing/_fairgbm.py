@@ -24,12 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from fairautoml.data.dataset import GroupSystem
 from fairautoml.exceptions import DegenerateGroupError, InputError
-from fairautoml.metrics import GroupCounts, Metric, Undefined
+from fairautoml.metrics import BoundConstraint, GroupCounts, Metric, Undefined
 from fairautoml.metrics._table import Rate
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import known_disparity
-from fairautoml.mitigators._base import Target, TrainRows
+from fairautoml.mitigators._base import TrainRows
 from fairautoml.mitigators._training import groups_of_cells
 from fairautoml.records import ParamValue
 from fairautoml.registry import missing_library
@@ -191,7 +191,7 @@ class GroupRate:
         return means
 
 
-def group_rates(rows: TrainRows, targets: Sequence[Target]) -> tuple[GroupRate, ...]:
+def group_rates(rows: TrainRows, targets: Sequence[BoundConstraint]) -> tuple[GroupRate, ...]:
     """Return every rate of every group system of the targets, once.
 
     A group without rows of a rate is excluded from that rate, as in the post-processors.
@@ -328,7 +328,7 @@ class NearOverall:
 
 
 def near_overall(
-    rows: TrainRows, targets: Sequence[Target], proxy: Proxy, *, curved: bool
+    rows: TrainRows, targets: Sequence[BoundConstraint], proxy: Proxy, *, curved: bool
 ) -> tuple[NearOverall, ...]:
     """Return the constraints that compare with the overall rate or have overlapping groups.
 
@@ -342,7 +342,9 @@ def near_overall(
     )
 
 
-def _near(rows: TrainRows, target: Target, name: Rate, proxy: Proxy, curved: bool) -> NearOverall:
+def _near(
+    rows: TrainRows, target: BoundConstraint, name: Rate, proxy: Proxy, curved: bool
+) -> NearOverall:
     all_groups = np.arange(target.system.n_groups)
     rate = _distances(rows, target.system, name, all_groups, 0.0)
     kept = all_groups[rate.mass > 0]
@@ -653,7 +655,7 @@ def best_look(looks: Sequence[Look]) -> Look:
     return min(looks, key=lambda look: (look.excess, look.loss))
 
 
-def look(held: TrainRows, targets: Sequence[Target], margin: Array, rounds: int) -> Look:
+def look(held: TrainRows, targets: Sequence[BoundConstraint], margin: Array, rounds: int) -> Look:
     """Return the evaluation of margins on held-out rows.
 
     Groups without rows of a rate are excluded, as in the price updates; a target that is
@@ -663,12 +665,9 @@ def look(held: TrainRows, targets: Sequence[Target], margin: Array, rounds: int)
     decision = (margin >= 0).astype(np.float64)
     excess = 0.0
     for target in targets:
-        system = target.system
-        n_cells = system.member.shape[1]
-        counts = GroupCounts.from_rows(
-            held.cells, held.y, decision, held.weight, n_groups=n_cells
-        ).merged(system.of_cell, system.n_groups, system.masks)
-        value = _value(target.metric, counts)
+        n_cells = target.system.member.shape[1]
+        counts = GroupCounts.from_rows(held.cells, held.y, decision, held.weight, n_groups=n_cells)
+        value = _value(target.metric, target.merged(counts))
         if value is not None:
             excess = max(excess, target.metric.gap(value) - target.limit)
     return Look(rounds=rounds, excess=excess, loss=float(held.weight @ losses))
@@ -708,7 +707,7 @@ class Boosting:
         return Boosted(booster=_stored(booster, booster.current_iteration()), start=start)
 
     def learn_prices(
-        self, rows: TrainRows, held: TrainRows, game: Game, targets: Sequence[Target]
+        self, rows: TrainRows, held: TrainRows, game: Game, targets: Sequence[BoundConstraint]
     ) -> tuple[Prices, ...]:
         """Return the prices of every round, up to the best round on held-out rows.
 

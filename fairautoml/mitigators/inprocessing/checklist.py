@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from fairautoml.exceptions import InputError
 from fairautoml.learners._checklist import Checklist, LabelledRows, RateGap, Shape, fit_checklist
-from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, Target, TrainRows
+from fairautoml.metrics import BoundConstraint
+from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import groups_of_cells, share
 from fairautoml.records import ParamValue
 
@@ -67,7 +68,9 @@ def train(
     return ChecklistModel(checklist=fit_checklist(labelled, shape, gaps=gaps, seed=seed))
 
 
-def _gaps(rows: TrainRows, targets: Sequence[Target], limit_share: float) -> list[RateGap]:
+def _gaps(
+    rows: TrainRows, targets: Sequence[BoundConstraint], limit_share: float
+) -> list[RateGap]:
     if not targets:
         msg = (
             f"{NAME}: there is no constraint to meet; give one, or use the learner {NAME!r} "

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import GroupSystem
-from fairautoml.metrics import GroupCounts, Metric
+from fairautoml.metrics import BoundConstraint, GroupCounts, Metric
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import values_of
 from fairautoml.metrics.rates import worst as worst_of
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scales
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.mitigators._thresholds import (
     SLACK,
@@ -68,7 +68,7 @@ def _best(cuts: ThresholdCandidates, value: NDArray[np.float64]) -> Rule | None:
 
 
 def _gaps(
-    rows: ScoreRows, cuts: ThresholdCandidates, targets: Sequence[Target]
+    rows: ScoreRows, cuts: ThresholdCandidates, targets: Sequence[BoundConstraint]
 ) -> NDArray[np.float64]:
     """Return the largest gap per unit of tolerance at every cut, shape (n_cuts,)."""
     accepted = _accepted(rows, cuts)

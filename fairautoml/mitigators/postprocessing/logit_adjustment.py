@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics import METRICS, ClassCounts, Undefined
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scales
+from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts, Undefined
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
 from fairautoml.mitigators._group_program import best_within
 from fairautoml.mitigators._multiclass import BALANCED, one_hot
 from fairautoml.mitigators._thresholds import per_unit
@@ -91,7 +91,7 @@ def _value(rule: ClassFactors, rows: ScoreRows, objective: str) -> float:
     return -np.inf if isinstance(value, Undefined) else value
 
 
-def _gap(rule: ClassFactors, rows: ScoreRows, targets: Sequence[Target]) -> float:
+def _gap(rule: ClassFactors, rows: ScoreRows, targets: Sequence[BoundConstraint]) -> float:
     """Return the largest gap per unit of tolerance, infinite where one is undefined."""
     known = rows.take(rows.cells >= 0)
     chosen = rule.decide(known.scores, known.cells)
@@ -100,11 +100,10 @@ def _gap(rule: ClassFactors, rows: ScoreRows, targets: Sequence[Target]) -> floa
     )
     worst = 0.0
     for target, scale in zip(targets, scales(targets), strict=True):
-        system = target.system
-        value = target.metric.value(counts.merged(system.of_cell, system.n_groups, system.masks))
-        if isinstance(value, Undefined):
+        gap = target.gap(counts)
+        if gap is None:
             return np.inf
-        worst = max(worst, float(per_unit(np.array(target.metric.gap(value)), scale)))
+        worst = max(worst, float(per_unit(np.array(gap), scale)))
     return worst
 
 
