@@ -120,6 +120,12 @@ class Rate:
         return not self.depends_on_decision and self.of == accepted
 
     @property
+    def is_monotone(self) -> bool:
+        """Whether it, or one minus it, is an acceptance rate, so that thresholds order it."""
+        accepted = frozenset((y, 1) for y in self.labels)
+        return not self.depends_on_decision and self.of in (accepted, self.among - accepted)
+
+    @property
     def classless(self) -> bool:
         """Whether it stays the same when the two classes are swapped, as accuracy does."""
         swapped = (frozenset((1 - y, 1 - d) for y, d in part) for part in (self.of, self.among))

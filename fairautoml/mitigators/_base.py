@@ -1,6 +1,6 @@
 """The mitigator protocol: training data, scores, goals and the ``Mitigator`` record."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureSchema
-from fairautoml.metrics import BoundConstraint, TaskName
+from fairautoml.metrics import METRICS, BoundConstraint, Metric, TaskName
+from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
+from fairautoml.metrics.rates import SELECTION, comparison
 from fairautoml.records import Config, ParamValue, Rule
 
 
@@ -156,6 +158,62 @@ Train = Callable[[TrainRows, FitBaseLearner, Mapping[str, ParamValue], int], Sco
 FitRules = Callable[[ScoreRows, Goal, Sequence[float]], Sequence[tuple[float | None, Rule | None]]]
 
 
+RateKind = Literal["linear", "monotone", "acceptance", "selection"]
+"""Rates of fixed denominator; acceptance rates and their complements; acceptance rates; the
+selection rate."""
+
+_FITS: Mapping[RateKind, Callable[[Rate], bool]] = {
+    "linear": lambda rate: not rate.depends_on_decision,
+    "monotone": lambda rate: rate.is_monotone,
+    "acceptance": lambda rate: rate.is_acceptance,
+    "selection": lambda rate: rate == SELECTION,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RateMetrics(Set[str]):
+    """Names of all registered metrics, also of plug-ins, that compare rates of some kind.
+
+    Parameters
+    ----------
+    difference, ratio, to_overall, macro : {"linear", "monotone", "acceptance", "selection"}
+        Kind of rates that may be compared in this way; None = none.
+    task : {"binary", "multiclass"}
+        Kind of target.
+
+    Examples
+    --------
+    >>> sorted(RateMetrics(ratio="acceptance"))
+    ['demographic_parity_ratio', 'equalized_odds_ratio']
+    """
+
+    difference: RateKind | None = None
+    ratio: RateKind | None = None
+    to_overall: RateKind | None = None
+    macro: RateKind | None = None
+    task: TaskName = "binary"
+
+    def __contains__(self, name: object) -> bool:
+        return name in METRICS.names() and self._includes(METRICS.get(str(name)))
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in METRICS.names() if self._includes(METRICS.get(name)))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @classmethod
+    def _from_iterable(cls, names: Iterable[str]) -> frozenset[str]:  # type: ignore[override]
+        return frozenset(names)
+
+    def _includes(self, metric: Metric) -> bool:
+        how = comparison(metric)
+        kind: RateKind | None = None if how is None else getattr(self, how)
+        if kind is None or self.task not in metric.tasks:
+            return False
+        return all(map(_FITS[kind], metric.compared))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mitigator:
     """A fairness intervention.
@@ -170,8 +228,9 @@ class Mitigator:
         Whether the rule needs the groups of new rows.
     needs_membership : bool
         Whether the rule uses P(cell, y | features) instead of the group of a row.
-    serves : frozenset of str or None
-        Supported fairness metrics; None = all, for ``pre`` and ``in`` all group metrics.
+    serves : set of str or None
+        Supported fairness metrics, or ``RateMetrics``; None = all, for ``pre`` and ``in`` all
+        group metrics.
     cost : {"free", "cheap", "costly"}
         Milliseconds on stored scores; about one training; many trainings. A costly mitigator
         runs when an allocator selects it or when the user names it.
@@ -203,7 +262,7 @@ class Mitigator:
     name: str
     stage: Literal["pre", "in", "post"]
     needs_sensitive_at_predict: bool
-    serves: frozenset[str] | None = None
+    serves: Set[str] | None = None
     cost: Literal["free", "cheap", "costly"] = "free"
     opt_in: bool = False
     needs_membership: bool = False

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
-from fairautoml.metrics.rates import FPR, TPR, worst
-from fairautoml.mitigators._base import Goal, ScoreRows, scales
+from fairautoml.metrics.rates import worst
+from fairautoml.mitigators._base import Goal, RateMetrics, ScoreRows, scales
 from fairautoml.mitigators._linear_program import Program
 from fairautoml.mitigators._thresholds import (
     SLACK,
@@ -129,32 +129,11 @@ Picks = Sequence[Sequence[tuple[int, float]]]
 FEWEST_ROWS = 20
 """Smallest number of rows for which an unconstrained part gets its own threshold."""
 
-THRESHOLDS_SERVE = frozenset(
-    {
-        "accuracy_parity_difference",
-        "demographic_parity_difference",
-        "demographic_parity_ratio",
-        "equal_opportunity_difference",
-        "equalized_odds_difference",
-        "equalized_odds_ratio",
-        "error_rate_ratio",
-        "false_negative_rate_difference",
-        "false_positive_rate_difference",
-    }
-)
-"""Fairness metrics whose rates are linear in the shares of the cuts."""
+THRESHOLDS_SERVE = RateMetrics(difference="linear", ratio="linear")
+"""Metrics of rates that are linear in the shares of the cuts."""
 
-ANCHORED_SERVE = frozenset(
-    {
-        "demographic_parity_to_overall",
-        "equalized_odds_to_overall",
-        "false_negative_rate_to_overall",
-        "false_positive_rate_to_overall",
-        "fned",
-        "fped",
-    }
-)
-"""Metrics that compare the same rates with the overall rate; need the linear program."""
+THRESHOLD_PROGRAMS_SERVE = RateMetrics(difference="linear", ratio="linear", to_overall="linear")
+"""The linear program also compares with the overall rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +150,7 @@ class ThresholdProblem:
     # largest share of all grouped rows that may be accepted, in [0, 1]; independent of the
     # tolerance, and 1 means no limit
     capacity: float = 1.0
-    lacks: tuple[frozenset[Rate], ...]  # per group the rates that are undefined for lack of rows
+    lacks: tuple[frozenset[int], ...]  # per group the labels without rows
 
     @property
     def neutral(self) -> float:
@@ -276,17 +255,14 @@ def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
 
 def _lacking(
     rows: ScoreRows, groups: NDArray[np.int32], n_groups: int
-) -> tuple[frozenset[Rate], ...]:
-    """Return the rates that are undefined in each group for lack of rows."""
+) -> tuple[frozenset[int], ...]:
+    """Return the labels of which each group has no rows."""
     known = groups >= 0
     of, weight, y = groups[known], rows.weight[known], rows.y[known]
-    zero, one = (
-        np.bincount(of, weights=weight * share, minlength=n_groups) for share in (1 - y, y)
-    )
-    by_label = (FPR, TPR)
+    mass = [np.bincount(of, weights=weight * share, minlength=n_groups) for share in (1 - y, y)]
     return tuple(
-        frozenset(rate for rate, mass in zip(by_label, of_group, strict=True) if mass <= 0)
-        for of_group in zip(zero, one, strict=True)
+        frozenset(label for label in (0, 1) if mass[label][group] <= 0)
+        for group in range(n_groups)
     )
 
 

@@ -30,12 +30,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.exceptions import DegenerateGroupError, InputError, MissingSensitiveError
+from fairautoml.exceptions import DegenerateGroupError, MissingSensitiveError
 from fairautoml.metrics import METRICS, BoundConstraint
 from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SELECTION
-from fairautoml.mitigators._base import Goal, ScoreRows, TrainRows
+from fairautoml.mitigators._base import Goal, RateMetrics, ScoreRows, TrainRows
 
 SLACK = 1e-12
 """Rounding tolerance of gaps."""
@@ -60,8 +60,8 @@ class ThresholdCandidates:
     thresholds: NDArray[np.float64]  # shape (n_cuts,): descending from +inf to -inf
     # weight accepted at each cut, of label 0 and of label 1
     accepted: NDArray[np.float64]  # shape (n_cuts, 2)
-    # rates that are undefined for lack of rows, although shrunk labels give them a weight
-    lacks: frozenset[Rate] = frozenset()
+    # labels without rows, although shrunk labels give them a weight
+    lacks: frozenset[int] = frozenset()
 
     @property
     def totals(self) -> NDArray[np.float64]:
@@ -76,7 +76,7 @@ class ThresholdCandidates:
 
     def has(self, rate: Rate) -> bool:
         """Return whether the group has rows in the denominator of the rate."""
-        return rate not in self.lacks and self.mass(rate) > 0
+        return rate.label not in self.lacks and self.mass(rate) > 0
 
     def mass(self, rate: Rate) -> float:
         """Return the denominator of a rate in this group."""
@@ -456,17 +456,8 @@ def _range_maxima(gains: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.stack(rows)
 
 
-SERVES = frozenset(
-    {
-        "accuracy_parity_difference",
-        "demographic_parity_difference",
-        "equal_opportunity_difference",
-        "equalized_odds_difference",
-        "false_negative_rate_difference",
-        "false_positive_rate_difference",
-    }
-)
-"""Metrics that are differences of such rates."""
+SERVES = RateMetrics(difference="linear")
+"""Metrics that a reduction can bound."""
 
 USUAL_METRIC, USUAL_LIMIT = "demographic_parity_difference", 0.05
 """Default constraint of a reduction without constraints."""
@@ -601,12 +592,6 @@ def _rate_limits(targets: Sequence[BoundConstraint]) -> tuple[_RateLimit, ...]:
     """Return every rate of every group system once, with its smallest limit."""
     found: dict[tuple[tuple[str, tuple[str, ...]], Rate], _RateLimit] = {}
     for target in targets:
-        if target.metric.name not in SERVES:
-            msg = (
-                f"targets: a reduction cannot bound {target.metric.name!r}; "
-                f"it can bound {', '.join(sorted(SERVES))}"
-            )
-            raise InputError(msg)
         for rate in target.metric.rates:
             rate_limit = _RateLimit(system=target.system, rate=rate, limit=target.limit)
             known = found.setdefault((target.system.key, rate), rate_limit)

@@ -21,10 +21,10 @@ from fairautoml.exceptions import (
     warn,
 )
 from fairautoml.metrics.groups import GroupSystem
-from fairautoml.mitigators._base import FitBaseLearner, ScoreModel, TrainRows
+from fairautoml.mitigators._base import FitBaseLearner, RateMetrics, ScoreModel, TrainRows
 from fairautoml.records import ParamValue
 
-PARITY = frozenset({"demographic_parity_difference", "demographic_parity_ratio"})
+PARITY = RateMetrics(difference="selection", ratio="selection")
 """Metrics that benefit when label or features are independent of the group."""
 
 

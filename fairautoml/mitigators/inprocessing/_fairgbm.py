@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from fairautoml.exceptions import DegenerateGroupError, InputError
+from fairautoml.exceptions import DegenerateGroupError
 from fairautoml.metrics import BoundConstraint, GroupCounts, Metric, Undefined
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
@@ -135,18 +135,6 @@ def events_of(rate: Rate) -> Array:
     return -counts if rate.label == 1 else counts
 
 
-SERVES = frozenset(
-    {
-        "demographic_parity_difference",
-        "equal_opportunity_difference",
-        "equalized_odds_difference",
-        "false_negative_rate_difference",
-        "false_positive_rate_difference",
-    }
-)
-"""Metrics that are differences of such rates."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GroupRate:
     """One rate over the groups of one system that have rows for it."""
@@ -198,10 +186,6 @@ def group_rates(rows: TrainRows, targets: Sequence[BoundConstraint]) -> tuple[Gr
     """
     limits: dict[tuple[tuple[str, tuple[str, ...]], Rate], tuple[GroupSystem, float]] = {}
     for target in targets:
-        if target.metric.name not in SERVES:
-            allowed = ", ".join(sorted(SERVES))
-            msg = f"targets: fairgbm cannot bound {target.metric.name!r}; it can bound {allowed}"
-            raise InputError(msg)
         for name in target.metric.rates:
             _, known = limits.get((target.system.key, name), (target.system, target.limit))
             smaller = min(known, target.limit)

@@ -17,11 +17,15 @@ from dataclasses import replace
 from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import InputError, MissingSensitiveError, ParameterError
 from fairautoml.metrics import METRICS, BoundConstraint
-from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._group_program import ANCHORED_SERVE
+from fairautoml.mitigators._base import (
+    FitBaseLearner,
+    Mitigator,
+    RateMetrics,
+    ScoreModel,
+    TrainRows,
+)
 from fairautoml.mitigators.inprocessing._fairgbm import (
     PROXIES,
-    SERVES,
     Boosting,
     Game,
     constraint_of,
@@ -115,7 +119,7 @@ MITIGATOR = Mitigator(
     name="fairgbm",
     stage="in",
     needs_sensitive_at_predict=False,
-    serves=SERVES | ANCHORED_SERVE,
+    serves=RateMetrics(difference="monotone", to_overall="monotone"),
     overlapping=True,
     cost="cheap",
     opt_in=True,

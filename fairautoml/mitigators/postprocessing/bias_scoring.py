@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics._table import Rate
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
+from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows, scales
 from fairautoml.mitigators._blind_rules import (
     Band,
     Table,
@@ -190,14 +190,6 @@ MITIGATOR = Mitigator(
     stage="post",
     needs_sensitive_at_predict=False,
     needs_membership=True,
-    serves=frozenset(
-        {
-            "demographic_parity_difference",
-            "equal_opportunity_difference",
-            "equalized_odds_difference",
-            "false_negative_rate_difference",
-            "false_positive_rate_difference",
-        }
-    ),
+    serves=RateMetrics(difference="monotone"),
     fit_rules=fit_rules,
 )

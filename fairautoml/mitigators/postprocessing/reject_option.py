@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics._table import Rate
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows
 from fairautoml.mitigators._group_program import (
     CommonRule,
     Ranked,
@@ -191,17 +191,7 @@ MITIGATOR = Mitigator(
     name="reject_option",
     stage="post",
     needs_sensitive_at_predict=True,
-    serves=frozenset(
-        {
-            "demographic_parity_difference",
-            "demographic_parity_ratio",
-            "equal_opportunity_difference",
-            "equalized_odds_difference",
-            "equalized_odds_ratio",
-            "false_negative_rate_difference",
-            "false_positive_rate_difference",
-        }
-    ),
+    serves=RateMetrics(difference="acceptance", ratio="acceptance"),
     opt_in=True,
     fit_rules=fit_rules,
 )

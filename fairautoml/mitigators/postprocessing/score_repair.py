@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows
 from fairautoml.mitigators._group_program import (
     CommonRule,
     Ranked,
@@ -210,7 +210,7 @@ MITIGATOR = Mitigator(
     name="score_repair",
     stage="post",
     needs_sensitive_at_predict=True,
-    serves=frozenset({"demographic_parity_difference", "demographic_parity_ratio"}),
+    serves=RateMetrics(difference="selection", ratio="selection"),
     opt_in=True,
     fit_rules=fit_rules,
 )
