@@ -7,6 +7,7 @@ are formulated on the groups of one system or on the finest groups.
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,10 +49,7 @@ class ThresholdRule:
     group_of_cell: tuple[int, ...]  # group of each finest cell, -1 = none
     neutral: float  # threshold for rows without a group
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """True: the threshold depends on the group."""
-        return True
+    needs_sensitive: ClassVar[bool] = True
 
     @property
     def randomized(self) -> bool:
@@ -100,15 +98,8 @@ class CommonRule:
 
     threshold: float
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """False: groups are not read."""
-        return False
-
-    @property
-    def randomized(self) -> bool:
-        """False: decisions are 0 or 1."""
-        return False
+    needs_sensitive: ClassVar[bool] = False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self,
@@ -576,15 +567,8 @@ def _name(member: NDArray[np.bool_], names: Sequence[str], first: int) -> str:
 class AsPredicted:
     """Return the prediction unchanged."""
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """False: groups are not read."""
-        return False
-
-    @property
-    def randomized(self) -> bool:
-        """False: the output is deterministic."""
-        return False
+    needs_sensitive: ClassVar[bool] = False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
@@ -609,10 +593,7 @@ class ShiftRule:
         """Whether any part is shifted."""
         return any(self.shifts)
 
-    @property
-    def randomized(self) -> bool:
-        """False: the output is deterministic."""
-        return False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
@@ -659,10 +640,7 @@ class NumberRepair:
         """Whether any prediction changes."""
         return self.strength > 0
 
-    @property
-    def randomized(self) -> bool:
-        """False: the output is deterministic."""
-        return False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]

@@ -15,6 +15,7 @@ linear program, equalized odds).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -291,15 +292,8 @@ def one_hot(chosen: NDArray[np.integer], n_classes: int) -> NDArray[np.float64]:
 class MostLikely:
     """Choose the class of the largest probability, the first of ties."""
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """False: groups are not read."""
-        return False
-
-    @property
-    def randomized(self) -> bool:
-        """False: the output is deterministic."""
-        return False
+    needs_sensitive: ClassVar[bool] = False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
@@ -327,10 +321,7 @@ class ClassRule:
         zero_offsets = tuple(0.0 for _ in self.neutral)
         return set(zip(self.slopes, self.cuts, strict=True)) != {(self.neutral, zero_offsets)}
 
-    @property
-    def randomized(self) -> bool:
-        """False: the output is deterministic."""
-        return False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]

@@ -12,6 +12,7 @@ and gaps are counted on observed labels and groups.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,15 +62,8 @@ class BiasScoreRule:
     biases: tuple[GroupBias, ...]  # one per constrained rate and group system
     priors: tuple[tuple[float, float], ...]  # P(cell, y) of the rows that the rule was fitted on
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """False: the rule uses group probabilities, not groups."""
-        return False
-
-    @property
-    def randomized(self) -> bool:
-        """False: decisions are 0 or 1."""
-        return False
+    needs_sensitive: ClassVar[bool] = False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]

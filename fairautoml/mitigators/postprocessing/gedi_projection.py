@@ -9,6 +9,7 @@ scores need no clipping to [0, 1], because they are compared with a threshold.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,15 +29,8 @@ class ShiftedRule:
     # name of each number, and the coefficients of its powers, in standard deviations
     terms: tuple[Term, ...]
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """True: the threshold of a row depends on its number."""
-        return True
-
-    @property
-    def randomized(self) -> bool:
-        """False: decisions are 0 or 1."""
-        return False
+    needs_sensitive: ClassVar[bool] = True
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]

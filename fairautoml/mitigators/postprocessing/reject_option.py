@@ -11,6 +11,7 @@ than two groups a tight tolerance may have no rule.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,15 +51,8 @@ class BandRule:
     # equivalent threshold of each group: ``low``, ``high``, or the one in the middle
     cuts: ThresholdRule
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """True: the group decides inside the band."""
-        return True
-
-    @property
-    def randomized(self) -> bool:
-        """False: decisions are 0 or 1."""
-        return False
+    needs_sensitive: ClassVar[bool] = True
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]

@@ -12,6 +12,7 @@ Learning*, arXiv 2005.11720.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,15 +54,8 @@ class RepairRule:
     threshold: float  # on the repaired scores
     cuts: ThresholdRule  # equivalent threshold on the scores of each group
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """True: the repair depends on the group."""
-        return True
-
-    @property
-    def randomized(self) -> bool:
-        """False: decisions are 0 or 1."""
-        return False
+    needs_sensitive: ClassVar[bool] = True
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
