@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureSchema
+from fairautoml.exceptions import MissingSensitiveError
 from fairautoml.metrics import METRICS, BoundConstraint, Metric, TaskName
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
@@ -296,3 +297,37 @@ def scales(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:
     if first == 0:
         return tuple(1.0 for _ in targets)
     return tuple(target.limit / first for target in targets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """Largest gap in one rate between the groups of one system."""
+
+    rate: Rate
+    system: GroupSystem
+    limit: float
+
+
+def rate_limits(
+    targets: Sequence[BoundConstraint], limits: Sequence[float]
+) -> tuple[RateLimit, ...]:
+    """Return every rate of every group system once, with the smallest of its limits."""
+    found: dict[tuple[tuple[str, tuple[str, ...]], Rate], RateLimit] = {}
+    for target, limit in zip(targets, limits, strict=True):
+        for rate in target.metric.rates:
+            key = (target.system.key, rate)
+            if key not in found or limit < found[key].limit:
+                found[key] = RateLimit(rate=rate, system=target.system, limit=limit)
+    return tuple(found.values())
+
+
+def targets_or_default(
+    rows: TrainRows, name: str, metric: str, limit: float
+) -> tuple[BoundConstraint, ...]:
+    """Return the targets of training rows; without any, a usual bound on the first system."""
+    if rows.targets:
+        return rows.targets
+    if not rows.systems:
+        msg = f"{name} needs the groups: fit(X, y, sensitive), one label per row"
+        raise MissingSensitiveError(msg)
+    return (BoundConstraint(metric=METRICS.get(metric), system=rows.systems[0], limit=limit),)

@@ -37,24 +37,6 @@ ROUNDING = 1e-12
 """Largest absolute value of a coefficient that is treated as 0."""
 
 
-def project(
-    x: NDArray[np.float64],
-    v: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    *,
-    degree: int,
-    bound: float,
-    kind: Kind,
-) -> NDArray[np.float64]:
-    """Return the nearest z within a bound; v itself if it is within the bound."""
-    found = solver(x, weight, degree)
-    if found is None:
-        return v.copy()
-    powers = centred_powers(x, len(found), weight)
-    removed = taken_off(powers, found @ v, weight, bound=bound, kind=kind)
-    return v - powers @ removed
-
-
 def taken_off(
     powers: NDArray[np.float64],
     alpha: NDArray[np.float64],

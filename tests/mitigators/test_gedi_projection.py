@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from fairautoml.metrics import METRICS, BoundConstraint, GroupCounts
-from fairautoml.metrics.gedi import gedi_coefficients, gedi_value
+from fairautoml.metrics.gedi import centred_powers, gedi_coefficients, gedi_value, solver
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows
-from fairautoml.mitigators._gedi import nearest_in_ball, project
+from fairautoml.mitigators._gedi import nearest_in_ball, taken_off
 from fairautoml.mitigators.postprocessing.gedi_projection import ShiftedRule, fit_rules
 from fairautoml.records import acceptance
 
@@ -24,6 +24,14 @@ TOLERANCES = (0.0, 0.01, 0.05, 0.2)
 
 
 # --- projections of values --------------------------------------------------------------------
+
+
+def project(x, v, weight, *, degree, bound, kind):
+    found = solver(x, weight, degree)
+    if found is None:
+        return v
+    powers = centred_powers(x, len(found), weight)
+    return v - powers @ taken_off(powers, found @ v, weight, bound=bound, kind=kind)
 
 
 # known answer: coarse_degree1_projection

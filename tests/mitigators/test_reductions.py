@@ -345,7 +345,7 @@ def test_without_targets_demographic_parity_over_the_first_system_is_taken(name,
 
 @BOTH
 def test_without_targets_and_groups_there_is_nothing_to_do(name, params):
-    with pytest.raises(MissingSensitiveError, match="a reduction needs a constraint on groups"):
+    with pytest.raises(MissingSensitiveError, match="a reduction needs the groups"):
         train(name, replace(case(), targets=()), params)
 
 

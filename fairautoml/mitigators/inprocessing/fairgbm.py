@@ -15,14 +15,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from fairautoml.data.splits import holdout_split
-from fairautoml.exceptions import InputError, MissingSensitiveError, ParameterError
-from fairautoml.metrics import METRICS, BoundConstraint
+from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.metrics import BoundConstraint
 from fairautoml.mitigators._base import (
     FitBaseLearner,
     Mitigator,
     RateMetrics,
     ScoreModel,
     TrainRows,
+    targets_or_default,
 )
 from fairautoml.mitigators.inprocessing._fairgbm import (
     PROXIES,
@@ -48,7 +49,7 @@ def train(
 
     Ends early when one more tree would exceed the time left.
     """
-    targets = _targets(rows)
+    targets = targets_or_default(rows, "fairgbm", USUAL_METRIC, USUAL_LIMIT)
     own = fit_base.config
     boosting = Boosting(
         params=own.params if own.learner == "lightgbm" else {},
@@ -93,16 +94,6 @@ def _one_of(params: Mapping[str, ParamValue], name: str, allowed: Collection[str
         msg = f"fairgbm: {name} is {value!r}; it can be {', '.join(allowed)}"
         raise ParameterError(msg)
     return value
-
-
-def _targets(rows: TrainRows) -> Sequence[BoundConstraint]:
-    if rows.targets:
-        return rows.targets
-    if not rows.systems:
-        msg = "fairgbm needs the groups: fit(X, y, sensitive), one label per row"
-        raise MissingSensitiveError(msg)
-    metric = METRICS.get(USUAL_METRIC)
-    return (BoundConstraint(metric=metric, system=rows.systems[0], limit=USUAL_LIMIT),)
 
 
 def _check_labels(rows: TrainRows) -> None:
