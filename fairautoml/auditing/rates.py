@@ -309,8 +309,12 @@ def gap_rows(
                 )
             else:
                 row = _gap(rows, system, metric, merged, level, seed)
-                row = _bounded(row, rows, system, metric, level, largest_weight)
-                row = _by_chance(row, rows, system, metric, seed)
+                cells = (
+                    None if row.value is None else rate_cells(rows, system, metric, largest_weight)
+                )
+                if cells is not None:
+                    row = _bounded(row, cells, system, metric.form, level)
+                    row = _by_chance(row, cells, metric.form, seed)
             found.append(row)
     return tuple(found)
 
@@ -378,19 +382,11 @@ def rate_cells(
 
 
 def _bounded(
-    row: GapRow,
-    rows: AuditRows,
-    system: GroupSystem,
-    metric: Metric,
-    level: float,
-    largest_weight: float | None,
+    row: GapRow, cells: list[RateCells], system: GroupSystem, form: Form, level: float
 ) -> GapRow:
     """Add bounds and the two groups with the largest disparity."""
-    cells = None if row.value is None else rate_cells(rows, system, metric, largest_weight)
-    if cells is None:
-        return row
-    decisive = min(cells, key=lambda cell: _parity(cell.values, metric.form))
-    least, most = disparity_bounds(cells, metric.form, level)
+    decisive = min(cells, key=lambda cell: _parity(cell.values, form))
+    least, most = disparity_bounds(cells, form, level)
     return replace(
         row,
         at_least=least,
@@ -429,24 +425,17 @@ def disparity_bounds(cells: list[RateCells], form: Form, level: float) -> tuple[
     return least, most
 
 
-def _by_chance(
-    row: GapRow, rows: AuditRows, system: GroupSystem, metric: Metric, seed: int
-) -> GapRow:
-    cells = None if row.value is None else rate_cells(rows, system, metric)
-    if cells is None or row.value is None:
-        return row
+def _by_chance(row: GapRow, cells: list[RateCells], form: Form, seed: int) -> GapRow:
     drawn = null_values(
         [np.rint(cell.effective).astype(np.int64) for cell in cells],
         [float(cell.events.sum() / cell.mass.sum()) for cell in cells],
-        metric.form,
+        form,
         seed=seed,
     )
     drawn = drawn[~np.isnan(drawn)]
-    if len(drawn) == 0:
+    if len(drawn) == 0 or row.value is None:
         return row
-    farther = (
-        drawn >= row.value - SAME if metric.form == "difference" else drawn <= row.value + SAME
-    )
+    farther = drawn >= row.value - SAME if form == "difference" else drawn <= row.value + SAME
     return replace(row, null_mean=float(drawn.mean()), null_share=float(farther.mean()))
 
 

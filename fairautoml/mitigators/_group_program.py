@@ -5,7 +5,7 @@ are formulated on the groups of one system or on the finest groups.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -28,6 +28,7 @@ from fairautoml.mitigators._thresholds import (
     per_unit,
     solve_pairs,
 )
+from fairautoml.records import Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -463,8 +464,7 @@ def gaps(
             if has.sum() < 2:
                 continue
             rates = (member[has] @ counted(accepted, rate)) / mass[has, None]
-            apart = worst(rates.T[None], target.metric.form)
-            gap = apart if target.metric.form == "difference" else 1.0 - apart
+            gap = target.metric.gap(worst(rates.T[None], target.metric.form))
             np.maximum(largest, per_unit(np.nan_to_num(gap, nan=np.inf), scale), out=largest)
     return largest
 
@@ -478,11 +478,33 @@ def counted(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
     return one
 
 
+def outcomes(
+    choices: Iterable[NDArray[np.float64]],
+    totals: NDArray[np.float64],
+    problem: ThresholdProblem,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return gap and gain of several arrays of accepted weights, one after the other."""
+    found = [(gaps(one, totals, problem), gains(one, problem.gain)) for one in choices]
+    gap, value = zip(*found, strict=True)
+    return np.concatenate(gap), np.concatenate(value)
+
+
 def gains(accepted: NDArray[np.float64], gain: tuple[float, float]) -> NDArray[np.float64]:
     """Return the gain of every choice, shape (n_choices,)."""
     false, true = accepted.sum(axis=0)
     value: NDArray[np.float64] = gain[0] * true - gain[1] * false
     return value
+
+
+def rules_within(
+    gap: NDArray[np.float64],
+    value: NDArray[np.float64],
+    tolerances: Sequence[float],
+    rule: Callable[[int], Rule],
+) -> list[tuple[float | None, Rule | None]]:
+    """Return the rule of the best choice within each tolerance, or None."""
+    best = best_within(gap, value, tolerances)
+    return [(t, None if at is None else rule(at)) for t, at in zip(tolerances, best, strict=True)]
 
 
 def best_within(

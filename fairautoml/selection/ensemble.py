@@ -176,8 +176,7 @@ def gaps_of(target: BoundConstraint, tables: NDArray[np.float64]) -> NDArray[np.
     """Return the gap of each table, infinite where undefined, shape (n_draws,)."""
     overlapping = target.system.overlapping
     groups, overall = (tables[:, :-1], tables[:, -1]) if overlapping else (tables, None)
-    values = values_of(target.metric, groups, overall)
-    gaps = 1.0 - values if target.metric.form == "ratio" else values
+    gaps = target.metric.gap(values_of(target.metric, groups, overall))
     return np.where(np.isnan(gaps), np.inf, gaps)
 
 

@@ -122,8 +122,7 @@ def _by_rates(tables: NDArray[np.float64], metric: Metric) -> NDArray[np.float64
         rates = flat.rates(rate).reshape(n_cuts, n_groups)
         rates = rates[:, ~np.isnan(rates).all(axis=0)]
         if rates.shape[1] >= 2:
-            found = worst_of(rates[None], metric.form)
-            apart = found if metric.form == "difference" else 1.0 - found
+            apart = metric.gap(worst_of(rates[None], metric.form))
             np.maximum(gap, np.where(np.isnan(apart), np.inf, apart), out=gap)
     return gap
 
@@ -135,8 +134,7 @@ def _by_value(
 
     ``overall`` is of shape (n_cuts, 1, 2, 2).
     """
-    values = values_of(metric, tables, overall[:, 0])
-    gap = values if metric.form == "difference" else 1.0 - values
+    gap = metric.gap(values_of(metric, tables, overall[:, 0]))
     return np.where(np.isnan(gap), np.inf, gap)
 
 

@@ -9,6 +9,7 @@ scores need no clipping to [0, 1], because they are compared with a threshold.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
 from fairautoml.mitigators._gedi import Search, Term
-from fairautoml.mitigators._group_program import CommonRule, best_within
+from fairautoml.mitigators._group_program import CommonRule, rules_within
 from fairautoml.records import Rule
 
 
@@ -61,11 +62,8 @@ def fit_rules(
     search = Search(rows, goal)
     search.try_projections()
     search.try_prices(tolerances)
-    best = best_within(np.concatenate(search.gaps), np.concatenate(search.values), tolerances)
-    return [
-        (tolerance, None if at is None else _rule(search, at))
-        for tolerance, at in zip(tolerances, best, strict=True)
-    ]
+    gap, value = np.concatenate(search.gaps), np.concatenate(search.values)
+    return rules_within(gap, value, tolerances, partial(_rule, search))
 
 
 def _rule(search: Search, at: int) -> Rule:

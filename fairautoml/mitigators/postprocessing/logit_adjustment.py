@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts, Undefined
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
-from fairautoml.mitigators._group_program import best_within
+from fairautoml.mitigators._group_program import rules_within
 from fairautoml.mitigators._multiclass import BALANCED, one_hot
 from fairautoml.mitigators._thresholds import per_unit
 from fairautoml.records import Rule
@@ -68,8 +68,7 @@ def fit_rules(
     if not goal.targets:
         return [(None, found[int(worth.argmax())])]
     gap = np.array([_gap(rule, rows, goal.targets) for rule in found])
-    best = best_within(gap, worth, tolerances)
-    return [(t, None if at is None else found[at]) for t, at in zip(wanted, best, strict=True)]
+    return rules_within(gap, worth, tolerances, found.__getitem__)
 
 
 def _factors(mass: NDArray[np.float64], strength: float) -> ClassFactors:

@@ -24,12 +24,11 @@ from fairautoml.mitigators._group_program import (
     Step,
     ThresholdProblem,
     ThresholdRule,
-    best_within,
     build_problem,
     counted,
-    gains,
-    gaps,
+    outcomes,
     rank,
+    rules_within,
 )
 from fairautoml.records import Rule
 
@@ -82,11 +81,7 @@ def fit_rules(
     problem = build_problem(rows, goal)
     ranked = rank(rows, problem.groups, problem.system.n_groups)
     bands = _Bands.of(ranked, problem)
-    gap, value = bands.outcomes()
-    return [
-        (tolerance, None if at is None else bands.rule(at))
-        for tolerance, at in zip(tolerances, best_within(gap, value, tolerances), strict=True)
-    ]
+    return rules_within(*bands.outcomes(), tolerances, bands.rule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,15 +111,15 @@ class _Bands:
             side: np.stack([g.accepted_from(self.problem.neutral - side * w) for g in self.ranked])
             for side, w in ((0, np.zeros(1)), (1, self.widths), (-1, self.widths))
         }
-        found = [(gaps(at[0], totals, self.problem), gains(at[0], self.problem.gain))]
-        for sides in self.sides:
-            accepted = np.where((sides == 1)[:, None, None], at[1], at[-1])
-            accepted[sides == 0] = at[0][sides == 0]
-            found.append(
-                (gaps(accepted, totals, self.problem), gains(accepted, self.problem.gain))
-            )
-        gap, value = zip(*found, strict=True)
-        return np.concatenate(gap), np.concatenate(value)
+
+        def choices() -> Iterator[NDArray[np.float64]]:
+            yield at[0]
+            for sides in self.sides:
+                accepted = np.where((sides == 1)[:, None, None], at[1], at[-1])
+                accepted[sides == 0] = at[0][sides == 0]
+                yield accepted
+
+        return outcomes(choices(), totals, self.problem)
 
     def rule(self, at: int) -> Rule:
         """Return the rule of one band; number 0 is one common threshold."""

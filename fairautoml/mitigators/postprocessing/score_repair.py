@@ -24,11 +24,10 @@ from fairautoml.mitigators._group_program import (
     Step,
     ThresholdProblem,
     ThresholdRule,
-    best_within,
     build_problem,
-    gains,
-    gaps,
+    outcomes,
     rank,
+    rules_within,
 )
 from fairautoml.mitigators._thresholds import shrunk
 from fairautoml.records import Rule
@@ -133,11 +132,7 @@ def fit_rules(
     n_groups = problem.system.n_groups
     ranked = rank(shrunk(rows, goal, problem.groups, n_groups), problem.groups, n_groups)
     repairs = _Repairs.of(ranked, problem)
-    gap, value = repairs.outcomes()
-    return [
-        (tolerance, None if at is None else repairs.rule(at))
-        for tolerance, at in zip(tolerances, best_within(gap, value, tolerances), strict=True)
-    ]
+    return rules_within(*repairs.outcomes(), tolerances, repairs.rule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,16 +159,11 @@ class _Repairs:
     def outcomes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return gap and gain, shape (n_strengths * n_thresholds,)."""
         totals = np.array([group.totals for group in self.ranked])
-        found = []
-        for strength in STRENGTHS:
-            accepted = np.stack(
-                [g.accepted_from(self.thresholds) for g in self._repaired(float(strength))]
-            )
-            found.append(
-                (gaps(accepted, totals, self.problem), gains(accepted, self.problem.gain))
-            )
-        gap, value = zip(*found, strict=True)
-        return np.concatenate(gap), np.concatenate(value)
+        choices = (
+            np.stack([g.accepted_from(self.thresholds) for g in self._repaired(float(strength))])
+            for strength in STRENGTHS
+        )
+        return outcomes(choices, totals, self.problem)
 
     def _repaired(self, strength: float) -> list[Ranked]:
         return [
