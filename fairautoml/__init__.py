@@ -12,11 +12,16 @@ if TYPE_CHECKING:
 
     from fairautoml.automl import FairAutoML, FairAutoMLRegressor
     from fairautoml.data.noisy_groups import weak_proxy_gap
+    from fairautoml.settings import Dask, GroupPolicy, LocalProcesses, RunStorage
 
 __version__ = "0.1.0"
 __all__ = [
+    "Dask",
     "FairAutoML",
     "FairAutoMLRegressor",
+    "GroupPolicy",
+    "LocalProcesses",
+    "RunStorage",
     "audit",
     "load_run",
     "weak_proxy_gap",
@@ -24,8 +29,12 @@ __all__ = [
 ]
 
 _HOME = {
+    "Dask": "fairautoml.settings",
     "FairAutoML": "fairautoml.automl",
     "FairAutoMLRegressor": "fairautoml.automl",
+    "GroupPolicy": "fairautoml.settings",
+    "LocalProcesses": "fairautoml.settings",
+    "RunStorage": "fairautoml.settings",
     "audit": "fairautoml.auditing",
     "weak_proxy_gap": "fairautoml.data.noisy_groups",
 }

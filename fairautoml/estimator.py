@@ -1,286 +1,291 @@
-"""Methods of the fitted estimator: predict, score, evaluate, select and report."""
+"""Parameters and methods that both estimators share."""
 
 import copy
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import sklearn
 from numpy.typing import NDArray
-from sklearn.metrics import r2_score
-from sklearn.utils.metaestimators import available_if
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.certification.certificate import Certificate, certificate_text
-from fairautoml.certification.certify import Certified
-from fairautoml.certification.planning import is_number
+from fairautoml.certification.certify import Candidates, certify_models, check_request, recount
+from fairautoml.certification.evidence import Evidence
+from fairautoml.certification.ledger import Ledger
+from fairautoml.certification.sequence import CandidateSequence, freeze
+from fairautoml.certification.training import TrainingRows
 from fairautoml.certification.verdicts import Reason
-from fairautoml.data.dataset import task_of
+from fairautoml.data.columns import key_of
 from fairautoml.data.files import write_whole
-from fairautoml.data.frames import Inputs, align_inputs, check_length, read_weights
-from fairautoml.data.groups import GroupSchema
+from fairautoml.data.frames import Inputs, check_length, check_same_index, read_weights
 from fairautoml.data.read import read_new_rows
 from fairautoml.data.schema import TableSchema, read_truth
-from fairautoml.data.target import (
-    TaskOption,
-    check_given,
-    known_labels,
-    plain_labels,
-    plain_numbers,
-)
-from fairautoml.evaluation.tasks import TASKS
+from fairautoml.data.target import TaskOption, check_given, known_labels, plain_numbers
+from fairautoml.evaluation.judge import judge
+from fairautoml.evaluation.postprocess import OnProgress
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
-from fairautoml.inference.predictor import ConstantClassifier, Predictor
-from fairautoml.metrics import (
-    METRICS,
-    ClassCounts,
-    Constraint,
-    GroupCounts,
-    GroupValues,
-    Rate,
-    Tally,
-    TaskName,
-    Undefined,
-    bind_constraints,
-    largest_defined,
-)
-from fairautoml.metrics._table import MASS
-from fairautoml.metrics.rates import SHOWN as RATES_SHOWN
-from fairautoml.metrics.rates import with_compared
+from fairautoml.inference.predictor import Predictor, isolated_config
+from fairautoml.metrics import METRICS
 from fairautoml.noisy_constraint import GuessedGroups, Guessing
-from fairautoml.outcome import (
-    Pool,
-    describe_certificate,
-    describe_served,
-    group_headlines,
-    headline,
-    one_sided_notes,
-)
+from fairautoml.pipeline import FitRequest, FitResult, run_fit
+from fairautoml.plan import read_options_of
 from fairautoml.records import Entry
 from fairautoml.report import Documents, RunView, run_fragment, run_page, view_of
 from fairautoml.report.charts import plot_history, plot_pareto
+from fairautoml.report.headlines import group_headlines, headline, one_sided_notes
+from fairautoml.report.summary import describe_certificate, describe_served, trials_frame
 from fairautoml.report.view import describe_groups
+from fairautoml.run_files import locate
+from fairautoml.selection.ensemble import scored_by
 from fairautoml.selection.leaderboard import Leaderboard
-from fairautoml.settings import check_constraints, check_share
+from fairautoml.selection.pool import Pool
+from fairautoml.settings import (
+    Dask,
+    GroupPolicy,
+    LocalProcesses,
+    RunStorage,
+    Settings,
+    check_choice,
+    check_constraints,
+    check_group_policy,
+    check_run_dir,
+    check_share,
+    is_number,
+    one_sensitive,
+    plain_parameters,
+    refuse_removed,
+    renamed,
+    validate_settings,
+)
 from fairautoml.storage.run_folder import library_version
 
-SHOWN: dict[TaskName, tuple[str, ...]] = {
-    "binary": ("accuracy", "balanced_accuracy", "f1"),
-    "multiclass": ("accuracy", "balanced_accuracy", "f1_macro"),
-    "regression": ("rmse", "mae", "r2"),
-}
-"""Performance metrics of each kind of target."""
 
-TWO_CLASSES = np.array([0, 1])
+class Estimator(BaseEstimator):  # type: ignore[misc]
+    """Parameters and methods of both estimators."""
 
-
-def judge(
-    y: NDArray[Any],
-    decisions: NDArray[Any],
-    cells: NDArray[np.integer],
-    *,
-    groups: GroupSchema | None,
-    constraints: tuple[Constraint, ...],
-    weight: NDArray[np.float64] | None = None,
-    classes: NDArray[Any] = TWO_CLASSES,
-) -> dict[str, Any]:
-    """Return scores, gaps and group rates as plain values; undefined ones are None."""
-    task = task_of(classes)
-    outcome = np.eye(len(classes))[decisions] if task == "multiclass" else decisions
-    weights = np.ones(len(y)) if weight is None else weight
-    tally = TASKS.get(task).tally
-    one_group = np.zeros(len(y), dtype=np.int64)
-    pooled = tally(one_group, y, outcome, weights, n_groups=1)
-    found: dict[str, Any] = {
-        "n_rows": len(y),
-        "n_unknown_group": int(_outside(cells, groups).sum()),
-        "majority": _majority(pooled),
-        **{name: _plain(METRICS.get(name).value(pooled)) for name in SHOWN[task]},
-    }
-    if groups is None:
-        return found
-    counts = tally(cells, y, outcome, weights, n_groups=groups.n_cells)
-    values: dict[str, float | None] = {}
-    gaps: dict[str, float | None] = {}
-    excess: list[float | None] = []
-    for target in bind_constraints(constraints, groups.systems, groups.small_groups):
-        one = target.result(counts)
-        gap = None if one.value is None else one.gap
-        values[target.label], gaps[target.label] = one.value, gap
-        excess.append(None if gap is None else gap - one.limit)
-    found["gap"], found["excess"] = largest_defined(list(gaps.values())), largest_defined(excess)
-    found["gaps"], found["values"] = gaps, values
-    shown = with_compared(RATES_SHOWN, [constraint.metric for constraint in constraints])
-    found["rates"] = {
-        system.name: _rates(
-            counts.merged(system.of_cell, system.n_groups, system.masks),
-            system.labels,
-            classes,
-            shown,
-        )
-        for system in groups.systems
-        if system.values is None
-    }
-    return found
-
-
-def _outside(cells: NDArray[np.integer], groups: GroupSchema | None) -> NDArray[np.bool_]:
-    """Return which rows have no group in at least one grouping."""
-    found = cells < 0
-    for system in () if groups is None else groups.systems:
-        if not system.overlapping:
-            found = found | (system.of_cell[cells] < 0)
-    return found
-
-
-def _majority(counts: Tally) -> float | None:
-    if isinstance(counts, GroupValues):
-        mass = counts.weight.sum()
-        mean = np.average(counts.y, weights=counts.weight) if mass > 0 else 0.0
-        spread = np.average((counts.y - mean) ** 2, weights=counts.weight) if mass > 0 else None
-        return None if spread is None else float(np.sqrt(spread))
-    by_label = counts.table.sum(axis=(0, 2))
-    return float(by_label.max() / by_label.sum()) if by_label.sum() > 0 else None
-
-
-def _plain(value: float | Undefined) -> float | None:
-    return None if isinstance(value, Undefined) else float(value)
-
-
-def _columns(
-    counts: Tally, classes: NDArray[Any], shown: Sequence[Rate]
-) -> dict[str, NDArray[np.float64]]:
-    """Return the reported values by group, NaN where undefined."""
-    if isinstance(counts, GroupValues):
-        return {
-            "mean_prediction": counts.means(counts.prediction),
-            "mean_target": counts.means(counts.y),
-            "rmse": np.sqrt(counts.means(counts.losses)),
-        }
-    if isinstance(counts, ClassCounts):
-        names = [str(label) for label in classes.tolist()]
-        found: dict[str, NDArray[np.float64]] = {}
-        for rate in shown:
-            values = counts.rates(rate)
-            titles = [rate.name] if rate.classless else [f"{rate.name}[{name}]" for name in names]
-            found |= dict(zip(titles, values, strict=True))
-        return found
-    plain = GroupCounts(counts.table)
-    return {rate.name: plain.rates(rate) for rate in shown}
-
-
-def _weights(counts: Tally) -> NDArray[np.float64]:
-    table = counts.table
-    found: NDArray[np.float64] = table[:, MASS] if table.ndim == 2 else table.sum(axis=(1, 2))
-    return found
-
-
-def _rates(
-    counts: Tally, labels: tuple[str, ...], classes: NDArray[Any], shown: Sequence[Rate]
-) -> dict[str, dict[str, float | None]]:
-    table, weight = _columns(counts, classes, shown), _weights(counts)
-    return {
-        label: {
-            "weight": float(weight[at]),
-            **{r: None if np.isnan(v[at]) else float(v[at]) for r, v in table.items()},
-        }
-        for at, label in enumerate(labels)
-    }
-
-
-def check_selection(pool: Pool, max_gap: Any, min_score: Any) -> None:
-    """Raise an error if the arguments of ``select`` are invalid or no gap was measured."""
-    if max_gap is None and min_score is None:
-        raise InputError("select needs max_gap=, min_score= or both")
-    if max_gap is not None:
-        _check_gap(max_gap, pool)
-    if min_score is not None and not is_number(min_score):
-        raise ParameterError(f"min_score={min_score!r} must be a number, the least objective")
-    if max_gap is not None and not pool.best.measures:
-        msg = (
-            f"select(max_gap={max_gap}): no gap was measured, because fit had no constraint "
-            "or a single group; use min_score=, or fit with FairAutoML(constraint=...) and "
-            "two groups or more"
-        )
-        raise InputError(msg)
-
-
-def _check_gap(max_gap: Any, pool: Pool) -> None:
-    most = max((METRICS.get(m.metric).most for m in pool.best.measures), default=1.0)
-    if most <= 1.0:
-        check_share("max_gap", max_gap)
-    elif not is_number(max_gap) or max_gap < 0:
-        raise ParameterError(f"max_gap={max_gap!r} must be a number of at least 0")
-
-
-def constant_notes(entry: Entry) -> tuple[str, ...]:
-    """Warn about a constant predictor, and return the note."""
-    if not (entry.constant and entry.measures):
-        return ()
-    note = (
-        "Only a constant predictor matches the arguments of select. Give a larger max_gap, or "
-        "choose from pareto_front_."
-    )
-    warn(note, DegradedWarning)
-    return (note,)
-
-
-def warned_headlines(pool: Pool) -> tuple[str, ...]:
-    """Warn about groups in which the selected model makes a single decision; return the notes."""
-    found = group_headlines(pool.board, pool.best, pool.classes)
-    for sentence in found:
-        warn(sentence, DegradedWarning)
-    return found
-
-
-def isolated_config() -> AbstractContextManager[None]:
-    """Return a context with the configuration of scikit-learn that the learners expect.
-
-    Metadata routing or pandas output, set by the caller, would break pipelines inside a learner.
-    """
-    found: AbstractContextManager[None] = sklearn.config_context(
-        enable_metadata_routing=False, transform_output="default"
-    )
-    return found
-
-
-def _has_classes(model: "PredictMixin") -> bool:
-    return model.task_option != "regression"
-
-
-class PredictMixin:
-    """Methods of the fitted estimator that train nothing."""
-
-    __metadata_request__predict = {"sensitive": True}  # noqa: RUF012
-    __metadata_request__predict_proba = {"sensitive": True}  # noqa: RUF012
-    __metadata_request__score = {"sensitive": True}  # noqa: RUF012
-
-    task_option: TaskOption
-    constraint: Any
-    unseen_group: Any
-    align: Any
-
-    pool_: Pool | None
-    model_: Predictor | ConstantClassifier
-    best_entry_: Entry | None
+    task_option: TaskOption = "auto"
+    pool_: Pool
+    model_: Predictor
+    best_entry_: Entry
     leaderboard_: pd.DataFrame
     pareto_front_: pd.DataFrame
     notes_: tuple[str, ...]
     feasible_: bool
     classes_: NDArray[Any]
     summary_: dict[str, Any]
-    certificate_: Certificate
+    certificate_: Certificate | None
     proxies_: GuessedGroups | None
     _guessing: Guessing | None = None
     _entry_notes: tuple[str, ...] = ()
-    _certified: Certified
+    _sequence: CandidateSequence
+    _training_rows: TrainingRows
+    _certificates: tuple[tuple[Entry, Certificate], ...] = ()
     _applies: bool
 
-    def predict(self, X: Any, sensitive: Any = None) -> NDArray[Any]:
+    __metadata_request__fit = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
+    __metadata_request__predict = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
+    __metadata_request__score = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
+
+    @refuse_removed
+    def __init__(
+        self,
+        constraint: Any = None,
+        *,
+        objective: str = "auto",
+        time_budget: float | None = None,
+        n_trials: int | None = None,
+        learners: Sequence[str] | None = None,
+        mitigators: Sequence[str] | None = None,
+        sensitive_at_predict: bool = True,
+        strategy: str = "auto",
+        allocator: str = "auto",
+        executor: str | LocalProcesses | Dask = "auto",
+        n_jobs: int | None = -1,
+        cv: int = 5,
+        ensemble: int = 8,
+        refit: bool = False,
+        confidence: str | float | None = "auto",
+        group_policy: GroupPolicy | None = None,
+        pos_label: Any = None,
+        run_dir: str | Path | RunStorage | None = None,
+        callbacks: OnProgress | Sequence[OnProgress] | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.constraint = constraint
+        self.objective = objective
+        self.time_budget = time_budget
+        self.n_trials = n_trials
+        self.learners = learners
+        self.mitigators = mitigators
+        self.sensitive_at_predict = sensitive_at_predict
+        self.strategy = strategy
+        self.allocator = allocator
+        self.executor = executor
+        self.n_jobs = n_jobs
+        self.cv = cv
+        self.ensemble = ensemble
+        self.refit = refit
+        self.confidence = confidence
+        self.group_policy = group_policy
+        self.pos_label = pos_label
+        self.run_dir = run_dir
+        self.callbacks = callbacks
+        self.random_state = random_state
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name.
+
+        Parameters
+        ----------
+        **params
+            As of the constructor.
+
+        Raises
+        ------
+        ValueError
+            A parameter does not exist.
+        """
+        if removed := renamed(params, self.get_params(deep=False)):
+            raise ValueError(removed)
+        found: Self = super().set_params(**params)
+        return found
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sensitive: Any = None,
+        sample_weight: Any = None,
+        groups: Any = None,
+        proxies: Any = None,
+        proxy_errors: Any = None,
+        *,
+        sensitive_features: Any = None,
+    ) -> Self:
+        """Search for the best model that meets the constraint.
+
+        Parameters
+        ----------
+        X : DataFrame, array or sparse matrix, shape (n_rows, n_features)
+            Features; categories and missing values are allowed.
+        y : array-like, shape (n_rows,)
+            Two classes or more; numbers for ``FairAutoMLRegressor``.
+        sensitive : array-like, DataFrame, dict, str or list of str, optional
+            Group labels, one per row; several columns; or name(s) of columns of ``X``. A DataFrame
+            of indicators in a dict, ``{"identity": table}``, gives groups that may overlap.
+        sample_weight : array-like, shape (n_rows,), optional
+            Weights in training, objective and group rates.
+        groups : array-like, shape (n_rows,), or str, optional
+            Entity of each row (for example a person), or the name of that column of ``X``, which
+            is then not a feature: all rows of one entity are in one fold.
+        proxies, proxy_errors : optional
+            Instead of ``sensitive``: three columns (or their names in ``X``) of noisy labels of
+            two groups, or one such column with P(label b | true group a), shape (2, 2); see
+            ``proxies_``.
+        sensitive_features : optional
+            Other name of ``sensitive``.
+
+        Returns
+        -------
+        Self
+
+        Raises
+        ------
+        InputError
+            The input is invalid; raised before the first trial.
+
+        Warns
+        -----
+        NoFeasibleModelWarning
+            No model met the constraint; issued last, after attributes and run folder are written.
+        """
+        start = monotonic()
+        sensitive = one_sensitive(sensitive, sensitive_features)
+        check_given(y)
+        settings = self.check_parameters()
+        inputs = Inputs(
+            X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, groups=groups,
+            proxies=proxies,
+        )  # fmt: skip
+        check_same_index(inputs)
+        request = FitRequest(
+            inputs=inputs,
+            settings=settings,
+            read=read_options_of(settings),
+            start=start,
+            proxy_errors=proxy_errors,
+            seeded=self.random_state is not None,
+            parameters={**plain_parameters(self), "task": self.task_option},
+        )
+        run_fit(request, self._publish)
+        return self
+
+    def check_parameters(self) -> Settings:
+        """Return the validated parameters without fitting.
+
+        Raises
+        ------
+        ParameterError
+            A parameter is wrong.
+        UnknownNameError
+            A metric, learner, mitigator, strategy, allocator or executor does not exist.
+        """
+        settings = validate_settings(self)
+        if self.task_option == "regression" and self.pos_label is not None:
+            msg = f"pos_label={self.pos_label!r} names a class; regression has none, leave it out"
+            raise ParameterError(msg)
+        if settings.storage is not None:
+            locate(settings.storage)
+        return settings
+
+    def _publish(self, result: FitResult) -> Self:
+        """Set the fitted attributes, and return the estimator to store."""
+        pool, plan = result.pool, result.plan
+        self._remember_names(pool.schema)
+        self.pool_ = pool
+        self.interrupted_ = result.interrupted
+        if pool.task != "regression":
+            self.classes_ = np.sort(pool.classes)
+        self.positive_class_ = pool.classes[1] if pool.task == "binary" else None
+        self.seed_ = plan.seed
+        self.notes_ = result.notes
+        self._entry_notes = (*result.rule_headlines, *result.rule_notes)
+        self._applies = bool(plan.problem.goal.targets) or not result.settings.constraints
+        self._guessing = result.guessing
+        dataset, self._certificates = plan.problem.dataset, ()
+        self._training_rows = TrainingRows.of(dataset.X, dataset.y)
+        self._sequence = freeze(pool.board, pool.best, set(pool.bags))
+        self._serve(pool, pool.best)
+        self.trials_ = trials_frame(result.history)
+        self._tabulate(pool.board, pool.board.frame())
+        self.summary_ = {
+            **result.summary(),
+            "certificate": None,
+            "positive_class": _plain_label(self.positive_class_),
+            "proxies": None if self.proxies_ is None else self.proxies_.plain(),
+        }
+        return self._storable()
+
+    def _storable(self) -> Self:
+        """Return a copy for a run folder."""
+        stored = copy.copy(self)
+        # Neither callbacks nor the password of a database are stored.
+        stored.callbacks = None
+        storage = check_run_dir(self.run_dir)
+        if storage is not None and storage.url is not None:
+            stored.run_dir = replace(storage, url=locate(storage).storage)
+        return stored
+
+    def predict(
+        self, X: Any, sensitive: Any = None, *, sensitive_features: Any = None
+    ) -> NDArray[Any]:
         """Predict a class, or a number, for each row; equal rows get equal predictions.
 
         Parameters
@@ -289,6 +294,8 @@ class PredictMixin:
             New rows, possibly none; a warning names columns with mostly unseen or no values.
         sensitive : same form as in ``fit``, optional
             Required if the selected model reads the groups and they are not columns of ``X``.
+        sensitive_features : optional
+            Other name of ``sensitive``.
 
         Returns
         -------
@@ -301,80 +308,13 @@ class PredictMixin:
             The groups are required and not given.
         InputError
             Columns are missing, a group was not seen at ``fit``, or the pandas indices of ``X``
-            and ``sensitive`` differ and ``align="error"``.
+            and ``sensitive`` differ.
         """
         check_is_fitted(self)
-        chosen = self._decide(self._matched(X, sensitive))
+        groups = one_sensitive(sensitive, sensitive_features)
+        chosen = self._decide(self._matched(X, groups))
         classes: NDArray[Any] = self.model_.classes
         return classes[chosen] if len(classes) else chosen
-
-    @available_if(_has_classes)  # type: ignore[untyped-decorator]
-    def predict_proba(self, X: Any, sensitive: Any = None) -> NDArray[np.float64]:
-        """Return the class probabilities, or the acceptance probability of a randomized rule.
-
-        The thresholds of the rule are not applied: ``predict`` may differ from the larger
-        probability.
-
-        Parameters
-        ----------
-        X, sensitive
-            As in ``predict``.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_rows, n_classes)
-            In the order of ``classes_``.
-        """
-        check_is_fitted(self)
-        matrix, cells = self._read(self._matched(X, sensitive))
-        if len(cells) == 0:
-            return np.empty((0, len(self.classes_)))
-        if isinstance(self.model_, ConstantClassifier):
-            return np.ones((len(cells), 1))
-        with isolated_config():
-            one = (
-                self.model_.acceptance(matrix, cells)
-                if self.model_.rule.randomized
-                else self.model_.scores(matrix, cells)
-            )
-        if one.ndim == 2:
-            return np.asarray(one, dtype=np.float64)
-        columns = [1.0 - one, one]
-        positive_is_last = bool(self.classes_[1] == self.model_.classes[1])
-        return np.column_stack(columns if positive_is_last else columns[::-1])
-
-    def score(self, X: Any, y: Any, sensitive: Any = None, sample_weight: Any = None) -> float:
-        """Return the mean accuracy, or R squared in regression, as scikit-learn does.
-
-        Parameters
-        ----------
-        X, y, sensitive, sample_weight
-            As in ``evaluate``; ``sensitive`` as in ``predict``.
-
-        Returns
-        -------
-        float
-            In [0, 1]; R squared is at most 1, and 1.0 or 0.0 where all true values are equal.
-
-        Raises
-        ------
-        MissingSensitiveError
-            The groups are needed and not given.
-        InputError
-            As in ``evaluate``.
-        """
-        check_is_fitted(self)
-        rows = self._matched(X, sensitive, y, sample_weight)
-        chosen = self._decide(rows)
-        weight = _checked(rows, len(chosen))
-        classes = self.model_.classes
-        if len(classes) == 0:
-            return float(r2_score(plain_numbers(rows.y), chosen, sample_weight=weight))
-        if len(classes) == 1:
-            right = np.asarray(plain_labels(rows.y) == classes[0])
-        else:
-            right = known_labels(rows.y, classes) == chosen
-        return float(np.average(right, weights=weight))
 
     def evaluate(
         self,
@@ -383,6 +323,8 @@ class PredictMixin:
         sensitive: Any = None,
         sample_weight: Any = None,
         proxies: Any = None,
+        *,
+        sensitive_features: Any = None,
     ) -> dict[str, Any]:
         """Evaluate the predictions on rows with known labels.
 
@@ -394,6 +336,8 @@ class PredictMixin:
         proxies : as in ``fit``, or the column of ``proxies_.proxy`` alone, optional
             Noisy group labels; the gaps are then corrected. None = the columns of ``X`` that
             ``fit`` received as proxies.
+        sensitive_features : optional
+            Other name of ``sensitive``.
 
         Returns
         -------
@@ -413,7 +357,9 @@ class PredictMixin:
             As in ``predict``; or a label is missing or new, a length differs, or a weight is
             negative or not finite.
         """
-        pool, guessing = self._searched(), self._guesses_for(sensitive, proxies)
+        check_is_fitted(self)
+        sensitive = one_sensitive(sensitive, sensitive_features)
+        pool, guessing = self.pool_, self._guesses_for(sensitive, proxies)
         rows = self._matched(X, sensitive, y, sample_weight, proxies)
         groups = self._true_groups(rows) if guessing is None else guessing.said_by(rows)
         schema, known = pool.schema, pool.groups
@@ -440,6 +386,75 @@ class PredictMixin:
         max_gap_of = guessing.judged(known_labels(rows.y, pool.classes), chosen, said)
         return {**found, **max_gap_of, "n_unknown_group": int((said < 0).sum())}
 
+    def certify(
+        self,
+        X: Any,
+        y: Any,
+        sensitive: Any = None,
+        sample_weight: Any = None,
+        *,
+        sensitive_features: Any = None,
+        groups: Any = None,
+        delta: float = 0.05,
+        min_score: float | None = None,
+        later: bool = False,
+        candidates: str | None = None,
+        ledger: str | Path | None = None,
+    ) -> Certificate:
+        """Test on new rows whether the constraint holds in the population they come from.
+
+        The ledger records the rows. The same model on the same rows returns the same certificate;
+        further models are tested on rows that nobody opened, or at a stricter level.
+
+        Parameters
+        ----------
+        X, y, sensitive, sample_weight, sensitive_features
+            As in ``evaluate``; independent rows that ``fit`` has not seen.
+        groups : array-like, shape (n_rows,), or str, optional
+            Entity of each row, if entities have several rows.
+        delta : float, default=0.05
+            Error probability of all certificates of the same rows together, in (0, 0.5). The first
+            uses 80 % of it.
+        min_score : float or None, default=None
+            Accuracy to certify in the same test.
+        later : bool, default=False
+            The rows are later than the training rows: a passed test is VALIDATED_ON_LATER_DATA and
+            never CERTIFIED.
+        candidates : {"front"} or None, default=None
+            Test entries of the Pareto front in the order fixed at ``fit``, from the fairest to the
+            most accurate, up to the first failure; see ``leaderboard_["verdict"]`` and ``select``.
+            None tests the selected model alone.
+        ledger : str, Path or None, default=None
+            File that records which rows were opened; None = one file of the user for all tables
+            with these columns (``FAIRAUTOML_STATE_HOME``).
+
+        Returns
+        -------
+        Certificate
+            Of the selected model; also ``certificate_``.
+
+        Raises
+        ------
+        InputError
+            As in ``evaluate``; or rows of ``fit`` are among the rows.
+        """
+        check_is_fitted(self)
+        pool, sensitive = self.pool_, one_sensitive(sensitive, sensitive_features)
+        if candidates is not None:
+            check_choice("candidates", candidates, ("front",))
+        request = check_request(delta=delta, min_score=min_score, later=later, ledger=ledger)
+        rows = self._matched(X, sensitive, y, sample_weight, groups=groups)
+        check_given(y)
+        listed, entries = self._candidates(pool, candidates)
+        with isolated_config():
+            served, each = certify_models(listed, rows, request)
+        pairs = zip(entries, each, strict=True)
+        self._certificates = tuple((e, one) for e, one in pairs if one is not None)
+        self.certificate_ = served
+        self.summary_ = {**self.summary_, "certificate": describe_certificate(served)}
+        self._tabulate(pool.board, self.leaderboard_)
+        return served
+
     def _guesses_for(self, sensitive: Any, proxies: Any) -> Guessing | None:
         """Return the reader of noisy group labels, None if the true groups are given."""
         if proxies is not None and self._guessing is None:
@@ -459,8 +474,8 @@ class PredictMixin:
         """Return a copy that uses another entry of the Pareto front; nothing is trained.
 
         Leaderboard, report and plots of the copy are those of its entry, and the copy can select
-        again. Its verdict is the one that its entry got when the certification rows were opened,
-        else INCONCLUSIVE.
+        again. Its certificate is the one of its entry, if ``certify(candidates="front")`` gave
+        it one, else None.
 
         Parameters
         ----------
@@ -477,23 +492,22 @@ class PredictMixin:
             Neither is given, ``max_gap`` is given and no gap was measured, or no entry matches;
             the message gives the ends of the front.
         """
-        pool = self._searched()
-        check_selection(pool, max_gap, min_score)
+        check_is_fitted(self)
+        pool = self.pool_
+        _check_selection(pool, max_gap, min_score)
         entry = pool.select(max_gap=max_gap, min_score=min_score)
         other = copy.copy(self)
         other.pool_ = served = pool.serving(entry)
         other._serve(served, entry)
-        table = self.leaderboard_.drop(columns="verdict")
-        other._tabulate(served.board, served.board.reordered(table, pool.board))
-        best = describe_served(served.board, entry)
+        other._tabulate(served.board, served.board.reordered(self.leaderboard_, pool.board))
+        best, certificate = describe_served(served.board, entry), other.certificate_
         first = warned_headlines(served)
-        last = (*one_sided_notes(served.board, entry), *constant_notes(entry))
+        last = (*one_sided_notes(served.board, entry), *_constant_notes(entry))
         # Notes on the margin are about the entry that the search selected.
         outside = () if pool.groups is None else pool.groups.headlines
         kept = (n for n in self.notes_ if n not in self._entry_notes and n not in outside)
         other._entry_notes = (*first, *last)
         other.notes_ = (*outside, *first, *kept, *last)
-        certificate = describe_certificate(other.certificate_)
         other.summary_ = {
             **self.summary_,
             "margin": None,
@@ -501,39 +515,47 @@ class PredictMixin:
             "headlines": [*outside, *first],
             "notes": list(other.notes_),
             "best": best,
-            "certificate": certificate,
+            "certificate": None if certificate is None else describe_certificate(certificate),
             "proxies": None if other.proxies_ is None else other.proxies_.plain(),
         }
         return other
-
-    def _searched(self) -> Pool:
-        check_is_fitted(self)
-        if self.pool_ is None:
-            msg = (
-                "fit has seen one class only (on_degenerate='constant'), so there is nothing to "
-                "evaluate or to select; fit with rows of both classes"
-            )
-            raise InputError(msg)
-        return self.pool_
 
     def _serve(self, pool: Pool, entry: Entry) -> None:
         self.best_entry_ = entry
         self.feasible_ = entry.feasible and self._applies
         self.model_ = pool.classifier(entry)
-        self.certificate_ = self._certified.of(entry, self.model_)
+        self.certificate_ = self._certificate_of(entry)
         guessing = self._guessing
         self.proxies_ = None if guessing is None else guessing.of(entry, pool.board.systems)
 
+    def _certificate_of(self, entry: Entry) -> Certificate | None:
+        return next((one for other, one in self._certificates if other is entry), None)
+
+    def _candidates(self, pool: Pool, which: str | None) -> tuple[Candidates, tuple[Entry, ...]]:
+        """Return the served model, or the candidates that were fixed at ``fit``, with entries."""
+        entries = (pool.best,) if which is None else self._sequence.checked(pool.best)
+        obstacle = Reason.NONE
+        if self._guessing is not None:
+            obstacle = Reason.GROUPS_GUESSED
+        elif pool.best.constant and pool.best.measures:
+            obstacle = Reason.CONSTANT_MODEL
+        candidates = Candidates(
+            models=tuple((scored_by(entry), pool.classifier(entry)) for entry in entries),
+            served=next(at for at, entry in enumerate(entries) if entry is pool.best),
+            reading=pool,
+            constraints=check_constraints(self.constraint),
+            training=self._training_rows,
+            obstacle=obstacle,
+        )
+        return candidates, entries
+
     def _tabulate(self, board: Leaderboard, table: pd.DataFrame) -> None:
-        """Set the leaderboard with the verdicts, and the Pareto front."""
-        none = self.certificate_.reason is Reason.NO_CERTIFICATION_SET
-        verdicts = [
-            (None if none else self.certificate_.verdict)
-            if entry is board.served
-            else self._certified.verdict_on(entry)
-            for entry in board.ordered
-        ]
-        table.insert(2, "verdict", pd.Series(verdicts, dtype=object, index=table.index))
+        """Set the Pareto front and the leaderboard, with the verdicts of ``certify`` if any."""
+        table = table.drop(columns="verdict", errors="ignore")
+        if self._certificates:
+            found = [self._certificate_of(entry) for entry in board.ordered]
+            verdicts = [None if one is None else one.verdict for one in found]
+            table.insert(2, "verdict", pd.Series(verdicts, dtype=object, index=table.index))
         self.leaderboard_ = table
         self.pareto_front_ = board.front_of(table)
 
@@ -551,9 +573,14 @@ class PredictMixin:
         y: Any = None,
         sample_weight: Any = None,
         proxies: Any = None,
+        groups: Any = None,
     ) -> Inputs:
-        given = Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, proxies=proxies)
-        return align_inputs(given, self.align)
+        given = Inputs(
+            X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, groups=groups,
+            proxies=proxies,
+        )  # fmt: skip
+        check_same_index(given)
+        return given
 
     def _decide(self, rows: Inputs) -> NDArray[Any]:
         """Return the position of each decision in the classes of the model, or the number."""
@@ -563,6 +590,15 @@ class PredictMixin:
         with isolated_config():
             return np.asarray(self.model_.decisions(matrix, cells))
 
+    def _decided(
+        self, X: Any, y: Any, sensitive: Any, sample_weight: Any
+    ) -> tuple[Inputs, NDArray[Any], NDArray[np.float64] | None]:
+        """Return rows with labels, their decisions and their weights."""
+        check_is_fitted(self)
+        rows = self._matched(X, sensitive, y, sample_weight)
+        chosen = self._decide(rows)
+        return rows, chosen, _checked(rows, len(chosen))
+
     def _read(self, rows: Inputs) -> tuple[Any, NDArray[np.int32]]:
         model = self.model_
         return read_new_rows(
@@ -570,25 +606,9 @@ class PredictMixin:
             rows.sensitive,
             schema=model.schema,
             groups=model.groups if model.needs_sensitive else None,
-            unseen=self.unseen_group,
+            unseen=check_group_policy(self.group_policy).unseen,
             tell=True,
         )
-
-
-def _checked(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:
-    """Validate rows and labels, and return the weights."""
-    if n_rows == 0:
-        raise InputError("Found array with 0 sample(s) (X); give at least one row to evaluate.")
-    check_given(rows.y)
-    check_length(n_rows, rows.y, "y")
-    return None if rows.sample_weight is None else read_weights(rows.sample_weight, n_rows)
-
-
-SHOWN_VERSIONS = ("fairautoml", "scikit-learn", "lightgbm", "xgboost", "numpy", "pandas")
-
-
-class ReportMixin:
-    """Methods that report and plot a fitted estimator."""
 
     def report(self, path: str | Path) -> Path:
         """Write the report of the run: one HTML file that needs no network.
@@ -609,8 +629,6 @@ class ReportMixin:
             ``fit`` has not been called.
         ParameterError
             The folder of the file does not exist.
-        InputError
-            The target had one class only, so nothing was searched.
         """
         out = Path(path)
         if out.is_dir() or not out.parent.is_dir():
@@ -658,15 +676,13 @@ class ReportMixin:
     def _repr_html_(self) -> str:
         """Return the compact report of a fitted estimator, else scikit-learn's diagram."""
         if getattr(self, "pool_", None) is None:
-            diagram: str = super()._repr_html_()  # type: ignore[misc]
+            diagram: str = super()._repr_html_()
             return diagram
         return run_fragment(self._view())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Return the display for Jupyter: after ``fit`` the report, before it scikit-learn's."""
-        bundle: dict[str, str] = super()._repr_mimebundle_(  # type: ignore[misc]
-            include=include, exclude=exclude
-        )
+        bundle: dict[str, str] = super()._repr_mimebundle_(include=include, exclude=exclude)
         # sklearn.set_config(display="text") disables HTML.
         if "text/html" in bundle and getattr(self, "pool_", None) is not None:
             bundle["text/html"] = run_fragment(self._view())
@@ -683,13 +699,87 @@ class ReportMixin:
             name=name,
             leaderboard=_records(model.leaderboard_),
             summary=model.summary_,
-            groups={} if pool is None else describe_groups(pool.board, pool.rows_by_label),
+            groups=describe_groups(pool.board, pool.rows_by_label),
             config={"constraint": _labels(model.constraint)},
             trials=_records(model.trials_),
-            certificate=json.loads(certificate.to_bytes()),
-            certificate_text=certificate_text(certificate),
+            certificate=None if certificate is None else json.loads(certificate.to_bytes()),
+            certificate_text="" if certificate is None else certificate_text(certificate),
             versions={lib: library_version(lib) for lib in SHOWN_VERSIONS},
         )
+
+    def _allowed(self, tags: Tags) -> Tags:
+        """Return the tags of the accepted input."""
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.non_deterministic = self.n_trials is None or self.time_budget is not None
+        return tags
+
+
+def recounted(model: Any, inputs: Inputs, certificate: Certificate, ledger: Ledger) -> Evidence:
+    """Return the evidence of a certificate, counted again on the rows that its opening read."""
+    candidates, _ = model._candidates(model.pool_, None)
+    min_score = None if certificate.floor is None else certificate.floor.bound
+    with isolated_config():
+        return recount(candidates, inputs, min_score, ledger, certificate.opening.entry)
+
+
+def _check_selection(pool: Pool, max_gap: Any, min_score: Any) -> None:
+    """Raise an error if the arguments of ``select`` are invalid or no gap was measured."""
+    if max_gap is None and min_score is None:
+        raise InputError("select needs max_gap=, min_score= or both")
+    if max_gap is not None:
+        _check_gap(max_gap, pool)
+    if min_score is not None and not is_number(min_score):
+        raise ParameterError(f"min_score={min_score!r} must be a number, the least objective")
+    if max_gap is not None and not pool.best.measures:
+        msg = (
+            f"select(max_gap={max_gap}): no gap was measured, because fit had no constraint "
+            "or a single group; use min_score=, or fit with FairAutoML(constraint=...) and "
+            "two groups or more"
+        )
+        raise InputError(msg)
+
+
+def _check_gap(max_gap: Any, pool: Pool) -> None:
+    most = max((METRICS.get(m.metric).most for m in pool.best.measures), default=1.0)
+    if most <= 1.0:
+        check_share("max_gap", max_gap)
+    elif not is_number(max_gap) or max_gap < 0:
+        raise ParameterError(f"max_gap={max_gap!r} must be a number of at least 0")
+
+
+def _constant_notes(entry: Entry) -> tuple[str, ...]:
+    """Warn about a constant predictor, and return the note."""
+    if not (entry.constant and entry.measures):
+        return ()
+    note = (
+        "Only a constant predictor matches the arguments of select. Give a larger max_gap, or "
+        "choose from pareto_front_."
+    )
+    warn(note, DegradedWarning)
+    return (note,)
+
+
+def warned_headlines(pool: Pool) -> tuple[str, ...]:
+    """Warn about groups in which the selected model makes a single decision; return the notes."""
+    found = group_headlines(pool.board, pool.best, pool.classes)
+    for sentence in found:
+        warn(sentence, DegradedWarning)
+    return found
+
+
+def _checked(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:
+    """Validate rows and labels, and return the weights."""
+    if n_rows == 0:
+        raise InputError("Found array with 0 sample(s) (X); give at least one row to evaluate.")
+    check_given(rows.y)
+    check_length(n_rows, rows.y, "y")
+    return None if rows.sample_weight is None else read_weights(rows.sample_weight, n_rows)
+
+
+SHOWN_VERSIONS = ("fairautoml", "scikit-learn", "lightgbm", "xgboost", "numpy", "pandas")
 
 
 def _labels(constraint: Any) -> list[str]:
@@ -703,3 +793,8 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows as plain values, None for missing ones."""
     plain = table.astype(object).where(table.notna(), None)
     return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
+
+
+def _plain_label(label: Any) -> Any:
+    """Return a label as a JSON value, or None."""
+    return None if label is None else key_of(label)[1]

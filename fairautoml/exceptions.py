@@ -12,10 +12,9 @@
     +-- SpaceError (ValueError)          a search-space file is invalid
     +-- UnknownNameError (LookupError)   no such learner, mitigator, metric, ...
     +-- MissingExtraError (ImportError)  a library that is needed cannot be imported
-    +-- NoFeasibleModelError (RuntimeError)   only with ``strict=True``
     +-- NoModelError (RuntimeError)      all trials failed
     +-- RunFolderError (OSError)         the run folder cannot be used
-        +-- RunFolderExistsError         it exists and ``overwrite`` is false
+        +-- RunFolderExistsError         it exists and ``if_exists="error"``
         +-- RunFolderLockedError         another process holds it
         +-- StorageFullError             the disk is full
         +-- StorageCorruptError          the record of the trials is damaged
@@ -28,8 +27,7 @@
     +-- DegradedWarning                  the run continues with less than requested
         +-- SmallGroupWarning            groups have too few rows for a constraint on them
 
-All errors but ``NoFeasibleModelError``, ``NoModelError`` and those of storage are raised before
-the first trial.
+All errors but ``NoModelError`` and those of storage are raised before the first trial.
 """
 
 import os
@@ -80,10 +78,6 @@ class MissingExtraError(FairAutoMLError, ImportError):
     """A library cannot be imported; the message names the package or extra to install."""
 
 
-class NoFeasibleModelError(FairAutoMLError, RuntimeError):
-    """With ``strict=True``: no model met the constraint."""
-
-
 class NoModelError(FairAutoMLError, RuntimeError):
     """All trials failed; the message lists the failures."""
 
@@ -93,7 +87,7 @@ class RunFolderError(FairAutoMLError, OSError):
 
 
 class RunFolderExistsError(RunFolderError):
-    """The run folder is not empty and ``overwrite`` is false."""
+    """The run folder is not empty and ``if_exists="error"``."""
 
 
 class RunFolderLockedError(RunFolderError):
@@ -125,7 +119,11 @@ class FairAutoMLWarning(UserWarning):
 
 
 class NoFeasibleModelWarning(FairAutoMLWarning):
-    """No model met the constraint; the least unfair one is kept."""
+    """No model met the constraint; the least unfair one is kept.
+
+    Issued after attributes and run folder are written, so a filter may turn it into an error:
+    ``warnings.simplefilter("error", NoFeasibleModelWarning)``.
+    """
 
 
 class DegradedWarning(FairAutoMLWarning):

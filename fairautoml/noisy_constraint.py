@@ -213,8 +213,8 @@ def _check_together(inputs: Inputs, settings: Settings, options: ReadOptions) ->
     _check_alone(inputs)
     if options.sensitive_missing == "own_group":
         raise ParameterError(
-            "sensitive_missing='own_group' with proxies=: a missing guess is no group. Leave it "
-            "out: rows without a guess are outside the constraint"
+            "GroupPolicy(missing='own_group') with proxies=: a missing guess is no group. Leave "
+            "it out: rows without a guess are outside the constraint"
         )
     if not settings.constraints:
         raise ParameterError(

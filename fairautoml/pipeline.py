@@ -1,446 +1,315 @@
-"""Run a fit: read the data, plan, search, select, certify and save."""
+"""One fit, step by step: read, plan, search, select, save."""
 
-import copy
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from operator import length_hint
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
-from fairautoml.certification.certificate import Certificate
-from fairautoml.certification.certify import Certified, freeze, judge_frozen, without_rows
-from fairautoml.certification.evidence import claimed
-from fairautoml.certification.holdout import Division, Vault, set_aside
-from fairautoml.certification.ledger import ReuseStatus
-from fairautoml.certification.planning import RowPlan, inner_target_of
-from fairautoml.certification.verdicts import Reason, Verdict
-from fairautoml.data.columns import key_of
 from fairautoml.data.dataset import Dataset
-from fairautoml.data.frames import Inputs
+from fairautoml.data.frames import Inputs, read_entities
 from fairautoml.data.read import ReadOptions, build_dataset
-from fairautoml.data.sensitive_numbers import plain_bins
-from fairautoml.estimator import PredictMixin, ReportMixin, isolated_config
 from fairautoml.evaluation.postprocess import OnProgress, unbroken
-from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import (
     DegradedWarning,
-    NoFeasibleModelError,
+    NoFeasibleModelWarning,
     NoModelError,
-    ResumeMismatchError,
+    SmallGroupWarning,
     warn,
 )
-from fairautoml.inference.predictor import ConstantClassifier
-from fairautoml.noisy_constraint import apply_guesses
-from fairautoml.outcome import (
-    Outcome,
-    describe_certificate,
-    describe_served,
-    finish_of,
+from fairautoml.inference.predictor import isolated_config
+from fairautoml.mitigators import ScoreModel
+from fairautoml.noisy_constraint import Guessing, apply_guesses
+from fairautoml.plan import (
+    Plan,
+    apply_group_policy,
+    define_problem,
+    make_plan,
+    start_workers,
+)
+from fairautoml.report.headlines import (
+    constant_headline,
     group_headlines,
     headline,
-    make_pool,
-    margin_notes,
     one_sided_notes,
-    run_summary,
-    trials_frame,
-    violated,
-    warn_on_result,
 )
-from fairautoml.plan import BASELINE, FitOptions, make_plan, make_problem, start_workers
-from fairautoml.records import Entry, TrialState
+from fairautoml.report.summary import describe_served, margin_notes, run_summary, shortfall
 from fairautoml.report.view import describe_groups
-from fairautoml.run_files import (
-    PreviousRun,
-    RunStorage,
-    RunWriter,
-    begin,
-    resolve_storage,
-    save_model,
-    write_config,
+from fairautoml.run_files import PreviousRun, Run, RunLocation, begin, locate
+from fairautoml.running import is_over, run_search
+from fairautoml.selection.ensemble import FinalChoice, SelectionOptions
+from fairautoml.selection.final import (
+    advice_on_constant,
+    collect_candidates,
+    diagnose_run,
+    no_model,
+    no_time_left,
+    refit_final,
+    select_final,
 )
-from fairautoml.running import CheckpointCleaner, Plan, is_over, run_search
-from fairautoml.selection.ensemble import SelectionOptions
-from fairautoml.selection.final import assemble, no_model, no_time_left, refitted
-from fairautoml.settings import Settings, check_constraints
+from fairautoml.selection.leaderboard import TrialLog
+from fairautoml.selection.pool import Pool, make_pool
+from fairautoml.selection.selectable import CheckpointCleaner
+from fairautoml.settings import Settings
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.storage.run_folder import RunFolder, scratch
+from fairautoml.storage.run_folder import scratch
 from fairautoml.threads import one_thread
 
 FINISH_SECONDS, FINISH_SHARE = 1.0, 0.3
 """Least time for the selection after the search, in seconds and as a share of the budget."""
 
 
-def optimize(
-    plan: Plan,
-    writer: RunWriter | None,
-    *,
-    finish: SelectionOptions,
-    retrain: bool,
-    on_progress: OnProgress | None,
-) -> Outcome:
-    """Run the search, select the model, and load the deployable models."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitRequest:
+    """Checked arguments of a fit."""
+
+    inputs: Inputs
+    settings: Settings
+    read: ReadOptions
+    start: float  # ``time.monotonic()`` at which the budget began
+    proxy_errors: Any = None
+    seeded: bool = False  # whether the user gave the seed
+    parameters: Mapping[str, Any]  # of the estimator, for ``config.json``
+    storage: RunLocation | None = None  # None = nothing is stored on disk
+    previous: PreviousRun | None = None  # the run to resume
+    guessing: Guessing | None = None  # how noisy group labels are used
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Result of ``optimize``."""
+
+    history: TrialLog
+    finished: bool  # False = the user interrupted the search
+    over: bool  # whether a previous part of the run had used up the budget
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """Result of a fit."""
+
+    pool: Pool  # the predictor and the other models on the front
+    choice: FinalChoice
+    history: TrialLog  # all trials
+    plan: Plan
+    settings: Settings
+    guessing: Guessing | None
+    interrupted: bool  # whether the user ended the search
+    selection_seconds: float
+    seconds: float
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the selected model meets the constraint."""
+        applies = bool(self.plan.problem.goal.targets) or not self.settings.constraints
+        return self.choice.best.feasible and applies
+
+    @property
+    def constant(self) -> str | None:
+        """Sentence on a constant that is selected because its utility is higher, else None."""
+        outdone = self.choice.outdone
+        if outdone is None:
+            return None
+        board, constant = self.pool.board, self.choice.best
+        advice = advice_on_constant(outdone, constant, board.entries, board.objective)
+        return constant_headline(outdone, constant, advice)
+
+    @property
+    def rule_headlines(self) -> tuple[str, ...]:
+        """Most important sentences on the selected rule."""
+        if self.constant is not None:
+            return (self.constant,)
+        return group_headlines(self.pool.board, self.pool.best, self.pool.classes)
+
+    @property
+    def headlines(self) -> tuple[str, ...]:
+        """Most important sentences: groups outside the constraint, and the selected rule."""
+        groups = self.pool.groups
+        return (*(() if groups is None else groups.headlines), *self.rule_headlines)
+
+    @property
+    def rule_notes(self) -> tuple[str, ...]:
+        """Further notes on the selected rule."""
+        notes = one_sided_notes(self.pool.board, self.pool.best)
+        return (*margin_notes(self.choice.margin), *notes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All notes for the user, the headlines first."""
+        data = self.plan.problem.dataset
+        return (*self.headlines, *self.plan.notes, *data.notes, *self.rule_notes)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures of the run as plain values."""
+        board, best = self.pool.board, self.pool.best
+        return {
+            **run_summary(self.history, self.choice, seconds=self.seconds),
+            "max_trials": self.plan.n_trials,
+            "time_budget": self.settings.time_budget,
+            "assembly_seconds": round(self.selection_seconds, 3),
+            "strategy": self.plan.strategy,
+            "allocator": self.plan.allocator,
+            "executor": self.plan.executor,
+            "seed": self.plan.seed,
+            "headline": headline(board, best, self.choice.margin),
+            "headlines": list(self.headlines),
+            "notes": list(self.notes),
+            "best": describe_served(board, best),
+        }
+
+
+def run_fit(request: FitRequest, publish: Callable[[FitResult], Any]) -> None:
+    """Run a fit; ``publish`` takes the result and returns the estimator to store."""
     with ExitStack() as stack:
-        artifacts = _temporary(stack) if writer is None else writer.artifacts
-        study = None if writer is None else writer.study
-        if over := is_over(plan, study):
-            used = time.monotonic() - plan.start
-            warn(no_time_left(used), DegradedWarning)
-        history, finished = run_search(
-            plan,
-            artifacts,
-            study=study,
-            keep=None if writer is None else writer.keep,
-            on_progress=unbroken(on_progress),
+        request = prepare(request, stack)
+        dataset, entities = read_dataset(request)
+        dataset = apply_group_policy(dataset, request.settings, entities)
+        problem = define_problem(dataset, request.settings, entities)
+        again = request.previous is not None
+        plan = make_plan(problem, request.settings, request.start, again=again)
+        run = open_run(plan, request, stack)
+        with isolated_config(), one_thread():
+            search = optimize(plan, run, request.settings.callbacks)
+            options, began = selection_options(request, search), time.monotonic()
+            candidates = collect_candidates(problem, search.history, run.artifacts, options)
+            choice = select_final(candidates, problem, options)
+            selection_seconds = time.monotonic() - began
+            refitted = refit_final(choice.best, problem, search.history.results, options)
+            pool = make_predictor(choice, plan, run, search.history, refitted)
+        result = FitResult(
+            pool=pool,
+            choice=choice,
+            history=search.history,
+            plan=plan,
+            settings=request.settings,
+            guessing=request.guessing,
+            interrupted=not search.finished,
+            selection_seconds=selection_seconds,
+            seconds=time.monotonic() - request.start,
         )
-        if history.best is None and not finished:
-            raise KeyboardInterrupt
-        if history.best is None:
-            raise NoModelError(no_model(history.results))
-        if finish.end is not None:
-            least = min(FINISH_SECONDS, FINISH_SHARE * (finish.end - plan.start))
-            finish = replace(finish, end=max(finish.end, time.monotonic() + least))
-        # A resumed run whose budget is used up repeats the selection without a deadline.
-        whole = replace(finish, end=None) if over else finish
-        assembled = assemble(plan, history, artifacts, whole)
-        made = refitted(assembled.best, plan, history.results, whole.end) if retrain else {}
-        pool = make_pool(assembled, plan, artifacts, made)
-        CheckpointCleaner(artifacts, history.results, history.entries).tidy()
-    return Outcome(history=history, pool=pool, assembled=assembled, interrupted=not finished)
+        save_run(run, publish(result), pool)
+    warn_on_result(result)
 
 
-def _temporary(stack: ExitStack) -> Artifacts:
+def prepare(request: FitRequest, stack: ExitStack) -> FitRequest:
+    """Read the run to resume, and replace unobserved groups by noisy labels of them."""
+    inputs, settings, start, previous = request.inputs, request.settings, request.start, None
+    start_workers(settings, length_hint(inputs.y), *getattr(inputs.X, "shape", ())[1:2])
+    location = None if settings.storage is None else locate(settings.storage)
+    if location is not None and location.resume:
+        previous = PreviousRun(location)
+        stack.callback(previous.folder.close)
+        start -= previous.past.seconds
+        if not request.seeded:
+            settings = replace(settings, seed=previous.past.seed)
+    if inputs.proxies is not None:
+        # The gap of a rule that reads the proxy could not be corrected for its errors.
+        settings = replace(settings, sensitive_at_predict=False)
+    guessed = apply_guesses(inputs, settings, request.read, request.proxy_errors)
+    return replace(
+        request,
+        inputs=guessed.inputs,
+        settings=guessed.settings,
+        read=guessed.options,
+        guessing=guessed.guessing,
+        start=start,
+        storage=location,
+        previous=previous,
+    )
+
+
+def read_dataset(request: FitRequest) -> tuple[Dataset, NDArray[np.int64] | None]:
+    """Check and encode the rows; return them and the entity of each row."""
+    rows, options = request.inputs, request.read
+    entities, id_column = read_entities(rows.groups, rows.X)
+    if id_column:
+        # New rows may have this column too, which is not a feature.
+        options = replace(options, drop=(*options.drop, id_column))
+    dataset = build_dataset(rows.X, rows.y, rows.sensitive, rows.sample_weight, options=options)
+    return dataset, entities
+
+
+def open_run(plan: Plan, request: FitRequest, stack: ExitStack) -> Run:
+    """Open the run folder, or a temporary folder if nothing is stored."""
+    place = request.storage if request.previous is None else request.previous
+    writer = begin(plan, place, request.parameters)
+    if writer is not None:
+        stack.callback(writer.close)
+        return Run(writer.artifacts, writer)
     artifacts = Artifacts(stack.enter_context(scratch()), durable=False)
     artifacts.prepare()
-    return artifacts
+    return Run(artifacts)
 
 
-class FitMixin(PredictMixin, ReportMixin):
-    """Methods of the estimator that search, select, certify and save."""
-
-    sensitive_at_predict: Any
-    randomized: Any
-    refit: Any
-    strict: Any
-    ledger: Any
-    random_state: Any
-    run_dir: Any
-    overwrite: Any
-    resume: Any
-    storage: Any
-    on_progress: Any
-    sensitive_bins: Any
-    get_params: Callable[..., dict[str, Any]]
-
-    def _search(
-        self,
-        inputs: Inputs,
-        settings: Settings,
-        options: ReadOptions,
-        start: float,
-        proxy_errors: Any,
-    ) -> None:
-        start_workers(settings, length_hint(inputs.y), *getattr(inputs.X, "shape", ())[1:2])
-        fit_options = FitOptions(
-            # The gap of a rule that reads the proxy could not be corrected for its errors.
-            sensitive_at_predict=self.sensitive_at_predict and inputs.proxies is None,
-            randomized=self.randomized,
-            refit=self.refit,
-        )
-        with ExitStack() as stack:
-            place = self._place()
-            previous = PreviousRun(place) if place is not None and self.resume else None
-            if previous is not None:
-                stack.callback(previous.folder.close)
-                start -= previous.past.seconds
-                if self.random_state is None:
-                    settings = replace(settings, seed=previous.past.seed)
-            guessed = apply_guesses(inputs, settings, options, proxy_errors)
-            settings, options, self._guessing = guessed.settings, guessed.options, guessed.guessing
-            division = _divided(guessed.inputs, settings, options, previous)
-            dataset = self._dataset(division, options)
-            problem = make_problem(dataset, settings, fit_options, division.entities)
-            dataset = problem.dataset
-            again, aside = previous is not None, division.vault is not None
-            plan = make_plan(problem, settings, fit_options, start, again=again, certifies=aside)
-            writer = begin(
-                plan,
-                previous if previous is not None else place,
-                self._parameters(),
-                set_aside=aside,
-            )
-            if writer is not None:
-                stack.callback(writer.close)
-            # The cores belong to the trials, and BLAS threads on busy cores wait for each other.
-            with isolated_config(), one_thread():
-                outcome = optimize(
-                    plan,
-                    writer,
-                    finish=finish_of(settings, start, _likely(division, problem, settings)),
-                    retrain=self.refit,
-                    on_progress=self.on_progress,
-                )
-                certified = _certified(
-                    outcome,
-                    division.closed(_not_worth_rows(outcome, resumable=writer is not None)),
-                    dataset,
-                    settings,
-                )
-            if certified.served is not outcome.pool.best:
-                # The certificate is about the selected model.
-                outcome = replace(outcome, pool=outcome.pool.serving(certified.served))
-            self._finish(outcome, certified, plan, settings, start)
-            if writer is not None:
-                writer.finish(
-                    self._stored(),
-                    describe_groups(outcome.pool.board, outcome.pool.rows_by_label),
-                )
-        _say_violated(certified.certificate, strict=self.strict)
-        warn_on_result(outcome, plan, settings, feasible=self.feasible_, strict=self.strict)
-
-    def _dataset(self, division: Division, options: ReadOptions) -> Dataset:
-        """Read the search rows; the held-out rows are not used."""
-        rows = division.inputs
-        # New rows may have these columns too, which are not features.
-        options = replace(options, drop=(*options.drop, *division.ids))
-        dataset = build_dataset(
-            rows.X, rows.y, rows.sensitive, rows.sample_weight, options=options
-        )
-        self._remember_names(dataset.schema)
-        if division.vault is not None:
-            division.vault.check(dataset)
-        return dataset
-
-    def _place(self) -> RunStorage | None:
-        return resolve_storage(
-            self.run_dir, overwrite=self.overwrite, resume=self.resume, storage=self.storage
-        )
-
-    def _parameters(self) -> dict[str, Any]:
-        constraints = [constraint.label for constraint in check_constraints(self.constraint)]
-        ledger = None if self.ledger is None else str(self.ledger)
-        bins = None if self.sensitive_bins is None else plain_bins(self.sensitive_bins)
-        extra = {
-            "constraint": constraints,
-            "ledger": ledger,
-            "sensitive_bins": bins,
-            "task": self.task_option,
-        }
-        return {**self.get_params(deep=False), **extra}
-
-    def _finish(
-        self,
-        outcome: Outcome,
-        certified: Certified,
-        plan: Plan,
-        settings: Settings,
-        start: float,
-    ) -> None:
-        """Set the fitted attributes; training rows are released."""
-        pool = outcome.pool
-        self.pool_ = pool
-        self.interrupted_ = outcome.interrupted
-        if pool.task != "regression":
-            self.classes_ = np.sort(pool.classes)
-        self.positive_class_ = pool.classes[1] if pool.task == "binary" else None
-        self.seed_ = plan.seed
-        own = pool.best is outcome.assembled.best
-        margin = outcome.assembled.margin if own else None
-        constant = outcome.constant_headline
-        of_rule = (
-            group_headlines(pool.board, pool.best, pool.classes)
-            if constant is None
-            else (constant,)
-        )
-        headlines = (*(() if pool.groups is None else pool.groups.headlines), *of_rule)
-        last = (*margin_notes(margin), *one_sided_notes(pool.board, pool.best))
-        self._entry_notes = (*of_rule, *last)
-        self.notes_ = (*headlines, *plan.notes, *plan.problem.dataset.notes, *last)
-        self._applies = bool(plan.problem.goal.targets) or not settings.constraints
-        self._certified = certified
-        self._serve(pool, pool.best)
-        self.trials_ = trials_frame(outcome.history)
-        self._tabulate(pool.board, pool.board.frame())
-        seconds, budget = time.monotonic() - start, settings.time_budget
-        self.summary_ = {
-            **run_summary(
-                outcome.history, plan, outcome.assembled, seconds=seconds, time_budget=budget
-            ),
-            # The margin belongs to the entry that the final selection chose.
-            **({} if own else {"margin": None}),
-            "headline": headline(pool.board, pool.best, margin),
-            "headlines": list(headlines),
-            "notes": list(self.notes_),
-            "best": describe_served(pool.board, pool.best),
-            "positive_class": _plain_label(self.positive_class_),
-            "certificate": describe_certificate(certified.certificate),
-            "certification_seconds": round(certified.seconds, 3),
-            "proxies": None if self.proxies_ is None else self.proxies_.plain(),
-        }
-
-    def _stored(self) -> Self:
-        """Return the estimator to store, without callback and password."""
-        stored = copy.copy(self)
-        stored.on_progress = None
-        place = self._place()
-        stored.storage = None if place is None else place.storage
-        return stored
-
-    def _fit_constant(self, model: ConstantClassifier, settings: Settings) -> None:
-        """Set the fitted attributes for a target of one class."""
-        place = self._place()
-        if place is not None and self.resume:
-            msg = (
-                "resume=True: y has only 1 class, so there is no search to continue; nothing in "
-                f"{str(place.path)!r} was changed. fairautoml.load_run reads the run there; "
-                "overwrite=True replaces it, a new run_dir leaves it alone"
-            )
-            raise ResumeMismatchError(msg)
-        self.pool_, self.best_entry_, self._guessing, self.proxies_ = None, None, None, None
-        self.model_ = model
-        self.classes_ = model.classes
-        self.positive_class_ = None
-        self.feasible_ = self.interrupted_ = False
-        self.seed_ = settings.seed
-        self.trials_ = self.leaderboard_ = self.pareto_front_ = pd.DataFrame()
-        self.certificate_ = without_rows(
-            Reason.CONSTANT_TARGET, model, settings.certificate, settings.constraints
-        )
-        certificate = describe_certificate(self.certificate_)
-        self.summary_ = {"n_trials": 0, "best": None, "certificate": certificate}
-        label = model.classes.tolist()[0]
-        note = (
-            f"y has only 1 class: {label!r}; predict always returns it, and constraints are "
-            "undefined (NOT_APPLICABLE)"
-        )
-        self.notes_ = (*model.schema.notes, note)
-        if place is not None:
-            with closing(RunFolder(place.path, overwrite=self.overwrite)) as folder:
-                write_config(folder, self._parameters(), place, settings.seed)
-                save_model(folder, self._stored(), {})
-        if self.strict and settings.constraints:
-            raise NoFeasibleModelError(f"{note}; give rows of both classes")
-        warn(note, DegradedWarning)
-
-
-def _plain_label(label: Any) -> Any:
-    """Return a label as a JSON value, or None."""
-    return None if label is None else key_of(label)[1]
-
-
-def _likely(
-    division: Division, problem: Problem, settings: Settings
-) -> Callable[[Entry], float] | None:
-    """Return the function for the expected utility of an entry's certificate, or None."""
-    dataset = problem.dataset
-    claims = claimed(settings.constraints, dataset.systems, small_groups=dataset.small_groups)
-    if division.vault is None or not claims:
-        return None
-    certificate = settings.certificate
-    if division.vault.prospect(certificate) is ReuseStatus.NONE:
-        return None
-    target = inner_target_of(
-        claims,
-        dataset.cells,
-        n_certification=division.vault.n_rows,
-        delta=certificate.first_level,
-        y=dataset.y,
-        entities=problem.entities,
+def optimize(plan: Plan, run: Run, callbacks: Sequence[OnProgress]) -> Search:
+    """Run the search until its budget ends."""
+    if over := is_over(plan, run.study):
+        warn(no_time_left(time.monotonic() - plan.start), DegradedWarning)
+    history, finished = run_search(
+        plan,
+        run.artifacts,
+        study=run.study,
+        keep=run.keep,
+        on_progress=unbroken(callbacks),
     )
-    return target.kept_utility
+    if history.best is None and not finished:
+        raise KeyboardInterrupt
+    if history.best is None:
+        raise NoModelError(no_model(history.results))
+    return Search(history, finished, over)
 
 
-def _divided(
-    inputs: Inputs, settings: Settings, options: ReadOptions, previous: PreviousRun | None
-) -> Division:
-    """Hold out rows for the certificate, and check the ledger before anything is trained."""
-    begun = time.monotonic()
-    division, request = set_aside(inputs, settings, options), settings.certificate
-    if division.vault is not None:
-        spent = _spent(division.vault, settings)
-        # A resumed run keeps its division of the rows.
-        in_vain = spent if previous is None else not previous.set_aside
-        if request.certify == "auto" and in_vain:
-            none = replace(settings, certificate=replace(request, certify=False))
-            plan = RowPlan(fraction=None, reason=Reason.ROWS_SPENT)
-            division = replace(set_aside(inputs, none, options), plan=plan)
-        if spent:
-            _say_spent(division)
-    return replace(division, seconds=time.monotonic() - begun)
+def selection_options(request: FitRequest, search: Search) -> SelectionOptions:
+    """Return the options of the final selection, with the time that is left for it."""
+    settings, end = request.settings, None
+    # A resumed run whose budget is used up repeats the selection without a deadline.
+    if settings.time_budget is not None and not search.over:
+        least = min(FINISH_SECONDS, FINISH_SHARE * settings.time_budget)
+        end = max(request.start + settings.time_budget, time.monotonic() + least)
+    return SelectionOptions(
+        ensemble=settings.ensemble,
+        confidence=settings.confidence,
+        refit=settings.refit,
+        end=end,
+        seed=settings.seed,
+    )
 
 
-def _spent(vault: Vault, settings: Settings) -> bool:
-    """Whether the rows were opened before for another model than the one of this fit."""
-    prospect = vault.prospect(settings.certificate)
-    # The same seed and number of trials give the same model, and so the same certificate.
-    same = prospect == ReuseStatus.SAME and settings.time_budget is None
-    return prospect != ReuseStatus.NEW and not same
+def make_predictor(
+    choice: FinalChoice,
+    plan: Plan,
+    run: Run,
+    history: TrialLog,
+    refitted: Mapping[str, ScoreModel],
+) -> Pool:
+    """Load the deployable models, and delete all others."""
+    pool = make_pool(choice, plan.problem, run.artifacts, refitted, plan.seed)
+    CheckpointCleaner(run.artifacts, history.results, history.entries).tidy()
+    return pool
 
 
-def _say_spent(division: Division) -> None:
-    """Warn before the search that a certificate is unlikely or impossible."""
-    what = "all rows train and there is no certificate"
-    if division.vault is not None:
-        what = (
-            f"{division.vault.n_rows} rows are set aside, and the certificate is INCONCLUSIVE "
-            "unless this fit ends with the same candidates as the one that opened them"
+def save_run(run: Run, model: Any, pool: Pool) -> None:
+    """Write leaderboard, summary and model to the run folder, if there is one."""
+    if run.writer is not None:
+        run.writer.finish(model, describe_groups(pool.board, pool.rows_by_label))
+
+
+def warn_on_result(result: FitResult) -> None:
+    """Issue the warnings on a finished run."""
+    best, lacking = result.pool.best, margin_notes(result.choice.margin)
+    news = diagnose_run(result.history, best, result.pool.board.objective)
+    if result.constant is not None:
+        news = []
+    shut_out = group_headlines(result.pool.board, best, result.pool.classes)
+    for msg in (*shut_out, *news, *lacking):
+        warn(msg, SmallGroupWarning if msg in lacking else DegradedWarning)
+    constraints = [constraint.label for constraint in result.settings.constraints]
+    if constraints and not result.feasible:
+        constant = result.constant
+        warn(
+            shortfall(best, constraints) if constant is None else constant, NoFeasibleModelWarning
         )
-    msg = (
-        f"rows of this table were opened for a previous certificate (rows_spent): {what}. Give "
-        "rows that were never opened, or certify=False (--certify no). Fits that share rows need "
-        "openings='ledger' (--openings ledger) from the first fit on"
-    )
-    warn(msg, DegradedWarning)
-
-
-def _certified(
-    outcome: Outcome, division: Division, dataset: Dataset, settings: Settings
-) -> Certified:
-    """Fix the sequence of models, and certify on the held-out rows if there are any."""
-    pool, margin = outcome.pool, outcome.assembled.margin
-    begun = time.monotonic()
-    kept = [e for e in pool.board.pareto_front() if set(e.sources) <= set(pool.bags)]
-    certified = judge_frozen(
-        freeze(
-            kept,
-            pool.best,
-            widest=None if margin is None else margin.widest,
-            everything=pool.board.entries,
-        ),
-        pool.classifier,
-        division,
-        dataset,
-        settings.constraints,
-        settings.certificate,
-    )
-    return replace(certified, seconds=division.seconds + time.monotonic() - begun)
-
-
-def _not_worth_rows(outcome: Outcome, *, resumable: bool) -> Reason | None:
-    """Return why the certification rows should stay unopened, decided on the search rows alone.
-
-    Unopened rows remain usable for a later fit or a resumed run; the gap of a constant predictor
-    is 0 on any rows.
-    """
-    trained = any(
-        result.status is TrialState.SUCCESS and result.trial.config != BASELINE
-        for result in outcome.history.results
-    )
-    if not trained:
-        return Reason.BASELINE_ONLY
-    if resumable and outcome.interrupted:
-        return Reason.INTERRUPTED
-    best = outcome.pool.best
-    return Reason.CONSTANT_MODEL if best.constant and best.measures else None
-
-
-def _say_violated(certificate: Certificate, *, strict: bool) -> None:
-    if certificate.verdict != Verdict.VIOLATED:
-        return
-    msg = violated(certificate)
-    if strict:
-        raise NoFeasibleModelError(msg)
-    warn(msg, DegradedWarning)

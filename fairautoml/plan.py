@@ -4,7 +4,6 @@ import multiprocessing
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
 import numpy as np
 from joblib import cpu_count
@@ -30,74 +29,85 @@ from fairautoml.execution._worker import available_mb, preload
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.metrics import METRICS, BoundConstraint, bind_constraints
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
-from fairautoml.records import Budget, Config, MitigationOption
-from fairautoml.running import Plan, terms_of
+from fairautoml.records import BASELINE, Budget, Config, MitigationOption, Terms
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._base import Light, light_fraction
 from fairautoml.search.loop import MAX_PENDING
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.space_files import find_portfolio, load_space, read_portfolio
 from fairautoml.selection.final import REFIT_RESERVE_SHARE
-from fairautoml.settings import ALL_CORES, Settings, check_constraints
+from fairautoml.settings import ALL_CORES, Settings
+
+MOST_TRAIN_ROWS = 100_000
+"""Maximum number of training rows of a fold; all rows are scored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Complete specification of a search."""
+
+    problem: Problem  # rows, constraints, objective, post-processors
+    space: SearchSpace  # learners, encodings, mitigations and their hyperparameters
+    # runs first and needs no training, so that there is always a model
+    baseline: Config
+    first: tuple[Config, ...]  # the portfolio: evaluated before the strategy's own proposals
+    light: Light | None  # configurations for few rows, when a full trial would take too long
+    # expensive training-time mitigations that the allocator may schedule
+    mitigations: tuple[MitigationOption, ...]
+    strategy: str  # registered names
+    allocator: str
+    executor: str
+    limits: ResourceLimits  # of the executor: workers, memory, deadline
+    n_trials: int | None  # maximum number of trials
+    start: float  # ``time.monotonic()`` at which the budget began
+    seed: int  # root seed
+    # the first of ``first``, if a trial on few rows replaces its trial on all rows
+    small: Config | None = None
+    # whether the trials on few rows, or else the fast default configuration, are trained in this
+    # process while the first worker starts
+    here: bool = False
+    notes: tuple[str, ...] = ()  # features that the search leaves out, for the user
+
+
+def terms_of(plan: Plan) -> Terms:
+    """Return the budget and the costs that the allocator of a run works with."""
+    data, folds = plan.problem.dataset, plan.problem.n_folds
+    train_rows = data.n_rows * (folds - 1) // folds
+    return Terms(
+        budget=Budget(folds=folds, sample_fraction=min(1.0, MOST_TRAIN_ROWS / train_rows)),
+        n_train_rows=train_rows,
+        mitigations=plan.mitigations,
+        row_cost=data.row_cost,
+    )
+
 
 MOST_NAMED = 5
 """Small groups that a warning lists."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitOptions:
-    """Options of ``fit`` besides the settings."""
-
-    sensitive_at_predict: bool  # whether the model may read the sensitive column of new rows
-    randomized: bool  # whether rules may randomize
-    refit: bool = False  # whether the selected model is trained once more after the search
-
-
-class ReadParams(Protocol):
-    """Parameters of the estimator that input validation checks."""
-
-    sensitive_at_predict: Any
-    pos_label: Any
-    sensitive_missing: Any
-    sensitive_in_X: Any
-    max_groups: Any
-    sensitive_bins: Any
-    constraint: Any
-    on_nonfinite: Any
-    align: Any
-    task_option: Any
-
-
-def read_options_of(params: ReadParams) -> ReadOptions:
+def read_options_of(settings: Settings) -> ReadOptions:
     """Return the options of input validation."""
-    given = ReadOptions(
-        pos_label=params.pos_label,
-        sensitive_missing=params.sensitive_missing,
-        sensitive_in_X=params.sensitive_in_X,
-        max_groups=params.max_groups,
-        numbers=_number_policy(params),
-        on_nonfinite=params.on_nonfinite,
-        align=params.align,
-        task=params.task_option,
-        at_predict=bool(params.sensitive_at_predict),
-    )
+    policy = settings.group_policy
     # A model that must not need the sensitive column must not have it as a feature either.
-    dropped = given.sensitive_in_X == "warn" and not given.at_predict
-    return replace(given, sensitive_in_X="drop") if dropped else given
+    dropped = policy.in_features == "warn" and not settings.sensitive_at_predict
+    named = tuple(dict.fromkeys(c.system for c in settings.constraints if c.metric.degree))
+    return ReadOptions(
+        pos_label=settings.pos_label,
+        sensitive_missing=policy.missing,
+        sensitive_in_X="drop" if dropped else policy.in_features,
+        max_groups=policy.max_groups,
+        numbers=NumberPolicy(
+            bins={} if policy.bins is None else policy.bins,
+            scales=None if None in named else tuple(name for name in named if name is not None),
+        ),
+        task=settings.task,
+        at_predict=settings.sensitive_at_predict,
+    )
 
 
-def _number_policy(params: ReadParams) -> NumberPolicy:
-    """Return which sensitive columns are binned, and which a constraint reads as numbers."""
-    about = [c.system for c in check_constraints(params.constraint) if c.metric.degree]
-    named = tuple(dict.fromkeys(name for name in about if name is not None))
-    bins = {} if params.sensitive_bins is None else params.sensitive_bins
-    return NumberPolicy(bins=bins, scales=None if None in about else named)
-
-
-def make_problem(
+def define_problem(
     dataset: Dataset,
     settings: Settings,
-    fit_options: FitOptions,
     entities: NDArray[np.integer] | None = None,
 ) -> Problem:
     """Return the problem: goal, applicable post-processors, folds."""
@@ -108,26 +118,25 @@ def make_problem(
             "For a search without fairness use FairAutoML(constraint=None)."
         )
         raise MissingSensitiveError(msg)
-    dataset = _without_small_groups(dataset, settings, _repeated(entities))
     constrained = bind_constraints(settings.constraints, dataset.systems, dataset.small_groups)
     targets, notes = _applicable(constrained)
     notes += (*_thin_groups(dataset, targets), *_lowered_degrees(targets))
     goal = Goal(
         targets=targets,
         objective=settings.objective.name,
-        randomized=fit_options.randomized,
+        randomized=settings.randomized,
         task=dataset.task,
     )
     _check_task(dataset, settings)
-    notes += _left_out(settings.mitigators, goal, fit_options)
+    notes += _left_out(goal, settings)
     return Problem(
         dataset=replace(dataset, notes=(*dataset.notes, *notes)),
         folds=_folds(dataset, settings, entities),
         objective=settings.objective,
         goal=goal,
-        mitigators=_post_processors(settings.mitigators, goal, fit_options),
+        mitigators=_post_processors(goal, settings),
         tolerances=tolerance_grid(goal.targets),
-        draws=row_draws(dataset.X, settings.seed) if fit_options.randomized else None,
+        draws=row_draws(dataset.X, settings.seed) if settings.randomized else None,
         entities=_repeated(entities),
     )
 
@@ -145,11 +154,9 @@ def _folds(
     # Only in binary tasks does every fold need every class.
     every = dataset.task == "binary"
     if entities is not None:
-        return entity_folds(
-            strata, cells, entities, settings.n_folds, settings.seed, every_label=every
-        )
+        return entity_folds(strata, cells, entities, settings.cv, settings.seed, every_label=every)
     labels = strata if every else np.arange(len(strata)) % 2
-    count = fold_count(labels, settings.n_folds)
+    count = fold_count(labels, settings.cv)
     return stratified_folds(strata, cells, count, settings.seed)
 
 
@@ -172,14 +179,15 @@ def _check_task(dataset: Dataset, settings: Settings) -> None:
         raise InputError(msg)
 
 
-def _left_out(names: Sequence[str] | None, goal: Goal, fit_options: FitOptions) -> tuple[str, ...]:
+def _left_out(goal: Goal, settings: Settings) -> tuple[str, ...]:
     """Return a note on the mitigators that do not support the target or the constraint."""
     number = any(target.metric.degree for target in goal.targets)
-    if (goal.task == "binary" and not number) or names is not None or not goal.targets:
+    usual = goal.task == "binary" and not number
+    if usual or settings.mitigators is not None or not goal.targets:
         return ()
     about = "constraint on a number" if number else f"{goal.task} target"
     every = [MITIGATORS.get(name) for name in MITIGATORS.available()]
-    reasons = {m.name: unfit(m, goal, fit_options) for m in every}
+    reasons = {m.name: unfit(m, goal, settings) for m in every}
     served = ", ".join(name for name, reason in reasons.items() if not reason)
     why: dict[str, list[str]] = {}
     for name, reason in reasons.items():
@@ -228,14 +236,19 @@ def _comparable(target: BoundConstraint) -> bool:
     return target.system.n_groups >= target.fewest_groups
 
 
-def _without_small_groups(
-    dataset: Dataset, settings: Settings, entities: NDArray[np.integer] | None
+def apply_group_policy(
+    dataset: Dataset, settings: Settings, entities: NDArray[np.integer] | None = None
 ) -> Dataset:
     """Return the dataset with the groups that each constraint excludes, and warn about them."""
     if dataset.groups is None:
         return dataset
     targets = bind_constraints(settings.constraints, dataset.systems)
-    found = replace(dataset.groups, small_groups=small_groups(dataset, targets, entities))
+    found = replace(
+        dataset.groups,
+        small_groups=small_groups(
+            dataset, targets, _repeated(entities), settings.group_policy.min_size
+        ),
+    )
     if found.headlines:
         warn(" ".join(found.headlines), SmallGroupWarning)
     return replace(dataset, groups=found)
@@ -256,16 +269,15 @@ def _thin_groups(dataset: Dataset, targets: Sequence[BoundConstraint]) -> tuple[
     return (note,)
 
 
-def _post_processors(
-    names: Sequence[str] | None, goal: Goal, fit_options: FitOptions
-) -> tuple[Mitigator, ...]:
+def _post_processors(goal: Goal, settings: Settings) -> tuple[Mitigator, ...]:
+    names = settings.mitigators
     chosen = MITIGATORS.available() if names is None else ("none", *names)
     found = []
     for name in dict.fromkeys(chosen):
         mitigator = MITIGATORS.get(name)
-        reason = unfit(mitigator, goal, fit_options)
+        reason = unfit(mitigator, goal, settings)
         # Thresholds by known group are better than rules on group probabilities.
-        aside = mitigator.needs_membership and fit_options.sensitive_at_predict
+        aside = mitigator.needs_membership and settings.sensitive_at_predict
         wanted = names is not None or not (mitigator.extra or mitigator.opt_in or aside)
         if mitigator.stage == "post" and wanted and reason == "":
             found.append(mitigator)
@@ -274,7 +286,7 @@ def _post_processors(
     return tuple(found)
 
 
-def unfit(mitigator: Mitigator, goal: Goal, fit_options: FitOptions) -> str:
+def unfit(mitigator: Mitigator, goal: Goal, settings: Settings) -> str:
     """Return why a mitigator cannot be used, empty if it can."""
     if goal.task not in mitigator.tasks:
         return f"cannot serve a {goal.task} target"
@@ -282,15 +294,12 @@ def unfit(mitigator: Mitigator, goal: Goal, fit_options: FitOptions) -> str:
         metrics = sorted({t.metric.name for t in goal.targets} - set(mitigator.serves or ()))
         overlap = any(t.system.overlapping for t in goal.targets) and not mitigator.overlapping
         return "cannot serve " + ("groups that overlap" if overlap else ", ".join(metrics))
-    if mitigator.needs_sensitive_at_predict and not fit_options.sensitive_at_predict:
+    if mitigator.needs_sensitive_at_predict and not settings.sensitive_at_predict:
         return "needs the sensitive column at predict, and sensitive_at_predict=False"
     if mitigator.randomizes and not goal.randomized:
-        return "decides at random, and randomized=False"
+        return "decides at random, which is used only if it is named in mitigators"
     return ""
 
-
-BASELINE = Config(learner="prior")
-"""Needs no training, so there is a model from the start."""
 
 SMALL = Config(
     learner="lightgbm", params={"n_estimators": 30, "num_leaves": 8, "learning_rate": 0.2}
@@ -330,10 +339,6 @@ RESERVE_SHARES, RESERVE_SECONDS, ASSEMBLED_ROWS_PER_SECOND = (0.08, 0.2), 0.4, 1
 """Time reserved for the steps after the search (ensemble, margin, leaderboard): least and largest
 share of the time budget; between them, fixed seconds plus one second per so many rows."""
 
-CERTIFY_RESERVE_SHARES, CERTIFY_SECONDS, CERTIFIED_ROWS_PER_SECOND = (0.03, 0.2), 0.3, 40_000
-"""Additional reserve for the certificate, whose models predict the held-out rows: shares, seconds
-and rows per second as above."""
-
 MOST_RESERVE_SECONDS, ROWS_PER_SECOND = 5.0, 10_000
 """Largest reserve, plus one second per so many rows."""
 
@@ -349,17 +354,14 @@ def start_workers(settings: Settings, n_rows: int = 0, n_columns: int = 0) -> No
         preload()
 
 
-def make_space(
-    dataset: Dataset, settings: Settings, goal: Goal, fit_options: FitOptions, allocator: str
-) -> SearchSpace:
+def make_space(dataset: Dataset, settings: Settings, goal: Goal, allocator: str) -> SearchSpace:
     """Return the space: applicable learners, encodings and training-time mitigations."""
     return SearchSpace(
         learners=_learner_spaces(dataset, settings.learners),
         encodings=("codes", "target") if dataset.feature_schema.high_cardinality else ("codes",),
         mitigations=_mitigation_spaces(
-            settings.mitigators,
             goal,
-            fit_options,
+            settings,
             costly=settings.mitigators is not None
             and not ALLOCATORS.get(allocator).schedules_mitigation,
         ),
@@ -403,28 +405,27 @@ def _missing_learners() -> tuple[str, ...]:
     return notes
 
 
-def _mitigation_spaces(
-    names: Sequence[str] | None, goal: Goal, fit_options: FitOptions, *, costly: bool
-) -> dict[str, ParamSpace]:
+def _mitigation_spaces(goal: Goal, settings: Settings, *, costly: bool) -> dict[str, ParamSpace]:
     """Return the spaces of the training-time mitigations that the strategy chooses from."""
     spaces = {"none": ParamSpace(name="none")}
-    for mitigator in _trained(names, goal, fit_options):
+    for mitigator in _trained(goal, settings):
         if mitigator.cost != "costly" or costly:
             spaces[mitigator.name] = load_space("mitigators", mitigator.name, mitigator.space)
     return spaces
 
 
-def _trained(names: Sequence[str] | None, goal: Goal, fit_options: FitOptions) -> list[Mitigator]:
+def _trained(goal: Goal, settings: Settings) -> list[Mitigator]:
     """Return the training-time mitigators that serve the goal."""
     if not goal.targets:
         return []
+    names = settings.mitigators
     chosen = MITIGATORS.available() if names is None else names
     found = [MITIGATORS.get(name) for name in chosen]
     return [
         mitigator
         for mitigator in found
         if mitigator.stage != "post"
-        and not unfit(mitigator, goal, fit_options)
+        and not unfit(mitigator, goal, settings)
         and (names is not None or not (mitigator.extra or mitigator.opt_in))
     ]
 
@@ -472,28 +473,24 @@ def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
 def make_plan(
     problem: Problem,
     settings: Settings,
-    fit_options: FitOptions,
     start: float,
     *,
     again: bool = False,
-    certifies: bool = False,
 ) -> Plan:
     """Return the plan of the search, ``"auto"`` resolved."""
     deadline = None
     if settings.time_budget is not None:
         most = MOST_RESERVE_SECONDS + problem.dataset.n_rows / ROWS_PER_SECOND
         reserve = min(most, _reserve(settings.time_budget, problem))
-        if fit_options.refit:
+        if settings.refit:
             reserve += (REFIT_RESERVE_SHARE - RESERVE_SHARES[0]) * settings.time_budget
-        if certifies:
-            reserve += _certify_reserve(settings.time_budget, problem.dataset.n_rows)
         deadline = start + settings.time_budget - reserve
     allocator = AUTO_ALLOCATOR if settings.allocator == "auto" else settings.allocator
-    space = make_space(problem.dataset, settings, problem.goal, fit_options, allocator)
+    space = make_space(problem.dataset, settings, problem.goal, allocator)
     notes = _missing_learners() if settings.learners is None else ()
     mitigations: tuple[MitigationOption, ...] = ()
     if ALLOCATORS.get(allocator).schedules_mitigation:
-        mitigations = _mitigation_options(_trained(settings.mitigators, problem.goal, fit_options))
+        mitigations = _mitigation_options(_trained(problem.goal, settings))
     executor, first = _executor(settings, *problem.dataset.X.shape), initial_configs(space)
     plan = Plan(
         problem=problem,
@@ -573,25 +570,8 @@ def _reserve(time_budget: float, problem: Problem) -> float:
     return min(high, max(low, RESERVE_SECONDS + rows / ASSEMBLED_ROWS_PER_SECOND))
 
 
-def _certify_reserve(time_budget: float, n_rows: int) -> float:
-    low, high = (share * time_budget for share in CERTIFY_RESERVE_SHARES)
-    return min(high, max(low, CERTIFY_SECONDS + n_rows / CERTIFIED_ROWS_PER_SECOND))
-
-
 def _check_heeded(settings: Settings) -> None:
     """Raise ParameterError for parameters that the executor would ignore."""
-    if settings.scheduler is not None and settings.executor != "dask":
-        msg = (
-            f"scheduler={settings.scheduler!r} is for executor='dask', not for "
-            f"executor={settings.executor!r}; give both, or no scheduler"
-        )
-        raise ParameterError(msg)
-    if settings.memory_mb is not None and settings.executor == "serial":
-        msg = (
-            f"memory_limit={settings.memory_mb:g} needs trials in child processes, and "
-            "executor='serial' has none; give executor='local', or no memory_limit"
-        )
-        raise ParameterError(msg)
     if settings.n_workers not in (None, 1, ALL_CORES) and settings.executor == "serial":
         msg = (
             f"n_jobs={settings.n_workers} needs trials in child processes, and executor='serial' "
@@ -639,8 +619,6 @@ def _large(n_rows: int, n_columns: int) -> bool:
 
 def _isolated(settings: Settings, n_rows: int, n_columns: int) -> bool:
     """Whether trials run in child processes by default."""
-    if settings.memory_mb is not None:
-        return True
     seconds, large = settings.time_budget, _large(n_rows, n_columns)
     several = settings.n_workers not in (None, 1, ALL_CORES)
     if seconds is None:

@@ -81,6 +81,10 @@ class Config(_Keyed):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+BASELINE = Config(learner="prior")
+"""Needs no training, so there is a model from the start."""
+
+
 def seed_of(root_seed: int, config: Config) -> int:
     """Return the seed of a configuration, from the root seed and its content only."""
     sequence = np.random.SeedSequence([root_seed, int(config.key, 16)])

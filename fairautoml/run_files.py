@@ -3,10 +3,9 @@
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,11 @@ import numpy as np
 
 from fairautoml.certification.certificate import certificate_text
 from fairautoml.data.files import write_csv
-from fairautoml.exceptions import ParameterError, ResumeMismatchError, StorageCorruptError
-from fairautoml.outcome import describe_config, describe_entry
-from fairautoml.running import Plan
+from fairautoml.exceptions import ResumeMismatchError, StorageCorruptError
+from fairautoml.plan import Plan
+from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.selection.leaderboard import best_of
+from fairautoml.settings import RunStorage
 from fairautoml.storage.artifacts import Artifacts, make_private
 from fairautoml.storage.database import (
     Address,
@@ -50,12 +50,13 @@ from fairautoml.storage.study import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunStorage:
+class RunLocation:
     """Storage location of a run."""
 
     path: Path  # run folder
-    overwrite: bool  # whether a previous run may be replaced
-    server: Address | None  # PostgreSQL database for the trials
+    overwrite: bool = False  # whether a previous run may be replaced
+    resume: bool = False  # whether a previous run is continued
+    server: Address | None = None  # PostgreSQL database for the trials
 
     @property
     def url(self) -> Address:
@@ -68,36 +69,20 @@ class RunStorage:
         return None if self.server is None else shown(self.server)
 
 
-def resolve_storage(
-    path: str | PathLike[str] | None, *, overwrite: bool, resume: bool, storage: Any
-) -> RunStorage | None:
-    """Return the storage location of a run, None if nothing is stored."""
-    if path is None and (resume or overwrite or storage is not None):
-        name = "resume=True" if resume else "overwrite=True" if overwrite else "storage"
-        raise ParameterError(f"{name} needs run_dir, the folder that keeps scores and models")
-    if resume and overwrite:
-        raise ParameterError(
-            "resume=True continues the run in run_dir and overwrite=True replaces it; "
-            "give only one of them"
-        )
-    if not isinstance(storage, str | None):
-        raise ParameterError(
-            f"storage must be None or a text such as 'postgresql+psycopg://user@host/database', "
-            f"not a {type(storage).__name__}"
-        )
-    if path is None:
-        return None
-    server = None if storage is None else server_url(storage)
-    return RunStorage(path=Path(path), overwrite=overwrite, server=server)
+def locate(storage: RunStorage) -> RunLocation:
+    """Return the storage location of a run."""
+    return RunLocation(
+        path=Path(storage.path),
+        overwrite=storage.if_exists == "overwrite",
+        resume=storage.if_exists == "resume",
+        server=None if storage.url is None else server_url(storage.url),
+    )
 
 
 class PreviousRun:
-    """A run to resume: its folder is locked and read, but not changed.
+    """A run to resume: its folder is locked and read, but not changed."""
 
-    ``set_aside`` is true if the run may have held-out rows for a certificate.
-    """
-
-    def __init__(self, place: RunStorage) -> None:
+    def __init__(self, place: RunLocation) -> None:
         self.place = place
         self.folder = RunFolder(place.path, resume=True)
         with ExitStack() as undo:
@@ -108,12 +93,11 @@ class PreviousRun:
     def _read(self) -> PreviousTrials:
         about = read_json(self.place.path, STUDY)
         run, storage = _about(about, self.place.path)
-        self.set_aside: bool = about.get("set_aside", True)
         if storage != self.place.storage:
-            was = "run_dir (storage=None)" if storage is None else repr(storage)
+            was = "the folder (url=None)" if storage is None else repr(storage)
             msg = (
-                f"storage={self.place.storage!r}: the trials of {str(self.place.path)!r} are "
-                f"recorded in {was}; give that to resume"
+                f"RunStorage.url={self.place.storage!r}: the trials of {str(self.place.path)!r} "
+                f"are recorded in {was}; give that to resume"
             )
             raise ResumeMismatchError(msg)
         with _copied(self.place) as url:
@@ -135,7 +119,7 @@ def _about(about: Any, path: Path) -> tuple[str, str | None]:
 
 
 @contextmanager
-def _copied(place: RunStorage) -> Iterator[Address]:
+def _copied(place: RunLocation) -> Iterator[Address]:
     """Yield the address of a copy, because opening a database after a crash changes its file."""
     if place.server is not None:
         yield place.server
@@ -179,18 +163,46 @@ class RunWriter:
             self._mirror.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An open run."""
+
+    artifacts: Artifacts  # scores and fold models
+    writer: RunWriter | None = None  # None = nothing is stored on disk
+
+    @property
+    def study(self) -> Study | None:
+        """Database of the trials."""
+        return None if self.writer is None else self.writer.study
+
+    @property
+    def keep(self) -> Callable[[TrialRecord], None] | None:
+        """Listener that stores a trial."""
+        return None if self.writer is None else self.writer.keep
+
+
 def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None:
     """Write leaderboard, groups, summary, certificate and, last, the model."""
     board, summary = model.leaderboard_, model.summary_
     folder.stage_model(model)
-    # It belongs to the previously selected model.
-    (folder.path / "holdout.json").unlink(missing_ok=True)
+    # They belong to the previously selected model.
+    for name in ("holdout.json", "certificate.json", "certificate.txt"):
+        (folder.path / name).unlink(missing_ok=True)
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
     folder.write_json("groups.json", dict(groups))
     folder.write_json("summary.json", dict(summary))
-    certificate = model.certificate_
+    folder.place_model({"best": summary["best"]})
+
+
+def save_certificate(folder: RunFolder, model: Any) -> None:
+    """Write a model that was certified: its leaderboard, summary and certificate, then itself."""
+    board, summary, certificate = model.leaderboard_, model.summary_, model.certificate_
+    folder.stage_model(model._storable())
     document, page = certificate.to_bytes(), certificate_text(certificate)
+    folder.write("leaderboard.csv", lambda path: write_csv(board, path))
+    folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
+    folder.write_json("summary.json", dict(summary))
     folder.write("certificate.json", lambda path: path.write_bytes(document))
     folder.write("certificate.txt", lambda path: path.write_text(page, encoding="utf-8"))
     folder.place_model({"best": summary["best"]})
@@ -198,10 +210,8 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
 
 def begin(
     plan: Plan,
-    place: RunStorage | PreviousRun | None,
+    place: RunLocation | PreviousRun | None,
     parameters: Mapping[str, Any],
-    *,
-    set_aside: bool = False,
 ) -> RunWriter | None:
     """Return the writer of a new or resumed run, None without a storage location."""
     if place is None:
@@ -209,13 +219,11 @@ def begin(
     return (
         _resume(plan, place, parameters)
         if isinstance(place, PreviousRun)
-        else _start(plan, place, parameters, set_aside=set_aside)
+        else _start(plan, place, parameters)
     )
 
 
-def _start(
-    plan: Plan, place: RunStorage, parameters: Mapping[str, Any], *, set_aside: bool
-) -> RunWriter:
+def _start(plan: Plan, place: RunLocation, parameters: Mapping[str, Any]) -> RunWriter:
     if place.server is not None:
         # A wrong password must not delete the run that is to be replaced.
         with closing(Database(place.server)) as server:
@@ -237,7 +245,7 @@ def _start(
             seed=plan.seed,
             fingerprint=_fingerprint(plan),
         )
-        about = {"run": run, "storage": place.storage, "set_aside": set_aside}
+        about = {"run": run, "storage": place.storage}
         folder.write_json(STUDY, about)
         undo.pop_all()
     return RunWriter(folder, study, _mirror(plan, place, database, run), plan)
@@ -262,16 +270,11 @@ def _resume(plan: Plan, previous: PreviousRun, parameters: Mapping[str, Any]) ->
 
 
 def write_config(
-    folder: RunFolder, parameters: Mapping[str, Any], place: RunStorage, seed: int
+    folder: RunFolder, parameters: Mapping[str, Any], place: RunLocation, seed: int
 ) -> None:
     """Write the parameters of the estimator, without a password."""
-    plain = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in parameters.items()
-        if isinstance(value, str | int | float | bool | list | tuple | dict | None)
-    }
-    fixed = {"run_dir": str(place.path), "storage": place.storage, "seed": seed}
-    folder.write_json("config.json", {**plain, **fixed})
+    storage = {"path": str(place.path), "url": place.storage}
+    folder.write_json("config.json", {**parameters, "run_dir": storage, "seed": seed})
 
 
 def _fingerprint(plan: Plan) -> dict[str, str]:
@@ -316,7 +319,7 @@ def _line(record: TrialRecord, plan: Plan) -> dict[str, Any]:
     return {**describe_config(record.result), "best": shown_entry}
 
 
-def _mirror(plan: Plan, place: RunStorage, database: Database, run: str) -> Mirror:
+def _mirror(plan: Plan, place: RunLocation, database: Database, run: str) -> Mirror:
     # A server holds runs of many folders, and folders can have the same name.
     name = place.path.name if place.server is None else f"{place.path.name} {run[:8]}"
     learners = {plan.baseline.learner, *(config.learner for config in plan.first)}

@@ -1,14 +1,10 @@
-"""Run one search from a plan and return its trial log.
-
-A trial that falls out of the selectable set never returns to it, because later trials only lower
-its rank. Its fold models can therefore be deleted during the search.
-"""
+"""Run the search of a plan and return its trial log."""
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -25,20 +21,15 @@ from fairautoml.evaluation.postprocess import (
     still_valid,
 )
 from fairautoml.evaluation.problem import Problem
-from fairautoml.execution import EXECUTORS, ResourceLimits
+from fairautoml.execution import EXECUTORS
 from fairautoml.execution.local import FirstHere
 from fairautoml.execution.serial import SerialExecutor
+from fairautoml.plan import Plan, terms_of
 from fairautoml.records import (
     Allocator,
-    Budget,
-    Config,
-    Entry,
     Executor,
-    MitigationOption,
-    Terms,
     Trial,
     TrialResult,
-    TrialState,
 )
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._base import (
@@ -57,126 +48,15 @@ from fairautoml.search.loop import (
     WithoutRepeats,
     as_sampled,
 )
-from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies import STRATEGIES
-from fairautoml.selection.leaderboard import TrialLog, best_of, order, pareto_front
+from fairautoml.selection.leaderboard import TrialLog
+from fairautoml.selection.selectable import CheckpointCleaner
 from fairautoml.storage.artifacts import Artifacts
 from fairautoml.storage.database import TrialRecord
 from fairautoml.storage.run_folder import scratch
 from fairautoml.storage.study import Known, Replay, Study
 
-LIBRARY = 30
-"""Trials of lowest log loss that an ensemble is selected from."""
-
-SINGLES = 3
-"""Trials with the best entries, which are ensemble members and final models on their own."""
-
-EVERY = 20
-"""Results between two cleanups of models: forests take up to hundreds of MB each."""
-
-
-@dataclass(frozen=True, slots=True)
-class SelectableTrials:
-    """Trials of a search whose models are not constant, in order of creation."""
-
-    # in order of creation, not of completion: the same with any number of workers
-    results: tuple[TrialResult, ...]
-    places: dict[str, int]  # rank of each trial by its best entry, 0 = best
-
-    @classmethod
-    def of(cls, results: Sequence[TrialResult], entries: Sequence[Entry]) -> "SelectableTrials":
-        """Return the selectable trials of a search."""
-        ranked = order(e for e in entries if not (e.constant and e.measures))
-        places = {key: at for at, key in enumerate(dict.fromkeys(e.trial_key for e in ranked))}
-        known = (result for result in results if result.trial.key in places)
-        return cls(tuple(sorted(known, key=lambda result: result.trial.number)), places)
-
-    def singles(self) -> list[TrialResult]:
-        """Return the trials with the best entries."""
-        return sorted(self.results, key=lambda r: self.places[r.trial.key])[:SINGLES]
-
-    def library(self) -> list[TrialResult]:
-        """Return the trials that an ensemble is selected from."""
-        sound = [r for r in self.results if r.log_loss is not None]
-        lowest = sorted(sound, key=lambda r: (r.log_loss, r.trial.number))[:LIBRARY]
-        keys = {r.trial.key for r in (*lowest, *self.singles())}
-        return [r for r in sound if r.trial.key in keys]
-
-
-def selectable(results: Sequence[TrialResult], entries: Sequence[Entry]) -> frozenset[str]:
-    """Return the keys of the trials whose models this run or its continuation may select.
-
-    Entries that only an ensemble beats are included: a resumed run may not build that ensemble.
-    """
-    found = SelectableTrials.of(results, entries)
-    best = best_of(entries)
-    return frozenset(
-        {
-            *(r.trial.key for r in (*found.library(), *found.singles())),
-            *(entry.trial_key for entry in pareto_front(entries)),
-            *(() if best is None else (best.trial_key,)),
-            # The constant baseline is selected when no model is better.
-            *(r.trial.key for r in results if r.trial.number == 0),
-        }
-    )
-
-
-@dataclass(slots=True)
-class CheckpointCleaner:
-    """Deletes fold models that no selectable entry uses, every ``EVERY`` results."""
-
-    artifacts: Artifacts  # storage of the models
-    results: list[TrialResult]  # results of the search; the list grows during the search
-    entries: list[Entry]
-    _seen: int = 0
-    _gone: set[str] = field(default_factory=set)
-
-    def __call__(self, record: TrialRecord) -> None:
-        """Delete unused models every ``EVERY`` results, and at once when the disk is full."""
-        full = record.result.status is TrialState.DISK_FULL
-        if full or len(self.results) >= self._seen + EVERY:
-            self._seen = len(self.results)
-            self.tidy()
-
-    def tidy(self) -> None:
-        """Delete the models of all trials that are not selectable."""
-        kept = selectable(self.results, self.entries)
-        for key in {result.trial.key for result in self.results} - kept - self._gone:
-            self.artifacts.drop_models(key)
-            self._gone.add(key)
-
-
 logger = logging.getLogger(__name__)
-
-MOST_TRAIN_ROWS = 100_000
-"""Maximum number of training rows of a fold; all rows are scored."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Complete specification of a search."""
-
-    problem: Problem  # rows, constraints, objective, post-processors
-    space: SearchSpace  # learners, encodings, mitigations and their hyperparameters
-    # runs first and needs no training, so that there is always a model
-    baseline: Config
-    first: tuple[Config, ...]  # the portfolio: evaluated before the strategy's own proposals
-    light: Light | None  # configurations for few rows, when a full trial would take too long
-    # expensive training-time mitigations that the allocator may schedule
-    mitigations: tuple[MitigationOption, ...]
-    strategy: str  # registered names
-    allocator: str
-    executor: str
-    limits: ResourceLimits  # of the executor: workers, memory, deadline
-    n_trials: int | None  # maximum number of trials
-    start: float  # ``time.monotonic()`` at which the budget began
-    seed: int  # root seed
-    # the first of ``first``, if a trial on few rows replaces its trial on all rows
-    small: Config | None = None
-    # whether the trials on few rows, or else the fast default configuration, are trained in this
-    # process while the first worker starts
-    here: bool = False
-    notes: tuple[str, ...] = ()  # features that the search leaves out, for the user
 
 
 def run_search(
@@ -360,15 +240,3 @@ def _as_begun(plan: Plan, past: Iterable[TrialRecord]) -> Plan:
     light = begun_with(plan.light, own, begun)
     # Without the trials on few rows no configuration runs in this process.
     return replace(plan, light=light, here=plan.here and (plan.light is None or light is not None))
-
-
-def terms_of(plan: Plan) -> Terms:
-    """Return the budget and the costs that the allocator of a run works with."""
-    data, folds = plan.problem.dataset, plan.problem.n_folds
-    train_rows = data.n_rows * (folds - 1) // folds
-    return Terms(
-        budget=Budget(folds=folds, sample_fraction=min(1.0, MOST_TRAIN_ROWS / train_rows)),
-        n_train_rows=train_rows,
-        mitigations=plan.mitigations,
-        row_cost=data.row_cost,
-    )

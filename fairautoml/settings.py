@@ -1,15 +1,20 @@
-"""Validate the parameters that do not depend on the data."""
+"""Parameters of the estimator: option objects, validation, and the removed names."""
 
+import functools
+import inspect
+import math
 import numbers
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, ParamSpec
 
 import numpy as np
 
-from fairautoml.certification.planning import CertificateSettings, check_certificate, is_number
-from fairautoml.certification.planning import Params as CertificateParams
+from fairautoml.data.groups import MissingPolicy, UnseenPolicy
+from fairautoml.data.sensitive_numbers import check_bins, plain_bins
+from fairautoml.data.target import TaskOption
+from fairautoml.evaluation.postprocess import OnProgress
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.execution import EXECUTORS
 from fairautoml.learners import LEARNERS
@@ -19,6 +24,8 @@ from fairautoml.registry import check_name, check_names
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.selection.ensemble import Confidence
+
+P = ParamSpec("P")
 
 ALL_CORES = -1
 """Value of ``n_jobs`` for one worker per available core, where that is faster."""
@@ -30,37 +37,131 @@ LONGEST_BUDGET_SECONDS = 30 * 24 * 3600.0
 """A longer time budget is rejected as a typing error."""
 
 
-FLAGS = (
-    "sensitive_at_predict", "randomized", "refit", "assemble", "strict", "overwrite", "resume",
-)  # fmt: skip
-"""Parameters that are true or false."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupPolicy:
+    """How groups are read, and which groups a constraint compares.
+
+    Parameters
+    ----------
+    missing : {"error", "own_group", "exclude"}, default="error"
+        A missing sensitive value is rejected, a group of its own, or outside the constraint.
+    unseen : {"error", "base_model"}, default="error"
+        Whether ``predict`` rejects a group that ``fit`` has not seen, or applies the common
+        threshold.
+    in_features : {"warn", "drop", "allow"}, default="warn"
+        How features that reveal the sensitive column are handled.
+    min_size : "auto" or int, default="auto"
+        Least number of rows behind each compared rate of a group; a constraint leaves out smaller
+        groups, whose rows stay in training. ``"auto"`` = ``max(1 / e, 0.25 / e**2)`` with ``e``
+        the bound, at least 0.05; 1 leaves out no group with rows.
+    max_groups : int, default=50
+        Largest number of groups of one sensitive column.
+    bins : dict of str to list of float or "quantiles", or None, default=None
+        Cut points of numeric sensitive columns: ``{"age": [25, 60]}`` makes the groups age<=25,
+        25<age<=60 and age>60. A number without bins is constrained by ``"gedi[age] <= 0.1"``.
+
+    Raises
+    ------
+    InputError
+        A value is not allowed.
+    """
+
+    missing: MissingPolicy = "error"
+    unseen: UnseenPolicy = "error"
+    in_features: Literal["warn", "drop", "allow"] = "warn"
+    min_size: int | Literal["auto"] = "auto"
+    max_groups: int = 50
+    bins: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("GroupPolicy.missing", self.missing, ("error", "own_group", "exclude"))
+        check_choice("GroupPolicy.unseen", self.unseen, ("error", "base_model"))
+        check_choice("GroupPolicy.in_features", self.in_features, ("warn", "drop", "allow"))
+        if not isinstance(self.min_size, str) or self.min_size != "auto":
+            check_count("GroupPolicy.min_size", self.min_size, least=1, also="'auto' or ")
+        check_count("GroupPolicy.max_groups", self.max_groups, least=1)
+        if self.bins is not None:
+            check_bins(self.bins)
 
 
-class Params(CertificateParams, Protocol):
-    """The estimator's parameters as the user gave them, unchecked."""
+@dataclass(frozen=True, slots=True)
+class RunStorage:
+    """Where a run is stored, and what happens to a previous run there.
 
-    constraint: Any
-    task_option: Any
-    time_budget: Any
-    n_trials: Any
-    learners: Any
-    mitigators: Any
-    strategy: Any
-    allocator: Any
-    executor: Any
-    scheduler: Any
-    memory_limit: Any
-    n_jobs: Any
-    n_folds: Any
-    assemble: Any
-    max_models: Any
-    confidence: Any
-    unseen_group: Any
-    on_degenerate: Any
-    run_dir: Any
-    on_progress: Any
-    refit: Any
-    random_state: Any
+    Parameters
+    ----------
+    path : str or Path
+        Folder of the run.
+    if_exists : {"error", "overwrite", "resume"}, default="error"
+        ``"overwrite"`` replaces a previous run. ``"resume"`` continues it, however it ended:
+        data, constraint and search must be the same; the budget may be larger and includes what
+        was used before.
+    url : str or None, default=None
+        Address of a PostgreSQL database that records the trials,
+        ``"postgresql+psycopg://user@host/database"``; None = ``study.db`` in the folder.
+
+    Raises
+    ------
+    ParameterError
+        A value is not allowed.
+    """
+
+    path: str | os.PathLike[str]
+    if_exists: Literal["error", "overwrite", "resume"] = "error"
+    url: str | None = field(default=None, repr=False)  # it may hold a password
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, str | os.PathLike):
+            raise ParameterError(f"RunStorage.path={self.path!r} must be the path of a folder")
+        check_choice("RunStorage.if_exists", self.if_exists, ("error", "overwrite", "resume"))
+        if not isinstance(self.url, str | None):
+            raise ParameterError(
+                "RunStorage.url must be None or a text such as "
+                f"'postgresql+psycopg://user@host/database', not a {type(self.url).__name__}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class LocalProcesses:
+    """Trials in child processes of this machine.
+
+    Parameters
+    ----------
+    memory_limit : float or None, default=None
+        Memory that one trial may take, MiB, besides the table itself; None = an equal share of
+        the available memory.
+    """
+
+    memory_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        check_memory(self.memory_limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Dask:
+    """Trials on a Dask cluster.
+
+    Parameters
+    ----------
+    address : str or None, default=None
+        Address of the scheduler, such as ``"tcp://host:8786"``; None = that of Dask's
+        configuration or of the open client.
+    memory_limit : float or None, default=None
+        As for ``LocalProcesses``.
+    """
+
+    address: str | None = None
+    memory_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.address, str | None):
+            msg = (
+                f"Dask.address={self.address!r} must be None or an address, such as "
+                "'tcp://host:8786'"
+            )
+            raise ParameterError(msg)
+        check_memory(self.memory_limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,73 +174,244 @@ class Settings:
     n_trials: int | None  # trials
     learners: tuple[str, ...] | None  # registered names; None = all that fit
     mitigators: tuple[str, ...] | None
+    sensitive_at_predict: bool  # whether the model may read the sensitive column of new rows
+    randomized: bool  # whether rules may randomize: a named mitigator does
     strategy: str  # registered names; ``"auto"`` is resolved later
     allocator: str
     executor: str
     scheduler: str | None  # address of a cluster's scheduler
     memory_mb: float | None  # memory of one trial, MiB
     n_workers: int | None  # trials at the same time
-    n_folds: int  # requested cross-validation folds, at least 2
-    assemble: bool  # whether an ensemble is built
-    max_models: int | None  # trials in the ensemble, None = no limit
+    cv: int  # requested cross-validation folds, at least 2
+    ensemble: int  # most trials in the ensemble, 0 = a single trial
+    refit: bool  # whether the selected model is trained once more after the search
     confidence: Confidence  # required probability that the constraint holds on new rows
-    certificate: CertificateSettings  # settings of the certificate
+    group_policy: GroupPolicy
+    pos_label: Any  # the positive class; None = the label that is sorted last
+    task: TaskOption
+    storage: RunStorage | None  # None = nothing is stored
+    callbacks: tuple[OnProgress, ...]
     seed: int  # root seed
 
 
-def validate_settings(params: Params) -> Settings:
-    """Return the validated parameters."""
-    _check_plain(params)
+def validate_settings(params: Any) -> Settings:
+    """Return the validated parameters of an estimator."""
+    for name in ("sensitive_at_predict", "refit"):
+        _check_flag(name, getattr(params, name))
     seconds, trials = check_budget(params.time_budget, params.n_trials)
+    mitigators = check_names("mitigators", params.mitigators, MITIGATORS)
+    executor = _executor_options(params.executor)
     return Settings(
         constraints=check_constraints(params.constraint),
         objective=check_objective(_objective(params)),
         time_budget=seconds,
         n_trials=trials,
         learners=check_names("learners", params.learners, LEARNERS),
-        mitigators=check_names("mitigators", params.mitigators, MITIGATORS),
+        mitigators=mitigators,
+        sensitive_at_predict=bool(params.sensitive_at_predict),
+        randomized=any(MITIGATORS.get(name).randomizes for name in mitigators or ()),
         strategy=check_name("strategy", params.strategy, STRATEGIES),
         allocator=check_name("allocator", params.allocator, ALLOCATORS),
-        executor=check_name("executor", params.executor, EXECUTORS),
-        scheduler=params.scheduler,
-        memory_mb=check_memory(params.memory_limit),
+        executor=executor[0],
+        scheduler=executor[1],
+        memory_mb=executor[2],
         n_workers=check_workers(params.n_jobs),
-        n_folds=check_count("n_folds", params.n_folds, least=2),
+        cv=check_count("cv", params.cv, least=2),
         # ``refit`` replaces the fold models of a single trial.
-        assemble=bool(params.assemble and not params.refit),
-        max_models=(
-            None
-            if params.max_models is None
-            else check_count("max_models", params.max_models, least=2)
-        ),
+        ensemble=0 if params.refit else check_ensemble(params.ensemble),
+        refit=bool(params.refit),
         confidence=check_confidence(params.confidence),
-        certificate=check_certificate(params),
+        group_policy=check_group_policy(params.group_policy),
+        pos_label=params.pos_label,
+        task=params.task_option,
+        storage=check_run_dir(params.run_dir),
+        callbacks=check_callbacks(params.callbacks),
         seed=check_seed(params.random_state),
     )
 
 
-def _check_plain(params: Params) -> None:
-    check_choice("unseen_group", params.unseen_group, ("error", "base_model"))
-    check_choice("on_degenerate", params.on_degenerate, ("error", "constant"))
-    for name in FLAGS:
-        value = getattr(params, name)
-        # A string such as "False" would silently count as true.
-        if not isinstance(value, bool | np.bool_):
-            raise ParameterError(f"{name}={value!r} must be True or False")
-    if params.on_progress is not None and not callable(params.on_progress):
-        msg = f"on_progress={params.on_progress!r} must be None or a function of one argument"
-        raise ParameterError(msg)
-    if not isinstance(params.scheduler, str | None):
+def _check_flag(name: str, value: Any) -> None:
+    # A string such as "False" would silently count as true.
+    if not isinstance(value, bool | np.bool_):
+        raise ParameterError(f"{name}={value!r} must be True or False")
+
+
+def _executor_options(value: Any) -> tuple[str, str | None, float | None]:
+    """Return the executor's name, the address of its scheduler and the memory limit in MiB."""
+    if isinstance(value, Dask):
+        return "dask", value.address, check_memory(value.memory_limit)
+    if isinstance(value, LocalProcesses):
+        return "local", None, check_memory(value.memory_limit)
+    return check_name("executor", value, EXECUTORS), None, None
+
+
+def check_group_policy(value: Any) -> GroupPolicy:
+    """Return the group policy, the default one for None."""
+    if value is None:
+        return GroupPolicy()
+    if not isinstance(value, GroupPolicy):
         msg = (
-            f"scheduler={params.scheduler!r} must be None or an address, such as 'tcp://host:8786'"
+            f"group_policy={value!r} must be None or a GroupPolicy, for example "
+            "GroupPolicy(missing='own_group')"
         )
         raise ParameterError(msg)
-    if not isinstance(params.run_dir, str | os.PathLike | None):
-        msg = f"run_dir={params.run_dir!r} must be None or the path of a folder"
+    return value
+
+
+def check_run_dir(value: Any) -> RunStorage | None:
+    """Return the storage of the run, None if nothing is stored."""
+    if value is None or isinstance(value, RunStorage):
+        return value
+    if not isinstance(value, str | os.PathLike):
+        msg = f"run_dir={value!r} must be None, the path of a folder or a RunStorage"
         raise ParameterError(msg)
+    return RunStorage(value)
 
 
-def _objective(params: Params) -> Any:
+def check_callbacks(value: Any) -> tuple[OnProgress, ...]:
+    """Return the callbacks as a tuple."""
+    if value is None:
+        return ()
+    listed = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not all(callable(callback) for callback in listed):
+        msg = (
+            f"callbacks={value!r} must be None, a function of one argument or a list of such "
+            "functions"
+        )
+        raise ParameterError(msg)
+    return listed
+
+
+def check_ensemble(value: Any) -> int:
+    """Return the largest number of trials in an ensemble, 0 for none."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < 0 or value == 1:
+        msg = (
+            f"ensemble={value!r} must be the largest number of trials in the ensemble, a whole "
+            "number of at least 2, or 0 for a single trial"
+        )
+        raise ParameterError(msg)
+    return int(value)
+
+
+def plain_parameters(params: Any) -> dict[str, Any]:
+    """Return the parameters of an estimator as JSON values, without storage and callbacks."""
+    plain = dict(params.get_params(deep=False))
+    del plain["callbacks"], plain["run_dir"], plain["random_state"]
+    plain["constraint"] = [c.label for c in check_constraints(params.constraint)]
+    policy, executor = params.group_policy, params.executor
+    if policy is not None:
+        bins = None if policy.bins is None else plain_bins(policy.bins)
+        plain["group_policy"] = _plain_options(replace(policy, bins=bins))
+    if not isinstance(executor, str):
+        plain["executor"] = {type(executor).__name__: _plain_options(executor)}
+    found = {name: _plain(value) for name, value in plain.items()}
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, str | int | float | bool | list | dict | None)
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _plain_options(options: GroupPolicy | LocalProcesses | Dask) -> dict[str, Any]:
+    return {option.name: _plain(getattr(options, option.name)) for option in fields(options)}
+
+
+def restored_parameters(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that ``plain_parameters`` wrote, ready for ``set_params``."""
+    found = dict(plain)
+    if isinstance(policy := found.get("group_policy"), Mapping):
+        found["group_policy"] = GroupPolicy(**policy)
+    if isinstance(executor := found.get("executor"), Mapping):
+        ((name, options),) = executor.items()
+        found["executor"] = {"Dask": Dask, "LocalProcesses": LocalProcesses}[name](**options)
+    return found
+
+
+REMOVED: Mapping[str, str] = {
+    "n_folds": "was renamed: use cv={value!r}",
+    "on_progress": "was renamed: use callbacks=",
+    "assemble": "was removed: use ensemble=0 for a single model, ensemble=8 for an ensemble",
+    "max_models": "was renamed: use ensemble={value!r}",
+    "sensitive_missing": "moved: use group_policy=GroupPolicy(missing={value!r})",
+    "unseen_group": "moved: use group_policy=GroupPolicy(unseen={value!r})",
+    "sensitive_in_X": "moved: use group_policy=GroupPolicy(in_features={value!r})",
+    "max_groups": "moved: use group_policy=GroupPolicy(max_groups={value!r})",
+    "sensitive_bins": "moved: use group_policy=GroupPolicy(bins={value!r})",
+    "scheduler": "moved: use executor=Dask({value!r})",
+    "memory_limit": (
+        "moved: use executor=LocalProcesses(memory_limit={value!r}), or the memory_limit of Dask"
+    ),
+    "overwrite": "moved: use run_dir=RunStorage(path, if_exists='overwrite')",
+    "resume": "moved: use run_dir=RunStorage(path, if_exists='resume')",
+    "storage": "moved: use run_dir=RunStorage(path, url=...)",
+    "randomized": (
+        "was removed: name a mitigator that decides at random, such as "
+        "mitigators=['randomized_thresholds']"
+    ),
+    "strict": (
+        "was removed: turn the warning into an error with "
+        "warnings.simplefilter('error', fairautoml.exceptions.NoFeasibleModelWarning)"
+    ),
+    "on_nonfinite": (
+        "was removed: replace infinite values before fit, for example with "
+        "X.replace([np.inf, -np.inf], np.nan)"
+    ),
+    "on_degenerate": (
+        "was removed: a target of one class is an error; sklearn.dummy.DummyClassifier returns "
+        "its class"
+    ),
+    "align": "was removed: give rows in the same order, for example y.loc[X.index]",
+    "certify": "was removed: call model.certify(X, y, sensitive) with held-out rows after fit",
+    "min_score": "moved: use model.certify(X, y, sensitive, min_score={value!r}) after fit",
+    "delta": "moved: use model.certify(X, y, sensitive, delta={value!r}) after fit",
+    "openings": "was removed: model.certify(X, y, sensitive) keeps the ledger of opened rows",
+    "ledger": "moved: use model.certify(X, y, sensitive, ledger={value!r}) after fit",
+    "split": "was removed: split by time yourself and use model.certify(..., later=True)",
+}
+"""Parameters of former versions, and what to use instead."""
+
+
+def one_sensitive(sensitive: Any, sensitive_features: Any) -> Any:
+    """Return the groups that were given under one of the two names of the argument."""
+    if sensitive is not None and sensitive_features is not None:
+        msg = "sensitive and sensitive_features are two names of one argument; give only one"
+        raise TypeError(msg)
+    return sensitive if sensitive_features is None else sensitive_features
+
+
+def renamed(names: Mapping[str, Any], known: Collection[str]) -> str:
+    """Return what to use instead of parameters of former versions, empty without any."""
+    return "; ".join(
+        f"{name} {REMOVED[name].format(value=value)}"
+        for name, value in names.items()
+        if name in REMOVED and name not in known
+    )
+
+
+def refuse_removed(init: Callable[P, None]) -> Callable[P, None]:
+    """Let ``__init__`` raise a TypeError that names the successor of a removed parameter.
+
+    The signature stays that of ``init``, which scikit-learn reads.
+    """
+    known = frozenset(inspect.signature(init).parameters)
+
+    @functools.wraps(init)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+        if removed := renamed(kwargs, known):
+            raise TypeError(removed)
+        init(*args, **kwargs)
+
+    return checked
+
+
+def _objective(params: Any) -> Any:
     """Return the objective; ``"auto"`` is the default score of scikit-learn for the task."""
     if not isinstance(params.objective, str) or params.objective != "auto":
         return params.objective
@@ -181,11 +453,17 @@ def check_budget(time_budget: Any, n_trials: Any) -> tuple[float | None, int | N
     return time_budget, n_trials
 
 
-def check_count(name: str, value: Any, *, least: int) -> int:
-    """Return an integer of at least ``least``."""
+def is_number(value: Any) -> bool:
+    """Return whether a parameter is a finite number and not a bool."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and math.isfinite(float(value))
+
+
+def check_count(name: str, value: Any, *, least: int, also: str = "") -> int:
+    """Return an integer of at least ``least``; ``also`` names other allowed values."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not whole or int(value) < least:
-        msg = f"{name}={value!r} must be a whole number of at least {least}"
+        msg = f"{name}={value!r} must be {also}a whole number of at least {least}"
         raise ParameterError(msg)
     return int(value)
 

@@ -12,7 +12,7 @@ N_ROWS = 240
 def quick(constraint=CONSTRAINT, **parameters):
     settings = {
         "n_trials": 2,
-        "n_folds": 2,
+        "cv": 2,
         "learners": ["logistic_regression"],
         "random_state": 0,
     }

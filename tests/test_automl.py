@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoML
+from fairautoml import FairAutoML, GroupPolicy, RunStorage
 from fairautoml.data import load
 from fairautoml.evaluation import evaluate
 from fairautoml.exceptions import DegradedWarning, InputError, NoModelError, RunFolderExistsError
@@ -25,7 +25,7 @@ def individuals():
 def quick(constraint=CONSTRAINT, **parameters):
     settings = {
         "n_trials": 3,
-        "n_folds": 3,
+        "cv": 3,
         "learners": ["logistic_regression", "lightgbm"],
         "random_state": 0,
     }
@@ -79,7 +79,7 @@ def test_a_sensitive_column_that_is_a_feature_is_said_to_be_read(individuals):
     assert "sensitive column(s) 'sex' of X are also features" in free.summary_["notes"]
     with pytest.raises(InputError, match="'sex'"):
         free.predict(X.drop(columns="sex"))
-    blind = quick(None, sensitive_in_X="drop").fit(X, y, "sex")
+    blind = quick(None, group_policy=GroupPolicy(in_features="drop")).fit(X, y, "sex")
     assert set(blind.leaderboard_["sensitive_read_by"]) == {"nothing"}
     assert len(blind.predict(X.drop(columns="sex"))) == len(X)
 
@@ -88,7 +88,11 @@ def test_models_whose_training_removed_the_groups_are_said_to_read_them(individu
     mitigators = ["none", "correlation_remover"]
     constraint = "demographic_parity_difference <= 0.15"
     model = quick(
-        constraint, mitigators=mitigators, n_trials=5, sensitive_in_X="drop", assemble=False
+        constraint,
+        mitigators=mitigators,
+        n_trials=5,
+        group_policy=GroupPolicy(in_features="drop"),
+        ensemble=0,
     )
     board = model.fit(*individuals, "sex").leaderboard_
     reads = board["sensitive_read_by"].str.contains("models")
@@ -155,7 +159,7 @@ def test_evaluate_gives_a_ratio_as_the_leaderboard_does_and_its_gap_beside_it(in
 def test_evaluate_counts_individuals_of_unknown_groups(individuals, fitted):
     X, y = individuals
     lenient = FairAutoML.__new__(FairAutoML)
-    lenient.__dict__.update(fitted.__dict__, unseen_group="base_model")
+    lenient.__dict__.update(fitted.__dict__, group_policy=GroupPolicy(unseen="base_model"))
     found = lenient.evaluate(X.assign(sex=X["sex"].where(X.index > 9, "other")), y)
     assert found["n_unknown_group"] == 10
 
@@ -180,7 +184,7 @@ def test_the_run_folder_holds_the_run_and_a_model_that_decides_the_same(
     model = quick(run_dir=tmp_path / "run", refit=refit).fit(*individuals, "sex")
     kept = read_model(tmp_path / "run")
     assert (kept.predict(X) == model.predict(X)).all()
-    assert kept.on_progress is None
+    assert kept.callbacks is None
     assert read_json(tmp_path / "run", "config.json")["seed"] == 0
     assert read_json(tmp_path / "run", "summary.json")["n_trials"] == 3
     rows = read_json(tmp_path / "run", "leaderboard.json")
@@ -190,8 +194,8 @@ def test_the_run_folder_holds_the_run_and_a_model_that_decides_the_same(
 
 def test_models_that_can_not_be_chosen_any_more_are_not_kept(individuals, tmp_path, monkeypatch):
     # What is good enough for the ensemble of a longer run is kept; here that is next to nothing.
-    monkeypatch.setattr("fairautoml.running.LIBRARY", 1)
-    monkeypatch.setattr("fairautoml.running.SINGLES", 1)
+    monkeypatch.setattr("fairautoml.selection.selectable.LIBRARY", 1)
+    monkeypatch.setattr("fairautoml.selection.selectable.SINGLES", 1)
     model = quick(n_trials=5, run_dir=tmp_path / "run").fit(*individuals, "sex")
     stored = {path.stem for path in (tmp_path / "run" / "models").iterdir()}
     baseline = next(key for key in stored if key.startswith("00000-"))
@@ -203,9 +207,9 @@ def test_models_that_can_not_be_chosen_any_more_are_not_kept(individuals, tmp_pa
 
 def test_a_folder_is_not_used_twice_without_a_request(individuals, tmp_path):
     quick(n_trials=2, run_dir=tmp_path / "run").fit(*individuals, "sex")
-    with pytest.raises(RunFolderExistsError, match="overwrite=True"):
+    with pytest.raises(RunFolderExistsError, match="if_exists='overwrite'"):
         quick(n_trials=2, run_dir=tmp_path / "run").fit(*individuals, "sex")
-    quick(n_trials=2, run_dir=tmp_path / "run", overwrite=True).fit(*individuals, "sex")
+    quick(n_trials=2, run_dir=RunStorage(tmp_path / "run", "overwrite")).fit(*individuals, "sex")
 
 
 def test_without_a_folder_nothing_stays_on_the_disk(individuals, tmp_path, monkeypatch):
@@ -216,7 +220,7 @@ def test_without_a_folder_nothing_stays_on_the_disk(individuals, tmp_path, monke
 
 def test_progress_is_reported_after_each_trial(individuals):
     seen = []
-    quick(on_progress=seen.append).fit(*individuals, "sex")
+    quick(callbacks=seen.append).fit(*individuals, "sex")
     assert [progress.n_trials for progress in seen] == [1, 2, 3]
     assert all(progress.seconds_left is None for progress in seen)
 
@@ -226,7 +230,7 @@ def test_an_interrupted_fit_keeps_the_best_model_so_far(individuals, tmp_path):
         if progress.n_trials == 2:
             raise KeyboardInterrupt
 
-    model = quick(n_trials=50, on_progress=interrupt, run_dir=tmp_path / "run")
+    model = quick(n_trials=50, callbacks=interrupt, run_dir=tmp_path / "run")
     model.fit(*individuals, "sex")
     assert model.interrupted_
     assert len(model.trials_) == 2
@@ -242,8 +246,8 @@ def test_a_callback_that_raises_is_not_called_again_and_loses_nothing(individual
         called.append(progress.n_trials)
         raise KeyError("mine")
 
-    with pytest.warns(DegradedWarning, match=r"on_progress raised KeyError\('mine'\)"):
-        model = quick(n_trials=3, on_progress=broken).fit(*individuals, "sex")
+    with pytest.warns(DegradedWarning, match=r"a callback raised KeyError\('mine'\)"):
+        model = quick(n_trials=3, callbacks=broken).fit(*individuals, "sex")
     assert called == [1]
     assert len(model.trials_) == 3
     assert not model.interrupted_
@@ -251,7 +255,7 @@ def test_a_callback_that_raises_is_not_called_again_and_loses_nothing(individual
 
 def test_a_callback_may_end_the_program(individuals):
     with pytest.raises(SystemExit):
-        quick(n_trials=3, on_progress=lambda _: sys.exit(3)).fit(*individuals, "sex")
+        quick(n_trials=3, callbacks=lambda _: sys.exit(3)).fit(*individuals, "sex")
 
 
 def test_an_interrupt_before_the_first_model_continues(individuals, monkeypatch):
@@ -341,11 +345,3 @@ def test_no_gap_can_be_chosen_where_none_was_measured(individuals):
     with pytest.raises(InputError, match="no gap was measured"):
         free.select(max_gap=0.1, min_score=0.5)
     assert free.select(min_score=0.5).best_entry_.score >= 0.5
-
-
-def test_a_model_of_one_class_scores_the_share_of_that_class(individuals):
-    X, y = individuals
-    with pytest.warns(DegradedWarning, match="only 1 class"):
-        model = quick(on_degenerate="constant").fit(X, ["yes"] * len(y), "sex")
-    assert model.positive_class_ is None
-    assert model.score(X, y) == pytest.approx((y == "yes").mean())

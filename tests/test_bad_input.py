@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
 
-from fairautoml import FairAutoMLRegressor
+from fairautoml import FairAutoMLRegressor, GroupPolicy
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
@@ -33,7 +33,7 @@ def individuals():
         ({"n_trials": 0}, "n_trials=0 must be a whole number of at least 1"),
         ({"n_trials": 2.5}, r"n_trials=2\.5 must be a whole number"),
         ({"n_trials": True}, "n_trials=True must be a whole number"),
-        ({"n_folds": 1}, "n_folds=1 must be a whole number of at least 2"),
+        ({"cv": 1}, "cv=1 must be a whole number of at least 2"),
         ({"n_jobs": 0}, "n_jobs=0 must be a positive whole number, or -1"),
         ({"random_state": -1}, "random_state=-1 must be a whole number of at least 0"),
         ({"random_state": "x"}, "random_state='x' must be a whole number"),
@@ -41,16 +41,13 @@ def individuals():
         ({"learners": []}, r"learners=\[\] must be None or a list of names out of"),
         ({"learners": 3}, "learners=3 must be None or a list of names"),
         ({"strategy": None}, "strategy=None must be 'auto' or one of"),
-        ({"unseen_group": "guess"}, "unseen_group='guess' must be one of 'error', 'base_model'"),
-        ({"on_degenerate": "x"}, "on_degenerate='x' must be one of 'error', 'constant'"),
+        ({"ensemble": 1}, "ensemble=1 must be the largest number of trials in the ensemble"),
+        ({"ensemble": True}, "ensemble=True must be the largest number .* or 0 for a single"),
+        ({"group_policy": {"missing": "exclude"}}, "must be None or a GroupPolicy, for example"),
         ({"sensitive_at_predict": "False"}, "sensitive_at_predict='False' must be True or False"),
-        ({"strict": 1}, "strict=1 must be True or False"),
-        ({"on_progress": 5}, "on_progress=5 must be None or a function"),
-        ({"run_dir": 5}, "run_dir=5 must be None or the path of a folder"),
-        ({"overwrite": True}, "overwrite=True needs run_dir"),
-        ({"certify": False, "min_score": 0.8}, r"min_score=0\.8 has no effect with certify=False"),
-        ({"certify": False, "ledger": "ledger"}, "ledger='ledger' has no effect"),
-        ({"certify": False, "openings": "ledger"}, "openings='ledger' has no effect"),
+        ({"refit": 1}, "refit=1 must be True or False"),
+        ({"callbacks": 5}, "callbacks=5 must be None, a function of one argument or a list"),
+        ({"run_dir": 5}, "run_dir=5 must be None, the path of a folder or a RunStorage"),
         ({"constraint": "accuracy <= 0.1"}, "constraint needs a fairness metric"),
         ({"constraint": "demographic_parity_difference = 0.1"}, "constraint"),
         ({"constraint": 0.05}, "constraint"),
@@ -82,16 +79,17 @@ def test_a_misspelt_name_is_refused_with_the_nearest(individuals, parameters, me
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("sensitive_missing", "sensitive_missing must be one of 'error', 'own_group', 'exclude'"),
-        ("sensitive_in_X", "sensitive_in_X must be one of 'warn', 'drop', 'allow'"),
-        ("on_nonfinite", "on_nonfinite must be one of 'error', 'impute'"),
-        ("align", "align must be one of 'error', 'index'"),
-        ("max_groups", "max_groups must be a whole number"),
+        ("missing", "missing='guess' must be one of 'error', 'own_group', 'exclude'"),
+        ("unseen", "unseen='guess' must be one of 'error', 'base_model'"),
+        ("in_features", "in_features='guess' must be one of 'warn', 'drop', 'allow'"),
+        ("min_size", "min_size='guess' must be 'auto' or a whole number of at least 1"),
+        ("max_groups", "max_groups='guess' must be a whole number"),
+        ("bins", "bins is 'guess'"),
     ],
 )
-def test_a_wrong_option_of_the_border_is_refused(individuals, option, message):
+def test_a_wrong_option_of_the_group_policy_is_refused(option, message):
     with pytest.raises(InputError, match=message):
-        quick(**{option: "guess"}).fit(*individuals)
+        GroupPolicy(**{option: "guess"})
 
 
 @pytest.mark.parametrize(
@@ -169,12 +167,12 @@ def test_a_group_without_weight_is_refused_by_name(individuals):
         quick().fit(X, y, group, np.where(group == "a", 0.0, 1.0))
 
 
-def test_shuffled_indices_are_refused_unless_requested(individuals):
+def test_shuffled_indices_are_refused_with_the_way_out(individuals):
     X, y, group = individuals
     shuffled = pd.Series(group, name="sex").sample(frac=1, random_state=0)
-    with pytest.raises(InputError, match="align='index'"):
+    with pytest.raises(InputError, match=r"for example y\.loc\[X\.index\]"):
         quick().fit(X, pd.Series(y), shuffled)
-    by_index = quick(align="index").fit(X, pd.Series(y), shuffled)
+    by_index = quick().fit(X, pd.Series(y), shuffled.loc[X.index])
     straight = quick().fit(X, y, group)
     assert by_index.best_entry_.score == straight.best_entry_.score
 
@@ -220,7 +218,7 @@ def test_labels_of_any_type_come_back(individuals, labels):
 def test_a_column_vector_is_ravelled_with_the_warning_of_scikit_learn(individuals):
     X, y, group = individuals
     with pytest.warns(DataConversionWarning, match="column-vector"):
-        model = quick(on_degenerate="constant").fit(X, y.reshape(-1, 1), group)
+        model = quick().fit(X, y.reshape(-1, 1), group)
     assert len(model.classes_) == 2
 
 
@@ -235,7 +233,7 @@ def test_tables_of_every_kind_are_fitted(individuals, kind):
         "float16": lambda: np.asfortranarray(X.to_numpy(dtype=np.float16)),
     }
     table = tables[kind]()
-    model = quick(sensitive_in_X="allow").fit(table, y, group)
+    model = quick(group_policy=GroupPolicy(in_features="allow")).fit(table, y, group)
     assert (model.predict(table, group) == y).mean() > 0.7
 
 
@@ -247,7 +245,7 @@ def test_few_rows_of_a_class_reduce_the_folds_with_a_warning(individuals):
         pytest.warns(DegradedWarning, match="4 folds are used instead of 5"),
         pytest.warns(DegradedWarning, match="No trial beats the baseline"),
     ):
-        model = quick(None, n_folds=5).fit(X, y, group)
+        model = quick(None, cv=5).fit(X, y, group)
     assert len(model.pool_.bags[model.best_entry_.trial_key].models) == 4
 
 
@@ -267,12 +265,12 @@ def test_rows_of_missing_groups_can_be_left_out_of_the_constraint(individuals):
     X, y, group = individuals
     gaps = group.astype(object)
     gaps[:10] = None
-    model = quick(sensitive_missing="exclude").fit(X, y, gaps)
+    model = quick(group_policy=GroupPolicy(missing="exclude")).fit(X, y, gaps)
     assert set(model.pool_.groups.systems[0].labels) == {"a", "b"}
     assert model.predict(X, gaps).shape == (N_ROWS,)
 
 
-@pytest.mark.parametrize("parameters", [{}, {"certify": False}, {"on_degenerate": "constant"}])
+@pytest.mark.parametrize("parameters", [{}, {"certify": False}])
 def test_the_name_of_the_target_is_refused_with_the_way_out(individuals, parameters):
     X, y, group = individuals
     reported = r"^y='good' is one text, .* y=X\['good'\], with X.drop\(columns='good'\) as X\.$"

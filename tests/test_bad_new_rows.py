@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoML
+from fairautoml import FairAutoML, GroupPolicy
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
@@ -37,7 +37,9 @@ def test_a_group_that_was_not_seen_is_refused(fitted):
 
 def test_a_group_that_was_not_seen_can_get_the_common_threshold(individuals):
     X, y, group = individuals
-    model = quick(mitigators=["group_thresholds"], unseen_group="base_model").fit(X, y, group)
+    model = quick(
+        mitigators=["group_thresholds"], group_policy=GroupPolicy(unseen="base_model")
+    ).fit(X, y, group)
     new = np.where(np.arange(N_ROWS) < 5, "c", group)
     old = model.predict(X, group)
     assert (model.predict(X, new)[5:] == old[5:]).all()
@@ -67,7 +69,9 @@ def test_groups_of_another_length_are_refused(fitted):
 def test_a_column_of_groups_that_is_gone_is_refused(individuals):
     X, y, group = individuals
     table = X.assign(sex=group)
-    model = quick(mitigators=["group_thresholds"], sensitive_in_X="drop").fit(table, y, "sex")
+    model = quick(
+        mitigators=["group_thresholds"], group_policy=GroupPolicy(in_features="drop")
+    ).fit(table, y, "sex")
     assert (model.predict(table) == model.predict(X, group)).all()
     with pytest.raises(
         MissingSensitiveError, match=r"no column\(s\) 'sex' .* from\. Give predict"
@@ -135,9 +139,7 @@ def test_an_array_of_another_width_is_refused(fitted):
 
 def test_a_randomised_rule_decides_a_row_once_and_for_all(individuals):
     X, y, group = individuals
-    model = quick(
-        "equalized_odds_difference <= 0.001", randomized=True, mitigators=["randomized_thresholds"]
-    )
+    model = quick("equalized_odds_difference <= 0.001", mitigators=["randomized_thresholds"])
     with pytest.warns(NoFeasibleModelWarning, match="no model meets"):
         model.fit(X, y, group)
     assert model.best_entry_.rule.randomized
@@ -211,22 +213,6 @@ def test_labels_and_weights_in_another_order_are_refused(fitted, individuals, sh
         judged(model, X, y, group, shuffled[2])
 
 
-@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
-def test_rows_in_another_order_are_matched_by_index_on_request(individuals, shuffled, answer):
-    X, y, group = individuals
-    model = quick(mitigators=["group_thresholds"], align="index").fit(X, y, group)
-    found = answer(model, X, shuffled[0], shuffled[1])
-    assert np.array_equal(found, answer(model, X, y, group))
-
-
-@BY_JUDGE
-def test_weights_are_matched_by_index_on_request(individuals, shuffled, judged):
-    X, y, group = individuals
-    model = quick(align="index").fit(X, y, group)
-    found = judged(model, X, y, group, shuffled[2])
-    assert found == judged(model, X, y, group, np.arange(N_ROWS) + 1.0)
-
-
 @BY_JUDGE
 def test_labels_of_another_length_are_not_judged(fitted, individuals, judged):
     model, X, group = fitted
@@ -254,7 +240,7 @@ def test_weights_that_fit_refuses_are_not_judged_by(fitted, individuals, judged,
 
 def test_a_model_that_reads_no_groups_still_needs_them_to_be_judged_by(individuals):
     X, y, group = individuals
-    model = quick(sensitive_at_predict=False, certify=False).fit(X, y, group)
+    model = quick(sensitive_at_predict=False).fit(X, y, group)
     with pytest.raises(
         MissingSensitiveError, match=r"evaluate needs .*evaluate\(X, y, sensitive\)"
     ):

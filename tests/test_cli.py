@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoML, load_run
+from fairautoml import Dask, GroupPolicy, LocalProcesses, RunStorage, load_run
 from fairautoml.cli.main import _ended_like_ctrl_c, _parser, main
 from fairautoml.cli.tables import fit_estimator_of, request_of
 from fairautoml.data import load
-from fairautoml.exceptions import DegradedWarning, StorageFullError
+from fairautoml.exceptions import StorageFullError
 from fairautoml.storage.run_folder import RunFolder, read_model
 
 CONSTRAINT = "demographic_parity_difference<=0.1"
@@ -479,10 +479,12 @@ def test_nothing_feasible_is_said_and_has_its_own_code(individuals, capsys):
 
 def test_a_baseline_that_is_served_does_not_contradict_itself(individuals, tmp_path, capsys):
     command = ["fit", str(individuals / "people.csv"), *FIT, "--out", str(tmp_path / "run")]
-    assert main([*command, "--trials", "1", "--certify", "0.3"]) == 4
+    assert main([*command, "--trials", "1", "--holdout", "0.3"]) == 4
     shown = capsys.readouterr()
     assert "search rows only because it is a constant predictor" in shown.out
-    assert "INCONCLUSIVE (no model was trained besides the baseline" in shown.out
+    assert (
+        "INCONCLUSIVE (the selected model is a constant predictor: no row was opened" in shown.out
+    )
     for wrong in ("DOES NOT MEET", "margin:", "probability 1.00", "CERTIFIED"):
         assert wrong not in shown.out
     assert main(["card", str(tmp_path / "run")]) == 0
@@ -579,16 +581,6 @@ def test_a_folder_that_is_no_run_is_a_storage_error(tmp_path, capsys):
     assert "is no finished run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("shown", ["table", "json", "csv"])
-def test_a_run_of_one_class_has_no_leaderboard_to_show(individuals, tmp_path, capsys, shown):
-    run, table = tmp_path / "run", pd.read_csv(individuals / "people.csv").head(50)
-    model = FairAutoML(on_degenerate="constant", run_dir=run)
-    with pytest.warns(DegradedWarning, match="only 1 class"):
-        model.fit(table.drop(columns="repaid"), np.ones(50))
-    assert main(["leaderboard", str(run), "--format", shown]) == 3
-    assert "y had one class only, so nothing was searched" in capsys.readouterr().err
-
-
 def test_a_damaged_model_is_a_storage_error(individuals, tmp_path, capsys):
     run, csv = tmp_path / "run", str(individuals / "people.csv")
     assert main(["fit", csv, *FIT, "--out", str(run)]) == 0
@@ -652,29 +644,93 @@ def test_a_hangup_that_nohup_ignores_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
+def estimator_with(*options):
+    return fit_estimator_of(_parser().parse_args(["fit", "t.csv", *options]))
+
+
 def test_how_trials_are_run_is_passed_on():
     options = ["--allocator", "flat", "--executor", "dask", "--scheduler", "tcp://host:8786"]
-    limits = ["--memory", "1500", "--strategy", "random", "--jobs", "2", "--folds", "3"]
-    model = fit_estimator_of(_parser().parse_args(["fit", "t.csv", *options[:2], *limits]))
-    assert (model.n_jobs, model.n_folds) == (2, 3)
-    assert fit_estimator_of(_parser().parse_args(["fit", "t.csv"])).n_jobs == -1
-    assert (model.allocator, model.strategy, model.memory_limit) == ("flat", "random", 1500.0)
-    given = _parser().parse_args(["demo", *options, "--storage", "postgresql://host/db"])
-    assert (given.executor, given.scheduler) == ("dask", "tcp://host:8786")
-    assert given.storage == "postgresql://host/db"
+    limits = ["--memory", "1500", "--strategy", "random", "--jobs", "2", "--cv", "3"]
+    model = estimator_with("--allocator", "flat", *limits)
+    assert (model.n_jobs, model.cv) == (2, 3)
+    assert estimator_with().n_jobs == -1
+    assert (model.allocator, model.strategy) == ("flat", "random")
+    assert model.executor == LocalProcesses(memory_limit=1500.0)
+    assert estimator_with(*options, *limits).executor == Dask("tcp://host:8786", 1500.0)
+    assert estimator_with("--executor", "serial").executor == "serial"
 
 
-def test_the_ways_out_of_many_groups_and_of_infinite_features_are_options_too(
-    individuals, tmp_path
-):
+def test_how_a_run_is_stored_is_passed_on():
+    assert estimator_with().run_dir is None
+    assert estimator_with("--out", "run").run_dir == RunStorage("run")
+    assert estimator_with("--out", "run", "--overwrite").run_dir == RunStorage("run", "overwrite")
+    url = "postgresql://host/db"
+    assert estimator_with("--out", "run", "--storage", url).run_dir == RunStorage("run", url=url)
+
+
+def test_how_groups_are_read_is_passed_on():
+    assert estimator_with().group_policy == GroupPolicy()
+    options = ["--sensitive-missing", "exclude", "--unseen-group", "base_model"]
+    found = estimator_with(
+        *options, "--max-groups", "9", "--min-size", "30", "--bins", "age:25,60"
+    )
+    assert found.group_policy == GroupPolicy(
+        missing="exclude", unseen="base_model", max_groups=9, min_size=30, bins={"age": [25, 60]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scheduler", "tcp://host:8786"], "is for --executor dask, not for --executor auto"),
+        (["--memory", "9", "--executor", "serial"], "--memory 9 needs trials in child processes"),
+        (["--overwrite"], "--overwrite needs --out"),
+        (["--storage", "postgresql://host/db"], "--storage needs --out"),
+    ],
+)
+def test_options_without_the_one_that_they_belong_to_are_usage_errors(capsys, options, message):
+    assert main(["fit", "t.csv", "--target", "y", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--on-nonfinite", "impute"], "--on-nonfinite was removed: replace infinite values"),
+        (["--randomized"], "--randomized was removed: name a mitigator that decides at random"),
+    ],
+)
+def test_a_removed_option_is_a_usage_error_with_the_remedy(capsys, option, message):
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "t.csv", *option])
+    assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="0"):
+        main(["fit", "--help"])
+    assert option[0] not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "cv", "ensemble"),
+    [
+        (["--folds", "3"], 3, 8),
+        (["--n-folds", "4", "--no-assemble"], 4, 0),
+        (["--max-models", "3"], 5, 3),
+        (["--ensemble", "0"], 5, 0),
+    ],
+)
+def test_former_spellings_of_options_are_read_for_now(options, cv, ensemble):
+    model = estimator_with(*options)
+    assert (model.cv, model.ensemble) == (cv, ensemble)
+
+
+def test_the_way_out_of_many_groups_is_an_option_too(individuals, tmp_path):
     table = pd.read_csv(individuals / "people.csv")
-    table["town"], table.loc[0, "income"] = np.arange(len(table)) % 60, np.inf
+    table["town"] = np.arange(len(table)) % 60
     table.to_csv(tmp_path / "t.csv", index=False)
     command = ["fit", str(tmp_path / "t.csv"), *FIT, "--sensitive", "town", "--json"]
     command = [*command, "--constraint", "demographic_parity_difference[sex]<=0.3"]
     assert main(command) == 3
-    assert main([*command, "--max-groups", "60"]) == 3
-    assert main([*command, "--max-groups", "60", "--on-nonfinite", "impute"]) in {0, 4}
+    assert main([*command, "--max-groups", "60"]) in {0, 4}
 
 
 def test_an_unknown_allocator_is_a_usage_error_with_the_nearest_name(individuals, capsys):
@@ -785,7 +841,7 @@ def test_a_reader_that_goes_away_ends_no_command_and_changes_no_code(
         str(run),
         "--require-certified",
     ]
-    command += ["--certify", "auto"]
+    command += ["--holdout", "0.3"]
     process = subprocess.Popen(
         [sys.executable, "-m", "fairautoml", *command],
         **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, unread: subprocess.PIPE},

@@ -11,14 +11,14 @@ from fairautoml import FairAutoML
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelWarning
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators._group_program import CommonRule
-from fairautoml.outcome import constant_headline
-from fairautoml.plan import BASELINE, _executor
+from fairautoml.plan import _executor
 from fairautoml.records import Config, ConstraintResult, Entry
+from fairautoml.report.headlines import constant_headline
 from fairautoml.selection.final import advice_on_constant, diagnose_run
 from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.settings import validate_settings
 
-QUICK = {"learners": ["logistic_regression"], "n_folds": 2, "random_state": 0}
+QUICK = {"learners": ["logistic_regression"], "cv": 2, "random_state": 0}
 
 
 def few_distinct_rows(n_rows=2000):
@@ -44,7 +44,6 @@ def test_a_randomised_rule_is_judged_by_the_draws_that_it_will_make():
     model = FairAutoML(
         "demographic_parity_difference <= 0.02",
         n_trials=2,
-        randomized=True,
         mitigators=["randomized_thresholds"],
         **QUICK,
     ).fit(X, y, group)
@@ -82,7 +81,7 @@ def test_the_scale_of_weights_changes_nothing():
     X, y, _ = ordinary()
     weight = np.random.default_rng(2).exponential(size=len(y)) + 0.1
     losses = [
-        FairAutoML(n_trials=2, learners=["xgboost"], n_folds=2, random_state=0)
+        FairAutoML(n_trials=2, learners=["xgboost"], cv=2, random_state=0)
         .fit(X, y, sample_weight=weight * scale)
         .trials_["log_loss"][1]
         for scale in (1.0, 1.0 / weight.sum(), 1000.0)
@@ -161,10 +160,10 @@ def test_where_a_label_is_rare_the_objective_is_to_blame_and_not_the_bound():
 )
 def test_a_decision_that_is_hardly_ever_made_is_said_under_accuracy(accepted, positive, said):
     served = of_which(accepted, positive)
-    news = diagnose_run(TrialLog(entries=[served]), served, BASELINE, "accuracy")
+    news = diagnose_run(TrialLog(entries=[served]), served, "accuracy")
     assert len(news) == (said is not None)
     assert all(said in one and "objective='balanced_accuracy' or 'f1'" in one for one in news)
-    assert diagnose_run(TrialLog(entries=[served]), served, BASELINE, "balanced_accuracy") == []
+    assert diagnose_run(TrialLog(entries=[served]), served, "balanced_accuracy") == []
 
 
 def test_the_reason_of_a_failure_is_reported_when_only_the_baseline_is_left(monkeypatch):

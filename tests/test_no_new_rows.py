@@ -59,7 +59,7 @@ def test_no_rows_cannot_be_judged(fitted, table, name):
 def test_no_rows_get_no_numbers(table):
     X, _ = table
     model = FairAutoMLRegressor(
-        None, n_trials=2, n_folds=2, learners=["random_forest"], random_state=0
+        None, n_trials=2, cv=2, learners=["random_forest"], random_state=0
     ).fit(X[["x", "z"]], X["x"] + X["z"])
     assert model.predict(X[["x", "z"]].iloc[:0]).shape == (0,)
     assert model.predict(X[["x", "z"]].iloc[:0]).dtype == model.predict(X[["x", "z"]]).dtype

@@ -33,7 +33,7 @@ def comments(n=N, seed=0):
 )
 def test_a_constraint_on_overlapping_groups_is_met_on_the_search_rows(constraint):
     X, y, sensitive = comments()
-    model = quick(constraint, certify=False).fit(X, y, sensitive)
+    model = quick(constraint).fit(X, y, sensitive)
     board = model.leaderboard_
     assert board["feasible"].iloc[0]
     name = next(column for column in board if column.endswith("[identity]"))
@@ -43,7 +43,7 @@ def test_a_constraint_on_overlapping_groups_is_met_on_the_search_rows(constraint
 
 def test_new_rows_are_decided_and_judged_by_every_group_they_are_in():
     X, y, sensitive = comments()
-    model = quick("fned <= 0.1", certify=False).fit(X, y, sensitive)
+    model = quick("fned <= 0.1").fit(X, y, sensitive)
     new, labels, groups = comments(800, seed=1)
     decided = model.predict(new, groups)
     found = model.evaluate(new, labels, groups)
@@ -60,7 +60,7 @@ def test_new_rows_are_decided_and_judged_by_every_group_they_are_in():
 
 def test_a_winner_that_must_not_read_the_groups_needs_none():
     X, y, sensitive = comments()
-    model = quick("fped <= 0.15", sensitive_at_predict=False, certify=False).fit(X, y, sensitive)
+    model = quick("fped <= 0.15", sensitive_at_predict=False).fit(X, y, sensitive)
     assert set(np.unique(model.predict(X))) <= {0, 1}
     assert set(model.leaderboard_["mitigator"]) <= {"none", "common_threshold", "bias_scoring"}
 
@@ -83,35 +83,36 @@ def test_what_serves_overlapping_groups_says_so():
 def test_one_group_is_compared_with_all_rows():
     X, y, sensitive = comments()
     one = {"identity": sensitive["identity"][["x"]]}
-    model = quick("demographic_parity_to_overall <= 0.03", certify=False).fit(X, y, one)
+    model = quick("demographic_parity_to_overall <= 0.03").fit(X, y, one)
     assert model.leaderboard_["demographic_parity_to_overall[identity]"].iloc[0] <= 0.03
 
 
 def test_groups_apart_can_be_compared_with_all_rows_too():
     X, y, sensitive = comments()
     group = np.where(sensitive["identity"]["x"], "x", "rest")
-    model = quick("false_positive_rate_to_overall <= 0.03", certify=False).fit(X, y, group)
+    model = quick("false_positive_rate_to_overall <= 0.03").fit(X, y, group)
     assert model.leaderboard_["feasible"].iloc[0]
 
 
 @pytest.mark.parametrize("constraint", ["fned <= 0.3", "demographic_parity_difference <= 0.3"])
 def test_no_certificate_is_given_about_groups_that_share_individuals(constraint):
     X, y, sensitive = comments()
-    model = quick(constraint, certify=True).fit(X, y, sensitive)
-    assert model.certificate_.verdict == "NOT_APPLICABLE"
+    model = quick(constraint).fit(X, y, sensitive)
+    assert model.certify(*comments(seed=9)).verdict == "NOT_APPLICABLE"
 
 
 def test_groups_apart_are_certified_although_others_overlap():
     X, y, sensitive = comments()
     sex = np.random.default_rng(3).choice(["f", "m"], N)
-    model = quick("demographic_parity_difference[sex] <= 0.4", certify=True)
+    model = quick("demographic_parity_difference[sex] <= 0.4")
     model.fit(X, y, {"sex": sex, **sensitive})
-    assert model.certificate_.verdict == "CERTIFIED"
+    X, y, sensitive = comments(seed=9)
+    assert model.certify(X, y, {"sex": sex, **sensitive}).verdict == "CERTIFIED"
 
 
 def test_the_rule_names_the_groups_that_it_distinguishes():
     X, y, sensitive = comments()
-    model = quick("demographic_parity_difference <= 0.02", certify=False, assemble=False)
+    model = quick("demographic_parity_difference <= 0.02", ensemble=0)
     model = model.set_params(mitigators=["group_thresholds"]).fit(X, y, sensitive)
     rule = model.summary_["best"]["rule"]
     assert [part.split(":")[0] for part in rule.split(", ")] == ["no identity", "y", "x", "x + y"]

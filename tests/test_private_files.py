@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from fairautoml import FairAutoML
+from fairautoml import FairAutoML, RunStorage
 from fairautoml.cli.main import main
 from fairautoml.data.files import write_whole
 from quick_fits import CONSTRAINT, few_individuals, quick
@@ -57,9 +57,9 @@ def test_a_folder_that_a_run_makes_is_private(umask, tmp_path):
 def test_a_resumed_run_writes_private_files(tmp_path):
     X, y, group = few_individuals()
     quick(run_dir=tmp_path / "run").fit(X, y, group)
-    for name in ("model.json", "leaderboard.csv", "certificate.txt"):
+    for name in ("model.json", "leaderboard.csv", "summary.json"):
         (tmp_path / "run" / name).chmod(0o644)
-    quick(run_dir=tmp_path / "run", resume=True, n_trials=3).fit(X, y, group)
+    quick(run_dir=RunStorage(tmp_path / "run", "resume"), n_trials=3).fit(X, y, group)
     assert set(modes(tmp_path / "run").values()) == {OWNER_ONLY}
 
 

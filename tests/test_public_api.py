@@ -79,7 +79,7 @@ def test_every_error_is_of_one_tree():
         ("InputError", ValueError),
         ("UnknownNameError", LookupError),
         ("MissingExtraError", ImportError),
-        ("NoFeasibleModelError", RuntimeError),
+        ("NoModelError", RuntimeError),
         ("RunFolderError", OSError),
     ],
 )

@@ -66,7 +66,7 @@ def test_the_examples_of_audit_and_of_guesses_run():
     guesses = pd.DataFrame({c: np.where(rng.uniform(size=1200) < 0.9, said, ~said) for c in "abc"})
     names = {"X": X[:800], "y": y[:800], "X_new": X[800:], "y_new": y[800:]}
     names |= {"guesses": guesses[:800], "guesses_new": guesses[800:]}
-    quick = partial(FairAutoML, n_trials=2, n_folds=3, learners=["logistic_regression"])
+    quick = partial(FairAutoML, n_trials=2, cv=3, learners=["logistic_regression"])
     names["model"] = quick("demographic_parity_difference <= 0.2").fit(X[:800], y[:800], "sex")
     exec(blocks("python", REFERENCE)[1], names)
     assert "equalized_odds_difference" in names["found"].text()
@@ -100,6 +100,7 @@ def test_the_main_job_is_shown_from_the_demo_to_the_prediction():
         "report",
         "predict",
         "plan",
+        "certify",
         "verify",
         "audit",
     ]
@@ -153,7 +154,10 @@ def test_the_main_job_on_a_table_of_ones_own(tmp_path):
     individuals = individuals.drop(columns="income").rename(columns={"repaid": "income"})
     individuals.to_csv(tmp_path / "people.csv", index=False)
     individuals.drop(columns="income").head(7).to_csv(tmp_path / "new.csv", index=False)
-    fit, board, report, predict, plan, verify = commands("fairautoml")[1:7]
+    test = load("lending").frame.tail(1500)
+    test = test.drop(columns="income").rename(columns={"repaid": "income"})
+    test.to_csv(tmp_path / "test.csv", index=False)
+    fit, board, report, predict, plan, certify, verify = commands("fairautoml")[1:8]
     at = fit.index("--time")
     found = run(*fit[:at], "--trials", "2", *fit[at + 2 :], "--json", folder=tmp_path)
     assert found.returncode == 0, found.stderr
@@ -171,6 +175,9 @@ def test_the_main_job_on_a_table_of_ones_own(tmp_path):
     assert Path(tmp_path / "run" / "report.html").is_file()
     planned = run(*plan, folder=tmp_path)
     assert planned.returncode == 0, planned.stderr
+    certified = run(*certify, folder=tmp_path)
+    assert certified.returncode == 0, certified.stderr
+    assert "opening     1 of these rows" in certified.stdout
     checked = run(*verify, folder=tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 

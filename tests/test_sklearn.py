@@ -45,7 +45,7 @@ def quick(**parameters):
         "constraint": CONSTRAINT,
         "n_trials": 2,
         "learners": ["logistic_regression"],
-        "n_folds": 2,
+        "cv": 2,
         "sensitive_at_predict": False,
         "random_state": 0,
     }
@@ -315,7 +315,7 @@ def test_cross_validate_scores_winners_that_read_the_groups(unequal, routing):
 
 def test_a_grid_search_scores_winners_that_read_the_groups(unequal, routing):
     X, y, group = unequal
-    search = GridSearchCV(group_aware(), {"n_folds": [2, 3]}, cv=2, error_score="raise")
+    search = GridSearchCV(group_aware(), {"cv": [2, 3]}, cv=2, error_score="raise")
     search.fit(X, y, sensitive=group)
     assert search.best_estimator_.model_.needs_sensitive
     assert search.best_score_ > 0.7

@@ -50,9 +50,8 @@ def fitted(table, **options):
         constraint="demographic_parity_difference<=0.05",
         learners=[LEARNER],
         executor="virtual",
-        n_folds=N_FOLDS,
+        cv=N_FOLDS,
         mitigators=["none", "group_thresholds"],
-        certify=False,
         random_state=0,
         **options,
     )

@@ -17,7 +17,7 @@ HEADLINE = (
     "1 of 3 groups of 'sex' (1 row) is outside the bound of demographic_parity_difference: "
     "'Unknown' (n=1), fewer than 100 rows behind a rate."
 )
-QUICK = {"n_trials": 2, "learners": ["logistic_regression"], "random_state": 0, "n_folds": 3}
+QUICK = {"n_trials": 2, "learners": ["logistic_regression"], "random_state": 0, "cv": 3}
 
 
 def population(n_rows, seed):
@@ -40,12 +40,12 @@ def fitted():
     X, y, sex = population(8_000, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SmallGroupWarning)
-        return FairAutoML(BOUND, certify=False, **QUICK).fit(X, y, with_a_stray_row(sex))
+        return FairAutoML(BOUND, **QUICK).fit(X, y, with_a_stray_row(sex))
 
 
 def test_a_stray_row_costs_no_accuracy(fitted):
     X, y, sex = population(8_000, 1)
-    clean = FairAutoML(BOUND, certify=False, **QUICK).fit(X, y, sex)
+    clean = FairAutoML(BOUND, **QUICK).fit(X, y, sex)
     new_X, new_y, new_sex = population(40_000, 2)
     found = [(model.predict(new_X, new_sex) == new_y).mean() for model in (clean, fitted)]
     assert fitted.feasible_
@@ -63,7 +63,7 @@ def test_rows_of_a_group_outside_are_decided_as_without_the_constraint(fitted):
 def test_with_a_second_column_they_still_have_no_threshold_of_their_own():
     X, y, sex = population(3_000, 1)
     region = pd.Series(np.where(np.arange(3_000) % 2, "north", "south"), name="region")
-    model = FairAutoML(BOUND, certify=False, mitigators=["group_thresholds"], **QUICK)
+    model = FairAutoML(BOUND, mitigators=["group_thresholds"], **QUICK)
     with pytest.warns(SmallGroupWarning, match="'Unknown'"):
         model.fit(X, y, pd.DataFrame({"sex": with_a_stray_row(sex), "region": region}))
     unknown = pd.DataFrame({"sex": "Unknown", "region": region[7]}, index=X.index)
@@ -103,7 +103,7 @@ def test_an_audit_of_the_model_uses_the_list_of_the_fit(fitted):
 def test_the_headline_is_in_warning_notes_and_page(fitted, tmp_path):
     X, y, sex = population(500, 1)
     with pytest.warns(SmallGroupWarning, match="'Unknown'"):
-        FairAutoML(BOUND, certify=False, **QUICK).fit(X, y, with_a_stray_row(sex))
+        FairAutoML(BOUND, **QUICK).fit(X, y, with_a_stray_row(sex))
     assert fitted.notes_[0] == HEADLINE
     assert fitted.select(max_gap=0.2).notes_[0] == HEADLINE
     page = fitted.report(tmp_path / "page.html").read_text(encoding="utf-8")
@@ -119,7 +119,7 @@ def test_the_headline_is_the_first_line_of_a_run(tmp_path, capsys):
     run = tmp_path / "run"
     command = ["fit", str(tmp_path / "table.csv"), "--target", "y", "--sensitive", "sex"]
     command += ["--constraint", BOUND, "--trials", "2", "--learner", "logistic_regression"]
-    assert main([*command, "--seed", "0", "--certify", "no", "--out", str(run)]) == 0
+    assert main([*command, "--seed", "0", "--out", str(run)]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith(f"WARNING: {HEADLINE}\n")
     assert printed.out.count(HEADLINE) == 1
@@ -135,10 +135,12 @@ def test_the_headline_is_the_first_line_of_a_run(tmp_path, capsys):
 def test_a_certificate_names_the_groups_left_out():
     X, y, sex = population(4_000, 1)
     sex[:6] = "Unknown"
-    model = FairAutoML("demographic_parity_difference <= 0.2", certify=0.3, **QUICK)
+    model = FairAutoML("demographic_parity_difference <= 0.2", **QUICK)
     with pytest.warns(SmallGroupWarning, match="'Unknown'"):
         model.fit(X, y, sex)
-    certificate = model.certificate_
+    X, y, sex = population(1_500, 2)
+    sex[:6] = "Unknown"
+    certificate = model.certify(X, y, sex)
     assert certificate.subject.groups == (("Female", "Male"),)
     assert certificate.subject.outside == (("Unknown",),)
     assert certificate.verdict == "CERTIFIED"
@@ -150,7 +152,7 @@ def test_the_two_largest_groups_stay_and_the_bound_is_not_said_to_be_met():
     X, y, _ = population(150, 1)
     group = pd.Series(["a"] * 60 + ["b"] * 50 + ["c"] * 40, name="g")
     with pytest.warns(SmallGroupWarning, match="Too few rows to judge") as caught:
-        model = FairAutoML(BOUND, certify=False, **QUICK).fit(X, y, group)
+        model = FairAutoML(BOUND, **QUICK).fit(X, y, group)
     assert any("'c' (n=40)" in str(one.message) for one in caught)
     assert model.notes_[0].startswith("Too few rows to judge demographic_parity_difference on 'g'")
     rates = model.evaluate(X, y, group)
@@ -165,7 +167,7 @@ def test_a_cell_of_an_intersection_is_outside_while_its_margins_are_constrained(
     region[np.flatnonzero(sex == "Female")[:30]] = "north"
     groups = pd.DataFrame({"sex": sex, "region": region})
     with pytest.warns(SmallGroupWarning, match="1 of 4 groups of 'sex & region'"):
-        model = FairAutoML(BOUND, certify=False, **QUICK).fit(X, y, groups)
+        model = FairAutoML(BOUND, **QUICK).fit(X, y, groups)
     assert len(model.notes_[0].split(";")) == 1
     found = model.evaluate(X, y, groups)
     rates = {
@@ -182,7 +184,7 @@ def test_two_constraints_on_one_column_may_compare_different_groups():
     sex[np.flatnonzero(y == 0)[:150]] = "Other"
     sex[np.flatnonzero(y == 1)[:60]] = "Other"
     both = [BOUND, "equal_opportunity_difference <= 0.05"]
-    model = FairAutoML(both, certify=False, mitigators=["group_thresholds"], **QUICK)
+    model = FairAutoML(both, mitigators=["group_thresholds"], **QUICK)
     with pytest.warns(SmallGroupWarning, match="'Other'") as caught:
         model.fit(X, y, sex)
     assert not any("demographic_parity" in str(one.message) for one in caught)

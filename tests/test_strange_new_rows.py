@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fairautoml import GroupPolicy
 from fairautoml.exceptions import DegradedWarning
 from quick_fits import N_ROWS, few_individuals, quick
 
@@ -80,13 +81,6 @@ def test_a_column_of_an_array_without_any_value_is_reported():
     assert "none in these rows: 'x1'" in text
 
 
-def test_a_fit_does_not_tell_of_rows_that_it_sets_aside():
-    X, y, group = few_individuals()
-    X = X.assign(person=[f"P{at}" for at in range(N_ROWS)])
-    model = quick(certify=0.3)
-    assert [text for text in reported(lambda: model.fit(X, y, group)) if "not seen" in text] == []
-
-
 @pytest.fixture(scope="module")
 def by_name():
     X, y, group = few_individuals()
@@ -122,7 +116,9 @@ def test_groups_in_place_of_missing_ones_are_not_reported(by_name):
 def test_groups_that_are_no_features_may_differ():
     X, y, group = few_individuals()
     X = X.assign(sex=group)
-    model = quick(mitigators=["group_thresholds"], sensitive_in_X="drop").fit(X, y, "sex")
+    model = quick(
+        mitigators=["group_thresholds"], group_policy=GroupPolicy(in_features="drop")
+    ).fit(X, y, "sex")
     other = X["sex"].map({"a": "b", "b": "a"})
     assert "sex" not in model.model_.schema.names
     assert reported(lambda: model.predict(X, other)) == []

@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 
+from fairautoml import GroupPolicy
 from fairautoml.exceptions import FairAutoMLWarning
 from quick_fits import few_individuals, quick
 
@@ -25,9 +26,9 @@ def with_text(X, y, group):
     return X.assign(price=[f"1.{number:03d},50" for number in range(len(X))]), y, group
 
 
-def of_one_class(X, y, group):
+def of_one_group(X, y, group):
     """No label but one."""
-    return X, y * 0, group
+    return X, y, ["a"] * len(y)
 
 
 def of_a_small_group(X, y, group):
@@ -35,11 +36,11 @@ def of_a_small_group(X, y, group):
     return X, y, [*("c" * 5), *group[5:]]
 
 
-@pytest.mark.parametrize("change", [with_a_copy, with_text, of_one_class, of_a_small_group])
+@pytest.mark.parametrize("change", [with_a_copy, with_text, of_one_group, of_a_small_group])
 def test_a_warning_of_fit_points_at_the_line_that_calls_fit(change):
     X, y, group = change(*few_individuals())
 
-    model = quick(on_degenerate="constant")
+    model = quick()
     caught = of_this_library(lambda: model.fit(X, y, sensitive=group))
 
     assert {one.filename for one in caught} == {__file__}
@@ -47,7 +48,9 @@ def test_a_warning_of_fit_points_at_the_line_that_calls_fit(change):
 
 def test_a_warning_of_predict_points_at_the_line_that_calls_predict():
     X, y, group = few_individuals()
-    model = quick(sensitive_in_X="allow").fit(X.assign(sex=group), y, sensitive="sex")
+    model = quick(group_policy=GroupPolicy(in_features="allow")).fit(
+        X.assign(sex=group), y, sensitive="sex"
+    )
 
     others = X.assign(sex=group[::-1])
     caught = of_this_library(lambda: model.predict(others, sensitive=group))

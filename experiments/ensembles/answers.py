@@ -10,12 +10,11 @@ from ensembles.luck import LUCKLESS, log_losses, on_other_halves
 from ensembles.rows import HeldRows
 from fairautoml.evaluation.postprocess import expand
 from fairautoml.metrics import Constraint
-from fairautoml.plan import FitOptions, make_problem
+from fairautoml.plan import Plan, apply_group_policy, define_problem
 from fairautoml.records import Config, Entry, TrialResult
-from fairautoml.running import Plan
 from fairautoml.search.space_files import load_space
 from fairautoml.selection.ensemble import HELD_OUT, CandidateRules, Confidence, SelectionOptions
-from fairautoml.selection.final import ENSEMBLE, MIXTURE, collect, select_best
+from fairautoml.selection.final import ENSEMBLE, MIXTURE, collect_candidates, select_best
 from fairautoml.selection.leaderboard import TrialLog, best_of
 from fairautoml.selection.low_variance import LOW_VARIANCE
 from fairautoml.settings import Settings
@@ -49,11 +48,9 @@ class Pool:
 
     def plan_for(self, constraint: Constraint, *, randomized: bool) -> Plan:
         """Return the plan with a constraint."""
-        fit_options = FitOptions(sensitive_at_predict=True, randomized=randomized)
-        settings = replace(self.settings, constraints=(constraint,))
-        return replace(
-            self.plan, problem=make_problem(self.plan.problem.dataset, settings, fit_options)
-        )
+        settings = replace(self.settings, constraints=(constraint,), randomized=randomized)
+        dataset = apply_group_policy(self.plan.problem.dataset, settings)
+        return replace(self.plan, problem=define_problem(dataset, settings))
 
 
 def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
@@ -73,10 +70,11 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
         scores = pool.artifacts.scores(result.trial.key)
         history.add(result, expand(result, scores, plan.problem), 0.0)
     start = time.process_time()
-    offers = collect(plan, history, pool.artifacts, SelectionOptions())
+    options = SelectionOptions(seed=plan.seed)
+    offers = collect_candidates(plan.problem, history, pool.artifacts, options)
     middle = time.process_time()
     mixed_plan = pool.plan_for(constraint, randomized=True)
-    mixed = collect(mixed_plan, history, pool.artifacts, SelectionOptions())
+    mixed = collect_candidates(mixed_plan.problem, history, pool.artifacts, options)
     seconds = (middle - start, time.process_time() - middle)
     singles = offers.columns - {ENSEMBLE}
     averaged = offers.columns & {ENSEMBLE} or singles
@@ -111,8 +109,8 @@ def _quiet(pool: Pool, plan: Plan, history: TrialLog) -> dict[str, tuple[Entry, 
     found = {}
     for name, (confidence, ratio) in MARGINS.items():
         if isinstance(confidence, float):
-            finish = SelectionOptions(confidence=confidence, audit_ratio=ratio)
-            fine = collect(plan, history, pool.artifacts, finish).fine
+            finish = SelectionOptions(confidence=confidence, audit_ratio=ratio, seed=plan.seed)
+            fine = collect_candidates(plan.problem, history, pool.artifacts, finish).fine
             found[name] = tuple(e for e in fine if e.mitigator == LOW_VARIANCE)
     return found
 
@@ -128,10 +126,10 @@ def _by_margin(
     constraint = _constraint_of(plan)
     for name, (confidence, ratio) in MARGINS.items():
         start = time.process_time()
-        finish = SelectionOptions(confidence=confidence, audit_ratio=ratio)
+        finish = SelectionOptions(confidence=confidence, audit_ratio=ratio, seed=plan.seed)
         more = (e for e in quiet.get(name, ()) if e.trial_key in offers.columns)
         offered = replace(offers, fine=(*offers.fine, *more))
-        entry, margin = select_best(offered, plan, finish)
+        entry, margin = select_best(offered, plan.problem, finish)
         took = time.process_time() - start
         yield {
             **about,

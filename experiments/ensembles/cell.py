@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,12 @@ from fairautoml.cli.arguments import fit_arguments
 from fairautoml.cli.tables import fit_estimator_of, request_of
 from fairautoml.data.read import build_dataset, read_new_rows
 from fairautoml.data.target import known_labels
-from fairautoml.estimator import isolated_config
 from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.exceptions import FairAutoMLError, ParameterError
-from fairautoml.plan import FitOptions, make_plan, make_problem, read_options_of
+from fairautoml.inference.predictor import isolated_config
+from fairautoml.plan import Plan, apply_group_policy, define_problem, make_plan, read_options_of
 from fairautoml.records import TrialResult, TrialState
-from fairautoml.running import Plan, run_search
+from fairautoml.running import run_search
 from fairautoml.settings import check_constraints
 from fairautoml.storage.artifacts import Artifacts
 
@@ -75,19 +75,17 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     settings, tables = model.check_parameters(), request_of(arguments).open()
     if not (questions and arguments.sensitive) or tables.held is None:
         raise ParameterError("a pool needs --constraint, --sensitive and --holdout")
-    model.set_params(pos_label=tables.positive)
+    settings = replace(settings, pos_label=tables.positive)
     source, held = tables.search, tables.held
     dataset = build_dataset(
         source.X,
         source.y,
         source.sensitive,
         source.weight,
-        options=read_options_of(model),
+        options=read_options_of(settings),
     )
-    fit_options = FitOptions(sensitive_at_predict=True, randomized=False)
-    plan = make_plan(
-        make_problem(dataset, settings, fit_options), settings, fit_options, time.monotonic()
-    )
+    problem = define_problem(apply_group_policy(dataset, settings), settings)
+    plan = make_plan(problem, settings, time.monotonic())
     X, cells = read_new_rows(
         held.X, held.sensitive, schema=dataset.schema, groups=dataset.groups, unseen="base_model"
     )

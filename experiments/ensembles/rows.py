@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fairautoml.bench.ranks import accuracy_at
 from fairautoml.data.dataset import Dataset
-from fairautoml.estimator import judge
+from fairautoml.evaluation.judge import judge
 from fairautoml.inference.predictor import Predictor
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import Goal, ScoreModel, ScoreRows

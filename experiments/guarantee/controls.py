@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.certification.evidence import Evidence, claim_from_counts
-from fairautoml.certification.ledger import Openings, level_of
+from fairautoml.certification.ledger import level_of
 from fairautoml.certification.verdicts import holds
 from fairautoml.metrics import Constraint, GroupCounts
 from guarantee.outcomes import DELTA, SLIGHTLY, Outcome
@@ -47,9 +47,10 @@ class FirstPass:
 
 @dataclass(frozen=True)
 class ReleasedNumbers:
-    """A ledger that shows its numbers: each refit keeps what lowered the gap seen.
+    """An analyst who learns from the certificates: each refit keeps what lowered the gap seen.
 
-    The levels add up to delta as they should, but the candidates learn from the rows: a refit
+    The levels add up to delta, but they cover only models that were chosen without the results of
+    earlier openings, as every later certificate says. Here the candidates learn from them: a refit
     decides some people anew, by chance and with the same true rates, and is kept if the gap on
     the certification rows is smaller than before.
     """
@@ -77,7 +78,7 @@ class ReleasedNumbers:
             refit = np.where(anew, rng.random(kept.shape) < rates, kept)
             if opening == 1 or _gap(refit) < _gap(kept):
                 kept = refit
-            level = level_of(opening, DELTA, Openings.LEDGER)
+            level = level_of(opening, DELTA)
             if holds(_evidence(constraint, kept.sum(axis=1), self.rows), level):
                 passed = True
                 break

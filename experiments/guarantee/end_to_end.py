@@ -17,6 +17,9 @@ from guarantee.population import Population
 
 N_TRIALS = 10
 N_FOLDS = 2
+HELD = 0.5
+"""Share of the rows that are held out for the certificate."""
+
 LEARNERS = ("logistic_regression",)
 MITIGATORS = ("none", "group_thresholds")
 NAIVE = "naive"
@@ -59,12 +62,14 @@ class EndToEndCell:
         """Return what the certifier and the naive selection said of their classifiers."""
         individuals = self.population.draw(self.n_rows, rng)
         seed = int(rng.integers(2**31))
+        held = rng.random(self.n_rows) < HELD
+        search, new = (individuals.take(np.flatnonzero(rows)) for rows in (~held, held))
         # In a repetition nobody reads them: small groups, rows that happen to be equal.
         with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="fairautoml-") as place:
             warnings.simplefilter("ignore", FairAutoMLWarning)
-            model = self._estimator(seed, Path(place) / "ledger.jsonl")
-            model.fit(individuals.X, individuals.y, individuals.group)
-        verdict = model.certificate_.verdict
+            model = self._estimator(seed).fit(search.X, search.y, search.group)
+            ledger = Path(place) / "ledger.jsonl"
+            verdict = model.certify(new.X, new.y, new.group, delta=DELTA, ledger=ledger).verdict
         return (
             Outcome(
                 procedure=CERTIFIER,
@@ -84,18 +89,15 @@ class EndToEndCell:
         excess = self._excess(chosen)
         return Outcome(procedure=NAIVE, certified=found, claimed=False, excess=excess)
 
-    def _estimator(self, seed: int, ledger: Path) -> FairAutoML:
+    def _estimator(self, seed: int) -> FairAutoML:
         return FairAutoML(
             constraint=self.constraint.label,
             n_trials=N_TRIALS,
-            n_folds=N_FOLDS,
+            cv=N_FOLDS,
             learners=list(LEARNERS),
             mitigators=list(MITIGATORS),
             executor="serial",
             random_state=seed,
-            certify=True,
-            delta=DELTA,
-            ledger=ledger,
         )
 
     def _excess(self, model: FairAutoML) -> float:

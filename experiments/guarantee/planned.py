@@ -6,12 +6,13 @@ from functools import cached_property
 import numpy as np
 
 from fairautoml.certification.evidence import Evidence, claim_from_counts
+from fairautoml.certification.ledger import level_of
 from fairautoml.certification.planning import Assumptions, plan_certification
 from fairautoml.certification.verdicts import Verdict
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, GroupCounts
 from guarantee.opened import open_in_turn
-from guarantee.outcomes import CERTIFIER, Outcome
+from guarantee.outcomes import CERTIFIER, DELTA, Outcome
 
 POWER = 0.8
 """Answer rate that the planner promises."""
@@ -46,6 +47,7 @@ class PlannedCell:
         plan = plan_certification(
             self.constraint,
             {f"group {number}": AT_HAND for number in range(self.n_groups)},
+            delta=level_of(1, DELTA),
             power=POWER,
             assumptions=Assumptions(gap=self.gap),
         )

@@ -29,10 +29,9 @@ from guarantee.outcomes import CERTIFIER, DELTA, SLIGHTLY, Outcome
 
 RATE, RIGHT = 0.35, 0.9
 NOISE_LEVELS = 1_000
-SHARE = 0.3
-"""Of the rows that each refit holds back; with a single opening another seed draws others. The
-fewer they have in common, the more a further look is a further chance; with 100 of a group none
-can be certified."""
+HELD = 0.3
+"""Share of the rows that are held out for the certificates; with 100 of a group none can be
+certified."""
 
 FORGETFUL = "forgetful"
 """The same refits, each with a new ledger."""
@@ -42,7 +41,6 @@ FORGETFUL = "forgetful"
 class RefitCell:
     """One table, and an analyst who fits it with seed after seed until one fit is certified."""
 
-    openings: str  # {"single", "ledger"}: how the refits share the error probability
     n_rows: int = 2_000  # of the table
     bound: float = 0.1  # largest difference allowed, below 0.6
     n_refits: int = 20  # fits at the most
@@ -53,11 +51,13 @@ class RefitCell:
     @property
     def key(self) -> str:
         """All of it, in order."""
-        return f"refits-{self.openings}-n{self.n_rows}-eps{self.bound:g}-k{self.n_refits}"
+        return f"refits-n{self.n_rows}-eps{self.bound:g}-k{self.n_refits}"
 
     def once(self, rng: np.random.Generator) -> tuple[Outcome, ...]:
         """Return what came of the refits, and of those of the forgetful analyst."""
         X, y, group = self._table(rng)
+        held = rng.random(self.n_rows) < HELD
+        new = X[held], y[held], group[held]
         seeds = rng.integers(2**31, size=self.n_refits).tolist()
         found = []
         for procedure in (CERTIFIER, FORGETFUL) if self.controlled else (CERTIFIER,):
@@ -66,17 +66,21 @@ class RefitCell:
                 warnings.simplefilter("ignore", FairAutoMLWarning)
                 ledgers = _ledgers(Path(place), forgets=procedure == FORGETFUL)
                 fits = (
-                    self._estimator(seed, ledger).fit(X, y, group)
-                    for seed, ledger in zip(seeds, ledgers, strict=False)
+                    self._estimator(seed).fit(X[~held], y[~held], group[~held]) for seed in seeds
                 )
-                found.append(self._outcome(procedure, fits))
+                issued = (
+                    (model, model.certify(*new, delta=DELTA, ledger=ledger))
+                    for model, ledger in zip(fits, ledgers, strict=False)
+                )
+                found.append(self._outcome(procedure, issued))
         return tuple(found)
 
-    def _outcome(self, procedure: str, fits: Iterator[FairAutoML]) -> Outcome:
+    def _outcome(
+        self, procedure: str, issued: Iterator[tuple[FairAutoML, Certificate]]
+    ) -> Outcome:
         """Go through the fits until one is certified."""
         excess, certified, claimed = 0.0, False, False
-        for model in fits:
-            certificate: Certificate = model.certificate_
+        for model, certificate in issued:
             excess = self._excess(model)
             claimed = claimed or certificate.verdict == Verdict.VIOLATED
             certified = certificate.verdict == Verdict.CERTIFIED
@@ -84,20 +88,16 @@ class RefitCell:
                 break
         return Outcome(procedure=procedure, certified=certified, claimed=claimed, excess=excess)
 
-    def _estimator(self, seed: int, ledger: Path) -> FairAutoML:
+    def _estimator(self, seed: int) -> FairAutoML:
         return FairAutoML(
             f"demographic_parity_difference <= {self.bound}",
             n_trials=2,
-            n_folds=2,
+            cv=2,
             learners=["logistic_regression"],
             mitigators=["none"],
-            assemble=False,
+            ensemble=0,
             confidence=None,
             executor="serial",
-            certify=SHARE,
-            delta=DELTA,
-            openings=self.openings,
-            ledger=ledger,
             random_state=seed,
         )
 
@@ -135,4 +135,4 @@ def _ledgers(place: Path, *, forgets: bool) -> Iterator[Path]:
         number += 1
 
 
-REFITS = (RefitCell("single", controlled=True), RefitCell("ledger"))
+REFITS = (RefitCell(controlled=True),)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from fairautoml.estimator import isolated_config
 from fairautoml.exceptions import FairAutoMLError
+from fairautoml.inference.predictor import isolated_config
 from fairautoml.storage.artifacts import Artifacts
 from mitigators.fronts import front_of
 from mitigators.plan import Method, Table, read_arsenal

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
-from fairautoml.estimator import judge
+from fairautoml.evaluation.judge import judge
 from fairautoml.evaluation.postprocess import expand
 from fairautoml.evaluation.problem import TOLERANCES
 from fairautoml.exceptions import NoModelError

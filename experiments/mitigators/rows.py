@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import InputError, NoModelError
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.plan import FitOptions, make_problem
+from fairautoml.plan import apply_group_policy, define_problem
 from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.settings import Settings
 from fairautoml.storage.artifacts import Artifacts
@@ -93,8 +93,8 @@ class Bench:
         self, constraint: Constraint, mitigator: str, *, randomized: bool = False
     ) -> Problem:
         """Return the problem of one constraint and one post-processor, as ``fit`` poses it."""
-        fit_options = FitOptions(sensitive_at_predict=True, randomized=randomized)
-        return make_problem(self.dataset, self._settings(constraint, mitigator), fit_options)
+        settings = replace(self._settings(constraint, mitigator), randomized=randomized)
+        return define_problem(apply_group_policy(self.dataset, settings), settings)
 
     def train(
         self,
@@ -125,7 +125,7 @@ class Bench:
         return FairAutoML(
             constraint=constraint.label,
             mitigators=[mitigator],
-            n_folds=self.plan.folds,
+            cv=self.plan.folds,
             random_state=self.seed,
         ).check_parameters()
 

@@ -1,17 +1,20 @@
 """``audit``: check the decisions of any model for fairness."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_float_dtype
 
 from fairautoml.auditing.contributions import Blocks, check_blocks, contributions_of, question_of
 from fairautoml.auditing.individual import individual_fairness, similar_of
 from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
 from fairautoml.auditing.models import ModelAdapter, decider_of, small_groups_of
+from fairautoml.auditing.openings import open_rows, opening_notes, refuse_training_rows
 from fairautoml.auditing.rates import (
     Hidden,
     gap_rows,
@@ -34,13 +37,16 @@ from fairautoml.auditing.result import (
 from fairautoml.auditing.rows import AuditReadOptions, AuditRows, Given, read_rows
 from fairautoml.auditing.tables import change_rows, impact_rows
 from fairautoml.certification.certificate import SMALLEST_CELL
-from fairautoml.data.frames import check_length, read_table
+from fairautoml.data.frames import Table, check_length, read_table
 from fairautoml.data.groups import read_sensitive
 from fairautoml.data.leakage import same_partition
 from fairautoml.data.schema import fit_columns
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics import METRICS, Constraint, parse_constraints
 from fairautoml.metrics.groups import SmallGroups
+
+LARGEST = np.float64(np.finfo(np.float32).max)
+"""Largest number of a feature."""
 
 EXPLAINED = "demographic_parity_difference"
 """Metric whose gap is decomposed if no constraint is given."""
@@ -51,8 +57,7 @@ NOT_NEW = (
 )
 NEW = (
     "Assumes independent rows from one population that were not used to train the model or to "
-    "choose constraint, groups or bound, and a single audit on them; does not assert legal "
-    "compliance."
+    "choose constraint, groups or bound; does not assert legal compliance."
 )
 
 NO_LABELS = (
@@ -99,6 +104,7 @@ def audit(
     X: Any = None,
     model: Any = None,
     independent: bool = False,
+    ledger: str | PathLike[str] | None = None,
     delta: float = 0.05,
     largest_weight: float | None = None,
     flips: Sequence[str] | None = None,
@@ -136,9 +142,14 @@ def audit(
         Model for individual fairness and contributions to the gap; requires ``X``.
     independent : bool
         Whether the rows are a fresh sample that was not used to choose model or constraint. Only
-        then can a verdict be CERTIFIED.
+        then can a verdict be CERTIFIED. The ledger records such an audit; a further model on the
+        same rows gets a stricter level, and training rows of a ``FairAutoML`` in ``model`` raise
+        an error.
+    ledger : str or path, optional
+        File that records which rows were audited or certified, as in ``certify``.
     delta : float
-        Error probability of every interval, bound and verdict, in (0, 0.5); as in ``fit``.
+        Error probability of every interval and bound, and of the verdicts of all audits of the
+        same rows together, in (0, 0.5).
     largest_weight : float, optional
         Largest weight that the sampling design allows; makes bounds of weighted rates exact.
     flips : sequence of str, optional
@@ -203,7 +214,12 @@ def audit(
         own = _of_model(request, *asking, flips, noise, blocks)
     changes, levelling = _compared(request)
     small = small_groups_of(model)
-    verdicts = _verdicts(request, independent, largest_weight, small)
+    opening = None
+    if independent and request.constraints:
+        refuse_training_rows(model, given)
+        opening = open_rows(given, rows, request.constraints, delta, ledger)
+    level = delta if opening is None else opening.level
+    verdicts = _verdicts(replace(request, level=level), independent, largest_weight, small)
     refused, accepted = rows.classes.tolist()
     return Audit(
         n_rows=len(rows.decision),
@@ -233,6 +249,7 @@ def audit(
         notes=(
             *_left_out(request, small),
             *_notes(request, smallest_cell, independent),
+            *(() if opening is None else opening_notes(opening)),
             *proxies,
             *own.notes,
         ),
@@ -268,9 +285,9 @@ def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]
 
     A copy of a sensitive column under another name stays, so that its leakage is reported.
     """
-    table = read_table(X)
+    table = _finite(read_table(X))
     check_length(len(rows.decision), X, "y_pred")
-    schema, matrix = fit_columns(table, drop=(), on_nonfinite="impute")
+    schema, matrix = fit_columns(table, drop=())
     kept = [at for at, name in enumerate(schema.names) if name not in rows.columns]
     proxies = []
     for system in rows.systems[: len(rows.columns)]:
@@ -286,6 +303,20 @@ def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]
         return None, tuple(proxies)
     own = schema.without([name for name in schema.names if name in rows.columns], "sensitive")
     return dense_features(matrix[:, kept], own.feature_schema), tuple(proxies)
+
+
+def _finite(table: Table) -> Table:
+    """Return the table with missing values for numbers that float32 cannot hold."""
+    if table.columns is None:
+        matrix = table.matrix
+        if table.sparse or matrix.dtype.kind != "f":
+            return table
+        return replace(table, matrix=np.where(np.abs(matrix) <= LARGEST, matrix, np.nan))
+    columns = tuple(
+        column.where(column.abs() <= LARGEST) if is_float_dtype(column.dtype) else column
+        for column in table.columns
+    )
+    return replace(table, columns=columns)
 
 
 def _leaks(request: _AuditRequest, features: Features | None) -> tuple[LeakageRow, ...]:

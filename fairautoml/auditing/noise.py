@@ -20,6 +20,7 @@ from fairautoml.inference.predictor import Predictor
 from fairautoml.mitigators import ScoreModel
 from fairautoml.mitigators._group_program import CommonRule, ThresholdRule
 from fairautoml.selection.ensemble import WeightedAverage
+from fairautoml.settings import check_group_policy
 
 SLACK = 1e-6
 """Widening of the range of scores, which have single precision."""
@@ -93,7 +94,10 @@ def own_range(
         raise UnsupportedModel("the decision is not a threshold on a score")
     _refuse_moves_between_groups(classifier, {*noise}, {*sensitive})
     request = _NoiseQuestion(
-        classifier=classifier, unseen=model.unseen_group, sensitive=sensitive, noise=noise
+        classifier=classifier,
+        unseen=check_group_policy(model.group_policy).unseen,
+        sensitive=sensitive,
+        noise=noise,
     )
     box, cells = request.box(rows)
     members: list[tuple[_Member | None, float]] = []

@@ -98,7 +98,7 @@ def _verdicts(audit: Audit) -> Table:
 
 def _verdict(row: VerdictRow) -> str:
     because = f" ({REASONS[Reason(row.reason)]})" if row.reason else ""
-    if row.descriptive and row.reason == Reason.NO_CERTIFICATION_SET:
+    if row.descriptive and row.reason == Reason.NOT_INDEPENDENT:
         because = " (rows not declared new)"
     label = "descriptive: " if row.descriptive else ""
     detail = f": {printable(row.detail)}" if row.detail else ""

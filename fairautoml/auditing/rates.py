@@ -582,7 +582,7 @@ def _row(
     measured = None if secret or isinstance(value, Undefined) else float(value)
     verdict, reason = finding.verdict, finding.reason
     if verdict is Verdict.CERTIFIED and not independent:
-        verdict, reason = Verdict.INCONCLUSIVE, Reason.NO_CERTIFICATION_SET
+        verdict, reason = Verdict.INCONCLUSIVE, Reason.NOT_INDEPENDENT
     return VerdictRow(
         constraint=constraint.label,
         system=system.name,

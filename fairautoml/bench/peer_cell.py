@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from fairautoml.cli.tables import Source, fit_estimator_of, request_of
 from fairautoml.cli.text import GAPS
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.read import build_dataset
-from fairautoml.estimator import judge
+from fairautoml.evaluation.judge import judge
 from fairautoml.exceptions import FairAutoMLError, ParameterError
 from fairautoml.plan import read_options_of
 from fairautoml.selection.ensemble import choose
@@ -178,9 +178,9 @@ def ask(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ParameterError(msg)
     if source.weight is not None:
         raise ParameterError(f"system {arguments.system!r} takes no --weight; leave it out")
-    model.set_params(pos_label=tables.positive)
+    options = read_options_of(replace(settings, pos_label=tables.positive))
     start = time.monotonic()
-    dataset = build_dataset(source.X, source.y, source.sensitive, options=read_options_of(model))
+    dataset = build_dataset(source.X, source.y, source.sensitive, options=options)
     question = Question(
         X=source.X,
         y=dataset.y,

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data.groups import GroupSchema
-from fairautoml.estimator import judge
+from fairautoml.evaluation.judge import judge
 from fairautoml.exceptions import InputError, ParameterError, UnknownNameError
 from fairautoml.metrics import BoundConstraint, Constraint, bind_constraints
 from fairautoml.registry import unknown_name
@@ -85,7 +85,7 @@ class Question:
     def judge(
         self, X: pd.DataFrame, y: NDArray[np.integer], decisions: NDArray[np.integer]
     ) -> dict[str, Any]:
-        """Return scores and gaps of decisions, as ``fairautoml.estimator.judge`` does."""
+        """Return scores and gaps of decisions, as ``fairautoml.evaluation.judge.judge`` does."""
         return judge(
             y, decisions, self.cells_of(X), groups=self.groups, constraints=self.constraints
         )

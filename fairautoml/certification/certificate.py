@@ -14,12 +14,11 @@ import numpy as np
 from fairautoml.certification.bounds import Bets, Cell, Content, Count, Mean, cell_from_content
 from fairautoml.certification.evidence import Claim, Evidence
 from fairautoml.certification.exact_test import RANGE, SAFETY, SCREEN, TAIL, rows_needed
-from fairautoml.certification.ledger import Opening, Openings, canonical, chain_hash
+from fairautoml.certification.ledger import Opening, canonical, chain_hash
 from fairautoml.certification.verdicts import (
+    CandidateVerdict,
     Judgement,
-    Procedure,
     Reason,
-    Shipped,
     TestResult,
     Verdict,
     bound_of,
@@ -145,25 +144,23 @@ def _survives(claim: Claim, event: int, flips: _Flips, k: int, level: float) -> 
 
 REASONS = {
     Reason.BOUND_ABOVE_EPS: "inconclusive: the confidence bound exceeds the constraint",
+    Reason.BOUND_BELOW_RATIO: "inconclusive: the confidence bound is below the required ratio",
     Reason.FLOOR_NOT_SHOWN: "inconclusive: the accuracy may be below min_score",
-    Reason.NOT_CERTIFIED: "not certified; numbers are withheld for the sake of later candidates",
+    Reason.NOT_TESTED: (
+        "a fairer candidate earlier in the sequence failed; this one was not tested"
+    ),
     Reason.TOO_FEW_ROWS: "inconclusive: too few rows in one group",
     Reason.GROUP_ABSENT: "a declared group has no rows",
     Reason.UNDEFINED_CELL: "a rate is undefined because no row has its label or decision",
-    Reason.ROWS_SPENT: "some of these rows were already used for a certificate",
-    Reason.REFIT_AFTER_CERTIFICATION: "the model was refitted after the rows were opened",
-    Reason.NO_CERTIFICATION_SET: "no rows were held out for a certificate",
+    Reason.NOT_INDEPENDENT: "the rows were not declared new to the model",
     Reason.SINGLE_GROUP: "there is only one group",
     Reason.CONSTANT_TARGET: "all rows have the same label",
     Reason.NO_EXACT_TEST: "there is no exact test for this metric",
     Reason.NO_CLAIM: "there is no constraint to certify",
     Reason.JOINT_ONLY: "passes alone, but claims are certified jointly or not at all",
-    Reason.NOT_ON_LIST: "not one of the candidates fixed before the rows were opened",
     Reason.NO_WEIGHT_LIMIT: "rows have weights, and their largest possible value is unknown",
     Reason.GROUPS_GUESSED: "the groups are noisy labels from proxies, whose errors are estimated",
-    Reason.BASELINE_ONLY: "no model was trained besides the baseline: no row was opened",
     Reason.CONSTANT_MODEL: "the selected model is a constant predictor: no row was opened",
-    Reason.INTERRUPTED: "the run was interrupted: no row was opened; resume it for a certificate",
 }
 
 LISTED = 3
@@ -192,9 +189,9 @@ def certificate_summary(certificate: "Certificate") -> str:
     if certificate.floor is not None:
         lines.append(f"{certificate.floor.label}: {certificate.floor.verdict}")
     opening = certificate.opening
-    if opening.read:
+    if opening.index:
         lines.append(
-            f"opening {opening.index} ({opening.mode}), level {opening.level:.6g} of delta "
+            f"opening {opening.index} of these rows, level {opening.level:.6g} of delta "
             f"{opening.delta:g}"
         )
     else:
@@ -230,7 +227,7 @@ def _lines(certificate: "Certificate") -> Iterator[str]:
             "nor numbers that would reveal them."
         )
     yield ""
-    if opening.read:
+    if opening.index:
         yield from _opened(certificate)
     else:
         yield "opening     none: no rows were opened for it"
@@ -245,15 +242,25 @@ def _lines(certificate: "Certificate") -> Iterator[str]:
 
 def _opened(certificate: "Certificate") -> Iterator[str]:
     opening, subject = certificate.opening, certificate.subject
-    yield f"opening     {opening.index} ({opening.mode}), level {opening.level:.6g}"
+    yield f"opening     {opening.index} of these rows, level {opening.level:.6g}"
     yield f"            of delta {opening.delta:g}; ledger entry {opening.entry}"
-    yield (
-        f"candidate   {certificate.position + 1} of {len(subject.models)} "
-        f"({certificate.procedure}), from the fairest to the most accurate"
-    )
+    dropped = f"; {opening.n_dropped:,} more were opened before" if opening.n_dropped else ""
+    yield f"rows        {opening.n_rows:,}{_kind_of_rows(subject)}{dropped}"
+    if len(subject.models) > 1:
+        yield (
+            f"candidate   {certificate.position + 1} of {len(subject.models)}, from the fairest "
+            "to the most accurate"
+        )
     yield f"data        {subject.data}"
-    entities = f", whole entities of {subject.entities}" if subject.entities else ""
-    yield f"rows        {_drawn(subject)}{entities}"
+    if opening.index > 1:
+        yield EARLIER.format(opening.index - 1)
+
+
+EARLIER = (
+    "The ledger has {} earlier opening(s) of these rows. The level allows for them only if the "
+    "model was neither fitted nor selected with their results."
+)
+"""Sentence on a certificate whose rows were opened before."""
 
 
 def _left_out(subject: "Subject") -> Iterator[str]:
@@ -268,12 +275,9 @@ def _listed(groups: Sequence[str]) -> str:
     return ", ".join(map(repr, groups[:LISTED])) + more
 
 
-def _drawn(subject: "Subject") -> str:
-    if subject.split == "time":
-        return "the last ones by time"
-    return (
-        f"drawn with seed {subject.split_seed}, stratified by {subject.stratified_by or 'nothing'}"
-    )
+def _kind_of_rows(subject: "Subject") -> str:
+    later = ", later than the training rows" if subject.later else ""
+    return f"{later}, entities of {subject.entities}" if subject.entities else later
 
 
 def _because(reason: str) -> str:
@@ -316,7 +320,7 @@ def _claim_lines(claim: "ClaimRecord") -> Iterator[str]:
         yield f"  shown: {sign} {claim.shown:.4g}; {radius}"
     if claim.fragility is not None:
         yield f"  fragility: {claim.fragility} flipped outcomes in one cell would undo it"
-    for event, row in zip(claim.events, claim.cells or (), strict=False):
+    for event, row in zip(claim.events, claim.cells, strict=False):
         for group, cell in zip(claim.groups, row, strict=True):
             yield f"  {event:<10} {group:<24} {_cell(cell)}"
     more = _more_rows(claim)
@@ -339,7 +343,7 @@ def _more_rows(claim: "ClaimRecord") -> str:
     """Return a line with the rows that each group lacks if its true rate is the observed one."""
     testable = claim.form == "difference" and claim.method.startswith("exact")
     open_ = claim.reason in (Reason.BOUND_ABOVE_EPS, Reason.TOO_FEW_ROWS)
-    if not testable or not open_ or claim.cells is None or claim.limit is None:
+    if not testable or not open_ or claim.limit is None:
         return ""
     delta, wanted = claim.limit / TAIL, defaultdict[tuple[str, str], float](float)
     for event, row in zip(claim.events, claim.cells, strict=True):
@@ -381,11 +385,13 @@ def _shortfall(
     return max(needed - sizes[0], 0.0), max(needed - sizes[1], 0.0)
 
 
-FORMAT = 1
+FORMAT = 2
 
 CAVEAT = (
     "Assumes independent rows from one population; a statement about the procedure; does not "
-    "assert legal compliance."
+    "assert legal compliance. It cannot know whether these rows were looked at elsewhere, whether "
+    "copies of them with changed values were, whether a ledger was deleted, or whether the model "
+    "will meet another population."
 )
 
 
@@ -396,24 +402,20 @@ class Subject:
     Parameters
     ----------
     models : tuple of str
-        SHA-256 of the model files of the candidates, from the fairest to the most accurate;
-        thresholds and mixture weights are part of the files.
+        SHA-256 of the candidates, from the fairest to the most accurate; thresholds and mixture
+        weights are part of a model.
     claims : tuple of str
         Constraints, one per claim, and the floor if there is one, as text.
     groups : tuple of tuple of str
         Declared groups of each claim, in the order of ``claims``; none for the floor.
     data : str
-        Fingerprint of the source table.
-    split_seed : int
-        Seed of the draw of the certification rows.
-    stratified_by : str
-        Columns by which the draw was stratified.
+        Fingerprint of the given rows.
     entities : str
         Column that identifies the entity of a row; empty = each row is its own entity.
     positive : str
         ``repr`` of the label of the positive class; empty = none.
-    split : {"random", "time"}
-        How rows were drawn; ``"time"`` takes the last rows, and no verdict is CERTIFIED then.
+    later : bool
+        Whether the rows are later than the training rows; no verdict is CERTIFIED then.
     version : str
         Version of this library.
     libraries : tuple of (str, str)
@@ -426,22 +428,12 @@ class Subject:
     claims: tuple[str, ...]
     groups: tuple[tuple[str, ...], ...]
     data: str
-    split_seed: int
-    stratified_by: str
     entities: str = ""
     positive: str = ""
-    split: str = "random"
+    later: bool = False
     version: str
     libraries: tuple[tuple[str, str], ...] = ()
     outside: tuple[tuple[str, ...], ...] = ()
-
-    @property
-    def hashes(self) -> dict[str, str]:
-        """Hashes of the candidates and of the claims, for the ledger."""
-        return {
-            "candidates": chain_hash(list(self.models)),
-            "claims": chain_hash([list(self.claims), [list(names) for names in self.groups]]),
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -453,8 +445,7 @@ class ClaimRecord:
     label, system, form, bound, groups, events, absent, independent
         As in ``Claim``.
     cells : tuple of tuple of (dict or None), or None
-        By event and group; None for suppressed groups, and None as a whole while the ledger is
-        open.
+        By event and group; None for suppressed groups.
     method : str
         Name of the test or bound.
     verdict, reason, detail : str
@@ -475,7 +466,7 @@ class ClaimRecord:
     bound: float
     groups: tuple[str, ...]
     events: tuple[str, ...]
-    cells: tuple[tuple[Content | None, ...], ...] | None
+    cells: tuple[tuple[Content | None, ...], ...]
     absent: tuple[str, ...]
     independent: bool
     method: str
@@ -521,33 +512,6 @@ class FloorRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpeningRecord:
-    """The opening of the rows that a certificate is based on.
-
-    Parameters
-    ----------
-    mode, index, level, delta, previous, entry, spent
-        As in ``Opening``.
-    released : bool
-        Whether the numbers may be published.
-    """
-
-    mode: str
-    index: int
-    level: float
-    delta: float
-    previous: str
-    entry: str
-    spent: bool
-    released: bool
-
-    @property
-    def read(self) -> bool:
-        """Whether rows were read, that is, some were held out and they were not spent before."""
-        return self.index > 0 and not self.spent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """What is certified about unseen rows, with all that is needed to verify it.
 
@@ -558,17 +522,15 @@ class Certificate:
     violated_level : float or None
         Level of each one-sided bound behind a VIOLATED.
     claims : tuple of ClaimRecord
-        Empty while the ledger is open.
+        Empty if no rows were opened.
     floor : FloorRecord or None
         The minimum accuracy; None without ``min_score``.
     constant_target : bool
         All certification rows have the same label.
-    opening : OpeningRecord
+    opening : Opening
         Opening of the certification rows.
-    procedure : str
-        How the candidates shared the opening.
     position : int
-        Position of the shipped candidate, from 0.
+        Position of this model among the candidates, from 0.
     smallest_cell : int
         Groups with fewer rows in a cell are suppressed.
     suppressed : bool
@@ -578,7 +540,7 @@ class Certificate:
     subject : Subject
         Models, claims and data.
     note : str
-        Human-readable plan with the rows needed; may be empty.
+        Human-readable remark; may be empty.
     caveat : str
         Assumptions and limits of the certificate.
     format : int
@@ -591,8 +553,7 @@ class Certificate:
     claims: tuple[ClaimRecord, ...]
     floor: FloorRecord | None
     constant_target: bool
-    opening: OpeningRecord
-    procedure: str
+    opening: Opening
     position: int
     smallest_cell: int
     suppressed: bool
@@ -608,7 +569,7 @@ class Certificate:
 
     @property
     def model(self) -> str:
-        """SHA-256 of the shipped model."""
+        """SHA-256 of the model."""
         return self.subject.models[self.position]
 
     def to_bytes(self, key: bytes | None = None) -> bytes:
@@ -686,7 +647,7 @@ def _certificate(content: dict[str, Any]) -> Certificate:
     fields |= {
         "claims": tuple(_claim(claim) for claim in fields["claims"]),
         "floor": None if floor is None else FloorRecord(**floor),
-        "opening": OpeningRecord(**fields["opening"]),
+        "opening": Opening(**fields["opening"]),
         "subject": _subject(fields["subject"]),
     }
     certificate = Certificate(**fields)
@@ -698,19 +659,16 @@ def _check(certificate: Certificate) -> None:
     """Raise unless the names and the position are valid and the cells can be read."""
     Verdict(certificate.verdict)
     Reason(certificate.reason)
-    Procedure(certificate.procedure)
-    Openings(certificate.opening.mode)
     if not 0 <= certificate.position < len(certificate.subject.models):
         raise ValueError
     for claim in certificate.claims:
-        for content in chain.from_iterable(claim.cells or ()):
+        for content in chain.from_iterable(claim.cells):
             if content is not None:
                 cell_from_content(content)
 
 
 def _claim(content: dict[str, Any]) -> ClaimRecord:
-    cells = content["cells"]
-    rows = None if cells is None else tuple(tuple(row) for row in cells)
+    rows = tuple(tuple(row) for row in content["cells"])
     names = {name: tuple(content[name]) for name in ("groups", "events", "absent")}
     return ClaimRecord(**{**content, **names, "cells": rows})
 
@@ -728,15 +686,15 @@ def claim_record(
     claim: Claim,
     finding: TestResult,
     hidden: tuple[bool, ...],
-    shipped: Shipped,
+    tested: CandidateVerdict,
     level: float,
     *,
     whole: bool,
 ) -> ClaimRecord:
-    """Return the record of a claim."""
+    """Return the record of a claim; ``level`` is that of its printed bound."""
     room: BoundSlack | None = None
     if whole and finding.verdict is Verdict.CERTIFIED:
-        room = sensitivity(claim, shipped.level, shown_level=level)
+        room = sensitivity(claim, tested.level, shown_level=level)
     cells = tuple(
         tuple(None if hide else cell.content() for cell, hide in zip(row, hidden, strict=True))
         for row in claim.cells
@@ -763,9 +721,9 @@ def claim_record(
     )
 
 
-def shown_level(level: float, shipped: Shipped, evidence: Evidence) -> float:
+def shown_level(tested: CandidateVerdict, evidence: Evidence) -> float:
     """Return the level at which all printed bounds hold simultaneously."""
-    return level / (shipped.n_candidates * max(1, len(evidence.claims)))
+    return tested.level / (tested.n_candidates * max(1, len(evidence.claims)))
 
 
 def floor_record(evidence: Evidence, judgement: Judgement) -> FloorRecord | None:
@@ -785,16 +743,16 @@ def floor_record(evidence: Evidence, judgement: Judgement) -> FloorRecord | None
 
 
 def said_of(verdict: str, subject: Subject) -> str:
-    """Return the verdict, with VALIDATED instead of CERTIFIED after a split by time."""
-    later = subject.split == "time" and verdict == Verdict.CERTIFIED
+    """Return the verdict, with VALIDATED instead of CERTIFIED on later rows."""
+    later = subject.later and verdict == Verdict.CERTIFIED
     return Verdict.VALIDATED.value if later else str(verdict)
 
 
-def violated_level(evidence: Evidence, shipped: Shipped) -> float | None:
+def violated_level(evidence: Evidence, tested: CandidateVerdict) -> float | None:
     """Return the level of each one-sided bound of a VIOLATED, or None for other verdicts."""
-    if shipped.judgement.verdict is not Verdict.VIOLATED:
+    if tested.judgement.verdict is not Verdict.VIOLATED:
         return None
-    return simultaneous_level(evidence, shipped.level)
+    return simultaneous_level(evidence, tested.level)
 
 
 def counts_hash(evidence: Evidence, salt: str) -> str:
@@ -817,20 +775,6 @@ def method_of(claim: Claim) -> str:
     if isinstance(cell, Mean):
         return cell.method
     return "betting" if isinstance(cell, Bets) else "hoeffding_weighted"
-
-
-def opening_record(opening: Opening, *, released: bool) -> OpeningRecord:
-    """Return the record of an opening."""
-    return OpeningRecord(
-        mode=opening.mode.value,
-        index=opening.index,
-        level=opening.level,
-        delta=opening.delta,
-        previous=opening.previous,
-        entry=opening.entry,
-        spent=opening.spent,
-        released=released,
-    )
 
 
 SMALLEST_CELL = 10

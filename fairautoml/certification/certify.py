@@ -1,294 +1,76 @@
-"""Test fixed candidates once on certification rows and issue their certificate."""
+"""Test fixed candidates on rows that the user brings, and issue their certificates."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any
+from operator import length_hint
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.certification.certificate import (
     SMALLEST_CELL,
     Certificate,
-    OpeningRecord,
     Subject,
     claim_record,
     counts_hash,
     floor_record,
-    method_of,
-    opening_record,
     said_of,
     shown_level,
     suppressed_groups,
     violated_level,
 )
-from fairautoml.certification.evidence import Claimed, Evidence, claimed, label_of
-from fairautoml.certification.holdout import Division, Source, decisions_of
+from fairautoml.certification.evidence import (
+    Claim,
+    Claimed,
+    Evidence,
+    Rows,
+    claim_from_counts,
+    claim_from_rows,
+    claimed,
+    floor_from_counts,
+    floor_from_rows,
+    label_of,
+)
 from fairautoml.certification.ledger import (
+    FEW_TWINS,
     Ledger,
     Opening,
-    Openings,
     chain_hash,
+    data_hash,
     is_forgotten,
+    keys_of,
+    ledger_of,
     model_hash,
+    no_opening,
+    row_keys,
+    twin_share,
 )
-from fairautoml.certification.planning import CERTIFICATE_WORTH, CertificateSettings
+from fairautoml.certification.training import TrainingRows
 from fairautoml.certification.verdicts import (
+    CandidateVerdict,
     Judgement,
-    Procedure,
     Reason,
-    Shipped,
     Verdict,
-    ship,
-    shipped_as,
+    judge_candidate,
+    n_passed,
 )
 from fairautoml.data.columns import key_of
-from fairautoml.data.dataset import Dataset
-from fairautoml.exceptions import InputError
+from fairautoml.data.frames import Inputs, check_length, identity, read_entities, read_weights
+from fairautoml.data.groups import NEW, GroupSchema, system_codes
+from fairautoml.data.read import read_new_rows, sensitive_values
+from fairautoml.data.schema import TableSchema
+from fairautoml.data.target import known_labels
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 from fairautoml.inference.predictor import Predictor
-from fairautoml.metrics import Constraint
-from fairautoml.records import Entry
-from fairautoml.selection.ensemble import scored_by
+from fairautoml.metrics import Constraint, GroupCounts, TaskName
 from fairautoml.storage.run_folder import library_version
-
-NOT_APPLICABLE = frozenset(
-    {
-        Reason.SINGLE_GROUP,
-        Reason.CONSTANT_TARGET,
-        Reason.NO_EXACT_TEST,
-        Reason.NO_CLAIM,
-        Reason.GROUPS_GUESSED,
-    }
-)
-"""Reasons that more rows cannot change."""
-
-Read = Callable[[], Sequence[Evidence]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """Terms of an opening, fixed before it."""
-
-    delta: float = 0.05  # error probability over all openings of the same rows, in (0, 1)
-    openings: Openings = Openings.SINGLE  # how the openings share ``delta``
-    procedure: Procedure = Procedure.FIXED_SEQUENCE  # how the candidates share an opening
-    fallback: int = 0  # position of the candidate that is shipped if none passes
-    smallest_cell: int = SMALLEST_CELL  # fewest rows of a cell whose counts are published
-    seed: int = 0  # root seed of the fit, for the ledger
-    grouping: str = ""  # hash of the group of each row in each claim
-
-
-def certify(
-    subject: Subject, read: Read, ledger: Ledger, keys: NDArray[np.uint64], terms: Terms
-) -> Certificate:
-    """Open certification rows, test the candidates and return the certificate.
-
-    The ledger records the opening before ``read`` is called, so that a crash counts as an
-    opening, and the verdict afterwards. Spent rows are not read.
-    """
-    if not 0 <= terms.fallback < len(subject.models):
-        msg = (
-            f"fallback={terms.fallback}: must be the position of one of the "
-            f"{len(subject.models)} candidates."
-        )
-        raise InputError(msg)
-    hashes = _terms_hashes(subject, terms)
-    opening = ledger.open(
-        keys, delta=terms.delta, mode=terms.openings, hashes=hashes, seed=terms.seed
-    )
-    if opening.spent:
-        judgement = Judgement(verdict=Verdict.INCONCLUSIVE, reason=Reason.ROWS_SPENT)
-        return _withheld(subject, opening, terms, judgement)
-    candidates = _checked(read(), subject)
-    shipped = ship(candidates, opening.level, procedure=terms.procedure, fallback=terms.fallback)
-    if not ledger.record(opening, shipped.judgement.verdict, methods=_methods(candidates)):
-        return _withheld(subject, opening, terms, _one_bit(shipped.judgement))
-    return _published(subject, opening, terms, shipped, candidates[shipped.position], ledger.salt)
-
-
-def publish(
-    subject: Subject, read: Read, ledger: Ledger, keys: NDArray[np.uint64], terms: Terms
-) -> Certificate:
-    """Spend opened rows and return the certificate of the last opening with its numbers."""
-    hashes = _terms_hashes(subject, terms)
-    ledger.check_last(keys, hashes=hashes)
-    candidates = _checked(read(), subject)
-    opening = ledger.close(keys, hashes=hashes, methods=_methods(candidates))
-    shipped = ship(candidates, opening.level, procedure=terms.procedure, fallback=terms.fallback)
-    return _published(subject, opening, terms, shipped, candidates[shipped.position], ledger.salt)
-
-
-def uncertified(reason: Reason, subject: Subject, delta: float, note: str = "") -> Certificate:
-    """Return an inconclusive or not applicable certificate, without opening rows."""
-    nothing = "0" * 64
-    opening = Opening(
-        index=0,
-        level=0.0,
-        delta=delta,
-        mode=Openings.SINGLE,
-        previous=nothing,
-        entry=nothing,
-        spent=False,
-    )
-    verdict = Verdict.NOT_APPLICABLE if reason in NOT_APPLICABLE else Verdict.INCONCLUSIVE
-    judgement = Judgement(verdict=verdict, reason=reason)
-    return replace(_withheld(subject, opening, Terms(delta=delta), judgement), note=note)
-
-
-def in_turn(certificate: Certificate) -> bool:
-    """Return whether the shipped candidate and all before it passed in a fixed sequence."""
-    passed = certificate.verdict in (Verdict.CERTIFIED, Verdict.VALIDATED)
-    return passed and certificate.procedure == Procedure.FIXED_SEQUENCE
-
-
-def passed_before(
-    certificate: Certificate, candidates: Sequence[Evidence], salt: str
-) -> tuple[Certificate, ...]:
-    """Return certificates of the candidates that passed before the shipped one.
-
-    In a fixed sequence all of them passed at the level of the opening, and the level bounds their
-    joint error: a false certificate requires that the first truly violating candidate passes.
-    """
-    if not in_turn(certificate):
-        return ()
-    subject = certificate.subject
-    return tuple(
-        _of_candidate(
-            subject,
-            certificate.opening,
-            certificate.smallest_cell,
-            shipped_as(
-                evidence,
-                certificate.opening.level,
-                position=position,
-                n_candidates=len(subject.models),
-                procedure=Procedure.FIXED_SEQUENCE,
-                passed=True,
-            ),
-            evidence,
-            salt,
-        )
-        for position, evidence in enumerate(candidates[: certificate.position])
-    )
-
-
-def _terms_hashes(subject: Subject, terms: Terms) -> dict[str, str]:
-    """Return hashes of candidates, claims and terms, which identify an opening."""
-    hashes = [terms.procedure.value, terms.fallback, terms.grouping]
-    return {**subject.hashes, "terms": chain_hash(hashes)}
-
-
-def _methods(candidates: Sequence[Evidence]) -> str:
-    """Return a hash of the tests and bounds, which must not change after an opening."""
-    return chain_hash([[method_of(claim) for claim in one.claims] for one in candidates])
-
-
-def _checked(candidates: Sequence[Evidence], subject: Subject) -> Sequence[Evidence]:
-    """Raise if the evidence does not match the hashed claims and candidates."""
-    for evidence in candidates:
-        labels = [claim.label for claim in evidence.claims]
-        groups = [claim.groups for claim in evidence.claims]
-        if evidence.floor is not None:
-            labels.append(evidence.floor.label)
-            groups.append(())
-        if (tuple(labels), tuple(groups)) != (subject.claims, subject.groups):
-            msg = (
-                f"read: returned evidence on {labels!r}, but {list(subject.claims)!r} with their "
-                "groups were fixed before the rows were opened. Return evidence on those."
-            )
-            raise InputError(msg)
-    if len(candidates) != len(subject.models):
-        msg = (
-            f"read: returned evidence of {len(candidates)} candidates, but {len(subject.models)} "
-            "models were fixed before the rows were opened. Return one per model, in their order."
-        )
-        raise InputError(msg)
-    return candidates
-
-
-def _one_bit(judgement: Judgement) -> Judgement:
-    """Return the judgement reduced to what may be published while the ledger is open."""
-    if judgement.verdict is Verdict.NOT_APPLICABLE or judgement.reason is Reason.GROUP_ABSENT:
-        return Judgement(verdict=judgement.verdict, reason=judgement.reason)
-    return Judgement(verdict=Verdict.INCONCLUSIVE, reason=Reason.NOT_CERTIFIED)
-
-
-def _withheld(
-    subject: Subject, opening: Opening, terms: Terms, judgement: Judgement
-) -> Certificate:
-    return Certificate(
-        verdict=judgement.verdict.value,
-        reason=judgement.reason.value,
-        violated_level=None,
-        claims=(),
-        floor=None,
-        constant_target=False,
-        opening=opening_record(opening, released=False),
-        procedure=terms.procedure.value,
-        position=terms.fallback,
-        smallest_cell=terms.smallest_cell,
-        suppressed=False,
-        counts_sha256="",
-        subject=subject,
-    )
-
-
-def _published(
-    subject: Subject,
-    opening: Opening,
-    terms: Terms,
-    shipped: Shipped,
-    evidence: Evidence,
-    salt: str,
-) -> Certificate:
-    record = opening_record(opening, released=True)
-    return _of_candidate(subject, record, terms.smallest_cell, shipped, evidence, salt)
-
-
-def _of_candidate(
-    subject: Subject,
-    opening: OpeningRecord,
-    smallest_cell: int,
-    shipped: Shipped,
-    evidence: Evidence,
-    salt: str,
-) -> Certificate:
-    judgement = shipped.judgement
-    hidden = suppressed_groups(evidence.claims, smallest_cell)
-    whole = not any(any(groups) for groups in hidden)
-    printed = shown_level(opening.level, shipped, evidence)
-    records = (
-        claim_record(claim, finding, groups, shipped, printed, whole=whole)
-        for claim, finding, groups in zip(
-            evidence.claims, shipped.findings(evidence), hidden, strict=False
-        )
-    )
-    claims = tuple(replace(one, verdict=said_of(one.verdict, subject)) for one in records)
-    floor = floor_record(evidence, judgement)
-    if floor is not None:
-        floor = replace(floor, verdict=said_of(floor.verdict, subject))
-    return Certificate(
-        verdict=said_of(judgement.verdict, subject),
-        reason=judgement.reason.value,
-        violated_level=violated_level(evidence, shipped),
-        claims=claims,
-        floor=floor,
-        constant_target=evidence.constant_target,
-        opening=opening,
-        procedure=shipped.procedure.value,
-        position=shipped.position,
-        smallest_cell=smallest_cell,
-        suppressed=not whole,
-        counts_sha256=counts_hash(evidence, salt),
-        subject=subject,
-    )
-
-
-FAIRER, BOLDER = 2, 4
-"""Largest number of candidates before and after the chosen one. Candidates after it cost no error
-probability, because they are tested only after it has passed, but each loosens the printed bound,
-which holds for all of them jointly."""
 
 FORGOTTEN = (
     "No ledger could be kept: only the process that opened these rows remembers it, and another "
@@ -300,196 +82,536 @@ FORGOTTEN = (
 LIBRARIES = ("numpy", "scipy")
 """Libraries that the numbers of a certificate depend on."""
 
-N_TRIAL_ROWS = 20
-"""Search rows that every candidate predicts before the opening, so that a model that fails does
-not cost an opening."""
+DISTINCT, COPIES = 0.2, 0.01
+"""A numeric column is exact if more than a share ``DISTINCT`` of its values differ; a share of
+``COPIES`` repeated rows is then not due to chance."""
 
-NO_SOURCE = Source(data="", split_seed=0, stratified_by="", entities="", split="random")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Certified:
-    """Result of an opening for each entry of the fixed list."""
-
-    entries: tuple[Entry, ...]  # the fixed list, fairest first
-    certificate: Certificate  # certificate of the selected entry
-    served: Entry  # the selected entry: the last that passed, else the choice of the selection
-    delta: float  # error probability
-    note: str = ""  # human-readable plan
-    # evidence of the entries that passed before the selected one, in the order of the list
-    evidence: tuple[Evidence, ...] = ()
-    salt: str = ""  # salt of the ledger
-    seconds: float = 0.0  # time for planning, drawing and opening the rows
-
-    def verdict_on(self, entry: Entry) -> str | None:
-        """Return the verdict of an entry, or None if it has no certificate."""
-        if entry is self.served:
-            return self.certificate.verdict
-        # All entries before the selected one passed at the level of the opening.
-        passed = any(entry is one for one in self.entries[: len(self.evidence)])
-        return self.certificate.verdict if passed else None
-
-    def of(self, entry: Entry, classifier: Predictor) -> Certificate:
-        """Return the certificate of an entry, never that of another entry."""
-        if entry is self.served:
-            return self.certificate
-        place = next((at for at, one in enumerate(self.entries) if one is entry), None)
-        if place is not None and place < len(self.evidence):
-            return passed_before(self.certificate, self.evidence, self.salt)[place]
-        reason = Reason(self.certificate.reason)
-        if self.certificate.opening.read:
-            reason = Reason.NOT_ON_LIST if place is None else Reason.NOT_CERTIFIED
-        subject = _subject((classifier,), self.certificate.subject)
-        return uncertified(reason, subject, self.delta, self.note)
+MORE_ROWS_DO_NOT_HELP = frozenset(
+    {
+        Reason.SINGLE_GROUP,
+        Reason.CONSTANT_TARGET,
+        Reason.NO_EXACT_TEST,
+        Reason.NO_CLAIM,
+        Reason.GROUPS_GUESSED,
+    }
+)
+"""Reasons of the verdict NOT_APPLICABLE."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Frozen:
-    """Fixed list of entries to test in sequence."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Terms of a certificate, fixed before the rows are opened."""
 
-    entries: tuple[Entry, ...]  # fairest first
-    chosen: Entry  # one of them: the choice of the selection, and the fallback
+    delta: float = 0.05  # error probability of all openings of the same rows together
+    served: int = 0  # position of the served model among the candidates
+    smallest_cell: int = SMALLEST_CELL  # fewest rows of a cell whose counts are published
+    # hash of the group and of the entity of each row, which are part of the question
+    grouping: str = ""
+    # whether rows that were opened before are dropped if others were not
+    drops: bool = True
+
+
+Read = Callable[[NDArray[np.bool_]], Sequence[Evidence]]
+"""Return the evidence on each candidate from the rows that may be read, shape (n_rows,)."""
+
+
+class Issued(NamedTuple):
+    """Certificates of an opening."""
+
+    served: Certificate  # of the served candidate
+    each: tuple[Certificate | None, ...]  # of each candidate, None if it was not certified
+
+
+def certify(
+    subject: Subject, read: Read, ledger: Ledger, keys: NDArray[np.uint64], terms: Terms
+) -> Issued:
+    """Open rows, test the candidates in order, and return one certificate per candidate.
+
+    Candidates up to the first failure are certified. The served candidate has a certificate in
+    any case, the others have none. The ledger records the opening before ``read`` is called. The
+    same question on the same rows returns the recorded certificates.
+    """
+    request = chain_hash([subject.claims, subject.later, terms.served, terms.smallest_cell])
+    opened = ledger.open(
+        keys,
+        delta=terms.delta,
+        question=question_of(subject, terms.grouping),
+        terms=request,
+        drops=terms.drops,
+    )
+    answer = opened.answer
+    if answer is None:
+        candidates = _checked(read(opened.used), subject)
+        found = _tested(subject, candidates, opened.opening, terms, ledger.salt)
+        texts = [None if one is None else one.to_bytes().decode("ascii") for one in found]
+        answer = ledger.record(opened.opening, request, json.dumps(texts))
+    texts = json.loads(answer)
+    return Issued(
+        served=Certificate.from_bytes(texts[terms.served].encode("ascii")),
+        each=tuple(
+            None if text is None else Certificate.from_bytes(text.encode("ascii"))
+            for text in texts
+        ),
+    )
+
+
+def _checked(candidates: Sequence[Evidence], subject: Subject) -> Sequence[Evidence]:
+    """Raise if the evidence does not match the hashed claims and candidates."""
+    for evidence in candidates:
+        labels = [claim.label for claim in evidence.claims]
+        if evidence.floor is not None:
+            labels.append(evidence.floor.label)
+        if tuple(labels) != subject.claims:
+            msg = (
+                f"read: returned evidence on {labels!r}, but {list(subject.claims)!r} were fixed "
+                "before the rows were opened. Return evidence on those."
+            )
+            raise InputError(msg)
+    if len(candidates) != len(subject.models):
+        msg = (
+            f"read: returned evidence of {len(candidates)} candidates, but {len(subject.models)} "
+            "models were fixed before the rows were opened. Return one per model, in their order."
+        )
+        raise InputError(msg)
+    return candidates
+
+
+def question_of(subject: Subject, grouping: str = "") -> str:
+    """Return the hash of models, metrics and groupings; another bound is no new question."""
+    metrics = [text.split(" ")[0] for text in subject.claims]
+    groups = [list(names) for names in subject.groups]
+    return chain_hash([list(subject.models), metrics, groups, grouping])
+
+
+def uncertified(reason: Reason, subject: Subject, delta: float) -> Certificate:
+    """Return an inconclusive or not applicable certificate, without opening rows."""
+    certain = reason in MORE_ROWS_DO_NOT_HELP
+    return Certificate(
+        verdict=(Verdict.NOT_APPLICABLE if certain else Verdict.INCONCLUSIVE).value,
+        reason=reason.value,
+        violated_level=None,
+        claims=(),
+        floor=None,
+        constant_target=False,
+        opening=no_opening(delta),
+        position=0,
+        smallest_cell=SMALLEST_CELL,
+        suppressed=False,
+        counts_sha256="",
+        subject=subject,
+    )
+
+
+def _tested(
+    subject: Subject, candidates: Sequence[Evidence], opening: Opening, terms: Terms, salt: str
+) -> list[Certificate | None]:
+    passed, found = n_passed(candidates, opening.level), list[Certificate | None]()
+    for position, evidence in enumerate(candidates):
+        if position >= passed and position != terms.served:
+            found.append(None)
+            continue
+        candidate = judge_candidate(
+            evidence,
+            opening.level,
+            n_candidates=len(candidates),
+            passed=position < passed,
+            reached=position <= passed,
+        )
+        found.append(
+            _certificate(subject, candidate, evidence, opening, terms, salt, position=position)
+        )
+    return found
+
+
+def _certificate(
+    subject: Subject,
+    candidate: CandidateVerdict,
+    evidence: Evidence,
+    opening: Opening,
+    terms: Terms,
+    salt: str,
+    *,
+    position: int,
+) -> Certificate:
+    judgement: Judgement = candidate.judgement
+    hidden = suppressed_groups(evidence.claims, terms.smallest_cell)
+    whole = not any(any(groups) for groups in hidden)
+    printed = shown_level(candidate, evidence)
+    records = (
+        claim_record(claim, finding, groups, candidate, printed, whole=whole)
+        for claim, finding, groups in zip(
+            evidence.claims, candidate.findings(evidence), hidden, strict=False
+        )
+    )
+    floor = floor_record(evidence, judgement)
+    if floor is not None:
+        floor = replace(floor, verdict=said_of(floor.verdict, subject))
+    return Certificate(
+        verdict=said_of(judgement.verdict, subject),
+        reason=judgement.reason.value,
+        violated_level=violated_level(evidence, candidate),
+        claims=tuple(replace(one, verdict=said_of(one.verdict, subject)) for one in records),
+        floor=floor,
+        constant_target=evidence.constant_target,
+        opening=opening,
+        position=position,
+        smallest_cell=terms.smallest_cell,
+        suppressed=not whole,
+        counts_sha256=counts_hash(evidence, salt),
+        subject=subject,
+    )
+
+
+class Reading(Protocol):
+    """How rows of the model are read."""
 
     @property
-    def fallback(self) -> int:
-        """Position of the chosen entry."""
-        return next(at for at, entry in enumerate(self.entries) if entry is self.chosen)
+    def schema(self) -> TableSchema:
+        """Schema of the features."""
+
+    @property
+    def groups(self) -> GroupSchema | None:
+        """Schema of the groups, with the groups that the constraints leave out."""
+
+    @property
+    def classes(self) -> NDArray[Any]:
+        """Original labels of the classes 0 and 1."""
+
+    @property
+    def task(self) -> TaskName:
+        """Kind of target."""
 
 
-def freeze(
-    front: Sequence[Entry],
-    chosen: Entry,
-    *,
-    widest: float | None,
-    everything: Sequence[Entry] = (),
-) -> Frozen:
-    """Return the list to test: some fairer entries, the chosen entry, some more accurate ones.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidates:
+    """The served model, or models in the order in which they are tested."""
 
-    The chosen entry is likely to pass. If it passes clearly, an entry with a better objective may
-    pass too, and a fixed sequence tests it at no cost in error probability.
-    """
-    others = [e for e in front if e is not chosen and not e.constant]
-    constant_value = max((e.value for e in everything if e.constant), default=None)
-    least = (
-        chosen.value
-        if constant_value is None
-        else chosen.value - CERTIFICATE_WORTH * max(0.0, chosen.value - constant_value)
-    )
-    # A certificate of a nearly constant predictor has no value.
-    before = [e for e in others if e.excess <= chosen.excess and e.value >= least]
-    # By violation, not by gap, because constraints may have different limits.
-    last = chosen.excess if widest is None else widest
-    after = [e for e in others if chosen.excess < e.excess <= last and e.feasible]
-    after = [e for e in after if e.value > chosen.value]
-    listed = (*_spread(before, FAIRER), chosen, *_spread(after, BOLDER))
-    return Frozen(entries=listed, chosen=chosen)
+    # with a key that is equal for models with the same scores
+    models: tuple[tuple[Hashable, Predictor], ...]
+    served: int  # position of the served model
+    reading: Reading
+    constraints: tuple[Constraint, ...]
+    training: TrainingRows
+    obstacle: Reason = Reason.NONE  # why no rows could certify the served model
 
 
-def _spread(entries: Sequence[Entry], most: int) -> list[Entry]:
-    """Return at most ``most`` evenly spaced entries, including both ends."""
-    places = np.linspace(0, len(entries) - 1, min(len(entries), most)).round().astype(int)
-    return [entries[at] for at in dict.fromkeys(places.tolist())]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateRequest:
+    """Validated parameters of ``certify``."""
+
+    delta: float = 0.05
+    min_score: float | None = None  # minimum accuracy to certify together with the constraints
+    later: bool = False  # whether the rows are later than the training rows
+    ledger: Path | None = None  # None = the user's
 
 
-def judge_frozen(
-    frozen: Frozen,
-    classifier_of: Callable[[Entry], Predictor],
-    division: Division,
-    dataset: Dataset,
-    constraints: Sequence[Constraint],
-    settings: CertificateSettings,
-) -> Certified:
-    """Open the certification rows once and return the result for the fixed list.
-
-    The fallback is the chosen entry: if nothing can be certified, for example because rows are
-    too few or spent, the selected model is the same as without certification.
-    """
-    vault, note = division.vault, division.plan.text()
-    kept = () if vault is None else vault.systems
-    claims = claimed(constraints, dataset.systems, kept=kept, small_groups=dataset.small_groups)
-    if vault is None:
-        alone_served = (classifier_of(frozen.chosen),)
-        subject = _subject(alone_served, _about(claims, settings, NO_SOURCE, dataset))
-        alone = uncertified(division.plan.reason, subject, settings.delta, note)
-        return Certified(
-            entries=(frozen.chosen,),
-            certificate=alone,
-            served=frozen.chosen,
-            delta=settings.delta,
-            note=note,
+def check_request(
+    *, delta: Any, min_score: Any, later: Any, ledger: str | PathLike[str] | None
+) -> CertificateRequest:
+    """Return the parameters of a certificate; raise if one is invalid."""
+    if not (_is_share(delta) and 0 < delta < 0.5):
+        raise ParameterError(
+            f"delta={delta!r} must be an error probability above 0 and below 0.5; a confidence of "
+            "95 % is delta=0.05."
         )
-    classifiers = [classifier_of(entry) for entry in frozen.entries]
-    listed = list(zip(map(scored_by, frozen.entries), classifiers, strict=True))
-    for _ in decisions_of(listed, dataset.X[:N_TRIAL_ROWS], dataset.cells[:N_TRIAL_ROWS]):
-        pass
-    subject = _subject(classifiers, _about(claims, settings, vault.source, dataset))
-    ledger, seen = vault.ledger(settings), list[Evidence]()
+    if min_score is not None and not _is_share(min_score):
+        raise ParameterError(f"min_score={min_score!r} must be None or an accuracy in [0, 1]")
+    if not isinstance(later, bool | np.bool_):
+        raise ParameterError(f"later={later!r} must be True or False")
+    if not isinstance(ledger, str | PathLike | None):
+        raise ParameterError(f"ledger={ledger!r} must be None or the path of an append-only file.")
+    return CertificateRequest(
+        delta=float(delta),
+        min_score=None if min_score is None else float(min_score),
+        later=bool(later),
+        ledger=None if ledger is None else Path(ledger),
+    )
 
-    def read() -> list[Evidence]:
-        seen.extend(vault.evidence(listed, claims, settings.min_score, dataset))
-        return seen
 
-    salt = ledger.salt
+def _is_share(value: Any) -> bool:
+    real = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return real and 0 <= float(value) <= 1
+
+
+def certify_models(candidates: Candidates, inputs: Inputs, request: CertificateRequest) -> Issued:
+    """Return the certificates of fitted models on rows that were not used to fit them."""
+    reading = candidates.reading
+    claims, entities = _claims(candidates), _entities(inputs)
+    subject = _subject(candidates, claims, request, entities.name)
+    reason = _obstacle(candidates, claims, inputs, request, by_entity=entities.codes is not None)
+    if reason is not Reason.NONE:
+        return _withheld(candidates, reason, subject, request.delta)
+    rows = BroughtRows(inputs, reading, claims, request.min_score, entities.codes)
+    candidates.training.refuse(rows.matrix, rows.y)
+    frame = identity(inputs)
+    twins = twin_share(frame)
+    if entities.codes is None:
+        _warn_of_copies(frame, twins)
+    ledger = ledger_of(request.ledger, frame.columns)
+    keys = row_keys(frame, ledger.salt)
     terms = Terms(
-        delta=settings.delta,
-        openings=settings.openings,
-        fallback=frozen.fallback,
-        seed=vault.source.seed,
-        grouping=vault.grouping(claims, dataset),
+        delta=request.delta,
+        served=candidates.served,
+        grouping=rows.grouping(keys),
+        drops=rows.entities is None and twins <= FEW_TWINS,
     )
-    certificate = certify(subject, read, ledger, vault.keys(salt), terms)
-    if is_forgotten(ledger):
-        certificate = replace(certificate, note=FORGOTTEN)
-    passed = certificate.position if in_turn(certificate) else 0
-    return Certified(
-        entries=frozen.entries,
-        certificate=certificate,
-        served=frozen.entries[certificate.position],
-        delta=settings.delta,
-        note=note,
-        evidence=tuple(seen[:passed]),
-        salt=salt,
+    decided = list(rows.decisions(candidates.models))
+    found = certify(
+        replace(subject, data=data_hash(frame)),
+        lambda used: [rows.evidence(one, used) for one in decided],
+        ledger,
+        keys,
+        terms,
+    )
+    if not is_forgotten(ledger):
+        return found
+    return Issued(
+        served=replace(found.served, note=FORGOTTEN),
+        each=tuple(None if one is None else replace(one, note=FORGOTTEN) for one in found.each),
     )
 
 
-def _about(
+def _warn_of_copies(frame: pd.DataFrame, twins: float) -> None:
+    """Warn if entities seem to have several rows: exact numbers do not repeat by chance."""
+    exact = any(
+        pd.api.types.is_float_dtype(column) and column.nunique() > DISTINCT * len(column)
+        for _, column in frame.items()
+    )
+    if exact and twins > COPIES:
+        msg = (
+            f"{twins:.1%} of the rows equal another one, including exact numbers. Rows of the "
+            "same entity are not independent: pass its identifier as certify(..., groups=), or "
+            "remove the copies."
+        )
+        warn(msg, DegradedWarning)
+
+
+def recount(
+    candidates: Candidates, inputs: Inputs, min_score: float | None, ledger: Ledger, entry: str
+) -> Evidence:
+    """Return the evidence on the served model from the rows of a recorded opening."""
+    frame, opening = identity(inputs), ledger.opening(entry)
+    known = np.empty(0, dtype=np.uint64) if opening is None else keys_of(opening)
+    used = np.isin(row_keys(frame, ledger.salt), known)
+    reading, entities = candidates.reading, _entities(inputs)
+    rows = BroughtRows(inputs, reading, _claims(candidates), min_score, entities.codes)
+    (decided,) = rows.decisions([candidates.models[candidates.served]])
+    return rows.evidence(decided, used)
+
+
+def _claims(candidates: Candidates) -> tuple[Claimed, ...]:
+    groups = candidates.reading.groups
+    if groups is None:
+        return ()
+    return claimed(candidates.constraints, groups.systems, small_groups=groups.small_groups)
+
+
+def _withheld(candidates: Candidates, reason: Reason, subject: Subject, delta: float) -> Issued:
+    """Return a certificate without an opening for the served model, None for the others."""
+    alone = replace(subject, models=(subject.models[candidates.served],))
+    served, n = uncertified(reason, alone, delta), len(candidates.models)
+    return Issued(served, tuple(served if at == candidates.served else None for at in range(n)))
+
+
+def _obstacle(
+    candidates: Candidates,
     claims: Sequence[Claimed],
-    settings: CertificateSettings,
-    source: Source,
-    dataset: Dataset | None = None,
+    inputs: Inputs,
+    request: CertificateRequest,
+    *,
+    by_entity: bool,
+) -> Reason:
+    """Return why no rows could certify the claims, or NONE."""
+    if candidates.obstacle is not Reason.NONE:
+        return candidates.obstacle
+    if not claims and request.min_score is None:
+        return Reason.SINGLE_GROUP if candidates.constraints else Reason.NO_CLAIM
+    # Precision of entities has no bound: their number of accepted rows is random.
+    random = by_entity and any(claim.of_accepted for claim in claims)
+    testable = all(claim.testable for claim in claims) and not random
+    if candidates.reading.task != "binary" or not testable:
+        return Reason.NO_EXACT_TEST
+    weight = inputs.sample_weight
+    if weight is not None and len(np.unique(read_weights(weight, length_hint(weight)))) > 1:
+        return Reason.NO_WEIGHT_LIMIT
+    return Reason.NONE
+
+
+def _subject(
+    candidates: Candidates,
+    claims: Sequence[Claimed],
+    request: CertificateRequest,
+    entities: str,
 ) -> Subject:
-    """Return the subject of a certificate without its models."""
-    positive = ""
-    if dataset is not None and dataset.task == "binary":
-        positive = repr(key_of(dataset.classes[1])[1])
-    floor = [] if settings.min_score is None else [f"accuracy >= {settings.min_score}"]
+    reading = candidates.reading
+    floor = [] if request.min_score is None else [f"accuracy >= {request.min_score}"]
+    binary = reading.task == "binary"
     return Subject(
-        models=(),
+        models=tuple(model_hash(model) for _, model in candidates.models),
         claims=(*(label_of(c.constraint, c.system.name) for c in claims), *floor),
         groups=(*(c.system.labels for c in claims), *(() for _ in floor)),
         outside=(*(c.outside for c in claims), *(() for _ in floor)),
-        data=source.data,
-        split_seed=source.split_seed,
-        stratified_by=source.stratified_by,
-        entities=source.entities,
-        positive=positive,
-        split=source.split,
+        data="",
+        entities=entities,
+        positive=repr(key_of(reading.classes[1])[1]) if binary else "",
+        later=request.later,
         version=library_version("fairautoml"),
         libraries=tuple((name, version(name)) for name in LIBRARIES),
     )
 
 
-def _subject(classifiers: Sequence[Any], about: Subject) -> Subject:
-    return replace(about, models=tuple(model_hash(one) for one in classifiers))
+class BroughtRows:
+    """Rows for a certificate, read as the model reads new rows."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        reading: Reading,
+        claims: Sequence[Claimed],
+        min_score: float | None,
+        entities: NDArray[np.int64] | None,
+    ) -> None:
+        self.inputs, self.claims, self._min_score = inputs, tuple(claims), min_score
+        self.matrix, self.cells = read_new_rows(
+            inputs.X,
+            inputs.sensitive,
+            schema=reading.schema,
+            groups=reading.groups,
+            unseen="base_model",
+            judged=True,
+        )
+        check_length(len(self.cells), inputs.y, "y")
+        self.y = known_labels(inputs.y, reading.classes)
+        self.entities = entities
+        self._codes = self._groups_of(reading.groups)
+
+    def _groups_of(self, schema: GroupSchema | None) -> list[NDArray[np.integer]]:
+        """Return the group of each row in each claim.
+
+        The finest cells are not used, because a combination of sensitive values may be new to the
+        model although the group of the claim is not.
+        """
+        if schema is None:
+            return []
+        values = sensitive_values(self.inputs.X, self.inputs.sensitive, schema, judged=True)
+        levels = schema.levels_of(values, unseen="base_model")
+        return [system_codes(schema, claim.system, levels) for claim in self.claims]
+
+    def grouping(self, keys: NDArray[np.uint64]) -> str:
+        """Return a hash of group and entity of each row, independent of the order of the rows."""
+        order = np.argsort(keys, kind="stable")
+        parts = [codes[order].astype("<i4") for codes in self._codes]
+        if self.entities is not None:
+            first = np.unique(self.entities[order], return_index=True)[1]
+            parts.append(np.searchsorted(np.sort(first), first)[self.entities[order]])
+        return chain_hash([hashlib.sha256(part.tobytes()).hexdigest() for part in parts])
+
+    def decisions(
+        self, models: Sequence[tuple[Hashable, Predictor]]
+    ) -> Iterator[NDArray[np.integer]]:
+        """Yield the decisions of each model; scores of shared models are computed once."""
+        scores: dict[Hashable, NDArray[np.floating]] = {}
+        for key, model in models:
+            if key not in scores:
+                scores[key] = model.models.scores(self.matrix, self.cells)
+            decided = model.decisions(self.matrix, self.cells, scores[key])
+            if decided.shape != self.cells.shape:
+                msg = (
+                    f"A model returned decisions of shape {decided.shape}, not {self.cells.shape}."
+                )
+                raise ValueError(msg)
+            yield decided
+
+    def evidence(self, decided: NDArray[np.integer], used: NDArray[np.bool_]) -> Evidence:
+        """Return the evidence on a model from the rows that may be read."""
+        y, decisions = self.y[used], decided[used]
+        codes = [codes[used] for codes in self._codes]
+        if self.entities is None:
+            found = _count_rows(self.claims, codes, y, decisions, self._min_score)
+        else:
+            entities = self.entities[used]
+            found = _count_entities(
+                self.claims, codes, y, decisions, self._min_score, entities=entities
+            )
+        return replace(found, constant_target=len(np.unique(y)) < 2)
 
 
-def without_rows(
-    reason: Reason, model: Any, settings: CertificateSettings, constraints: Sequence[Constraint]
-) -> Certificate:
-    """Return the certificate of a model for which no rows were held out."""
-    about = replace(
-        _about((), settings, NO_SOURCE),
-        claims=tuple(constraint.label for constraint in constraints),
-        groups=tuple(() for _ in constraints),
+class _Entities(NamedTuple):
+    """Entities of the rows."""
+
+    codes: NDArray[np.int64] | None  # shape (n_rows,), from 0; None = one row per entity
+    name: str  # name of their column, empty without entities
+
+
+def _entities(inputs: Inputs) -> _Entities:
+    codes, name = read_entities(inputs.groups, inputs.X)
+    if codes is None or len(np.unique(codes)) == len(codes):
+        return _Entities(None, "")
+    return _Entities(codes, name or "groups")
+
+
+def _count_rows(
+    claims: Sequence[Claimed],
+    codes: Sequence[NDArray[np.integer]],
+    y: NDArray[np.integer],
+    decided: NDArray[np.integer],
+    min_score: float | None,
+) -> Evidence:
+    """Return the evidence if rows are independent."""
+    one_group = np.zeros(len(y), dtype=np.int64)
+    pooled = GroupCounts.from_rows(one_group, y, decided, n_groups=1)
+    return Evidence(
+        claims=tuple(
+            _declared(
+                claim_from_counts(
+                    claim.constraint,
+                    GroupCounts.from_rows(groups, y, decided, n_groups=claim.system.n_groups),
+                    claim.system.labels,
+                    claim.system.name,
+                ),
+                groups,
+            )
+            for claim, groups in zip(claims, codes, strict=True)
+        ),
+        floor=None if min_score is None else floor_from_counts(min_score, pooled),
     )
-    return uncertified(reason, _subject((model,), about), settings.delta)
+
+
+def _count_entities(
+    claims: Sequence[Claimed],
+    codes: Sequence[NDArray[np.integer]],
+    y: NDArray[np.integer],
+    decided: NDArray[np.integer],
+    min_score: float | None,
+    *,
+    entities: NDArray[np.integer],
+) -> Evidence:
+    """Return the evidence if rows of one entity are dependent."""
+    accepted, one_group = decided.astype(np.float64), np.zeros(len(y), dtype=np.int64)
+
+    def rows_of(groups: NDArray[np.integer]) -> Rows:
+        return Rows(codes=groups, y=y, decision=accepted, entities=entities)
+
+    return Evidence(
+        claims=tuple(
+            _declared(
+                claim_from_rows(
+                    claim.constraint,
+                    rows_of(groups),
+                    claim.system.labels,
+                    system=claim.system.name,
+                ),
+                groups,
+            )
+            for claim, groups in zip(claims, codes, strict=True)
+        ),
+        floor=None if min_score is None else floor_from_rows(min_score, rows_of(one_group)),
+    )
+
+
+def _declared(claim: Claim, groups: NDArray[np.integer]) -> Claim:
+    """Add rows of groups new to the model to ``absent``, so that they are not dropped."""
+    unknown = int((groups == NEW).sum())
+    if unknown == 0:
+        return claim
+    return replace(claim, absent=(*claim.absent, f"{unknown} rows of groups new to the model"))

@@ -1,6 +1,6 @@
 """Turn constraints into claims with the counts of rows that test them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,6 @@ from fairautoml.certification.bounds import (
     empty,
     hoeffding_margin,
 )
-from fairautoml.data.splits import first_rows
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, GroupCounts
 from fairautoml.metrics._table import Rate
@@ -340,9 +339,6 @@ def _weighted(
     )
 
 
-"""Rates among rows of one label."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
     """One constraint on one group system."""
@@ -372,7 +368,6 @@ def claimed(
     constraints: Sequence[Constraint],
     systems: Sequence[GroupSystem],
     *,
-    kept: Collection[str] = (),
     small_groups: Sequence[SmallGroups] = (),
 ) -> tuple[Claimed, ...]:
     """Return the claims; a grouping with a single group has none."""
@@ -380,8 +375,7 @@ def claimed(
         _claimed(c, system, outside_of(small_groups, c.metric.name, system.name))
         for c in constraints
         for system in systems
-        if c.system in (None, system.name)
-        and (system.n_groups > 1 or system.values is not None or system.name in kept)
+        if c.system in (None, system.name) and (system.n_groups > 1 or system.values is not None)
     )
 
 
@@ -393,63 +387,3 @@ def _claimed(constraint: Constraint, system: GroupSystem, outside: tuple[str, ..
         system=system.without(outside),
         outside=outside,
     )
-
-
-def by_label(claims: Sequence[Claimed]) -> bool:
-    """Return whether every claim conditions on the label, so that the draw may stratify by it.
-
-    Otherwise stratification would make search and certification rows dependent.
-    """
-    rates = [rate for claim in claims for rate in claim.constraint.metric.rates]
-    return bool(rates) and all(rate.label is not None for rate in rates)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Strata:
-    """Strata within which certification rows are drawn."""
-
-    # groups of the claims; all 0 if the claims are on several groupings
-    groups: NDArray[np.integer]  # shape (n_rows,)
-    codes: NDArray[np.integer]  # shape (n_rows,): stratum of each row
-    names: tuple[str, ...]  # columns that form the strata
-
-
-def strata_of(
-    claims: Sequence[Claimed],
-    cells: NDArray[np.integer],
-    y: NDArray[np.integer],
-    *,
-    floor: bool,
-    entities: NDArray[np.integer] | None = None,
-) -> Strata:
-    """Return the strata of the draw: the groups and labels that every claim conditions on.
-
-    Given the strata of all rows, drawn and other rows are independent, and the rows of a stratum
-    have one distribution. Finer strata would fix the composition of the groups: small and large
-    strata would be drawn with different probabilities, and search and certification rows would be
-    dependent. With several groupings, the draw is therefore not stratified by group; with a
-    floor, which is about all rows, it is not stratified at all.
-    """
-    groups = np.zeros(len(cells), dtype=np.int64)
-    codes: NDArray[np.integer] = groups
-    names: tuple[str, ...] = ()
-    if len({claim.system.name for claim in claims}) == 1:
-        groups = _first_cells(claims[0].codes(cells), cells)
-        if not floor and _constant(groups, entities):
-            codes, names = 2 * groups, (claims[0].system.name,)
-    if by_label(claims) and not floor and _constant(y, entities):
-        codes, names = codes + y, (*names, "label")
-    return Strata(groups=groups, codes=codes, names=names)
-
-
-def _first_cells(codes: NDArray[np.integer], cells: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the first cell of each row's group."""
-    _, at = np.unique(codes, return_inverse=True)
-    first = np.full(int(at.max(initial=0)) + 1, np.iinfo(np.int64).max, dtype=np.int64)
-    np.minimum.at(first, at, cells)
-    return first[at]
-
-
-def _constant(values: NDArray[np.integer], entities: NDArray[np.integer] | None) -> bool:
-    """Return whether all rows of an entity have the same value."""
-    return entities is None or bool((values == values[first_rows(entities)][entities]).all())

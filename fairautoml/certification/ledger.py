@@ -1,7 +1,7 @@
 """Record in a hash chain which rows have been opened for which models.
 
-The ledger belongs to the user, not to a run, so that every fit on the same rows finds it. It
-prevents accidents, not fraud: deleting the file resets it.
+The ledger belongs to the user, not to a run, so that every model tested on the same rows finds it.
+It prevents accidents, not fraud: deleting the file resets it.
 """
 
 import base64
@@ -15,11 +15,10 @@ import os
 import pickle
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,7 +28,6 @@ from joblib.hashing import NumpyHasher
 from numpy.typing import NDArray
 from sklearn.tree import BaseDecisionTree
 
-from fairautoml.certification.verdicts import Verdict
 from fairautoml.exceptions import DegradedWarning, InputError, StorageCorruptError, warn
 from fairautoml.storage.artifacts import sync_folder
 
@@ -138,179 +136,69 @@ def _read(line: bytes) -> dict[str, Any] | None:
     return content if sealed(content) == line else None
 
 
-DISTINCT = 10
-"""Fewest distinct values of a fingerprinted column: with fewer, equal counts occur by chance."""
+FIRST_SHARE = 0.8
+"""Share of ``delta`` that the first opening of rows may spend; all later ones share the rest."""
+
+FEW_TWINS = 0.02
+"""Share of rows with an equal row up to which rows that were never opened are tested alone. With
+more, dropping opened rows would also drop new rows that equal one, and change the population."""
 
 
-def column_prints(frame: pd.DataFrame, y: "pd.Series[Any]") -> NDArray[np.uint64]:
-    """Return one hash per distinctive column, from the number of rows with each value.
+def level_of(index: int, delta: float) -> float:
+    """Return the level of the j-th opening of the same rows; the levels sum to ``delta``.
 
-    The hash of a column does not depend on its name, the order of the rows or the other columns.
-    Another sample of rows, or another target, changes all hashes. Columns with few values, or
-    with the same values in any table of this length (row numbers, balanced designs), have none.
+    The first gets ``0.8 delta``, the j-th ``0.2 delta 6 / (pi^2 (j - 1)^2)``.
     """
-    classes = np.sort(y.value_counts().to_numpy())
-    found = [_print_of(frame.iloc[:, at], classes) for at in range(frame.shape[1])]
-    return np.unique(np.array([one for one in found if one is not None], dtype=np.uint64))
-
-
-def print_keys(prints: NDArray[np.uint64], salt: str) -> NDArray[np.uint64]:
-    """Return the fingerprints as a ledger with this salt stores them."""
-    key = salt.encode()
-    digests = b"".join(
-        hashlib.blake2b(value.tobytes(), digest_size=8, key=key, person=b"column").digest()
-        for value in prints.astype("<u8")
-    )
-    return np.unique(np.frombuffer(digests, dtype="<u8").astype(np.uint64))
-
-
-def _print_of(column: "pd.Series[Any]", classes: NDArray[np.integer]) -> np.uint64 | None:
-    number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
-    # Single and double precision of one number must have the same hash.
-    plain = column.astype("float32" if number else "str")
-    counts = plain.value_counts(sort=False)
-    if len(counts) < DISTINCT or _by_design(counts, number=number):
-        return None
-    hashed = pd.util.hash_pandas_object(plain, index=False).to_numpy(dtype=np.uint64)
-    total = np.array([hashed.sum(dtype=np.uint64), *classes], dtype="<u8")
-    digest = hashlib.blake2b(total.tobytes(), digest_size=8).digest()
-    return np.uint64(int.from_bytes(digest, "little"))
-
-
-def _by_design(counts: "pd.Series[int]", *, number: bool) -> bool:
-    """Return whether all values are equally frequent and numbers are evenly spaced."""
-    if counts.min() != counts.max():
-        return False
-    if not number:
-        return True
-    steps = np.diff(np.sort(counts.index.to_numpy(dtype=np.float64)))
-    return bool(np.allclose(steps, steps[0], rtol=0.01))
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """Openings of rows that overlap with the given rows, directly or through other openings."""
-
-    openings: tuple[Entry, ...]  # in the order of the ledger
-    spent: bool  # numbers of one of them were published
-
-
-def packed_rows(keys: NDArray[np.uint64]) -> str:
-    """Return row keys as an entry stores them."""
-    return base64.b64encode(keys.astype("<u8").tobytes()).decode()
-
-
-def openings_in(entries: list[Entry]) -> list[Entry]:
-    """Return the entries of a ledger that are openings."""
-    return [entry for entry in entries if entry.content["kind"] == "opening"]
-
-
-def history_of(entries: list[Entry], keys: NDArray[np.uint64]) -> History:
-    """Return the openings that share rows with ``keys``, directly or through other openings."""
-    left = openings_in(entries)
-    found: list[Entry] = []
-    reached = keys
-    grown = True
-    while grown:
-        touching = [e for e in left if len(np.intersect1d(_keys(e), reached)) > 0]
-        left = [e for e in left if e not in touching]
-        found += touching
-        reached = np.unique(np.concatenate([reached, *(_keys(e) for e in touching)]))
-        grown = len(touching) > 0
-    seals = {entry.seal for entry in found}
-    spent = any(e.content.get("spent") and e.content.get("opening") in seals for e in entries)
-    found.sort(key=entries.index)
-    return History(tuple(found), spent)
-
-
-def last_open(entries: list[Entry], keys: NDArray[np.uint64], hashes: Mapping[str, str]) -> Entry:
-    """Return the last opening of the rows; raise if there is none or the rows are spent."""
-    history = history_of(entries, keys)
-    if not history.openings or history.spent:
-        state = "already spent" if history.spent else "never opened"
-        msg = f"keys: these rows are {state}; only rows with an open ledger can be closed."
-        raise InputError(msg)
-    last = history.openings[-1]
-    if last.content["hashes"] != dict(hashes):
-        msg = (
-            "hashes: the last opening of these rows was for other candidates or claims. Pass "
-            "those; the rows can no longer be used for others."
-        )
-        raise InputError(msg)
-    return last
-
-
-def check_methods(entries: list[Entry], opening: str, methods: str) -> None:
-    """Raise if an opening was evaluated before with other tests or bounds."""
-    answered = [e.content for e in entries if e.content.get("opening") == opening]
-    before = {one["methods"] for one in answered if one.get("methods")}
-    if before and methods not in before:
-        msg = (
-            "read: these rows were already tested for these claims with another test or bound, "
-            "and the better result must not be selected. Return the first evidence, or use new "
-            "rows."
-        )
-        raise InputError(msg)
-
-
-def answers_of(history: History, entries: list[Entry], keys: NDArray[np.uint64]) -> list[Entry]:
-    """Return the openings of exactly these rows that have a verdict."""
-    answered = {e.content["opening"] for e in entries if e.content["kind"] == "verdict"}
-    return [e for e in history.openings if e.seal in answered and np.array_equal(_keys(e), keys)]
-
-
-def check_terms(history: History, delta: float, mode: str) -> None:
-    """Raise if the terms differ between openings, whose levels would then exceed ``delta``."""
-    for entry in history.openings:
-        before = (entry.content["delta"], entry.content["mode"])
-        if before != (delta, mode):
-            msg = (
-                f"delta={delta}, openings={mode!r}: these rows were opened with "
-                f"delta={before[0]}, openings={before[1]!r}. Use these values, or certify on rows "
-                "that were never opened."
-            )
-            raise InputError(msg)
-
-
-def _keys(opening: Entry) -> NDArray[np.uint64]:
-    packed = base64.b64decode(opening.content["rows"])
-    return np.frombuffer(packed, dtype="<u8").astype(np.uint64)
-
-
-class Openings(StrEnum):
-    """How often the same rows may be opened; fixed before the first opening."""
-
-    SINGLE = "single"
-    LEDGER = "ledger"
-
-
-class ReuseStatus(StrEnum):
-    """Result that rows can still give: a new one, a repetition of an earlier one, or none."""
-
-    NEW = "new"
-    SAME = "same"
-    NONE = "none"
+    if index == 1:
+        return FIRST_SHARE * delta
+    return (1 - FIRST_SHARE) * delta * 6 / (math.pi * (index - 1)) ** 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """Permission to read certification rows once."""
+    """Permission to read certification rows once, as recorded in the ledger.
 
-    index: int  # 1 for the first opening of these rows, or of rows that overlap with them
-    level: float  # error probability that this opening may spend
-    delta: float  # error probability over all openings together
-    mode: Openings  # how the openings share ``delta``
-    previous: str  # hash of the ledger entry before that of this opening
-    entry: str  # hash of the ledger entry of this opening
-    spent: bool = False  # the rows were spent before; nothing was written
-    answered: bool = False  # the same candidates and claims were tested on the same rows before
+    Parameters
+    ----------
+    index : int
+        1 for the first opening of these rows, or of rows that overlap with them; 0 = no opening.
+    level : float
+        Error probability of this opening.
+    delta : float
+        Error probability of all openings of the same rows together.
+    n_rows : int
+        Number of rows that were read.
+    n_dropped : int
+        Number of given rows that were dropped because they had been opened before.
+    previous : str
+        Hash of the ledger entry before that of this opening.
+    entry : str
+        Hash of the ledger entry of this opening.
+    """
+
+    index: int
+    level: float
+    delta: float
+    n_rows: int
+    n_dropped: int
+    previous: str
+    entry: str
 
 
-def level_of(index: int, delta: float, mode: Openings) -> float:
-    """Return the level of an opening: ``delta`` or 0, or ``6 delta / (pi^2 j^2)``."""
-    if mode is Openings.SINGLE:
-        return delta if index == 1 else 0.0
-    return 6 * delta / (math.pi * index) ** 2
+def no_opening(delta: float) -> Opening:
+    """Return the record of a certificate for which no rows were opened."""
+    return Opening(
+        index=0, level=0.0, delta=delta, n_rows=0, n_dropped=0, previous=NO_ENTRY, entry=NO_ENTRY
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """An opening with what the ledger knows about it."""
+
+    opening: Opening
+    used: NDArray[np.bool_]  # shape (n_rows,): which of the given rows may be read
+    answer: str | None = None  # recorded certificates of the same question and terms
 
 
 def _first() -> dict[str, str | int]:
@@ -335,7 +223,7 @@ class Ledger:
 
     @property
     def salt(self) -> str:
-        """Secret of the row keys, drawn when the ledger is created."""
+        """Secret of the row keys and of the hold-out, drawn when the ledger is created."""
         with self._chain.locked() as (_, entries):
             return str(entries[0].content["salt"])
 
@@ -344,13 +232,15 @@ class Ledger:
         keys: NDArray[np.uint64],
         *,
         delta: float,
-        mode: Openings,
-        hashes: Mapping[str, str],
-        seed: int = 0,
-    ) -> Opening:
+        question: str,
+        terms: str = "",
+        drops: bool = True,
+    ) -> Opened:
         """Record durably that rows are about to be read, and return their opening.
 
-        Testing the same candidates and claims on the same rows again is not a further opening.
+        The same question (models, metrics and groupings) on the same rows is not a further
+        opening. Otherwise, with ``drops``, rows that were opened before are dropped if some were
+        not; rows that were all opened before get the level of a further opening.
         """
         if not 0 < delta < 1 or len(keys) == 0:
             msg = (
@@ -359,128 +249,189 @@ class Ledger:
             )
             raise InputError(msg)
         with self._chain.locked() as (stream, entries):
-            history = history_of(entries, keys)
-            check_terms(history, delta, mode.value)
-            answered = answers_of(history, entries, keys)
-            before = next((e for e in answered if e.content["hashes"] == dict(hashes)), None)
+            before = _asked(entries, keys, question)
             if before is not None:
-                return _opening_of(before, answered=True)
-            index = len(history.openings) + 1
-            spent = history.spent or (mode is Openings.SINGLE and index > 1)
+                _check_delta([before], delta)
+                return _again(entries, before, keys, terms)
+            known = np.isin(keys, _opened_keys(entries))
+            used = ~known if drops and not known.all() else np.ones(len(keys), dtype=bool)
+            earlier = overlapping(entries, keys[used])
+            _check_delta(earlier, delta)
             opening = Opening(
-                index=index,
-                level=0.0 if spent else level_of(index, delta, mode),
+                index=len(earlier) + 1,
+                level=level_of(len(earlier) + 1, delta),
                 delta=delta,
-                mode=mode,
+                n_rows=int(used.sum()),
+                n_dropped=int((~used).sum()),
                 previous=entries[-1].seal,
                 entry=NO_ENTRY,
-                spent=spent,
             )
-            if spent:
-                return opening
             content = {
                 "kind": "opening",
-                "index": index,
-                "level": opening.level,
-                "delta": delta,
-                "mode": mode.value,
-                "seed": seed,
-                "hashes": dict(hashes),
-                "rows": packed_rows(keys),
+                **{name: getattr(opening, name) for name in RECORDED},
+                "question": question,
+                "given": _set_hash(keys),
+                "rows": packed_rows(np.unique(keys[used])),
             }
-            return replace(opening, entry=self._chain.append(stream, opening.previous, content))
+            entry = self._chain.append(stream, opening.previous, content)
+            return Opened(replace(opening, entry=entry), used)
 
-    def check(self, keys: NDArray[np.uint64], *, delta: float, mode: Openings) -> None:
-        """Raise if the terms differ from those of the first opening; nothing is opened."""
-        with self._chain.locked() as (_, entries):
-            check_terms(history_of(entries, keys), delta, mode.value)
-
-    def record(self, opening: Opening, verdict: Verdict, *, methods: str = "") -> bool:
-        """Record the verdict of an opening; return whether its numbers may be published.
-
-        The numbers of a single opening may be published. With several openings, only those of a
-        certificate may, which spends the rows. Any other result is the single bit
-        "not certified", so that later candidates cannot depend on more.
-        """
-        released = opening.mode is Openings.SINGLE or verdict is Verdict.CERTIFIED
+    def record(self, opening: Opening, terms: str, answer: str) -> str:
+        """Record the answer of an opening, and return the one that was recorded first."""
         with self._chain.locked() as (stream, entries):
-            if opening.answered:
-                check_methods(entries, opening.entry, methods)
-                return released
-            self._chain.append(
-                stream,
-                entries[-1].seal,
-                {
-                    "kind": "verdict",
-                    "opening": opening.entry,
-                    "released": "numbers" if released else "not certified",
-                    "spent": released,
-                    "methods": methods,
-                },
-            )
-        return released
-
-    def check_last(self, keys: NDArray[np.uint64], *, hashes: Mapping[str, str]) -> None:
-        """Raise if the last opening of the rows had other hashes; nothing is written."""
-        with self._chain.locked() as (_, entries):
-            last_open(entries, keys, hashes)
-
-    def close(
-        self, keys: NDArray[np.uint64], *, hashes: Mapping[str, str], methods: str = ""
-    ) -> Opening:
-        """Spend the rows and return their last opening, whose numbers may now be published."""
-        with self._chain.locked() as (stream, entries):
-            last = last_open(entries, keys, hashes)
-            check_methods(entries, last.seal, methods)
+            before = _answer(entries, opening.entry, terms)
+            if before is not None:
+                return before
             content = {
-                "kind": "verdict",
-                "opening": last.seal,
-                "released": "numbers",
-                "spent": True,
-                "methods": methods,
+                "kind": "certificate",
+                "opening": opening.entry,
+                "terms": terms,
+                "answer": answer,
             }
             self._chain.append(stream, entries[-1].seal, content)
-            return _opening_of(last)
-
-    def spent(self, keys: NDArray[np.uint64]) -> bool:
-        """Return whether numbers of these or overlapping rows were published."""
-        with self._chain.locked() as (_, entries):
-            return history_of(entries, keys).spent
-
-    def prospect(self, keys: NDArray[np.uint64], mode: Openings, seed: int = 0) -> ReuseStatus:
-        """Return the result that an opening of the rows could give; nothing is opened."""
-        with self._chain.locked() as (_, entries):
-            history = history_of(entries, keys)
-            single = mode is Openings.SINGLE and len(history.openings) > 0
-            if not history.spent and not single:
-                return ReuseStatus.NEW
-            same = any(e.content.get("seed") == seed for e in answers_of(history, entries, keys))
-            return ReuseStatus.SAME if same else ReuseStatus.NONE
+        return answer
 
     def opening(self, entry: str) -> Mapping[str, Any] | None:
         """Return the recorded opening with this hash, or None if there is none."""
         with self._chain.locked() as (_, entries):
             return next((e.content for e in openings_in(entries) if e.seal == entry), None)
 
+    def answers(self, entry: str) -> list[str]:
+        """Return the certificates that were recorded for an opening."""
+        with self._chain.locked() as (_, entries):
+            found = [e.content for e in entries if e.content.get("opening") == entry]
+        return [text for one in found for text in json.loads(one["answer"]) if text is not None]
 
-def _opening_of(entry: Entry, *, answered: bool = False) -> Opening:
-    return Opening(
-        index=entry.content["index"],
-        level=entry.content["level"],
-        delta=entry.content["delta"],
-        mode=Openings(entry.content["mode"]),
-        previous=entry.content["previous"],
-        entry=entry.seal,
-        answered=answered,
+
+RECORDED = ("index", "level", "delta", "n_rows", "n_dropped")
+"""Fields of an opening that the ledger stores as they are."""
+
+
+def packed_rows(keys: NDArray[np.uint64]) -> str:
+    """Return row keys as an entry stores them."""
+    return base64.b64encode(keys.astype("<u8").tobytes()).decode()
+
+
+def keys_of(opening: Mapping[str, Any]) -> NDArray[np.uint64]:
+    """Return the row keys of a recorded opening."""
+    packed = base64.b64decode(opening["rows"])
+    return np.frombuffer(packed, dtype="<u8").astype(np.uint64)
+
+
+def openings_in(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the entries that are openings."""
+    return [entry for entry in entries if entry.content["kind"] == "opening"]
+
+
+def overlapping(entries: Sequence[Entry], keys: NDArray[np.uint64]) -> list[Entry]:
+    """Return the openings that share rows with the given ones, directly or through others."""
+    left, found, reached = openings_in(entries), list[Entry](), np.unique(keys)
+    grown = True
+    while grown:
+        touching = [e for e in left if np.isin(keys_of(e.content), reached).any()]
+        left = [e for e in left if e not in touching]
+        found += touching
+        reached = np.unique(np.concatenate([reached, *(keys_of(e.content) for e in touching)]))
+        grown = bool(touching)
+    return found
+
+
+def _opened_keys(entries: Sequence[Entry]) -> NDArray[np.uint64]:
+    found = [keys_of(entry.content) for entry in openings_in(entries)]
+    return np.concatenate(found) if found else np.empty(0, dtype=np.uint64)
+
+
+def _set_hash(keys: NDArray[np.uint64]) -> str:
+    return hashlib.sha256(np.unique(keys).astype("<u8").tobytes()).hexdigest()
+
+
+def _asked(entries: Sequence[Entry], keys: NDArray[np.uint64], question: str) -> Entry | None:
+    """Return the opening in which the same rows were given for the same question."""
+    given = _set_hash(keys)
+    return next(
+        (
+            entry
+            for entry in openings_in(entries)
+            if (entry.content.get("question"), entry.content.get("given")) == (question, given)
+        ),
+        None,
     )
 
 
-def row_keys(frame: pd.DataFrame, salt: str) -> NDArray[np.uint64]:
-    """Return salted hashes of rows, independent of the order of rows and columns.
+def _again(
+    entries: Sequence[Entry], before: Entry, keys: NDArray[np.uint64], terms: str
+) -> Opened:
+    content = before.content
+    opening = Opening(
+        **{name: content[name] for name in RECORDED},
+        previous=content["previous"],
+        entry=before.seal,
+    )
+    used = np.isin(keys, keys_of(content))
+    return Opened(opening, used, _answer(entries, before.seal, terms))
 
-    Equal rows have equal keys, so that in a table with few distinct rows any later sample counts
-    as a further opening. A column with an identifier makes the rows distinct.
+
+def _answer(entries: Sequence[Entry], opening: str, terms: str) -> str | None:
+    found = (e.content for e in entries if e.content["kind"] == "certificate")
+    return next(
+        (str(c["answer"]) for c in found if (c["opening"], c["terms"]) == (opening, terms)), None
+    )
+
+
+def _check_delta(openings: Sequence[Entry], delta: float) -> None:
+    """Raise if ``delta`` differs between openings, whose levels would then not sum to it."""
+    for entry in openings:
+        if entry.content["delta"] != delta:
+            msg = (
+                f"delta={delta}: these rows were opened with delta={entry.content['delta']}. Use "
+                "this value, or certify on rows that were never opened."
+            )
+            raise InputError(msg)
+
+
+def row_keys(frame: pd.DataFrame, salt: str) -> NDArray[np.uint64]:
+    """Return one salted key per row, shape (n_rows,), independent of the order of the columns.
+
+    The k-th of several equal rows has a key of its own, so that the keys are those of a multiset.
     """
+    hashed, number = _numbered_rows(frame)
+    return _digests(hashed, number, salt, b"")
+
+
+def table_key(frame: pd.DataFrame, salt: str) -> NDArray[np.uint64]:
+    """Return the salted key of a whole table, shape (1,), independent of the order of its rows."""
+    hashed, number = _numbered_rows(frame)
+    order = np.lexsort((number, hashed))
+    digest = hashlib.blake2b(hashed[order].astype("<u8").tobytes(), digest_size=8).digest()
+    whole = np.array([int.from_bytes(digest, "little")], dtype=np.uint64)
+    return _digests(whole, np.zeros(1, dtype=np.int64), salt, b"table")
+
+
+def twin_share(frame: pd.DataFrame) -> float:
+    """Return the share of rows that equal another row."""
+    hashed, _ = _numbered_rows(frame)
+    return float(pd.Series(hashed).duplicated(keep=False).mean())
+
+
+def held_out(
+    frame: pd.DataFrame, share: float, salt: str, *, repeated: bool = False
+) -> NDArray[np.bool_]:
+    """Draw rows by a keyed hash of their content, shape (n_rows,).
+
+    A row keeps its side when the table grows or changes its order. Equal rows are drawn
+    independently, by their number among each other; with ``repeated`` they stay together.
+    """
+    hashed, number = _numbered_rows(frame)
+    if repeated:
+        number = np.zeros_like(number)
+    drawn: NDArray[np.bool_] = _digests(hashed, number, salt, b"holdout") < np.uint64(
+        share * 2.0**64
+    )
+    return drawn
+
+
+def _numbered_rows(frame: pd.DataFrame) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the hash of each row, and its number among the rows equal to it, from 0."""
     plain = frame[sorted(frame.columns, key=str)]
     numeric = {name for name in plain if pd.api.types.is_numeric_dtype(plain[name])}
     same = pd.DataFrame(
@@ -490,24 +441,39 @@ def row_keys(frame: pd.DataFrame, salt: str) -> NDArray[np.uint64]:
         }
     )
     hashed = pd.util.hash_pandas_object(same, index=False).to_numpy(dtype=np.uint64)
+    number = pd.Series(hashed).groupby(hashed).cumcount()
+    return np.asarray(hashed, dtype=np.uint64), np.asarray(number, dtype=np.int64)
+
+
+def _digests(
+    hashed: NDArray[np.uint64], number: NDArray[np.int64], salt: str, purpose: bytes
+) -> NDArray[np.uint64]:
+    """Return keyed hashes of the row hashes with their numbers.
+
+    Number 0 adds nothing to a hash, so that keys match those of ledgers of earlier versions.
+    """
     key = salt.encode()
     digests = b"".join(
-        hashlib.blake2b(value.tobytes(), digest_size=8, key=key).digest()
-        for value in np.unique(hashed).astype("<u8")
+        hashlib.blake2b(
+            value.tobytes() + (b"" if k == 0 else k.to_bytes(8, "little")),
+            digest_size=8,
+            key=key,
+            person=purpose,
+        ).digest()
+        for value, k in zip(hashed.astype("<u8"), number.tolist(), strict=True)
     )
-    return np.unique(np.frombuffer(digests, dtype="<u8").astype(np.uint64))
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
 STATE_HOME = "FAIRAUTOML_STATE_HOME"
 """Environment variable with the folder of the user's ledgers."""
 
 
-def ledger_of(path: Path | None, columns: Iterable[str], prints: NDArray[np.uint64]) -> Ledger:
-    """Return the ledger of a table and create its folder."""
+def ledger_of(path: Path | None, columns: Iterable[str]) -> Ledger:
+    """Return the ledger at the path, or that of the user for tables with these columns."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         return Ledger(path)
-    name = f"{chain_hash(sorted(columns))[:16]}.jsonl"
     folder = _state_home() / "ledgers"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -521,26 +487,13 @@ def ledger_of(path: Path | None, columns: Iterable[str], prints: NDArray[np.uint
         )
         warn(msg, DegradedWarning)
         folder = Path(_of_process().name)
-    return Ledger(folder / _known(folder / "tables", prints, name))
+    return Ledger(folder / f"{chain_hash(sorted(columns))[:16]}.jsonl")
 
 
 def is_forgotten(ledger: Ledger) -> bool:
     """Return whether a ledger is deleted when this process ends."""
     made = _of_process.cache_info().currsize > 0
     return made and ledger.path.is_relative_to(_of_process().name)
-
-
-def _known(folder: Path, prints: NDArray[np.uint64], name: str) -> str:
-    """Return the ledger name of a table and register all its columns under that name."""
-    folder.mkdir(exist_ok=True, mode=0o700)
-    marks = [folder / f"{one:016x}" for one in prints.tolist()]
-    found = next((mark.read_text(encoding="ascii") for mark in marks if mark.is_file()), name)
-    for mark in marks:
-        if not mark.is_file():
-            partial = mark.with_name(f".{mark.name}.{os.getpid()}.tmp")
-            partial.write_text(found, encoding="ascii")
-            partial.replace(mark)
-    return found
 
 
 def _state_home() -> Path:
@@ -613,12 +566,6 @@ def data_hash(frame: pd.DataFrame) -> str:
         digest.update(b"number" if pd.api.types.is_numeric_dtype(frame[name]) else b"text")
         digest.update(_hashed(frame[name]).astype("<u8").tobytes())
     return digest.hexdigest()
-
-
-def row_hashes(frame: pd.DataFrame) -> NDArray[np.uint64]:
-    """Return one number per row, the same for equal rows of this table, shape (n_rows,)."""
-    columns = pd.DataFrame({name: _hashed(frame[name]) for name in frame.columns})
-    return np.asarray(pd.util.hash_pandas_object(columns, index=False), dtype=np.uint64)
 
 
 def _hashed(column: "pd.Series[Any]") -> NDArray[np.uint64]:

@@ -2,22 +2,18 @@
 
 import functools
 import math
-import numbers
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import repeat
-from os import PathLike
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from fairautoml.certification.bounds import cp_lower, hoeffding_margin
-from fairautoml.certification.certificate import SMALLEST_CELL
-from fairautoml.certification.evidence import Claimed
+from fairautoml.certification.certificate import REASONS, SMALLEST_CELL
+from fairautoml.certification.evidence import Claimed, claimed
 from fairautoml.certification.exact_test import (
     SAFETY,
     TAIL,
@@ -27,13 +23,13 @@ from fairautoml.certification.exact_test import (
     screened,
     statistic,
 )
-from fairautoml.certification.ledger import Openings, level_of
+from fairautoml.certification.ledger import level_of
 from fairautoml.certification.verdicts import Reason
+from fairautoml.data.frames import Inputs, read_entities
+from fairautoml.data.read import ReadOptions, read_roles
 from fairautoml.evaluation.membership import fewest_rows
-from fairautoml.exceptions import InputError, ParameterError
-from fairautoml.metrics import Constraint, GroupCounts
-from fairautoml.metrics._table import Rate
-from fairautoml.records import Entry
+from fairautoml.exceptions import InputError
+from fairautoml.metrics import Constraint, bind_constraints
 
 DRAWS = 400
 GROWTH, MOST_GROWTHS = 1.1, 60
@@ -261,12 +257,12 @@ class CertificationPlan:
         ]
         if self.fraction is None:
             lines.append(
-                f"Even with {self.largest_fraction:.0%} of the rows set aside the power would be "
-                f"{self.power:.0%}: all rows train and the certificate will be INCONCLUSIVE. A "
-                "looser bound, coarser groups or more rows would change that."
+                f"Even with {self.largest_fraction:.0%} of the rows held out the power would be "
+                f"{self.power:.0%}, so a certificate is unlikely. A looser bound, coarser groups "
+                "or more rows would change that."
             )
         else:
-            lines.append(f"{self.fraction:.1%} of the rows are set aside; power {self.power:.0%}.")
+            lines.append(f"Hold out {self.fraction:.1%} of the rows: power {self.power:.0%}.")
         return "\n".join(lines)
 
     def _needed(self) -> str:
@@ -344,291 +340,6 @@ def _check(constraint: Constraint, rows: Mapping[str, int], shares: Mapping[str,
 LARGEST_SHARE = 0.5
 """Largest share of the rows that may be held out for a certificate."""
 
-Certify = Literal["auto"] | bool | float
-SPLITS = ("random", "time")
-
-
-class Params(Protocol):
-    """Unchecked parameters of the estimator on certification."""
-
-    certify: Any
-    min_score: Any
-    delta: Any
-    openings: Any
-    ledger: Any
-    split: Any
-    objective: Any
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateSettings:
-    """Settings of the certificate."""
-
-    certify: Certify = False  # whether to hold out rows; a number is their share
-    min_score: float | None = None  # minimum accuracy to certify together with the constraints
-    delta: float = 0.05  # error probability, in (0, 1)
-    openings: Openings = Openings.SINGLE  # how often the same rows may be opened
-    ledger: Path | None = None  # file of the ledger; None = default of the user
-    split: str = "random"  # {"random", "time"}: how certification rows are drawn
-
-    @property
-    def first_level(self) -> float:
-        """Level of the first opening; planning with it makes a repeated fit draw the same rows."""
-        return level_of(1, self.delta, self.openings)
-
-
-def check_certificate(params: Params) -> CertificateSettings:
-    """Return the settings of the certificate; raise if a parameter is invalid."""
-    if params.split not in SPLITS:
-        raise ParameterError(f"split={params.split!r} must be 'random' or 'time'")
-    if params.openings not in tuple(Openings):
-        raise ParameterError(f"openings={params.openings!r} must be 'single' or 'ledger'")
-    if not isinstance(params.ledger, str | PathLike | None):
-        msg = f"ledger={params.ledger!r} must be None or the path of an append-only file."
-        raise ParameterError(msg)
-    if not (is_number(params.delta) and 0 < params.delta < 0.5):
-        msg = (
-            f"delta={params.delta!r} must be an error probability above 0 and below 0.5; a "
-            "confidence of 95 % is delta=0.05."
-        )
-        raise ParameterError(msg)
-    _check_certificate_used(params)
-    return CertificateSettings(
-        certify=_certify(params.certify),
-        min_score=_floor(params.min_score, params.objective),
-        delta=float(params.delta),
-        openings=Openings(params.openings),
-        ledger=None if params.ledger is None else Path(params.ledger),
-        split=params.split,
-    )
-
-
-def _check_certificate_used(params: Params) -> None:
-    """Raise if parameters of the certificate are given without a certificate."""
-    given = {
-        "min_score": params.min_score is not None,
-        "ledger": params.ledger is not None,
-        "openings": params.openings != Openings.SINGLE,
-    }
-    for name in (name for name, is_given in given.items() if is_given):
-        if params.certify is False:
-            msg = (
-                f"{name}={getattr(params, name)!r} has no effect with certify=False. Pass "
-                f"certify='auto', or leave {name} out."
-            )
-            raise ParameterError(msg)
-
-
-def _certify(value: Any) -> Certify:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value == "auto":
-        return "auto"
-    if is_number(value) and 0 < value <= LARGEST_SHARE:
-        return float(value)
-    msg = (
-        f"certify={value!r} must be 'auto', True, False or the share of the rows to hold out, "
-        f"above 0 and at most {LARGEST_SHARE}."
-    )
-    raise ParameterError(msg)
-
-
-def _floor(value: Any, objective: Any) -> float | None:
-    if value is None:
-        return None
-    if not (is_number(value) and 0 <= value <= 1):
-        raise ParameterError(f"min_score={value!r} must be None or an accuracy in [0, 1]")
-    if objective not in ("accuracy", "auto"):
-        msg = (
-            f"min_score={value!r} is certified for accuracy only, but objective={objective!r}. "
-            "Leave min_score out, or pass objective='accuracy'."
-        )
-        raise ParameterError(msg)
-    return float(value)
-
-
-def is_number(value: Any) -> bool:
-    """Return whether a parameter is a finite number and not a bool."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return real and math.isfinite(float(value))
-
-
-CERTIFICATE_WORTH = 0.25
-"""Share of a model's gain over a constant predictor that a certificate is worth. With many rows a
-certificate costs little accuracy and is always preferred; with few it may not cost the gain."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Individuals:
-    """Number of entities in the search rows of one claim."""
-
-    n: NDArray[np.int64]  # shape (n_groups, 3): entities with any row, with label 0, with label 1
-    apart: bool  # whether no entity has rows in two groups
-
-    def behind(self, rate: Rate) -> NDArray[np.int64]:
-        """Return the entities behind a rate by group; 0 if the rate cannot be certified."""
-        if rate.depends_on_decision:
-            return np.zeros(len(self.n), dtype=np.int64)
-        return self.n[:, 0 if rate.label is None else 1 + rate.label]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class InnerTarget:
-    """Probability that an entry will be certified, estimated from search rows.
-
-    Generalizes the inner target of Thomas et al. (Science 366, 2019) from one power to all, so
-    that the probability can be weighed against the value of an entry.
-    """
-
-    claims: tuple[Claimed, ...]  # claims of the certificate
-    delta: float  # level of the certificate
-    rows_per_row: float  # certification rows per search row
-    n_rows: NDArray[np.float64]  # shape (n_cells,): search rows by finest cell
-    # by claim, if entities have several rows; the certificate then uses Hoeffding's bound of the
-    # means of entities
-    individuals: tuple[Individuals, ...] | None = None
-
-    def kept_utility(self, entry: Entry) -> float:
-        """Return the factor on the utility of an entry for its certificate, in (0, 1]."""
-        return 1.0 - CERTIFICATE_WORTH * (1.0 - self(entry))
-
-    def __call__(self, entry: Entry) -> float:
-        """Return the probability of a certificate by normal approximation, in [0, 1].
-
-        The probability is that of the weakest pair of groups. It is 0.8 if the cross-fitted gap
-        equals the inner target and the other direction of the pair surely passes.
-        """
-        mass = entry.counts.sum(axis=(1, 2))
-        # Weights have mean one, but a certificate counts rows.
-        rows = np.divide(self.n_rows, mass, out=np.zeros_like(mass), where=mass > 0)
-        counts = GroupCounts(entry.counts * rows[:, None, None])
-        individuals = repeat(None) if self.individuals is None else self.individuals
-        found = map(self._of_claim, self.claims, individuals, repeat(counts))
-        return min(found, default=1.0)
-
-    def _of_claim(
-        self, claim: Claimed, individuals: Individuals | None, counts: GroupCounts
-    ) -> float:
-        merged = counts.merged(claim.system.of_cell, claim.system.n_groups)
-        found = []
-        for rate in claim.constraint.metric.rates:
-            events, rows = rate.sums(merged.table)
-            if individuals is not None:
-                # If all rows of an entity are equal, its mean has the variance of one row.
-                events, rows = _shrunk(events, rows, individuals.behind(rate))
-            n = np.floor(rows * self.rows_per_row)
-            if n.min() < 1:
-                return 0.0
-            # Smooth with half an event on each side: 0 of 10 does not show a rate of 0.
-            seen, smooth = events / rows, (events + 0.5) / (rows + 1.0)
-            ratio = claim.constraint.metric.form == "ratio"
-            passing = self._ratio if ratio else self._difference
-            margins = (
-                None if individuals is None else self._margins(n, together=not individuals.apart)
-            )
-            found.append(passing(seen, smooth * (1 - smooth) / n, claim.constraint.bound, margins))
-        return min(found)
-
-    def _margins(self, n: NDArray[np.float64], *, together: bool) -> "_Margins":
-        """Return Hoeffding's margins of the means of ``n`` entities per group."""
-        each = hoeffding_margin(self.delta / 2, 1) / np.sqrt(n)
-        if together:
-            return _Margins(each, each[:, None] + each[None, :])
-        # The joint bound of two independent means is tighter than the sum of their bounds.
-        both = hoeffding_margin(self.delta, 1) * np.sqrt(1 / n[:, None] + 1 / n[None, :])
-        return _Margins(each, both)
-
-    def _difference(
-        self,
-        rates: NDArray[np.float64],
-        variance: NDArray[np.float64],
-        bound: float,
-        margins: "_Margins | None",
-    ) -> float:
-        room = bound - (rates[:, None] - rates[None, :])
-        error = np.sqrt(variance[:, None] + variance[None, :])
-        if margins is not None:
-            return _weakest(ndtr((room - margins.of_pair) / error))
-        return _weakest(ndtr(room / error - float(ndtri(1 - TAIL * self.delta))))
-
-    def _ratio(
-        self,
-        rates: NDArray[np.float64],
-        variance: NDArray[np.float64],
-        bound: float,
-        margins: "_Margins | None",
-    ) -> float:
-        """Return the probability that ``low - bound * high >= 0`` is shown."""
-        room = rates[:, None] - bound * rates[None, :]
-        error = np.sqrt(variance[:, None] + bound**2 * variance[None, :])
-        if margins is not None:
-            both = margins.each[:, None] + bound * margins.each[None, :]
-            return _weakest(ndtr((room - both) / error))
-        return _weakest(ndtr(room / error - float(ndtri(1 - TAIL * self.delta))))
-
-
-@dataclass(frozen=True, slots=True)
-class _Margins:
-    """Error margins of means, shape (n_groups,), and of their differences, for all pairs."""
-
-    each: NDArray[np.float64]
-    of_pair: NDArray[np.float64]
-
-
-def _shrunk(
-    events: NDArray[np.float64], rows: NDArray[np.float64], individuals: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return events and rows scaled to one row per entity, with the same rates."""
-    n = individuals.astype(np.float64)
-    return events * np.divide(n, rows, out=np.zeros_like(rows), where=rows > 0), n
-
-
-def _weakest(passing: NDArray[np.float64]) -> float:
-    """Return the least probability that a pair passes in both directions."""
-    np.fill_diagonal(passing, 1.0)
-    return float(max(0.0, (passing + passing.T - 1.0).min()))
-
-
-def inner_target_of(
-    claims: Sequence[Claimed],
-    cells: NDArray[np.integer],
-    *,
-    n_certification: int,
-    delta: float,
-    y: NDArray[np.integer] | None = None,
-    entities: NDArray[np.integer] | None = None,
-) -> InnerTarget:
-    """Return the inner target of a search."""
-    n_cells = max((len(claim.system.of_cell) for claim in claims), default=1)
-    individuals = None
-    if y is not None and entities is not None:
-        individuals = tuple(
-            _individuals_of(claim.codes(cells), y, entities, claim) for claim in claims
-        )
-    return InnerTarget(
-        claims=tuple(claims),
-        delta=delta,
-        rows_per_row=n_certification / len(cells),
-        n_rows=np.bincount(cells[cells >= 0], minlength=n_cells).astype(np.float64),
-        individuals=individuals,
-    )
-
-
-def _individuals_of(
-    codes: NDArray[np.integer],
-    y: NDArray[np.integer],
-    entities: NDArray[np.integer],
-    claim: Claimed,
-) -> Individuals:
-    pairs = np.unique(np.c_[codes, entities, y][codes >= 0], axis=0)
-    members = np.unique(pairs[:, :2], axis=0)
-    rows = (members, pairs[pairs[:, 2] == 0], pairs[pairs[:, 2] == 1])
-    counts = [np.bincount(part[:, 0], minlength=claim.system.n_groups) for part in rows]
-    return Individuals(
-        n=np.stack(counts, axis=1), apart=len(members) == len(np.unique(members[:, 1]))
-    )
-
-
 FLOOR_MARGIN, ASSUMED_ACCURACY = 0.03, 0.75
 """Largest distance of a certified minimum below the measured accuracy, and its assumed value."""
 
@@ -647,14 +358,16 @@ ASSUMED_RATE = ASSUMED_POSITIVES = 0.3
 class RowPlan:
     """Plan of the rows to hold out for all claims."""
 
-    fraction: float | None  # share of the rows, in (0, 0.5]; None = all rows train
-    reason: Reason = Reason.NONE  # why no rows are held out; empty otherwise
+    fraction: float | None  # share of the rows, in (0, 0.5]; None = not worth any rows
+    reason: Reason = Reason.NONE  # why no rows are worth it; empty otherwise
     plans: tuple[CertificationPlan, ...] = ()  # one per constraint and grouping
     note: str = ""  # human-readable remark
 
     def text(self) -> str:
         """Return the plan as human-readable text."""
         parts = [plan.text() for plan in self.plans]
+        if self.reason is not Reason.NONE:
+            parts.append(f"No certificate: {REASONS[self.reason]}.")
         return "\n".join([*parts, self.note] if self.note else parts)
 
     def plain(self) -> dict[str, Any]:
@@ -663,52 +376,72 @@ class RowPlan:
         return {"fraction": self.fraction, "reason": self.reason.value, "plans": plans}
 
 
+def row_plan(
+    inputs: Inputs,
+    constraints: Sequence[Constraint],
+    options: ReadOptions,
+    *,
+    delta: float = 0.05,
+    min_score: float | None = None,
+) -> RowPlan:
+    """Return how many rows to hold out, from the counts of the groups alone."""
+    roles = read_roles(inputs, options)
+    systems = () if roles.groups is None else roles.groups.systems
+    if systems:
+        bind_constraints(constraints, systems)
+    claims = claimed(constraints, systems)
+    if not claims and min_score is None:
+        return RowPlan(
+            fraction=None, reason=Reason.SINGLE_GROUP if constraints else Reason.NO_CLAIM
+        )
+    entities, _ = read_entities(inputs.groups, inputs.X)
+    # Precision of entities has no bound: their number of accepted rows is random.
+    by_entity = entities is not None and any(claim.of_accepted for claim in claims)
+    if roles.task != "binary" or by_entity or not all(claim.testable for claim in claims):
+        return RowPlan(fraction=None, reason=Reason.NO_EXACT_TEST)
+    return plan_rows(
+        claims,
+        roles.cells,
+        level=level_of(1, delta),
+        min_score=min_score,
+        n_rows=len(roles.y),
+        entities=entities,
+    )
+
+
 def plan_rows(
     claims: Sequence[Claimed],
     cells: NDArray[np.integer],
-    settings: CertificateSettings,
     *,
+    level: float,
     n_rows: int,
+    min_score: float | None = None,
     entities: NDArray[np.integer] | None = None,
 ) -> RowPlan:
-    """Return how many rows to hold out, from the counts of the groups alone."""
+    """Return how many rows a first opening at ``level`` needs."""
     n_individuals = n_rows if entities is None else len(np.unique(entities))
     clustered = n_individuals < n_rows
     planned = _planned_by_entity if clustered else _planned
     plans = tuple(
-        planned(
-            claim.constraint,
-            _large_groups(claim, _rows_of(claim, cells, entities)),
-            settings.first_level,
-        )
+        planned(claim.constraint, _large_groups(claim, _rows_of(claim, cells, entities)), level)
         for claim in claims
     )
     margin = _mean_margin if clustered else _share_margin
-    floor = (
-        None
-        if settings.min_score is None
-        else _floor_share(margin, settings.first_level, n_individuals)
-    )
-    if isinstance(settings.certify, float):
-        note = f"{settings.certify:.1%} of the rows are set aside (certify={settings.certify:g})."
-        return RowPlan(fraction=settings.certify, plans=plans, note=note)
-    shares = [plan.fraction for plan in plans] + ([] if floor is None else [floor])
+    floor = None if min_score is None else _floor_share(margin, level, n_individuals)
+    shares = [plan.fraction for plan in plans] + ([] if min_score is None else [floor])
     known = [share for share in shares if share is not None]
-    if len(known) == len(shares):
-        note, planned_share = "", max(known)
-        if floor is not None and floor == planned_share:
-            note = f"{floor:.1%} of the rows are set aside for min_score={settings.min_score:g}."
-        fraction = _generous(planned_share, n_rows)
-        if fraction > planned_share:
-            note = (
-                f"{fraction:.1%} of the rows are set aside rather than {planned_share:.1%}: the "
-                "search has enough rows, and more rows certify gaps closer to the bound."
-            )
-        return RowPlan(fraction=fraction, plans=plans, note=note)
-    if settings.certify is True:
-        note = f"{LARGEST_SHARE:.0%} of the rows are set aside because of certify=True."
-        return RowPlan(fraction=LARGEST_SHARE, plans=plans, note=note)
-    return RowPlan(fraction=None, reason=Reason.TOO_FEW_ROWS, plans=plans)
+    if len(known) < len(shares):
+        return RowPlan(fraction=None, reason=Reason.TOO_FEW_ROWS, plans=plans)
+    needed, note = max(known), ""
+    if floor is not None and floor == needed:
+        note = f"Hold out {floor:.1%} of the rows for min_score={min_score:g}."
+    fraction = _generous(needed, n_rows)
+    if fraction > needed:
+        note = (
+            f"Hold out {fraction:.1%} of the rows rather than {needed:.1%}: the search has enough "
+            "rows, and more rows certify gaps closer to the bound."
+        )
+    return RowPlan(fraction=fraction, plans=plans, note=note)
 
 
 def _generous(fraction: float, n_rows: int) -> float:

@@ -48,25 +48,21 @@ class Reason(StrEnum):
 
     NONE = ""
     BOUND_ABOVE_EPS = "bound_above_eps"
+    BOUND_BELOW_RATIO = "bound_below_ratio"
     FLOOR_NOT_SHOWN = "floor_not_shown"
-    NOT_CERTIFIED = "not_certified"
+    NOT_TESTED = "not_tested"
     TOO_FEW_ROWS = "too_few_rows"
     GROUP_ABSENT = "group_absent"
     UNDEFINED_CELL = "undefined_cell"
-    ROWS_SPENT = "rows_spent"
-    REFIT_AFTER_CERTIFICATION = "refit_after_certification"
-    NO_CERTIFICATION_SET = "no_certification_set"
+    NOT_INDEPENDENT = "not_independent"
     SINGLE_GROUP = "single_group"
     CONSTANT_TARGET = "constant_target"
     NO_EXACT_TEST = "no_exact_test"
     NO_CLAIM = "no_claim"
     JOINT_ONLY = "only_together"
-    NOT_ON_LIST = "not_on_list"
     NO_WEIGHT_LIMIT = "no_weight_limit"
     GROUPS_GUESSED = "groups_guessed"
-    BASELINE_ONLY = "nothing_trained"
     CONSTANT_MODEL = "decides_alike"
-    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +187,8 @@ def _why_not(claim: Claim, level: float) -> tuple[Reason, str]:
         ]
         if small:
             return Reason.TOO_FEW_ROWS, ", ".join(small)
-    return Reason.BOUND_ABOVE_EPS, ""
+    ratio = claim.form == "ratio"
+    return Reason.BOUND_BELOW_RATIO if ratio else Reason.BOUND_ABOVE_EPS, ""
 
 
 def claim_passes(claim: Claim, bound: float, level: float) -> tuple[bool, float | None]:
@@ -271,26 +268,13 @@ def _judge_floor(floor: MinScore, level: float, simultaneous: float | None) -> T
 MOST_CANDIDATES = 10
 
 
-class Procedure(StrEnum):
-    """How several candidates share one opening; fixed before the opening.
-
-    A certificate for the first of several candidates that passes is not valid: with twenty
-    violating candidates, it errs in 63 of 100 runs at a level of 0.05.
-    """
-
-    FIXED_SEQUENCE = "fixed_sequence"
-    BONFERRONI = "bonferroni"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shipped:
-    """The candidate that is shipped, and its verdict."""
+class CandidateVerdict:
+    """Verdict on one candidate of a fixed sequence."""
 
-    position: int  # in the frozen list, from 0
-    n_candidates: int  # length of the list
-    level: float  # level of the test of this candidate
+    level: float  # level of the opening, at which each candidate is tested
+    n_candidates: int  # length of the sequence
     judgement: Judgement  # verdict on this candidate
-    procedure: Procedure  # how the candidates share the opening
 
     def findings(self, evidence: Evidence) -> tuple[TestResult, ...]:
         """Return one result per claim, also if a single reason applies to all claims."""
@@ -301,92 +285,41 @@ class Shipped:
         )
 
 
-def ship(
-    candidates: Sequence[Evidence],
-    level: float,
-    *,
-    procedure: Procedure = Procedure.FIXED_SEQUENCE,
-    fallback: int = 0,
-) -> Shipped:
-    """Test a fixed list of candidates and return the candidate to ship.
+def n_passed(candidates: Sequence[Evidence], level: float) -> int:
+    """Test a fixed sequence of candidates, and return how many passed before the first failure.
 
-    A fixed sequence tests each candidate at the full level, up to the first failure, and ships
-    the last candidate that passed. A false certificate requires that the first truly violating
-    candidate passes, so the error is at most ``level``. Bonferroni tests each candidate at
-    ``level / m`` and ships the last that passes. If no candidate passes, the fallback is shipped
-    with its verdict.
+    Each candidate is tested at the full level. A false certificate requires that the first truly
+    violating candidate passes, so the error is at most ``level``. A certificate for the first of
+    several candidates that passes would not be valid: with twenty violating candidates, it errs
+    in 63 of 100 runs at a level of 0.05.
 
     References
     ----------
     Angelopoulos, Bates, Candes, Jordan, Lei, "Learn then test: calibrating predictive algorithms
     to achieve risk control", arXiv 2110.01052, section 2.2 (fixed sequence testing).
     """
-    m = len(candidates)
-    if not 1 <= m <= MOST_CANDIDATES or not 0 <= fallback < m:
+    if not 1 <= len(candidates) <= MOST_CANDIDATES:
         msg = (
-            f"candidates: found {m} with fallback={fallback}; allowed are 1 to {MOST_CANDIDATES} "
-            "candidates, with the position of one of them. Pass only the best of the front."
+            f"candidates: found {len(candidates)}; allowed are 1 to {MOST_CANDIDATES}. Pass only "
+            "the best of the front."
         )
         raise InputError(msg)
-    tested = _tested(level, m, procedure)
-    if procedure is Procedure.BONFERRONI:
-        last = _last_of_any(candidates, tested)
-    else:
-        last = _last_in_order(candidates, tested)
-    position = fallback if last is None else last
-    return shipped_as(
-        candidates[position],
-        level,
-        position=position,
-        n_candidates=m,
-        procedure=procedure,
-        passed=last is not None,
-    )
+    failed = (at for at, evidence in enumerate(candidates) if not holds(evidence, level))
+    return next(failed, len(candidates))
 
 
-def shipped_as(
-    evidence: Evidence,
-    level: float,
-    *,
-    position: int,
-    n_candidates: int,
-    procedure: Procedure,
-    passed: bool,
-) -> Shipped:
-    """Return the record of a candidate that passed, or of the fallback."""
-    tested = _tested(level, n_candidates, procedure)
-    judgement = judge(evidence, tested, violations=not passed)
-    if not passed and judgement.verdict is Verdict.CERTIFIED:
+def judge_candidate(
+    evidence: Evidence, level: float, *, n_candidates: int, passed: bool, reached: bool = True
+) -> CandidateVerdict:
+    """Return the verdict on a candidate that passed, failed, or was not reached."""
+    judgement = judge(evidence, level, violations=not passed)
+    if not reached and judgement.verdict is Verdict.CERTIFIED:
         # The sequence ended before this candidate: to certify it would be a second test.
-        judgement = _not_certified(judgement)
-    return Shipped(
-        position=position,
-        n_candidates=n_candidates,
-        level=tested,
-        judgement=judgement,
-        procedure=procedure,
-    )
+        judgement = _not_tested(judgement)
+    return CandidateVerdict(level=level, n_candidates=n_candidates, judgement=judgement)
 
 
-def _tested(level: float, n_candidates: int, procedure: Procedure) -> float:
-    return level / n_candidates if procedure is Procedure.BONFERRONI else level
-
-
-def _not_certified(judgement: Judgement) -> Judgement:
-    verdict, reason = Verdict.INCONCLUSIVE, Reason.NOT_CERTIFIED
+def _not_tested(judgement: Judgement) -> Judgement:
+    verdict, reason = Verdict.INCONCLUSIVE, Reason.NOT_TESTED
     findings = tuple(replace(f, verdict=verdict, reason=reason) for f in judgement.findings)
     return Judgement(verdict=verdict, reason=reason, findings=findings)
-
-
-def _last_of_any(candidates: Sequence[Evidence], level: float) -> int | None:
-    return max((i for i, one in enumerate(candidates) if holds(one, level)), default=None)
-
-
-def _last_in_order(candidates: Sequence[Evidence], level: float) -> int | None:
-    """Return the position of the last candidate before the first failure."""
-    last = None
-    for position, evidence in enumerate(candidates):
-        if not holds(evidence, level):
-            break
-        last = position
-    return last

@@ -18,8 +18,8 @@ from fairautoml.certification.certificate import (
     violated_level,
 )
 from fairautoml.certification.evidence import Claim, Evidence, MinScore
-from fairautoml.certification.ledger import Ledger, Openings, level_of
-from fairautoml.certification.verdicts import Procedure, Shipped, Verdict, shipped_as
+from fairautoml.certification.ledger import RECORDED, Ledger, level_of
+from fairautoml.certification.verdicts import CandidateVerdict, Reason, Verdict, judge_candidate
 from fairautoml.exceptions import InputError
 
 SHOWN = (Verdict.CERTIFIED, Verdict.VALIDATED, Verdict.VIOLATED)
@@ -34,8 +34,8 @@ class Known:
     """Reference values to compare with a certificate; None = not compared."""
 
     model: str | None = None  # SHA-256 of the model file
-    data: str | None = None  # fingerprint of the source table
-    evidence: Evidence | None = None  # of the shipped candidate, recomputed from model and rows
+    data: str | None = None  # fingerprint of the given rows
+    evidence: Evidence | None = None  # recomputed from model and rows
     ledger: Ledger | None = None  # ledger with the opening
     key: bytes | None = None  # secret of the signature
 
@@ -89,21 +89,21 @@ def _same(name: str, stated: str, found: str | None) -> str | None:
 
 
 def _level(certificate: Certificate) -> str:
-    """Check the level against the mode and the index of the opening."""
+    """Check the level against the index of the opening."""
     opening = certificate.opening
-    level = level_of(opening.index, opening.delta, Openings(opening.mode)) if opening.read else 0.0
+    level = level_of(opening.index, opening.delta) if opening.index else 0.0
     if abs(level - opening.level) > TOLERANCE:
         return f"level: opening {opening.index} may spend {level}, not {opening.level}"
     if certificate.caveat != CAVEAT:
         return f"caveat: must be {CAVEAT!r}"
     if level == 0 and certificate.verdict in SHOWN:
-        return f"verdict: {certificate.verdict} without rows that may be opened"
+        return f"verdict: {certificate.verdict} without an opening"
     return ""
 
 
 def _claims(certificate: Certificate) -> str:
     """Check that the records match the claims fixed before the opening."""
-    if not certificate.opening.released:
+    if not certificate.opening.index:
         return ""
     found = [(claim.label, claim.groups) for claim in certificate.claims]
     if certificate.floor is not None:
@@ -116,14 +116,13 @@ def _claims(certificate: Certificate) -> str:
 
 def _numbers(certificate: Certificate, evidence: Evidence | None) -> str | None:
     """Recompute all numbers from the given counts or, without them, from the published ones."""
-    if not certificate.opening.released:
-        shown = certificate.verdict in SHOWN
-        return f"verdict: {certificate.verdict} without numbers" if shown else ""
+    if not certificate.opening.index:
+        return ""
     evidence = _published(certificate) if evidence is None else evidence
     if evidence is None:
         return None
-    shipped = _shipped(certificate, evidence)
-    judgement = shipped.judgement
+    candidate = _judged(certificate, evidence)
+    judgement = candidate.judgement
     said = said_of(judgement.verdict, certificate.subject)
     if (said, judgement.reason.value) != (
         certificate.verdict,
@@ -133,42 +132,41 @@ def _numbers(certificate: Certificate, evidence: Evidence | None) -> str | None:
             f"verdict: the counts give {said} {judgement.reason}, the certificate "
             f"says {certificate.verdict} {certificate.reason}"
         )
-    return _differing(certificate, evidence, shipped)
+    return _differing(certificate, evidence, candidate)
 
 
-def _shipped(certificate: Certificate, evidence: Evidence) -> Shipped:
-    return shipped_as(
+def _judged(certificate: Certificate, evidence: Evidence) -> CandidateVerdict:
+    return judge_candidate(
         evidence,
         certificate.opening.level,
-        position=certificate.position,
         n_candidates=len(certificate.subject.models),
-        procedure=Procedure(certificate.procedure),
         passed=certificate.verdict in (Verdict.CERTIFIED, Verdict.VALIDATED),
+        reached=certificate.reason != Reason.NOT_TESTED,
     )
 
 
-def _differing(certificate: Certificate, evidence: Evidence, shipped: Shipped) -> str:
+def _differing(certificate: Certificate, evidence: Evidence, candidate: CandidateVerdict) -> str:
     """Return the first claim whose record does not follow from its counts."""
     hidden = suppressed_groups(evidence.claims, certificate.smallest_cell)
     whole = not any(any(groups) for groups in hidden)
     if len(certificate.claims) != len(evidence.claims):
         return "claims: the evidence is about others"
     for claim, finding, groups, stated in zip(
-        evidence.claims, shipped.findings(evidence), hidden, certificate.claims, strict=False
+        evidence.claims, candidate.findings(evidence), hidden, certificate.claims, strict=False
     ):
-        level = shown_level(certificate.opening.level, shipped, evidence)
-        found = claim_record(claim, finding, groups, shipped, level, whole=whole)
+        level = shown_level(candidate, evidence)
+        found = claim_record(claim, finding, groups, candidate, level, whole=whole)
         found = replace(found, verdict=said_of(found.verdict, certificate.subject))
         name = _first_difference(found, stated)
         if name:
             return f"{name} of {stated.label!r}: not what the counts give"
-    floor = floor_record(evidence, shipped.judgement)
+    floor = floor_record(evidence, candidate.judgement)
     if floor is not None:
         floor = replace(floor, verdict=said_of(floor.verdict, certificate.subject))
     if floor != certificate.floor:
         return "floor: not what the counts give"
     summary = (certificate.suppressed, certificate.violated_level)
-    if summary != (not whole, violated_level(evidence, shipped)):
+    if summary != (not whole, violated_level(evidence, candidate)):
         return "suppressed, violated_level: not what the counts give"
     return ""
 
@@ -206,12 +204,12 @@ def _published(certificate: Certificate) -> Evidence | None:
 
 
 def _claim(record: ClaimRecord) -> Claim | None:
-    rows: Sequence[Sequence[dict[str, int | float | str] | None]] = record.cells or ()
+    rows: Sequence[Sequence[dict[str, int | float | str] | None]] = record.cells
     cells = [
         [None if content is None else cell_from_content(content) for content in row]
         for row in rows
     ]
-    if record.cells is None or any(cell is None for row in cells for cell in row):
+    if any(cell is None for row in cells for cell in row):
         return None
     return Claim(
         label=record.label,
@@ -228,7 +226,7 @@ def _claim(record: ClaimRecord) -> Claim | None:
 
 def _counts(certificate: Certificate, known: Known) -> str | None:
     """Compare the hash of the counts, salted with the salt of the ledger."""
-    if known.evidence is None or known.ledger is None or not certificate.opening.released:
+    if known.evidence is None or known.ledger is None or not certificate.opening.index:
         return None
     found = counts_hash(known.evidence, known.ledger.salt)
     return _same("counts", certificate.counts_sha256, found)
@@ -237,15 +235,15 @@ def _counts(certificate: Certificate, known: Known) -> str | None:
 def _entry(certificate: Certificate, ledger: Ledger | None) -> str | None:
     """Compare the opening of the certificate with that of the ledger."""
     opening = certificate.opening
-    if ledger is None or not opening.read:
+    if ledger is None or not opening.index:
         return None
     written = ledger.opening(opening.entry)
     if written is None:
         return "ledger: it does not hold the opening that the certificate rests on"
-    stated = {name: getattr(opening, name) for name in ("mode", "index", "level", "delta")}
-    stated |= {"previous": opening.previous}
-    differing = [name for name, value in stated.items() if written[name] != value]
-    # The ledger also stores a hash of the terms, which a certificate lists one by one.
-    if not certificate.subject.hashes.items() <= written["hashes"].items():
-        differing.append("hashes")
+    names = (*RECORDED, "previous")
+    differing = [name for name in names if written[name] != getattr(opening, name)]
+    if not differing and certificate.to_bytes().decode("ascii") not in ledger.answers(
+        opening.entry
+    ):
+        differing.append("certificate")
     return f"ledger: other {', '.join(differing)}" if differing else ""

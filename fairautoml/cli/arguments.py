@@ -5,13 +5,27 @@ Only the standard library is imported, so that ``--help`` is fast.
 
 import argparse
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
-Certify = str | bool | float
-"""Parsed value of ``--certify``."""
+NO_LIMIT = 1_000_000
 
 TASKS = ("auto", "binary", "multiclass", "regression")
 """Kinds of target."""
+
+
+class Removed(argparse.Action):
+    """A removed option: its use is an error that says what to do instead."""
+
+    def __init__(self, *args: Any, instead: str, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "help": argparse.SUPPRESS})
+        self.default = argparse.SUPPRESS
+        self.instead = instead
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _: object, __: object, option: str | None = None
+    ) -> None:
+        """End with a usage error."""
+        parser.error(f"{option} was removed: {self.instead}")
 
 
 def fit_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,15 +41,16 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(unseen_group="error")
     guess = "column of noisy labels of an unobserved group: give three, and no --sensitive"
     add("--proxy", action="append", default=[], metavar="COLUMN", help=guess)
-    infinite = "infinite features: refused (default), or taken for missing"
-    add("--on-nonfinite", choices=["error", "impute"], default="error", help=infinite)
+    removed = "replace infinite values in the table, for example by empty cells"
+    add("--on-nonfinite", action=Removed, instead=removed)
     add("--blind", action="store_true", help="the model must not need the sensitive column")
-    add("--randomized", action="store_true", help="allow randomized decision rules")
+    named = "name a mitigator that decides at random: --mitigator randomized_thresholds"
+    add("--randomized", action=Removed, instead=named, nargs=0)
     add("--refit", action="store_true", help="train one model on all rows, if time allows")
     add("--strict", action="store_true", help="fail if no model is feasible")
     run_arguments(parser)
     whose_arguments(parser)
-    add("--require-certified", action="store_true", help="exit with 9 unless CERTIFIED")
+    holdout_arguments(parser)
 
 
 def whose_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,30 +58,36 @@ def whose_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     person = "column of the entity of a row, such as a person: its rows stay together"
     add("--groups", metavar="COLUMN", help=person)
-    later = "hold out rows at random (default), or the last ones by --time-column"
-    add("--split", choices=["random", "time"], default="random", help=later)
-    when = "column of times for --split time: numbers, or dates such as 2020-01-31"
+    when = "column of times, numbers or dates such as 2020-01-31: --holdout takes the last rows"
     add("--time-column", metavar="COLUMN", help=when)
 
 
-def certificate_arguments(parser: argparse.ArgumentParser, certify: Certify = False) -> None:
-    """Add the arguments of the certificate."""
+def holdout_arguments(parser: argparse.ArgumentParser, share: float | None = None) -> None:
+    """Add the arguments of the rows that are held out, and of their certificate."""
     add = parser.add_argument
-    default = "no" if certify is False else certify
-    aside = f"rows held out for a certificate: auto, yes, no or their share (default: {default})"
-    add("--certify", type=_certify, default=certify, metavar="HOW", help=aside)
-    add("--min-score", type=_score, metavar="A", help="accuracy to be certified too")
-    add(
-        "--delta",
-        type=_share,
-        default=0.05,
-        metavar="D",
-        help="error probability of the certificate (0.05)",
-    )
-    many = "one certificate for the same rows (default), or an error shared by several fits"
-    add("--openings", choices=["single", "ledger"], default="single", help=many)
+    end = "share of rows held out from the search, to evaluate and certify the model"
+    add("--holdout", type=_share, default=share, metavar="SHARE", help=end)
+    add("--certify", dest="holdout", type=_share, default=share, help=argparse.SUPPRESS)
+    certificate_arguments(parser)
+
+
+def certificate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a certificate."""
+    add = parser.add_argument
+    level_arguments(parser)
+    front = "test candidates of the Pareto front in order, or the selected model alone (default)"
+    add("--candidates", choices=["front"], help=front)
     kept = "file that records which rows were opened (default: one for all runs of a user)"
     add("--ledger", metavar="FILE", help=kept)
+    add("--require-certified", action="store_true", help="exit with 9 unless CERTIFIED")
+
+
+def level_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the accuracy to certify, and the error probability."""
+    add = parser.add_argument
+    add("--min-score", type=_score, metavar="A", help="accuracy to be certified too")
+    wrong = "error probability of the certificate (0.05)"
+    add("--delta", type=_share, default=0.05, metavar="D", help=wrong)
 
 
 def table_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,17 +106,17 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(sensitive_missing="error")
     most = "most groups of one sensitive column (default: 50)"
     add("--max-groups", type=count, default=50, metavar="N", help=most)
+    least = "least rows behind each compared rate of a group: auto (default) or a number"
+    add("--min-size", type=_min_size, default="auto", metavar="N", help=least)
     add("--drop", action="append", default=[], help="column to ignore; may be repeated")
     add("--weight", help="column of sample weights")
     add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")
     add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
     add("--rows", type=count, metavar="N", help="use N rows, drawn by the seed")
     add("--positive", help="label of the positive class (default: the dataset's, or sorted last)")
-    end = "share of rows held out for evaluation at the end; with --split time the last ones"
-    add("--holdout", type=_share, help=end)
 
 
-def run_arguments(parser: argparse.ArgumentParser, certify: Certify = False) -> None:
+def run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of every search: objective, budget, execution and storage."""
     add = parser.add_argument
     add("--objective", default="auto", help="performance metric (default: accuracy, or r2)")
@@ -108,13 +129,16 @@ def run_arguments(parser: argparse.ArgumentParser, certify: Certify = False) -> 
     where = "address of the cluster's scheduler, for --executor dask"
     add("--scheduler", metavar="ADDRESS", help=where)
     add("--memory", type=_mib, metavar="MIB", help="memory that one trial may take, MiB")
-    add("--folds", type=count, default=5, metavar="N", help="folds of every trial (default: 5)")
-    add("--no-assemble", dest="assemble", action="store_false", help="one model, no ensemble")
-    most = "largest number of trials in an ensemble (default: 8); 0 = no limit"
-    add("--max-models", type=_models, default=8, metavar="N", help=most)
+    add("--cv", type=count, default=5, metavar="N", help="folds of every trial (default: 5)")
+    most = "largest number of trials in an ensemble (default: 8); 0 = one model"
+    add("--ensemble", type=_ensemble, default=8, metavar="N", help=most)
+    # Former spellings.
+    hidden: Any = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS}
+    add("--folds", "--n-folds", dest="cv", type=count, **hidden)
+    add("--no-assemble", dest="ensemble", action="store_const", const=0, **hidden)
+    add("--max-models", dest="ensemble", type=_models, **hidden)
     sure = "required probability that the constraint holds on new rows: auto (default), none, 0.95"
     add("--confidence", type=_confidence, default="auto", metavar="C", help=sure)
-    certificate_arguments(parser, certify)
     add("--seed", type=_seed, default=0, help="root seed (default: 0)")
     add("--out", metavar="RUN", help="folder that stores the run")
     add("--overwrite", action="store_true", help="replace a previous run in RUN")
@@ -161,18 +185,17 @@ def _score(text: str) -> float:
     return value if value <= 1 else _refuse(text, wanted)
 
 
-def _certify(text: str) -> Certify:
-    if text == "auto":
-        return text
-    if text in ("yes", "no"):
-        return text == "yes"
-    wanted = "auto, yes, no or a share of at most 0.5, such as 0.3"
-    value = _number(text, float, wanted)
-    return value if value <= 0.5 else _refuse(text, wanted)
+def _ensemble(text: str) -> int:
+    return 0 if text == "0" else int(_number(text, int, "a whole number of at least 2, or 0"))
 
 
-def _models(text: str) -> int | None:
-    return None if text == "0" else int(_number(text, int, "a whole number of at least 2, or 0"))
+def _models(text: str) -> int:
+    # In this former option, 0 meant that there is no limit.
+    return NO_LIMIT if text == "0" else _ensemble(text)
+
+
+def _min_size(text: str) -> str | int:
+    return text if text == "auto" else int(_number(text, int, "auto or a positive whole number"))
 
 
 def _confidence(text: str) -> str | float | None:

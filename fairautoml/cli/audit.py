@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from fairautoml.cli._base import DATA, NOT_CERTIFIED, OK, Command, check_out, show, show_json
-from fairautoml.cli.arguments import certificate_arguments, table_arguments, whose_arguments
+from fairautoml.cli.arguments import level_arguments, table_arguments, whose_arguments
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,8 @@ def _audit_arguments(parser: argparse.ArgumentParser) -> None:
     add("--delta", type=float, default=0.05, help=wrong)
     new = "neither the model nor the constraint was chosen on these rows: verdicts may certify"
     add("--rows-are-new", action="store_true", help=new)
+    kept = "file that records which rows were audited (default: one for all runs of a user)"
+    add("--ledger", metavar="FILE", help=kept)
     policy = "missing sensitive values: refused (default), a group, or in no group"
     choices = ["error", "own_group", "exclude"]
     add("--sensitive-missing", choices=choices, default="error", help=policy)
@@ -65,6 +67,7 @@ def _audit(arguments: argparse.Namespace) -> int:
         sample_weight=_column(table, arguments.weight),
         baseline=_column(table, arguments.baseline),
         independent=arguments.rows_are_new,
+        ledger=arguments.ledger,
         delta=arguments.delta,
         largest_weight=arguments.largest_weight,
         pos_label=_positive(table, arguments),
@@ -140,7 +143,7 @@ def _plan_arguments(parser: argparse.ArgumentParser) -> None:
     add("data", metavar="DATA", help="CSV, TSV or parquet file, or a dataset's name")
     table_arguments(parser)
     add("--constraint", action="append", help="such as 'equalized_odds_difference<=0.05'")
-    certificate_arguments(parser, certify="auto")
+    level_arguments(parser)
     whose_arguments(parser)
     add("--json", action="store_true", help="plan as JSON")
     parser.set_defaults(seed=0)
@@ -164,7 +167,7 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("certificate", metavar="CERTIFICATE", help="certificate.json")
     add("--model", metavar="RUN", help="run folder of the certified model")
-    add("--data", metavar="DATA", help="table that the model was fitted to; needs --model")
+    add("--data", metavar="DATA", help="table with the rows of the certificate; needs --model")
     add("--ledger", metavar="FILE", help="file of the openings; default: the user's, with --data")
     add("--key", metavar="FILE", help="secret key that the certificate was signed with")
     trust = "load the model to compare its content: runs the code in its pickle"

@@ -3,6 +3,8 @@
 import argparse
 import sys
 import tempfile
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +18,18 @@ from fairautoml.cli._base import (
     show,
     show_json,
 )
-from fairautoml.cli.arguments import budget_arguments, fit_arguments, run_arguments
+from fairautoml.cli.arguments import (
+    budget_arguments,
+    certificate_arguments,
+    fit_arguments,
+    holdout_arguments,
+    run_arguments,
+)
 from fairautoml.exceptions import FairAutoMLError
 
 if TYPE_CHECKING:
-    from fairautoml.automl import Estimator
     from fairautoml.cli.tables import Source, TableRequest
+    from fairautoml.estimator import Estimator
 
 TOP_ROWS = 10
 """Rows of the leaderboard that are shown."""
@@ -29,11 +37,12 @@ TOP_ROWS = 10
 
 def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) -> int:
     """Fit a model to the requested table, show the result, and return the exit code."""
-    from fairautoml.cli.text import result_of
+    from fairautoml.cli.text import certificate_of, result_of
     from fairautoml.plan import start_workers
 
     start_workers(model.check_parameters())
     tables = request.open()
+    request = tables.request
     model.set_params(pos_label=tables.positive)
     if tables.held is not None:
         _check_held(model, tables.search, tables.held)
@@ -42,6 +51,9 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
     if tables.held is not None:
         try:
             result["holdout"] = tables.held.judge(model)
+            if model.constraint or request.min_score is not None:
+                request.certify(model, tables.held)
+                result["certificate"] = certificate_of(model)
         except FairAutoMLError:
             # Show the result of the search despite the error.
             show_result(result, model, as_json=as_json)
@@ -62,29 +74,31 @@ def _check_held(model: "Estimator", search: "Source", held: "Source") -> None:
     regression = model.task_option == "regression"
     if not regression:
         refuse_new_classes(search, held)
-    refuse_unjudgeable(held, regression=regression, infinite=model.on_nonfinite == "impute")
+    refuse_unjudgeable(held, regression=regression)
 
 
 def _keep_beside(model: "Estimator", holdout: dict[str, Any]) -> None:
-    """Write the evaluation on held-out rows to the run folder, if there is one."""
+    """Write what held-out rows showed to the run folder, if there is one."""
     from contextlib import closing
     from pathlib import Path
 
+    from fairautoml.run_files import save_certificate
+    from fairautoml.settings import check_run_dir
     from fairautoml.storage.run_folder import RunFolder
 
-    if model.run_dir is None:
+    storage = check_run_dir(model.run_dir)
+    if storage is None:
         return
-    with closing(RunFolder(Path(model.run_dir), resume=True)) as folder:
+    with closing(RunFolder(Path(storage.path), resume=True)) as folder:
         folder.write_json("holdout.json", holdout)
+        if model.certificate_ is not None:
+            save_certificate(folder, model)
 
 
 def run_fit(model: "Estimator", request: "TableRequest", source: "Source") -> None:
     """Fit a model with a line of progress on stderr."""
     from fairautoml.cli.text import progress_line
 
-    plan = request.plan(model, source).text()
-    if plan:
-        say(plan)
     with progress_line(sys.stderr) as on_progress:
         request.fit(model, source, on_progress)
 
@@ -125,21 +139,34 @@ def _demo(arguments: argparse.Namespace) -> int:
     model = estimator_of(arguments, [CONSTRAINT])
     model.check_parameters()
     roles = Roles(target=None, sensitive=(SENSITIVE,))
-    request = TableRequest(data="lending", roles=roles, seed=arguments.seed)
-    source = request.open().search
-    model.set_params(pos_label=source.positive_label)
+    request = TableRequest(
+        data="lending",
+        roles=roles,
+        seed=arguments.seed,
+        holdout=arguments.holdout,
+        # The split of a demonstration is the same everywhere.
+        salt=f"lending {arguments.seed}",
+        delta=arguments.delta,
+        min_score=arguments.min_score,
+        candidates=arguments.candidates,
+        ledger=arguments.ledger,
+    )
+    tables = request.open()
+    search, held = tables.search, tables.held
+    model.set_params(pos_label=search.positive_label)
     say(
-        f"lending: {len(source.y):,} rows of an embedded, synthetic population; "
+        f"lending: {len(search.y):,} rows of an embedded, synthetic population to search on; "
         f"{CONSTRAINT} between groups of {SENSITIVE!r}"
     )
-    with tempfile.TemporaryDirectory() as folder:
-        if model.certify is not False and model.ledger is None:
+    run_fit(model, request, search)
+    if held is not None:
+        with tempfile.TemporaryDirectory() as folder:
             # The data is synthetic: opening its rows again harms no real certificate.
-            model.set_params(ledger=Path(folder) / "ledger.jsonl")
-        run_fit(model, request, source)
+            own = str(Path(folder) / "ledger.jsonl")
+            replace(request, ledger=request.ledger or own).certify(model, held)
 
     say(f"estimating the population rates on {TRUTH_ROWS:,} new rows")
-    truth = _truth(model, list(source.X.columns))
+    truth = _truth(model, list(search.X.columns))
     result = {"dataset": "lending", **result_of(model), "population": truth}
     show_result(result, model, as_json=arguments.json)
     return exit_code(model)
@@ -170,7 +197,8 @@ def _truth(model: "Estimator", columns: list[str]) -> dict[str, Any]:
 
 
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
-    run_arguments(parser, certify=SHARE)
+    run_arguments(parser)
+    holdout_arguments(parser, SHARE)
 
 
 DEMO = Command(about="a run on an embedded population", arguments=_demo_arguments, run=_demo)
@@ -178,15 +206,24 @@ DEMO = Command(about="a run on an embedded population", arguments=_demo_argument
 
 def _fit(arguments: argparse.Namespace) -> int:
     from fairautoml.cli.tables import fit_estimator_of, request_of
-    from fairautoml.exceptions import ParameterError
+    from fairautoml.exceptions import NoFeasibleModelWarning, ParameterError
 
     model = fit_estimator_of(arguments)
-    if arguments.require_certified and model.certify is False:
-        msg = "--require-certified: --certify is no; give --certify auto as well"
-        raise ParameterError(msg)
-    code = fit_and_show(model, request_of(arguments), as_json=arguments.json)
-    wanting = arguments.require_certified and model.certificate_.verdict != "CERTIFIED"
+    if arguments.require_certified and arguments.holdout is None:
+        raise ParameterError("--require-certified needs --holdout, such as --holdout 0.3")
+    if arguments.time_column is not None and arguments.holdout is None:
+        raise ParameterError("--time-column needs --holdout, which then takes the last rows")
+    with warnings.catch_warnings():
+        if arguments.strict:
+            warnings.simplefilter("error", NoFeasibleModelWarning)
+        code = fit_and_show(model, request_of(arguments), as_json=arguments.json)
+    wanting = arguments.require_certified and not _is_certified(model)
     return NOT_CERTIFIED if code == OK and wanting else code
+
+
+def _is_certified(model: "Estimator") -> bool:
+    certificate = model.certificate_
+    return certificate is not None and certificate.verdict == "CERTIFIED"
 
 
 FIT = Command(about="search for a fair model of a table", arguments=fit_arguments, run=_fit)
@@ -208,3 +245,55 @@ def _resume(arguments: argparse.Namespace) -> int:
 
 
 RESUME = Command(about="continue an interrupted fit", arguments=_resume_arguments, run=_resume)
+
+
+def _certify_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run_dir", metavar="RUN", help="folder of a finished fit")
+    add(
+        "data", metavar="DATA", help="CSV, TSV or parquet file with labelled rows new to the model"
+    )
+    person = "column of the entity of a row (default: as in the fit)"
+    add("--groups", metavar="COLUMN", help=person)
+    later = "the rows are later than those of the fit: validates, and never certifies"
+    add("--later", action="store_true", help=later)
+    certificate_arguments(parser)
+    add("--json", action="store_true", help="certificate as JSON")
+
+
+def _certify(arguments: argparse.Namespace) -> int:
+    from contextlib import closing
+
+    from fairautoml import load_run
+    from fairautoml.certification.certificate import certificate_text
+    from fairautoml.cli.tables import read_labelled, read_request
+    from fairautoml.cli.text import certificate_of
+    from fairautoml.run_files import save_certificate
+    from fairautoml.storage.run_folder import RunFolder
+
+    folder = Path(arguments.run_dir)
+    model, fitted = load_run(folder), read_request(folder)
+    whose = fitted.groups if arguments.groups is None else arguments.groups
+    request = replace(
+        fitted,
+        groups=whose,
+        delta=arguments.delta,
+        min_score=arguments.min_score,
+        candidates=arguments.candidates,
+        ledger=arguments.ledger,
+    )
+    rows = read_labelled(arguments.data, model, folder)
+    certificate = request.certify(model, rows, later=arguments.later)
+    with closing(RunFolder(folder, resume=True)) as kept:
+        save_certificate(kept, model)
+    if arguments.json:
+        show_json(certificate_of(model))
+    else:
+        show(certificate_text(certificate).rstrip())
+    wanting = arguments.require_certified and not _is_certified(model)
+    return NOT_CERTIFIED if wanting else OK
+
+
+CERTIFY = Command(
+    about="certify a fitted model on new rows", arguments=_certify_arguments, run=_certify
+)

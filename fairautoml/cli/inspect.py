@@ -100,11 +100,10 @@ def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
 def _leaderboard(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from fairautoml.storage.run_folder import check_searched, read_json
+    from fairautoml.storage.run_folder import read_json
 
     folder = Path(arguments.run_dir)
     rows, summary = read_json(folder, "leaderboard.json"), read_json(folder, "summary.json")
-    check_searched(summary, folder.resolve().name)
     if arguments.top is not None:
         rows = rows[: arguments.top]
     if arguments.format == "json":

@@ -32,7 +32,7 @@ from fairautoml.cli._base import (
 )
 from fairautoml.cli.audit import AUDIT, PLAN, VERIFY
 from fairautoml.cli.bench import BENCH
-from fairautoml.cli.fit import DEMO, FIT, RESUME
+from fairautoml.cli.fit import CERTIFY, DEMO, FIT, RESUME
 from fairautoml.cli.inspect import CARD, DASHBOARD, LEADERBOARD, REPORT
 from fairautoml.cli.predict import PREDICT
 from fairautoml.registry import Registry
@@ -77,6 +77,7 @@ COMMANDS: Registry[Command] = Registry(
         "audit": AUDIT,
         "bench": BENCH,
         "card": CARD,
+        "certify": CERTIFY,
         "dashboard": DASHBOARD,
         "demo": DEMO,
         "fit": FIT,
@@ -230,7 +231,6 @@ def _guarded(command: _Run) -> _Run:
         codes = (
             ((known.ParameterError, known.UnknownNameError, known.SpaceError), USAGE),
             ((known.InputError, known.MissingExtraError), DATA),
-            ((known.NoFeasibleModelError,), NOT_FEASIBLE),
             ((known.NoModelError,), NO_MODEL),
             ((known.RunFolderLockedError,), LOCKED),
             ((known.RunFolderExistsError,), USAGE),
@@ -238,6 +238,10 @@ def _guarded(command: _Run) -> _Run:
         )
         try:
             return command(arguments)
+        except known.NoFeasibleModelWarning as error:
+            # With --strict, and with python -W error.
+            say(f"fairautoml: error: {error}")
+            return NOT_FEASIBLE
         except known.FairAutoMLError as error:
             say(f"fairautoml: error: {error}")
             return next(code for kinds, code in codes if isinstance(error, kinds))

@@ -15,43 +15,43 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.automl import Estimator, FairAutoML, FairAutoMLRegressor
-from fairautoml.certification.certificate import REASONS, Certificate, damage
-from fairautoml.certification.evidence import Evidence, claimed
-from fairautoml.certification.holdout import fingerprints_of, row_plan, set_aside
-from fairautoml.certification.ledger import Ledger, data_hash, ledger_of, model_hash
-from fairautoml.certification.planning import RowPlan
+from fairautoml.automl import FairAutoML, FairAutoMLRegressor
+from fairautoml.certification.certificate import Certificate, damage
+from fairautoml.certification.ledger import Ledger, data_hash, held_out, ledger_of, model_hash
+from fairautoml.certification.planning import row_plan
 from fairautoml.certification.verify import Known, Verification, verify_certificate
 from fairautoml.data.columns import ranks_of_times
-from fairautoml.data.dataset import strata_of_column
 from fairautoml.data.datasets import load
 from fairautoml.data.derive import apply_derive, apply_keep, parse_bins, parse_derive, parse_keep
 from fairautoml.data.files import MISSING, read_later, read_table, write_whole
 from fairautoml.data.frames import Inputs, identity, read_extra, read_weights
+from fairautoml.data.groups import UnseenPolicy
 from fairautoml.data.schema import Roles
 from fairautoml.data.sensitive_numbers import to_float32
-from fairautoml.data.splits import first_rows, holdout_split, latest_rows
-from fairautoml.data.target import (
-    MOST_CLASSES,
-    TaskOption,
-    plain_labels,
-    plain_numbers,
-    positive_notes,
-)
-from fairautoml.estimator import isolated_config
+from fairautoml.data.splits import latest_rows
+from fairautoml.data.target import TaskOption, plain_labels, plain_numbers, positive_notes
+from fairautoml.estimator import Estimator, recounted
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
     MissingSensitiveError,
     ModelCorruptError,
-    NoFeasibleModelError,
+    NoFeasibleModelWarning,
     NoModelError,
     ParameterError,
     RunFolderError,
     warn,
 )
 from fairautoml.plan import read_options_of
-from fairautoml.settings import validate_settings
+from fairautoml.settings import (
+    Dask,
+    GroupPolicy,
+    LocalProcesses,
+    RunStorage,
+    check_group_policy,
+    check_run_dir,
+    restored_parameters,
+)
 from fairautoml.storage.run_folder import file_hash, lacks, read_json, read_model, read_model_file
 
 if TYPE_CHECKING:
@@ -129,8 +129,19 @@ class Source:
     def judge(self, model: "Estimator") -> dict[str, Any]:
         """Evaluate a model on these rows; unseen groups get the common threshold."""
         lenient = copy(model)
-        lenient.set_params(unseen_group="base_model")
+        policy = check_group_policy(model.group_policy)
+        lenient.set_params(group_policy=replace(policy, unseen="base_model"))
         return lenient.evaluate(self.X, self.y, self.sensitive, self.weight)
+
+    @property
+    def inputs(self) -> Inputs:
+        """Features and labels, which identify the rows in a ledger."""
+        return Inputs(X=self.X, y=self.y)
+
+    def without(self, column: str) -> "Source":
+        """Return the source without a feature."""
+        roles = replace(self.roles, drop=(*self.roles.drop, column))
+        return replace(self, X=self.X.drop(columns=column), roles=roles)
 
 
 def open_source(name: str, roles: Roles, needed: Sequence[str | None] = ()) -> Source:
@@ -169,7 +180,7 @@ def read_new(
     the table has them.
     """
     roles = kept_roles(folder)
-    schema, groups = model.model_.schema, None if model.pool_ is None else model.pool_.groups
+    schema, groups = model.model_.schema, model.pool_.groups
     table = read_later(path, schema=schema, groups=groups, text=roles.text)
     written = {f"{name}.{c}": c for name, columns in roles.tables.items() for c in columns}
     of_groups = () if groups is None else [written.get(n, n) for n in groups.columns]
@@ -190,6 +201,24 @@ def read_new(
     if not apart:
         return X, None
     return X, roles.arranged(table) if roles.overlapping else table[list(of_groups)]
+
+
+def read_labelled(path: str, model: "Estimator", folder: Path) -> Source:
+    """Read new rows with labels, as the table of the fit was read."""
+    roles = kept_roles(folder)
+    if not Path(path).is_file():
+        return open_source(path, roles)
+    if roles.target is None:
+        msg = (
+            f"{str(folder)!r} was made in Python and does not say which column holds the labels; "
+            "certify in Python: fairautoml.load_run(...).certify(X, y, sensitive)"
+        )
+        raise RunFolderError(msg)
+    groups = None if model.pool_ is None else model.pool_.groups
+    table = read_later(path, schema=model.model_.schema, groups=groups, text=roles.text)
+    drop = tuple(name for name in roles.drop if name in table.columns)
+    roles = replace(roles, drop=drop)
+    return _sorted(path, table, str(roles.target), roles, drop=drop, positive=None)
 
 
 def kept_roles(folder: Path) -> Roles:
@@ -322,22 +351,25 @@ MOST_GROUPS = 50
 def hold_out(
     source: Source,
     fraction: float,
-    seed: int,
+    salt: str,
     *,
     whose: str | None = None,
     when: str | None = None,
 ) -> tuple[Source, Source]:
-    """Hold out the same share of every label and group, or the last rows."""
+    """Hold out rows by a keyed hash of their content, or the last rows."""
     individuals = None
     if whose is not None:
         check_columns(source.X, "--groups", (whose,))
         individuals = pd.factorize(source.X[whose], use_na_sentinel=False)[0]
-    if when is None:
-        held = _drawn(source, _cells(source), individuals, fraction, seed)
-    else:
+    if when is not None:
         check_columns(source.X, "--time-column", (when,))
         times = ranks_of_times(read_extra(when, source.X, "time")[0], f"time={when!r}")
         held = latest_rows(times, _cells(source, MOST_GROUPS), fraction, entities=individuals)
+        source = source.without(when)
+    elif whose is not None:
+        held = held_out(source.X[[whose]], fraction, salt, repeated=True)
+    else:
+        held = held_out(_content(source), fraction, salt)
     if held.all() or not held.any():
         by = {"--groups": whose, "--time-column": when}
         named = "".join(f" with {option} {name!r}" for option, name in by.items() if name)
@@ -346,6 +378,13 @@ def hold_out(
             "parts; leave one of these options out, or give more rows"
         )
     return source.take(np.flatnonzero(~held)), source.take(np.flatnonzero(held))
+
+
+def _content(source: Source) -> pd.DataFrame:
+    """Return all columns of a source that tell rows apart."""
+    others = [name for name in source.groups if name not in source.X]
+    found = identity(source.inputs)
+    return found.assign(**{f"group.{name}": source.groups[name].to_numpy() for name in others})
 
 
 def refuse_new_classes(search: Source, held: Source) -> None:
@@ -358,15 +397,15 @@ def refuse_new_classes(search: Source, held: Source) -> None:
         )
 
 
-def refuse_unjudgeable(held: Source, *, regression: bool, infinite: bool) -> None:
+def refuse_unjudgeable(held: Source, *, regression: bool) -> None:
     """Raise InputError if the held-out rows cannot be evaluated, before the search begins."""
     try:
         (plain_numbers if regression else plain_labels)(held.y)
         if held.weight is not None:
             read_weights(held.weight, len(held.y))
-        for name, column in held.X.select_dtypes("number").items() if not infinite else ():
+        for name, column in held.X.select_dtypes("number").items():
             values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-            to_float32(values[:, None], (str(name),), "error")
+            to_float32(values[:, None], (str(name),))
     except InputError as error:
         raise InputError(f"--holdout: the held-out rows cannot be evaluated: {error}") from None
 
@@ -385,22 +424,10 @@ def _cells(source: Source, most: int | None = None) -> NDArray[np.int64]:
     return cells
 
 
-def _drawn(
-    source: Source,
-    cells: NDArray[np.int64],
-    individuals: NDArray[np.int64] | None,
-    fraction: float,
-    seed: int,
-) -> NDArray[np.bool_]:
-    """Return which rows are drawn, by label and group of the first row of each entity."""
-    labels = strata_of_column(source.y, MOST_CLASSES)
-    whose = np.arange(len(labels)) if individuals is None else individuals
-    first = first_rows(whose)
-    drawn = holdout_split(labels[first], cells[first], fraction, seed)[1]
-    return np.isin(whose, drawn)
-
-
-NOTED = ("rows", "holdout", "positive", "seed", "groups", "time")
+NOTED = (
+    "rows", "holdout", "positive", "seed", "groups", "time", "salt", "delta", "min_score",
+    "candidates", "ledger",
+)  # fmt: skip
 """Fields of a request that a run folder stores besides the table and its roles."""
 
 
@@ -411,6 +438,7 @@ class Tables:
     search: Source  # rows of the fit
     held: Source | None  # rows to evaluate at the end
     positive: Any  # the positive class, None = the label that is sorted last
+    request: "TableRequest"  # with the salt of the split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -426,6 +454,12 @@ class TableRequest:
     seed: int = 0  # seed of both draws
     groups: str | None = None  # columns of the entity and of the time of a row
     time: str | None = None
+    salt: str | None = None  # secret of the hold-out; None = that of the ledger
+    # arguments of ``certify`` for the held-out rows
+    delta: float = 0.05
+    min_score: float | None = None
+    candidates: str | None = None
+    ledger: str | None = None
 
     def open(self) -> Tables:
         """Read the table."""
@@ -433,10 +467,37 @@ class TableRequest:
         positive = source.label(self.positive)
         if self.rows is not None:
             source = source.draw(self.rows, self.seed)
+        request = self
         if self.holdout is not None:
             whose, when = self.groups, self.time
-            source, held = hold_out(source, self.holdout, self.seed, whose=whose, when=when)
-        return Tables(search=source, held=held, positive=positive)
+            request = replace(self, salt=self._salt(source))
+            salt = str(request.salt)
+            source, held = hold_out(source, self.holdout, salt, whose=whose, when=when)
+        return Tables(search=source, held=held, positive=positive, request=request)
+
+    def _salt(self, source: Source) -> str:
+        """Return the salt of the ledger, with which refits hold out the same rows."""
+        if self.salt is not None:
+            return self.salt
+        if self.time is not None and self.time in source.X:
+            source = source.without(self.time)
+        ledger = None if self.ledger is None else Path(self.ledger)
+        return ledger_of(ledger, identity(source.inputs).columns).salt
+
+    def certify(self, model: Estimator, held: Source, *, later: bool | None = None) -> Certificate:
+        """Certify a model on held-out rows, which are later ones if they were held out by time."""
+        return model.certify(
+            held.X,
+            held.y,
+            held.sensitive,
+            held.weight,
+            groups=self.groups,
+            delta=self.delta,
+            min_score=self.min_score,
+            later=self.time is not None if later is None else later,
+            candidates=self.candidates,
+            ledger=self.ledger,
+        )
 
     def fit(
         self, model: Estimator, source: Source, on_progress: "Callable[[Progress], object]"
@@ -446,41 +507,27 @@ class TableRequest:
         The file is written after the first trial, so that a killed run can be resumed.
         """
         noted = False
+        storage = check_run_dir(model.run_dir)
+        folder = None if storage is None else Path(storage.path)
 
         def note_first(progress: "Progress") -> None:
             nonlocal noted
             if not noted:
-                self._note(model.run_dir, source)
+                self._note(folder, source)
                 noted = True
             on_progress(progress)
 
-        model.set_params(on_progress=note_first)
+        model.set_params(callbacks=note_first)
         try:
-            named = {"groups": self.groups, "time": self.time, "proxies": source.proxies}
+            named = {"groups": self.groups, "proxies": source.proxies}
             model.fit(source.X, source.y, source.sensitive, source.weight, **named)
-        except (NoFeasibleModelError, NoModelError, KeyboardInterrupt):
-            if lacks(model.run_dir, SOURCE_FILE):
-                self._note(model.run_dir, source)  # the run was stored before the error
+        except (NoFeasibleModelWarning, NoModelError, KeyboardInterrupt):
+            if lacks(folder, SOURCE_FILE):
+                self._note(folder, source)  # the run was stored before the error
             raise
-        self._note(model.run_dir, source)
+        self._note(folder, source)
 
-    def inputs(self, source: Source) -> Inputs:
-        """Return the arguments of ``fit`` for a source."""
-        return Inputs(
-            X=source.X,
-            y=source.y,
-            sensitive=source.sensitive,
-            sample_weight=source.weight,
-            groups=self.groups,
-            time=self.time,
-            proxies=source.proxies,
-        )
-
-    def plan(self, model: Estimator, source: Source) -> RowPlan:
-        """Return the plan of the certification rows; its text is empty without a certificate."""
-        return row_plan(self.inputs(source), model.check_parameters(), read_options_of(model))
-
-    def _note(self, folder: str | Path | None, source: Source) -> None:
+    def _note(self, folder: Path | None, source: Source) -> None:
         if folder is None:
             return
         file = Path(self.data)
@@ -491,7 +538,7 @@ class TableRequest:
             "sha256": file_hash(file) if file.is_file() else None,
         }
         text = json.dumps(content, indent=1, sort_keys=True)
-        write_whole(f"{text}\n", Path(folder) / SOURCE_FILE)
+        write_whole(f"{text}\n", folder / SOURCE_FILE)
 
 
 def request_of(arguments: argparse.Namespace) -> TableRequest:
@@ -510,11 +557,15 @@ def request_of(arguments: argparse.Namespace) -> TableRequest:
         data=arguments.data,
         roles=roles,
         rows=arguments.rows,
-        holdout=arguments.holdout,
+        holdout=getattr(arguments, "holdout", None),
         positive=arguments.positive,
         seed=arguments.seed,
         groups=arguments.groups,
         time=arguments.time_column,
+        delta=arguments.delta,
+        min_score=arguments.min_score,
+        candidates=getattr(arguments, "candidates", None),
+        ledger=getattr(arguments, "ledger", None),
     )
 
 
@@ -524,7 +575,7 @@ def read_request(folder: Path) -> TableRequest:
         msg = (
             f"{str(folder)!r} does not say which table it was fitted to: it is no run, was made "
             "in Python or ended before its first trial; fit again, or continue in Python with "
-            "FairAutoML(run_dir=..., resume=True)"
+            "FairAutoML(run_dir=RunStorage(..., if_exists='resume'))"
         )
         raise RunFolderError(msg)
     found = read_json(folder, SOURCE_FILE)
@@ -532,12 +583,7 @@ def read_request(folder: Path) -> TableRequest:
         return TableRequest(
             data=str(found["data"]),
             roles=kept_roles(folder),
-            rows=found["rows"],
-            holdout=found["holdout"],
-            positive=found["positive"],
-            seed=int(found["seed"]),
-            groups=found.get("groups"),
-            time=found.get("time"),
+            **{name: found[name] for name in NOTED if name in found},
         )
     except (KeyError, TypeError, ValueError) as error:
         msg = f"{str(folder / SOURCE_FILE)!r} is damaged ({error}); fit again"
@@ -554,25 +600,54 @@ def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) ->
         n_trials=arguments.trials,
         strategy=arguments.strategy,
         allocator=arguments.allocator,
-        executor=arguments.executor,
-        scheduler=arguments.scheduler,
-        memory_limit=arguments.memory,
+        executor=_executor_of(arguments),
         n_jobs=arguments.jobs,
-        n_folds=arguments.folds,
-        run_dir=arguments.out,
-        overwrite=arguments.overwrite,
-        storage=arguments.storage,
-        assemble=arguments.assemble,
-        max_models=arguments.max_models,
+        cv=arguments.cv,
+        run_dir=_storage_of(arguments),
+        ensemble=arguments.ensemble,
         confidence=arguments.confidence,
-        certify=arguments.certify,
-        min_score=arguments.min_score,
-        delta=arguments.delta,
-        openings=arguments.openings,
-        ledger=arguments.ledger,
         random_state=arguments.seed,
     )
     return model
+
+
+def _executor_of(arguments: argparse.Namespace) -> str | LocalProcesses | Dask:
+    """Return the executor with its options."""
+    name, address, memory = arguments.executor, arguments.scheduler, arguments.memory
+    if name == "dask":
+        return Dask(address, memory)
+    if address is not None:
+        msg = f"--scheduler {address!r} is for --executor dask, not for --executor {name}"
+        raise ParameterError(msg)
+    if memory is None:
+        return str(name)
+    if name not in ("auto", "local"):
+        msg = f"--memory {memory:g} needs trials in child processes: give --executor local"
+        raise ParameterError(msg)
+    return LocalProcesses(memory)
+
+
+def _storage_of(arguments: argparse.Namespace) -> RunStorage | None:
+    """Return where the run is stored."""
+    if arguments.out is None:
+        for option, given in (("overwrite", arguments.overwrite), ("storage", arguments.storage)):
+            if given:
+                raise ParameterError(f"--{option} needs --out, the folder of the run")
+        return None
+    return RunStorage(
+        arguments.out, "overwrite" if arguments.overwrite else "error", arguments.storage
+    )
+
+
+def _policy_of(arguments: argparse.Namespace, unseen: UnseenPolicy = "error") -> GroupPolicy:
+    """Return how groups are read."""
+    return GroupPolicy(
+        missing=arguments.sensitive_missing,
+        unseen=unseen,
+        min_size=arguments.min_size,
+        max_groups=arguments.max_groups,
+        bins=dict(parse_bins(text) for text in arguments.bins) or None,
+    )
 
 
 def _of_task(task: TaskOption) -> Estimator:
@@ -591,16 +666,9 @@ def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
     model.set_params(
         learners=arguments.learner,
         mitigators=arguments.mitigator,
-        sensitive_bins=dict(parse_bins(text) for text in arguments.bins) or None,
-        sensitive_missing=arguments.sensitive_missing,
-        max_groups=arguments.max_groups,
-        on_nonfinite=arguments.on_nonfinite,
-        unseen_group=arguments.unseen_group,
+        group_policy=_policy_of(arguments, arguments.unseen_group),
         sensitive_at_predict=not arguments.blind,
-        randomized=arguments.randomized,
         refit=arguments.refit,
-        strict=arguments.strict,
-        split=arguments.split,
     )
     model.check_parameters()
     return model
@@ -610,18 +678,17 @@ def resumed_estimator_of(arguments: argparse.Namespace) -> Estimator:
     """Return the estimator of a previous run, set to resume it."""
     folder = Path(arguments.run_dir)
     kept = read_json(folder, "config.json")
-    if not isinstance(kept, dict) or "seed" not in kept:
+    if not isinstance(kept, dict) or not {"seed", "run_dir"} <= {*kept}:
         raise ModelCorruptError(f"{str(folder / 'config.json')!r} is damaged; fit again")
     model = _of_task(kept.get("task", "auto"))
     known = model.get_params(deep=False)
-    model.set_params(**{name: value for name, value in kept.items() if name in known})
-    model.set_params(
-        run_dir=arguments.run_dir, resume=True, overwrite=False, random_state=kept["seed"]
-    )
+    plain = {name: value for name, value in kept.items() if name in known}
+    url = kept["run_dir"].get("url") if arguments.storage is None else arguments.storage
+    storage = RunStorage(arguments.run_dir, "resume", url)
+    parameters = {**restored_parameters(plain), "run_dir": storage, "random_state": kept["seed"]}
+    model.set_params(**parameters)
     if arguments.time is not None or arguments.trials is not None:
         model.set_params(time_budget=arguments.time, n_trials=arguments.trials)
-    if arguments.storage is not None:
-        model.set_params(storage=arguments.storage)
     model.check_parameters()
     return model
 
@@ -633,24 +700,21 @@ def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
     model = _of_task(arguments.task)
     model.set_params(
         constraint=arguments.constraint,
-        certify=arguments.certify,
-        min_score=arguments.min_score,
-        delta=arguments.delta,
-        openings=arguments.openings,
-        ledger=arguments.ledger,
-        split=arguments.split,
-        random_state=arguments.seed,
-        sensitive_bins=dict(parse_bins(text) for text in arguments.bins) or None,
-        sensitive_missing=arguments.sensitive_missing,
-        max_groups=arguments.max_groups,
+        group_policy=_policy_of(arguments),
     )
     request = request_of(arguments)
     tables = request.open()
     model.set_params(pos_label=tables.positive)
-    plan = request.plan(model, tables.search)
-    text = plan.text() or f"All rows train. Certificate: {REASONS[plan.reason]}"
+    source, settings = tables.search, model.check_parameters()
+    plan = row_plan(
+        Inputs(X=source.X, y=source.y, sensitive=source.sensitive, groups=request.groups),
+        settings.constraints,
+        read_options_of(settings),
+        delta=request.delta,
+        min_score=request.min_score,
+    )
     notes = tables.search.positive_notes(tables.positive)
-    return {**plan.plain(), "text": "\n".join([text, *notes]), "notes": list(notes)}
+    return {**plan.plain(), "text": "\n".join([plan.text(), *notes]), "notes": list(notes)}
 
 
 NEED_MODEL = frozenset({"numbers", "model", "counts"})
@@ -690,7 +754,7 @@ def verify_files(
         request = replace(read_request(model), data=data)
         problems.append(_exchanged(data, model))
         if not problems[-1]:
-            known = _with_table(known, fitted, model, request, document)
+            known = _with_table(known, fitted, request, document)
     found = verify_certificate(document, known)
     return replace(
         found,
@@ -710,66 +774,40 @@ def _other_certificate(document: bytes, folder: Path) -> str:
 
 
 def _with_table(
-    known: Known,
-    fitted: "FairAutoML | None",
-    folder: Path,
-    request: TableRequest,
-    document: bytes,
+    known: Known, fitted: "FairAutoML | None", request: TableRequest, document: bytes
 ) -> Known:
-    """Add the table's fingerprint, its ledger, and with a model the counts of the opened rows."""
+    """Add the fingerprint of the rows, their ledger, and with a model the counts."""
     certificate = Certificate.from_bytes(document)
-    inputs = request.inputs(request.open().search)
-    frame = identity(inputs)
-    known = replace(known, data=data_hash(frame) if certificate.subject.data else None)
-    if known.ledger is None and certificate.opening.index > 0:
-        named = _named_ledger(folder)
-        own = (
-            ledger_of(None, frame.columns, fingerprints_of(frame))
-            if named is None
-            else Ledger(named)
-        )
+    opening = certificate.opening
+    if not opening.index:
+        return known
+    sources = [open_source(request.data, request.roles, (request.groups, request.time))]
+    if request.holdout is not None:
+        held = request.open().held
+        sources += [] if held is None else [held]
+    frames = [identity(source.inputs) for source in sources]
+    found = [data_hash(frame) for frame in frames]
+    stated = certificate.subject.data
+    at = found.index(stated) if stated in found else 0
+    known = replace(known, data=found[at])
+    if known.ledger is None:
+        named = None if request.ledger is None else Path(request.ledger)
+        own = ledger_of(named, frames[at].columns)
         known = replace(known, ledger=own if own.path.is_file() else None)
-    same = known.data == certificate.subject.data and known.model == certificate.model
-    if fitted is not None and same and certificate.opening.released:
-        known = replace(known, evidence=_counted(fitted, inputs))
-    return known
-
-
-def _named_ledger(folder: Path) -> Path | None:
-    """Return the ledger of the run, None for the default of the user."""
-    config = read_json(folder, "config.json")
-    named = config.get("ledger") if isinstance(config, dict) else 0
-    if not isinstance(named, str | None):
-        raise ModelCorruptError(f"{str(folder / 'config.json')!r} is damaged: no path of a ledger")
-    return None if named is None else Path(named)
-
-
-def _counted(fitted: "FairAutoML", inputs: Inputs) -> Evidence:
-    """Draw the certification rows again, and count the decisions of the selected model."""
-    settings = replace(validate_settings(fitted), seed=fitted.seed_)
-    division = set_aside(inputs, settings, read_options_of(fitted))
-    pool, entry = fitted.pool_, fitted.best_entry_
-    if division.vault is None or pool is None or entry is None:
-        msg = "--model, --data: no rows were held out for this model; give the table of the run"
-        raise InputError(msg)
-    groups = pool.groups
-    systems, small = ((), ()) if groups is None else (groups.systems, groups.small_groups)
-    with isolated_config():
-        (evidence,) = division.vault.evidence(
-            [(entry.trial_key, pool.classifier(entry))],
-            claimed(
-                settings.constraints, systems, kept=division.vault.systems, small_groups=small
-            ),
-            settings.certificate.min_score,
-            pool,
-        )
-    return evidence
+    same = known.data == stated and known.model == certificate.model
+    if fitted is None or known.ledger is None or not same:
+        return known
+    source = sources[at]
+    inputs = replace(source.inputs, sensitive=source.sensitive, groups=request.groups)
+    return replace(known, evidence=recounted(fitted, inputs, certificate, known.ledger))
 
 
 def _exchanged(data: str, model: Path) -> str:
-    """Return the problem if the file differs from the one that the run recorded."""
-    noted = read_json(model, SOURCE_FILE).get("sha256")
-    file = Path(data)
-    if noted is None or not file.is_file() or file_hash(file) == noted:
+    """Return the problem if the table of a hold-out is not the file that the run recorded."""
+    source, file = read_json(model, SOURCE_FILE), Path(data)
+    noted, own = source.get("sha256"), Path(str(source.get("data"))).name
+    if noted is None or source.get("holdout") is None or file.name != own or not file.is_file():
+        return ""
+    if file_hash(file) == noted:
         return ""
     return f"data file: the run was fitted to a file with SHA-256 {noted}, not to this one"

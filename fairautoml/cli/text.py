@@ -14,10 +14,12 @@ from fairautoml.certification.certificate import certificate_text
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import ScoreModel
+from fairautoml.report.summary import describe_certificate
+from fairautoml.settings import check_run_dir
 
 if TYPE_CHECKING:
-    from fairautoml.automl import Estimator
     from fairautoml.cli.tables import Source
+    from fairautoml.estimator import Estimator
     from fairautoml.evaluation.postprocess import Progress
     from fairautoml.records import Entry
 
@@ -27,8 +29,6 @@ GAPS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2)
 
 def held_front(model: "Estimator", held: "Source") -> list[list[float | None]]:
     """Return accuracy and gap on held-out rows of the entry selected for each gap."""
-    if model.pool_ is None:
-        return []
     bags = {key: _Remembered(bag) for key, bag in model.pool_.bags.items()}
     pool = replace(model.pool_, bags=bags)
     found: list[tuple[Entry, list[float | None]]] = []
@@ -80,7 +80,7 @@ MOST_GROUPS = 12
 def result_of(model: "Estimator") -> dict[str, Any]:
     """Return the result of a fit as plain values."""
     best = model.summary_["best"]
-    front = model.pareto_front_.iloc[-1]
+    front, storage = model.pareto_front_.iloc[-1], check_run_dir(model.run_dir)
     return {
         "constraint": model.constraint,
         "seed": model.seed_,
@@ -101,12 +101,17 @@ def result_of(model: "Estimator") -> dict[str, Any]:
         "headline": model.summary_["headline"],
         "headlines": list(model.summary_["headlines"]),
         "notes": list(model.notes_),
-        "certificate": {
-            **model.summary_["certificate"],
-            "text": certificate_text(model.certificate_),
-        },
-        "run_dir": None if model.run_dir is None else str(model.run_dir),
+        "certificate": certificate_of(model),
+        "run_dir": None if storage is None else str(storage.path),
     }
+
+
+def certificate_of(model: "Estimator") -> dict[str, Any] | None:
+    """Return the certificate of a model as plain values, with its text, or None."""
+    certificate = model.certificate_
+    if certificate is None:
+        return None
+    return {**describe_certificate(certificate), "text": certificate_text(certificate)}
 
 
 def _status(model: "Estimator") -> str:
@@ -210,7 +215,7 @@ def _guessed_lines(proxies: Mapping[str, Any] | None) -> list[str]:
 
 
 def _certificate_lines(certificate: Mapping[str, Any] | None) -> list[str]:
-    if certificate is None or certificate["reason"] in ("no_claim", "no_certification_set"):
+    if certificate is None or certificate["reason"] == "no_claim":
         return []
     first, *rest = certificate["text"].rstrip().splitlines()
     return ["", f"Certificate: {first}", *(f"  {line}".rstrip() for line in rest)]

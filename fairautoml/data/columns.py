@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.sensitive_numbers import Kind, OnNonfinite, kind_of, numbers, to_float32
+from fairautoml.data.sensitive_numbers import Kind, kind_of, numbers, to_float32
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 
 Key = tuple[str, Any]
@@ -128,14 +128,14 @@ class Column:
 
 
 def fit_column(
-    name: str, position: int, values: "pd.Series[Any]", on_nonfinite: OnNonfinite
+    name: str, position: int, values: "pd.Series[Any]"
 ) -> tuple[Column, NDArray[np.float32]]:
     """Learn the encoding of one column and apply it; missing is NaN."""
     kind = kind_of(values, name)
     if kind != "category":
         found = numbers(values, kind, name)
         column = Column(name=name, position=position, kind=kind)
-        return column, to_float32(found, (name,), on_nonfinite)
+        return column, to_float32(found, (name,))
     codes, levels = encode_levels(values, f"column {name!r} of X")
     column = Column(name=name, position=position, kind="category", levels=levels)
     return column, _as_category(codes)
@@ -147,9 +147,7 @@ def _as_category(codes: NDArray[np.int64]) -> NDArray[np.float32]:
     return encoded
 
 
-def encode_column(
-    column: Column, values: "pd.Series[Any]", on_nonfinite: OnNonfinite
-) -> NDArray[np.float32]:
+def encode_column(column: Column, values: "pd.Series[Any]") -> NDArray[np.float32]:
     """Encode new values of one column by what was learned at fit; missing and unseen are NaN."""
     name = column.name
     if column.kind == "category":
@@ -167,7 +165,7 @@ def encode_column(
             f"{which}; convert it to what it was at fit."
         )
         raise InputError(msg)
-    return to_float32(numbers(values, kind, name), (name,), on_nonfinite)
+    return to_float32(numbers(values, kind, name), (name,))
 
 
 def _first_strange(values: "pd.Series[Any]") -> str:

@@ -86,7 +86,7 @@ def _parse_bands(name: str, rule: str, text: str) -> NumberBins:
 
 
 def parse_bins(text: str) -> tuple[str, list[float] | str]:
-    """Read the bins of a sensitive column, as ``sensitive_bins`` takes them.
+    """Read the bins of a sensitive column, as ``GroupPolicy.bins`` takes them.
 
     Unlike a derived column they leave the table as it is, and new rows need nothing but the
     column itself.

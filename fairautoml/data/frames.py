@@ -1,4 +1,4 @@
-"""Convert tables of any library to pandas, and align and split them.
+"""Convert tables of any library to pandas, and split them.
 
 polars and pyarrow are optional: they are recognised by module name and never imported, and polars
 is read without pyarrow.
@@ -8,7 +8,7 @@ import difflib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,46 +20,33 @@ from fairautoml.data.sensitive_numbers import kind_of, numbers
 from fairautoml.data.splits import row_draws
 from fairautoml.exceptions import InputError, ParameterError
 
-Align = Literal["error", "index"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """The user's inputs; `align_inputs` brings them into the same row order."""
+    """The user's inputs; pandas inputs have equal indices."""
 
     X: Any
     y: Any
     sensitive: Any = None
     sample_weight: Any = None
     groups: Any = None
-    time: Any = None
     proxies: Any = None
 
 
-def align_inputs(inputs: Inputs, align: Align) -> Inputs:
-    """Check that pandas inputs have equal indices, or align them to ``X``."""
-    indices = _indices({field.name: getattr(inputs, field.name) for field in fields(inputs)})
-    if len(indices) < 2:
-        return inputs
-    reference = next(iter(indices.values()))
-    if align == "index" and not all(index.equals(reference) for index in indices.values()):
-        return _reindexed(inputs, reference, indices)
-    found = _unlike(indices)
+def check_same_index(inputs: Inputs) -> None:
+    """Raise InputError if pandas inputs have different indices."""
+    found = unlike_indices({field.name: getattr(inputs, field.name) for field in fields(inputs)})
     if found:
         msg = (
-            f"{found}. Use reset_index(drop=True) if they are in the same order, or align='index' "
-            "to match them by index."
+            f"{found}. Use reset_index(drop=True) if they are in the same order, else bring them "
+            "into the same order, for example y.loc[X.index]."
         )
         raise InputError(msg)
-    return inputs
 
 
 def unlike_indices(given: Mapping[str, Any]) -> str:
     """Describe two pandas inputs with different indices; empty if all indices are equal."""
-    return _unlike(_indices(given))
-
-
-def _unlike(indices: "dict[str, pd.Index[Any]]") -> str:
+    indices = _indices(given)
     first, reference = next(iter(indices.items()), ("", None))
     other = next((name for name, index in indices.items() if not index.equals(reference)), None)
     if other is None or all(_is_default(index) for index in indices.values()):
@@ -99,43 +86,6 @@ def _is_default(index: "pd.Index[Any]") -> bool:
 def _shown(index: "pd.Index[Any]") -> str:
     first = ", ".join(repr(label) for label in index[:3].tolist())
     return f"{len(index)} rows from {first}, ..."
-
-
-def _reindexed(
-    inputs: Inputs, reference: "pd.Index[Any]", indices: dict[str, "pd.Index[Any]"]
-) -> Inputs:
-    for name, index in indices.items():
-        if not index.is_unique:
-            msg = (
-                f"align='index': the index of {name} has duplicates, so rows cannot be matched; "
-                "make it unique or use reset_index(drop=True)."
-            )
-            raise InputError(msg)
-        lacking = reference.difference(index, sort=False)
-        if len(lacking):
-            msg = (
-                f"align='index': {name} lacks {len(lacking)} row(s) of the index of "
-                f"{next(iter(indices))}, for example {lacking[0]!r}. Give it a value for every "
-                "row."
-            )
-            raise InputError(msg)
-
-    def take(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {name: take(column) for name, column in value.items()}
-        if _lists_columns(value):
-            return [take(column) for column in value]
-        return value.loc[reference] if isinstance(value, pd.DataFrame | pd.Series) else value
-
-    return Inputs(
-        X=take(inputs.X),
-        y=take(inputs.y),
-        sensitive=take(inputs.sensitive),
-        sample_weight=take(inputs.sample_weight),
-        groups=take(inputs.groups),
-        time=take(inputs.time),
-        proxies=take(inputs.proxies),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -413,39 +363,6 @@ def _length(values: Any) -> int:
 _CELL_TYPES = (pd.Series, pd.Index, pd.Categorical, pd.api.extensions.ExtensionArray)
 
 
-def take_rows(values: Any, rows: NDArray[np.integer]) -> Any:
-    """Return some rows of anything that ``fit`` takes; values and their types stay as they are.
-
-    What pandas holds is numbered anew: rows of what has an index and of what has none would
-    otherwise seem to be in different orders.
-    """
-    if values is None or isinstance(values, str):
-        return values
-    if isinstance(values, Mapping):
-        return {name: take_rows(column, rows) for name, column in values.items()}
-    if sp.issparse(values):
-        return values.tocsr()[rows]
-    if isinstance(values, pd.DataFrame):
-        return values.iloc[rows].reset_index(drop=True)
-    if is_frame(values):
-        columns = frame_columns(values, "X")
-        return pd.DataFrame({n: c.iloc[rows] for n, c in columns.items()}).reset_index(drop=True)
-    if isinstance(values, _CELL_TYPES) or is_foreign(values):
-        return as_series(values, "X").iloc[rows].reset_index(drop=True)
-    return as_array(values, "X")[rows]
-
-
-def take_inputs(inputs: Inputs, rows: NDArray[np.integer], *, names: bool) -> Inputs:
-    """Return some rows of all inputs of ``fit``."""
-    sensitive = inputs.sensitive
-    return Inputs(
-        X=take_rows(inputs.X, rows),
-        y=take_rows(inputs.y, rows),
-        sensitive=sensitive if names else take_rows(sensitive, rows),
-        sample_weight=take_rows(inputs.sample_weight, rows),
-    )
-
-
 def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str]":
     """Return one non-feature value per row, and the name of its column in ``X`` if it had one."""
     name = ""
@@ -458,6 +375,14 @@ def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str
         msg = f"{argument} is missing in {missing} row(s); give a value for every row"
         raise InputError(msg)
     return series.reset_index(drop=True), name
+
+
+def read_entities(groups: Any, X: Any) -> tuple[NDArray[np.int64] | None, str]:
+    """Return the entity of each row, from 0, and the name of its column in ``X`` if it had one."""
+    if groups is None:
+        return None, ""
+    series, name = read_extra(groups, X, "groups")
+    return np.unique(series.astype("str"), return_inverse=True)[1].astype(np.int64), name
 
 
 def identity(inputs: Inputs) -> pd.DataFrame:

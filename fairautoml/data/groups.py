@@ -239,9 +239,10 @@ def refuse_missing(name: str, count: int) -> None:
     if count:
         msg = (
             f"sensitive {name!r} has {count} missing value(s). Choose at fit how they are "
-            "handled: sensitive_missing (--sensitive-missing) 'error' (this), 'own_group' (a "
+            "handled: GroupPolicy(missing=) (--sensitive-missing) 'error' (this), 'own_group' (a "
             "group called '(missing)') or 'exclude' (rows outside the constraint). New rows can "
-            "also be predicted without their group by unseen_group (--unseen-group) 'base_model'."
+            "also be predicted without their group by GroupPolicy(unseen='base_model') "
+            "(--unseen-group base_model)."
         )
         raise InputError(msg)
 
@@ -267,7 +268,7 @@ def refuse_unseen(
         f"sensitive {name!r} has {codes.size} row(s) of group(s) that did not occur at fit: "
         f"{', '.join(map(repr, labels[:10]))}; fit knew "
         f"{', '.join(map(repr, level_labels(known)[:20]))}. Correct the values, or let such rows "
-        "be decided without their group by fitting with unseen_group='base_model' "
+        "be decided without their group by fitting with GroupPolicy(unseen='base_model') "
         "(--unseen-group base_model)."
     )
     raise InputError(msg)
@@ -489,7 +490,7 @@ class GroupSchema:
             f"sensitive: {len(rows)} row(s) have a combination of {' & '.join(self.columns)} that "
             f"did not occur at fit, for example {join_labels(tuple(parts))!r}. Leave those rows "
             "out, or let them be decided without their group by fitting with "
-            "unseen_group='base_model' (--unseen-group base_model)."
+            "GroupPolicy(unseen='base_model') (--unseen-group base_model)."
         )
 
 
@@ -597,9 +598,9 @@ def _too_many(name: str, found: str, max_groups: int) -> str:
     return (
         f"sensitive {name!r} holds {found}; a group is a category, at most max_groups="
         f"{max_groups} of them. Bound its influence as a number with "
-        f"constraint='gedi[{name}] <= 0.1', or cut it into bins: sensitive_bins={{{name!r}: "
-        f"'quantiles'}} or cuts such as [25, 60] (--bins {name}:25,60; pandas.cut does it too), "
-        f"or raise max_groups (--max-groups)."
+        f"constraint='gedi[{name}] <= 0.1', or cut it into bins: GroupPolicy(bins={{{name!r}: "
+        f"'quantiles'}}) or cuts such as [25, 60] (--bins {name}:25,60; pandas.cut does it too), "
+        f"or raise GroupPolicy(max_groups=) (--max-groups)."
     )
 
 

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset, task_of
 from fairautoml.data.frames import (
-    Align,
     Inputs,
     Table,
-    align_inputs,
     check_length,
+    check_same_index,
     read_table,
     read_weights,
 )
@@ -28,7 +27,7 @@ from fairautoml.data.groups import (
 )
 from fairautoml.data.leakage import Labelled, given_away, same_numbers, same_partition
 from fairautoml.data.schema import TableSchema, fit_columns
-from fairautoml.data.sensitive_numbers import NumberPolicy, OnNonfinite
+from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.data.target import (
     TaskOption,
     check_given,
@@ -52,8 +51,6 @@ MIN_CLASS_ROWS = 2
 _ALLOWED: dict[str, tuple[str, ...]] = {
     "sensitive_missing": ("error", "own_group", "exclude"),
     "sensitive_in_X": ("warn", "drop", "allow"),
-    "on_nonfinite": ("error", "impute"),
-    "align": ("error", "index"),
     "task": ("auto", "binary", "multiclass", "regression"),
 }
 
@@ -70,10 +67,6 @@ class ReadOptions:
     max_groups: int = 50  # most groups of one sensitive column, at least 1
     # sensitive columns that are cut into bands or taken as numbers
     numbers: NumberPolicy = field(default_factory=NumberPolicy)
-    # infinities and numbers beyond float32 are refused, or treated as missing
-    on_nonfinite: OnNonfinite = "error"  # {"error", "impute"}
-    # different pandas indices are refused, or rows are matched by index
-    align: Align = "error"  # {"error", "index"}
     # what the target must be; ``"auto"`` = classes, two or more of them
     task: TaskOption = "auto"  # {"auto", "binary", "multiclass", "regression"}
     drop: tuple[str, ...] = ()  # columns of ``X`` that are not features
@@ -104,9 +97,8 @@ def build_dataset(
 ) -> Dataset:
     """Validate and encode the inputs of ``fit``."""
     check_given(y)
-    inputs = align_inputs(
-        Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight), options.align
-    )
+    inputs = Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight)
+    check_same_index(inputs)
     table = read_table(inputs.X)
     labels, classes = _target(inputs.y, table, options)
     groups, cells = _groups(inputs.sensitive, table, options)
@@ -117,7 +109,7 @@ def build_dataset(
     taken = () if groups is None else groups.sensitive_from_X
     kept = options.at_predict and options.sensitive_in_X != "drop"
     drop = options.drop if kept else (*options.drop, *taken)
-    schema, matrix = fit_columns(table, drop=drop, on_nonfinite=options.on_nonfinite)
+    schema, matrix = fit_columns(table, drop=drop)
     aware: dict[str, tuple[str, ...]] = {n: (n,) for n in taken if n in schema.names}
     if groups is not None and not (taken and kept):
         values = inputs.sensitive if not taken else _columns_of(taken, table)
@@ -280,8 +272,8 @@ def _without_proxies(
     if options.sensitive_in_X == "warn":
         for system, names in found.items():
             msg = (
-                f"{reveals_group(system, names)}. Keep them with sensitive_in_X='allow' or leave "
-                "them out with sensitive_in_X='drop' (--drop COLUMN)."
+                f"{reveals_group(system, names)}. Keep them with GroupPolicy(in_features='allow') "
+                "or leave them out with GroupPolicy(in_features='drop') (--drop COLUMN)."
             )
             warn(msg, DegradedWarning)
     return schema, matrix, found

@@ -18,7 +18,7 @@ from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.derive import parse_overlapping
 from fairautoml.data.frames import Table, as_series, check_length, column_of, read_table
 from fairautoml.data.groups import read_sensitive
-from fairautoml.data.sensitive_numbers import OnNonfinite, sparse_float32, to_float32
+from fairautoml.data.sensitive_numbers import sparse_float32, to_float32
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 
 
@@ -87,8 +87,6 @@ class TableSchema:
     names_in: tuple[str, ...]  # all columns of the table given to ``fit``
     named: bool  # whether those names are the user's own
     sparse: bool = False  # the table was a sparse matrix
-    # infinities and numbers beyond float32 are refused, or treated as missing
-    on_nonfinite: OnNonfinite = "error"  # {"error", "impute"}
     notes: tuple[str, ...] = ()  # which columns were dropped, and why
 
     @property
@@ -142,9 +140,7 @@ class TableSchema:
         return matrix
 
 
-def fit_columns(
-    table: Table, *, drop: Collection[str], on_nonfinite: OnNonfinite
-) -> tuple[TableSchema, Any]:
+def fit_columns(table: Table, *, drop: Collection[str]) -> tuple[TableSchema, Any]:
     """Learn the encoding of a table and apply it, in one pass.
 
     All-missing columns are dropped, with a warning; in tables with names constant columns too
@@ -156,7 +152,6 @@ def fit_columns(
         names_in=table.names,
         named=table.named,
         sparse=table.sparse,
-        on_nonfinite=on_nonfinite,
         notes=tuple(_dropped(name, "listed in drop") for name in table.names if name in drop),
     )
     wanted = [at for at, name in enumerate(table.names) if name not in drop]
@@ -195,7 +190,7 @@ def _fit_series(
     matrix = np.empty((len(series[0]), len(wanted)), dtype=np.float32)
     for at, position in enumerate(wanted):
         name = schema.names_in[position]
-        column, values = fit_column(name, position, series[position], schema.on_nonfinite)
+        column, values = fit_column(name, position, series[position])
         reason = _useless(values, constant=schema.named)
         if reason:
             reasons[at] = reason
@@ -263,7 +258,7 @@ def _dense_matrix(schema: TableSchema, table: Table, positions: list[int]) -> ND
         return _from_matrix(schema, table.matrix, positions)
     result = np.empty((table.n_rows, len(positions)), dtype=np.float32)
     for at, (column, position) in enumerate(zip(schema.columns, positions, strict=True)):
-        result[:, at] = encode_column(column, table.columns[position], schema.on_nonfinite)
+        result[:, at] = encode_column(column, table.columns[position])
     return result
 
 
@@ -273,7 +268,7 @@ def _from_matrix(
     if any(column.kind not in ("number", "empty") for column in schema.columns):
         return _from_mixed(schema, matrix, positions)
     taken = matrix if positions == list(range(matrix.shape[1])) else matrix[:, positions]
-    return to_float32(taken, schema.names, schema.on_nonfinite)
+    return to_float32(taken, schema.names)
 
 
 def _from_mixed(
@@ -282,19 +277,19 @@ def _from_mixed(
     """Encode a plain array where the schema has categories of numbers or booleans."""
     result = np.empty((len(matrix), len(positions)), dtype=np.float32)
     for at, (column, position) in enumerate(zip(schema.columns, positions, strict=True)):
-        result[:, at] = encode_column(column, pd.Series(matrix[:, position]), schema.on_nonfinite)
+        result[:, at] = encode_column(column, pd.Series(matrix[:, position]))
     return result
 
 
 def _sparse_matrix(schema: TableSchema, table: Table, positions: list[int]) -> Any:
     if table.columns is not None:
         columns = zip(schema.columns, positions, strict=True)
-        dense = [encode_column(c, table.columns[at], schema.on_nonfinite) for c, at in columns]
-        return sparse_float32(np.column_stack(dense), schema.names, schema.on_nonfinite)
+        dense = [encode_column(c, table.columns[at]) for c, at in columns]
+        return sparse_float32(np.column_stack(dense), schema.names)
     matrix = table.matrix
     if positions != list(range(len(table.names))):
         matrix = (matrix.tocsc() if table.sparse else matrix)[:, positions]
-    return sparse_float32(matrix, schema.names, schema.on_nonfinite)
+    return sparse_float32(matrix, schema.names)
 
 
 def _locate(schema: TableSchema, table: Table) -> list[int]:

@@ -19,7 +19,6 @@ from scipy.sparse import csr_matrix
 from fairautoml.exceptions import InputError
 
 Kind = Literal["number", "category", "datetime", "timedelta", "empty"]
-OnNonfinite = Literal["error", "impute"]
 
 _KIND_OF_DTYPE: dict[str, Kind] = {
     "b": "number",
@@ -99,36 +98,28 @@ def _days(durations: NDArray[Any]) -> NDArray[np.float64]:
     return days
 
 
-def to_float32(
-    values: NDArray[Any], names: tuple[str, ...], on_nonfinite: OnNonfinite
-) -> NDArray[np.float32]:
-    """Return a new float32 array; what float32 cannot hold is an error or missing."""
+def to_float32(values: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.float32]:
+    """Return a new float32 array; what float32 cannot hold is an error."""
     with np.errstate(over="ignore"):
         result = np.array(values, dtype=np.float32, order="C", copy=True)
     infinite = np.isinf(result)
     if infinite.any():
         counts = infinite.reshape(len(result), -1).sum(axis=0)
-        _refuse_infinite(counts, names, on_nonfinite)
-        result[infinite] = np.nan
+        raise InputError(_infinite(counts, names))
     return result
 
 
-def _refuse_infinite(
-    counts: NDArray[np.integer], names: tuple[str, ...], on_nonfinite: OnNonfinite
-) -> None:
-    if on_nonfinite == "impute":
-        return
+def _infinite(counts: NDArray[np.integer], names: tuple[str, ...]) -> str:
     found = [f"{name!r} ({n})" for name, n in zip(names, counts.tolist(), strict=True) if n]
-    msg = (
+    return (
         f"X contains infinity (inf) or a value too large for dtype('float32'), largest "
         f"{np.finfo(np.float32).max:.3g}, in {len(found)} column(s), with their counts: "
-        f"{', '.join(found[:10])}. Correct or rescale them, or treat them as missing with "
-        "on_nonfinite='impute' (--on-nonfinite impute)."
+        f"{', '.join(found[:10])}. Correct or rescale them, or make them missing, for example "
+        "with X.replace([np.inf, -np.inf], np.nan)."
     )
-    raise InputError(msg)
 
 
-def sparse_float32(matrix: Any, names: tuple[str, ...], on_nonfinite: OnNonfinite) -> Any:
+def sparse_float32(matrix: Any, names: tuple[str, ...]) -> Any:
     """Return a new float32 CSR matrix under the same rules; it is never made dense."""
     with np.errstate(over="ignore"):
         # LightGBM knows csr_matrix but not every sparse array class.
@@ -137,8 +128,7 @@ def sparse_float32(matrix: Any, names: tuple[str, ...], on_nonfinite: OnNonfinit
     infinite = np.isinf(result.data)
     if infinite.any():
         counts = np.bincount(result.indices[infinite], minlength=len(names))
-        _refuse_infinite(counts, names, on_nonfinite)
-        result.data[infinite] = np.nan
+        raise InputError(_infinite(counts, names))
     return result
 
 
@@ -156,7 +146,7 @@ LARGEST_WHOLE = 1e15
 
 BINS_HELP = (
     'give rising numbers, the upper ends of all bands but the last, or "quantiles": '
-    'sensitive_bins={"age": [25, 60]}'
+    'GroupPolicy(bins={"age": [25, 60]})'
 )
 
 
@@ -272,7 +262,7 @@ def fit_bands(name: str, wanted: Any, values: "pd.Series[Any]") -> NumberBins:
         # A cut at the largest value would leave an empty bin.
         cuts = cuts[cuts < known.max(initial=-np.inf)]
         if len(cuts) == 0:
-            msg = f"sensitive_bins: {name!r} has too few values for quantiles; give cuts instead"
+            msg = f"GroupPolicy.bins: {name!r} has too few values for quantiles; give cuts instead"
             raise InputError(msg)
         return NumberBins(source=name, cuts=tuple(cuts.tolist()))
     return NumberBins(source=name, cuts=_cuts(name, wanted))
@@ -285,7 +275,7 @@ def _cuts(name: str, wanted: Any) -> tuple[float, ...]:
     cuts = tuple(float(cut) for cut in wanted) if plain else ()
     rising = all(low < high for low, high in itertools.pairwise(cuts))
     if not cuts or not rising or not np.isfinite(cuts).all():
-        raise InputError(f"sensitive_bins[{name!r}] is {wanted!r}; {BINS_HELP}")
+        raise InputError(f"GroupPolicy.bins[{name!r}] is {wanted!r}; {BINS_HELP}")
     return cuts
 
 
@@ -331,7 +321,7 @@ def _edges(known: NDArray[np.float64]) -> NDArray[np.float64]:
 def check_bins(bins: object) -> None:
     """Raise unless the bins are a mapping of column names."""
     if not isinstance(bins, Mapping) or not all(isinstance(name, str) for name in bins):
-        raise InputError(f"sensitive_bins is {bins!r}; {BINS_HELP}")
+        raise InputError(f"GroupPolicy.bins is {bins!r}; {BINS_HELP}")
 
 
 def plain_bins(bins: Mapping[str, Any]) -> dict[str, Any]:
@@ -354,7 +344,7 @@ class NumberPolicy:
         both = sorted(set(self.bins) & set(self.scales or ()))
         if both:
             msg = (
-                f"sensitive_bins cuts {both[0]!r} into groups, and a gedi constraint uses "
+                f"GroupPolicy.bins cuts {both[0]!r} into groups, and a gedi constraint uses "
                 "it as a number; give the column twice under two names, or drop one of the two"
             )
             raise InputError(msg)
@@ -372,7 +362,7 @@ class NumberPolicy:
         unknown = sorted(set(self.bins) - set(columns))
         if unknown:
             msg = (
-                f"sensitive_bins names {unknown[0]!r}; the sensitive column(s) are "
+                f"GroupPolicy.bins names {unknown[0]!r}; the sensitive column(s) are "
                 f"{', '.join(map(repr, columns))}"
             )
             raise InputError(msg)

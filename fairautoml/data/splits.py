@@ -13,6 +13,12 @@ def row_draws(X: Any, salt: int) -> NDArray[np.float64]:
 
     Equal rows get equal numbers, so that resubmitting a row cannot change its decision.
     """
+    share: NDArray[np.float64] = np.multiply(row_bits(X, salt) >> np.uint64(11), 2.0**-53)
+    return share
+
+
+def row_bits(X: Any, salt: int) -> NDArray[np.uint64]:
+    """Return 64 bits per row, from the row's content and the salt alone."""
     rng = np.random.default_rng(salt)
     if isinstance(X, np.ndarray):
         clean = np.where(np.isnan(X), np.float32(np.inf), X) + np.float32(0.0)
@@ -24,8 +30,7 @@ def row_draws(X: Any, salt: int) -> NDArray[np.float64]:
     else:
         projected = np.asarray(X @ rng.standard_normal(X.shape[1])).ravel()
         mixed = projected.astype(np.float64).view(np.uint64)
-    share: NDArray[np.float64] = np.multiply(_scrambled(mixed) >> np.uint64(11), 2.0**-53)
-    return share
+    return _scrambled(mixed)
 
 
 def _scrambled(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -156,32 +161,6 @@ def first_rows(entities: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return the first row of each entity, in the order of their numbers."""
     first: NDArray[np.int64] = np.unique(entities, return_index=True)[1]
     return first
-
-
-def certification_rows(
-    strata: NDArray[np.integer],
-    fraction: float,
-    seed: int,
-    *,
-    entities: NDArray[np.integer] | None = None,
-) -> NDArray[np.bool_]:
-    """Draw a share of the rows, or of the entities, of each stratum at random.
-
-    The same seed draws nested parts: a larger share holds a smaller one. Within a stratum every
-    row has the same chance. Between strata chances differ, because whole
-    numbers are drawn from each: what is claimed of the rows must speak about each stratum for
-    itself.
-    """
-    whose = np.arange(len(strata)) if entities is None else entities
-    of_entity = strata[first_rows(whose)]
-    turns = np.random.default_rng(seed).random(len(of_entity))
-    chosen = np.zeros(len(of_entity), dtype=bool)
-    for stratum in np.unique(of_entity):
-        members = np.flatnonzero(of_entity == stratum)
-        in_turn = members[np.argsort(turns[members], kind="stable")]
-        chosen[in_turn[: _wanted(len(members), fraction)]] = True
-    drawn: NDArray[np.bool_] = chosen[whose]
-    return drawn
 
 
 def latest_rows(

@@ -24,9 +24,9 @@ from fairautoml.evaluation.fitting import (
     fit_config,
 )
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
-from fairautoml.evaluation.tasks import TASKS
 from fairautoml.exceptions import StorageFullError
 from fairautoml.metrics import BoundConstraint
+from fairautoml.metrics.tasks import TASKS
 from fairautoml.records import Config, Trial, TrialResult, TrialState, seed_of
 from fairautoml.search.allocators._base import ENOUGH_ROWS, FEWEST_FOLDS, should_prune
 from fairautoml.storage.artifacts import Artifacts

@@ -17,10 +17,10 @@ from scipy import sparse
 
 from fairautoml.data.dataset import Dataset, strata_of
 from fairautoml.data.encoders import Encoder, fit_encoding
-from fairautoml.evaluation.tasks import TASKS
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import TaskName
+from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import MITIGATORS, ScoreModel, TrainRows
 from fairautoml.records import Config
 

@@ -7,7 +7,7 @@ folds of the search and trained once per run.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +39,14 @@ def small_groups(
     dataset: Dataset,
     targets: Sequence[BoundConstraint],
     entities: NDArray[np.integer] | None = None,
+    min_size: int | Literal["auto"] = "auto",
 ) -> tuple[SmallGroups, ...]:
     """Return the groups that have too few rows for the bounds on them.
 
     A group stays constrained if each compared rate of it rests on ``max(1 / e, .25 / e^2)``
     effective rows, with ``e`` the bound, at least .05: with fewer the rate may be unable to meet
-    the bound, or its standard error exceeds it. At least two groups stay constrained.
+    the bound, or its standard error exceeds it. ``min_size`` replaces this number. At least two
+    groups stay constrained.
     """
     tightest: dict[tuple[str, str], BoundConstraint] = {}
     for target in targets:
@@ -52,7 +54,7 @@ def small_groups(
         tightest[target.metric.name, target.system.name] = replace(
             target, limit=min(target.limit, known.limit)
         )
-    found = (_of_target(dataset, target, entities) for target in tightest.values())
+    found = (_of_target(dataset, target, entities, min_size) for target in tightest.values())
     return tuple(one for one in found if one is not None)
 
 
@@ -78,13 +80,16 @@ def _as_difference(dataset: Dataset, target: BoundConstraint) -> float:
 
 
 def _of_target(
-    dataset: Dataset, target: BoundConstraint, entities: NDArray[np.integer] | None
+    dataset: Dataset,
+    target: BoundConstraint,
+    entities: NDArray[np.integer] | None,
+    min_size: int | Literal["auto"],
 ) -> SmallGroups | None:
     system = target.system
     least = target.fewest_groups
     if target.metric.degree or system.n_groups < least:
         return None
-    fewest = fewest_rows(_as_difference(dataset, target))
+    fewest = fewest_rows(_as_difference(dataset, target)) if min_size == "auto" else min_size
     behind = _behind(dataset, target, entities)
     enough = behind >= fewest - _ROUNDING
     decisive = enough.sum(axis=1) >= least

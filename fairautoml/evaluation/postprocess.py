@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.evaluation.problem import Problem
-from fairautoml.evaluation.tasks import TASKS
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics import BoundConstraint, Tally, Undefined
 from fairautoml.metrics._table import effective_rows
 from fairautoml.metrics.intervals import interval_of_groups
+from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import Mitigator, ScoreRows
 from fairautoml.records import (
     Config,
@@ -399,26 +399,25 @@ class TrialScorer:
         )
 
 
-def unbroken(on_progress: OnProgress | None) -> OnProgress | None:
-    """Return a callback that warns and is disabled when it raises.
+def unbroken(callbacks: Sequence[OnProgress]) -> OnProgress:
+    """Return a callback that calls all given ones; one that raises is dropped with a warning.
 
     An interrupt or an exit is passed on.
     """
-    if on_progress is None:
-        return None
-    left = [on_progress]
+    left = list(callbacks)
 
-    def tell(progress: Progress) -> None:
-        error = capture_failure(partial(left[0], progress)) if left else None
-        if isinstance(error, SystemExit):
-            raise error
-        if isinstance(error, Exception):
-            left.clear()
-            found = error_text(error)
-            msg = f"on_progress raised {found} and is not called again; the search continues"
-            warn(msg, DegradedWarning)
+    def call(progress: Progress) -> None:
+        for callback in tuple(left):
+            error = capture_failure(partial(callback, progress))
+            if isinstance(error, SystemExit):
+                raise error
+            if isinstance(error, Exception):
+                left.remove(callback)
+                found = error_text(error)
+                msg = f"a callback raised {found} and is not called again; the search continues"
+                warn(msg, DegradedWarning)
 
-    return tell
+    return call
 
 
 def still_valid(

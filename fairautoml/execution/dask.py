@@ -209,7 +209,7 @@ def connect(scheduler: str | None) -> Any:
         )
     except (OSError, ValueError, ImportError) as exc:
         msg = (
-            f"scheduler={address!r} does not answer ({exc}); give the address that `dask "
+            f"Dask({address!r}) does not answer ({exc}); give the address that `dask "
             "scheduler` printed, such as 'tcp://host:8786', or use executor='local'"
         )
         raise InputError(msg) from exc
@@ -217,7 +217,7 @@ def connect(scheduler: str | None) -> Any:
     if reason:
         client.close()
         msg = (
-            f"the cluster at scheduler={address!r} cannot run {PACKAGE} {version(PACKAGE)}: "
+            f"the cluster at {address!r} cannot run {PACKAGE} {version(PACKAGE)}: "
             f"{reason}; start workers, with the same version installed as here"
         )
         raise InputError(msg)
@@ -235,9 +235,9 @@ def _address(scheduler: str | None) -> tuple[str, Any]:
         client = distributed.default_client()
     except ValueError as exc:
         msg = (
-            "executor='dask' does not know its cluster: scheduler=None, Dask's configuration has "
-            "no 'scheduler-address', and no dask.distributed.Client is open; give scheduler= the "
-            "address that `dask scheduler` printed, such as 'tcp://host:8786'"
+            "executor='dask' does not know its cluster: Dask's configuration has no "
+            "'scheduler-address', and no dask.distributed.Client is open; give the address that "
+            "`dask scheduler` printed, such as executor=Dask('tcp://host:8786')"
         )
         raise InputError(msg) from exc
     return str(client.scheduler.address), client.security

@@ -1,30 +1,37 @@
 """The predictor: fold models and a decision rule."""
 
 import itertools
-from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import sklearn
 from joblib import Parallel, cpu_count, delayed
 from numpy.typing import NDArray
 
-from fairautoml.data.frames import read_table
 from fairautoml.data.groups import GroupSchema
-from fairautoml.data.schema import TableSchema, fit_columns
-from fairautoml.data.sensitive_numbers import OnNonfinite
+from fairautoml.data.schema import TableSchema
 from fairautoml.data.splits import row_draws
-from fairautoml.data.target import plain_labels
-from fairautoml.evaluation.tasks import TASKS
-from fairautoml.exceptions import InputError
 from fairautoml.metrics._table import TaskName
+from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import GroupProbabilityModel, ScoreModel
 from fairautoml.records import Rule, acceptance
-from fairautoml.selection.mixture import PoolRule
 from fairautoml.threads import one_limit, one_thread
 
 BLOCK_ROWS = 20_000
 """Rows per thread at least; fewer are scored faster by one."""
+
+
+def isolated_config() -> AbstractContextManager[None]:
+    """Return a context with the configuration of scikit-learn that the learners expect.
+
+    Metadata routing or pandas output, set by the caller, would break pipelines inside a learner.
+    """
+    found: AbstractContextManager[None] = sklearn.config_context(
+        enable_metadata_routing=False, transform_output="default"
+    )
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +51,10 @@ class Predictor:
     task: TaskName = "binary"  # {"binary", "multiclass", "regression"}
 
     def scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return P(y = 1) of encoded rows; of a ``PoolRule`` the mean of its columns."""
+        """Return the scores of encoded rows; of a mixture the mean of its columns."""
         found = self._model_scores(X, cells).astype(np.float64)
-        return found.mean(axis=1) if isinstance(self.rule, PoolRule) else found
+        mixed = self.task == "binary" and found.ndim == 2
+        return found.mean(axis=1) if mixed else found
 
     def decisions(
         self,
@@ -95,33 +103,3 @@ class Predictor:
             )
         scores: NDArray[np.float32] = np.concatenate(found)
         return scores
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConstantClassifier:
-    """Predicts the only class of its training data; used in place of a ``Predictor``."""
-
-    schema: TableSchema  # validates new rows as usual
-    classes: NDArray[Any]  # shape (1,): the user's label
-    groups: None = None
-    needs_sensitive: bool = False
-
-    def decisions(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return the class position of encoded rows, shape (n_rows,)."""
-        return np.zeros(len(cells), dtype=np.int64)
-
-
-def constant_classifier(
-    X: Any, y: Any, on_nonfinite: OnNonfinite, *, extras: Sequence[Any] = ()
-) -> ConstantClassifier | None:
-    """Return the model of a target with one class; None for several classes or an invalid y."""
-    table = read_table(X)
-    try:
-        labels = plain_labels(y)
-    except InputError:
-        return None
-    if len(labels) != table.n_rows or len(set(labels.tolist())) != 1:
-        return None
-    named = [name for name in extras if isinstance(name, str) and name in table.names]
-    schema, _ = fit_columns(table, drop=tuple(named), on_nonfinite=on_nonfinite)
-    return ConstantClassifier(schema=schema, classes=np.array(labels[:1].tolist()))

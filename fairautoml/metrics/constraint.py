@@ -219,7 +219,7 @@ def _wrong_kind(constraint: Constraint, names: Sequence[str]) -> str:
         f"constraint={constraint.label!r} compares groups, and {about!r} is taken as a number, "
         "because a gedi constraint applies to it. Bound it by gedi alone "
         f"('gedi[{about}] <= {constraint.bound}'), or cut it into groups and constrain those: "
-        f"sensitive_bins={{{about!r}: [25, 60]}} or 'quantiles' (--bins {about}:25,60)"
+        f"GroupPolicy(bins={{{about!r}: [25, 60]}}) or 'quantiles' (--bins {about}:25,60)"
     )
 
 

@@ -19,7 +19,7 @@ from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SHOWN, with_compared
 from fairautoml.records import Entry
 from fairautoml.selection.leaderboard import Leaderboard
-from fairautoml.storage.run_folder import check_certificate, check_searched, read_json
+from fairautoml.storage.run_folder import check_certificate, read_json
 
 DocumentRow = Mapping[str, Any]
 
@@ -470,7 +470,6 @@ MOST_GROUPS = 30
 
 def view_of(documents: Documents) -> RunView:
     """Return the content of the report of a run."""
-    check_searched(documents.summary, documents.name)
     objective = str(documents.summary["best"]["objective"])
     groups = documents.groups
     front = set(groups.get("front", ()))
@@ -482,8 +481,6 @@ def view_of(documents: Documents) -> RunView:
     shown = [row for at, row in enumerate(rows) if at < MOST_ROWS or row.front]
     reference = groups.get("reference")
     certificate = documents.certificate
-    if certificate is not None and certificate.get("reason") == "no_certification_set":
-        certificate = None
     return RunView(
         name=documents.name,
         objective=objective,

@@ -151,9 +151,8 @@ HELD_OUT = 3 / 7
 class SelectionOptions:
     """Options of the selection of the final model."""
 
-    # whether to build an ensemble, and a mixture if randomized rules are allowed
-    assemble: bool = True
-    max_models: int | None = 8  # most trials in either; None = no limit
+    # most trials in an ensemble, and in a mixture if randomized rules are allowed; 0 = neither
+    ensemble: int = 8
     # required probability that the constraint holds on the new rows (``audit_ratio``)
     confidence: Confidence = "auto"
     end: float | None = None  # ``time.monotonic()`` at which ``fit`` should be done
@@ -161,8 +160,8 @@ class SelectionOptions:
     # population; None = 1, or ``HELD_OUT`` if ``confidence`` is a number, the size of a usual
     # test set
     audit_ratio: float | None = None
-    # factor on the probability of an entry, in (0, 1], used by ``confidence="auto"``
-    certifiable: Callable[[Entry], float] | None = None
+    seed: int = 0  # root seed
+    refit: bool = False  # whether the selected model is trained once more on all rows
 
     @property
     def audit(self) -> float:
@@ -306,9 +305,9 @@ class PassedOver:
 
     score: float  # objective, in its natural direction
     probability: float  # that it meets the constraints on a sample of new rows, in [0, 1]
-    # less likely to meet the constraints; less likely to be certified; or a single trial whose
-    # lead over an ensemble is within noise
-    reason: Literal["probability", "certificate", "noise"]
+    # less likely to meet the constraints, or a single trial whose lead over an ensemble is within
+    # noise
+    reason: Literal["probability", "noise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,19 +324,15 @@ class Margin:
     # share of the best entry's gain over a constant predictor that the selected one keeps, at
     # most 1; None if there is no gain
     kept: float | None = None
-    # excess over the limits of the entry selected without regard to certification; None if
-    # certification is not considered
-    widest: float | None = None
     passed_over: PassedOver | None = None  # entry of a better score, and why it is not selected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assembled:
-    """Result of ``assemble``."""
+class FinalChoice:
+    """The selected entry, and those that it was selected from."""
 
     entries: tuple[Entry, ...]  # those of the search and those of the ensemble
     best: Entry  # the selected entry
     margin: Margin | None  # None when nothing is constrained
-    seconds: float  # wall time of the selection
     # entry that would have been selected if the best constant did not have a higher value
     outdone: Entry | None = None

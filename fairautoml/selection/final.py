@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,16 +17,15 @@ from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.evaluation.membership import learned_membership
 from fairautoml.evaluation.postprocess import Column, column_of, expand_column
 from fairautoml.evaluation.problem import Problem
-from fairautoml.evaluation.tasks import TASKS
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics import METRICS, Undefined
 from fairautoml.metrics._table import effective_rows
+from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import Mitigator
-from fairautoml.records import Config, Entry, TrialResult, TrialState
-from fairautoml.running import Plan, SelectableTrials
+from fairautoml.records import BASELINE, Config, Entry, TrialResult, TrialState
 from fairautoml.selection.ensemble import (
-    Assembled,
     CandidateRules,
+    FinalChoice,
     Margin,
     PassedOver,
     SelectionOptions,
@@ -42,6 +40,7 @@ from fairautoml.selection.leaderboard import TrialLog, best_of, order, pareto_fr
 from fairautoml.selection.low_variance import QUIETED, low_variance_thresholds, shared_limits
 from fairautoml.selection.margin import chances_on
 from fairautoml.selection.mixture import PoolRule, pool_mixture
+from fairautoml.selection.selectable import SelectableTrials
 from fairautoml.storage.artifacts import Artifacts
 
 ENSEMBLE = "ensemble"
@@ -68,34 +67,15 @@ ENSEMBLE_COST, ENSEMBLE_SECONDS = 1.3, 0.3
 """Expected time of an ensemble: its rules (same multiple), and its shares (seconds)."""
 
 
-def assemble(
-    plan: Plan, history: TrialLog, artifacts: Artifacts, finish: SelectionOptions
-) -> Assembled:
-    """Return the selected model with all entries that it was selected from."""
-    start = time.monotonic()
-    offers = collect(plan, history, artifacts, finish)
-    chosen, margin = select_best(offers, plan, finish)
-    constant = _constant_worth_more(chosen, offers.usual, plan.baseline)
-    best = chosen if constant is None else constant
-    front = {id(entry) for entry in pareto_front((*offers.usual, *offers.fine))}
-    return Assembled(
-        entries=(*offers.usual, *(e for e in offers.fine if e is best or id(e) in front)),
-        best=best,
-        margin=margin if constant is None else None,
-        seconds=time.monotonic() - start,
-        outdone=None if constant is None else chosen,
-    )
-
-
-def collect(
-    plan: Plan, history: TrialLog, artifacts: Artifacts, finish: SelectionOptions
+def collect_candidates(
+    problem: Problem, history: TrialLog, artifacts: Artifacts, options: SelectionOptions
 ) -> CandidateRules:
     """Return all candidate rules for the final model."""
-    work = _Work(plan, history, artifacts, finish)
+    work = _Work(problem, history, artifacts, options)
     singles = [work.column(result) for result in work.prospects.singles()]
-    mixed = work.ensemble(work.prospects.library()) if finish.assemble else None
+    mixed = work.ensemble(work.prospects.library()) if options.ensemble else None
     columns = singles if mixed is None else [mixed, *singles]
-    mixture = work.mixture(columns) if finish.assemble else None
+    mixture = work.mixture(columns) if options.ensemble else None
     columns = columns if mixture is None else [*columns, mixture]
     made = [work.expanded(column) for column in (mixed, mixture) if column is not None]
     return CandidateRules(
@@ -105,26 +85,40 @@ def collect(
     )
 
 
+def select_final(
+    candidates: CandidateRules, problem: Problem, options: SelectionOptions
+) -> FinalChoice:
+    """Return the selected model with all entries that it was selected from."""
+    chosen, margin = select_best(candidates, problem, options)
+    constant = _constant_worth_more(chosen, candidates.usual)
+    best = chosen if constant is None else constant
+    front = {id(entry) for entry in pareto_front((*candidates.usual, *candidates.fine))}
+    return FinalChoice(
+        entries=(*candidates.usual, *(e for e in candidates.fine if e is best or id(e) in front)),
+        best=best,
+        margin=margin if constant is None else None,
+        outdone=None if constant is None else chosen,
+    )
+
+
 def select_best(
-    offers: CandidateRules, plan: Plan, finish: SelectionOptions
+    offers: CandidateRules, problem: Problem, options: SelectionOptions
 ) -> tuple[Entry, Margin | None]:
     """Return the selected entry and its margin, which is None without constraints."""
-    every = offers.usual if finish.confidence is None else (*offers.usual, *offers.fine)
+    every = offers.usual if options.confidence is None else (*offers.usual, *offers.fine)
     plain = best_of(every)
     if plain is None:
         raise ValueError("The search has no entries, so no final model can be selected.")
     return _with_margin(
-        plan, finish, plain, [e for e in every if e.trial_key in offers.columns and e.feasible]
+        problem, options, plain, [e for e in every if e.trial_key in offers.columns and e.feasible]
     )
 
 
-def _constant_worth_more(
-    chosen: Entry, entries: Sequence[Entry], baseline: Config
-) -> Entry | None:
+def _constant_worth_more(chosen: Entry, entries: Sequence[Entry]) -> Entry | None:
     """Return the best constant baseline if its value exceeds that of the chosen model."""
     if chosen.constant or not chosen.measures:
         return None
-    constants = (e for e in entries if e.config == baseline and e.constant and e.excess <= 0)
+    constants = (e for e in entries if e.config == BASELINE and e.constant and e.excess <= 0)
     best = max(constants, key=lambda entry: entry.value, default=None)
     return best if best is not None and best.value > chosen.value else None
 
@@ -133,11 +127,10 @@ class _Work:
     """Steps of building the candidate rules."""
 
     def __init__(
-        self, plan: Plan, history: TrialLog, artifacts: Artifacts, finish: SelectionOptions
+        self, problem: Problem, history: TrialLog, artifacts: Artifacts, options: SelectionOptions
     ) -> None:
-        self.seed = plan.seed
-        self.problem = learned_membership(plan.problem, artifacts)
-        self.finish = finish
+        self.problem = learned_membership(problem, artifacts)
+        self.options = options
         self._artifacts = artifacts
         self._number = 1 + max((r.trial.number for r in history.results), default=-1)
         self._scoring_seconds = list(history.scoring_seconds)
@@ -154,7 +147,7 @@ class _Work:
             return None
         columns = np.stack([self._artifacts.scores(r.trial.key) for r in library])
         by_fold = self._shares(columns)
-        shares = mean_shares(by_fold, most=self.finish.max_models)
+        shares = mean_shares(by_fold, most=self.options.ensemble)
         at = np.flatnonzero(shares).tolist()
         if len(at) < 2:
             return None
@@ -195,10 +188,10 @@ class _Work:
         )
 
     def _affordable(self, columns: Sequence[Column]) -> list[Column]:
-        """Return the first columns that together use at most ``max_models`` trials."""
+        """Return the first columns that together use at most ``ensemble`` trials."""
         chosen: list[Column] = []
         behind: set[str] = set()
-        most = self.finish.max_models
+        most = self.options.ensemble
         for column in columns:
             keys = behind | {key for key, _ in column.members or ((column.trial_key, 1.0),)}
             if most is None or len(keys) <= most:
@@ -212,9 +205,9 @@ class _Work:
         if tolerances is not None:
             problem = replace(problem, tolerances=tolerances)
         if column.trial_key != MIXTURE:
-            return list(expand_column(column, problem, self.finish.end))
+            return list(expand_column(column, problem, self.options.end))
         mixed = replace(problem, mitigators=self._mixes)
-        found = expand_column(column, mixed, self.finish.end)
+        found = expand_column(column, mixed, self.options.end)
         return [self._of_mixture(entry) for entry in found]
 
     def _of_mixture(self, entry: Entry) -> Entry:
@@ -236,21 +229,21 @@ class _Work:
         data = self.problem.dataset
         rows = np.arange(data.n_rows)
         if data.n_rows > MOST_ROWS:
-            rng = np.random.default_rng([self.seed, data.n_rows])
+            rng = np.random.default_rng([self.options.seed, data.n_rows])
             rows = np.sort(rng.choice(data.n_rows, MOST_ROWS, replace=False))
         return shares_by_fold(
             columns[:, rows],
             data.y[rows],
             data.weight[rows],
             self.problem.folds[rows],
-            most=self.finish.max_models,
+            most=self.options.ensemble,
             task=data.task,
         )
 
     def finer(self, columns: Sequence[Column]) -> list[Entry]:
         """Return entries of the columns at tolerances between the usual ones."""
         targets, groups = self.problem.goal.targets, self.problem.dataset.groups
-        if not targets or self.finish.confidence is None:
+        if not targets or self.options.confidence is None:
             return []
         many = groups is not None and groups.n_cells > 2
         grid = np.linspace(0.0, targets[0].limit, FINE_MANY if many else FINE).tolist()
@@ -266,12 +259,12 @@ class _Work:
 
     def _quiet(self, columns: Sequence[Column]) -> list[Entry]:
         """Return low-variance entries if ``confidence`` is a number."""
-        problem, confidence = self.problem, self.finish.confidence
+        problem, confidence = self.problem, self.options.confidence
         limit = problem.goal.targets[0].limit
         allowed = any(m.name == QUIETED for m in problem.mitigators)
         if not isinstance(confidence, float) or limit == 0 or not allowed:
             return []
-        quiet = low_variance_thresholds(confidence, self.finish.audit, self._clustering())
+        quiet = low_variance_thresholds(confidence, self.options.audit, self._clustering())
         if not quiet.can_serve(problem.goal):
             return []
         problem = replace(problem, mitigators=(quiet,), tolerances=shared_limits(limit))
@@ -279,7 +272,7 @@ class _Work:
             entry
             for column in columns
             if column.trial_key != MIXTURE and self._in_time(FINE_COST)
-            for entry in expand_column(column, problem, self.finish.end)
+            for entry in expand_column(column, problem, self.options.end)
         ]
 
     def _clustering(self) -> float:
@@ -293,7 +286,7 @@ class _Work:
 
     def _in_time(self, results: float, seconds: float = 0.0) -> bool:
         """Return whether the time left covers ``results`` mean scoring times plus ``seconds``."""
-        end = self.finish.end
+        end = self.options.end
         if end is None:
             return True
         if not self._scoring_seconds:
@@ -319,21 +312,20 @@ def _config_of(name: str, members: Sequence[TrialResult]) -> Config:
 
 
 def _with_margin(
-    plan: Plan, finish: SelectionOptions, plain: Entry, offered: Sequence[Entry]
+    problem: Problem, options: SelectionOptions, plain: Entry, offered: Sequence[Entry]
 ) -> tuple[Entry, Margin | None]:
     """Return the selected entry, which may differ from the best one on the search rows."""
-    problem, confidence = plan.problem, finish.confidence
+    confidence = options.confidence
     if not plain.measures or plain.constant:
         # A constant predictor has no gap by construction: a probability would be meaningless.
         return plain, None
     chances = chances_on(
         problem.dataset,
         problem.goal.targets,
-        plan.seed,
-        audit_ratio=finish.audit,
+        options.seed,
+        audit_ratio=options.audit,
         entities=problem.entities,
     )
-    widest, certified = None, False
     entry = plain
     # An objective on scores is the same for all rules of a column: choose within the best.
     on_scores = problem.objective.on == "scores"
@@ -341,21 +333,15 @@ def _with_margin(
     lead = clear_lead(error, problem.dataset.n_rows)
     if confidence is not None and plain.feasible:
         among = [e for e in order(offered) if not on_scores or e.value == plain.value]
-        pick = partial(
-            choose,
+        entry = choose(
             among,
             confidence,
+            chance=lambda entry: chances.met(entry.counts),
             worth=lambda entry: entry.accuracy if on_scores else entry.value,
             fallback=_value_of_constant(problem),
             steady=_steady,
             ahead=lead,
         )
-        entry = pick(chance=lambda entry: chances.met(entry.counts))
-        certain = finish.certifiable if confidence == "auto" else None
-        if certain is not None:
-            widest = entry.excess
-            likely, entry = entry, pick(chance=lambda e: chances.met(e.counts) * certain(e))
-            certified = entry is not likely and certain(plain) < certain(entry)
     probability = chances.met(entry.counts)
     return entry, Margin(
         confidence=confidence,
@@ -363,12 +349,9 @@ def _with_margin(
         margin=-entry.excess,
         price=plain.value - entry.value,
         insufficient_evidence=lacks_evidence(probability, confidence),
-        audit_ratio=finish.audit,
+        audit_ratio=options.audit,
         kept=_kept(entry, plain, problem),
-        widest=widest,
-        passed_over=_passed_over(
-            entry, plain, lambda e: chances.met(e.counts), lead, certified=certified
-        ),
+        passed_over=_passed_over(entry, plain, lambda e: chances.met(e.counts), lead),
     )
 
 
@@ -378,14 +361,12 @@ def _steady(entry: Entry) -> bool:
 
 
 def _passed_over(
-    entry: Entry, plain: Entry, chance: Callable[[Entry], float], lead: float, *, certified: bool
+    entry: Entry, plain: Entry, chance: Callable[[Entry], float], lead: float
 ) -> PassedOver | None:
     """Return the entry of the better score and why it is not selected, or None."""
     ahead, probability = plain.value - entry.value, chance(plain)
-    reason: Literal["probability", "certificate", "noise"]
-    if certified:
-        reason = "certificate"
-    elif probability < chance(entry) - SAME_CHANCE:
+    reason: Literal["probability", "noise"]
+    if probability < chance(entry) - SAME_CHANCE:
         reason = "probability"
     elif _steady(entry) and not _steady(plain) and ahead <= lead:
         reason = "noise"
@@ -439,9 +420,9 @@ NEARLY = 0.1
 """Share of a label's frequency below which its prediction is reported as rare."""
 
 
-def diagnose_run(history: TrialLog, best: Entry, baseline: Config, objective: str) -> list[str]:
+def diagnose_run(history: TrialLog, best: Entry, objective: str) -> list[str]:
     """Return warnings about a run that do not concern its constraints."""
-    if best.config == baseline:
+    if best.config == BASELINE:
         return [_only_baseline(history.results)]
     news = [_hardly_ever(best, objective), _disk_full(history.results)]
     return [msg for msg in news if msg]
@@ -548,13 +529,15 @@ SOON = 1.0
 """Seconds that a refit may always take, and may overrun the budget by without a warning."""
 
 
-def refitted(
-    best: Entry, plan: Plan, results: Sequence[TrialResult], end: float | None
+def refit_final(
+    best: Entry, problem: Problem, results: Sequence[TrialResult], options: SelectionOptions
 ) -> dict[str, CVEnsemble]:
-    """Return the refitted best model by trial key, empty if the refit would take too long."""
-    n_rows = plan.problem.dataset.n_rows
+    """Return the refitted best model by trial key; empty without a refit or time for it."""
+    if not options.refit:
+        return {}
+    n_rows, end = problem.dataset.n_rows, options.end
     trial = next(result for result in results if result.trial.key == best.trial_key)
-    expected = expected_seconds(trial, plan.problem.n_folds)
+    expected = expected_seconds(trial, problem.n_folds)
     begun = time.monotonic()
     what = f"training {best.config.learner} on all {n_rows:,} rows"
     if end is not None and expected > max(SOON, end - begun):
@@ -565,8 +548,8 @@ def refitted(
         )
         return {}
     logger.info("%s (expected: %.1f s)", what, expected)
-    targets = plan.problem.goal.targets
-    model = CVEnsemble(refit(best.config, plan.problem.dataset, plan.seed, targets))
+    targets = problem.goal.targets
+    model = CVEnsemble(refit(best.config, problem.dataset, options.seed, targets))
     now = time.monotonic()
     if end is not None and now > end + SOON:
         msg = f"Refit exceeded time_budget by {now - end:.0f} s: {what} took {now - begun:.0f} s"

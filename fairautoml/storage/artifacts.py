@@ -81,7 +81,7 @@ class Artifacts:
         except UNREADABLE as exc:
             msg = (
                 f"{str(path)!r} is missing or damaged ({exc!r}); remove it and "
-                f"'scores/{key}.npy', and continue with resume=True, which trains it again"
+                f"'scores/{key}.npy', and continue with if_exists='resume', which trains it again"
             )
             raise ModelCorruptError(msg) from exc
 

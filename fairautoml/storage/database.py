@@ -92,8 +92,8 @@ def server_url(storage: str) -> URL:
     if url is None or url.drivername not in {"postgresql", "postgres", DRIVER}:
         found = "no address" if url is None else f"{url.drivername!r}"
         msg = (
-            f"storage is {found}; give 'postgresql+psycopg://user@host/database', or None for a "
-            "SQLite file in run_dir"
+            f"RunStorage.url is {found}; give 'postgresql+psycopg://user@host/database', or None "
+            "for a SQLite file in run_dir"
         )
         raise ParameterError(msg)
     return url.set(drivername=DRIVER)
@@ -117,7 +117,7 @@ class Database:
         try:
             self._engine = sqlalchemy.create_engine(url, connect_args=_arguments(url))
         except ModuleNotFoundError as exc:
-            msg = f"storage={self.name!r} needs {exc.name}: pip install 'fairautoml[postgres]'"
+            msg = f"url={self.name!r} needs {exc.name}: pip install 'fairautoml[postgres]'"
             raise MissingExtraError(msg) from exc
         if url.drivername == "sqlite":
             sqlalchemy.event.listen(self._engine, "connect", _durable)
@@ -159,7 +159,7 @@ def corrupt(name: str, found: str) -> StorageCorruptError:
     """Return the error for a damaged record of trials."""
     msg = (
         f"{name!r} is damaged ({found}); nothing was changed. Restore a copy of the whole run "
-        "folder, or start again with overwrite=True"
+        "folder, or start again with if_exists='overwrite'"
     )
     return StorageCorruptError(msg)
 
@@ -188,14 +188,14 @@ def _in_our_words(error: BaseException | None, name: str) -> Exception:
         code = getattr(error, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_FULL or getattr(error, "sqlstate", None) == _DISK_FULL:
         return StorageFullError(
-            f"no space left for {name!r}; free some space and continue with resume=True"
+            f"no space left for {name!r}; free some space and continue with if_exists='resume'"
         )
     if code is not None and code & _PRIMARY in _DAMAGED:
         return corrupt(name, str(error))
     reason = " ".join(str(error).split())
     msg = (
-        f"{name!r} cannot be used: {reason}; recorded trials are kept: continue with resume=True "
-        "when it is available again"
+        f"{name!r} cannot be used: {reason}; recorded trials are kept: continue with "
+        "if_exists='resume' when it is available again"
     )
     return StorageUnavailableError(msg)
 

@@ -26,7 +26,6 @@ from sqlalchemy.pool import NullPool
 
 from fairautoml.exceptions import (
     DegradedWarning,
-    InputError,
     MissingExtraError,
     ModelCorruptError,
     RunFolderError,
@@ -195,7 +194,7 @@ class RunFolder:
             return
         remedy = "name a new folder"
         if overwrite:
-            remedy = f"overwrite=True replaces a previous run only; {remedy}"
+            remedy = f"if_exists='overwrite' replaces a previous run only; {remedy}"
         msg = (
             f"run_dir={str(self.path)!r} holds files that are no run of fairautoml "
             f"(for example {min(found)!r}); {remedy}"
@@ -236,8 +235,8 @@ class RunFolder:
             return
         found = "holds no recorded trials" if self.path.is_dir() else "does not exist"
         msg = (
-            f"resume=True: run_dir={str(self.path)!r} {found}; start the run without resume, "
-            "or name the folder of a previous run"
+            f"if_exists='resume': run_dir={str(self.path)!r} {found}; start the run without "
+            "it, or name the folder of a previous run"
         )
         raise RunFolderError(msg)
 
@@ -246,7 +245,7 @@ class RunFolder:
             self.close()
             msg = (
                 f"run_dir={str(self.path)!r} holds a previous run; name a new folder, "
-                "or pass overwrite=True (--overwrite) to replace it"
+                "or pass if_exists='overwrite' (--overwrite) to replace it"
             )
             raise RunFolderExistsError(msg)
         for name in (found & OWN_FILES) - {"run.lock"}:
@@ -352,15 +351,6 @@ def read_json(folder: Path, name: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as exc:
         raise ModelCorruptError(f"{str(path)!r} is damaged: {exc}") from exc
-
-
-def check_searched(summary: Mapping[str, Any], name: str) -> None:
-    """Raise ``InputError`` if the run had nothing to search."""
-    if summary["best"] is None:
-        raise InputError(
-            f"run {name!r}: y had one class only, so nothing was searched and there is nothing to "
-            "show; give rows of both classes"
-        )
 
 
 def read_model(folder: Path) -> Any:

@@ -203,8 +203,8 @@ def check_same(before: Mapping[str, str], now: Mapping[str, str], folder: str) -
     ]
     if differing:
         msg = (
-            f"resume=True: the run in {folder!r} was made with {'; '.join(differing)}. Nothing "
-            "was changed. Resume it with what it was started with, or name a new run_dir"
+            f"if_exists='resume': the run in {folder!r} was made with {'; '.join(differing)}. "
+            "Nothing was changed. Resume it with what it was started with, or name a new run_dir"
         )
         raise ResumeMismatchError(msg)
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fairautoml.data.dataset import FeatureSchema
-from fairautoml.evaluation.tasks import TASKS
 from fairautoml.learners import Learner
 from fairautoml.metrics import TaskName
+from fairautoml.metrics.tasks import TASKS
 from fairautoml.search.space import ParamValue
 from fairautoml.search.space_files import load_space
 from fairautoml.testing._search import N_POINTS, points

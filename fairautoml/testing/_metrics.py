@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.evaluation.tasks import TASKS
 from fairautoml.metrics import GroupCounts, Metric, Rate, Tally, TaskName, Undefined
 from fairautoml.metrics.rates import values_of
+from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import ScoreRows
 from fairautoml.mitigators._multiclass import one_hot
 from fairautoml.testing._tables import N_GROUPS, scored

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.evaluation.fitting import BaseFit
-from fairautoml.evaluation.tasks import TASKS
 from fairautoml.metrics import METRICS, BoundConstraint, GroupCounts, Metric, TaskName, Undefined
 from fairautoml.metrics.groups import GroupSystem
+from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import Goal, Mitigator, ScoreModel, ScoreRows, TrainRows
 from fairautoml.records import Config, Rule, acceptance
 from fairautoml.search.space import ParamValue

@@ -18,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardSca
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
-from fairautoml import FairAutoML
+from fairautoml import FairAutoML, GroupPolicy
 from fairautoml.auditing import LinearRule
 from fairautoml.auditing.forests import LEAF, Forest, Tree, forest_of
 from fairautoml.auditing.individual import Similar, individual_fairness, similar_of
@@ -280,7 +280,7 @@ def test_our_own_model_is_asked_with_its_groups(apart):
         random_state=0,
         learners=["logistic_regression"],
         mitigators=["group_thresholds"],
-        sensitive_in_X="allow",
+        group_policy=GroupPolicy(in_features="allow"),
     )
     model.fit(X, rows.y, rows.groups["sex"] if apart else "sex")
     sensitive = rows.groups["sex"]

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from audit_people import individuals, only
 from sklearn.metrics import roc_auc_score
@@ -62,6 +63,17 @@ def test_scores_that_do_not_depend_on_the_group_leak_nothing():
     assert row.interval.low < 0.5 < row.interval.high
     assert abs(row.accuracy - row.chance) < 0.06
     assert row.fisher < 0.01
+
+
+@pytest.mark.parametrize("as_given", [pd.DataFrame.copy, pd.DataFrame.to_numpy])
+def test_infinite_features_count_as_missing(as_given):
+    groups, y = np.repeat(["a", "b"], 300), np.tile([0, 1], 300)
+    X = pd.DataFrame({"x": np.random.default_rng(0).normal(size=600)})
+    found = [
+        audit(y, y, groups, X=as_given(X.assign(x=X["x"].where(X.index > 9, value)))).leakage
+        for value in (np.inf, 1e300, np.nan)
+    ]
+    assert found[0] == found[1] == found[2]
 
 
 def test_a_score_that_is_the_group_leaks_all():

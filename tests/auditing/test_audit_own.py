@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from audit_people import individuals
 
-from fairautoml import FairAutoML
+from fairautoml import FairAutoML, GroupPolicy
 from fairautoml.auditing import noise as own
 from fairautoml.auditing.individual import individual_fairness, similar_of
 from fairautoml.auditing.models import UnsupportedModel, decider_of
@@ -39,8 +39,7 @@ def fitted(learners, n_trials, X, y, **options):
         n_trials=n_trials,
         random_state=0,
         learners=list(learners),
-        certify=False,
-        sensitive_in_X="allow",
+        group_policy=GroupPolicy(in_features="allow"),
         **options,
     )
     return model.fit(X, y, "sex")
@@ -133,8 +132,7 @@ def test_nothing_is_proved_where_noise_may_move_individuals_to_another_group():
         random_state=0,
         learners=["logistic_regression"],
         mitigators=["group_thresholds"],
-        certify=False,
-        sensitive_bins={"x1": [0.5]},
+        group_policy=GroupPolicy(bins={"x1": [0.5]}),
     ).fit(X, y, "x1")
     model = model.select(max_gap=0.3)
     assert model.model_.needs_sensitive

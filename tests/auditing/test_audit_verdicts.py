@@ -1,7 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 from audit_people import individuals, only, quick
 
+from fairautoml import FairAutoML
 from fairautoml.auditing.rates import hidden_groups, verdict_rows
 from fairautoml.auditing.rows import AuditReadOptions, Given, read_rows
 from fairautoml.exceptions import InputError
@@ -35,6 +37,7 @@ def test_verdicts_are_those_of_a_certificate(one, two, bound, verdict):
         *of_counts(one, two),
         constraint=f"demographic_parity_difference <= {bound}",
         independent=True,
+        delta=0.05 / 0.8,  # a first opening has level 0.8 delta
         smallest_cell=0,
     )
     assert found.verdict == verdict
@@ -46,7 +49,7 @@ def test_rows_that_are_not_declared_new_certify_nothing():
     rows = of_counts((90, 300), (90, 300))
     found = quick(*rows, constraint=CAN)
     assert quick(*rows, constraint=CAN, independent=True).verdict == "CERTIFIED"
-    assert (found.verdict, found.verdicts[0].reason) == ("INCONCLUSIVE", "no_certification_set")
+    assert (found.verdict, found.verdicts[0].reason) == ("INCONCLUSIVE", "not_independent")
     assert found.verdicts[0].descriptive
     assert found.verdicts[0].within is True
     assert "CERTIFIED" not in found.text()
@@ -189,3 +192,54 @@ def test_the_groups_with_too_few_rows_are_named():
     )
     assert found.verdicts[0].reason == "too_few_rows"
     assert found.verdicts[0].detail == "selection of g0"
+
+
+def test_a_further_model_on_the_same_rows_is_audited_at_a_stricter_level(tmp_path):
+    y, decision, groups = of_counts((90, 300), (90, 300))
+    ledger = tmp_path / "ledger.jsonl"
+
+    def audited(decision, **options):
+        return quick(
+            y, decision, groups, constraint=CAN, independent=True, ledger=ledger, **options
+        )
+
+    first = audited(decision)
+    assert first.verdict == "CERTIFIED"
+    assert any("Opening 1 of these rows" in note for note in first.notes)
+    assert audited(decision) == first
+    tighter = quick(
+        y, decision, groups, constraint="demographic_parity_difference <= 0.05",
+        independent=True, ledger=ledger,
+    )  # fmt: skip
+    assert any("Opening 1 of these rows" in note for note in tighter.notes)
+    other = audited(decision[::-1])
+    assert any("Opening 2 of these rows" in note for note in other.notes)
+    assert any("1 earlier opening(s)" in note for note in other.notes)
+    written = ledger.read_bytes()
+    quick(y, decision, groups, constraint=CAN)
+    assert ledger.read_bytes() == written
+
+
+def test_an_audit_and_a_certificate_share_their_ledger(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def population(n_rows):
+        X = pd.DataFrame({"x": rng.normal(size=n_rows), "z": rng.normal(size=n_rows)})
+        y = (X["x"] + rng.normal(size=n_rows) > 0).astype(int)
+        return X, y, rng.choice(["a", "b"], n_rows)
+
+    train = population(600)
+    model = FairAutoML(
+        "demographic_parity_difference <= 0.3", n_trials=2, learners=["logistic_regression"],
+        random_state=0,
+    ).fit(*train)  # fmt: skip
+    X, y, group = population(900)
+    ledger = tmp_path / "ledger.jsonl"
+    assert model.certify(X, y, group, ledger=ledger).opening.index == 1
+    options = {"X": X, "constraint": CAN, "independent": True, "ledger": ledger}
+    found = quick(y, (X["z"] > 0).astype(int), group, **options)
+    assert any("Opening 2 of these rows" in note for note in found.notes)
+    X, y, group = train
+    options = {"X": X, "model": model, "constraint": CAN, "independent": True, "ledger": ledger}
+    with pytest.raises(InputError, match="equal training rows of this model"):
+        quick(y, model.predict(X, group), group, **options)

@@ -17,29 +17,11 @@ def individuals(n_rows=1200, seed=1, shift=0.03):
     return X, y, group
 
 
-def held_rows(division, X):
-    """Return the rows whose features, which no two rows share, the search is not given."""
-    whole, kept = (pd.MultiIndex.from_frame(table) for table in (X, division.inputs.X))
-    assert whole.is_unique
-    return np.flatnonzero(~whole.isin(kept))
-
-
 def quick(constraint=CONSTRAINT, **parameters):
     settings = {
         "n_trials": 2,
-        "n_folds": 2,
+        "cv": 2,
         "learners": ["logistic_regression"],
         "random_state": 0,
-        "certify": "auto",
     }
     return FairAutoML(constraint, **{**settings, **parameters})
-
-
-def searched(model):
-    """Everything that the search has left, seconds aside."""
-    entries = [
-        (e.trial_key, e.mitigator, e.tolerance, e.score, e.gap, e.rule.describe())
-        for e in model.pool_.board.ordered
-    ]
-    trials = model.trials_.drop(columns=["seconds", "peak_memory_mb"])
-    return entries, trials.to_dict("records")

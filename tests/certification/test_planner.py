@@ -1,11 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from fairautoml.certification import planning
 from fairautoml.certification.evidence import Evidence, claim_from_counts
 from fairautoml.certification.exact_test import pair_test, rows_needed, rows_without_positives
-from fairautoml.certification.planning import Assumptions, plan_certification
+from fairautoml.certification.planning import Assumptions, plan_certification, row_plan
 from fairautoml.certification.verdicts import Verdict, judge
+from fairautoml.data.frames import Inputs
+from fairautoml.data.read import ReadOptions
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, GroupCounts
 
@@ -72,17 +77,17 @@ def test_the_rows_that_are_set_aside_give_the_power_that_is_stated(text, rows):
     assert share == pytest.approx(plan.power, abs=0.12)
 
 
-def test_a_plan_that_would_not_pay_sets_no_rows_aside_and_says_what_it_would_take():
+def test_a_plan_that_would_not_pay_holds_no_rows_out_and_says_what_it_would_take():
     plan = plan_certification(PARITY, {"men": 900, "women": 700})
     assert plan.fraction is None
     assert plan.n_rows_needed > 700
-    assert "all rows train and the certificate will be INCONCLUSIVE" in plan.text()
+    assert "so a certificate is unlikely" in plan.text()
     assert "'women'" in plan.text()
 
 
-def test_a_plan_says_what_it_sets_aside():
+def test_a_plan_says_how_many_rows_to_hold_out():
     text = plan_certification(PARITY, {"a": 10_000, "b": 20_000}).text()
-    assert "of the rows are set aside; power" in text
+    assert "of the rows: power" in text
     assert "demographic_parity_difference <= 0.05 at delta 0.05" in text
 
 
@@ -184,3 +189,59 @@ def test_a_plan_does_not_disclose_small_counts():
     ).text()
     assert "which has fewer than 10 rows in total" in text
     assert "with fewer than 10 rows in the smallest cell" in text
+
+
+def rows_of(n_rows, **extra):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"x": rng.normal(size=n_rows)})
+    return Inputs(X=X, y=np.arange(n_rows) % 2, sensitive=rng.choice(["a", "b"], n_rows), **extra)
+
+
+LOOSE = (Constraint.parse("demographic_parity_difference <= 0.2"),)
+
+
+def test_the_plan_of_a_table_uses_the_level_of_a_first_opening():
+    plan = row_plan(rows_of(2000), LOOSE, ReadOptions())
+    assert plan.plans[0].delta == pytest.approx(0.04)
+    assert 0 < plan.fraction <= 0.5
+
+
+def test_with_plenty_of_rows_more_are_held_out_than_are_needed():
+    small, large = (row_plan(rows_of(n), LOOSE, ReadOptions()) for n in (60_000, 500_000))
+    assert "rather than" not in small.text()
+    assert "rather than" in large.text()
+    assert large.fraction == pytest.approx(4 * large.plans[0].fraction)
+
+
+def test_entities_are_planned_for_by_their_number_not_by_their_rows():
+    alone = row_plan(rows_of(2000), LOOSE, ReadOptions())
+    twice = row_plan(rows_of(2000, groups=np.arange(2000) // 2), LOOSE, ReadOptions())
+    assert dict(twice.plans[0].rows)["a"] < dict(alone.plans[0].rows)["a"] * 0.9
+    assert twice.plans[0].n_rows_needed > alone.plans[0].n_rows_needed
+
+
+def test_a_floor_needs_rows_too():
+    plan = row_plan(rows_of(5000), (), ReadOptions(), min_score=0.7)
+    assert plan.plans == ()
+    assert "for min_score=0.7" in plan.text()
+    assert 0 < plan.fraction <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("texts", "changes", "reason"),
+    [
+        ((), {}, "no_claim"),
+        (("demographic_parity_difference <= 0.2",), {"y": np.arange(2000) % 3}, "no_exact_test"),
+        (
+            ("predictive_parity_difference <= 0.2",),
+            {"groups": np.arange(2000) // 2},
+            "no_exact_test",
+        ),
+        (("demographic_parity_difference <= 0.01",), {}, "too_few_rows"),
+    ],
+)
+def test_a_plan_says_why_no_rows_are_worth_it(texts, changes, reason):
+    constraints = [Constraint.parse(text) for text in texts]
+    plan = row_plan(replace(rows_of(2000), **changes), constraints, ReadOptions())
+    assert (plan.fraction, plan.reason) == (None, reason)
+    assert "No certificate: " in plan.text()

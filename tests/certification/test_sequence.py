@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fairautoml.certification.evidence import Evidence, claim_from_counts
-from fairautoml.certification.verdicts import Procedure, Reason, Verdict, ship
+from fairautoml.certification.verdicts import Reason, Verdict, judge_candidate, n_passed
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, GroupCounts
 
@@ -17,43 +17,34 @@ def evidence(x1, x2, n=300):
 GOOD, OPEN, BAD = evidence(90, 90), evidence(90, 110), evidence(90, 200)
 
 
-def test_the_last_that_passed_is_shipped():
-    shipped = ship([GOOD, evidence(90, 92), OPEN], 0.05)
-    assert (shipped.position, shipped.judgement.verdict) == (1, Verdict.CERTIFIED)
+def judged(one, **place):
+    return judge_candidate(one, 0.05, n_candidates=2, **place).judgement
 
 
-def test_nothing_behind_a_failure_is_looked_at():
-    shipped = ship([OPEN, GOOD], 0.05)
-    assert (shipped.position, shipped.judgement.verdict) == (0, Verdict.INCONCLUSIVE)
-    assert ship([GOOD, OPEN, GOOD], 0.05).position == 0
+def test_candidates_pass_up_to_the_first_failure():
+    assert n_passed([GOOD, evidence(90, 92), OPEN], 0.05) == 2
+    assert n_passed([OPEN, GOOD], 0.05) == 0
+    assert n_passed([GOOD, OPEN, GOOD], 0.05) == 1
+    assert n_passed([GOOD], 0.05) == 1
 
 
-def test_when_none_passes_the_fallback_is_shipped_with_its_verdict():
-    shipped = ship([OPEN, BAD], 0.05, fallback=1)
-    assert (shipped.position, shipped.judgement.verdict) == (1, Verdict.VIOLATED)
+def test_a_candidate_that_failed_has_its_own_verdict():
+    assert judged(OPEN, passed=False).verdict is Verdict.INCONCLUSIVE
+    assert judged(BAD, passed=False).verdict is Verdict.VIOLATED
+    assert judged(BAD, passed=False, reached=False).verdict is Verdict.VIOLATED
 
 
-def test_a_fallback_that_would_pass_alone_is_not_certified():
-    shipped = ship([OPEN, GOOD], 0.05, fallback=1)
-    assert shipped.position == 1
-    assert shipped.judgement.verdict is Verdict.INCONCLUSIVE
-    assert shipped.judgement.reason is Reason.NOT_CERTIFIED
-    assert {f.verdict for f in shipped.judgement.findings} == {Verdict.INCONCLUSIVE}
+def test_a_candidate_behind_a_failure_that_would_pass_alone_is_not_certified():
+    found = judged(GOOD, passed=False, reached=False)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.reason is Reason.NOT_TESTED
+    assert {f.verdict for f in found.findings} == {Verdict.INCONCLUSIVE}
 
 
-def test_bonferroni_ships_the_last_that_passes_at_its_share():
-    shipped = ship([OPEN, GOOD, BAD], 0.05, procedure=Procedure.BONFERRONI)
-    assert (shipped.position, shipped.judgement.verdict) == (1, Verdict.CERTIFIED)
-    assert shipped.level == pytest.approx(0.05 / 3)
-    assert ship([evidence(90, 93)], 0.05).judgement.verdict is Verdict.CERTIFIED
-    many = [OPEN] * 9 + [evidence(90, 93)]
-    assert ship(many, 0.05, procedure=Procedure.BONFERRONI).position == 0
-
-
-@pytest.mark.parametrize(("m", "fallback"), [(0, 0), (11, 0), (2, 2), (2, -1)])
-def test_a_list_without_candidates_with_too_many_or_another_fallback_is_refused(m, fallback):
+@pytest.mark.parametrize("m", [0, 11])
+def test_a_sequence_without_candidates_or_with_too_many_is_refused(m):
     with pytest.raises(InputError, match="allowed are 1 to 10"):
-        ship([GOOD] * m, 0.05, fallback=fallback)
+        n_passed([GOOD] * m, 0.05)
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +56,7 @@ def drawn():
 
 def test_false_certificates_of_candidates_that_all_violate_stay_within_their_limit(drawn):
     certified = sum(
-        ship([evidence(*x) for x in candidates[:10]], 0.05).judgement.verdict is Verdict.CERTIFIED
-        for candidates in drawn
+        n_passed([evidence(*x) for x in candidates[:10]], 0.05) > 0 for candidates in drawn
     )
     # The .999 quantile of Bin(400, .05).
     assert certified <= 34
@@ -74,8 +64,7 @@ def test_false_certificates_of_candidates_that_all_violate_stay_within_their_lim
 
 def test_trying_until_one_passes_would_not(drawn):
     certified = sum(
-        any(ship([evidence(*x)], 0.05).judgement.verdict is Verdict.CERTIFIED for x in candidates)
-        for candidates in drawn
+        any(n_passed([evidence(*x)], 0.05) for x in candidates) for candidates in drawn
     )
     assert certified > 120
 
@@ -88,7 +77,6 @@ def test_false_violations_of_many_equal_groups_stay_within_their_limit():
     for x in rng.binomial(200, 0.3, size=(300, 20)):
         table = np.stack([[[200 - k - 1, k - 1], [1, 1]] for k in x]).astype(float)
         claim = claim_from_counts(zero, GroupCounts(table), names)
-        found = ship([Evidence(claims=(claim,))], 0.05).judgement
-        violated += found.verdict is Verdict.VIOLATED
+        violated += judged(Evidence(claims=(claim,)), passed=False).verdict is Verdict.VIOLATED
     # The .999 quantile of Bin(300, .05).
     assert violated <= 28

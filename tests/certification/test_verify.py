@@ -20,7 +20,8 @@ from fairautoml.exceptions import FairAutoMLError
 
 ROLES = ["--target", "y", "--sensitive", "group"]
 REQUEST = ["--constraint", "demographic_parity_difference<=0.25"]
-FIT = ["--learner", "logistic_regression", "--trials", "2", "--no-assemble", "--certify", "auto"]
+FIT = ["--learner", "logistic_regression", "--trials", "2", "--ensemble", "0"]
+HELD = ["--holdout", "0.4"]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def kept(tmp_path_factory):
     table.to_csv(place / "people.csv", index=False)
     code = main(
         [
-            *("fit", str(place / "people.csv"), *ROLES, *REQUEST, *FIT),
+            *("fit", str(place / "people.csv"), *ROLES, *REQUEST, *FIT, *HELD),
             *("--out", str(place / "run"), "--ledger", str(place / "ledger.jsonl")),
             "--require-certified",
         ]
@@ -222,8 +223,8 @@ def test_another_model_is_not_the_one_certified(kept, tmp_path):
         "random_forest",
         "--trials",
         "2",
-        "--certify",
-        "auto",
+        "--holdout",
+        "0.4",
     ]
     main(["fit", table, *requested, *ledger, "--out", str(other)])
     problems = verified(kept, model=other, data=None).problems
@@ -247,7 +248,7 @@ def test_what_is_missing_is_said(kept, arguments, match, capsys):
 def test_the_plan_says_what_can_be_certified(kept, capsys):
     table = str(kept / "people.csv")
     assert main(["plan", table, *ROLES, *REQUEST]) == 0
-    assert "of the rows are set aside; power" in capsys.readouterr().out
+    assert "of the rows: power" in capsys.readouterr().out
     tight = ["--constraint", "demographic_parity_difference<=0.02"]
     assert main(["plan", table, *ROLES, *tight, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
@@ -255,13 +256,6 @@ def test_the_plan_says_what_can_be_certified(kept, capsys):
     assert plan["plans"][0]["n_rows_needed"] > 5000
     assert main(["plan", table, *ROLES]) == 2
     assert "--constraint, --sensitive: give at least one of each" in capsys.readouterr().err
-
-
-def test_the_plan_says_in_words_why_no_rows_will_be_set_aside(kept, capsys):
-    table = str(kept / "people.csv")
-    assert main(["plan", table, *ROLES, *REQUEST, "--certify", "no"]) == 0
-    said = "All rows train. Certificate: no rows were held out for a certificate"
-    assert capsys.readouterr().out.strip() == said
 
 
 def test_the_plan_reads_sensitive_columns_as_fit_does(kept, tmp_path, capsys):
@@ -278,34 +272,26 @@ def test_the_plan_reads_sensitive_columns_as_fit_does(kept, tmp_path, capsys):
     assert main([*gaps, "--sensitive-missing", "exclude"]) == 0
 
 
-def test_the_plan_refuses_what_fit_refuses(kept, capsys):
-    table = str(kept / "people.csv")
-    assert main(["plan", table, *ROLES, *REQUEST, "--split", "time"]) == 2
-    assert "--split time and --time-column" in capsys.readouterr().err
-
-
-def test_the_command_line_prints_plan_and_certificate(kept, tmp_path, capsys):
-    requested = [*ROLES, *REQUEST, *FIT, "--ledger", str(tmp_path / "l.jsonl")]
+def test_the_command_line_prints_the_certificate(kept, tmp_path, capsys):
+    requested = [*ROLES, *REQUEST, *FIT, *HELD, "--ledger", str(tmp_path / "l.jsonl")]
     assert main(["fit", str(kept / "people.csv"), *requested]) == 0
-    printed = capsys.readouterr()
-    assert "certification rows of group" in printed.err
-    assert "Certificate: CERTIFIED" in printed.out
+    assert "Certificate: CERTIFIED" in capsys.readouterr().out
     assert main(["fit", str(kept / "people.csv"), *requested, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["certificate"]["verdict"] == "CERTIFIED"
 
 
 def test_a_script_can_insist_on_a_certificate(kept, tmp_path):
-    requested = [*ROLES, *REQUEST, *FIT, "--delta", "1e-9", "--require-certified"]
+    requested = [*ROLES, *REQUEST, *FIT, *HELD, "--delta", "1e-9", "--require-certified"]
     assert main(["fit", str(kept / "people.csv"), *requested]) == 9
 
 
 def test_columns_of_individuals_and_times_are_read_from_the_table(tmp_path, capsys):
-    X, y, group = individuals(800)
-    table = X.assign(y=y, group=group, person=np.arange(800), day=np.arange(800))
+    X, y, group = individuals(2000)
+    table = X.assign(y=y, group=group, person=np.arange(2000), day=np.arange(2000))
     table.to_csv(tmp_path / "people.csv", index=False)
     out = str(tmp_path / "run")
-    requested = [*ROLES, *REQUEST, *FIT, "--groups", "person", "--split", "time"]
+    requested = [*ROLES, *REQUEST, *FIT, "--groups", "person"]
     requested += ["--time-column", "day", "--out", out, "--holdout", "0.2"]
     assert main(["fit", str(tmp_path / "people.csv"), *requested]) == 0
     assert "Certificate: VALIDATED_ON_LATER_DATA" in capsys.readouterr().out
@@ -318,7 +304,7 @@ def test_a_run_about_overlapping_groups_is_verified_with_its_table(tmp_path):
     X, y, group = individuals(1200)
     terms = {"p": (X["x"] > 0.3).astype(int), "q": (X["z"] > 0).astype(int)}
     X.round(3).assign(y=y, group=group, **terms).to_csv(tmp_path / "people.csv", index=False)
-    requested = ("--constraint", "demographic_parity_difference[group]<=0.4", "--certify", "yes")
+    requested = ("--constraint", "demographic_parity_difference[group]<=0.4", *HELD)
     groups = ("--overlapping", "identity=p,q", "--ledger", str(tmp_path / "ledger.jsonl"))
     run = tmp_path / "run"
     fitted = main(
@@ -328,3 +314,21 @@ def test_a_run_about_overlapping_groups_is_verified_with_its_table(tmp_path):
     found = verified(tmp_path, ledger=tmp_path / "ledger.jsonl")
     assert found.ok
     assert {"data", "counts"} <= set(found.checked)
+
+
+def test_a_table_of_new_rows_is_verified_with_the_rows_that_were_opened(kept, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(kept / "run", run)
+    ledger = ["--ledger", str(tmp_path / "ledger.jsonl")]
+    for name, seeds in (("first.csv", [5]), ("second.csv", [5, 6])):
+        parts = [individuals(700, seed) for seed in seeds]
+        tables = [X.round(3).assign(y=y, group=group) for X, y, group in parts]
+        pd.concat(tables).to_csv(tmp_path / name, index=False)
+        assert main(["certify", str(run), str(tmp_path / name), *ledger]) == 0
+    opening = Certificate.from_bytes((run / "certificate.json").read_bytes()).opening
+    assert (opening.n_rows, opening.n_dropped) == (700, 700)
+    found = verified(tmp_path, data=str(tmp_path / "second.csv"), ledger=tmp_path / "ledger.jsonl")
+    assert found.ok
+    assert found.unchecked == ()
+    other = verified(tmp_path, data=str(tmp_path / "first.csv"), ledger=tmp_path / "ledger.jsonl")
+    assert [problem.split(":")[0] for problem in other.problems] == ["data"]

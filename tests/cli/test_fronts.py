@@ -18,9 +18,9 @@ def held():
 @pytest.fixture(scope="module")
 def model():
     individuals = load("lending").frame.iloc[:1500]
-    return FairAutoML(
-        "demographic_parity_difference <= 0.05", n_trials=5, random_state=0, certify=False
-    ).fit(individuals.drop(columns="repaid"), individuals["repaid"], "sex")
+    return FairAutoML("demographic_parity_difference <= 0.05", n_trials=5, random_state=0).fit(
+        individuals.drop(columns="repaid"), individuals["repaid"], "sex"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:Only a constant predictor")

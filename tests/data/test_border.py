@@ -409,27 +409,6 @@ def test_equal_indices_and_inputs_without_index_are_accepted():
     assert build_dataset(X, target(), s.tolist()).y.tolist() == target().tolist()
 
 
-def test_rows_can_be_matched_by_index():
-    order = np.random.default_rng(1).permutation(N)
-    options = ReadOptions(align="index")
-    expected = build_dataset(features(), target(), sexes(), np.arange(N))
-    y, weight = pd.Series(target()).iloc[order], pd.Series(np.arange(N)).iloc[order]
-    for sensitive in (sexes().iloc[order], {"sex": sexes().iloc[order]}):
-        found = build_dataset(features(), y, sensitive, weight, options=options)
-        assert found.y.tolist() == expected.y.tolist()
-        assert found.cells.tolist() == expected.cells.tolist()
-        assert found.weight.tolist() == expected.weight.tolist()
-
-
-def test_matching_by_index_needs_every_row_once():
-    options = ReadOptions(align="index")
-    with pytest.raises(InputError, match=r"y lacks 1 row\(s\) of the index of X, for example 0"):
-        build_dataset(features(), shifted(pd.Series(target())), options=options)
-    twice = pd.Series(target(), index=[0, *range(N - 1)])
-    with pytest.raises(InputError, match="the index of y has duplicates"):
-        build_dataset(features(), twice, options=options)
-
-
 # --- sensitive columns of X -------------------------------------------------------------------
 
 
@@ -704,8 +683,6 @@ def test_weights_of_two_dimensions_or_text_are_refused():
     [
         ("sensitive_missing", "'error', 'own_group', 'exclude'"),
         ("sensitive_in_X", "'warn', 'drop', 'allow'"),
-        ("on_nonfinite", "'error', 'impute'"),
-        ("align", "'error', 'index'"),
     ],
 )
 @pytest.mark.parametrize("value", ["no", None, 1])
@@ -720,12 +697,10 @@ def test_a_bound_on_the_groups_that_is_no_positive_number_is_refused(value):
         ReadOptions(max_groups=value)
 
 
-def test_the_options_reach_the_groups_and_the_features():
-    X = features().assign(age=[np.inf, *range(N - 1)])
+def test_the_options_reach_the_groups():
     s = sexes().where(np.arange(N) > 0, None)
-    options = ReadOptions(on_nonfinite="impute", sensitive_missing="own_group", max_groups=2)
-    data = build_dataset(X, target(), s, options=options)
-    assert np.isnan(data.X[0, 0])
+    options = ReadOptions(sensitive_missing="own_group", max_groups=2)
+    data = build_dataset(features(), target(), s, options=options)
     assert data.systems[0].labels == ("F", "M", "(missing)")
     with pytest.raises(InputError, match=r"2 different values; .*max_groups=1"):
         build_dataset(features(), target(), sexes(), options=ReadOptions(max_groups=1))

@@ -32,12 +32,12 @@ def frame() -> pd.DataFrame:
     )
 
 
-def fit_schema(X, drop=(), on_nonfinite="error"):
-    return fit_columns(read_table(X), drop=drop, on_nonfinite=on_nonfinite)[0]
+def fit_schema(X, drop=()):
+    return fit_columns(read_table(X), drop=drop)[0]
 
 
-def encoded(X, **options):
-    return fit_schema(X, **options).transform(X)
+def encoded(X):
+    return fit_schema(X).transform(X)
 
 
 def column(values, **options):
@@ -206,26 +206,15 @@ def test_numbers_that_float32_cannot_hold_are_refused_with_column_and_count(bad,
     )
     with pytest.raises(
         InputError,
-        match=r"infinity \(inf\).*'x1' \(2\).*on_nonfinite='impute' \(--on-nonfinite impute\)",
+        match=r"infinity \(inf\).*'x1' \(2\).*X\.replace\(\[np\.inf, -np\.inf\], np\.nan\)",
     ):
         fit_schema(X).transform(X)
 
 
-def test_numbers_that_float32_cannot_hold_can_be_missing():
-    array = np.array([[1.0, np.inf], [2.0, 1e300], [3.0, 4.0]])
-    expected = np.array([[1, np.nan], [2, np.nan], [3, 4]])
-    assert same(encoded(array, on_nonfinite="impute"), expected)
-    assert same(encoded(pd.DataFrame(array), on_nonfinite="impute"), expected)
-    sparse = encoded(sp.csr_matrix(array), on_nonfinite="impute")
-    assert same(sparse.toarray(), expected)
-
-
-def test_infinities_in_later_tables_follow_the_same_policy():
+def test_infinities_in_later_tables_are_refused_too():
     array = np.array([[1.0], [2.0]])
     with pytest.raises(InputError, match=r"'x0' \(1\)"):
         fit_schema(array).transform(np.array([[np.inf]]))
-    lenient = fit_schema(array, on_nonfinite="impute")
-    assert np.isnan(lenient.transform(np.array([[np.inf]]))).all()
 
 
 @pytest.mark.parametrize(
@@ -668,7 +657,7 @@ def test_polars_is_read_without_pyarrow():
         "from fairautoml.data.frames import read_table\n"
         "from fairautoml.data.schema import fit_columns\n"
         "X = pl.DataFrame({'s': ['b', None, 'a'], 'i': [1, None, 3]})\n"
-        "print(fit_columns(read_table(X), drop=(), on_nonfinite='error')[1].tolist())\n"
+        "print(fit_columns(read_table(X), drop=())[1].tolist())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -11,7 +11,7 @@ from fairautoml.data.schema import fit_columns
 
 
 def learned(X, sensitive=None):
-    schema, matrix = fit_columns(read_table(X), drop=(), on_nonfinite="error")
+    schema, matrix = fit_columns(read_table(X), drop=())
     groups = None if sensitive is None else fit_groups(sensitive, n_rows=len(X))
     return schema, matrix, groups
 

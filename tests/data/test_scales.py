@@ -89,13 +89,13 @@ def test_bands_cross_with_other_columns():
 @pytest.mark.parametrize(
     ("bins", "said"),
     [
-        ({"age": [60, 25]}, r"sensitive_bins\['age'\] is \[60, 25\]; give rising numbers"),
+        ({"age": [60, 25]}, r"GroupPolicy.bins\['age'\] is \[60, 25\]; give rising numbers"),
         ({"age": []}, "give rising numbers"),
         ({"age": "thirds"}, "give rising numbers"),
         ({"age": [25, np.inf]}, "give rising numbers"),
         ({"age": 25}, "give rising numbers"),
-        ({"income": [1]}, r"sensitive_bins names 'income'; the sensitive column\(s\) are 'age'"),
-        (["age"], "sensitive_bins is"),
+        ({"income": [1]}, r"GroupPolicy.bins names 'income'; the sensitive column\(s\) are 'age'"),
+        (["age"], "GroupPolicy.bins is"),
     ],
 )
 def test_bins_that_cannot_be_used_are_refused(bins, said):

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairautoml.data.splits import fold_count, holdout_split, stratified_folds
+from fairautoml.data.splits import (
+    entity_folds,
+    fold_count,
+    holdout_split,
+    latest_rows,
+    stratified_folds,
+)
 from fairautoml.exceptions import DegradedWarning, InputError
 
 rows = st.lists(st.tuples(st.integers(0, 1), st.integers(-1, 5)), min_size=4, max_size=120).map(
@@ -110,3 +116,66 @@ def test_a_share_outside_zero_and_one_is_refused(fraction):
     y = np.array([0, 1])
     with pytest.raises(InputError, match="fraction must lie strictly between 0 and 1"):
         holdout_split(y, y, fraction, 0)
+
+
+cases = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), min_size=2, max_size=80).map(
+    lambda pairs: tuple(np.array(pairs).T)
+)
+
+
+@settings(max_examples=80)
+@given(data=cases, fraction=st.floats(0.05, 0.5))
+def test_every_group_keeps_rows_that_are_not_the_latest(data, fraction):
+    cells, individuals = data
+    whose = np.unique(individuals, return_inverse=True)[1]
+    for rows in (
+        latest_rows(whose, cells, fraction),
+        latest_rows(np.arange(len(cells)), cells, fraction, entities=whose),
+    ):
+        assert set(cells[~rows]) == set(cells)
+
+
+@settings(max_examples=60)
+@given(
+    labels=st.lists(st.integers(0, 1), min_size=8, max_size=60),
+    seed=st.integers(0, 99),
+)
+def test_an_entity_is_in_one_fold_and_each_class_in_every_fold(labels, seed):
+    of_entity = np.array([0, 0, 1, 1, *labels])
+    entities = np.repeat(np.arange(len(of_entity)), 3)
+    y = of_entity[entities]
+    folds = entity_folds(y, np.zeros_like(y), entities, 2, seed)
+    assert (folds.reshape(-1, 3) == folds.reshape(-1, 3)[:, :1]).all()
+    for fold in (0, 1):
+        assert set(y[folds == fold]) == {0, 1}
+
+
+def test_one_person_of_a_class_cannot_be_cross_validated():
+    y = np.array([1, 1, 0, 0, 0, 0])
+    with pytest.raises(InputError, match=r"groups: the rows of one class belong to fewer than 2"):
+        entity_folds(y, np.zeros(6, dtype=int), np.array([0, 0, 1, 2, 3, 4]), 2, 0)
+
+
+def test_fewer_individuals_than_folds_give_fewer_folds():
+    y = np.array([1, 1, 1, 0, 0, 0, 0])
+    with pytest.warns(DegradedWarning, match="3 folds are used instead of 5"):
+        folds = entity_folds(y, np.zeros(7, dtype=int), np.arange(7), 5, 0)
+    assert folds.max() == 2
+
+
+def test_individuals_who_have_rows_of_all_labels_are_dealt_to_as_many_folds_as_requested():
+    entities = np.repeat(np.arange(30), 2)
+    folds = entity_folds(np.tile([0, 1], 30), np.zeros(60, dtype=int), entities, 5, 0)
+    assert np.bincount(folds).tolist() == [12] * 5
+
+
+def test_labels_that_need_not_be_in_every_fold_take_no_folds_away():
+    entities = np.repeat(np.arange(8), 50)
+    folds = entity_folds(entities, np.zeros(400, dtype=int), entities, 5, 0, every_label=False)
+    assert len(np.unique(folds)) == 5
+    assert (folds.reshape(8, 50) == folds.reshape(8, 50)[:, :1]).all()
+
+
+def test_rows_of_one_person_cannot_be_cross_validated():
+    with pytest.raises(InputError, match="all rows belong to one entity"):
+        entity_folds(np.tile([0, 1], 5), np.zeros(10, dtype=int), np.zeros(10, dtype=int), 2, 0)

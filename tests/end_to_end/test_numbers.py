@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoML
+from fairautoml import FairAutoML, GroupPolicy
 from fairautoml.cli.main import main
 from fairautoml.cli.tables import hold_out, open_source
 from fairautoml.data.schema import Roles
@@ -31,7 +31,7 @@ def individuals():
 
 def searched(individuals, constraint, columns=("age",), **options):
     X, y, sensitive = individuals
-    given = {"n_trials": 2, "n_folds": 3, "learners": ["logistic_regression"], "random_state": 0}
+    given = {"n_trials": 2, "cv": 3, "learners": ["logistic_regression"], "random_state": 0}
     return FairAutoML(constraint, **{**given, **options}).fit(X, y, sensitive[list(columns)])
 
 
@@ -66,7 +66,9 @@ def test_what_is_measured_is_gedi_of_the_decisions(individuals, fitted):
 
 def test_new_numbers_and_missing_ones_are_decided(individuals):
     X, _, _ = individuals
-    model = searched(individuals, "gedi[age] <= 0.05", unseen_group="base_model")
+    model = searched(
+        individuals, "gedi[age] <= 0.05", group_policy=GroupPolicy(unseen="base_model")
+    )
     new = pd.DataFrame({"age": [18.4, 120.0, np.nan]})
     assert set(model.predict(X.head(3), new)) <= {0, 1}
     stored = pickle.loads(pickle.dumps(model))
@@ -101,10 +103,12 @@ def test_a_mitigator_of_groups_is_refused_by_name(individuals):
 
 
 def test_groups_of_a_number_are_refused_with_both_ways_out(individuals):
-    with pytest.raises(InputError, match=r"62 different values.*gedi\[age\].*sensitive_bins"):
+    with pytest.raises(InputError, match=r"62 different values.*gedi\[age\].*GroupPolicy\(bins="):
         searched(individuals, "demographic_parity_difference[age] <= 0.05")
     both = ["gedi[age] <= 0.1", "demographic_parity_difference[age] <= 0.05"]
-    with pytest.raises(InputError, match=r"taken as a number.*gedi alone.*sensitive_bins.*--bins"):
+    with pytest.raises(
+        InputError, match=r"taken as a number.*gedi alone.*GroupPolicy\(bins=.*--bins"
+    ):
         searched(individuals, both)
 
 
@@ -125,7 +129,7 @@ def test_a_degree_beyond_the_values_is_lowered_with_a_warning(individuals):
 
 def test_bins_make_groups_that_serve_any_constraint(individuals):
     requested = "demographic_parity_difference[age] <= 0.1"
-    model = searched(individuals, requested, sensitive_bins={"age": [35, 60]})
+    model = searched(individuals, requested, group_policy=GroupPolicy(bins={"age": [35, 60]}))
     X, y, sensitive = individuals
     assert set(model.evaluate(X, y, sensitive)["rates"]["age"]) == {
         "age<=35", "35<age<=60", "age>60"
@@ -161,7 +165,7 @@ def test_the_command_line_takes_numbers_and_bins(individuals, tmp_path, capsys, 
 
 @pytest.fixture(scope="module")
 def adult(data_home):
-    return hold_out(open_source("adult", Roles(target=None, sensitive=("age",))), 0.5, 0)
+    return hold_out(open_source("adult", Roles(target=None, sensitive=("age",))), 0.5, "0")
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ from fairautoml.evaluation.evaluate import TrialEvaluator
 from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel, encode, fit_config
 from fairautoml.evaluation.postprocess import Column, expand_column
 from fairautoml.evaluation.problem import Problem, tolerance_grid
-from fairautoml.evaluation.tasks import TASKS, NonFiniteScoresError
 from fairautoml.metrics import METRICS, Constraint, bind_constraints
+from fairautoml.metrics.tasks import TASKS, NonFiniteScoresError
 from fairautoml.mitigators import MITIGATORS, Goal
 from fairautoml.records import Budget, Config, Trial, TrialState
 from fairautoml.storage.artifacts import Artifacts

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from fairautoml.evaluation.tasks import BINARY
+from fairautoml.metrics.tasks import BINARY
 from fairautoml.search.allocators._base import MARGIN, should_prune
 
 

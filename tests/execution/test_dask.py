@@ -16,7 +16,8 @@ import pytest
 from dask_cases import AddRows, act, trial_of
 from dask_cluster import Cluster
 
-from fairautoml import FairAutoML
+from fairautoml import Dask, FairAutoML
+from fairautoml.certification.ledger import model_hash
 from fairautoml.data import load
 from fairautoml.exceptions import InputError, MissingExtraError
 from fairautoml.execution import EXECUTORS, ResourceLimits
@@ -283,15 +284,15 @@ def test_a_search_with_a_worker_killed_in_its_middle_finds_what_the_serial_one_d
         if progress.n_trials == 2:
             own_cluster.kill("worker0")
 
-    there = {"executor": "dask", "scheduler": own_cluster.address, "on_progress": kill_one}
+    there = {"executor": Dask(own_cluster.address), "callbacks": kill_one}
     clustered = FairAutoML(**there, **settings).fit(X, y, "sex")
     assert "worker0" not in own_cluster.processes
     assert clustered.trials_["status"].tolist() == ["success"] * 8
     timeless = [c for c in serial.leaderboard_.columns if "seconds" not in c]
     assert serial.leaderboard_[timeless].equals(clustered.leaderboard_[timeless])
     np.testing.assert_array_equal(serial.predict_proba(X), clustered.predict_proba(X))
-    # The models have the same names: to the ledger it is the same question again.
-    assert clustered.certificate_ == serial.certificate_
+    # The models have the same hash: to the ledger it is the same question again.
+    assert model_hash(clustered.model_) == model_hash(serial.model_)
 
 
 def test_the_scheduler_may_come_from_the_configuration_of_dask(cluster):
@@ -315,13 +316,13 @@ def test_without_any_scheduler_the_error_says_what_to_give(monkeypatch):
 
     # Another test of this process may have left one open.
     monkeypatch.setattr(module.distributed, "default_client", none_open)
-    with pytest.raises(InputError, match=r"scheduler=None.*no 'scheduler-address'.* 'tcp://host"):
+    with pytest.raises(InputError, match=r"has no 'scheduler-address'.*Dask\('tcp://host"):
         DaskExecutor(ResourceLimits())
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.5)
-    with pytest.raises(InputError, match=r"scheduler='tcp://127.0.0.1:9' does not answer"):
+    with pytest.raises(InputError, match=r"Dask\('tcp://127.0.0.1:9'\) does not answer"):
         DaskExecutor(ResourceLimits(scheduler="tcp://127.0.0.1:9"))
 
 

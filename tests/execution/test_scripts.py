@@ -27,7 +27,8 @@ from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import ResourceLimits
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.running import Plan, run_search
+from fairautoml.plan import Plan
+from fairautoml.running import run_search
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.storage.artifacts import Artifacts
 from fairautoml.records import Config

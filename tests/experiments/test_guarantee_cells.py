@@ -24,13 +24,13 @@ def played(cell, repetitions, **options):
 
 def careless(subject, read, ledger, keys, terms):
     """A certifier that spends six times what it may."""
-    loose = Terms(delta=6 * terms.delta, openings=terms.openings)
+    loose = Terms(delta=6 * terms.delta)
     return certify(subject, read, ledger, keys, loose)
 
 
 def deaf(subject, read, ledger, keys, terms):
     """A certifier that never says yes."""
-    return certify(subject, read, ledger, keys, Terms(delta=1e-12, openings=terms.openings))
+    return certify(subject, read, ledger, keys, Terms(delta=1e-12))
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 
 import warnings
 
-import numpy as np
 import pytest
 from bystanders import soon, workers
 
+from fairautoml import RunStorage
 from fairautoml import running as prospects
 from fairautoml.cli.main import main
 from fairautoml.evaluation.evaluate import TrialEvaluator
@@ -42,7 +42,7 @@ def entries_of(model):
 
 def test_the_baseline_is_left_when_the_groups_are_not_yet_learned(interrupted, tmp_path):
     seen = []
-    model = blind(tmp_path / "run", n_trials=5, on_progress=seen.append)
+    model = blind(tmp_path / "run", n_trials=5, callbacks=seen.append)
     assert model.interrupted_
     assert model.best_entry_.config.learner == "prior"
     assert [progress.n_trials for progress in seen] == [1]
@@ -58,7 +58,7 @@ def test_the_baseline_is_left_when_the_groups_are_not_yet_learned(interrupted, t
 def test_the_run_continues_as_if_it_had_not_been_interrupted(interrupted, tmp_path):
     blind(tmp_path / "run", n_trials=4)
     interrupted.undo()
-    again = blind(tmp_path / "run", n_trials=4, resume=True)
+    again = blind(RunStorage(tmp_path / "run", "resume"), n_trials=4)
     whole = blind(tmp_path / "whole", n_trials=4)
     assert not again.interrupted_
     assert entries_of(again) == entries_of(whole)
@@ -86,7 +86,7 @@ def test_models_of_a_time_without_groups_have_rules_by_them_when_the_run_is_resu
         if entry.config.learner not in {"prior", "ensemble"} and entry.trial_key in kept
     }
     assert len(trained) > 1
-    again = blind(tmp_path / "run", n_trials=n_trials + 2, resume=True)
+    again = blind(RunStorage(tmp_path / "run", "resume"), n_trials=n_trials + 2)
     by_groups = {
         entry.trial_key for entry in again.pool_.board.entries if entry.mitigator == "bias_scoring"
     }
@@ -107,7 +107,7 @@ def test_an_interrupt_while_old_trials_are_judged_again_leaves_what_was_known(
         first = blind(tmp_path / "run", n_trials=4)
     with monkeypatch.context() as patch:
         patch.setattr("fairautoml.evaluation.postprocess.judged", press)
-        again = blind(tmp_path / "run", n_trials=6, resume=True)
+        again = blind(RunStorage(tmp_path / "run", "resume"), n_trials=6)
     assert again.interrupted_
     assert again.best_entry_.trial_key == first.best_entry_.trial_key
     assert len(again.trials_) == len(first.trials_)
@@ -126,41 +126,10 @@ def test_what_was_found_before_is_left_when_a_resumed_run_is_interrupted(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TrialEvaluator, "_learn_membership", press)
-    again = blind(tmp_path / "run", n_trials=6, resume=True)
+    again = blind(RunStorage(tmp_path / "run", "resume"), n_trials=6)
     assert again.interrupted_
     assert len(again.trials_) == len(before.trials_)
     assert again.best_entry_.trial_number > 0
-
-
-def many_individuals():
-    X, y, group = few_individuals()
-    rows = np.resize(np.arange(len(y)), 6_000)
-    X = X.iloc[rows].reset_index(drop=True) + np.random.default_rng(0).normal(size=(6_000, 2)) / 9
-    return X, y[rows], group[rows]
-
-
-@pytest.mark.parametrize("how", ["while the groups are learned", "after the baseline"])
-def test_no_certification_row_is_opened_before_there_is_a_model(
-    how, monkeypatch, interrupted, tmp_path
-):
-    def after(progress):
-        raise KeyboardInterrupt
-
-    requested = {"certify": True, "individuals": many_individuals(), "n_trials": 3}
-    if how == "after the baseline":
-        interrupted.undo()
-        requested["sensitive_at_predict"] = True
-        first = blind(tmp_path / "run", **requested, on_progress=after)
-    else:
-        first = blind(tmp_path / "run", **requested)
-        interrupted.undo()
-    assert first.interrupted_
-    said = first.certificate_
-    assert (said.verdict, said.reason) == ("INCONCLUSIVE", "nothing_trained")
-    assert "no row was opened" in (tmp_path / "run" / "certificate.txt").read_text()
-    again = blind(tmp_path / "run", **requested, resume=True)
-    assert again.best_entry_.config.learner != "prior"
-    assert again.certificate_.verdict == "CERTIFIED"
 
 
 def test_a_worker_that_learns_the_groups_is_stopped(monkeypatch, tmp_path):

@@ -19,10 +19,12 @@ from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import EXECUTORS, ResourceLimits
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal
+from fairautoml.plan import Plan
 from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
-from fairautoml.running import Plan, run_search, selectable
+from fairautoml.running import run_search
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.space_files import load_space
+from fairautoml.selection.selectable import selectable
 from fairautoml.storage.artifacts import Artifacts
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fairautoml import FairAutoML, pipeline, run_files
+from fairautoml import RunStorage, pipeline, run_files
 from fairautoml.exceptions import (
     DegradedWarning,
     ModelCorruptError,
@@ -33,11 +33,12 @@ from quick_fits import few_individuals, quick
 TESTS = Path(__file__).parents[1]
 
 
-def fit(folder, rows=None, **changes):
+def fit(folder, rows=None, *, if_exists="error", url=None, **changes):
     X, y, group = few_individuals() if rows is None else rows
+    storage = RunStorage(folder, if_exists, url)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoFeasibleModelWarning)
-        return quick(**{"n_trials": 4, "run_dir": folder, **changes}).fit(X, y, group)
+        return quick(**{"n_trials": 4, "run_dir": storage, **changes}).fit(X, y, group)
 
 
 def bytes_of(folder):
@@ -87,7 +88,7 @@ def other_group():
 def test_other_rows_are_refused_and_the_folder_stays_as_it_is(run, rows, named):
     before = bytes_of(run)
     with pytest.raises(ResumeMismatchError, match=rf"{named}.*Nothing was changed"):
-        fit(run, rows(), resume=True)
+        fit(run, rows(), if_exists="resume")
     assert bytes_of(run) == before
 
 
@@ -101,7 +102,7 @@ def test_other_rows_are_refused_and_the_folder_stays_as_it_is(run, rows, named):
         ({"objective": "balanced_accuracy"}, "objective 'accuracy', now 'balanced_accuracy'"),
         ({"strategy": "random"}, "strategy '.*', now 'random'"),
         ({"random_state": 1}, "random_state '0', now '1'"),
-        ({"n_folds": 3}, "other folds"),
+        ({"cv": 3}, "other folds"),
         ({"mitigators": ["group_thresholds"]}, "mitigators "),
         ({"learners": ["lightgbm"]}, "other search space"),
     ],
@@ -109,7 +110,7 @@ def test_other_rows_are_refused_and_the_folder_stays_as_it_is(run, rows, named):
 def test_another_search_is_refused_and_the_folder_stays_as_it_is(run, changes, named):
     before = bytes_of(run)
     with pytest.raises(ResumeMismatchError, match=named):
-        fit(run, resume=True, **changes)
+        fit(run, if_exists="resume", **changes)
     assert bytes_of(run) == before
 
 
@@ -125,7 +126,7 @@ def test_another_major_version_of_a_library_is_refused(run, monkeypatch, library
     with monkeypatch.context() as patched:
         patched.setattr(run_files, "library_version", other)
         with pytest.raises(ResumeMismatchError, match=rf"{library} '.*', now '.*Nothing was"):
-            fit(run, resume=True)
+            fit(run, if_exists="resume")
     assert bytes_of(run) == before
 
 
@@ -137,43 +138,43 @@ def test_a_mismatch_after_a_kill_leaves_even_the_write_ahead_log_as_it_is(tmp_pa
         "def die(progress):\n"
         "    if progress.n_trials == 3:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"quick(n_trials=9, run_dir={str(folder)!r}, on_progress=die).fit(*few_individuals())\n"
+        f"quick(n_trials=9, run_dir={str(folder)!r}, callbacks=die).fit(*few_individuals())\n"
     )
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL
     assert (folder / "study.db-wal").stat().st_size > 0
     before = bytes_of(folder)
     with pytest.raises(ResumeMismatchError, match="random_state"):
-        fit(folder, resume=True, random_state=5)
+        fit(folder, if_exists="resume", random_state=5)
     assert bytes_of(folder) == before
-    model = fit(folder, resume=True)
+    model = fit(folder, if_exists="resume")
     assert model.summary_["n_trials"] == 4
 
 
 def test_without_a_seed_the_seed_of_the_run_continues(tmp_path):
     first = fit(tmp_path / "run", n_trials=3, random_state=None)
-    again = fit(tmp_path / "run", n_trials=4, random_state=None, resume=True)
+    again = fit(tmp_path / "run", n_trials=4, random_state=None, if_exists="resume")
     assert again.seed_ == first.seed_
     assert again.summary_["n_trials"] == 4
 
 
 def test_a_folder_that_does_not_exist_cannot_be_resumed_and_is_not_made(tmp_path):
-    with pytest.raises(RunFolderError, match="does not exist; start the run without resume"):
-        fit(tmp_path / "gone", resume=True)
+    with pytest.raises(RunFolderError, match="does not exist; start the run without it"):
+        fit(tmp_path / "gone", if_exists="resume")
     assert not (tmp_path / "gone").exists()
 
 
 def test_a_folder_without_recorded_trials_cannot_be_resumed(tmp_path):
     RunFolder(tmp_path / "run").close()
     with pytest.raises(RunFolderError, match="holds no recorded trials; start the run without"):
-        fit(tmp_path / "run", resume=True)
+        fit(tmp_path / "run", if_exists="resume")
 
 
 def test_a_locked_folder_cannot_be_resumed(run):
     holder = RunFolder(run, resume=True)
     holder.take()
     with pytest.raises(RunFolderLockedError, match=f"in use by process {os.getpid()}"):
-        fit(run, resume=True)
+        fit(run, if_exists="resume")
     holder.close()
 
 
@@ -187,7 +188,7 @@ def test_a_damaged_record_is_named_and_never_begun_anew(run, content):
     (run / "study.db").write_bytes(content)
     before = bytes_of(run)
     with pytest.raises(StorageCorruptError, match=re.escape(str(run / "study.db"))):
-        fit(run, resume=True)
+        fit(run, if_exists="resume")
     assert bytes_of(run) == before
 
 
@@ -195,7 +196,7 @@ def test_a_record_that_lacks_logged_trials_is_damaged(run):
     with (run / "trials.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps({"trial": 77}) + "\n")
     with pytest.raises(StorageCorruptError, match=r"1 trials of trials\.jsonl .* example 77"):
-        fit(run, resume=True)
+        fit(run, if_exists="resume")
 
 
 def test_a_log_torn_at_any_byte_of_its_last_line_is_made_whole(run):
@@ -206,29 +207,28 @@ def test_a_log_torn_at_any_byte_of_its_last_line_is_made_whole(run):
         (run / "trials.jsonl").write_bytes(whole[:-cut])
         assert folder.logged_trials() == {0, 1, 2}
     folder.close()
-    fit(run, resume=True)
+    fit(run, if_exists="resume")
     assert (run / "trials.jsonl").read_bytes() == whole
 
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"resume": True}, "resume=True needs run_dir"),
-        ({"storage": "postgresql://host/name"}, "storage needs run_dir"),
-        ({"resume": True, "overwrite": True, "run_dir": "run"}, "overwrite=True replaces it"),
-        ({"resume": "yes", "run_dir": "run"}, "resume='yes' must be True or False"),
+        ({"path": None}, "path=None must be the path of a folder"),
+        ({"path": "run", "if_exists": "yes"}, "if_exists='yes' must be one of 'error', 'overwr"),
+        ({"path": "run", "url": 5}, "url must be None or a text .* not a int"),
     ],
 )
-def test_parameters_that_contradict_each_other_are_refused(parameters, message):
+def test_a_storage_that_cannot_be_used_is_refused(parameters, message):
     with pytest.raises(ParameterError, match=message):
-        FairAutoML(**parameters).check_parameters()
+        RunStorage(**parameters)
 
 
 def test_with_no_time_left_a_run_says_so_and_keeps_what_it_found(tmp_path):
     first = fit(tmp_path / "run")
     for _ in range(2):
         with pytest.warns(DegradedWarning, match=r"The time budget is used up \(\d"):
-            again = fit(tmp_path / "run", n_trials=None, time_budget=1e-3, resume=True)
+            again = fit(tmp_path / "run", n_trials=None, time_budget=1e-3, if_exists="resume")
         assert again.trials_["trial"].tolist() == first.trials_["trial"].tolist()
         assert again.trials_["status"].tolist() == first.trials_["status"].tolist()
         assert again.best_entry_.rule == first.best_entry_.rule
@@ -239,7 +239,7 @@ def test_with_no_time_left_a_run_says_so_and_keeps_what_it_found(tmp_path):
 def test_a_log_with_a_line_that_is_no_record_does_not_stop_the_run(run):
     whole = (run / "trials.jsonl").read_bytes()
     (run / "trials.jsonl").write_bytes(b"\xff\xfe no record\n" + whole.split(b"\n", 1)[1])
-    assert fit(run, resume=True).summary_["n_trials"] == 4
+    assert fit(run, if_exists="resume").summary_["n_trials"] == 4
     assert (run / "trials.jsonl").read_bytes() == whole
 
 
@@ -248,7 +248,7 @@ def test_a_score_column_that_was_cut_off_is_made_again(run):
     before = {path.name: path.read_bytes() for path in files}
     for path in files:
         path.write_bytes(path.read_bytes()[:-8])
-    fit(run, resume=True)
+    fit(run, if_exists="resume")
     assert {path.name: path.read_bytes() for path in files} == before
 
 
@@ -256,12 +256,12 @@ def test_damaged_models_are_named_with_the_way_to_train_them_again(run):
     for path in (run / "models").iterdir():
         path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(ModelCorruptError, match=r"is missing or damaged.*'scores/") as info:
-        fit(run, resume=True)
+        fit(run, if_exists="resume")
     named = re.search(r"'scores/(.*?)\.npy'", str(info.value))[1]
     for kept in sorted((run / "scores").iterdir()):
         (run / "models" / f"{kept.stem}.joblib").unlink(missing_ok=True)
         kept.unlink()
-    assert fit(run, resume=True).summary_["n_trials"] == 4
+    assert fit(run, if_exists="resume").summary_["n_trials"] == 4
     assert (run / "scores" / f"{named}.npy").is_file()
 
 
@@ -275,15 +275,15 @@ def test_a_disk_that_is_full_for_a_model_ends_the_run_and_not_the_trial(tmp_path
             fit(tmp_path / "run")
     fit(tmp_path / "whole")
     log = (tmp_path / "whole" / "trials.jsonl").read_text().splitlines()
-    model = fit(tmp_path / "run", resume=True)
+    model = fit(tmp_path / "run", if_exists="resume")
     assert model.summary_["n_failed"] == 0
     assert len((tmp_path / "run" / "trials.jsonl").read_text().splitlines()) == len(log)
 
 
 def test_a_server_that_does_not_answer_costs_no_earlier_run(run):
-    before = bytes_of(run)
+    before, url = bytes_of(run), "postgresql://nobody@127.0.0.1:1/none?connect_timeout=2"
     with pytest.raises(StorageUnavailableError, match="cannot be used"):
-        fit(run, overwrite=True, storage="postgresql://nobody@127.0.0.1:1/none?connect_timeout=2")
+        fit(run, if_exists="overwrite", url=url)
     assert bytes_of(run) == before
 
 
@@ -295,10 +295,10 @@ def test_a_folder_of_a_run_that_never_began_is_used_without_a_request(tmp_path):
 
 
 def test_lost_models_that_may_be_served_are_trained_again(run):
-    before = fit(run, resume=True)
+    before = fit(run, if_exists="resume")
     for path in (run / "models").iterdir():
         path.unlink()
-    again = fit(run, resume=True)
+    again = fit(run, if_exists="resume")
     assert again.best_entry_.rule == before.best_entry_.rule
     assert len(again.trials_) == len(before.trials_)
 
@@ -318,5 +318,5 @@ def test_what_something_assembled_beats_can_be_served_when_the_run_is_resumed_wi
         patched.setattr(pipeline, "assemble", beaten)
         fit(tmp_path / "run")
     trained = []
-    fit(tmp_path / "run", assemble=False, resume=True, on_progress=trained.append)
+    fit(tmp_path / "run", ensemble=0, if_exists="resume", callbacks=trained.append)
     assert trained == []

@@ -26,6 +26,7 @@ RUN = """
 import hashlib, json, sys, warnings
 sys.path.insert(0, {tests!r})
 warnings.simplefilter("ignore")
+from fairautoml import RunStorage
 from quick_fits import few_individuals, quick
 
 def said(progress):
@@ -38,9 +39,8 @@ model = quick(
     n_jobs=2,
     executor="local",
     learners=["logistic_regression", "lightgbm"],
-    run_dir=sys.argv[1],
-    resume=sys.argv[2] == "resume",
-    on_progress=said,
+    run_dir=RunStorage(sys.argv[1], "resume" if sys.argv[2] == "resume" else "error"),
+    callbacks=said,
 ).fit(X, y, group)
 entries = sorted(
     (e.trial_key, e.mitigator, str(e.tolerance), e.rule.describe(), e.score, e.counts.tobytes())

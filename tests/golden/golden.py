@@ -34,9 +34,7 @@ def fit(estimator, constraint, y, sensitive="sex", n_trials=6, **parameters):
     X, _ = individuals()
     proxies = parameters.pop("proxies", None)
     groups = sensitive if proxies is None else None
-    model = estimator(
-        constraint, n_trials=n_trials, random_state=0, n_jobs=1, certify=False, **parameters
-    )
+    model = estimator(constraint, n_trials=n_trials, random_state=0, n_jobs=1, **parameters)
     model.fit(X, y, sensitive=groups, proxies=proxies)
     return model, X, groups if isinstance(groups, dict) else None
 
@@ -97,7 +95,9 @@ FITS = {
     "refit": lambda: binary(DP, refit=True),
     "fairgbm": lambda: binary(mitigators=["fairgbm", "group_thresholds"], n_trials=9),
     "reweighing": lambda: binary(DP, mitigators=["reweighing", "group_thresholds"], n_trials=9),
-    "mixtures": lambda: binary(randomized=True),
+    "mixtures": lambda: binary(
+        mitigators=["common_threshold", "group_thresholds", "randomized_thresholds"]
+    ),
     "motpe": lambda: binary(strategy="optuna_motpe", n_trials=16),
     "nsga2": lambda: binary(strategy="optuna_nsga2", n_trials=16),
     "tpe": lambda: binary(strategy="optuna_tpe", n_trials=16),

@@ -79,7 +79,7 @@ def test_a_search_that_names_the_checklist_deploys_one():
     X = pd.DataFrame(values, columns=["size", "kind", "date"])
     X["kind"] = X["kind"].map({0.0: "a", 1.0: "b", 2.0: "c", 3.0: "d"})
     model = FairAutoML(
-        constraint=None, learners=["checklist"], n_trials=2, n_folds=2, random_state=0
+        constraint=None, learners=["checklist"], n_trials=2, cv=2, random_state=0
     ).fit(X, y)
     assert model.best_entry_.config.learner == "checklist"
     assert (model.predict(X) == y).mean() > 0.95

@@ -136,7 +136,7 @@ def test_a_search_that_names_it_gets_a_fair_checklist():
         learners=["logistic_regression"],
         mitigators=["none", "checklist"],
         n_trials=4,
-        n_folds=2,
+        cv=2,
         random_state=0,
     ).fit(trained.X, trained.y, np.where(trained.cells == 1, "a", "b"))
     assert "checklist" in set(

@@ -17,7 +17,6 @@ from mitigator_cases import (
     worth,
 )
 
-from fairautoml.exceptions import InputError
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal, _thresholds
 from fairautoml.mitigators.postprocessing import group_thresholds
@@ -138,15 +137,12 @@ def test_a_group_without_rows_is_decided_by_the_neutral_threshold():
     assert rule.decide(scores, np.array([-1, -1])).tolist() == [0.0, 1.0]
 
 
-def test_naming_it_where_decisions_must_be_certain_is_refused_with_the_reason():
+def test_it_is_used_only_where_it_is_named():
     X, y, group = few_individuals()
-    with pytest.raises(InputError, match="'randomized_thresholds' decides at random"):
-        quick(mitigators=["randomized_thresholds"]).fit(X, y, group)
-
-
-def test_a_run_that_allows_random_decisions_has_mixtures_and_thresholds():
-    X, y, group = few_individuals()
-    model = quick(randomized=True).fit(X, y, group)
+    model = quick().fit(X, y, group)
+    assert "randomized_thresholds" not in set(model.leaderboard_["mitigator"])
+    assert not any(entry.rule.randomized for entry in model.pool_.board.entries)
+    model = quick(mitigators=["group_thresholds", "randomized_thresholds"]).fit(X, y, group)
     assert {"group_thresholds", "randomized_thresholds"} <= set(model.leaderboard_["mitigator"])
 
 

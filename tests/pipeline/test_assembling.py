@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoML
+from fairautoml import FairAutoML, GroupPolicy, RunStorage
 from fairautoml.cli.text import result_of, result_text
 from fairautoml.data import load
 from fairautoml.exceptions import DegradedWarning, ParameterError, SmallGroupWarning
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.records import GroupUnawareRule
 from fairautoml.selection.ensemble import SelectionOptions, WeightedAverage
-from fairautoml.selection.final import ENSEMBLE, MIXTURE, assemble
+from fairautoml.selection.final import ENSEMBLE, MIXTURE, collect_candidates
 from fairautoml.selection.leaderboard import best_of
 
 CONSTRAINT = "demographic_parity_difference <= 0.1"
@@ -28,10 +28,13 @@ def individuals():
     return table.drop(columns="repaid"), table["repaid"]
 
 
+AT_RANDOM = ["common_threshold", "group_thresholds", "randomized_thresholds"]
+
+
 def quick(constraint=CONSTRAINT, **parameters):
     settings = {
         "n_trials": 4,
-        "n_folds": 3,
+        "cv": 3,
         "learners": ["logistic_regression", "lightgbm"],
         "random_state": 0,
     }
@@ -82,7 +85,7 @@ def test_every_point_of_the_front_can_be_served(individuals, fitted):
     assert len(fitted.select(min_score=0.0).predict(X)) == len(X)
 
 
-@pytest.mark.parametrize("parameters", [{"assemble": False}, {"refit": True}])
+@pytest.mark.parametrize("parameters", [{"ensemble": 0}, {"refit": True}])
 def test_without_assembly_one_trial_is_served(individuals, parameters):
     model = quick(**parameters).fit(*individuals, "sex")
     assert mixed_entries(model) == []
@@ -90,7 +93,7 @@ def test_without_assembly_one_trial_is_served(individuals, parameters):
 
 
 def test_an_ensemble_has_no_more_models_than_allowed(individuals):
-    model = quick(n_trials=6, max_models=2).fit(*individuals, "sex")
+    model = quick(n_trials=6, ensemble=2).fit(*individuals, "sex")
     entries = mixed_entries(model)
     assert entries
     assert {len(entry.members) for entry in entries} == {2}
@@ -217,8 +220,9 @@ def test_the_same_seed_gives_the_same_ensemble_and_choice(individuals, fitted):
 
 
 def test_no_time_left_leaves_the_answer_of_the_search(individuals, monkeypatch):
-    monkeypatch.setattr("fairautoml.pipeline.finish_of", lambda *_: SelectionOptions(end=0.0))
-    monkeypatch.setattr("fairautoml.pipeline.FINISH_SECONDS", -1e9)
+    monkeypatch.setattr(
+        "fairautoml.pipeline.selection_options", lambda *_: SelectionOptions(end=0.0)
+    )
     model = quick().fit(*individuals, "sex")
     assert mixed_entries(model) == []
     assert model.feasible_
@@ -226,11 +230,11 @@ def test_no_time_left_leaves_the_answer_of_the_search(individuals, monkeypatch):
 
 def test_a_resumed_run_measures_anew_what_rules_take(individuals, tmp_path, monkeypatch):
     end = SelectionOptions(end=time.monotonic() + 1e5)
-    monkeypatch.setattr("fairautoml.pipeline.finish_of", lambda *_: end)
+    monkeypatch.setattr("fairautoml.pipeline.selection_options", lambda *_: end)
     monkeypatch.setattr("fairautoml.selection.final._Work._measured", lambda _: 1e6)
     first = quick(run_dir=tmp_path / "run").fit(*individuals, "sex")
     assert mixed_entries(first)
-    again = quick(run_dir=tmp_path / "run", resume=True).fit(*individuals, "sex")
+    again = quick(run_dir=RunStorage(tmp_path / "run", "resume")).fit(*individuals, "sex")
     assert mixed_entries(again) == []
 
 
@@ -238,11 +242,11 @@ def test_a_resumed_run_measures_anew_what_rules_take(individuals, tmp_path, monk
 def test_the_answer_may_not_take_longer_than_a_short_budget(individuals, monkeypatch):
     ends = []
 
-    def look(plan, history, artifacts, finish):
-        ends.append(finish.end)
-        return assemble(plan, history, artifacts, finish)
+    def look(problem, history, artifacts, options):
+        ends.append(options.end)
+        return collect_candidates(problem, history, artifacts, options)
 
-    monkeypatch.setattr("fairautoml.pipeline.assemble", look)
+    monkeypatch.setattr("fairautoml.pipeline.collect_candidates", look)
     monkeypatch.setattr("fairautoml.pipeline.time", SimpleNamespace(monotonic=lambda: 1e9))
     quick(n_trials=2, time_budget=0.5).fit(*individuals, "sex")
     # Three tenths of the budget from then on, however late that is.
@@ -261,7 +265,9 @@ def test_a_member_that_reads_the_groups_makes_the_ensemble_read_them(fitted):
 def test_a_blind_ensemble_needs_no_groups_of_new_rows(individuals):
     X, y = individuals
     features = X.drop(columns="sex")
-    model = quick(sensitive_at_predict=False, sensitive_in_X="allow").fit(features, y, X["sex"])
+    model = quick(sensitive_at_predict=False, group_policy=GroupPolicy(in_features="allow")).fit(
+        features, y, X["sex"]
+    )
     entries = [e for e in mixed_entries(model) if set(e.sources) <= set(model.pool_.bags)]
     assert any(isinstance(entry.rule, GroupUnawareRule) for entry in entries)
     for entry in entries:
@@ -275,10 +281,10 @@ def test_a_confidence_that_is_none_is_refused(confidence):
         FairAutoML(confidence=confidence).check_parameters()
 
 
-@pytest.mark.parametrize("most", [1, 0, 2.5])
-def test_an_ensemble_of_fewer_than_two_is_refused(most):
-    with pytest.raises(ParameterError, match="must be a whole number of at least 2"):
-        FairAutoML(max_models=most).check_parameters()
+@pytest.mark.parametrize("most", [1, -1, 2.5, True, False, None])
+def test_an_ensemble_of_one_or_of_no_number_is_refused(most):
+    with pytest.raises(ParameterError, match="at least 2, or 0 for a single trial"):
+        FairAutoML(ensemble=most).check_parameters()
 
 
 def mixtures(model):
@@ -287,7 +293,7 @@ def mixtures(model):
 
 @pytest.fixture(scope="module")
 def at_random(individuals):
-    return quick(randomized=True, max_models=4).fit(*individuals, "sex")
+    return quick(mitigators=AT_RANDOM, ensemble=4).fit(*individuals, "sex")
 
 
 def test_a_mixture_of_the_pool_is_offered_where_rules_may_decide_at_random(at_random, fitted):
@@ -319,7 +325,7 @@ def test_a_served_mixture_gives_a_row_one_decision_in_any_company(individuals, a
 
 
 def test_single_trials_ensemble_and_mixture_compete_by_cross_fitted_value(individuals):
-    model = quick(randomized=True, confidence=None).fit(*individuals, "sex")
+    model = quick(mitigators=AT_RANDOM, confidence=None).fit(*individuals, "sex")
     offered = [e for e in model.pool_.board.entries if e.feasible]
     assert {"ensemble", MIXTURE} < {e.trial_key for e in offered}
     assert model.best_entry_.value == max(e.value for e in offered)
@@ -327,12 +333,11 @@ def test_single_trials_ensemble_and_mixture_compete_by_cross_fitted_value(indivi
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"assemble": False}, {"mitigators": ["group_thresholds"]}, {"objective": "roc_auc"}],
+    [{"ensemble": 0}, {"mitigators": ["group_thresholds"]}, {"objective": "roc_auc"}],
 )
 def test_there_is_no_mixture_that_was_not_requested(individuals, parameters):
-    assert (
-        mixtures(quick(randomized=True, n_trials=3, **parameters).fit(*individuals, "sex")) == []
-    )
+    requested = {"mitigators": AT_RANDOM, "n_trials": 3, **parameters}
+    assert mixtures(quick(**requested).fit(*individuals, "sex")) == []
 
 
 def test_rows_of_few_individuals_ask_for_a_wider_margin():
@@ -346,7 +351,6 @@ def test_rows_of_few_individuals_ask_for_a_wider_margin():
         quick(
             "demographic_parity_difference <= 0.4",
             confidence=0.9,
-            certify=False,
             learners=["logistic_regression"],
             n_trials=2,
         ).fit(*many, groups=whose)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoMLRegressor, load_run
+from fairautoml import FairAutoMLRegressor, GroupPolicy, RunStorage, load_run
 from fairautoml.cli.main import main
 from fairautoml.cli.text import result_of, result_text
 from fairautoml.data.noisy_groups import learn_guess
@@ -35,7 +35,7 @@ def individuals(n, seed, shift=1.2, cut=1.0):
 
 def blind(constraint=DP, **parameters):
     """One threshold for all, as close to the bound as it gets."""
-    settings = {"mitigators": ["common_threshold"], "confidence": None, "assemble": False}
+    settings = {"mitigators": ["common_threshold"], "confidence": None, "ensemble": 0}
     return quick(constraint, **{**settings, **parameters})
 
 
@@ -67,7 +67,7 @@ def test_the_bound_holds_for_the_groups_that_were_not_observed_and_not_if_guesse
         X, y, _, guesses = individuals(10_000, seed, **world)
         model = blind(constraint).fit(X, y, proxies=guesses)
         corrected.append(gap_of(model, new, label))
-        plain = blind(constraint, sensitive_at_predict=False, certify=False)
+        plain = blind(constraint, sensitive_at_predict=False)
         believed.append(gap_of(plain.fit(X, y, guesses["p0"]), new, label))
     # The standard error of one corrected gap is about 0.02 here.
     assert np.mean(corrected) <= BOUND + 0.025
@@ -77,7 +77,7 @@ def test_the_bound_holds_for_the_groups_that_were_not_observed_and_not_if_guesse
 
 def test_a_bound_on_hidden_groups_holds_on_new_rows_in_one_small_fit(fitted):
     X, y, _, guesses = individuals(3000, 0)
-    believed = blind(sensitive_at_predict=False, certify=False).fit(X, y, guesses["p0"])
+    believed = blind(sensitive_at_predict=False).fit(X, y, guesses["p0"])
     new = individuals(60_000, 99)
     # The standard error of a corrected gap of 3,000 rows is about 0.03.
     assert gap_of(fitted, new) <= BOUND + 0.03
@@ -106,11 +106,6 @@ def test_the_text_says_what_was_requested_what_was_used_and_what_is_assumed(fitt
     assert "groups are noisy labels of 'p0'; for the unobserved groups" in text
     assert f"at most 0.1, so {used:g} between the noisy groups; corrected gap" in text
     assert "assumed: the errors of a proxy depend on the group alone; given the group" in text
-
-
-def test_nothing_is_certified_about_hidden_groups(fitted):
-    assert fitted.certificate_.verdict == "NOT_APPLICABLE"
-    assert fitted.certificate_.reason == "groups_guessed"
 
 
 def test_the_served_rule_reads_no_guess(fitted):
@@ -176,7 +171,7 @@ def test_new_rows_without_guesses_are_refused_with_the_way_out(fitted):
 
 def test_guesses_say_nothing_of_a_model_that_was_fitted_without_any():
     X, y, group, guesses = individuals(400, 1)
-    model = quick(certify=False).fit(X, y, group)
+    model = quick().fit(X, y, group)
     assert model.proxies_ is None
     with pytest.raises(InputError, match=r"fit was not given proxies.*weak_proxy_gap"):
         model.evaluate(X, y, proxies=guesses)
@@ -205,8 +200,9 @@ def test_guesses_come_in_any_form_of_columns(fitted, form):
 def test_rows_keep_their_guesses_whatever_the_index():
     X, y, _, guesses = individuals(2000, 0)
     index = np.random.default_rng(0).permutation(2000)
-    moved = [guesses[name].set_axis(index).sort_index() for name in guesses]
-    model = blind(align="index").fit(X.set_axis(index), y.set_axis(index), proxies=moved)
+    own = [guesses[name].set_axis(index) for name in guesses]
+    moved = [guess.sort_index() for guess in own]
+    model = blind().fit(X.set_axis(index), y.set_axis(index), proxies=own)
     assert model.proxies_.bounds == blind().fit(X, y, proxies=guesses).proxies_.bounds
     with pytest.raises(InputError, match=r"X and proxies\[0\] have different pandas indices"):
         blind().fit(X.set_axis(index), y.set_axis(index), proxies=moved)
@@ -250,7 +246,7 @@ def test_the_same_seed_gives_the_same_answer(fitted):
 
 def test_a_second_fit_forgets_the_guesses():
     X, y, group, guesses = individuals(600, 0)
-    model = blind(certify=False).fit(X, y, proxies=guesses)
+    model = blind().fit(X, y, proxies=guesses)
     model.fit(X, y, group)
     assert model.proxies_ is None
     assert "demographic_parity_difference[sensitive]" in model.evaluate(X, y, group)["gaps"]
@@ -261,8 +257,12 @@ def test_a_second_fit_forgets_the_guesses():
     [
         (DP, {}, ["sensitive"], "sensitive and proxies are both given.*only proxies="),
         (DP, {}, ["sample_weight"], "proxies and sample_weight are both given.*Leave"),
-        (DP, {"certify": True}, {}, "certify=True with proxies=.*Leave certify out"),
-        (DP, {"sensitive_missing": "own_group"}, {}, "a missing guess is no group. Leave it"),
+        (
+            DP,
+            {"group_policy": GroupPolicy(missing="own_group")},
+            {},
+            "a missing guess is no group. Leave it",
+        ),
         (None, {}, {}, "constraint=None with proxies=.*Give a constraint, or leave proxies out"),
         (
             "demographic_parity_ratio >= 0.8",
@@ -320,7 +320,7 @@ def test_a_kept_run_continues_under_the_constraint_that_was_requested(tmp_path):
     model = blind(run_dir=run).fit(X, y, proxies=guesses)
     assert json.loads((run / "config.json").read_text())["constraint"] == [DP]
     assert load_run(run).proxies_ == model.proxies_
-    again = blind(run_dir=run, resume=True, n_trials=3).fit(X, y, proxies=guesses)
+    again = blind(run_dir=RunStorage(run, "resume"), n_trials=3).fit(X, y, proxies=guesses)
     assert len(again.trials_) == 3
     assert again.proxies_.bounds[0].used == model.proxies_.bounds[0].used
 

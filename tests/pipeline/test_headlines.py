@@ -12,11 +12,11 @@ from fairautoml.cli.main import main
 from fairautoml.cli.text import result_of, result_text
 from fairautoml.data import load
 from fairautoml.estimator import warned_headlines
-from fairautoml.exceptions import DegradedWarning, NoFeasibleModelError, NoFeasibleModelWarning
+from fairautoml.exceptions import DegradedWarning, NoFeasibleModelWarning
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._group_program import CommonRule
-from fairautoml.outcome import group_headlines, one_sided_notes
 from fairautoml.records import Config, ConstraintResult, Entry
+from fairautoml.report.headlines import group_headlines, one_sided_notes
 from fairautoml.selection.leaderboard import Leaderboard
 
 PARITY = "demographic_parity_difference"
@@ -145,7 +145,7 @@ def run(tmp_path_factory):
     model = FairAutoML(
         "equalized_odds_difference <= 0.1",
         n_trials=2,
-        n_folds=3,
+        cv=3,
         learners=["logistic_regression", "lightgbm"],
         confidence=0.9999,
         random_state=1,
@@ -193,7 +193,7 @@ def noise(n_rows=300):
 def overfitted(**parameters):
     settings = {
         "n_trials": 2,
-        "n_folds": 3,
+        "cv": 3,
         "learners": ["lightgbm"],
         "mitigators": ["none"],
         "random_state": 0,
@@ -216,9 +216,10 @@ def test_a_constant_that_is_worth_more_than_the_model_is_served_and_said():
     assert model.summary_["margin"] is None
 
 
-def test_a_constant_that_is_worth_more_is_an_error_when_strict():
-    with pytest.raises(NoFeasibleModelError, match="so the constant is served"):
-        overfitted(strict=True).fit(*noise())
+def test_a_constant_that_is_worth_more_is_an_error_when_the_warning_is():
+    warnings.simplefilter("error", NoFeasibleModelWarning)
+    with pytest.raises(NoFeasibleModelWarning, match="so the constant is served"):
+        overfitted().fit(*noise())
 
 
 def test_a_constant_that_is_worth_more_has_the_code_of_no_feasible_model(tmp_path, capsys):
@@ -239,7 +240,7 @@ def balanced(seed, n_rows, n_classes):
 @pytest.mark.parametrize(("n_classes", "n_rows"), [(2, 121), (7, 350)])
 def test_a_prior_on_balanced_labels_is_constant_and_never_feasible(n_classes, n_rows):
     for seed in range(12):
-        model = FairAutoML(f"{PARITY} <= 0.2", n_trials=1, n_folds=3, random_state=seed)
+        model = FairAutoML(f"{PARITY} <= 0.2", n_trials=1, cv=3, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model.fit(*balanced(seed, n_rows, n_classes))

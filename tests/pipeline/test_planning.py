@@ -5,17 +5,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoML
+from fairautoml import FairAutoML, LocalProcesses, RunStorage
 from fairautoml.data.read import build_dataset
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.plan import (
     SMALL,
-    FitOptions,
     _executor,
     _n_workers,
+    define_problem,
     initial_configs,
     make_plan,
-    make_problem,
     start_workers,
 )
 from fairautoml.search.space import ParamSpace, SearchSpace
@@ -47,8 +46,7 @@ def test_a_cheap_mitigation_of_the_space_is_tried_early_and_a_costly_one_is_not(
 @pytest.mark.parametrize(
     ("requested", "message"),
     [
-        ({"scheduler": "tcp://127.0.0.1:1"}, "scheduler='tcp://127.0.0.1:1' is for executor='das"),
-        ({"memory_limit": 900, "executor": "serial"}, "memory_limit=900 needs trials in child"),
+        ({"executor": 3}, "executor"),
         ({"n_jobs": 2, "executor": "serial"}, "n_jobs=2 needs trials in child processes"),
     ],
 )
@@ -58,10 +56,10 @@ def test_a_limit_that_the_executor_would_pass_over_is_refused(requested, message
         quick(**requested).fit(X, y, group)
 
 
-def test_a_memory_limit_is_kept_without_the_executor_being_named():
+def test_a_memory_limit_reaches_the_child_processes():
     X, y, group = few_individuals()
     with pytest.raises(InputError, match=r"memory_limit=1 is below the .* MiB floor"):
-        quick(memory_limit=1, executor="auto").fit(X, y, group)
+        quick(executor=LocalProcesses(memory_limit=1)).fit(X, y, group)
 
 
 @pytest.mark.parametrize(
@@ -152,15 +150,14 @@ def test_the_portfolio_begins_with_what_a_large_table_tries_on_few_rows():
 def planned(n_rows, *, n_columns=1, n_trials=None, blind=False, late=0.0, **requested):
     """The plan of a fit to so many rows, made so many seconds after its start."""
     rng = np.random.default_rng(0)
-    requested = {"constraint": "demographic_parity_difference<=0.1", "n_folds": 5, **requested}
-    model = FairAutoML(n_trials=n_trials, **requested)
+    requested = {"constraint": "demographic_parity_difference<=0.1", "cv": 5, **requested}
+    model = FairAutoML(n_trials=n_trials, sensitive_at_predict=not blind, **requested)
     settings = validate_settings(model)
     X = pd.DataFrame(rng.normal(size=(n_rows, n_columns))).add_prefix("x")
     data = build_dataset(X, rng.integers(0, 2, n_rows), rng.choice(["f", "m"], n_rows))
-    fit_options = FitOptions(sensitive_at_predict=not blind, randomized=False, refit=model.refit)
-    problem = make_problem(data, settings, fit_options)
+    problem = define_problem(data, settings)
     with mock.patch("fairautoml.plan.time", SimpleNamespace(monotonic=lambda: 100.0 + late)):
-        return make_plan(problem, settings, fit_options, 100.0)
+        return make_plan(problem, settings, 100.0)
 
 
 @pytest.mark.parametrize("seconds", [30, 3600])
@@ -232,7 +229,8 @@ def test_neither_a_number_of_trials_nor_another_learner_begins_with_a_sample(req
 
 
 @pytest.mark.parametrize(
-    "requested", [{"time_budget": 2}, {"executor": "serial"}, {"memory_limit": 4000}]
+    "requested",
+    [{"time_budget": 2}, {"executor": "serial"}, {"executor": LocalProcesses(memory_limit=4000)}],
 )
 def test_only_local_workers_without_a_memory_limit_are_waited_for_in_this_process(requested):
     for n_rows in (3_000, 40_000):
@@ -267,13 +265,14 @@ def test_a_resumed_run_begins_as_it_began(tmp_path):
     requested = {
         "n_trials": None,
         "learners": ["prior"],
-        "n_folds": 5,
+        "cv": 5,
         "run_dir": tmp_path / "run",
     }
     first = quick(time_budget=1.5, **requested).fit(*table).trials_["sample_fraction"]
     assert first.iloc[0] < 0.5
     for seconds in (1.5, 3):
-        again = quick(time_budget=seconds, **requested, resume=True).fit(*table).trials_
+        requested["run_dir"] = RunStorage(tmp_path / "run", "resume")
+        again = quick(time_budget=seconds, **requested).fit(*table).trials_
         # The baseline is on record; a larger budget would have begun with more rows.
         assert again["sample_fraction"].iloc[0] == first.iloc[0]
         assert (again["trial"] == 0).sum() == 1

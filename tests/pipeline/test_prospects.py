@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from fairautoml import running
 from fairautoml.exceptions import DegradedWarning, FairAutoMLWarning, StorageFullError
 from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
-from fairautoml.running import CheckpointCleaner, selectable
+from fairautoml.selection import selectable as candidates
+from fairautoml.selection.selectable import CheckpointCleaner, selectable
 from fairautoml.storage.artifacts import Artifacts
 from quick_fits import few_individuals, quick
 
@@ -20,8 +20,8 @@ def result(number, log_loss=0.5, status=TrialState.SUCCESS):
 
 
 def test_what_falls_behind_in_a_search_never_comes_back(monkeypatch):
-    monkeypatch.setattr(running, "LIBRARY", 3)
-    monkeypatch.setattr(running, "SINGLES", 1)
+    monkeypatch.setattr(candidates, "LIBRARY", 3)
+    monkeypatch.setattr(candidates, "SINGLES", 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FairAutoMLWarning)
         model = quick(n_trials=12, strategy="random").fit(*few_individuals())
@@ -53,7 +53,7 @@ def many(tmp_path, monkeypatch):
     for one in results:
         artifacts.write_models(one.trial.key, ())
     monkeypatch.setattr(
-        running,
+        candidates,
         "selectable",
         lambda results, entries: frozenset(r.trial.key for r in results[-3:]),
     )
@@ -68,12 +68,12 @@ def test_models_go_every_so_many_results(many):
     artifacts, results = many
     seen = []
     tidy = CheckpointCleaner(artifacts, seen, [])
-    for one in results[: running.EVERY]:
+    for one in results[: candidates.EVERY]:
         tidy(SimpleNamespace(result=one))
         seen.append(one)
     assert stored(artifacts) == {one.trial.key for one in results}
-    tidy(SimpleNamespace(result=results[running.EVERY]))
-    kept = results[running.EVERY - 3 :]
+    tidy(SimpleNamespace(result=results[candidates.EVERY]))
+    kept = results[candidates.EVERY - 3 :]
     assert stored(artifacts) == {one.trial.key for one in kept}
 
 

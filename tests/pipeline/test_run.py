@@ -14,9 +14,10 @@ from fairautoml.evaluation.problem import Problem, tolerance_grid
 from fairautoml.execution import ResourceLimits
 from fairautoml.metrics import METRICS, Constraint, bind_constraints
 from fairautoml.mitigators import MITIGATORS, Goal
+from fairautoml.plan import Plan, terms_of
 from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialResult, TrialState
-from fairautoml.run_files import PreviousRun, RunStorage, begin
-from fairautoml.running import Plan, _allocator, _as_begun, _run_here, run_search, terms_of
+from fairautoml.run_files import PreviousRun, RunLocation, begin
+from fairautoml.running import _allocator, _as_begun, _run_here, run_search
 from fairautoml.search.allocators._base import Light
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.space_files import load_space
@@ -75,7 +76,7 @@ def keeping(plan, tmp_path):
     """Begin or go on with a run in one folder."""
 
     def run(changes, *, stop_after=None, resume=False):
-        place = RunStorage(path=tmp_path / "run", overwrite=False, server=None)
+        place = RunLocation(path=tmp_path / "run")
         previous = PreviousRun(place) if resume else None
         used = 0.0 if previous is None else previous.past.seconds
         mine = replace(plan, start=time.monotonic() - used, **changes)

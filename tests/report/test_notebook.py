@@ -12,6 +12,7 @@ warnings.simplefilter("ignore")
 from fairautoml import FairAutoML
 from fairautoml.data import load
 table = load("lending").frame.head(600)
+new = load("lending").frame.tail(600)
 model = FairAutoML(
     "demographic_parity_difference <= 0.1", n_trials=3, random_state=0, executor="serial"
 )
@@ -21,7 +22,7 @@ CELLS = (
     "model",
     'model.fit(table.drop(columns="repaid"), table["repaid"], "sex")',
     "print(model.best_entry_)",
-    "print(model.certificate_)",
+    "print(model.certify(new.drop(columns='repaid'), new['repaid']))",
     "print(model.summary_['headline'])",
 )
 

@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from fairautoml.cli.arguments import fit_arguments
+from fairautoml.cli.arguments import NO_LIMIT, fit_arguments
 from fairautoml.cli.tables import fit_estimator_of
 
 
@@ -15,15 +15,16 @@ def parsed(*flags):
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        ((), (True, 8, "auto")),
-        (("--no-assemble",), (False, 8, "auto")),
-        (("--max-models", "3", "--confidence", "0.95"), (True, 3, 0.95)),
-        (("--max-models", "0", "--confidence", "none"), (True, None, None)),
+        ((), (8, "auto")),
+        (("--ensemble", "0"), (0, "auto")),
+        (("--no-assemble",), (0, "auto")),
+        (("--ensemble", "3", "--confidence", "0.95"), (3, 0.95)),
+        (("--max-models", "0", "--confidence", "none"), (NO_LIMIT, None)),
     ],
 )
 def test_the_command_line_says_how_the_answer_is_made(flags, expected):
     model = fit_estimator_of(parsed(*flags))
-    assert (model.assemble, model.max_models, model.confidence) == expected
+    assert (model.ensemble, model.confidence) == expected
 
 
 @pytest.mark.parametrize("text", ["0.5", "1", "sure"])

@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import norm
 
 from fairautoml.data.read import ReadOptions, build_dataset
-from fairautoml.evaluation.tasks import TASKS
 from fairautoml.metrics import METRICS, Constraint, bind_constraints
+from fairautoml.metrics.tasks import TASKS
 from fairautoml.selection.ensemble import select_greedily
 from fairautoml.selection.margin import chances_on
 

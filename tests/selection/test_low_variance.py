@@ -167,7 +167,7 @@ def fit_few(few, **parameters):
     model = FairAutoML(
         "demographic_parity_difference <= 0.07",
         n_trials=3,
-        n_folds=3,
+        cv=3,
         learners=["logistic_regression", "lightgbm"],
         random_state=0,
         **parameters,

@@ -13,9 +13,10 @@ from fairautoml.evaluation.problem import Problem, tolerance_grid
 from fairautoml.execution import ResourceLimits
 from fairautoml.metrics import METRICS, Constraint, bind_constraints
 from fairautoml.mitigators import MITIGATORS, Goal
+from fairautoml.plan import Plan
 from fairautoml.records import Config
-from fairautoml.run_files import PreviousRun, RunStorage, begin
-from fairautoml.running import Plan, run_search
+from fairautoml.run_files import PreviousRun, RunLocation, begin
+from fairautoml.running import run_search
 from fairautoml.search.loop import propose
 from fairautoml.search.space import ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies.optuna_tpe import OptunaTPE
@@ -88,7 +89,7 @@ def cheap_run(folder, n_trials, *, resume, strategy="random"):
     ``median_ms`` is the whole time between two of the last results: sampler, trial, files, store.
     """
     start = time.monotonic()
-    place = RunStorage(path=Path(folder), overwrite=False, server=None)
+    place = RunLocation(path=Path(folder))
     previous = PreviousRun(place) if resume else None
     used = 0.0 if previous is None else previous.past.seconds
     plan = cheap_plan(n_trials, start - used, strategy)

@@ -7,7 +7,7 @@ import server
 import sqlalchemy
 from study_cases import PRINT, RUN, optuna_storage, record
 
-from fairautoml import FairAutoML, load_run
+from fairautoml import FairAutoML, RunStorage, load_run
 from fairautoml.exceptions import (
     MissingExtraError,
     NoFeasibleModelWarning,
@@ -39,9 +39,9 @@ def postgres():
         yield started
 
 
-def fit(folder, url, n_trials, **changes):
+def fit(folder, url, n_trials, if_exists="error", **changes):
     X, y, group = few_individuals()
-    model = quick(n_trials=n_trials, run_dir=folder, storage=url, **changes)
+    model = quick(n_trials=n_trials, run_dir=RunStorage(folder, if_exists, url), **changes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoFeasibleModelWarning)
         return model.fit(X, y, group)
@@ -69,7 +69,7 @@ def test_a_record_comes_back_from_a_server(postgres):
 def test_a_run_continues_from_a_server_as_if_it_had_not_ended(postgres, tmp_path):
     whole = fit(tmp_path / "whole", postgres.url, 6)
     fit(tmp_path / "parts", postgres.url, 3)
-    parts = fit(tmp_path / "parts", postgres.url, 6, resume=True)
+    parts = fit(tmp_path / "parts", postgres.url, 6, if_exists="resume")
     pd.testing.assert_frame_equal(board(whole), board(parts))
     assert not (tmp_path / "parts" / "study.db").exists()
 
@@ -89,7 +89,7 @@ def test_runs_of_two_folders_share_a_server_and_optuna_sees_both(postgres, tmp_p
 def test_no_file_of_the_run_holds_the_password(postgres, tmp_path):
     folder = tmp_path / "run"
     fit(folder, postgres.url, 2)
-    assert load_run(folder).storage.startswith("postgresql+psycopg://keeper@")
+    assert load_run(folder).run_dir.url.startswith("postgresql+psycopg://keeper@")
     holding = [
         path.name
         for path in folder.rglob("*")
@@ -102,7 +102,7 @@ def test_no_file_of_the_run_holds_the_password(postgres, tmp_path):
 def test_the_trials_are_looked_for_where_they_were_recorded(postgres, tmp_path):
     fit(tmp_path / "run", postgres.url, 2)
     with pytest.raises(ResumeMismatchError, match=r"recorded in 'postgresql\+psycopg://keeper@"):
-        fit(tmp_path / "run", None, 3, resume=True)
+        fit(tmp_path / "run", None, 3, if_exists="resume")
 
 
 @needs_server
@@ -115,12 +115,12 @@ def test_a_server_that_went_away_is_named_and_the_run_continues_when_it_is_back(
         if progress.n_trials == 2:
             postgres.stop()
 
-    with pytest.raises(StorageUnavailableError, match=r"keeper@.*resume=True") as caught:
-        fit(folder, postgres.url, 5, on_progress=pull_the_plug)
+    with pytest.raises(StorageUnavailableError, match=r"keeper@.*if_exists='resume'") as caught:
+        fit(folder, postgres.url, 5, callbacks=pull_the_plug)
     assert "secret" not in str(caught.value)
     postgres.start()
     whole = fit(tmp_path / "whole", postgres.url, 5)
-    again = fit(folder, postgres.url, 5, resume=True)
+    again = fit(folder, postgres.url, 5, if_exists="resume")
     pd.testing.assert_frame_equal(board(whole), board(again))
 
 
@@ -132,15 +132,14 @@ def test_a_server_that_is_not_there_is_named_before_the_first_trial(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("storage", "message"),
+    ("url", "message"),
     [
-        ("mysql://host/database", r"storage is 'mysql'; give 'postgresql\+psycopg://"),
-        ("no address, secret", "storage is no address; give"),
-        (3, "storage must be None or a text .* not a int"),
+        ("mysql://host/database", r"RunStorage.url is 'mysql'; give 'postgresql\+psycopg://"),
+        ("no address, secret", "RunStorage.url is no address; give"),
     ],
 )
-def test_what_is_no_address_of_postgresql_is_refused(tmp_path, storage, message):
-    model = FairAutoML(run_dir=tmp_path / "run", storage=storage)
+def test_what_is_no_address_of_postgresql_is_refused(tmp_path, url, message):
+    model = FairAutoML(run_dir=RunStorage(tmp_path / "run", url=url))
     with pytest.raises(ParameterError, match=message) as caught:
         model.check_parameters()
     assert "secret" not in str(caught.value)

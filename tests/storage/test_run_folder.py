@@ -82,7 +82,7 @@ def test_a_folder_in_use_is_refused_with_the_other_process_named(tmp_path):
 def test_an_earlier_run_is_kept_unless_overwrite_is_requested(tmp_path):
     finished_run(tmp_path / "run")
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    with pytest.raises(RunFolderExistsError, match=r"holds a previous run.*overwrite=True"):
+    with pytest.raises(RunFolderExistsError, match=r"holds a previous run.*if_exists='overwrite'"):
         RunFolder(tmp_path / "run")
     after = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     assert {p: b for p, b in after.items() if p.name != "run.lock"} == {

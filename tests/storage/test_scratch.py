@@ -32,7 +32,7 @@ from quick_fits import few_individuals, quick
 def die(progress):
     if progress.n_trials == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-quick(n_trials=9, executor="local", on_progress=die).fit(*few_individuals())
+quick(n_trials=9, executor="local", callbacks=die).fit(*few_individuals())
 """
 
 

@@ -173,7 +173,9 @@ def test_a_full_disk_says_so_and_loses_nothing_that_was_kept(path):
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
     done = []
-    with pytest.raises(StorageFullError, match=r"no space left for .*study\.db.*resume=True"):
+    with pytest.raises(
+        StorageFullError, match=r"no space left for .*study\.db.*if_exists='resume'"
+    ):
         keep_all(study, range(1, 200), done)
     study.close()
     past = past_of(path)

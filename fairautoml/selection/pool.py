@@ -1,0 +1,148 @@
+"""Deployable models of a fit: the selected one and the others on the Pareto front."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.groups import GroupSchema
+from fairautoml.data.schema import TableSchema
+from fairautoml.evaluation.fitting import CVEnsemble
+from fairautoml.evaluation.membership import kept_membership
+from fairautoml.evaluation.problem import Problem
+from fairautoml.exceptions import InputError
+from fairautoml.inference.predictor import Predictor
+from fairautoml.metrics import TaskName
+from fairautoml.metrics._table import effective_rows
+from fairautoml.mitigators import MITIGATORS, GroupProbabilityModel, ScoreModel
+from fairautoml.records import Entry, GroupUnawareRule
+from fairautoml.selection.ensemble import FinalChoice, models_of
+from fairautoml.selection.leaderboard import Leaderboard
+from fairautoml.storage.artifacts import Artifacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Entries, and everything needed to predict with those on the Pareto front."""
+
+    board: Leaderboard  # all entries
+    best: Entry  # selected entry
+    # fold models by trial key, of every trial that an entry on the front uses
+    bags: Mapping[str, ScoreModel]
+    schema: TableSchema  # how new rows are read, as in ``Dataset``
+    groups: GroupSchema | None
+    classes: NDArray[Any]
+    seed: int  # root seed, salt of randomised rules
+    membership: GroupProbabilityModel | None = None  # for rules that read group probabilities
+    task: TaskName = "binary"  # kind of target
+    # individuals with a positive weight by finest group and label; None without two classes
+    rows_by_label: NDArray[np.int64] | None = None  # shape (n_cells, 2)
+
+    def classifier(self, entry: Entry) -> Predictor:
+        """Return the predictor of an entry without training."""
+        return Predictor(
+            models=models_of(entry, self.bags),
+            rule=entry.rule,
+            schema=self.schema,
+            groups=self.groups,
+            classes=self.classes,
+            needs_sensitive=bool(self.board.asks_groups(entry)),
+            salt=self.seed,
+            membership=self.membership if isinstance(entry.rule, GroupUnawareRule) else None,
+            task=self.task,
+        )
+
+    def serving(self, entry: Entry) -> "Pool":
+        """Return the pool with another selected entry, which the leaderboard puts first."""
+        return replace(self, board=replace(self.board, served=entry), best=entry)
+
+    def select(self, *, max_gap: float | None, min_score: float | None) -> Entry:
+        """Return the best matching entry among those whose models are stored."""
+        entry = self.board.select(max_gap=max_gap, min_score=min_score, trials=set(self.bags))
+        if entry is None:
+            front = self.board.pareto_front()
+            ends = " to ".join(
+                f"{self.board.objective} {e.score:.4f} at gap {e.gap:.4f}"
+                for e in (front[0], front[-1])
+            )
+            msg = (
+                f"select(max_gap={max_gap}, min_score={min_score}): no entry fits; the front goes "
+                f"from {ends}"
+            )
+            raise InputError(msg)
+        return entry
+
+
+def make_pool(
+    choice: FinalChoice,
+    problem: Problem,
+    artifacts: Artifacts,
+    refitted: Mapping[str, ScoreModel],
+    seed: int,
+) -> Pool:
+    """Load the deployable models and release all training rows."""
+    dataset, best = problem.dataset, choice.best
+    board = Leaderboard(
+        entries=choice.entries,
+        systems=dataset.systems,
+        small_groups=dataset.small_groups,
+        objective=problem.objective.name,
+        n_rows=_rows_by_cell(problem),
+        served=best,
+        readers=_readers(choice.entries),
+        sensitive_features=dataset.sensitive_features,
+    )
+    keys = {key for entry in (*board.pareto_front(), best) for key in entry.sources}
+    bags = {
+        key: refitted[key] if key in refitted else CVEnsemble(artifacts.models(key))
+        for key in sorted(keys)
+    }
+    return Pool(
+        board=board,
+        best=best,
+        bags=bags,
+        schema=dataset.schema,
+        groups=dataset.groups,
+        classes=dataset.classes,
+        task=dataset.task,
+        seed=seed,
+        membership=kept_membership(
+            artifacts, [isinstance(entry.rule, GroupUnawareRule) for entry in board.entries]
+        ),
+        rows_by_label=_individuals_by_label(problem),
+    )
+
+
+def _readers(entries: tuple[Entry, ...]) -> frozenset[str]:
+    """Return the trials whose training-time mitigation needs the groups of new rows."""
+    found = {entry.trial_key: entry.config.mitigation for entry in entries if not entry.members}
+    return frozenset(
+        key
+        for key, name in found.items()
+        if name != "none" and MITIGATORS.get(name).needs_sensitive_at_predict
+    )
+
+
+def _rows_by_cell(problem: Problem) -> NDArray[np.float64]:
+    dataset = problem.dataset
+    n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
+    return effective_rows(dataset.cells, dataset.weight, n_cells, problem.entities)
+
+
+def _individuals_by_label(problem: Problem) -> NDArray[np.int64] | None:
+    """Return the number of individuals by group and label; small groups are found by it.
+
+    An individual with several rows of a label is counted once, in the group of the first row.
+    """
+    dataset = problem.dataset
+    if dataset.task != "binary":
+        return None
+    n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
+    counted = np.flatnonzero(dataset.weight > 0)
+    if problem.entities is not None:
+        whose = np.c_[problem.entities[counted], dataset.y[counted]]
+        counted = counted[np.unique(whose, axis=0, return_index=True)[1]]
+    at = 2 * dataset.cells[counted].astype(np.int64) + dataset.y[counted]
+    return np.bincount(at, minlength=2 * n_cells).reshape(n_cells, 2)
