@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import GroupSystem
 from fairautoml.data.frames import Inputs
 from fairautoml.data.noisy_groups import LEVEL, Guess, HiddenRate, assumptions_of, learn_guess
 from fairautoml.data.read import ReadOptions, read_roles
 from fairautoml.data.schema import read_guesses
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics import METRICS, Constraint, GroupCounts, largest_defined
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import RATES
 from fairautoml.records import Entry
 from fairautoml.settings import Settings

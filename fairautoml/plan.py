@@ -14,7 +14,7 @@ from fairautoml.data.read import ReadOptions
 from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.data.splits import entity_folds, fold_count, row_draws, stratified_folds
 from fairautoml.evaluation.membership import FEWEST_ROWS, small_groups, thin_groups
-from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
+from fairautoml.evaluation.problem import Problem, tolerance_grid
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
@@ -27,8 +27,8 @@ from fairautoml.exceptions import (
 from fairautoml.execution import ResourceLimits
 from fairautoml.execution._worker import available_mb, preload
 from fairautoml.learners import LEARNERS, Learner
-from fairautoml.metrics import METRICS
-from fairautoml.mitigators import MITIGATORS, Goal, Mitigator, Target
+from fairautoml.metrics import METRICS, BoundConstraint, bind_constraints
+from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
 from fairautoml.records import BASELINE, Budget, Config, MitigationOption, Terms
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._base import Light, light_fraction
@@ -118,7 +118,7 @@ def define_problem(
             "For a search without fairness use FairAutoML(constraint=None)."
         )
         raise MissingSensitiveError(msg)
-    constrained = targets_of(settings.constraints, dataset.systems, dataset.small_groups)
+    constrained = bind_constraints(settings.constraints, dataset.systems, dataset.small_groups)
     targets, notes = _applicable(constrained)
     notes += (*_thin_groups(dataset, targets), *_lowered_degrees(targets))
     goal = Goal(
@@ -197,7 +197,9 @@ def _left_out(goal: Goal, settings: Settings) -> tuple[str, ...]:
     return (f"mitigators for this {about}: {served}. Left out: {left}",)
 
 
-def _applicable(targets: Sequence[Target]) -> tuple[tuple[Target, ...], tuple[str, ...]]:
+def _applicable(
+    targets: Sequence[BoundConstraint],
+) -> tuple[tuple[BoundConstraint, ...], tuple[str, ...]]:
     """Return the targets with at least two groups, and a note about each other one."""
     notes = []
     for target in targets:
@@ -215,7 +217,7 @@ def _applicable(targets: Sequence[Target]) -> tuple[tuple[Target, ...], tuple[st
     return tuple(t for t in targets if _comparable(t)), tuple(notes)
 
 
-def _lowered_degrees(targets: Sequence[Target]) -> tuple[str, ...]:
+def _lowered_degrees(targets: Sequence[BoundConstraint]) -> tuple[str, ...]:
     """Warn if the degree of a metric exceeds the number of values, and return the notes."""
     notes = []
     for target in targets:
@@ -230,7 +232,7 @@ def _lowered_degrees(targets: Sequence[Target]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _comparable(target: Target) -> bool:
+def _comparable(target: BoundConstraint) -> bool:
     return target.system.n_groups >= target.fewest_groups
 
 
@@ -240,7 +242,7 @@ def apply_group_policy(
     """Return the dataset with the groups that each constraint excludes, and warn about them."""
     if dataset.groups is None:
         return dataset
-    targets = targets_of(settings.constraints, dataset.systems)
+    targets = bind_constraints(settings.constraints, dataset.systems)
     found = replace(
         dataset.groups,
         small_groups=small_groups(
@@ -252,7 +254,7 @@ def apply_group_policy(
     return replace(dataset, groups=found)
 
 
-def _thin_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]:
+def _thin_groups(dataset: Dataset, targets: Sequence[BoundConstraint]) -> tuple[str, ...]:
     """Warn about groups with too few rows for a rate, and return the note."""
     thin = thin_groups(dataset, targets)
     if not thin:

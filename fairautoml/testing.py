@@ -18,13 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from fairautoml.data.dataset import FeatureSchema, GroupSystem
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.evaluation.fitting import BaseFit
 from fairautoml.learners import Learner
-from fairautoml.metrics import METRICS, GroupCounts, Metric, Tally, TaskName, Undefined
+from fairautoml.metrics import (
+    METRICS,
+    BoundConstraint,
+    GroupCounts,
+    Metric,
+    Tally,
+    TaskName,
+    Undefined,
+)
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import values_of
 from fairautoml.metrics.tasks import TASKS, NonFiniteScoresError
-from fairautoml.mitigators import Goal, Mitigator, ScoreRows, Target, TrainRows
+from fairautoml.mitigators import Goal, Mitigator, ScoreRows, TrainRows
 from fairautoml.mitigators._base import Train
 from fairautoml.records import (
     Budget,
@@ -470,9 +479,10 @@ def goal_of(mitigator: Mitigator, task: TaskName, metric: str | None = None) -> 
     return Goal(targets=(target,), randomized=mitigator.randomizes, task=task)
 
 
-def _target(metric: Metric, numbers: NDArray[np.float64]) -> Target:
+def _target(metric: Metric, numbers: NDArray[np.float64]) -> BoundConstraint:
     values = numbers if metric.degree else None
-    return Target(metric=metric.bound(values), system=replace(SYSTEM, values=values), limit=0.05)
+    system = replace(SYSTEM, values=values)
+    return BoundConstraint(metric=metric.bound(values), system=system, limit=0.05)
 
 
 class _PostCheck:

@@ -37,13 +37,13 @@ from fairautoml.auditing.result import (
 from fairautoml.auditing.rows import AuditReadOptions, AuditRows, Given, read_rows
 from fairautoml.auditing.tables import change_rows, impact_rows
 from fairautoml.certification.certificate import SMALLEST_CELL
-from fairautoml.data.dataset import SmallGroups
 from fairautoml.data.frames import Table, check_length, read_table
 from fairautoml.data.groups import read_sensitive
 from fairautoml.data.leakage import same_partition
 from fairautoml.data.schema import fit_columns
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics import METRICS, Constraint, parse_constraints
+from fairautoml.metrics.groups import SmallGroups
 
 LARGEST = np.float64(np.finfo(np.float32).max)
 """Largest number of a feature."""

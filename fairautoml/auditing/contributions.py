@@ -14,10 +14,10 @@ from fairautoml.auditing.models import ModelAdapter
 from fairautoml.auditing.rates import cells_of, outcome
 from fairautoml.auditing.result import Contributions, Share
 from fairautoml.auditing.rows import AuditRows
-from fairautoml.data.dataset import GroupSystem
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Metric
 from fairautoml.metrics._table import Rate
+from fairautoml.metrics.groups import GroupSystem
 
 MOST_EXACT = 6
 """Largest number of players for which all coalitions are evaluated."""

@@ -15,9 +15,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from fairautoml.auditing.rates import Hidden, auc_interval
 from fairautoml.auditing.result import LeakageRow
 from fairautoml.auditing.rows import AuditRows
-from fairautoml.data.dataset import FeatureSchema, GroupSystem
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.encoders import fit_design
 from fairautoml.exceptions import InputError
+from fairautoml.metrics.groups import GroupSystem
 
 FOLDS = 5
 ROUNDS = 30

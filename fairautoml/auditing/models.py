@@ -19,11 +19,11 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
-from fairautoml.data.dataset import SmallGroups
 from fairautoml.data.frames import frame_columns, is_frame
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.target import known_labels
 from fairautoml.exceptions import InputError
+from fairautoml.metrics.groups import SmallGroups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

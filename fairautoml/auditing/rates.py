@@ -29,8 +29,6 @@ from fairautoml.certification.evidence import (
     claim_from_rows,
 )
 from fairautoml.certification.verdicts import Judgement, Reason, TestResult, Verdict, judge
-from fairautoml.data.dataset import GroupSystem, SmallGroups, constrained
-from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import (
     METRICS,
@@ -41,6 +39,7 @@ from fairautoml.metrics import (
     bootstrap_interval,
 )
 from fairautoml.metrics._table import Form, Rate, effective_rows
+from fairautoml.metrics.groups import GroupSystem, SmallGroups
 from fairautoml.metrics.rates import ACCURACY, FPR, PPV, SELECTION, TPR, with_compared, worst
 
 
@@ -310,8 +309,12 @@ def gap_rows(
                 )
             else:
                 row = _gap(rows, system, metric, merged, level, seed)
-                row = _bounded(row, rows, system, metric, level, largest_weight)
-                row = _by_chance(row, rows, system, metric, seed)
+                cells = (
+                    None if row.value is None else rate_cells(rows, system, metric, largest_weight)
+                )
+                if cells is not None:
+                    row = _bounded(row, cells, system, metric.form, level)
+                    row = _by_chance(row, cells, metric.form, seed)
             found.append(row)
     return tuple(found)
 
@@ -379,19 +382,11 @@ def rate_cells(
 
 
 def _bounded(
-    row: GapRow,
-    rows: AuditRows,
-    system: GroupSystem,
-    metric: Metric,
-    level: float,
-    largest_weight: float | None,
+    row: GapRow, cells: list[RateCells], system: GroupSystem, form: Form, level: float
 ) -> GapRow:
     """Add bounds and the two groups with the largest disparity."""
-    cells = None if row.value is None else rate_cells(rows, system, metric, largest_weight)
-    if cells is None:
-        return row
-    decisive = min(cells, key=lambda cell: _parity(cell.values, metric.form))
-    least, most = disparity_bounds(cells, metric.form, level)
+    decisive = min(cells, key=lambda cell: _parity(cell.values, form))
+    least, most = disparity_bounds(cells, form, level)
     return replace(
         row,
         at_least=least,
@@ -430,24 +425,17 @@ def disparity_bounds(cells: list[RateCells], form: Form, level: float) -> tuple[
     return least, most
 
 
-def _by_chance(
-    row: GapRow, rows: AuditRows, system: GroupSystem, metric: Metric, seed: int
-) -> GapRow:
-    cells = None if row.value is None else rate_cells(rows, system, metric)
-    if cells is None or row.value is None:
-        return row
+def _by_chance(row: GapRow, cells: list[RateCells], form: Form, seed: int) -> GapRow:
     drawn = null_values(
         [np.rint(cell.effective).astype(np.int64) for cell in cells],
         [float(cell.events.sum() / cell.mass.sum()) for cell in cells],
-        metric.form,
+        form,
         seed=seed,
     )
     drawn = drawn[~np.isnan(drawn)]
-    if len(drawn) == 0:
+    if len(drawn) == 0 or row.value is None:
         return row
-    farther = (
-        drawn >= row.value - SAME if metric.form == "difference" else drawn <= row.value + SAME
-    )
+    farther = drawn >= row.value - SAME if form == "difference" else drawn <= row.value + SAME
     return replace(row, null_mean=float(drawn.mean()), null_share=float(farther.mean()))
 
 
@@ -494,13 +482,12 @@ def verdict_rows(
     All are tested jointly at the full level, as in a certificate. A grouping with a single group
     has no gap and is excluded, so that the others can be certified.
     """
-    _check(constraints, rows)
     pairs = [
-        (constraint, constrained(system, constraint.metric.name, small_groups))
+        (constraint, bound.system)
         for constraint in constraints
-        for system in rows.systems
-        if constraint.system in (None, system.name)
+        for bound in reversed(constraint.bind(rows.systems, small_groups))
     ]
+    _check(constraints, rows)
     several = [pair for pair in pairs if pair[1].n_groups >= 2]
     claims = [_claim(rows, pair, largest_weight) for pair in several]
     constant = rows.y is not None and len(np.unique(rows.y)) < 2
@@ -516,7 +503,6 @@ def verdict_rows(
 
 
 def _check(constraints: Sequence[Constraint], rows: AuditRows) -> None:
-    targets_of(constraints, rows.systems)
     for constraint in constraints:
         if not applies(constraint.metric):
             msg = (

@@ -8,11 +8,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data.columns import encode_levels, key_of, refuse_spellings
-from fairautoml.data.dataset import GroupSystem
 from fairautoml.data.frames import as_series, check_length, read_weights, unlike_indices
 from fairautoml.data.groups import MissingPolicy, fit_groups
 from fairautoml.data.target import encode_target, plain_labels
 from fairautoml.exceptions import InputError
+from fairautoml.metrics.groups import GroupSystem
 
 MOST_SHOWN = 6
 """Largest number of labels that a message lists."""

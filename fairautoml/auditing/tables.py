@@ -9,8 +9,8 @@ from scipy.stats import binomtest
 from fairautoml.auditing.rates import Hidden, cells_of, defined_rates, outcome
 from fairautoml.auditing.result import ChangeRow, ImpactRow, LevellingRow
 from fairautoml.auditing.rows import AuditRows
-from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics._table import Rate
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import FPR, SELECTION, SHOWN
 
 FOUR_FIFTHS = 0.8

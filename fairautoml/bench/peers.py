@@ -7,7 +7,7 @@ point of the group ``fairautoml.peers``. ``python -m fairautoml.bench.peers FILE
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,10 +20,8 @@ from numpy.typing import NDArray
 
 from fairautoml.data.groups import GroupSchema
 from fairautoml.evaluation.judge import judge
-from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import InputError, ParameterError, UnknownNameError
-from fairautoml.metrics import Constraint
-from fairautoml.mitigators import Target
+from fairautoml.metrics import BoundConstraint, Constraint, bind_constraints
 from fairautoml.registry import unknown_name
 
 
@@ -76,9 +74,9 @@ class Question:
         return self.cells_of(self.X)
 
     @property
-    def targets(self) -> tuple[Target, ...]:
+    def targets(self) -> tuple[BoundConstraint, ...]:
         """Constraints bound to their groupings."""
-        return targets_of(self.constraints, self.groups.systems)
+        return bind_constraints(self.constraints, self.groups.systems)
 
     def cells_of(self, X: pd.DataFrame) -> NDArray[np.int32]:
         """Return the finest groups of rows, -1 for an unknown group."""
@@ -135,7 +133,7 @@ class Peer:
     reads_groups: bool = False
     randomized: bool = False  # whether its decisions may be randomized
     constrained: bool = True  # whether it reads the constraint
-    metrics: frozenset[str] | None = None  # supported fairness metrics, None = all
+    metrics: Set[str] | None = None  # supported fairness metrics, None = all
     blind: bool = False  # whether its models can predict without the group columns
 
     def check(

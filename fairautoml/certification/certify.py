@@ -62,7 +62,6 @@ from fairautoml.certification.verdicts import (
     n_passed,
 )
 from fairautoml.data.columns import key_of
-from fairautoml.data.dataset import TaskName
 from fairautoml.data.frames import Inputs, check_length, identity, read_entities, read_weights
 from fairautoml.data.groups import NEW, GroupSchema, system_codes
 from fairautoml.data.read import read_new_rows, sensitive_values
@@ -70,7 +69,7 @@ from fairautoml.data.schema import TableSchema
 from fairautoml.data.target import known_labels
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 from fairautoml.inference.predictor import Predictor
-from fairautoml.metrics import Constraint, GroupCounts
+from fairautoml.metrics import Constraint, GroupCounts, TaskName
 from fairautoml.storage.run_folder import library_version
 
 FORGOTTEN = (

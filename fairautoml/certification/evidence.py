@@ -18,10 +18,10 @@ from fairautoml.certification.bounds import (
     empty,
     hoeffding_margin,
 )
-from fairautoml.data.dataset import GroupSystem, SmallGroups, outside_of
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, GroupCounts
 from fairautoml.metrics._table import Rate
+from fairautoml.metrics.groups import GroupSystem, SmallGroups, outside_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

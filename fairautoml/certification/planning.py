@@ -28,9 +28,8 @@ from fairautoml.certification.verdicts import Reason
 from fairautoml.data.frames import Inputs, read_entities
 from fairautoml.data.read import ReadOptions, read_roles
 from fairautoml.evaluation.membership import fewest_rows
-from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import InputError
-from fairautoml.metrics import Constraint
+from fairautoml.metrics import Constraint, bind_constraints
 
 DRAWS = 400
 GROWTH, MOST_GROWTHS = 1.1, 60
@@ -389,7 +388,7 @@ def row_plan(
     roles = read_roles(inputs, options)
     systems = () if roles.groups is None else roles.groups.systems
     if systems:
-        targets_of(constraints, systems)
+        bind_constraints(constraints, systems)
     claims = claimed(constraints, systems)
     if not claims and min_score is None:
         return RowPlan(

@@ -1,12 +1,14 @@
-"""The encoded dataset, its groupings, strata and small groups."""
+"""The encoded dataset, its strata and its feature schema."""
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from fairautoml.metrics._table import TaskName
+from fairautoml.metrics.groups import GroupSystem, SmallGroups
 
 if TYPE_CHECKING:
     from fairautoml.data.groups import GroupSchema
@@ -42,9 +44,6 @@ FEW_COLUMNS = 40
 MOST_NATIVE = 20
 """Most categories of a native categorical feature; beyond, subset splits overfit."""
 
-TaskName = Literal["binary", "multiclass", "regression"]
-"""Kind of target: two classes, several classes, or numbers."""
-
 
 def task_of(classes: NDArray[Any]) -> TaskName:
     """Return the task of a target with these classes, none for numbers."""
@@ -77,58 +76,6 @@ class FeatureSchema:
     def _categorical(self, *, high_cardinality: bool) -> tuple[int, ...]:
         pairs = zip(self.categorical, self.cardinalities, strict=True)
         return tuple(at for at, n_codes in pairs if (n_codes > MOST_NATIVE) == high_cardinality)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupSystem:
-    """Grouping of the rows: a sensitive column or an intersection."""
-
-    name: str  # ``"sex"``, or ``"sex & race"`` for the intersection
-    labels: tuple[str, ...]  # display name of each group
-    of_cell: NDArray[np.int32]  # shape (n_cells,): group of each finest cell
-    # which finest cells belong to each group, if groups overlap
-    masks: NDArray[np.bool_] | None = None  # shape (n_groups, n_cells)
-    # value of each group of a numeric column, in standard deviations from the mean of the rows of
-    # ``fit``; for metrics of continuous attributes
-    values: NDArray[np.float64] | None = None  # shape (n_groups,)
-
-    @property
-    def n_groups(self) -> int:
-        """Number of groups."""
-        return len(self.labels)
-
-    @property
-    def key(self) -> tuple[str, tuple[str, ...]]:
-        """Name and groups, as constraints can compare different groups of the same grouping."""
-        return self.name, self.labels
-
-    @property
-    def overlapping(self) -> bool:
-        """Whether a row can belong to several groups, or to none."""
-        return self.masks is not None
-
-    @property
-    def member(self) -> NDArray[np.bool_]:
-        """Which finest cells belong to each group, shape (n_groups, n_cells)."""
-        if self.masks is not None:
-            return self.masks
-        belongs: NDArray[np.bool_] = self.of_cell == np.arange(self.n_groups)[:, None]
-        return belongs
-
-    def without(self, labels: Collection[str]) -> "GroupSystem":
-        """Return the grouping without some of its groups."""
-        kept = np.array([label not in labels for label in self.labels], dtype=np.bool_)
-        if kept.all():
-            return self
-        # Index -1 (no group) selects the last element.
-        place = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1).astype(np.int32)
-        return replace(
-            self,
-            labels=tuple(label for label in self.labels if label not in labels),
-            of_cell=place[self.of_cell],
-            masks=None if self.masks is None else self.masks[kept],
-            values=None if self.values is None else self.values[kept],
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +132,7 @@ class Dataset:
         return () if self.groups is None else self.groups.systems
 
     @property
-    def small_groups(self) -> "tuple[SmallGroups, ...]":
+    def small_groups(self) -> tuple[SmallGroups, ...]:
         """Groups excluded from constraints, none without sensitive columns."""
         return () if self.groups is None else self.groups.small_groups
 
@@ -198,61 +145,3 @@ class Dataset:
             weight=self.weight[rows],
             cells=self.cells[rows],
         )
-
-
-MOST_NAMED = 5
-"""Most groups listed in a headline."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SmallGroups:
-    """Groups with too few rows for one metric on one grouping."""
-
-    metric: str  # constrained fairness metric
-    system: str  # name of the group system
-    outside: tuple[str, ...]  # groups excluded from the constraint
-    n_rows: tuple[int, ...]  # rows of each of those groups
-    n_groups: int  # all groups of the system
-    fewest: int  # rows required for each compared rate of a group
-    effective: bool = False  # whether rows are counted by their weights, or by entity
-    # False where fewer than two groups have that many rows: the largest stay constrained, and
-    # their rows cannot show that the bound is met
-    judged: bool = True
-
-    @property
-    def headline(self) -> str:
-        """One sentence on the excluded groups, or on a bound that cannot be evaluated."""
-        rows = "effective rows" if self.effective else "rows"
-        left_out = f"{self._left_out}, fewer than {self.fewest:,} {rows} behind a rate"
-        if self.judged:
-            return f"{left_out}."
-        return (
-            f"Too few rows to judge {self.metric} on {self.system!r}: not enough groups have "
-            f"{self.fewest:,} {rows} behind each rate, so a gap within the bound may be chance"
-            f"{f'; {left_out}' if self.outside else ''}."
-        )
-
-    @property
-    def _left_out(self) -> str:
-        n, total = len(self.outside), sum(self.n_rows)
-        named = [
-            f"{label!r} (n={rows:,})"
-            for label, rows in zip(self.outside[:MOST_NAMED], self.n_rows, strict=False)
-        ]
-        more = f" and {n - MOST_NAMED} more" if n > MOST_NAMED else ""
-        return (
-            f"{n} of {self.n_groups} groups of {self.system!r} ({total:,} "
-            f"row{'' if total == 1 else 's'}) {'is' if n == 1 else 'are'} outside the bound of "
-            f"{self.metric}: {', '.join(named)}{more}"
-        )
-
-
-def outside_of(small: Sequence[SmallGroups], metric: str, system: str) -> tuple[str, ...]:
-    """Return the groups that a metric excludes."""
-    found = (one.outside for one in small if (one.metric, one.system) == (metric, system))
-    return next(found, ())
-
-
-def constrained(system: GroupSystem, metric: str, small: Sequence[SmallGroups]) -> GroupSystem:
-    """Return the groups of a system that a metric compares."""
-    return system.without(outside_of(small, metric, system.name))

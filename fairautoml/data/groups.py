@@ -19,10 +19,10 @@ from fairautoml.data.columns import (
     sort_levels,
     types_of,
 )
-from fairautoml.data.dataset import GroupSystem, SmallGroups
 from fairautoml.data.frames import as_array, as_series, frame_columns, is_foreign, is_frame
 from fairautoml.data.sensitive_numbers import NumberPolicy, Reading, Scale
 from fairautoml.exceptions import InputError
+from fairautoml.metrics.groups import GroupSystem, SmallGroups
 
 DEFAULT_NAME = "sensitive"
 MISSING: Key = ("missing", None)

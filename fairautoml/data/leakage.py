@@ -10,10 +10,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from fairautoml.data.columns import Column
-from fairautoml.data.dataset import GroupSystem
 from fairautoml.data.groups import GroupSchema, read_sensitive
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.sensitive_numbers import NumberBins, as_numbers
+from fairautoml.metrics.groups import GroupSystem
 
 PURITY = 0.999
 """Balanced accuracy from which a categorical feature counts as the attribute itself."""

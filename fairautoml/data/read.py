@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import Dataset, TaskName, task_of
+from fairautoml.data.dataset import Dataset, task_of
 from fairautoml.data.frames import (
     Inputs,
     Table,
@@ -43,6 +43,7 @@ from fairautoml.exceptions import (
     MissingSensitiveError,
     warn,
 )
+from fairautoml.metrics import TaskName
 
 MIN_CLASS_ROWS = 2
 """Fewest rows of a class: one for training and one for evaluation."""

@@ -25,8 +25,8 @@ from fairautoml.evaluation.fitting import (
 )
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
 from fairautoml.exceptions import StorageFullError
+from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics.tasks import TASKS
-from fairautoml.mitigators import Target
 from fairautoml.records import Config, Trial, TrialResult, TrialState, seed_of
 from fairautoml.search.allocators._base import ENOUGH_ROWS, FEWEST_FOLDS, should_prune
 from fairautoml.storage.artifacts import Artifacts
@@ -95,7 +95,7 @@ class TrialEvaluator:
     folds: NDArray[np.integer]  # shape (n_rows,): fold of each row
     artifacts: Artifacts  # where scores and models go
     root_seed: int  # seed of the run
-    targets: tuple[Target, ...] = ()  # constraints for training-time mitigators
+    targets: tuple[BoundConstraint, ...] = ()  # constraints for training-time mitigators
 
     def __getstate__(self) -> dict[str, object]:
         """Drop cached properties: the receiving process maps the rows itself."""
@@ -229,7 +229,7 @@ def _failed(trial: Trial, error: Exception | SystemExit) -> TrialResult:
 
 
 def refit(
-    config: Config, dataset: Dataset, root_seed: int, targets: tuple[Target, ...] = ()
+    config: Config, dataset: Dataset, root_seed: int, targets: tuple[BoundConstraint, ...] = ()
 ) -> tuple[FittedModel, ...]:
     """Train the configuration on all rows, with the seed of its trial."""
     with warnings.catch_warnings():

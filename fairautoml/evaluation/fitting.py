@@ -18,9 +18,10 @@ from scipy import sparse
 from fairautoml.data.dataset import Dataset, strata_of
 from fairautoml.data.encoders import Encoder, fit_encoding
 from fairautoml.learners import LEARNERS, Learner
+from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import TaskName
 from fairautoml.metrics.tasks import TASKS
-from fairautoml.mitigators import MITIGATORS, ScoreModel, Target, TrainRows
+from fairautoml.mitigators import MITIGATORS, ScoreModel, TrainRows
 from fairautoml.records import Config
 
 Made = TypeVar("Made")
@@ -208,7 +209,7 @@ class Encoded:
 
 
 def encode(
-    encoding: str, rows: Dataset, seed: int, *, targets: tuple[Target, ...] = ()
+    encoding: str, rows: Dataset, seed: int, *, targets: tuple[BoundConstraint, ...] = ()
 ) -> Encoded:
     """Fit an encoding on training rows and encode them."""
     X, feature_schema, encoder = fit_encoding(
@@ -315,7 +316,7 @@ class FoldData:
     dataset: Dataset  # the search rows
     folds: NDArray[np.integer]  # shape (n_rows,): fold of each row
     root_seed: int  # seed of the run
-    targets: tuple[Target, ...] = ()  # constraints for training-time mitigators
+    targets: tuple[BoundConstraint, ...] = ()  # constraints for training-time mitigators
     most_bytes: int = MOST_BYTES  # size of the cache
 
     @cached_property

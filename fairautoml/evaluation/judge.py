@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import task_of
 from fairautoml.data.groups import GroupSchema
-from fairautoml.evaluation.problem import targets_of
 from fairautoml.metrics import (
     METRICS,
     ClassCounts,
@@ -19,6 +18,7 @@ from fairautoml.metrics import (
     Tally,
     TaskName,
     Undefined,
+    bind_constraints,
     largest_defined,
 )
 from fairautoml.metrics._table import MASS
@@ -65,14 +65,11 @@ def judge(
     values: dict[str, float | None] = {}
     gaps: dict[str, float | None] = {}
     excess: list[float | None] = []
-    for target in targets_of(constraints, groups.systems, groups.small_groups):
-        merged = counts.merged(target.system.of_cell, target.system.n_groups, target.system.masks)
-        value = target.metric.value(merged)
-        gap = value if isinstance(value, Undefined) else target.metric.gap(value)
-        name = f"{target.metric.name}[{target.system.name}]"
-        values[name], plain = _plain(value), _plain(gap)
-        gaps[name] = plain
-        excess.append(None if plain is None else plain - target.limit)
+    for target in bind_constraints(constraints, groups.systems, groups.small_groups):
+        one = target.result(counts)
+        gap = None if one.value is None else one.gap
+        values[target.label], gaps[target.label] = one.value, gap
+        excess.append(None if gap is None else gap - one.limit)
     found["gap"], found["excess"] = largest_defined(list(gaps.values())), largest_defined(excess)
     found["gaps"], found["values"] = gaps, values
     shown = with_compared(RATES_SHOWN, [constraint.metric for constraint in constraints])

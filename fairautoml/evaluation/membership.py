@@ -12,12 +12,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import Dataset, GroupSystem, SmallGroups
+from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.fitting import BaseFit, Encoded, FittedModel, FoldData, Part, fold_seed
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning, warn
+from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate, effective_rows
-from fairautoml.mitigators import Target, TrainRows
+from fairautoml.metrics.groups import GroupSystem, SmallGroups
+from fairautoml.mitigators import TrainRows
 from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
@@ -35,7 +37,7 @@ _ROUNDING = 1e-6
 
 def small_groups(
     dataset: Dataset,
-    targets: Sequence[Target],
+    targets: Sequence[BoundConstraint],
     entities: NDArray[np.integer] | None = None,
     min_size: int | Literal["auto"] = "auto",
 ) -> tuple[SmallGroups, ...]:
@@ -46,7 +48,7 @@ def small_groups(
     the bound, or its standard error exceeds it. ``min_size`` replaces this number. At least two
     groups stay constrained.
     """
-    tightest: dict[tuple[str, str], Target] = {}
+    tightest: dict[tuple[str, str], BoundConstraint] = {}
     for target in targets:
         known = tightest.setdefault((target.metric.name, target.system.name), target)
         tightest[target.metric.name, target.system.name] = replace(
@@ -62,7 +64,7 @@ def fewest_rows(bound: float) -> int:
     return math.ceil(max(1 / bound, LARGEST_VARIANCE / bound**2) - _ROUNDING)
 
 
-def _as_difference(dataset: Dataset, target: Target) -> float:
+def _as_difference(dataset: Dataset, target: BoundConstraint) -> float:
     """Return the bound of a target converted to a difference of rates."""
     metric = target.metric
     if metric.form == "level":
@@ -79,7 +81,7 @@ def _as_difference(dataset: Dataset, target: Target) -> float:
 
 def _of_target(
     dataset: Dataset,
-    target: Target,
+    target: BoundConstraint,
     entities: NDArray[np.integer] | None,
     min_size: int | Literal["auto"],
 ) -> SmallGroups | None:
@@ -115,7 +117,7 @@ def _of_target(
 
 
 def _behind(
-    dataset: Dataset, target: Target, entities: NDArray[np.integer] | None
+    dataset: Dataset, target: BoundConstraint, entities: NDArray[np.integer] | None
 ) -> NDArray[np.float64]:
     """Return the effective rows behind each compared rate, shape (n_rates, n_groups)."""
     system, cells = target.system, dataset.cells
@@ -141,7 +143,7 @@ def _rows_of(dataset: Dataset, system: GroupSystem) -> NDArray[np.int64]:
     return found
 
 
-def thin_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]:
+def thin_groups(dataset: Dataset, targets: Sequence[BoundConstraint]) -> tuple[str, ...]:
     """Return one line per constrained group whose rates rest on fewer than 20 rows."""
     found: dict[str, None] = {}
     for target in targets:
@@ -157,7 +159,7 @@ def thin_groups(dataset: Dataset, targets: Sequence[Target]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _labels(target: Target, dataset: Dataset) -> set[int]:
+def _labels(target: BoundConstraint, dataset: Dataset) -> set[int]:
     """Return the labels whose rows the rates of a target use, -1 for all rows."""
     if dataset.task != "multiclass":
         rates = target.metric.compared

@@ -4,7 +4,6 @@ Every post-processor is cross-fitted for every tolerance; the deployed rule is f
 An entry is infeasible if the deployed rule is constant or clearly violates a constraint.
 """
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning, warn
-from fairautoml.metrics import Tally, Undefined
+from fairautoml.metrics import BoundConstraint, Tally, Undefined
 from fairautoml.metrics._table import effective_rows
 from fairautoml.metrics.intervals import interval_of_groups
 from fairautoml.metrics.tasks import TASKS
-from fairautoml.mitigators import Mitigator, ScoreRows, Target
+from fairautoml.mitigators import Mitigator, ScoreRows
 from fairautoml.records import (
     Config,
     ConstraintResult,
@@ -254,7 +253,7 @@ def _violates(crossfitted: Tally, deployed: Tally, problem: Problem) -> bool:
     )
 
 
-def _standard_error(tally: Tally, target: Target, problem: Problem) -> float:
+def _standard_error(tally: Tally, target: BoundConstraint, problem: Problem) -> float:
     """Return the standard error of a gap, 0 if it is undefined."""
     data = problem.dataset
     ends = interval_of_groups(
@@ -286,33 +285,7 @@ def _scores_when_served(column: Column, problem: Problem) -> NDArray[np.float32]
 
 def measure(tally: Tally, problem: Problem) -> tuple[ConstraintResult, ...]:
     """Return every constraint's metric on every grouping that it applies to."""
-    found: list[ConstraintResult] = []
-    for target in problem.goal.targets:
-        merged = tally.merged(target.system.of_cell, target.system.n_groups, target.system.masks)
-        found.append(_measured(target, target.metric.value(merged)))
-    return tuple(found)
-
-
-def _measured(target: Target, value: float | Undefined) -> ConstraintResult:
-    metric, system, limit = target.metric, target.system.name, target.limit
-    if isinstance(value, Undefined):
-        return ConstraintResult(
-            metric=metric.name,
-            system=system,
-            value=None,
-            gap=np.inf,
-            limit=limit,
-            reason=_with_labels(value.reason, target),
-        )
-    return ConstraintResult(
-        metric=metric.name, system=system, value=value, gap=metric.gap(value), limit=limit
-    )
-
-
-def _with_labels(reason: str, target: Target) -> str:
-    """Replace group numbers in a reason by group labels."""
-    labels = target.system.labels
-    return re.sub(r"\bgroup (\d+)\b", lambda m: f"group {labels[int(m[1])]!r}", reason)
+    return tuple(constraint.result(tally) for constraint in problem.goal.targets)
 
 
 def judged(

@@ -12,8 +12,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from fairautoml.data.dataset import FeatureSchema, TaskName, strata_of
+from fairautoml.data.dataset import FeatureSchema, strata_of
 from fairautoml.data.splits import holdout_split
+from fairautoml.metrics import TaskName
 from fairautoml.threads import one_thread
 
 ParamValue = bool | int | float | str

@@ -12,22 +12,32 @@ from fairautoml.metrics._table import (
     Undefined,
     largest_defined,
 )
-from fairautoml.metrics.constraint import Constraint, parse_constraints
+from fairautoml.metrics.constraint import (
+    BoundConstraint,
+    Constraint,
+    bind_constraints,
+    parse_constraints,
+)
+from fairautoml.metrics.groups import GroupSystem, SmallGroups
 from fairautoml.metrics.intervals import bootstrap_interval, mcnemar
 from fairautoml.metrics.rates import RATES, fairness_metric
 
 __all__ = [
     "METRICS",
     "RATES",
+    "BoundConstraint",
     "ClassCounts",
     "Constraint",
     "GroupCounts",
+    "GroupSystem",
     "GroupValues",
     "Metric",
     "Rate",
+    "SmallGroups",
     "Tally",
     "TaskName",
     "Undefined",
+    "bind_constraints",
     "bootstrap_interval",
     "fairness_metric",
     "largest_defined",

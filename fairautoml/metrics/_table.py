@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ TaskName = Literal["binary", "multiclass", "regression"]
 """Kind of target: two classes, several classes, or numbers."""
 Form = Literal["difference", "ratio", "level"]
 """Largest minus smallest over the groups, smallest over largest, or the largest itself."""
+Value = TypeVar("Value", float, NDArray[np.float64])
 Cell = tuple[int, int]
 """Label and decision, each 0 or 1."""
 CELLS: frozenset[Cell] = frozenset({(0, 0), (0, 1), (1, 0), (1, 1)})
@@ -118,6 +119,12 @@ class Rate:
         """Whether it is an acceptance rate among rows selected by label only."""
         accepted = frozenset((y, 1) for y in self.labels)
         return not self.depends_on_decision and self.of == accepted
+
+    @property
+    def is_monotone(self) -> bool:
+        """Whether it, or one minus it, is an acceptance rate, so that thresholds order it."""
+        accepted = frozenset((y, 1) for y in self.labels)
+        return not self.depends_on_decision and self.of in (accepted, self.among - accepted)
 
     @property
     def classless(self) -> bool:
@@ -357,7 +364,7 @@ class Metric:
         """All compared group rates, from ``rates`` or ``to_overall``."""
         return self.rates if self.rates else self.to_overall
 
-    def gap(self, value: float) -> float:
+    def gap(self, value: Value) -> Value:
         """Return the gap, compared with the limit: one minus a ratio, else the value itself."""
         return 1.0 - value if self.form == "ratio" else value
 

@@ -5,10 +5,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics._registry import METRICS
-from fairautoml.metrics._table import Metric
+from fairautoml.metrics._table import Metric, Tally, Undefined
+from fairautoml.metrics.groups import GroupSystem, SmallGroups, constrained
+from fairautoml.records import ConstraintResult
 
 EXAMPLES = "'equalized_odds_difference <= 0.05' or 'demographic_parity_ratio[sex] >= 0.8'"
 FORMAT = re.compile(
@@ -17,6 +20,7 @@ FORMAT = re.compile(
     r"\s*(?P<operator>[<>=]+)"
     r"\s*(?P<bound>[^\s<>=]+)\s*"
 )
+SomeTally = TypeVar("SomeTally", bound=Tally)
 OPERATOR = {"difference": "<=", "ratio": ">=", "level": "<="}
 
 
@@ -87,6 +91,136 @@ class Constraint:
     def gap(self, value: float) -> float:
         """Return the distance from parity of a value of the metric, to compare with ``limit``."""
         return self.metric.gap(value)
+
+    def bind(
+        self, systems: Sequence[GroupSystem], small_groups: Sequence[SmallGroups] = ()
+    ) -> "tuple[BoundConstraint, ...]":
+        """Return the constraint on each grouping that it applies to, the finest first.
+
+        Parameters
+        ----------
+        systems : sequence of GroupSystem
+            All groupings of the data, the coarsest first.
+        small_groups : sequence of SmallGroups
+            Groups that are left out of the comparison.
+
+        Raises
+        ------
+        ParameterError
+            No grouping has the name, or the kind of values, that the constraint needs.
+        """
+        names = [system.name for system in systems]
+        if self.system is not None and self.system not in names:
+            msg = (
+                f"constraint={self.label!r} names the groups {self.system!r}; known are "
+                f"{', '.join(map(repr, names))}. Name one of these in the brackets, or leave the "
+                "brackets out."
+            )
+            raise ParameterError(msg)
+        bound = tuple(
+            BoundConstraint(
+                metric=self.metric.bound(system.values),
+                system=constrained(system, self.metric.name, small_groups),
+                limit=self.limit,
+            )
+            for system in reversed(systems)
+            if self.system in (None, system.name)
+            and bool(self.metric.degree) == (system.values is not None)
+        )
+        if not bound:
+            raise ParameterError(_wrong_kind(self, names))
+        return bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundConstraint:
+    """A constraint on one grouping.
+
+    Parameters
+    ----------
+    metric : Metric
+        Fairness metric; its ``rates`` and ``form`` define what must be equal.
+    system : GroupSystem
+        Groups that are compared.
+    limit : float
+        Largest allowed value of ``metric.gap``.
+    """
+
+    metric: Metric
+    system: GroupSystem
+    limit: float
+
+    @property
+    def label(self) -> str:
+        """Metric and grouping, such as ``"equalized_odds_difference[sex]"``."""
+        return f"{self.metric.name}[{self.system.name}]"
+
+    @property
+    def fewest_groups(self) -> int:
+        """Smallest number of groups for a comparison; 1 where groups may overlap."""
+        return 1 if self.metric.to_overall and self.system.overlapping else 2
+
+    @property
+    def to_overall(self) -> bool:
+        """Whether groups are compared with all rows: by the metric, or because they overlap."""
+        return bool(self.metric.to_overall) or self.system.overlapping
+
+    def merged(self, tally: SomeTally) -> SomeTally:
+        """Return the sums of the groups, from those of the finest cells."""
+        return tally.merged(self.system.of_cell, self.system.n_groups, self.system.masks)
+
+    def value(self, tally: Tally) -> float | Undefined:
+        """Return the metric between the groups, from sums by finest cell."""
+        return self.metric.value(self.merged(tally))
+
+    def gap(self, tally: Tally) -> float | None:
+        """Return the distance from parity, to compare with ``limit``; None if undefined."""
+        value = self.value(tally)
+        return None if isinstance(value, Undefined) else float(self.metric.gap(value))
+
+    def result(self, tally: Tally) -> ConstraintResult:
+        """Return value and gap, or why there is none."""
+        name, system = self.metric.name, self.system
+        value = self.value(tally)
+        if isinstance(value, Undefined):
+            reason = re.sub(
+                r"\bgroup (\d+)\b",
+                lambda found: f"group {system.labels[int(found[1])]!r}",
+                value.reason,
+            )
+            return ConstraintResult(
+                metric=name, system=system.name, value=None, gap=math.inf, limit=self.limit,
+                reason=reason,
+            )  # fmt: skip
+        return ConstraintResult(
+            metric=name, system=system.name, value=float(value), gap=float(self.metric.gap(value)),
+            limit=self.limit,
+        )  # fmt: skip
+
+
+def bind_constraints(
+    constraints: Sequence[Constraint],
+    systems: Sequence[GroupSystem],
+    small_groups: Sequence[SmallGroups] = (),
+) -> tuple[BoundConstraint, ...]:
+    """Return every constraint on each grouping that it applies to."""
+    return tuple(bound for one in constraints for bound in one.bind(systems, small_groups))
+
+
+def _wrong_kind(constraint: Constraint, names: Sequence[str]) -> str:
+    about = names[0] if constraint.system is None else constraint.system
+    if constraint.metric.degree:
+        return (
+            f"constraint={constraint.label!r} needs a sensitive column of numbers, and the groups "
+            f"of {about!r} are categories; use a metric on groups, for example "
+            f"'demographic_parity_difference[{about}] <= {constraint.bound}'"
+        )
+    return (
+        f"constraint={constraint.label!r} compares groups, and {about!r} is taken as a number, "
+        "because a gedi constraint applies to it. Bound it by gedi alone "
+        f"('gedi[{about}] <= {constraint.bound}'), or cut it into groups and constrain those: "
+        f"GroupPolicy(bins={{{about!r}: [25, 60]}}) or 'quantiles' (--bins {about}:25,60)"
+    )
 
 
 def parse_constraints(

@@ -331,6 +331,16 @@ def fairness_metric(
     )  # fmt: skip
 
 
+def comparison(metric: Metric) -> Compare | None:
+    """Return how a metric compares its rates, None for one that is not made from rates alone."""
+    made = metric.value
+    if isinstance(made, _Disparity):
+        return "ratio" if made.form == "ratio" else "difference"
+    if isinstance(made, _ToOverall):
+        return "to_overall"
+    return "macro" if isinstance(made, _Macro) else None
+
+
 _BOTH: tuple[TaskName, ...] = ("binary", "multiclass")
 _MULTICLASS: tuple[TaskName, ...] = ("multiclass",)
 

@@ -5,9 +5,9 @@ from fairautoml.mitigators._base import (
     Goal,
     GroupProbabilityModel,
     Mitigator,
+    RateMetrics,
     ScoreModel,
     ScoreRows,
-    Target,
     TrainRows,
 )
 from fairautoml.registry import Registry
@@ -25,8 +25,8 @@ __all__ = [
     "Goal",
     "GroupProbabilityModel",
     "Mitigator",
+    "RateMetrics",
     "ScoreModel",
     "ScoreRows",
-    "Target",
     "TrainRows",
 ]

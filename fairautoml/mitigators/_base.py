@@ -1,39 +1,19 @@
 """The mitigator protocol: training data, scores, goals and the ``Mitigator`` record."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureSchema, GroupSystem
-from fairautoml.metrics import Metric, TaskName
+from fairautoml.data.dataset import FeatureSchema
+from fairautoml.exceptions import MissingSensitiveError
+from fairautoml.metrics import METRICS, BoundConstraint, Metric, TaskName
+from fairautoml.metrics._table import Rate
+from fairautoml.metrics.groups import GroupSystem
+from fairautoml.metrics.rates import SELECTION, comparison
 from fairautoml.records import Config, ParamValue, Rule
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """One constraint on one group system.
-
-    Parameters
-    ----------
-    metric : Metric
-        Fairness metric; its ``rates`` and ``form`` define what must be equal.
-    system : GroupSystem
-        Groups that are compared.
-    limit : float
-        Largest allowed value of ``metric.gap``.
-    """
-
-    metric: Metric
-    system: GroupSystem
-    limit: float
-
-    @property
-    def fewest_groups(self) -> int:
-        """Smallest number of groups for a comparison; 1 where groups may overlap."""
-        return 1 if self.metric.to_overall and self.system.overlapping else 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +34,7 @@ class TrainRows:
         The group systems over those cells.
     feature_schema : FeatureSchema
         Types of the columns.
-    targets : tuple of Target
+    targets : tuple of BoundConstraint
         Constraints of the user; a mitigator that is built for a constraint reads them here.
     task : {"binary", "multiclass", "regression"}
         Type of the target.
@@ -68,7 +48,7 @@ class TrainRows:
     cells: NDArray[np.int32]
     systems: tuple[GroupSystem, ...]
     feature_schema: FeatureSchema
-    targets: tuple[Target, ...] = ()
+    targets: tuple[BoundConstraint, ...] = ()
     task: TaskName = "binary"
     n_classes: int = 2
 
@@ -105,7 +85,7 @@ class Goal:
 
     Parameters
     ----------
-    targets : tuple of Target
+    targets : tuple of BoundConstraint
         Constraints that must all hold, with the limits set by the user.
     objective : str
         Registered performance metric to maximise.
@@ -115,7 +95,7 @@ class Goal:
         Type of the target.
     """
 
-    targets: tuple[Target, ...]
+    targets: tuple[BoundConstraint, ...]
     objective: str = "accuracy"
     randomized: bool = False
     task: TaskName = "binary"
@@ -179,6 +159,62 @@ Train = Callable[[TrainRows, FitBaseLearner, Mapping[str, ParamValue], int], Sco
 FitRules = Callable[[ScoreRows, Goal, Sequence[float]], Sequence[tuple[float | None, Rule | None]]]
 
 
+RateKind = Literal["linear", "monotone", "acceptance", "selection"]
+"""Rates of fixed denominator; acceptance rates and their complements; acceptance rates; the
+selection rate."""
+
+_FITS: Mapping[RateKind, Callable[[Rate], bool]] = {
+    "linear": lambda rate: not rate.depends_on_decision,
+    "monotone": lambda rate: rate.is_monotone,
+    "acceptance": lambda rate: rate.is_acceptance,
+    "selection": lambda rate: rate == SELECTION,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RateMetrics(Set[str]):
+    """Names of all registered metrics, also of plug-ins, that compare rates of some kind.
+
+    Parameters
+    ----------
+    difference, ratio, to_overall, macro : {"linear", "monotone", "acceptance", "selection"}
+        Kind of rates that may be compared in this way; None = none.
+    task : {"binary", "multiclass"}
+        Kind of target.
+
+    Examples
+    --------
+    >>> sorted(RateMetrics(ratio="acceptance"))
+    ['demographic_parity_ratio', 'equalized_odds_ratio']
+    """
+
+    difference: RateKind | None = None
+    ratio: RateKind | None = None
+    to_overall: RateKind | None = None
+    macro: RateKind | None = None
+    task: TaskName = "binary"
+
+    def __contains__(self, name: object) -> bool:
+        return name in METRICS.names() and self._includes(METRICS.get(str(name)))
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in METRICS.names() if self._includes(METRICS.get(name)))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @classmethod
+    def _from_iterable(cls, names: Iterable[str]) -> frozenset[str]:  # type: ignore[override]
+        return frozenset(names)
+
+    def _includes(self, metric: Metric) -> bool:
+        how = comparison(metric)
+        kind: RateKind | None = None if how is None else getattr(self, how)
+        if kind is None or self.task not in metric.tasks:
+            return False
+        return all(map(_FITS[kind], metric.compared))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mitigator:
     """A fairness intervention.
@@ -193,8 +229,9 @@ class Mitigator:
         Whether the rule needs the groups of new rows.
     needs_membership : bool
         Whether the rule uses P(cell, y | features) instead of the group of a row.
-    serves : frozenset of str or None
-        Supported fairness metrics; None = all, for ``pre`` and ``in`` all group metrics.
+    serves : set of str or None
+        Supported fairness metrics, or ``RateMetrics``; None = all, for ``pre`` and ``in`` all
+        group metrics.
     cost : {"free", "cheap", "costly"}
         Milliseconds on stored scores; about one training; many trainings. A costly mitigator
         runs when an allocator selects it or when the user names it.
@@ -226,7 +263,7 @@ class Mitigator:
     name: str
     stage: Literal["pre", "in", "post"]
     needs_sensitive_at_predict: bool
-    serves: frozenset[str] | None = None
+    serves: Set[str] | None = None
     cost: Literal["free", "cheap", "costly"] = "free"
     opt_in: bool = False
     needs_membership: bool = False
@@ -251,7 +288,7 @@ class Mitigator:
         return self.stage == "post" or not any(target.metric.degree for target in goal.targets)
 
 
-def scales(targets: Sequence[Target]) -> tuple[float, ...]:
+def scales(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:
     """Return the limit of each target per unit of tolerance on the first target.
 
     The limits keep their proportion; when the first limit is 0, all targets get factor 1.
@@ -260,3 +297,37 @@ def scales(targets: Sequence[Target]) -> tuple[float, ...]:
     if first == 0:
         return tuple(1.0 for _ in targets)
     return tuple(target.limit / first for target in targets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """Largest gap in one rate between the groups of one system."""
+
+    rate: Rate
+    system: GroupSystem
+    limit: float
+
+
+def rate_limits(
+    targets: Sequence[BoundConstraint], limits: Sequence[float]
+) -> tuple[RateLimit, ...]:
+    """Return every rate of every group system once, with the smallest of its limits."""
+    found: dict[tuple[tuple[str, tuple[str, ...]], Rate], RateLimit] = {}
+    for target, limit in zip(targets, limits, strict=True):
+        for rate in target.metric.rates:
+            key = (target.system.key, rate)
+            if key not in found or limit < found[key].limit:
+                found[key] = RateLimit(rate=rate, system=target.system, limit=limit)
+    return tuple(found.values())
+
+
+def targets_or_default(
+    rows: TrainRows, name: str, metric: str, limit: float
+) -> tuple[BoundConstraint, ...]:
+    """Return the targets of training rows; without any, a usual bound on the first system."""
+    if rows.targets:
+        return rows.targets
+    if not rows.systems:
+        msg = f"{name} needs the groups: fit(X, y, sensitive), one label per row"
+        raise MissingSensitiveError(msg)
+    return (BoundConstraint(metric=METRICS.get(metric), system=rows.systems[0], limit=limit),)

@@ -34,9 +34,10 @@ from scipy.linalg import block_diag
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from fairautoml.data.dataset import GroupSystem
+from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate
-from fairautoml.mitigators._base import ScoreRows, Target
+from fairautoml.metrics.groups import GroupSystem
+from fairautoml.mitigators._base import RateLimit, ScoreRows, rate_limits
 from fairautoml.mitigators._group_program import best_within
 from fairautoml.mitigators._thresholds import per_unit
 
@@ -115,30 +116,19 @@ class Band:
 
 
 def bands_of(
-    rows: ScoreRows, cells: NDArray[np.int64], targets: Sequence[Target], scale: Sequence[float]
+    rows: ScoreRows,
+    cells: NDArray[np.int64],
+    targets: Sequence[BoundConstraint],
+    scale: Sequence[float],
 ) -> tuple[Band, ...]:
     """Return the constrained rates, each with its tightest limit."""
     totals = cell_weights(rows)
-    tightest: dict[tuple[Rate, tuple[str, tuple[str, ...]]], tuple[float, GroupSystem]] = {}
-    for target, factor in zip(targets, scale, strict=True):
-        for rate in target.metric.rates:
-            key = (rate, target.system.key)
-            before = tightest.get(key, (np.inf, target.system))[0]
-            tightest[key] = (min(factor, before), target.system)
-    found = [
-        _band(rate, system, factor, cells, totals)
-        for (rate, _), (factor, system) in tightest.items()
-    ]
+    found = [_band(one, cells, totals) for one in rate_limits(targets, scale)]
     return tuple(band for band in found if len(band.groups) >= 2)
 
 
-def _band(
-    rate: Rate,
-    system: GroupSystem,
-    scale: float,
-    cells: NDArray[np.int64],
-    totals: NDArray[np.float64],
-) -> Band:
+def _band(limited: RateLimit, cells: NDArray[np.int64], totals: NDArray[np.float64]) -> Band:
+    rate, system = limited.rate, limited.system
     of_cell = system.of_cell[cells]
     in_order = [int(g) for g in dict.fromkeys(of_cell.tolist()) if g >= 0]
     member = of_cell == np.array(in_order, dtype=np.int64)[:, None]
@@ -148,7 +138,7 @@ def _band(
     return Band(
         rate=rate,
         system=system,
-        scale=scale,
+        scale=limited.limit,
         groups=tuple(g for g, kept in zip(in_order, has, strict=True) if kept),
         parts=parts[has],
         mass=mass[has],

@@ -25,8 +25,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics.gedi import centred_powers, solver
-from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
+from fairautoml.mitigators._base import Goal, ScoreRows, scales
 from fairautoml.mitigators._group_program import gains
 from fairautoml.mitigators._thresholds import gain_weights, per_unit
 
@@ -34,24 +35,6 @@ Kind = Literal["coarse", "fine"]
 
 ROUNDING = 1e-12
 """Largest absolute value of a coefficient that is treated as 0."""
-
-
-def project(
-    x: NDArray[np.float64],
-    v: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    *,
-    degree: int,
-    bound: float,
-    kind: Kind,
-) -> NDArray[np.float64]:
-    """Return the nearest z within a bound; v itself if it is within the bound."""
-    found = solver(x, weight, degree)
-    if found is None:
-        return v.copy()
-    powers = centred_powers(x, len(found), weight)
-    removed = taken_off(powers, found @ v, weight, bound=bound, kind=kind)
-    return v - powers @ removed
 
 
 def taken_off(
@@ -165,7 +148,7 @@ class Search:
         self.gaps: list[NDArray[np.float64]] = []
         self.values: list[NDArray[np.float64]] = []
 
-    def _number(self, target: Target) -> "_Number":
+    def _number(self, target: BoundConstraint) -> "_Number":
         system = target.system
         if system.values is None:
             raise ValueError(f"{target.metric.name} was given groups without numbers")

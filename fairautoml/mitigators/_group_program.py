@@ -5,16 +5,18 @@ are formulated on the groups of one system or on the finest groups.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import GroupSystem
+from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate
-from fairautoml.metrics.rates import FPR, TPR, worst
-from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
+from fairautoml.metrics.groups import GroupSystem
+from fairautoml.metrics.rates import worst
+from fairautoml.mitigators._base import Goal, RateMetrics, ScoreRows, scales
 from fairautoml.mitigators._linear_program import Program
 from fairautoml.mitigators._thresholds import (
     SLACK,
@@ -26,6 +28,7 @@ from fairautoml.mitigators._thresholds import (
     per_unit,
     solve_pairs,
 )
+from fairautoml.records import Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +50,7 @@ class ThresholdRule:
     group_of_cell: tuple[int, ...]  # group of each finest cell, -1 = none
     neutral: float  # threshold for rows without a group
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """True: the threshold depends on the group."""
-        return True
+    needs_sensitive: ClassVar[bool] = True
 
     @property
     def randomized(self) -> bool:
@@ -99,15 +99,8 @@ class CommonRule:
 
     threshold: float
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """False: groups are not read."""
-        return False
-
-    @property
-    def randomized(self) -> bool:
-        """False: decisions are 0 or 1."""
-        return False
+    needs_sensitive: ClassVar[bool] = False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self,
@@ -128,32 +121,11 @@ Picks = Sequence[Sequence[tuple[int, float]]]
 FEWEST_ROWS = 20
 """Smallest number of rows for which an unconstrained part gets its own threshold."""
 
-THRESHOLDS_SERVE = frozenset(
-    {
-        "accuracy_parity_difference",
-        "demographic_parity_difference",
-        "demographic_parity_ratio",
-        "equal_opportunity_difference",
-        "equalized_odds_difference",
-        "equalized_odds_ratio",
-        "error_rate_ratio",
-        "false_negative_rate_difference",
-        "false_positive_rate_difference",
-    }
-)
-"""Fairness metrics whose rates are linear in the shares of the cuts."""
+THRESHOLDS_SERVE = RateMetrics(difference="linear", ratio="linear")
+"""Metrics of rates that are linear in the shares of the cuts."""
 
-ANCHORED_SERVE = frozenset(
-    {
-        "demographic_parity_to_overall",
-        "equalized_odds_to_overall",
-        "false_negative_rate_to_overall",
-        "false_positive_rate_to_overall",
-        "fned",
-        "fped",
-    }
-)
-"""Metrics that compare the same rates with the overall rate; need the linear program."""
+THRESHOLD_PROGRAMS_SERVE = RateMetrics(difference="linear", ratio="linear", to_overall="linear")
+"""The linear program also compares with the overall rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,13 +136,13 @@ class ThresholdProblem:
     groups: NDArray[np.int32]  # shape (n_rows,): group of each row, -1 = none
     # constraints that are not implied by others, over ``system.n_groups`` cells: group ``g`` of
     # ``system`` is cell ``g``
-    targets: tuple[Target, ...]
+    targets: tuple[BoundConstraint, ...]
     scale: tuple[float, ...]  # limit of each target per unit of tolerance
     gain: tuple[float, float]  # gain of a true acceptance, cost of a false one
     # largest share of all grouped rows that may be accepted, in [0, 1]; independent of the
     # tolerance, and 1 means no limit
     capacity: float = 1.0
-    lacks: tuple[frozenset[Rate], ...]  # per group the rates that are undefined for lack of rows
+    lacks: tuple[frozenset[int], ...]  # per group the labels without rows
 
     @property
     def neutral(self) -> float:
@@ -192,9 +164,7 @@ class ThresholdProblem:
         overall rate, rates that are not monotone in the threshold, or a capacity: the rounded
         linear program.
         """
-        of_pairs = self.capacity >= 1 and not any(
-            t.metric.to_overall or t.system.overlapping for t in self.targets
-        )
+        of_pairs = self.capacity >= 1 and not any(t.to_overall for t in self.targets)
         if of_pairs and len({target.system.key for target in self.targets}) == 1:
             limits = limits_by_rate(self.targets, self.scale)
             if len(cuts) == 2:
@@ -259,7 +229,9 @@ def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
     if one_system:
         system = targets[0].system
         itself = _itself(system)
-        targets = tuple(Target(metric=t.metric, system=itself, limit=t.limit) for t in targets)
+        targets = tuple(
+            BoundConstraint(metric=t.metric, system=itself, limit=t.limit) for t in targets
+        )
     else:
         system, targets = _parted(targets, rows)
     groups = groups_of(rows.cells, system)
@@ -275,17 +247,14 @@ def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
 
 def _lacking(
     rows: ScoreRows, groups: NDArray[np.int32], n_groups: int
-) -> tuple[frozenset[Rate], ...]:
-    """Return the rates that are undefined in each group for lack of rows."""
+) -> tuple[frozenset[int], ...]:
+    """Return the labels of which each group has no rows."""
     known = groups >= 0
     of, weight, y = groups[known], rows.weight[known], rows.y[known]
-    zero, one = (
-        np.bincount(of, weights=weight * share, minlength=n_groups) for share in (1 - y, y)
-    )
-    by_label = (FPR, TPR)
+    mass = [np.bincount(of, weights=weight * share, minlength=n_groups) for share in (1 - y, y)]
     return tuple(
-        frozenset(rate for rate, mass in zip(by_label, of_group, strict=True) if mass <= 0)
-        for of_group in zip(zero, one, strict=True)
+        frozenset(label for label in (0, 1) if mass[label][group] <= 0)
+        for group in range(n_groups)
     )
 
 
@@ -295,7 +264,7 @@ def groups_of(cells: NDArray[np.integer], system: GroupSystem) -> NDArray[np.int
     return found
 
 
-def needed(targets: Sequence[Target]) -> tuple[Target, ...]:
+def needed(targets: Sequence[BoundConstraint]) -> tuple[BoundConstraint, ...]:
     """Return the targets that no other target implies.
 
     The rate of a group is a weighted mean of the rates of its parts, so a bound on a finer group
@@ -312,7 +281,7 @@ def needed(targets: Sequence[Target]) -> tuple[Target, ...]:
     )
 
 
-def _implies(finer: Target, coarser: Target) -> bool:
+def _implies(finer: BoundConstraint, coarser: BoundConstraint) -> bool:
     same = finer.metric.name == coarser.metric.name and finer.limit <= coarser.limit
     if not same or not _refines(finer.system, coarser.system):
         return False
@@ -334,7 +303,9 @@ def _refines(finer: GroupSystem, coarser: GroupSystem) -> bool:
     return len(parts) == len(set(parts))
 
 
-def _parted(targets: Sequence[Target], rows: ScoreRows) -> tuple[GroupSystem, tuple[Target, ...]]:
+def _parted(
+    targets: Sequence[BoundConstraint], rows: ScoreRows
+) -> tuple[GroupSystem, tuple[BoundConstraint, ...]]:
     """Return the coarsest common refinement of the groups, and the targets over it.
 
     Cells that no target distinguishes are merged; a merged group is named after all groups that
@@ -493,8 +464,7 @@ def gaps(
             if has.sum() < 2:
                 continue
             rates = (member[has] @ counted(accepted, rate)) / mass[has, None]
-            apart = worst(rates.T[None], target.metric.form)
-            gap = apart if target.metric.form == "difference" else 1.0 - apart
+            gap = target.metric.gap(worst(rates.T[None], target.metric.form))
             np.maximum(largest, per_unit(np.nan_to_num(gap, nan=np.inf), scale), out=largest)
     return largest
 
@@ -508,11 +478,33 @@ def counted(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
     return one
 
 
+def outcomes(
+    choices: Iterable[NDArray[np.float64]],
+    totals: NDArray[np.float64],
+    problem: ThresholdProblem,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return gap and gain of several arrays of accepted weights, one after the other."""
+    found = [(gaps(one, totals, problem), gains(one, problem.gain)) for one in choices]
+    gap, value = zip(*found, strict=True)
+    return np.concatenate(gap), np.concatenate(value)
+
+
 def gains(accepted: NDArray[np.float64], gain: tuple[float, float]) -> NDArray[np.float64]:
     """Return the gain of every choice, shape (n_choices,)."""
     false, true = accepted.sum(axis=0)
     value: NDArray[np.float64] = gain[0] * true - gain[1] * false
     return value
+
+
+def rules_within(
+    gap: NDArray[np.float64],
+    value: NDArray[np.float64],
+    tolerances: Sequence[float],
+    rule: Callable[[int], Rule],
+) -> list[tuple[float | None, Rule | None]]:
+    """Return the rule of the best choice within each tolerance, or None."""
+    best = best_within(gap, value, tolerances)
+    return [(t, None if at is None else rule(at)) for t, at in zip(tolerances, best, strict=True)]
 
 
 def best_within(
@@ -535,7 +527,7 @@ class Parts:
     labels: tuple[str, ...]  # display name of each part
 
     @classmethod
-    def of(cls, targets: Sequence[Target], n_cells: int) -> "Parts":
+    def of(cls, targets: Sequence[BoundConstraint], n_cells: int) -> "Parts":
         """Return the parts of the groups of the targets."""
         systems = {target.system.key: target.system for target in targets}
         member = np.concatenate([system.member for system in systems.values()])[:, :n_cells]
@@ -597,15 +589,8 @@ def _name(member: NDArray[np.bool_], names: Sequence[str], first: int) -> str:
 class AsPredicted:
     """Return the prediction unchanged."""
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """False: groups are not read."""
-        return False
-
-    @property
-    def randomized(self) -> bool:
-        """False: the output is deterministic."""
-        return False
+    needs_sensitive: ClassVar[bool] = False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
@@ -630,10 +615,7 @@ class ShiftRule:
         """Whether any part is shifted."""
         return any(self.shifts)
 
-    @property
-    def randomized(self) -> bool:
-        """False: the output is deterministic."""
-        return False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
@@ -680,10 +662,7 @@ class NumberRepair:
         """Whether any prediction changes."""
         return self.strength > 0
 
-    @property
-    def randomized(self) -> bool:
-        """False: the output is deterministic."""
-        return False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]

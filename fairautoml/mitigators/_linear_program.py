@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, vstack
 
+from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.rates import SELECTION
-from fairautoml.mitigators._base import Target
 from fairautoml.mitigators._thresholds import ThresholdCandidates
 
 SLACK = 1e-9
@@ -125,7 +125,7 @@ class Program:
     def __init__(
         self,
         cuts: Sequence[ThresholdCandidates],
-        targets: Sequence[Target],
+        targets: Sequence[BoundConstraint],
         scale: Sequence[float],
         gain: tuple[float, float],
         capacity: float = 1.0,
@@ -259,7 +259,7 @@ class Program:
 
 
 def _band(
-    cuts: Sequence[ThresholdCandidates], target: Target, rate: Rate, scale: float
+    cuts: Sequence[ThresholdCandidates], target: BoundConstraint, rate: Rate, scale: float
 ) -> _Band | None:
     """Return the band of one rate, None when too few groups have it for a comparison.
 

@@ -16,14 +16,16 @@ linear program, equalized odds).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog, minimize
 from scipy.sparse import csr_matrix, hstack, identity, kron, vstack
 
+from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate, effective_rows
-from fairautoml.mitigators._base import Goal, ScoreRows, Target, scales
+from fairautoml.mitigators._base import Goal, ScoreRows, scales
 from fairautoml.mitigators._group_program import Parts
 
 SOFTNESS = (0.05, 0.01, 0.002)
@@ -311,15 +313,8 @@ def one_hot(chosen: NDArray[np.integer], n_classes: int) -> NDArray[np.float64]:
 class MostLikely:
     """Choose the class of the largest probability, the first of ties."""
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """False: groups are not read."""
-        return False
-
-    @property
-    def randomized(self) -> bool:
-        """False: the output is deterministic."""
-        return False
+    needs_sensitive: ClassVar[bool] = False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
@@ -347,10 +342,7 @@ class ClassRule:
         zero_offsets = tuple(0.0 for _ in self.neutral)
         return set(zip(self.slopes, self.cuts, strict=True)) != {(self.neutral, zero_offsets)}
 
-    @property
-    def randomized(self) -> bool:
-        """False: the output is deterministic."""
-        return False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
@@ -388,7 +380,7 @@ BEYOND = 1e-9
 def nearest_shares(
     shares: NDArray[np.float64],
     mass: NDArray[np.float64],
-    targets: Sequence[Target],
+    targets: Sequence[BoundConstraint],
     limits: Sequence[float],
 ) -> NDArray[np.float64]:
     """Return the shares of the classes within the limits that are nearest to given ones.

@@ -30,12 +30,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import GroupSystem
-from fairautoml.exceptions import DegenerateGroupError, InputError, MissingSensitiveError
-from fairautoml.metrics import METRICS
+from fairautoml.exceptions import DegenerateGroupError
+from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.metrics.rates import SELECTION
-from fairautoml.mitigators._base import Goal, ScoreRows, Target, TrainRows
+from fairautoml.mitigators._base import (
+    Goal,
+    RateLimit,
+    RateMetrics,
+    ScoreRows,
+    TrainRows,
+    rate_limits,
+    targets_or_default,
+)
 
 SLACK = 1e-12
 """Rounding tolerance of gaps."""
@@ -60,8 +67,8 @@ class ThresholdCandidates:
     thresholds: NDArray[np.float64]  # shape (n_cuts,): descending from +inf to -inf
     # weight accepted at each cut, of label 0 and of label 1
     accepted: NDArray[np.float64]  # shape (n_cuts, 2)
-    # rates that are undefined for lack of rows, although shrunk labels give them a weight
-    lacks: frozenset[Rate] = frozenset()
+    # labels without rows, although shrunk labels give them a weight
+    lacks: frozenset[int] = frozenset()
 
     @property
     def totals(self) -> NDArray[np.float64]:
@@ -76,7 +83,7 @@ class ThresholdCandidates:
 
     def has(self, rate: Rate) -> bool:
         """Return whether the group has rows in the denominator of the rate."""
-        return rate not in self.lacks and self.mass(rate) > 0
+        return rate.label not in self.lacks and self.mass(rate) > 0
 
     def mass(self, rate: Rate) -> float:
         """Return the denominator of a rate in this group."""
@@ -199,7 +206,7 @@ def per_unit(gap: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
 
 
 def limits_by_rate(
-    targets: Sequence[Target], scale: Sequence[float]
+    targets: Sequence[BoundConstraint], scale: Sequence[float]
 ) -> tuple[tuple[Rate, str, float], ...]:
     """Return ``(rate, form, scale)`` of all constrained rates, the tightest scale for each."""
     found: dict[tuple[Rate, str], float] = {}
@@ -456,17 +463,8 @@ def _range_maxima(gains: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.stack(rows)
 
 
-SERVES = frozenset(
-    {
-        "accuracy_parity_difference",
-        "demographic_parity_difference",
-        "equal_opportunity_difference",
-        "equalized_odds_difference",
-        "false_negative_rate_difference",
-        "false_positive_rate_difference",
-    }
-)
-"""Metrics that are differences of such rates."""
+SERVES = RateMetrics(difference="linear")
+"""Metrics that a reduction can bound."""
 
 USUAL_METRIC, USUAL_LIMIT = "demographic_parity_difference", 0.05
 """Default constraint of a reduction without constraints."""
@@ -541,19 +539,20 @@ def moments_of(rows: TrainRows) -> Moments:
     if not (np.isfinite(total) and total > 0):
         msg = f"weight: the sum over {len(rows.y)} rows is {total}; it must be positive and finite"
         raise DegenerateGroupError(msg)
-    rate_limits = _rate_limits(_targets(rows))
-    n_cells = len(rate_limits[0].system.of_cell)
+    targets = targets_or_default(rows, "a reduction", USUAL_METRIC, USUAL_LIMIT)
+    limited = rate_limits(targets, [target.limit for target in targets])
+    n_cells = len(limited[0].system.of_cell)
     slot = 2 * np.where(rows.cells >= 0, rows.cells, n_cells).astype(np.int64) + rows.y
     weight = rows.weight / total
     mass = _per_slot(slot, weight, 2 * n_cells + 2)
     blocks = [
         block
-        for block in (_block(mass, rate_limit) for rate_limit in rate_limits)
+        for block in (_block(mass, rate_limit) for rate_limit in limited)
         if block is not None
     ]
     if not blocks:
         names = ", ".join(
-            f"{rate_limit.rate} on {rate_limit.system.name!r}" for rate_limit in rate_limits
+            f"{rate_limit.rate} on {rate_limit.system.name!r}" for rate_limit in limited
         )
         msg = (
             f"targets: fewer than two groups have rows for {names} among the {len(rows.y)} rows "
@@ -578,43 +577,6 @@ def _per_slot(
     return np.bincount(slot, weights=weight, minlength=n_slots).astype(np.float64, copy=False)
 
 
-def _targets(rows: TrainRows) -> Sequence[Target]:
-    if rows.targets:
-        return rows.targets
-    if not rows.systems:
-        msg = "targets: there are none, nor any groups; a reduction needs a constraint on groups"
-        raise MissingSensitiveError(msg)
-    metric = METRICS.get(USUAL_METRIC)
-    return (Target(metric=metric, system=rows.systems[0], limit=USUAL_LIMIT),)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _RateLimit:
-    """One rate to be equalised over the groups of one system."""
-
-    system: GroupSystem
-    rate: Rate
-    limit: float
-
-
-def _rate_limits(targets: Sequence[Target]) -> tuple[_RateLimit, ...]:
-    """Return every rate of every group system once, with its smallest limit."""
-    found: dict[tuple[tuple[str, tuple[str, ...]], Rate], _RateLimit] = {}
-    for target in targets:
-        if target.metric.name not in SERVES:
-            msg = (
-                f"targets: a reduction cannot bound {target.metric.name!r}; "
-                f"it can bound {', '.join(sorted(SERVES))}"
-            )
-            raise InputError(msg)
-        for rate in target.metric.rates:
-            rate_limit = _RateLimit(system=target.system, rate=rate, limit=target.limit)
-            known = found.setdefault((target.system.key, rate), rate_limit)
-            if rate_limit.limit < known.limit:
-                found[target.system.key, rate] = rate_limit
-    return tuple(found.values())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
     """The moments of one constrained rate, one per group that has its rows."""
@@ -625,7 +587,7 @@ class _Block:
     limit: NDArray[np.float64]
 
 
-def _block(mass: NDArray[np.float64], rate_limit: _RateLimit) -> _Block | None:
+def _block(mass: NDArray[np.float64], rate_limit: RateLimit) -> _Block | None:
     """Return the moments of a constrained rate, None when fewer than two groups have rows."""
     counts, per_accepted, per_refused = rate_limit.rate.linear()
     # The last cell holds the rows without a cell.

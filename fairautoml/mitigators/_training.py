@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from fairautoml.data.dataset import FeatureSchema, GroupSystem
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import (
     DegenerateGroupError,
     DegradedWarning,
@@ -20,10 +20,11 @@ from fairautoml.exceptions import (
     MissingSensitiveError,
     warn,
 )
-from fairautoml.mitigators._base import FitBaseLearner, ScoreModel, TrainRows
+from fairautoml.metrics.groups import GroupSystem
+from fairautoml.mitigators._base import FitBaseLearner, RateMetrics, ScoreModel, TrainRows
 from fairautoml.records import ParamValue
 
-PARITY = frozenset({"demographic_parity_difference", "demographic_parity_ratio"})
+PARITY = RateMetrics(difference="selection", ratio="selection")
 """Metrics that benefit when label or features are independent of the group."""
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import GroupSystem
 from fairautoml.metrics import METRICS
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.records import Entry
 from fairautoml.selection.ensemble import Margin, PassedOver
 from fairautoml.selection.leaderboard import Leaderboard

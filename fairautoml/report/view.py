@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.certification.certificate import hidden_among
-from fairautoml.data.dataset import GroupSystem
 from fairautoml.exceptions import RunFolderError
 from fairautoml.metrics import METRICS, GroupCounts
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SHOWN, with_compared
 from fairautoml.records import Entry
 from fairautoml.selection.leaderboard import Leaderboard

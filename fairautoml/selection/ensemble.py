@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics import TaskName
+from fairautoml.metrics import BoundConstraint, TaskName
 from fairautoml.metrics.rates import values_of
-from fairautoml.mitigators import ScoreModel, Target
+from fairautoml.mitigators import ScoreModel
 from fairautoml.records import Entry
 from fairautoml.selection.mixture import PoolRule
 
@@ -171,12 +171,11 @@ class SelectionOptions:
         return HELD_OUT if isinstance(self.confidence, float) else 1.0
 
 
-def gaps_of(target: Target, tables: NDArray[np.float64]) -> NDArray[np.float64]:
+def gaps_of(target: BoundConstraint, tables: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the gap of each table, infinite where undefined, shape (n_draws,)."""
     overlapping = target.system.overlapping
     groups, overall = (tables[:, :-1], tables[:, -1]) if overlapping else (tables, None)
-    values = values_of(target.metric, groups, overall)
-    gaps = 1.0 - values if target.metric.form == "ratio" else values
+    gaps = target.metric.gap(values_of(target.metric, groups, overall))
     return np.where(np.isnan(gaps), np.inf, gaps)
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import GroupSystem, SmallGroups, constrained
 from fairautoml.metrics import METRICS
+from fairautoml.metrics.groups import GroupSystem, SmallGroups, constrained
 from fairautoml.metrics.intervals import interval_of_groups
 from fairautoml.records import ConstraintResult, Entry, TrialResult
 from fairautoml.search.loop import Overhead

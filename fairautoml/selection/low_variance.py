@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from fairautoml.metrics._table import Rate, effective_rows
-from fairautoml.mitigators import Goal, Mitigator, ScoreRows
-from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, ThresholdProblem, build_problem
+from fairautoml.mitigators import Goal, Mitigator, RateMetrics, ScoreRows
+from fairautoml.mitigators._group_program import ThresholdProblem, build_problem
 from fairautoml.mitigators._thresholds import ThresholdCandidates, shrunk
 from fairautoml.records import Rule
 
@@ -32,7 +32,7 @@ QUIETED = "group_thresholds"
 PARTS = 8
 """Number of parts of a limit that are shared between gap and noise."""
 
-SERVES = THRESHOLDS_SERVE - {"accuracy_parity_difference", "error_rate_ratio"}
+SERVES = RateMetrics(difference="acceptance", ratio="acceptance")
 """Fairness metrics whose rates are 0 or 1, hence without noise, for constant predictors."""
 
 

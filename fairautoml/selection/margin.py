@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import Dataset, GroupSystem
+from fairautoml.data.dataset import Dataset
+from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import N_BINS, effective_rows, moved_shares, redrawn, weight_sums
-from fairautoml.mitigators import Target
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.selection.ensemble import gaps_of
 
 
@@ -22,7 +23,7 @@ from fairautoml.selection.ensemble import gaps_of
 class TargetNoise:
     """Draws of the noise of the groups of one target."""
 
-    target: Target  # the limit
+    target: BoundConstraint  # the limit
     # effective rows behind each redrawn quantity, by group of ``drawn_groups``
     n_rows: NDArray[np.float64]  # shape (n_drawn, ...)
     noise: NDArray[np.float64]  # shape (n_draws, n_drawn, ...): standard normal
@@ -110,7 +111,7 @@ def _moved(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.float6
 
 def other_chances_on(
     dataset: Dataset,
-    targets: Sequence[Target],
+    targets: Sequence[BoundConstraint],
     seed: int,
     *,
     audit_ratio: float,
@@ -156,7 +157,7 @@ class BoundProbability:
         cls,
         n_rows: NDArray[np.float64],
         noise: NDArray[np.float64],
-        targets: Sequence[Target],
+        targets: Sequence[BoundConstraint],
     ) -> "BoundProbability":
         """Return the draws for independent rows that all weigh the same."""
         found = []
@@ -218,7 +219,7 @@ def _moved_shares(
 
 def chances_on(
     dataset: Dataset,
-    targets: Sequence[Target],
+    targets: Sequence[BoundConstraint],
     seed: int,
     *,
     audit_ratio: float,
@@ -246,7 +247,7 @@ def chances_on(
 
 def _rows_behind(
     dataset: Dataset,
-    target: Target,
+    target: BoundConstraint,
     audit_ratio: float,
     entities: NDArray[np.integer] | None,
 ) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ Scores have one column per model here: ``ScoreRows.scores`` has shape (n_rows, n
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,10 +52,7 @@ class PoolRule:
     # threshold on the mean of the columns for rows without a group or of a group without parts
     neutral: float
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """True: the parts depend on the group."""
-        return True
+    needs_sensitive: ClassVar[bool] = True
 
     @property
     def randomized(self) -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import TaskName
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.schema import TableSchema
 from fairautoml.evaluation.fitting import CVEnsemble
@@ -15,6 +14,7 @@ from fairautoml.evaluation.membership import kept_membership
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor
+from fairautoml.metrics import TaskName
 from fairautoml.metrics._table import effective_rows
 from fairautoml.mitigators import MITIGATORS, GroupProbabilityModel, ScoreModel
 from fairautoml.records import Entry, GroupUnawareRule

@@ -6,9 +6,8 @@ from fairautoml import FairAutoML
 from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.evaluation.membership import fewest_rows, small_groups, thin_groups
-from fairautoml.evaluation.problem import targets_of
 from fairautoml.exceptions import SmallGroupWarning
-from fairautoml.metrics import parse_constraints
+from fairautoml.metrics import bind_constraints, parse_constraints
 
 
 def table(n_small, n_small_positive):
@@ -21,7 +20,7 @@ def table(n_small, n_small_positive):
 
 def thin(constraint, *sizes):
     dataset = build_dataset(*table(*sizes))
-    return thin_groups(dataset, targets_of(parse_constraints(constraint), dataset.systems))
+    return thin_groups(dataset, bind_constraints(parse_constraints(constraint), dataset.systems))
 
 
 def test_a_rate_over_labels_needs_twenty_rows_of_that_label():
@@ -63,7 +62,7 @@ def outside(constraint, *parts, weight=None, entities=None, y=None, task="auto")
     X = pd.DataFrame({"x": np.random.default_rng(0).normal(size=len(y))})
     options = ReadOptions(task=task)
     dataset = build_dataset(X, y, pd.Series(group, name="g"), weight, options=options)
-    targets = targets_of(parse_constraints(constraint), dataset.systems)
+    targets = bind_constraints(parse_constraints(constraint), dataset.systems)
     return small_groups(dataset, targets, entities)
 
 
@@ -141,12 +140,12 @@ def test_a_group_that_overlaps_with_others_is_left_out_by_itself():
     masks.loc[:9, "r"] = True
     X = pd.DataFrame({"x": rng.normal(size=n)})
     dataset = build_dataset(X, rng.integers(0, 2, n), {"identity": masks})
-    targets = targets_of(
+    targets = bind_constraints(
         parse_constraints("demographic_parity_to_overall <= 0.05"), dataset.systems
     )
     (found,) = small_groups(dataset, targets)
     assert (found.system, found.outside, found.n_rows) == ("identity", ("r",), (10,))
-    (target,) = targets_of(
+    (target,) = bind_constraints(
         parse_constraints("demographic_parity_to_overall <= 0.05"), dataset.systems, [found]
     )
     assert target.system.labels == ("p", "q")
@@ -160,5 +159,5 @@ def test_a_bound_on_a_number_leaves_no_row_out():
     age = pd.Series(rng.normal(size=n), name="age")
     options = ReadOptions(numbers=NumberPolicy(bins={}, scales=None))
     dataset = build_dataset(X, rng.integers(0, 2, n), age, options=options)
-    targets = targets_of(parse_constraints("gedi[age] <= 0.1"), dataset.systems)
+    targets = bind_constraints(parse_constraints("gedi[age] <= 0.1"), dataset.systems)
     assert small_groups(dataset, targets) == ()

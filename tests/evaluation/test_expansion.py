@@ -6,9 +6,9 @@ import pytest
 from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.postprocess import Column, expand, expand_column, measure
-from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
+from fairautoml.evaluation.problem import Problem, tolerance_grid
 from fairautoml.exceptions import DegradedWarning, InputError
-from fairautoml.metrics import METRICS, Constraint, GroupCounts
+from fairautoml.metrics import METRICS, Constraint, GroupCounts, bind_constraints
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
 from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
@@ -36,7 +36,7 @@ def scores_of(dataset):
 
 def problem_of(dataset, constraint, mitigators, objective="accuracy"):
     constraints = () if constraint is None else (Constraint.parse(constraint),)
-    targets = targets_of(constraints, dataset.systems)
+    targets = bind_constraints(constraints, dataset.systems)
     chosen = tuple(MITIGATORS.get(m) if isinstance(m, str) else m for m in mitigators)
     randomized = any(m.randomizes for m in chosen)
     return Problem(
@@ -425,13 +425,13 @@ def test_every_constraint_is_measured_on_every_group_system():
 
 def test_a_constraint_on_one_group_system_speaks_about_that_one_only(dataset):
     constraint = Constraint.parse("demographic_parity_difference[sex]<=0.05")
-    assert [t.system.name for t in targets_of((constraint,), dataset.systems)] == ["sex"]
+    assert [t.system.name for t in bind_constraints((constraint,), dataset.systems)] == ["sex"]
 
 
 def test_a_constraint_on_groups_that_do_not_exist_is_refused(dataset):
     constraint = Constraint.parse("demographic_parity_difference[race]<=0.05")
     with pytest.raises(InputError, match="names the groups 'race'; known are 'sex'"):
-        targets_of((constraint,), dataset.systems)
+        bind_constraints((constraint,), dataset.systems)
 
 
 def test_without_constraints_there_are_no_tolerances():

@@ -7,8 +7,8 @@ from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.evaluation.evaluate import TrialEvaluator
 from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel, encode, fit_config
 from fairautoml.evaluation.postprocess import Column, expand_column
-from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
-from fairautoml.metrics import METRICS, Constraint
+from fairautoml.evaluation.problem import Problem, tolerance_grid
+from fairautoml.metrics import METRICS, Constraint, bind_constraints
 from fairautoml.metrics.tasks import TASKS, NonFiniteScoresError
 from fairautoml.mitigators import MITIGATORS, Goal
 from fairautoml.records import Budget, Config, Trial, TrialState
@@ -29,7 +29,7 @@ def table(task, n_rows=240, seed=0):
 def problem(task, metric, limit):
     data = table(task)
     constraint = Constraint(metric=METRICS.get(metric), bound=limit)
-    targets = targets_of((constraint,), data.systems)
+    targets = bind_constraints((constraint,), data.systems)
     goal = Goal(targets=targets, task=task)
     return Problem(
         dataset=data,

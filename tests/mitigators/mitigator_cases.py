@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 
-from fairautoml.data.dataset import GroupSystem
-from fairautoml.metrics import METRICS, GroupCounts, Undefined
-from fairautoml.mitigators import Goal, ScoreRows, Target
+from fairautoml.metrics import METRICS, BoundConstraint, GroupCounts, Undefined
+from fairautoml.metrics.groups import GroupSystem
+from fairautoml.mitigators import Goal, ScoreRows
 
 DEMOGRAPHIC = "demographic_parity_difference"
 OPPORTUNITY = "equal_opportunity_difference"
@@ -49,7 +49,7 @@ def system(of_cell, name="group"):
 
 
 def target(metric, groups, limit=0.05):
-    return Target(metric=METRICS.get(metric), system=groups, limit=limit)
+    return BoundConstraint(metric=METRICS.get(metric), system=groups, limit=limit)
 
 
 def goal(metric, n_cells, limit=0.05, *, objective="accuracy", randomized=False):

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import sparse
 
-from fairautoml.data.dataset import FeatureSchema, GroupSystem
+from fairautoml.data.dataset import FeatureSchema
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators import TrainRows
 
 

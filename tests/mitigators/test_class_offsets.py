@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from fairautoml.data.dataset import GroupSystem
-from fairautoml.metrics import METRICS, ClassCounts
-from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target
+from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts
+from fairautoml.metrics.groups import GroupSystem
+from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows
 from fairautoml.mitigators._multiclass import MostLikely, build_problem, nearest_shares
 
 FIT = MITIGATORS.get("class_offsets").fit_rules
@@ -21,7 +21,7 @@ def system(of_cell=(0, 1, 2), labels=LABELS, name="group"):
 
 def goal(metric="demographic_parity_difference", limit=0.05, systems=None, **more):
     targets = [
-        Target(metric=METRICS.get(metric), system=one, limit=limit)
+        BoundConstraint(metric=METRICS.get(metric), system=one, limit=limit)
         for one in ([system()] if systems is None else systems)
     ]
     return Goal(targets=tuple(targets), task="multiclass", **more)

@@ -15,9 +15,9 @@ from mitigator_cases import (
     worth,
 )
 
-from fairautoml.metrics import METRICS, GroupCounts, Metric
+from fairautoml.metrics import METRICS, BoundConstraint, GroupCounts, Metric
 from fairautoml.metrics.rates import RATES
-from fairautoml.mitigators import Goal, Target
+from fairautoml.mitigators import Goal
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.mitigators.postprocessing.common_threshold import fit_rules
 
@@ -84,7 +84,7 @@ def test_a_metric_that_does_not_state_its_rates_gives_the_same_rules():
     )
     groups = system([0, 1, 2])
     goals = [
-        Goal(targets=(Target(metric=metric, system=groups, limit=0.05),))
+        Goal(targets=(BoundConstraint(metric=metric, system=groups, limit=0.05),))
         for metric in (stated, silent)
     ]
     assert fit_rules(rows, goals[0], TOLERANCES) == fit_rules(rows, goals[1], TOLERANCES)

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from fairautoml.data.dataset import GroupSystem
-from fairautoml.metrics import METRICS, GroupCounts
-from fairautoml.metrics.gedi import gedi_coefficients, gedi_value
-from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target
-from fairautoml.mitigators._gedi import nearest_in_ball, project
+from fairautoml.metrics import METRICS, BoundConstraint, GroupCounts
+from fairautoml.metrics.gedi import centred_powers, gedi_coefficients, gedi_value, solver
+from fairautoml.metrics.groups import GroupSystem
+from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows
+from fairautoml.mitigators._gedi import nearest_in_ball, taken_off
 from fairautoml.mitigators.postprocessing.gedi_projection import ShiftedRule, fit_rules
 from fairautoml.records import acceptance
 
@@ -24,6 +24,14 @@ TOLERANCES = (0.0, 0.01, 0.05, 0.2)
 
 
 # --- projections of values --------------------------------------------------------------------
+
+
+def project(x, v, weight, *, degree, bound, kind):
+    found = solver(x, weight, degree)
+    if found is None:
+        return v
+    powers = centred_powers(x, len(found), weight)
+    return v - powers @ taken_off(powers, found @ v, weight, bound=bound, kind=kind)
 
 
 # known answer: coarse_degree1_projection
@@ -133,7 +141,7 @@ def goal_on(name="gedi", values=VALUES, limit=0.05, of_cell=None):
     labels = tuple(f"{value:.3g}" for value in values)
     system = GroupSystem(name="age", labels=labels, of_cell=at, values=values)
     metric = METRICS.get(name).bound(values)
-    return Goal(targets=(Target(metric=metric, system=system, limit=limit),))
+    return Goal(targets=(BoundConstraint(metric=metric, system=system, limit=limit),))
 
 
 def measured(rule, rows, metric):
@@ -208,7 +216,9 @@ def test_two_numbers_are_served_at_once():
     rows = individuals()
     age = goal_on().targets[0]
     other = replace(age.system, name="income", values=np.roll(VALUES, 7))
-    income = Target(metric=METRICS.get("gedi_2").bound(other.values), system=other, limit=0.05)
+    income = BoundConstraint(
+        metric=METRICS.get("gedi_2").bound(other.values), system=other, limit=0.05
+    )
     goal = Goal(targets=(age, income))
     for tolerance, rule in fit_rules(rows, goal, (0.02, 0.1)):
         assert measured(rule, rows, age.metric)[0] <= tolerance + 1e-9
@@ -227,7 +237,7 @@ def test_scores_that_say_nothing_still_give_rules(scores):
 def test_it_does_not_serve_groups_and_others_do_not_serve_numbers():
     groups = GroupSystem(name="sex", labels=("F", "M"), of_cell=np.array([0, 1], dtype=np.int32))
     parity = METRICS.get("demographic_parity_difference")
-    on_groups = Goal(targets=(Target(metric=parity, system=groups, limit=0.05),))
+    on_groups = Goal(targets=(BoundConstraint(metric=parity, system=groups, limit=0.05),))
     assert not MITIGATORS.get("gedi_projection").can_serve(on_groups)
     serving = {name for name in MITIGATORS.names() if MITIGATORS.get(name).can_serve(goal_on())}
     assert serving >= {"none", "common_threshold", "gedi_projection"}

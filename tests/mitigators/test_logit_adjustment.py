@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fairautoml.data.dataset import GroupSystem
-from fairautoml.metrics import METRICS, ClassCounts
-from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target
+from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts
+from fairautoml.metrics.groups import GroupSystem
+from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows
 from fairautoml.mitigators._multiclass import MostLikely
 
 FIT = MITIGATORS.get("logit_adjustment").fit_rules
@@ -79,7 +79,7 @@ def parity(limit=0.05):
     cells = np.arange(2, dtype=np.int32)
     system = GroupSystem(name="group", labels=("a", "b"), of_cell=cells)
     metric = METRICS.get("demographic_parity_difference")
-    return Target(metric=metric, system=system, limit=limit)
+    return BoundConstraint(metric=metric, system=system, limit=limit)
 
 
 def test_of_the_strengths_whose_gap_is_within_the_tolerance_the_best_is_taken():

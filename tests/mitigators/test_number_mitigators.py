@@ -6,11 +6,12 @@ import pytest
 from fairlearn.reductions import BoundedGroupLoss, ExponentiatedGradient, SquareLoss
 from sklearn.linear_model import Ridge
 
-from fairautoml.data.dataset import FeatureSchema, GroupSystem
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.evaluation.fitting import BaseFit
 from fairautoml.exceptions import InputError
-from fairautoml.metrics import METRICS, GroupValues
-from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, Target, TrainRows
+from fairautoml.metrics import METRICS, BoundConstraint, GroupValues
+from fairautoml.metrics.groups import GroupSystem
+from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows, TrainRows
 from fairautoml.mitigators.inprocessing.bounded_loss import _Members
 from fairautoml.records import Config
 
@@ -19,7 +20,9 @@ PARAMS = {"eps": 1.0, "max_iter": 30, "eta": 2.0}
 
 
 def goal(*names, limit=0.1):
-    targets = [Target(metric=METRICS.get(name), system=SYSTEM, limit=limit) for name in names]
+    targets = [
+        BoundConstraint(metric=METRICS.get(name), system=SYSTEM, limit=limit) for name in names
+    ]
     return Goal(targets=tuple(targets), task="regression")
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from pre_cases import Recorder, biased_rows, content, given, in_order, rows_of
 
-from fairautoml.data.dataset import GroupSystem
 from fairautoml.exceptions import DegenerateGroupError, InputError, MissingSensitiveError
-from fairautoml.metrics import METRICS
-from fairautoml.mitigators import MITIGATORS, Target
+from fairautoml.metrics import METRICS, BoundConstraint
+from fairautoml.metrics.groups import GroupSystem
+from fairautoml.mitigators import MITIGATORS
 from fairautoml.mitigators._training import groups_of_cells, row_groups
 from fairautoml.search.space_files import load_space
 
@@ -131,7 +131,7 @@ def test_the_system_of_the_first_target_is_worked_on():
         name="age", labels=("young", "old"), of_cell=np.array([0, 1, 1], dtype=np.int32)
     )
     metric = METRICS.get("demographic_parity_difference")
-    aimed = replace(rows, targets=(Target(metric=metric, system=other, limit=0.1),))
+    aimed = replace(rows, targets=(BoundConstraint(metric=metric, system=other, limit=0.1),))
     assert row_groups(rows, "x").system.name == "sex"
     assert row_groups(aimed, "x").system.name == "age"
     assert np.array_equal(row_groups(aimed, "x").of_row, np.minimum(rows.cells, 1))

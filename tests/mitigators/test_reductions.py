@@ -21,7 +21,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from fairautoml.data.read import build_dataset
 from fairautoml.evaluation.evaluate import refit
-from fairautoml.exceptions import DegenerateGroupError, InputError, MissingSensitiveError
+from fairautoml.exceptions import DegenerateGroupError, MissingSensitiveError
 from fairautoml.metrics import METRICS, GroupCounts
 from fairautoml.mitigators import MITIGATORS
 from fairautoml.mitigators._thresholds import SERVES, moments_of
@@ -345,15 +345,12 @@ def test_without_targets_demographic_parity_over_the_first_system_is_taken(name,
 
 @BOTH
 def test_without_targets_and_groups_there_is_nothing_to_do(name, params):
-    with pytest.raises(MissingSensitiveError, match="a reduction needs a constraint on groups"):
+    with pytest.raises(MissingSensitiveError, match="a reduction needs the groups"):
         train(name, replace(case(), targets=()), params)
 
 
 @BOTH
-def test_a_metric_that_cannot_be_bounded_is_refused(name, params):
-    rows = case("demographic_parity_ratio")
-    with pytest.raises(InputError, match="cannot bound 'demographic_parity_ratio'; it can bound"):
-        train(name, rows, params)
+def test_a_ratio_cannot_be_bounded(name, params):
     assert "demographic_parity_ratio" not in MITIGATORS.get(name).serves
 
 

@@ -11,9 +11,9 @@ from fairautoml import FairAutoML
 from fairautoml.cli.main import main
 from fairautoml.cli.text import result_of, result_text
 from fairautoml.data import load
-from fairautoml.data.dataset import GroupSystem
 from fairautoml.estimator import warned_headlines
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelWarning
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.records import Config, ConstraintResult, Entry
 from fairautoml.report.headlines import group_headlines, one_sided_notes

@@ -10,9 +10,9 @@ from fairautoml.data.lending import lending_table
 from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.fitting import fit_config
-from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
+from fairautoml.evaluation.problem import Problem, tolerance_grid
 from fairautoml.execution import ResourceLimits
-from fairautoml.metrics import METRICS, Constraint
+from fairautoml.metrics import METRICS, Constraint, bind_constraints
 from fairautoml.mitigators import MITIGATORS, Goal
 from fairautoml.plan import Plan, terms_of
 from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialResult, TrialState
@@ -34,7 +34,9 @@ def plan():
     frame = table.frame.iloc[:600]
     X = frame.drop(columns=[table.target, *table.drop])
     data = build_dataset(X, frame[table.target], "sex")
-    targets = targets_of((Constraint.parse("demographic_parity_difference<=0.05"),), data.systems)
+    targets = bind_constraints(
+        (Constraint.parse("demographic_parity_difference<=0.05"),), data.systems
+    )
     problem = Problem(
         dataset=data,
         folds=stratified_folds(data.y, data.cells, 2, 0),

@@ -13,7 +13,7 @@ from run_documents import HOSTILE, documents, leaderboard_row
 
 from fairautoml.bench.page import Curve, _drawn
 from fairautoml.certification.verdicts import Verdict
-from fairautoml.data.dataset import GroupSystem
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.records import Config, Entry
 from fairautoml.report import run_fragment, run_page, view_of

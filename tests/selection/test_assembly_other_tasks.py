@@ -5,8 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from fairautoml.data.read import ReadOptions, build_dataset
-from fairautoml.evaluation.problem import targets_of
-from fairautoml.metrics import METRICS, Constraint
+from fairautoml.metrics import METRICS, Constraint, bind_constraints
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.selection.ensemble import select_greedily
 from fairautoml.selection.margin import chances_on
@@ -43,7 +42,7 @@ def measured(task, metric, bound, n_rows, seed=0):
         rng.normal(size=(n_rows, 1)), y, {"sex": sex}, options=ReadOptions(task=task)
     )
     constraint = Constraint(metric=METRICS.get(metric), bound=bound)
-    targets = targets_of((constraint,), data.systems)
+    targets = bind_constraints((constraint,), data.systems)
     outcome = np.eye(3)[y] if task == "multiclass" else 0.5 * y
     tally = TASKS.get(task).tally(data.cells, data.y, outcome, data.weight, n_groups=2)
     gap = METRICS.get(metric).value(tally)

@@ -6,8 +6,7 @@ import pytest
 from scipy.stats import norm
 
 from fairautoml.data.read import ReadOptions, build_dataset
-from fairautoml.evaluation.problem import targets_of
-from fairautoml.metrics import Constraint, GroupCounts
+from fairautoml.metrics import Constraint, GroupCounts, bind_constraints
 from fairautoml.selection.margin import chances_on
 
 N_ROWS = 2000
@@ -29,7 +28,7 @@ def counts_of(dataset, rates):
 
 
 def chances(dataset, constraint, seed=0, audit_ratio=math.inf):
-    targets = targets_of((Constraint.parse(constraint),), dataset.systems)
+    targets = bind_constraints((Constraint.parse(constraint),), dataset.systems)
     return chances_on(dataset, targets, seed, audit_ratio=audit_ratio)
 
 
@@ -149,7 +148,7 @@ def test_two_columns_that_say_the_same_have_the_same_noise():
         Constraint.parse(f"demographic_parity_difference[{name}]<=0.05") for name in ("g", "copy")
     ]
     one, both = (
-        chances_on(dataset, targets_of(requested, dataset.systems), 0, audit_ratio=1.0)
+        chances_on(dataset, bind_constraints(requested, dataset.systems), 0, audit_ratio=1.0)
         for requested in (constraints[:1], constraints)
     )
     table = decided(dataset, [0.3, 0.255])
@@ -186,7 +185,7 @@ def of_individuals(dataset, person, accepted):
 
 def test_a_stated_probability_of_individuals_with_many_rows_each_comes_true():
     dataset, person = repeated()
-    targets = targets_of(
+    targets = bind_constraints(
         (Constraint.parse("demographic_parity_difference<=0.1"),), dataset.systems
     )
     drawn = chances_on(dataset, targets, 0, audit_ratio=1.0, entities=person)
@@ -211,7 +210,7 @@ def test_individuals_with_rows_of_both_labels_move_the_acceptance_of_both():
     accepted = np.arange(200) // 2 % 10 < 3
     expected = 1 - 2 * norm.cdf(-0.1 / np.sqrt(2 * 0.3 * 0.7 / 100))
     for name in ("demographic_parity_difference", "equal_opportunity_difference"):
-        targets = targets_of((Constraint.parse(f"{name}<=0.1"),), dataset.systems)
+        targets = bind_constraints((Constraint.parse(f"{name}<=0.1"),), dataset.systems)
         drawn = chances_on(dataset, targets, 0, audit_ratio=math.inf, entities=person)
         found = drawn.met(of_individuals(dataset, person, accepted))
         assert found == pytest.approx(expected, abs=0.04)
@@ -219,7 +218,9 @@ def test_individuals_with_rows_of_both_labels_move_the_acceptance_of_both():
 
 def test_individuals_of_one_row_each_are_rows():
     dataset = individuals(weight=np.where(np.arange(N_ROWS) < 200, 50.0, 1.0))
-    targets = targets_of((Constraint.parse("equalized_odds_difference<=0.1"),), dataset.systems)
+    targets = bind_constraints(
+        (Constraint.parse("equalized_odds_difference<=0.1"),), dataset.systems
+    )
     alone = chances_on(dataset, targets, 0, audit_ratio=1.0, entities=np.arange(N_ROWS))
     plain = chances_on(dataset, targets, 0, audit_ratio=1.0)
     table = counts_of(dataset, [0.3, 0.35])

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from fairautoml.data.dataset import GroupSystem
-from fairautoml.metrics import METRICS
-from fairautoml.mitigators import Target
+from fairautoml.metrics import METRICS, BoundConstraint
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.selection.margin import DRAWS, BoundProbability
 
 VALUES = np.linspace(-1.7, 1.7, 30)
@@ -19,7 +18,7 @@ def chances(limit, name="gedi"):
         of_cell=np.arange(30, dtype=np.int32),
         values=VALUES,
     )
-    target = Target(metric=METRICS.get(name).bound(VALUES), system=system, limit=limit)
+    target = BoundConstraint(metric=METRICS.get(name).bound(VALUES), system=system, limit=limit)
     noise = np.random.default_rng(0).standard_normal((DRAWS, 30, 3))
     return BoundProbability.of_rows(np.full((30, 2), N_ROWS / 2), noise, (target,))
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairautoml.data.dataset import GroupSystem
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._group_program import CommonRule, Step, ThresholdRule
 from fairautoml.records import Config, ConstraintResult, Entry
 from fairautoml.selection.leaderboard import Leaderboard, best_of, order, pareto_front

@@ -8,8 +8,7 @@ import pytest
 from fairautoml import FairAutoML
 from fairautoml.data import load
 from fairautoml.data.read import build_dataset
-from fairautoml.evaluation.problem import targets_of
-from fairautoml.metrics import METRICS, Constraint, GroupCounts
+from fairautoml.metrics import METRICS, Constraint, GroupCounts, bind_constraints
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows
 from fairautoml.mitigators._group_program import build_problem
@@ -42,7 +41,7 @@ def requested(constraint, n_rows=100, n_groups=2, seed=0, n_scores=40):
         cells=dataset.cells,
         n_cells=n_groups,
     )
-    targets = targets_of((Constraint.parse(constraint),), dataset.systems)
+    targets = bind_constraints((Constraint.parse(constraint),), dataset.systems)
     return rows, Goal(targets=targets)
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from fairautoml.data.read import build_dataset
-from fairautoml.evaluation.problem import targets_of
-from fairautoml.metrics import Constraint, GroupCounts
+from fairautoml.metrics import Constraint, GroupCounts, bind_constraints
 from fairautoml.mitigators import Goal, ScoreRows
 from fairautoml.mitigators.postprocessing.randomized_thresholds import MITIGATOR as RANDOMIZED
 from fairautoml.selection.ensemble import Columns
@@ -33,7 +32,7 @@ def requested(individuals, constraint):
     scores, y, group = individuals
     dataset = build_dataset(np.arange(len(y))[:, None].astype(float), y, {"g": group.astype(str)})
     rows = ScoreRows(scores=scores, y=y, weight=np.ones(len(y)), cells=dataset.cells, n_cells=2)
-    targets = targets_of((Constraint.parse(constraint),), dataset.systems)
+    targets = bind_constraints((Constraint.parse(constraint),), dataset.systems)
     return rows, Goal(targets=targets, randomized=True)
 
 

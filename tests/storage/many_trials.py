@@ -9,9 +9,9 @@ import numpy as np
 from fairautoml.data.lending import lending_table
 from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
+from fairautoml.evaluation.problem import Problem, tolerance_grid
 from fairautoml.execution import ResourceLimits
-from fairautoml.metrics import METRICS, Constraint
+from fairautoml.metrics import METRICS, Constraint, bind_constraints
 from fairautoml.mitigators import MITIGATORS, Goal
 from fairautoml.plan import Plan
 from fairautoml.records import Config
@@ -31,7 +31,9 @@ def cheap_plan(n_trials, start, strategy):
     data = build_dataset(
         frame.drop(columns=[table.target, *table.drop]), frame[table.target], "sex"
     )
-    targets = targets_of((Constraint.parse("demographic_parity_difference<=0.05"),), data.systems)
+    targets = bind_constraints(
+        (Constraint.parse("demographic_parity_difference<=0.05"),), data.systems
+    )
     ranges = {f"p{at}": Real(low=0.0, high=1.0, default=0.5) for at in range(4)}
     return Plan(
         problem=Problem(

@@ -16,6 +16,7 @@ FairGBM, with two prices for each group.
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
@@ -24,12 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from fairautoml.data.dataset import GroupSystem
-from fairautoml.exceptions import DegenerateGroupError, InputError
-from fairautoml.metrics import GroupCounts, Metric, Undefined
+from fairautoml.exceptions import DegenerateGroupError
+from fairautoml.metrics import BoundConstraint, GroupCounts, Metric, Undefined
 from fairautoml.metrics._table import Rate
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import known_disparity
-from fairautoml.mitigators._base import Target, TrainRows
+from fairautoml.mitigators._base import RateLimit, TrainRows, rate_limits
 from fairautoml.mitigators._training import groups_of_cells
 from fairautoml.records import ParamValue
 from fairautoml.registry import missing_library
@@ -135,18 +136,6 @@ def events_of(rate: Rate) -> Array:
     return -counts if rate.label == 1 else counts
 
 
-SERVES = frozenset(
-    {
-        "demographic_parity_difference",
-        "equal_opportunity_difference",
-        "equalized_odds_difference",
-        "false_negative_rate_difference",
-        "false_positive_rate_difference",
-    }
-)
-"""Metrics that are differences of such rates."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GroupRate:
     """One rate over the groups of one system that have rows for it."""
@@ -163,7 +152,11 @@ class GroupRate:
 
     def on(self, rows: TrainRows) -> "GroupRate":
         """Return the same rate on other rows, on which some groups may have no rows."""
-        return _counted(rows, self.system, self.name, self.codes, self.tolerance)
+        return self.of_groups(rows, self.codes)
+
+    def of_groups(self, rows: TrainRows, codes: NDArray[np.int64]) -> "GroupRate":
+        """Return the rate of the groups with these codes."""
+        return _counted(rows, self.system, self.name, codes, self.tolerance)
 
     def lean(self, margin: Array) -> Array:
         """Return the signed margin of the counted rows towards the event, shape (n_counted,)."""
@@ -191,27 +184,16 @@ class GroupRate:
         return means
 
 
-def group_rates(rows: TrainRows, targets: Sequence[Target]) -> tuple[GroupRate, ...]:
+def group_rates(rows: TrainRows, targets: Sequence[BoundConstraint]) -> tuple[GroupRate, ...]:
     """Return every rate of every group system of the targets, once.
 
     A group without rows of a rate is excluded from that rate, as in the post-processors.
     """
-    limits: dict[tuple[tuple[str, tuple[str, ...]], Rate], tuple[GroupSystem, float]] = {}
-    for target in targets:
-        if target.metric.name not in SERVES:
-            allowed = ", ".join(sorted(SERVES))
-            msg = f"targets: fairgbm cannot bound {target.metric.name!r}; it can bound {allowed}"
-            raise InputError(msg)
-        for name in target.metric.rates:
-            _, known = limits.get((target.system.key, name), (target.system, target.limit))
-            smaller = min(known, target.limit)
-            limits[target.system.key, name] = (target.system, smaller)
-    found = [
-        _group_rate(rows, system, name, limit) for (_, name), (system, limit) in limits.items()
-    ]
+    limited = rate_limits(targets, [target.limit for target in targets])
+    found = [_group_rate(rows, one) for one in limited]
     kept = tuple(rate for rate in found if len(rate.mass) >= 2)
     if not kept:
-        names = ", ".join(f"{name} on {system!r}" for (system, _), name in limits)
+        names = ", ".join(f"{one.rate} on {one.system.name!r}" for one in limited)
         msg = (
             f"targets: fewer than two groups have rows for {names} among the {len(rows.y)} rows "
             "trained on; merge small groups or train on more rows"
@@ -220,10 +202,10 @@ def group_rates(rows: TrainRows, targets: Sequence[Target]) -> tuple[GroupRate, 
     return kept
 
 
-def _group_rate(rows: TrainRows, system: GroupSystem, name: Rate, tolerance: float) -> GroupRate:
-    all_groups = np.arange(system.n_groups)
-    rate = _counted(rows, system, name, all_groups, tolerance)
-    return _counted(rows, system, name, all_groups[rate.mass > 0], tolerance)
+def _group_rate(rows: TrainRows, limited: RateLimit) -> GroupRate:
+    every = np.arange(limited.system.n_groups)
+    rate = _counted(rows, limited.system, limited.rate, every, limited.limit)
+    return rate.of_groups(rows, every[rate.mass > 0])
 
 
 def _counted(
@@ -297,13 +279,39 @@ class Distances(GroupRate):
 
 
 @dataclass(slots=True, kw_only=True)
-class NearOverall:
-    """Every group pays for its distance from the overall rate, in both directions."""
+class PricedRate(ABC):
+    """A rate to be equalised, with prices of the groups."""
+
+    rate: GroupRate
+    proxy: Proxy  # proxy of the rate in the descent
+    prices: Array  # at least 0; replaced in each round, never modified in place
+
+    @abstractmethod
+    def add_derivatives(
+        self, margin: Array, total: float, gradient: Array, hessian: Array
+    ) -> None:
+        """Add the priced proxy rates to gradient and hessian of the loss, in place."""
+
+    @abstractmethod
+    def violations(self, margin: Array) -> Array:
+        """Return the update direction of each price under decisions ``margin >= 0``.
+
+        Has the shape of ``prices``; NaN without rows.
+        """
+
+    def on(self, rows: TrainRows) -> Self:
+        """Return the same constraint with the same prices on other rows."""
+        return replace(self, rate=self.rate.on(rows))
+
+
+@dataclass(slots=True, kw_only=True)
+class NearOverall(PricedRate):
+    """Every group pays for its distance from the overall rate, in both directions.
+
+    The prices of lying above and below it have the shape (2, n_groups).
+    """
 
     rate: Distances  # distances to be kept within the tolerance
-    proxy: Proxy  # proxy of the rates in the descent
-    # prices of lying above and below the overall rate, at least 0
-    prices: Array  # shape (2, n_groups)
     curved: bool = True  # whether the hessian includes the constraint, by a positive majorant
 
     def add_derivatives(
@@ -322,13 +330,9 @@ class NearOverall:
         both: Array = np.stack([apart, -apart]) - self.rate.tolerance
         return both
 
-    def on(self, rows: TrainRows) -> Self:
-        """Return the same constraint with the same prices on other rows."""
-        return replace(self, rate=self.rate.on(rows))
-
 
 def near_overall(
-    rows: TrainRows, targets: Sequence[Target], proxy: Proxy, *, curved: bool
+    rows: TrainRows, targets: Sequence[BoundConstraint], proxy: Proxy, *, curved: bool
 ) -> tuple[NearOverall, ...]:
     """Return the constraints that compare with the overall rate or have overlapping groups.
 
@@ -342,7 +346,9 @@ def near_overall(
     )
 
 
-def _near(rows: TrainRows, target: Target, name: Rate, proxy: Proxy, curved: bool) -> NearOverall:
+def _near(
+    rows: TrainRows, target: BoundConstraint, name: Rate, proxy: Proxy, curved: bool
+) -> NearOverall:
     all_groups = np.arange(target.system.n_groups)
     rate = _distances(rows, target.system, name, all_groups, 0.0)
     kept = all_groups[rate.mass > 0]
@@ -397,37 +403,13 @@ class DivergedError(ArithmeticError):
     """The prices grew until the gradients overflowed."""
 
 
-class Constraint(Protocol):
-    """A rate with a price per group."""
-
-    def add_derivatives(
-        self, margin: Array, total: float, gradient: Array, hessian: Array
-    ) -> None:
-        """Add the priced proxy rates to gradient and hessian of the loss, in place."""
-        ...
-
-    prices: Array
-    """State that is updated in each round; never modified in place."""
-
-    def violations(self, margin: Array) -> Array:
-        """Return the update direction of each price under decisions ``margin >= 0``.
-
-        Has the shape of ``prices``; NaN without rows.
-        """
-        ...
-
-    def on(self, rows: TrainRows) -> Self:
-        """Return the same constraint with the same prices on other rows."""
-        ...
-
-
 @dataclass(slots=True, kw_only=True)
-class WorstFirst:
-    """The published constraint: every group is compared with the worst group."""
+class WorstFirst(PricedRate):
+    """The published constraint: every group is compared with the worst group.
 
-    rate: GroupRate  # rate to be equalised
-    proxy: Proxy  # proxy of the rate in the descent
-    multipliers: Array  # shape (n_groups,): price of each group, at least 0
+    Each group has one price.
+    """
+
     # whether the hessian includes the constraint, by a positive majorant (it is concave in the
     # rates that must rise); False reproduces the published code, which also counts the gradient
     # of the worst group once per other group
@@ -444,15 +426,6 @@ class WorstFirst:
         if self.curved:
             hessian[rate.at] += np.abs(per_row) * self.proxy.curve(lean)
 
-    @property
-    def prices(self) -> Array:
-        """The multipliers, shape (n_groups,)."""
-        return self.multipliers
-
-    @prices.setter
-    def prices(self, prices: Array) -> None:
-        self.multipliers = prices
-
     def violations(self, margin: Array) -> Array:
         """Return ``max_j rate_j - rate_k - tolerance``, shape (n_groups,)."""
         rates = self.rate.rates(margin)
@@ -460,13 +433,9 @@ class WorstFirst:
         violations: Array = highest - rates - self.rate.tolerance
         return violations
 
-    def on(self, rows: TrainRows) -> Self:
-        """Return the same constraint with the same prices on other rows."""
-        return replace(self, rate=self.rate.on(rows))
-
     def _prices(self, margin: Array) -> Array:
         """Return the price of each group's proxy rate; only the worst group's is positive."""
-        price: Array = -self.multipliers
+        price: Array = -self.prices
         proxies = self.rate.proxies(margin, self.proxy)
         worst = int(np.where(np.isnan(proxies), -np.inf, proxies).argmax())
         price[worst] = 0.0
@@ -478,26 +447,21 @@ class WorstFirst:
 
 
 @dataclass(slots=True, kw_only=True)
-class NearTheMean:
+class NearTheMean(PricedRate):
     """For selection rates: every group pays for its distance from the overall rate.
 
     The published form does not work for selection rates: to raise a rate it mostly pushes rows
     that are already accepted, without bound once the price outweighs the loss. This form lowers
     the rejection rate by its own convex proxy instead, and a price decreases again once the rate
-    has passed the mean.
+    has passed the mean. The prices of lying above and below it have the shape (2, n_groups).
     """
-
-    rate: GroupRate  # rate to be equalised
-    proxy: Proxy  # proxy of the rate, or of its complement, in the descent
-    above: Array  # shape (n_groups,): prices of lying above and below the mean, at least 0
-    below: Array  # shape (n_groups,)
 
     def add_derivatives(
         self, margin: Array, total: float, gradient: Array, hessian: Array
     ) -> None:
         """Add the derivatives of ``total * sum_k (above_k - below_k)(P_k - P)``, in place."""
         rate = self.rate
-        price = self.above - self.below
+        price = self.prices[0] - self.prices[1]
         price = price - _shares(rate) * math.fsum(price)
         per_row = total * rate.per_row(price)
         # +1: the event should become rarer; -1: its complement should.
@@ -506,24 +470,11 @@ class NearTheMean:
         gradient[rate.at] += np.abs(per_row) * way * rate.sign * self.proxy.slope(lean)
         hessian[rate.at] += np.abs(per_row) * self.proxy.curve(lean)
 
-    @property
-    def prices(self) -> Array:
-        """The prices of lying above and below the mean, shape (2, n_groups)."""
-        return np.stack([self.above, self.below])
-
-    @prices.setter
-    def prices(self, prices: Array) -> None:
-        self.above, self.below = prices
-
     def violations(self, margin: Array) -> Array:
         """Return the distance from the overall rate minus half the tolerance, both ways."""
         rates = self.rate.rates(margin)
         apart = rates - math.fsum(_shares(self.rate) * np.nan_to_num(rates))
         return np.stack([apart, -apart]) - self.rate.tolerance / 2
-
-    def on(self, rows: TrainRows) -> Self:
-        """Return the same constraint with the same prices on other rows."""
-        return replace(self, rate=self.rate.on(rows))
 
 
 def _shares(rate: GroupRate) -> Array:
@@ -538,7 +489,7 @@ class Game:
 
     y: NDArray[np.int8]  # shape (n_rows,): labels 0 or 1
     weight: Array  # shape (n_rows,): row weights
-    constraints: tuple[Constraint, ...]  # rates to be equalised
+    constraints: tuple[PricedRate, ...]  # rates to be equalised
     eta: float  # step size of the prices, at least 0
 
     @property
@@ -582,13 +533,13 @@ class Game:
         return gradient, hessian
 
 
-def constraint_of(rate: GroupRate, proxy: Proxy, *, curved: bool) -> Constraint:
+def constraint_of(rate: GroupRate, proxy: Proxy, *, curved: bool) -> PricedRate:
     """Return the constraint on a rate with all prices 0, in the published form if there is one."""
     n_groups = len(rate.mass)
     # The paper covers rates among the rows of one label.
     if rate.name.label is not None:
-        return WorstFirst(rate=rate, proxy=proxy, multipliers=np.zeros(n_groups), curved=curved)
-    return NearTheMean(rate=rate, proxy=proxy, above=np.zeros(n_groups), below=np.zeros(n_groups))
+        return WorstFirst(rate=rate, proxy=proxy, prices=np.zeros(n_groups), curved=curved)
+    return NearTheMean(rate=rate, proxy=proxy, prices=np.zeros((2, n_groups)))
 
 
 try:
@@ -653,7 +604,7 @@ def best_look(looks: Sequence[Look]) -> Look:
     return min(looks, key=lambda look: (look.excess, look.loss))
 
 
-def look(held: TrainRows, targets: Sequence[Target], margin: Array, rounds: int) -> Look:
+def look(held: TrainRows, targets: Sequence[BoundConstraint], margin: Array, rounds: int) -> Look:
     """Return the evaluation of margins on held-out rows.
 
     Groups without rows of a rate are excluded, as in the price updates; a target that is
@@ -663,12 +614,9 @@ def look(held: TrainRows, targets: Sequence[Target], margin: Array, rounds: int)
     decision = (margin >= 0).astype(np.float64)
     excess = 0.0
     for target in targets:
-        system = target.system
-        n_cells = system.member.shape[1]
-        counts = GroupCounts.from_rows(
-            held.cells, held.y, decision, held.weight, n_groups=n_cells
-        ).merged(system.of_cell, system.n_groups, system.masks)
-        value = _value(target.metric, counts)
+        n_cells = target.system.member.shape[1]
+        counts = GroupCounts.from_rows(held.cells, held.y, decision, held.weight, n_groups=n_cells)
+        value = _value(target.metric, target.merged(counts))
         if value is not None:
             excess = max(excess, target.metric.gap(value) - target.limit)
     return Look(rounds=rounds, excess=excess, loss=float(held.weight @ losses))
@@ -708,7 +656,7 @@ class Boosting:
         return Boosted(booster=_stored(booster, booster.current_iteration()), start=start)
 
     def learn_prices(
-        self, rows: TrainRows, held: TrainRows, game: Game, targets: Sequence[Target]
+        self, rows: TrainRows, held: TrainRows, game: Game, targets: Sequence[BoundConstraint]
     ) -> tuple[Prices, ...]:
         """Return the prices of every round, up to the best round on held-out rows.
 

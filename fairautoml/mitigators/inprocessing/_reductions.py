@@ -79,6 +79,14 @@ def mixture_of(models: Sequence[ScoreModel], shares: NDArray[np.float64]) -> Mix
     )
 
 
+def bounded_prices(theta: NDArray[np.float64], most: float) -> NDArray[np.float64]:
+    """Return prices proportional to ``exp(theta)`` whose sum is below ``most``."""
+    top = max(float(theta.max()), 0.0)
+    grown = np.exp(theta - top)
+    found: NDArray[np.float64] = most * grown / (np.exp(-top) + grown.sum())
+    return found
+
+
 @dataclass(slots=True, kw_only=True)
 class Members:
     """All models trained so far, with their errors and violations."""
@@ -209,7 +217,7 @@ class Game:
         plays: list[Play] = []
         pace = _Pace(eta=self.eta / self.price)
         for t in range(self.max_iter):
-            multipliers = self._multipliers(theta)
+            multipliers = bounded_prices(theta, self.price)
             total += multipliers
             turns.append(self.members.respond(multipliers))
             if t == 0:
@@ -230,13 +238,6 @@ class Game:
         excess = (np.array(self.members.gammas) - self.bound).max(axis=1).clip(min=0)
         values = np.array(self.members.errors) + self.price * excess
         return self.members.models[int(values.argmin())]
-
-    def _multipliers(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the prices, with a sum of at most ``price``."""
-        top = max(float(theta.max()), 0.0)
-        grown = np.exp(theta - top)
-        found: NDArray[np.float64] = self.price * grown / (np.exp(-top) + grown.sum())
-        return found
 
     def _statistical_error(self) -> float:
         """Return half the standard error of the first member's error."""

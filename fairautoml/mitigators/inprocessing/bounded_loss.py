@@ -17,7 +17,6 @@ its training rows; the members are then trained on all rows at the same prices.
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from fairautoml.data.dataset import strata_of
 from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import InputError
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators.inprocessing._reductions import Mixture, bounded_prices
 from fairautoml.records import ParamValue
 
 METRIC = "bounded_group_loss"
@@ -45,21 +45,6 @@ HELD_SHARE = 0.25
 
 LAST_MEMBERS = 2
 """Number of final trainings on all rows for which time is reserved."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeanOf:
-    """The weighted mean of several models."""
-
-    models: tuple[ScoreModel, ...]  # models with a positive share
-    shares: tuple[float, ...]  # 1 in total
-
-    def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the mean prediction of each row, shape (n_rows,)."""
-        found = np.zeros(X.shape[0])
-        for model, share in zip(self.models, self.shares, strict=True):
-            found += share * model.scores(X, cells)
-        return found.astype(np.float32)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,7 +107,7 @@ class _Members:
         left = self.fit_base.seconds_left()
         return left is None or left >= n_trainings * float(np.mean(self.seconds))
 
-    def on_all_rows(self, bounds: NDArray[np.float64]) -> MeanOf:
+    def on_all_rows(self, bounds: NDArray[np.float64]) -> Mixture:
         """Return the best mean, with members trained on all rows if there is time."""
         shares = self.best_shares(bounds)
         kept = np.flatnonzero(shares > PRECISION)
@@ -131,7 +116,7 @@ class _Members:
         if self.in_time(int(np.ceil(len(kept) / (1.0 - HELD_SHARE)))):
             everything = np.arange(len(self.rows.y))
             models = [self._trained(self.prices[at], everything) for at in kept]
-        return MeanOf(
+        return Mixture(
             models=tuple(models), shares=tuple((shares[kept] / shares[kept].sum()).tolist())
         )
 
@@ -215,16 +200,8 @@ def train(
         if (mean <= bounds).all() or not members.in_time(1 + LAST_MEMBERS):
             break
         theta += float(params["eta"]) * (members.by_group[-1] - bounds) / unit
-        members.add(_prices(theta))
+        members.add(bounded_prices(theta, MOST_PRICE))
     return members.on_all_rows(bounds)
-
-
-def _prices(theta: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return prices whose sum is below ``MOST_PRICE``."""
-    top = max(float(theta.max()), 0.0)
-    grown = np.exp(theta - top)
-    found: NDArray[np.float64] = MOST_PRICE * grown / (np.exp(-top) + grown.sum())
-    return found
 
 
 def _bounded(rows: TrainRows) -> tuple[Sequence[NDArray[np.bool_]], list[float]]:

@@ -14,25 +14,18 @@ from numpy.typing import NDArray
 
 from fairautoml.exceptions import InputError
 from fairautoml.learners._checklist import Checklist, LabelledRows, RateGap, Shape, fit_checklist
-from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, Target, TrainRows
+from fairautoml.metrics import BoundConstraint
+from fairautoml.mitigators._base import (
+    FitBaseLearner,
+    Mitigator,
+    RateMetrics,
+    ScoreModel,
+    TrainRows,
+)
 from fairautoml.mitigators._training import groups_of_cells, share
 from fairautoml.records import ParamValue
 
 NAME = "checklist"
-
-SERVES = frozenset(
-    {
-        "accuracy_parity_difference",
-        "demographic_parity_difference",
-        "demographic_parity_ratio",
-        "equal_opportunity_difference",
-        "equalized_odds_difference",
-        "equalized_odds_ratio",
-        "false_negative_rate_difference",
-        "false_positive_rate_difference",
-    }
-)
-"""Metrics of rates that are linear in the decisions."""
 
 LEAST_SECONDS = 0.01
 
@@ -67,20 +60,15 @@ def train(
     return ChecklistModel(checklist=fit_checklist(labelled, shape, gaps=gaps, seed=seed))
 
 
-def _gaps(rows: TrainRows, targets: Sequence[Target], limit_share: float) -> list[RateGap]:
+def _gaps(
+    rows: TrainRows, targets: Sequence[BoundConstraint], limit_share: float
+) -> list[RateGap]:
     if not targets:
         msg = (
             f"{NAME}: there is no constraint to meet; give one, or use the learner {NAME!r} "
             "without any"
         )
         raise InputError(msg)
-    for target in targets:
-        if target.metric.name not in SERVES:
-            msg = (
-                f"targets: {NAME} cannot bound {target.metric.name!r}; it can bound "
-                f"{', '.join(sorted(SERVES))}"
-            )
-            raise InputError(msg)
     return [
         RateGap(
             name=f"{rate} on {target.system.name!r}",
@@ -99,7 +87,7 @@ MITIGATOR = Mitigator(
     name=NAME,
     stage="in",
     needs_sensitive_at_predict=False,
-    serves=SERVES,
+    serves=RateMetrics(difference="linear", ratio="acceptance"),
     cost="costly",
     opt_in=True,
     ratio=10.0,

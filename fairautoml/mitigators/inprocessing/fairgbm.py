@@ -15,13 +15,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from fairautoml.data.splits import holdout_split
-from fairautoml.exceptions import InputError, MissingSensitiveError, ParameterError
-from fairautoml.metrics import METRICS
-from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, Target, TrainRows
-from fairautoml.mitigators._group_program import ANCHORED_SERVE
+from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.metrics import BoundConstraint
+from fairautoml.mitigators._base import (
+    FitBaseLearner,
+    Mitigator,
+    RateMetrics,
+    ScoreModel,
+    TrainRows,
+    targets_or_default,
+)
 from fairautoml.mitigators.inprocessing._fairgbm import (
     PROXIES,
-    SERVES,
     Boosting,
     Game,
     constraint_of,
@@ -44,7 +49,7 @@ def train(
 
     Ends early when one more tree would exceed the time left.
     """
-    targets = _targets(rows)
+    targets = targets_or_default(rows, "fairgbm", USUAL_METRIC, USUAL_LIMIT)
     own = fit_base.config
     boosting = Boosting(
         params=own.params if own.learner == "lightgbm" else {},
@@ -61,14 +66,16 @@ def train(
     return boosting.boost_along(rows, game, path)
 
 
-def _game(rows: TrainRows, targets: Sequence[Target], params: Mapping[str, ParamValue]) -> Game:
+def _game(
+    rows: TrainRows, targets: Sequence[BoundConstraint], params: Mapping[str, ParamValue]
+) -> Game:
     _check_labels(rows)
     proxy = PROXIES[_one_of(params, "proxy", PROXIES)](float(params["margin"]))
     curved = _one_of(params, "hessian", ("constraint", "plain")) == "constraint"
     share = float(params["tolerance"])
     stricter = [replace(target, limit=share * target.limit) for target in targets]
-    anchored = [t for t in stricter if t.metric.to_overall or t.system.overlapping]
-    apart = [t for t in stricter if not (t.metric.to_overall or t.system.overlapping)]
+    anchored = [t for t in stricter if t.to_overall]
+    apart = [t for t in stricter if not t.to_overall]
     rates = group_rates(rows, apart) if apart else ()
     return Game(
         y=rows.y,
@@ -89,16 +96,6 @@ def _one_of(params: Mapping[str, ParamValue], name: str, allowed: Collection[str
     return value
 
 
-def _targets(rows: TrainRows) -> Sequence[Target]:
-    if rows.targets:
-        return rows.targets
-    if not rows.systems:
-        msg = "fairgbm needs the groups: fit(X, y, sensitive), one label per row"
-        raise MissingSensitiveError(msg)
-    metric = METRICS.get(USUAL_METRIC)
-    return (Target(metric=metric, system=rows.systems[0], limit=USUAL_LIMIT),)
-
-
 def _check_labels(rows: TrainRows) -> None:
     for label in (0, 1):
         if not rows.weight[rows.y == label].sum() > 0:
@@ -113,7 +110,7 @@ MITIGATOR = Mitigator(
     name="fairgbm",
     stage="in",
     needs_sensitive_at_predict=False,
-    serves=SERVES | ANCHORED_SERVE,
+    serves=RateMetrics(difference="monotone", to_overall="monotone"),
     overlapping=True,
     cost="cheap",
     opt_in=True,

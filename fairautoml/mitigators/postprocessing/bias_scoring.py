@@ -12,12 +12,13 @@ and gaps are counted on observed labels and groups.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics._table import Rate
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
+from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows, scales
 from fairautoml.mitigators._blind_rules import (
     Band,
     Table,
@@ -61,15 +62,8 @@ class BiasScoreRule:
     biases: tuple[GroupBias, ...]  # one per constrained rate and group system
     priors: tuple[tuple[float, float], ...]  # P(cell, y) of the rows that the rule was fitted on
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """False: the rule uses group probabilities, not groups."""
-        return False
-
-    @property
-    def randomized(self) -> bool:
-        """False: decisions are 0 or 1."""
-        return False
+    needs_sensitive: ClassVar[bool] = False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
@@ -190,14 +184,6 @@ MITIGATOR = Mitigator(
     stage="post",
     needs_sensitive_at_predict=False,
     needs_membership=True,
-    serves=frozenset(
-        {
-            "demographic_parity_difference",
-            "equal_opportunity_difference",
-            "equalized_odds_difference",
-            "false_negative_rate_difference",
-            "false_positive_rate_difference",
-        }
-    ),
+    serves=RateMetrics(difference="monotone"),
     fit_rules=fit_rules,
 )

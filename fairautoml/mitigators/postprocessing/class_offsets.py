@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics.rates import SELECTION
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
+from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows, scales
 from fairautoml.mitigators._group_program import Parts
 from fairautoml.mitigators._multiclass import (
     ClassRule,
@@ -168,15 +168,7 @@ MITIGATOR = Mitigator(
     name="class_offsets",
     stage="post",
     needs_sensitive_at_predict=True,
-    serves=frozenset(
-        {
-            "demographic_parity_difference",
-            "demographic_parity_macro_difference",
-            "equal_opportunity_difference",
-            "equalized_odds_difference",
-            "equalized_odds_macro_difference",
-        }
-    ),
+    serves=RateMetrics(difference="monotone", macro="monotone", task="multiclass"),
     tasks=frozenset({"multiclass"}),
     overlapping=True,
     fit_rules=fit_rules,

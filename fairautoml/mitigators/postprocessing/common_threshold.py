@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import GroupSystem
-from fairautoml.metrics import GroupCounts, Metric
+from fairautoml.metrics import BoundConstraint, GroupCounts, Metric
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import values_of
 from fairautoml.metrics.rates import worst as worst_of
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scales
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.mitigators._thresholds import (
     SLACK,
@@ -68,7 +68,7 @@ def _best(cuts: ThresholdCandidates, value: NDArray[np.float64]) -> Rule | None:
 
 
 def _gaps(
-    rows: ScoreRows, cuts: ThresholdCandidates, targets: Sequence[Target]
+    rows: ScoreRows, cuts: ThresholdCandidates, targets: Sequence[BoundConstraint]
 ) -> NDArray[np.float64]:
     """Return the largest gap per unit of tolerance at every cut, shape (n_cuts,)."""
     accepted = _accepted(rows, cuts)
@@ -122,8 +122,7 @@ def _by_rates(tables: NDArray[np.float64], metric: Metric) -> NDArray[np.float64
         rates = flat.rates(rate).reshape(n_cuts, n_groups)
         rates = rates[:, ~np.isnan(rates).all(axis=0)]
         if rates.shape[1] >= 2:
-            found = worst_of(rates[None], metric.form)
-            apart = found if metric.form == "difference" else 1.0 - found
+            apart = metric.gap(worst_of(rates[None], metric.form))
             np.maximum(gap, np.where(np.isnan(apart), np.inf, apart), out=gap)
     return gap
 
@@ -135,8 +134,7 @@ def _by_value(
 
     ``overall`` is of shape (n_cuts, 1, 2, 2).
     """
-    values = values_of(metric, tables, overall[:, 0])
-    gap = values if metric.form == "difference" else 1.0 - values
+    gap = metric.gap(values_of(metric, tables, overall[:, 0]))
     return np.where(np.isnan(gap), np.inf, gap)
 
 

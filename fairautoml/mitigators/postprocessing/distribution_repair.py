@@ -56,11 +56,9 @@ def _gaps(rows: ScoreRows, goal: Goal, moves: Moves) -> NDArray[np.float64]:
             rows.cells, rows.y, wide + strength * full, rows.weight, n_groups=rows.n_cells
         )
         for target, factor in zip(goal.targets, scales(goal.targets), strict=True):
-            system = target.system
-            merged = values.merged(system.of_cell, system.n_groups, system.masks)
             # Groups without rows are excluded; with fewer than two other groups the gap cannot be
             # bounded on these rows.
-            value = target.metric.value(merged.of_present())
+            value = target.metric.value(target.merged(values).of_present())
             gap = 0.0 if isinstance(value, Undefined) else value
             found[at] = max(found[at], gap / factor if factor > 0 else np.inf * (gap > 0))
     return found

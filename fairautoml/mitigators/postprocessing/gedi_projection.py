@@ -9,13 +9,15 @@ scores need no clipping to [0, 1], because they are compared with a threshold.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
 from fairautoml.mitigators._gedi import Search, Term
-from fairautoml.mitigators._group_program import CommonRule, best_within
+from fairautoml.mitigators._group_program import CommonRule, rules_within
 from fairautoml.records import Rule
 
 
@@ -28,15 +30,8 @@ class ShiftedRule:
     # name of each number, and the coefficients of its powers, in standard deviations
     terms: tuple[Term, ...]
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """True: the threshold of a row depends on its number."""
-        return True
-
-    @property
-    def randomized(self) -> bool:
-        """False: decisions are 0 or 1."""
-        return False
+    needs_sensitive: ClassVar[bool] = True
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
@@ -67,11 +62,8 @@ def fit_rules(
     search = Search(rows, goal)
     search.try_projections()
     search.try_prices(tolerances)
-    best = best_within(np.concatenate(search.gaps), np.concatenate(search.values), tolerances)
-    return [
-        (tolerance, None if at is None else _rule(search, at))
-        for tolerance, at in zip(tolerances, best, strict=True)
-    ]
+    gap, value = np.concatenate(search.gaps), np.concatenate(search.values)
+    return rules_within(gap, value, tolerances, partial(_rule, search))
 
 
 def _rule(search: Search, at: int) -> Rule:

@@ -10,7 +10,7 @@ scores; deterministic. For mixtures of thresholds see ``randomized_thresholds``.
 from collections.abc import Sequence
 
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
-from fairautoml.mitigators._group_program import ANCHORED_SERVE, THRESHOLDS_SERVE, build_problem
+from fairautoml.mitigators._group_program import THRESHOLD_PROGRAMS_SERVE, build_problem
 from fairautoml.mitigators._thresholds import shrunk
 from fairautoml.records import Rule
 
@@ -36,7 +36,7 @@ MITIGATOR = Mitigator(
     name="group_thresholds",
     stage="post",
     needs_sensitive_at_predict=True,
-    serves=THRESHOLDS_SERVE | ANCHORED_SERVE,
+    serves=THRESHOLD_PROGRAMS_SERVE,
     overlapping=True,
     fit_rules=fit_rules,
 )

@@ -12,13 +12,14 @@ ICLR 2021, arXiv 2007.07314, equation 9 (there ``tau`` is the strength).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics import METRICS, ClassCounts, Undefined
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scales
-from fairautoml.mitigators._group_program import best_within
+from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts, Undefined
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
+from fairautoml.mitigators._group_program import rules_within
 from fairautoml.mitigators._multiclass import BALANCED, one_hot
 from fairautoml.mitigators._thresholds import per_unit
 from fairautoml.records import Rule
@@ -33,15 +34,8 @@ class ClassFactors:
 
     factors: tuple[float, ...]  # one per class, positive
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """False: groups are not read."""
-        return False
-
-    @property
-    def randomized(self) -> bool:
-        """False: the output is deterministic."""
-        return False
+    needs_sensitive: ClassVar[bool] = False
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
@@ -74,8 +68,7 @@ def fit_rules(
     if not goal.targets:
         return [(None, found[int(worth.argmax())])]
     gap = np.array([_gap(rule, rows, goal.targets) for rule in found])
-    best = best_within(gap, worth, tolerances)
-    return [(t, None if at is None else found[at]) for t, at in zip(wanted, best, strict=True)]
+    return rules_within(gap, worth, tolerances, found.__getitem__)
 
 
 def _factors(mass: NDArray[np.float64], strength: float) -> ClassFactors:
@@ -91,7 +84,7 @@ def _value(rule: ClassFactors, rows: ScoreRows, objective: str) -> float:
     return -np.inf if isinstance(value, Undefined) else value
 
 
-def _gap(rule: ClassFactors, rows: ScoreRows, targets: Sequence[Target]) -> float:
+def _gap(rule: ClassFactors, rows: ScoreRows, targets: Sequence[BoundConstraint]) -> float:
     """Return the largest gap per unit of tolerance, infinite where one is undefined."""
     known = rows.take(rows.cells >= 0)
     chosen = rule.decide(known.scores, known.cells)
@@ -100,11 +93,10 @@ def _gap(rule: ClassFactors, rows: ScoreRows, targets: Sequence[Target]) -> floa
     )
     worst = 0.0
     for target, scale in zip(targets, scales(targets), strict=True):
-        system = target.system
-        value = target.metric.value(counts.merged(system.of_cell, system.n_groups, system.masks))
-        if isinstance(value, Undefined):
+        gap = target.gap(counts)
+        if gap is None:
             return np.inf
-        worst = max(worst, float(per_unit(np.array(target.metric.gap(value)), scale)))
+        worst = max(worst, float(per_unit(np.array(gap), scale)))
     return worst
 
 

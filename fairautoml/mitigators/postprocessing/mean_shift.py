@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics import GroupValues
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, Target, scales
+from fairautoml.metrics import BoundConstraint, GroupValues
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
 from fairautoml.mitigators._group_program import Parts, ShiftRule
 from fairautoml.records import Rule
 
@@ -45,10 +45,9 @@ def fit_rules(
     ]
 
 
-def _gap(values: GroupValues, target: Target) -> float:
+def _gap(values: GroupValues, target: BoundConstraint) -> float:
     """Return the largest difference of means between groups with rows."""
-    system = target.system
-    merged = values.merged(system.of_cell, system.n_groups, system.masks)
+    merged = target.merged(values)
     means = merged.means(merged.prediction)
     known = means[~np.isnan(means)]
     return float(np.ptp(known)) if len(known) else 0.0

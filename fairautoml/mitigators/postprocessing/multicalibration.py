@@ -18,6 +18,7 @@ in the same round, which costs accuracy; scores that are already calibrated chan
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,10 +160,7 @@ class CalibratedRule:
     overall: tuple[Update, ...]
     cuts: ThresholdRule  # thresholds on the calibrated scores
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """True: groups have their own updates and thresholds."""
-        return True
+    needs_sensitive: ClassVar[bool] = True
 
     @property
     def randomized(self) -> bool:

@@ -11,7 +11,7 @@ as many groups as there are binding constraints. Used only when the goal allows 
 from collections.abc import Sequence
 
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
-from fairautoml.mitigators._group_program import ANCHORED_SERVE, THRESHOLDS_SERVE, build_problem
+from fairautoml.mitigators._group_program import THRESHOLD_PROGRAMS_SERVE, build_problem
 from fairautoml.mitigators._thresholds import shrunk
 from fairautoml.records import Rule
 
@@ -35,7 +35,7 @@ MITIGATOR = Mitigator(
     name="randomized_thresholds",
     stage="post",
     needs_sensitive_at_predict=True,
-    serves=THRESHOLDS_SERVE | ANCHORED_SERVE,
+    serves=THRESHOLD_PROGRAMS_SERVE,
     overlapping=True,
     randomizes=True,
     fit_rules=fit_rules,

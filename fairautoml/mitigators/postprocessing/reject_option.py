@@ -11,24 +11,24 @@ than two groups a tight tolerance may have no rule.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics._table import Rate
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows
 from fairautoml.mitigators._group_program import (
     CommonRule,
     Ranked,
     Step,
     ThresholdProblem,
     ThresholdRule,
-    best_within,
     build_problem,
     counted,
-    gains,
-    gaps,
+    outcomes,
     rank,
+    rules_within,
 )
 from fairautoml.records import Rule
 
@@ -50,15 +50,8 @@ class BandRule:
     # equivalent threshold of each group: ``low``, ``high``, or the one in the middle
     cuts: ThresholdRule
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """True: the group decides inside the band."""
-        return True
-
-    @property
-    def randomized(self) -> bool:
-        """False: decisions are 0 or 1."""
-        return False
+    needs_sensitive: ClassVar[bool] = True
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
@@ -88,11 +81,7 @@ def fit_rules(
     problem = build_problem(rows, goal)
     ranked = rank(rows, problem.groups, problem.system.n_groups)
     bands = _Bands.of(ranked, problem)
-    gap, value = bands.outcomes()
-    return [
-        (tolerance, None if at is None else bands.rule(at))
-        for tolerance, at in zip(tolerances, best_within(gap, value, tolerances), strict=True)
-    ]
+    return rules_within(*bands.outcomes(), tolerances, bands.rule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,15 +111,15 @@ class _Bands:
             side: np.stack([g.accepted_from(self.problem.neutral - side * w) for g in self.ranked])
             for side, w in ((0, np.zeros(1)), (1, self.widths), (-1, self.widths))
         }
-        found = [(gaps(at[0], totals, self.problem), gains(at[0], self.problem.gain))]
-        for sides in self.sides:
-            accepted = np.where((sides == 1)[:, None, None], at[1], at[-1])
-            accepted[sides == 0] = at[0][sides == 0]
-            found.append(
-                (gaps(accepted, totals, self.problem), gains(accepted, self.problem.gain))
-            )
-        gap, value = zip(*found, strict=True)
-        return np.concatenate(gap), np.concatenate(value)
+
+        def choices() -> Iterator[NDArray[np.float64]]:
+            yield at[0]
+            for sides in self.sides:
+                accepted = np.where((sides == 1)[:, None, None], at[1], at[-1])
+                accepted[sides == 0] = at[0][sides == 0]
+                yield accepted
+
+        return outcomes(choices(), totals, self.problem)
 
     def rule(self, at: int) -> Rule:
         """Return the rule of one band; number 0 is one common threshold."""
@@ -191,17 +180,7 @@ MITIGATOR = Mitigator(
     name="reject_option",
     stage="post",
     needs_sensitive_at_predict=True,
-    serves=frozenset(
-        {
-            "demographic_parity_difference",
-            "demographic_parity_ratio",
-            "equal_opportunity_difference",
-            "equalized_odds_difference",
-            "equalized_odds_ratio",
-            "false_negative_rate_difference",
-            "false_positive_rate_difference",
-        }
-    ),
+    serves=RateMetrics(difference="acceptance", ratio="acceptance"),
     opt_in=True,
     fit_rules=fit_rules,
 )

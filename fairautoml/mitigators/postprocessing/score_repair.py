@@ -12,22 +12,22 @@ Learning*, arXiv 2005.11720.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows
 from fairautoml.mitigators._group_program import (
     CommonRule,
     Ranked,
     Step,
     ThresholdProblem,
     ThresholdRule,
-    best_within,
     build_problem,
-    gains,
-    gaps,
+    outcomes,
     rank,
+    rules_within,
 )
 from fairautoml.mitigators._thresholds import shrunk
 from fairautoml.records import Rule
@@ -53,15 +53,8 @@ class RepairRule:
     threshold: float  # on the repaired scores
     cuts: ThresholdRule  # equivalent threshold on the scores of each group
 
-    @property
-    def needs_sensitive(self) -> bool:
-        """True: the repair depends on the group."""
-        return True
-
-    @property
-    def randomized(self) -> bool:
-        """False: decisions are 0 or 1."""
-        return False
+    needs_sensitive: ClassVar[bool] = True
+    randomized: ClassVar[bool] = False
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
@@ -139,11 +132,7 @@ def fit_rules(
     n_groups = problem.system.n_groups
     ranked = rank(shrunk(rows, goal, problem.groups, n_groups), problem.groups, n_groups)
     repairs = _Repairs.of(ranked, problem)
-    gap, value = repairs.outcomes()
-    return [
-        (tolerance, None if at is None else repairs.rule(at))
-        for tolerance, at in zip(tolerances, best_within(gap, value, tolerances), strict=True)
-    ]
+    return rules_within(*repairs.outcomes(), tolerances, repairs.rule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,16 +159,11 @@ class _Repairs:
     def outcomes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return gap and gain, shape (n_strengths * n_thresholds,)."""
         totals = np.array([group.totals for group in self.ranked])
-        found = []
-        for strength in STRENGTHS:
-            accepted = np.stack(
-                [g.accepted_from(self.thresholds) for g in self._repaired(float(strength))]
-            )
-            found.append(
-                (gaps(accepted, totals, self.problem), gains(accepted, self.problem.gain))
-            )
-        gap, value = zip(*found, strict=True)
-        return np.concatenate(gap), np.concatenate(value)
+        choices = (
+            np.stack([g.accepted_from(self.thresholds) for g in self._repaired(float(strength))])
+            for strength in STRENGTHS
+        )
+        return outcomes(choices, totals, self.problem)
 
     def _repaired(self, strength: float) -> list[Ranked]:
         return [
@@ -210,7 +194,7 @@ MITIGATOR = Mitigator(
     name="score_repair",
     stage="post",
     needs_sensitive_at_predict=True,
-    serves=frozenset({"demographic_parity_difference", "demographic_parity_ratio"}),
+    serves=RateMetrics(difference="selection", ratio="selection"),
     opt_in=True,
     fit_rules=fit_rules,
 )

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fairautoml.data.splits import row_draws
-from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
+from fairautoml.mitigators._base import (
+    FitBaseLearner,
+    Mitigator,
+    RateMetrics,
+    ScoreModel,
+    TrainRows,
+)
 from fairautoml.mitigators._training import (
     RowGroups,
     between,
@@ -100,17 +106,7 @@ MITIGATOR = Mitigator(
     name=NAME,
     stage="pre",
     needs_sensitive_at_predict=False,
-    serves=frozenset(
-        {
-            "demographic_parity_difference",
-            "demographic_parity_ratio",
-            "equal_opportunity_difference",
-            "equalized_odds_difference",
-            "equalized_odds_ratio",
-            "false_negative_rate_difference",
-            "false_positive_rate_difference",
-        }
-    ),
+    serves=RateMetrics(difference="acceptance", ratio="acceptance"),
     cost="cheap",
     opt_in=True,
     ratio=2.0,
