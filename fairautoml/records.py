@@ -140,10 +140,13 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """Result of one trial; its scores and models are stored under ``trial.key``."""
+    """Result of one trial; its scores and models are stored under ``trial.key``.
+
+    The evaluation fills the last five fields after the best post-processing is known.
+    """
 
     trial: Trial  # trial that was run
-    status: TrialState  # how it ended
+    status: TrialState  # how it ended; only SUCCESS has a value
     # out-of-fold log loss (natural logarithm, weighted mean per row), None unless SUCCESS; in
     # regression the mean squared error
     log_loss: float | None = None
@@ -151,24 +154,14 @@ class TrialResult:
     seconds: float = 0.0  # wall-clock seconds of training and scoring
     peak_memory_mb: float = 0.0  # peak resident memory of the process that ran it, MiB
     error: str = ""  # why it failed, empty on success
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoredTrial:
-    """Objective value and constraint violations of a trial, as the strategy receives them."""
-
-    trial: Trial  # trial that was run
-    status: TrialState  # how it ended; only SUCCESS has a value
-    value: float | None  # objective after the best post-processing, greater is better
+    value: float | None = None  # objective after the best post-processing, greater is better
     # one per constraint: gap minus limit, at most 0 when met, ``inf`` when unknown
-    violations: tuple[float, ...]
-    seconds: float  # cost of the trial, seconds
+    violations: tuple[float, ...] = ()
     limits: tuple[float, ...] = ()  # limit of each constraint, in the order of ``violations``
     # objective of the scores at the default threshold, without post-processing; greater is
     # better, None when unknown
     plain_value: float | None = None
     plain_violations: tuple[float, ...] = ()  # violations without post-processing
-    log_loss: float | None = None  # out-of-fold log loss, None unless SUCCESS
 
 
 LONGEST_RULE = 100
@@ -332,7 +325,7 @@ class SearchStrategy(Protocol):
         """Return the next configuration, or None if the strategy needs another result first."""
         ...
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Receive the result of a configuration that ``ask`` returned."""
         ...
 
@@ -396,7 +389,7 @@ class Allocator(Protocol):
         """Return the next trial, or None if there is none now."""
         ...
 
-    def record(self, scored: ScoredTrial) -> None:
+    def record(self, scored: TrialResult) -> None:
         """Receive the cost and the result of a trial."""
         ...
 

@@ -27,7 +27,6 @@ from fairautoml.records import (
     ConstraintResult,
     Entry,
     Rule,
-    ScoredTrial,
     TrialResult,
     TrialState,
     acceptance,
@@ -330,7 +329,7 @@ def judged(
     return TrialRecord(result=result, scored=scored, entries=entries, seconds=seconds)
 
 
-def _scored(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> ScoredTrial:
+def _scored(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> TrialResult:
     """Score a trial; one that trained but has no entry (undefined objective) failed."""
     best = best_of(entries)
     plain = next((entry for entry in entries if entry.mitigator == "none"), None)
@@ -339,7 +338,7 @@ def _scored(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> 
         if best is None and result.status is TrialState.SUCCESS
         else result.status
     )
-    return ScoredTrial(
+    return TrialResult(
         trial=result.trial,
         status=status,
         value=None if best is None else best.value,
@@ -393,7 +392,7 @@ class TrialScorer:
     start: float  # moment on the executor's clock at which the budget began
     stop: StopCondition  # when the search ends
 
-    def __call__(self, result: TrialResult) -> ScoredTrial:
+    def __call__(self, result: TrialResult) -> TrialResult:
         """Return the scored trial for the strategy, after its record is stored."""
         recorded = self.past.get(result.trial.number)
         if recorded is None or recorded.result is not result:

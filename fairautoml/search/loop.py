@@ -20,7 +20,6 @@ from fairautoml.records import (
     Executor,
     Origin,
     ParamValue,
-    ScoredTrial,
     SearchStrategy,
     Trial,
     TrialResult,
@@ -44,7 +43,7 @@ class BaselineFirst:
             return first
         return self._strategy.ask()
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Tell the strategy every result except the first one of the baseline."""
         if self._key is not None and scored.trial.config.key == self._key:
             self._key = None
@@ -105,7 +104,7 @@ class Pruner:
 
     _best: dict[_Size, tuple[float, str]] = field(default_factory=dict)
 
-    def learn(self, scored: ScoredTrial) -> None:
+    def learn(self, scored: TrialResult) -> None:
         """Update the incumbents with a result."""
         if scored.status is TrialState.SUCCESS and scored.log_loss is not None:
             size = _size(scored.trial)
@@ -134,7 +133,7 @@ class Caps:
         default_factory=lambda: defaultdict(list)
     )
 
-    def learn(self, scored: ScoredTrial) -> None:
+    def learn(self, scored: TrialResult) -> None:
         """Record the seconds of a success; the first trial needs no training and is ignored."""
         if scored.status is TrialState.SUCCESS and scored.trial.number > 0:
             insort(self._known[_kind(scored.trial)], scored.seconds)
@@ -183,7 +182,7 @@ class SearchLoop:
     """One run of the search loop."""
 
     objective: Callable[[Trial], TrialResult]  # runs a trial; passed to the executor
-    score: Callable[[TrialResult], ScoredTrial]  # computes value and violations of a result
+    score: Callable[[TrialResult], TrialResult]  # computes value and violations of a result
     strategy: SearchStrategy  # proposes configurations; receives the results of its proposals only
     allocator: Allocator  # creates trials and their budgets; receives all results
     executor: Executor  # runs the trials and keeps the clock
@@ -193,7 +192,7 @@ class SearchLoop:
     _n_reported: int = 0
     _queue: deque[Trial] = field(default_factory=deque)
     _running: "set[Future[TrialResult]]" = field(default_factory=set)
-    _scored: dict[int, ScoredTrial] = field(default_factory=dict)
+    _scored: dict[int, TrialResult] = field(default_factory=dict)
     _sampled: dict[int, Config] = field(default_factory=dict)
     _pruner: Pruner = field(default_factory=Pruner)
     _caps: Caps = field(default_factory=Caps)
@@ -307,7 +306,7 @@ class SearchLoop:
             self.overhead.tell += time.perf_counter() - start
             self._refill()
 
-    def _tell_strategy(self, scored: ScoredTrial) -> None:
+    def _tell_strategy(self, scored: TrialResult) -> None:
         """Tell the strategy the result of its own proposal."""
         # The allocator may have added a mitigation, which the strategy would not recognise.
         config = self._sampled.pop(scored.trial.number, None)
@@ -374,12 +373,12 @@ class RecallingStrategy(SearchStrategy, Protocol):
         """Replay a recorded proposal instead of the next ``ask``."""
         ...
 
-    def hear(self, scored: ScoredTrial) -> None:
+    def hear(self, scored: TrialResult) -> None:
         """Receive the result of a configuration that this strategy did not propose."""
         ...
 
 
-def nothing() -> tuple[ScoredTrial, ...]:
+def nothing() -> tuple[TrialResult, ...]:
     """Return no results."""
     return ()
 
@@ -397,7 +396,7 @@ class Recalling:
         self,
         strategy: SearchStrategy,
         known: Mapping[str, Config],
-        unmatched: Callable[[], Iterable[ScoredTrial]] = nothing,
+        unmatched: Callable[[], Iterable[TrialResult]] = nothing,
     ) -> None:
         self._strategy = strategy
         self._recaller = strategy if isinstance(strategy, RecallingStrategy) else None
@@ -425,7 +424,7 @@ class Recalling:
         self._note("asked", None if config is None else config.key)
         return config
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Tell the strategy the result."""
         if self._recaller is not None:
             self._note(*_content(scored))
@@ -440,14 +439,14 @@ class Recalling:
         self._history.update(f"{event!r}\n".encode())
 
 
-def _content(scored: ScoredTrial) -> tuple[object, ...]:
+def _content(scored: TrialResult) -> tuple[object, ...]:
     """Return the parts of a result that a recalling strategy may use."""
     value = None if scored.value is None else float(scored.value)
     violations = [float(violation) for violation in scored.violations]
     return scored.trial.config.key, scored.status.value, value, violations
 
 
-def as_sampled(results: Iterable[ScoredTrial], space: SearchSpace) -> tuple[ScoredTrial, ...]:
+def as_sampled(results: Iterable[TrialResult], space: SearchSpace) -> tuple[TrialResult, ...]:
     """Return the results of a strategy's proposals under the configurations it proposed."""
     found = []
     for scored in results:
@@ -472,7 +471,7 @@ class WithoutRepeats:
 
     def __init__(self, strategy: SearchStrategy) -> None:
         self._strategy = strategy
-        self._known: dict[str, ScoredTrial] = {}
+        self._known: dict[str, TrialResult] = {}
         self._waiting: Counter[str] = Counter()
         self._open: set[str] = set()
 
@@ -492,7 +491,7 @@ class WithoutRepeats:
                 return config
         return None
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Tell the result once for each proposal of its configuration."""
         key = scored.trial.config.key
         for _ in range(1 + self._waiting.pop(key, 0)):

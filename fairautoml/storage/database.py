@@ -56,7 +56,6 @@ from fairautoml.records import (
     Entry,
     Origin,
     ParamValue,
-    ScoredTrial,
     TrialResult,
     TrialState,
 )
@@ -209,7 +208,7 @@ class TrialRecord:
     """Complete record of a trial that has ended."""
 
     result: TrialResult  # result of the trial
-    scored: ScoredTrial  # value and violations for strategy and allocator
+    scored: TrialResult  # value and violations for strategy and allocator
     entries: tuple[Entry, ...]  # its entries on the leaderboard
     seconds: float  # on the clock of the run, since the budget began
     # proposals of the strategy since the previous record, by the digest of its history before

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialState
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.search.space import (
     Choice,
     Condition,
@@ -133,10 +133,10 @@ def _samples(make: MakeStrategy, space: SearchSpace, first: Sequence[Config]) ->
     return found
 
 
-def _scored(number: int, config: Config) -> ScoredTrial:
+def _scored(number: int, config: Config) -> TrialResult:
     """Return a result; every third trial fails, and every second violation is infinite."""
     failed = number % 3 == 2
-    return ScoredTrial(
+    return TrialResult(
         trial=Trial(number=number, config=config, budget=Budget(folds=2)),
         status=TrialState.FAILED if failed else TrialState.SUCCESS,
         value=None if failed else 0.5 + number / 1000,

@@ -14,7 +14,7 @@ from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import ResourceLimits, virtual
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import Goal
-from fairautoml.records import Config, MitigationOption, ScoredTrial, TrialResult, TrialState
+from fairautoml.records import Config, MitigationOption, TrialResult, TrialState
 from fairautoml.search.space import ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.storage.artifacts import Artifacts
@@ -60,7 +60,7 @@ def run_trial(trial):
 
 def judged(result, artifacts, problem, seconds, end=None):
     config = result.trial.config
-    scored = ScoredTrial(
+    scored = TrialResult(
         trial=result.trial,
         status=result.status,
         value=1 - abs(config.params.get("c", 0.0) - 0.3) if not result.error else None,

@@ -14,7 +14,7 @@ from fairautoml.evaluation.problem import Problem, targets_of, tolerance_grid
 from fairautoml.execution import ResourceLimits
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialResult, TrialState
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.run_files import PreviousRun, RunStorage, begin
 from fairautoml.running import Plan, _allocator, _as_begun, _run_here, run_search, terms_of
 from fairautoml.search.allocators._base import Light
@@ -341,7 +341,7 @@ def test_only_where_a_fold_cannot_be_stopped_an_untried_learner_begins_with_fewe
     for number in range(2):
         trial = allocator.next_trial(lambda: next(learners), number=number, seconds_left=9.0)
         allocator.record(
-            ScoredTrial(
+            TrialResult(
                 trial=trial, status=TrialState.SUCCESS, value=0.7, violations=(0.0,), seconds=1.0
             )
         )

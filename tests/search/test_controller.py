@@ -10,7 +10,6 @@ from fairautoml.records import (
     Budget,
     Config,
     Origin,
-    ScoredTrial,
     Terms,
     Trial,
     TrialResult,
@@ -117,7 +116,7 @@ def succeed(trial):
 
 
 def scored_trial(result):
-    return ScoredTrial(
+    return TrialResult(
         trial=result.trial, status=result.status, value=0.5, violations=(), seconds=0.0
     )
 

@@ -1,4 +1,4 @@
-from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialState
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.search.loop import TRIES, BaselineFirst, WithoutRepeats
 
 A, B, C = (Config(learner=name) for name in "abc")
@@ -23,7 +23,7 @@ class Script:
 def result(config, status=TrialState.SUCCESS):
     trial = Trial(number=0, config=config, budget=Budget(folds=2))
     value = 0.5 if status is TrialState.SUCCESS else None
-    return ScoredTrial(trial=trial, status=status, value=value, violations=(), seconds=0.0)
+    return TrialResult(trial=trial, status=status, value=value, violations=(), seconds=0.0)
 
 
 def test_a_known_candidate_is_answered_and_the_next_one_proposed():

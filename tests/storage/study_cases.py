@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 import optuna
 
-from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialResult, TrialState
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.storage.database import Database, TrialRecord, sqlite_url
 from fairautoml.storage.study import Study
 
@@ -26,7 +26,7 @@ def record(number, *, status=TrialState.SUCCESS, seconds=None, violation=-0.01):
     result = TrialResult(
         trial=tried, status=status, log_loss=0.5 if good else None, error="" if good else "why"
     )
-    scored = ScoredTrial(
+    scored = TrialResult(
         trial=tried,
         status=status,
         value=0.7 + number / 100 if good else None,

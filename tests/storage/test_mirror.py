@@ -6,7 +6,7 @@ import optuna
 import pytest
 from study_cases import begun, optuna_storage, record
 
-from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialResult, TrialState
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.search.space import Choice, Integer, ParamSpace, Real, SearchSpace
 from fairautoml.storage.database import Database, Mirror, StudyAbout, TrialRecord, sqlite_url
 
@@ -40,7 +40,7 @@ def tried(number, value=0.8, **params):
     trial = Trial(number=number, config=config, budget=Budget())
     return TrialRecord(
         result=TrialResult(trial=trial, status=TrialState.SUCCESS, seconds=1.5),
-        scored=ScoredTrial(
+        scored=TrialResult(
             trial=trial, status=TrialState.SUCCESS, value=value, violations=(-0.1,), seconds=1.5
         ),
         entries=(),

@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FixedTrial
 from optuna.trial import TrialState as OptunaTrialState
 
-from fairautoml.records import Config, ParamValue, ScoredTrial, TrialState
+from fairautoml.records import Config, ParamValue, TrialResult, TrialState
 from fairautoml.search.loop import flat, propose
 from fairautoml.search.space import Integer, Range, Real, SearchSpace
 from fairautoml.search.strategies._admm import coordinates
@@ -30,12 +30,12 @@ def bounded(violation: float) -> float:
     return violation / (1.0 + abs(violation))
 
 
-def worst_violation(scored: ScoredTrial) -> float:
+def worst_violation(scored: TrialResult) -> float:
     """Return the largest violation, mapped to [-1, 1]; -1 without constraints."""
     return max(map(bounded, scored.violations), default=-1.0)
 
 
-def penalised_loss(scored: ScoredTrial) -> float | None:
+def penalised_loss(scored: TrialResult) -> float | None:
     """Return one minus the value plus ``PENALTY`` times the bounded constraint violations.
 
     Regression errors and their violations are in units of the target: if the absolute value is
@@ -54,7 +54,7 @@ def penalised_loss(scored: ScoredTrial) -> float | None:
 
 Direction = Literal["maximize", "minimize"]
 
-Objectives = Callable[[float, ScoredTrial], Sequence[float]]
+Objectives = Callable[[float, TrialResult], Sequence[float]]
 """Computes the objective values for Optuna from value and result, one per direction."""
 
 
@@ -94,7 +94,7 @@ class StudyStrategy:
         self._open[config.key].append(trial)
         return config
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Pass value and constraints to Optuna; a failed trial ends as FAIL without a value."""
         pending = self._open.get(scored.trial.config.key)
         if not pending:
@@ -115,13 +115,13 @@ def constraint_names(violations: Sequence[float]) -> dict[str, float]:
     return {f"constraint_{at}": violation for at, violation in enumerate(violations)}
 
 
-def value_only(value: float, scored: ScoredTrial) -> Sequence[float]:
+def value_only(value: float, scored: TrialResult) -> Sequence[float]:
     """Return the value as the only objective."""
     del scored
     return (value,)
 
 
-def value_and_violation(value: float, scored: ScoredTrial) -> Sequence[float]:
+def value_and_violation(value: float, scored: TrialResult) -> Sequence[float]:
     """Return the value, to maximize, and the worst violation, to minimize."""
     return value, worst_violation(scored)
 

@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial, create_trial
 from optuna.trial import TrialState as OptunaTrialState
 
-from fairautoml.records import Config, ParamValue, ScoredTrial, TrialState
+from fairautoml.records import Config, ParamValue, TrialResult, TrialState
 from fairautoml.search.loop import flat, propose
 from fairautoml.search.space import Range, SearchSpace
 from fairautoml.search.strategies._admm import coordinates
@@ -186,12 +186,12 @@ class ParzenStrategy:
             self._first.popleft()
         self._enter(config, self._parts(config))
 
-    def hear(self, scored: ScoredTrial) -> None:
+    def hear(self, scored: TrialResult) -> None:
         """Receive the result of a configuration that this strategy did not propose."""
         self._enter(scored.trial.config, self._parts(scored.trial.config))
         self.tell(scored)
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Receive value and constraints; a failure ranks below every success."""
         key = scored.trial.config.key
         waiting = self._open.get(key)
@@ -250,7 +250,7 @@ class ParzenStrategy:
         sequence = np.random.SeedSequence([self._seed, self._n_sampled, turn])
         return int(sequence.generate_state(1, np.uint32)[0])
 
-    def _outcome(self, scored: ScoredTrial) -> Outcome:
+    def _outcome(self, scored: TrialResult) -> Outcome:
         values: tuple[float, ...] = ()
         if scored.status is TrialState.SUCCESS and scored.value is not None:
             values = tuple(float(value) for value in self._objectives(scored.value, scored))
@@ -259,7 +259,7 @@ class ParzenStrategy:
             return Outcome(state=state, values=values, violations=scored.violations)
         return self._failure(scored)
 
-    def _failure(self, scored: ScoredTrial) -> Outcome:
+    def _failure(self, scored: TrialResult) -> Outcome:
         """Return the outcome of a trial without a value."""
         # Optuna ignores FAIL trials. An arm that always fails would then look unexplored, and
         # would be drawn more often than the best one.
