@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -68,6 +69,18 @@ class Config(_Keyed):
         except AttributeError:
             object.__setattr__(self, "_key", self._hashed())
             return self._key
+
+    def flat(self) -> dict[str, ParamValue]:
+        """Return all choices in one mapping, with names such as ``"lightgbm.num_leaves"``."""
+        parts = ((self.learner, self.params), (self.mitigation, self.mitigation_params))
+        return {
+            "learner": self.learner,
+            "encoding": self.encoding,
+            "mitigation": self.mitigation,
+            **{
+                f"{part}.{name}": value for part, params in parts for name, value in params.items()
+            },
+        }
 
     def _hashed(self) -> str:
         content = {
@@ -316,6 +329,38 @@ class Entry:
     def feasible(self) -> bool:
         """Whether every constraint is met on the search rows, by a model that is not constant."""
         return self.excess <= 0 and (not self.constant or not self.measures)
+
+
+LITTLE = 1 / 6
+"""Share of the time left; time limits of search trials are never below it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRecord:
+    """What is kept of a trial that has ended."""
+
+    result: TrialResult  # result of the trial, with its value
+    entries: tuple[Entry, ...]  # its entries on the leaderboard
+    seconds: float  # on the clock of the run, since the budget began
+    # proposals of the strategy since the previous record, in order; empty for a strategy that
+    # cannot take them back
+    proposals: tuple[Config, ...] = ()
+    window: int | None = None  # maximum number of pending trials then, None if unknown
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the end of the run stopped the trial, which may succeed with more time."""
+        status, limit = self.result.status, self.result.trial.budget.seconds
+        return status is TrialState.STOPPED or (status is TrialState.TIMEOUT and limit is None)
+
+    def has_more_time(self, budget: float | None) -> bool:
+        """Return whether a time limit stopped the trial and much more time is available now."""
+        trial, limit = self.result.trial, self.result.trial.budget.seconds
+        if self.result.status is not TrialState.TIMEOUT or limit is None:
+            return self.cut_off
+        # The limits of allocators are kept; those of the search are a share of the time left.
+        left = math.inf if budget is None else budget - self.seconds
+        return trial.origin is Origin.SEARCH and limit < LITTLE * left
 
 
 class SearchStrategy(Protocol):

@@ -21,7 +21,7 @@ from fairautoml.records import (
     TrialResult,
     TrialState,
 )
-from fairautoml.search.loop import SearchLoop, StopCondition
+from fairautoml.search.loop import Proposals, SearchLoop, StopCondition
 
 BUDGET = 3600.0
 FILL = 0.5
@@ -187,7 +187,7 @@ def play(
     SearchLoop(
         objective=scene.run,
         score=score,
-        strategy=_InOrder(len(world.loss)),
+        proposals=Proposals(_InOrder(len(world.loss))),
         allocator=allocator,
         executor=executor,
         stop=StopCondition(deadline=budget),

@@ -135,6 +135,7 @@ OWN_FILES = frozenset(
         "certificate.json",
         "certificate.txt",
         "config.json",
+        "entries",
         "groups.json",
         "holdout.json",
         "leaderboard.csv",

@@ -17,7 +17,7 @@ from fairautoml.records import (
 )
 from fairautoml.search import loop
 from fairautoml.search.allocators.flat import Flat
-from fairautoml.search.loop import MAX_PENDING, Caps, Pruner, SearchLoop, StopCondition
+from fairautoml.search.loop import MAX_PENDING, Caps, Proposals, Pruner, SearchLoop, StopCondition
 
 TERMS = Terms(budget=Budget(folds=2), n_train_rows=100)
 
@@ -125,7 +125,7 @@ def make_search(strategy, executor, *, objective=succeed, score=scored_trial, **
     return SearchLoop(
         objective=objective,
         score=score,
-        strategy=strategy,
+        proposals=Proposals(strategy),
         allocator=Flat(TERMS),
         executor=executor,
         stop=StopCondition(**stop),

@@ -20,7 +20,7 @@ from fairautoml.records import (
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._base import CUT, FEWEST_ROWS, LEAST_SECONDS, FewerRows, Success
 from fairautoml.search.allocators.flat import Flat
-from fairautoml.search.loop import SearchLoop, StopCondition
+from fairautoml.search.loop import Proposals, SearchLoop, StopCondition
 
 BASELINE = Config(learner="prior")
 FULL = Budget(folds=5)
@@ -95,7 +95,7 @@ def play(name, seconds, *, wrapped=True, n_workers=1, queued=0, memory=None, **s
     search = SearchLoop(
         objective=objective,
         score=score,
-        strategy=strategy,
+        proposals=Proposals(strategy),
         allocator=FewerRows(own, TERMS, n_workers) if wrapped else own,
         executor=executor,
         stop=StopCondition(**stop),

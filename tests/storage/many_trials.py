@@ -19,7 +19,7 @@ from fairautoml.running import Plan, run_search
 from fairautoml.search.loop import propose
 from fairautoml.search.space import ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies.optuna_tpe import OptunaTPE
-from fairautoml.storage import database
+from fairautoml.storage import study
 
 LAST = 500
 
@@ -70,7 +70,7 @@ def without_thinking():
         connection.execute("PRAGMA synchronous=OFF")
 
     OptunaTPE.ask = ask
-    database._durable = hasty
+    study._durable = hasty
     os.fsync = lambda descriptor: None
 
 

@@ -248,7 +248,7 @@ class _Level:
 
     def learn(self, scored: TrialResult) -> None:
         """Record a result at this size; a new best one resets the count."""
-        self.n_open -= scored.trial.origin is Origin.ROWS
+        self.n_open = max(0, self.n_open - (scored.trial.origin is Origin.ROWS))
         if (
             scored.status is not TrialState.SUCCESS
             or scored.value is None

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Literal, cast
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial
 from optuna.trial import TrialState as OptunaTrialState
 
 from fairautoml.records import Config, ParamValue, TrialResult, TrialState
-from fairautoml.search.loop import flat, propose
+from fairautoml.search.loop import propose
 from fairautoml.search.space import Integer, Range, Real, SearchSpace
 from fairautoml.search.strategies._admm import coordinates
 
@@ -79,7 +80,7 @@ class StudyStrategy:
         self._resting = coordinates(space)
         self._open: defaultdict[str, list[optuna.Trial]] = defaultdict(list)
         for config in first:
-            study.enqueue_trial(flat(config))
+            study.enqueue_trial(config.flat())
 
     def ask(self) -> Config:
         """Return the next configuration."""
@@ -151,3 +152,13 @@ def suggested(trial: optuna.Trial | FixedTrial, name: str, allowed: Range) -> Pa
     if isinstance(allowed, Integer):
         return trial.suggest_int(name, allowed.low, allowed.high, log=allowed.log)
     return cast(ParamValue, trial.suggest_categorical(name, list(allowed.values)))
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Return Optuna's distributions of all parameters with more than one value."""
+    found: dict[str, BaseDistribution] = {}
+    for name, allowed in coordinates(space).items():
+        trial = FixedTrial({name: allowed.default})
+        suggested(trial, name, allowed)
+        found |= trial.distributions
+    return found
