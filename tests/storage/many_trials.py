@@ -65,12 +65,8 @@ def without_thinking():
         strategy.recall(config)
         return config
 
-    def hasty(connection, record):
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=OFF")
-
     OptunaTPE.ask = ask
-    study._durable = hasty
+    study.SYNCHRONOUS = "OFF"
     os.fsync = lambda descriptor: None
 
 

@@ -292,6 +292,13 @@ def test_a_hash_of_content_knows_type_and_order():
     assert len({content_hash(value) for value in ([1, 2], [2, 1], (1, 2), [1.0, 2.0])}) == 4
 
 
+def test_a_folder_with_braces_in_its_name_holds_a_study(tmp_path):
+    path = tmp_path / "{run}" / "study.db"
+    path.parent.mkdir()
+    kept(path, 2)
+    assert past_of(path).numbers == {0, 1}
+
+
 def test_the_dashboard_shows_both_objectives_parameters_and_constraints(path):
     study = begun(sqlite_url(path))
     config = Config(learner="tree", params={"rate": 0.2, "depth": 4})
@@ -307,7 +314,13 @@ def test_the_dashboard_shows_both_objectives_parameters_and_constraints(path):
         "mitigation": "none",
         "tree.rate": 0.2,
     }
-    assert shown.user_attrs["tree.depth"] == 4
+    assert shown.user_attrs["fairautoml"]["content"]["result"]["trial"]["config"] == {
+        "learner": "tree",
+        "params": {"rate": 0.2, "depth": 4},
+        "encoding": "codes",
+        "mitigation": "none",
+        "mitigation_params": {},
+    }
     # The key and the form that optuna-dashboard reads.
     assert shown.system_attrs["constraints"] == [-0.01, -0.2]
     assert front == [shown]
