@@ -202,7 +202,7 @@ def run_search(
         proposals = Proposals(
             _strategy(plan),
             plan.baseline,
-            recorded=[config for record in recorded for config in record.proposals],
+            recorded=() if study is None else study.proposals,
         )
         search = SearchLoop(
             objective=objective,

@@ -56,7 +56,7 @@ from fairautoml.storage.artifacts import Artifacts, sync_file
 SCHEMA = 3
 """Version of the attributes, stored with every study."""
 
-RUN, USED, RECORD, UNFINISHED = "fairautoml", "seconds_used", "fairautoml", "unfinished "
+RUN, USED, RECORD, ATTEMPT = "fairautoml", "seconds_used", "fairautoml", "attempt "
 """Names of the attributes of a study and of a trial."""
 
 UNKNOWN = 1e9
@@ -156,6 +156,7 @@ class PreviousTrials:
     fingerprint: Mapping[str, str]  # of the data and parameters of the run
     seconds: float  # seconds of the budget that were used
     records: tuple[TrialRecord, ...]  # in order of completion, without their entries
+    proposals: tuple[Config, ...]  # of the strategy, also those of replaced records
     n_recorded: int  # results so far, with those of trials that were run again
 
     @property
@@ -206,6 +207,7 @@ class Study:
             else replace(r, entries=artifacts.entries(r.result.trial.key))
             for r in past.records
         )
+        study.proposals = past.proposals
         study._turn = past.n_recorded
         study._ended = {
             r.result.trial.number: r.result.status for r in past.records if not r.cut_off
@@ -214,6 +216,7 @@ class Study:
 
     def _open(self, url: URL, artifacts: Artifacts, display: Display, *, create: bool) -> None:
         self.past: tuple[TrialRecord, ...] = ()
+        self.proposals: tuple[Config, ...] = ()
         self._name = shown(url)
         self._artifacts = artifacts
         self._display = display
@@ -232,12 +235,10 @@ class Study:
             # An infrastructure failure is not stored, so a resumed run runs the trial again.
             raise StorageFullError(record.result.error)
         self._artifacts.write_entries(record.result.trial.key, record.entries)
-        if self._ended.get(number) is status:
-            return  # Its files were lost, and the trial made them again.
         content = _sealed({"turn": self._turn, **_plain(record)})
-        if record.cut_off:
-            # A study attribute can be replaced, and the trial may have its turn again.
-            self._write(f"{UNFINISHED}{number}", content)
+        # One that may have its turn again, or that made its lost files again, is shown once.
+        if record.cut_off or self._ended.get(number) is status:
+            self._write(f"{ATTEMPT}{self._turn}", content)
         else:
             made = self._shown(record, content)
             with _errors_named(self._name):
@@ -316,7 +317,7 @@ def read_past(url: URL, study: str, name: str) -> PreviousTrials:
     if [trial.number for trial in trials] != list(range(len(trials))):
         raise corrupt(name, "a trial is missing")
     sealed = [trial.user_attrs.get(RECORD) for trial in trials]
-    sealed += [value for key, value in attributes.items() if key.startswith(UNFINISHED)]
+    sealed += [value for key, value in attributes.items() if key.startswith(ATTEMPT)]
     contents = sorted((_unsealed(each, name) for each in sealed), key=lambda each: each["turn"])
     records: dict[int, TrialRecord] = {}
     for content in contents:
@@ -331,6 +332,7 @@ def read_past(url: URL, study: str, name: str) -> PreviousTrials:
         fingerprint=about["fingerprint"],
         seconds=max([used, *(record.seconds for record in records.values())]),
         records=tuple(records.values()),
+        proposals=tuple(_config(each) for content in contents for each in content["proposals"]),
         n_recorded=1 + max((content["turn"] for content in contents), default=-1),
     )
 
@@ -506,15 +508,19 @@ def _record(content: Mapping[str, Any]) -> TrialRecord:
         result=_result(content["result"]),
         entries=(),
         seconds=float(content["seconds"]),
-        proposals=tuple(Config(**plain) for plain in content["proposals"]),
+        proposals=tuple(map(_config, content["proposals"])),
         window=content["window"],
     )
+
+
+def _config(plain: Mapping[str, Any]) -> Config:
+    return Config(**plain)
 
 
 def _result(plain: Mapping[str, Any]) -> TrialResult:
     trial = plain["trial"]
     made = {
-        "config": Config(**trial["config"]),
+        "config": _config(trial["config"]),
         "budget": Budget(**trial["budget"]),
         "origin": Origin(trial["origin"]),
     }

@@ -34,6 +34,7 @@ class Kept:
 
     def __init__(self, records=()):
         self.past = tuple(records)
+        self.proposals = [config for record in records for config in record.proposals]
         self.new = []
 
     def keep(self, record):
