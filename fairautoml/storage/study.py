@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import sqlite3
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -189,7 +190,10 @@ class Study:
             undo.callback(self.close)
             self._id = self._storage.create_new_study(display.directions, study)
             self._write(RUN, _sealed(about))
-            self._write("objectives", [display.objective, "gap"][: len(display.directions)])
+            made = optuna.load_study(study_name=study, storage=self._storage)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                made.set_metric_names([display.objective, "gap"][: len(display.directions)])
             undo.pop_all()
 
     @classmethod

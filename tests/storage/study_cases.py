@@ -54,10 +54,11 @@ def optuna_storage(url):
 
 
 def shown_study(url):
-    """Optuna's view of the study, and its trials."""
+    """Optuna's view of the study: its objectives, its trials and its front."""
     with optuna_storage(url) as storage:
         study = optuna.load_study(study_name=NAME, storage=storage)
-        return study.directions, study.get_trials(), study.best_trials
+        names = dict(zip(study.metric_names, study.directions, strict=True))
+        return names, study.get_trials(), study.best_trials
 
 
 def begun(url, display=DISPLAY, **changes):

@@ -319,7 +319,8 @@ def test_the_dashboard_shows_both_objectives_parameters_and_constraints(path):
     study.keep(record(0, tried=Trial(number=0, config=config, budget=Budget())))
     study.close()
     directions, (shown,), front = shown_study(sqlite_url(path))
-    assert [direction.name for direction in directions] == ["MAXIMIZE", "MINIMIZE"]
+    found = {name: direction.name for name, direction in directions.items()}
+    assert found == {"accuracy": "MAXIMIZE", "gap": "MINIMIZE"}
     assert shown.state is optuna.trial.TrialState.COMPLETE
     assert shown.values == pytest.approx([0.7, 0.1])
     assert shown.params == {
@@ -356,7 +357,7 @@ def test_a_study_without_constraints_has_one_objective(path):
     study.keep(record(0))
     study.close()
     directions, (shown,), _ = shown_study(sqlite_url(path))
-    assert [direction.name for direction in directions] == ["MINIMIZE"]
+    assert [direction.name for direction in directions.values()] == ["MINIMIZE"]
     assert shown.values == [-0.7]
 
 
