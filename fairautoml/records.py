@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -68,6 +69,18 @@ class Config(_Keyed):
         except AttributeError:
             object.__setattr__(self, "_key", self._hashed())
             return self._key
+
+    def flat(self) -> dict[str, ParamValue]:
+        """Return all choices in one mapping, with names such as ``"lightgbm.num_leaves"``."""
+        parts = ((self.learner, self.params), (self.mitigation, self.mitigation_params))
+        return {
+            "learner": self.learner,
+            "encoding": self.encoding,
+            "mitigation": self.mitigation,
+            **{
+                f"{part}.{name}": value for part, params in parts for name, value in params.items()
+            },
+        }
 
     def _hashed(self) -> str:
         content = {
@@ -144,10 +157,13 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """Result of one trial; its scores and models are stored under ``trial.key``."""
+    """Result of one trial; its scores and models are stored under ``trial.key``.
+
+    The evaluation fills the last five fields after the best post-processing is known.
+    """
 
     trial: Trial  # trial that was run
-    status: TrialState  # how it ended
+    status: TrialState  # how it ended; only SUCCESS has a value
     # out-of-fold log loss (natural logarithm, weighted mean per row), None unless SUCCESS; in
     # regression the mean squared error
     log_loss: float | None = None
@@ -155,24 +171,14 @@ class TrialResult:
     seconds: float = 0.0  # wall-clock seconds of training and scoring
     peak_memory_mb: float = 0.0  # peak resident memory of the process that ran it, MiB
     error: str = ""  # why it failed, empty on success
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoredTrial:
-    """Objective value and constraint violations of a trial, as the strategy receives them."""
-
-    trial: Trial  # trial that was run
-    status: TrialState  # how it ended; only SUCCESS has a value
-    value: float | None  # objective after the best post-processing, greater is better
+    value: float | None = None  # objective after the best post-processing, greater is better
     # one per constraint: gap minus limit, at most 0 when met, ``inf`` when unknown
-    violations: tuple[float, ...]
-    seconds: float  # cost of the trial, seconds
+    violations: tuple[float, ...] = ()
     limits: tuple[float, ...] = ()  # limit of each constraint, in the order of ``violations``
     # objective of the scores at the default threshold, without post-processing; greater is
     # better, None when unknown
     plain_value: float | None = None
     plain_violations: tuple[float, ...] = ()  # violations without post-processing
-    log_loss: float | None = None  # out-of-fold log loss, None unless SUCCESS
 
 
 LONGEST_RULE = 100
@@ -329,6 +335,38 @@ class Entry:
         return self.excess <= 0 and (not self.constant or not self.measures)
 
 
+LITTLE = 1 / 6
+"""Share of the time left; time limits of search trials are never below it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRecord:
+    """What is kept of a trial that has ended."""
+
+    result: TrialResult  # result of the trial, with its value
+    entries: tuple[Entry, ...]  # its entries on the leaderboard
+    seconds: float  # on the clock of the run, since the budget began
+    # proposals of the strategy since the previous record, in order; empty for a strategy that
+    # cannot take them back
+    proposals: tuple[Config, ...] = ()
+    window: int | None = None  # maximum number of pending trials then, None if unknown
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the end of the run stopped the trial, which may succeed with more time."""
+        status, limit = self.result.status, self.result.trial.budget.seconds
+        return status is TrialState.STOPPED or (status is TrialState.TIMEOUT and limit is None)
+
+    def has_more_time(self, budget: float | None) -> bool:
+        """Return whether a time limit stopped the trial and much more time is available now."""
+        trial, limit = self.result.trial, self.result.trial.budget.seconds
+        if self.result.status is not TrialState.TIMEOUT or limit is None:
+            return self.cut_off
+        # The limits of allocators are kept; those of the search are a share of the time left.
+        left = math.inf if budget is None else budget - self.seconds
+        return trial.origin is Origin.SEARCH and limit < LITTLE * left
+
+
 class SearchStrategy(Protocol):
     """Proposes configurations from a search space and the results of earlier trials."""
 
@@ -336,7 +374,7 @@ class SearchStrategy(Protocol):
         """Return the next configuration, or None if the strategy needs another result first."""
         ...
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Receive the result of a configuration that ``ask`` returned."""
         ...
 
@@ -400,7 +438,7 @@ class Allocator(Protocol):
         """Return the next trial, or None if there is none now."""
         ...
 
-    def record(self, scored: ScoredTrial) -> None:
+    def record(self, scored: TrialResult) -> None:
         """Receive the cost and the result of a trial."""
         ...
 

@@ -4,7 +4,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,21 +15,12 @@ from fairautoml.certification.certificate import certificate_text
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import ResumeMismatchError, StorageCorruptError
 from fairautoml.plan import Plan
+from fairautoml.records import TrialRecord
 from fairautoml.report.summary import describe_config, describe_entry
+from fairautoml.search.strategies._optuna import distributions
 from fairautoml.selection.leaderboard import best_of
 from fairautoml.settings import RunStorage
 from fairautoml.storage.artifacts import Artifacts, make_private
-from fairautoml.storage.database import (
-    Address,
-    Database,
-    Mirror,
-    StudyAbout,
-    TrialRecord,
-    corrupt,
-    server_url,
-    shown,
-    sqlite_url,
-)
 from fairautoml.storage.run_folder import (
     DATABASE,
     LIBRARIES,
@@ -40,11 +31,18 @@ from fairautoml.storage.run_folder import (
     scratch,
 )
 from fairautoml.storage.study import (
+    Address,
+    Display,
     PreviousTrials,
     Study,
     check_same,
+    check_server,
     content_hash,
+    corrupt,
     read_past,
+    server_url,
+    shown,
+    sqlite_url,
     text_hash,
 )
 
@@ -92,7 +90,7 @@ class PreviousRun:
 
     def _read(self) -> PreviousTrials:
         about = read_json(self.place.path, STUDY)
-        run, storage = _about(about, self.place.path)
+        study, storage = _about(about, self.place.path)
         if storage != self.place.storage:
             was = "the folder (url=None)" if storage is None else repr(storage)
             msg = (
@@ -101,7 +99,7 @@ class PreviousRun:
             )
             raise ResumeMismatchError(msg)
         with _copied(self.place) as url:
-            past = read_past(url, run, shown(self.place.url))
+            past = read_past(url, study, shown(self.place.url))
         lost = self.folder.logged_trials() - past.numbers
         if lost:
             raise corrupt(
@@ -113,9 +111,9 @@ class PreviousRun:
 
 
 def _about(about: Any, path: Path) -> tuple[str, str | None]:
-    if isinstance(about, dict) and isinstance(about.get("run"), str):
-        return about["run"], about.get("storage")
-    raise StorageCorruptError(f"{str(path / STUDY)!r} is damaged: it does not name a run")
+    if isinstance(about, dict) and isinstance(about.get("study"), str):
+        return about["study"], about.get("storage")
+    raise StorageCorruptError(f"{str(path / STUDY)!r} is damaged: it does not name a study")
 
 
 @contextmanager
@@ -135,10 +133,9 @@ def _copied(place: RunLocation) -> Iterator[Address]:
 class RunWriter:
     """Writer of a running search: stores every trial and, at the end, the model."""
 
-    def __init__(self, folder: RunFolder, study: Study, mirror: Mirror, plan: Plan) -> None:
+    def __init__(self, folder: RunFolder, study: Study, plan: Plan) -> None:
         self.study = study
         self._folder = folder
-        self._mirror = mirror
         self._plan = plan
 
     @property
@@ -147,9 +144,8 @@ class RunWriter:
         return self._folder.artifacts
 
     def keep(self, record: TrialRecord) -> None:
-        """Write a stored trial to the human-readable log and to the dashboard."""
+        """Write a stored trial to the human-readable log."""
         self._folder.append_trial(_line(record, self._plan))
-        self._mirror.add(record)
 
     def finish(self, model: Any, groups: Mapping[str, Any]) -> None:
         """Write the files of a finished run."""
@@ -159,8 +155,7 @@ class RunWriter:
         """Close the database and unlock the folder."""
         with ExitStack() as last:
             last.callback(self._folder.close)
-            last.callback(lambda: self.study.close(time.monotonic() - self._plan.start))
-            self._mirror.close()
+            self.study.close(time.monotonic() - self._plan.start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,29 +221,30 @@ def begin(
 def _start(plan: Plan, place: RunLocation, parameters: Mapping[str, Any]) -> RunWriter:
     if place.server is not None:
         # A wrong password must not delete the run that is to be replaced.
-        with closing(Database(place.server)) as server:
-            server.reach()
+        check_server(place.server)
     folder = RunFolder(place.path, overwrite=place.overwrite)
     with ExitStack() as undo:
         undo.callback(folder.close)
         write_config(folder, parameters, place, plan.seed)
-        run = uuid.uuid4().hex
+        name = place.path.name
         if place.server is None:
             # SQLite creates its journal files with the same mode.
             make_private(place.path / DATABASE)
-        database = Database(place.url)
-        undo.callback(database.close)
-        study = Study.create(
-            database,
-            run,
-            name=place.path.name,
+        else:
+            # A server holds runs of many folders, and folders can have the same name.
+            name = f"{name} {uuid.uuid4().hex[:8]}"
+        study = Study(
+            place.url,
+            name,
+            folder.artifacts,
+            _display(plan),
             seed=plan.seed,
             fingerprint=_fingerprint(plan),
         )
-        about = {"run": run, "storage": place.storage}
-        folder.write_json(STUDY, about)
+        undo.callback(study.close)
+        folder.write_json(STUDY, {"study": name, "storage": place.storage})
         undo.pop_all()
-    return RunWriter(folder, study, _mirror(plan, place, database, run), plan)
+    return RunWriter(folder, study, plan)
 
 
 def _resume(plan: Plan, previous: PreviousRun, parameters: Mapping[str, Any]) -> RunWriter:
@@ -256,17 +252,14 @@ def _resume(plan: Plan, previous: PreviousRun, parameters: Mapping[str, Any]) ->
     check_same(past.fingerprint, _fingerprint(plan), str(place.path))
     folder.take()
     with ExitStack() as undo:
-        database = Database(place.url)
-        undo.callback(database.close)
-        study = Study.resume(database, past)
+        study = Study.resume(place.url, past, folder.artifacts, _display(plan))
+        undo.callback(study.close)
         if folder.logged_trials() != past.numbers:
             # The last line of the log may be torn or missing; the database is authoritative.
             folder.write_trials([_line(record, plan) for record in study.past])
         write_config(folder, parameters, place, plan.seed)
-        mirror = _mirror(plan, place, database, past.about["run"])
-        mirror.go_on(study.past)
         undo.pop_all()
-    return RunWriter(folder, study, mirror, plan)
+    return RunWriter(folder, study, plan)
 
 
 def write_config(
@@ -319,16 +312,17 @@ def _line(record: TrialRecord, plan: Plan) -> dict[str, Any]:
     return {**describe_config(record.result), "best": shown_entry}
 
 
-def _mirror(plan: Plan, place: RunLocation, database: Database, run: str) -> Mirror:
-    # A server holds runs of many folders, and folders can have the same name.
-    name = place.path.name if place.server is None else f"{place.path.name} {run[:8]}"
-    learners = {plan.baseline.learner, *(config.learner for config in plan.first)}
-    return Mirror(
-        database,
-        StudyAbout(
-            name=name,
-            space=plan.space,
-            learners=learners,
-            mitigations={costly.name for costly in plan.mitigations},
-        ),
+def _display(plan: Plan) -> Display:
+    objective, space = plan.problem.objective, plan.space
+    names = {
+        "learner": {*space.learners, plan.baseline.learner, *(one.learner for one in plan.first)},
+        "encoding": {*space.encodings, "codes"},
+        "mitigation": {*space.mitigations, *(option.name for option in plan.mitigations)},
+    }
+    return Display(
+        objective=objective.name,
+        greater_is_better=objective.greater_is_better,
+        ranges=distributions(space),
+        names=names,
+        constrained=bool(plan.problem.goal.targets),
     )

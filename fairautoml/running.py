@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,9 @@ from fairautoml.plan import Plan, terms_of
 from fairautoml.records import (
     Allocator,
     Executor,
+    SearchStrategy,
     Trial,
+    TrialRecord,
     TrialResult,
 )
 from fairautoml.search.allocators import ALLOCATORS
@@ -41,20 +43,17 @@ from fairautoml.search.allocators._base import (
 )
 from fairautoml.search.loop import (
     POLL_SECONDS,
-    BaselineFirst,
-    Recalling,
+    Proposals,
     SearchLoop,
     StopCondition,
-    WithoutRepeats,
-    as_sampled,
+    window_of,
 )
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.selection.selectable import CheckpointCleaner
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.storage.database import TrialRecord
 from fairautoml.storage.run_folder import scratch
-from fairautoml.storage.study import Known, Replay, Study
+from fairautoml.storage.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -73,39 +72,46 @@ def run_search(
     stop = StopCondition(n_trials=plan.n_trials, deadline=plan.limits.deadline)
     left = stop.seconds_left(plan.start)
     past = still_valid(recorded, artifacts, plan.problem.dataset.score_shape, left, over=over)
-    real = FirstHere(EXECUTORS.get(plan.executor)(plan.limits), _run_here(plan))
-    executor = _replaying(real, past.values(), plan.start, study)
-    history = TrialLog(n_workers=real.n_workers)
+    executor = FirstHere(EXECUTORS.get(plan.executor)(plan.limits), _run_here(plan))
+    history = TrialLog(n_workers=executor.n_workers)
     with ExitStack() as stack:
         stack.callback(executor.shutdown)
         objective = _objective(plan, artifacts, stack)
-        problem, past, interrupted = _with_groups(plan, artifacts, real, objective, past, over)
+        problem, past, interrupted = _with_groups(plan, artifacts, executor, objective, past, over)
         history.resume_from(past.values())
-        scorer = TrialScorer(
-            problem=problem,
-            past=past,
-            artifacts=artifacts,
-            executor=executor,
-            strategy=_strategy(plan, executor, past, study),
-            history=history,
-            listeners=() if interrupted else _listeners(history, artifacts, study, keep),
-            on_progress=on_progress,
-            start=plan.start,
-            stop=StopCondition(n_trials=1) if interrupted else stop,
+        proposals = Proposals(
+            _strategy(plan),
+            plan.baseline,
+            recorded=() if study is None else study.proposals,
         )
         search = SearchLoop(
             objective=objective,
-            score=scorer,
-            strategy=WithoutRepeats(BaselineFirst(plan.baseline, scorer.strategy)),
-            # A record made without a queued trial may give a count of 0.
-            allocator=_allocator(plan, max(1, executor.n_workers)),
+            score=TrialScorer(
+                problem=problem,
+                artifacts=artifacts,
+                executor=executor,
+                take_proposals=proposals.take,
+                history=history,
+                listeners=() if interrupted else _listeners(history, artifacts, study, keep),
+                on_progress=on_progress,
+                start=plan.start,
+                deadline=stop.deadline,
+                window=window_of(stop, executor),
+            ),
+            proposals=proposals,
+            allocator=_allocator(plan, _workers_then(past.values(), executor)),
             executor=executor,
-            stop=scorer.stop,
+            stop=StopCondition(n_trials=1) if interrupted else stop,
             overhead=history.overhead,
         )
-        finished = (over or search.run()) and not interrupted
+        again = [r.result.trial for r in recorded if r.result.trial.number not in past]
+        if interrupted or over:
+            finished = over or (not past and search.run())
+        else:
+            search.replay(past.values(), again, start=plan.start)
+            finished = search.run()
         artifacts.drop_partials()
-    return history, finished
+    return history, finished and not interrupted
 
 
 def is_over(plan: Plan, study: Study | None) -> bool:
@@ -178,30 +184,15 @@ def _alone(executor: Executor, objective: TrialEvaluator, trial: Trial) -> Trial
     return future.result()
 
 
-def _replaying(
-    executor: Executor, past: Iterable[TrialRecord], start: float, study: Study | None
-) -> Replay:
-    """Return the executor, which replays the recorded trials."""
-    known = [Known(result=r.result, seconds=r.seconds, window=r.window) for r in past]
-    return Replay(
-        executor, known, start=start, on_start=None if study is None else study.record_start
-    )
+def _workers_then(past: Iterable[TrialRecord], executor: Executor) -> int:
+    """Return the number of workers with which the run began."""
+    then = next((record.window for record in past), None)
+    return executor.n_workers if then is None else max(1, then - executor.queued)
 
 
-def _strategy(
-    plan: Plan, executor: Replay, past: Mapping[int, TrialRecord], study: Study | None
-) -> Recalling:
-    """Return the strategy, which continues from the recorded trials of the run."""
-    chosen = STRATEGIES.get(plan.strategy)(
-        plan.space, plan.seed, on_all_rows(plan.first, plan.small, plan.light)
-    )
-    return Recalling(
-        chosen,
-        {} if study is None else study.sampled,
-        lambda: as_sampled(
-            (past[r.trial.number].scored for r in executor.unmatched()), plan.space
-        ),
-    )
+def _strategy(plan: Plan) -> SearchStrategy:
+    first = on_all_rows(plan.first, plan.small, plan.light)
+    return STRATEGIES.get(plan.strategy)(plan.space, plan.seed, first)
 
 
 def _objective(plan: Plan, artifacts: Artifacts, stack: ExitStack) -> TrialEvaluator:

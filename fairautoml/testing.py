@@ -39,8 +39,8 @@ from fairautoml.records import (
     Budget,
     Config,
     Rule,
-    ScoredTrial,
     Trial,
+    TrialResult,
     TrialState,
     acceptance,
 )
@@ -737,7 +737,7 @@ def _sampled(make: MakeStrategy, space: SearchSpace, first: Config) -> Iterator[
         for config in batch:
             failed = number % 3 == 2
             strategy.tell(
-                ScoredTrial(
+                TrialResult(
                     trial=Trial(number=number, config=config, budget=Budget(folds=2)),
                     status=TrialState.FAILED if failed else TrialState.SUCCESS,
                     value=None if failed else 0.5 + number / 1000,

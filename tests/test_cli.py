@@ -518,7 +518,7 @@ def test_a_run_that_was_interrupted_at_once_continues(individuals, tmp_path, mon
 
     fit = ["fit", str(individuals / "people.csv"), *FIT, "--out", str(tmp_path / "run")]
     with monkeypatch.context() as patched:
-        patched.setattr("fairautoml.storage.database.Mirror.add", interrupt)
+        patched.setattr("fairautoml.storage.run_folder.RunFolder.append_trial", interrupt)
         assert main(fit) == 130
     assert main(["resume", str(tmp_path / "run")]) in {0, 4}
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fairautoml.records import Config, ScoredTrial, Terms, Trial
+from fairautoml.records import Config, Terms, Trial, TrialResult
 from fairautoml.search.allocators._expected_gain import AllocatorState
 
 FIRST_SEED = 10**6
@@ -38,6 +38,6 @@ class RandomMitigation:
             return None
         return Trial(number=number, config=config, budget=self._budget)
 
-    def record(self, scored: ScoredTrial) -> None:
+    def record(self, scored: TrialResult) -> None:
         """Learn which models are unfair."""
         self._memory.record(scored)

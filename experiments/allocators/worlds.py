@@ -17,12 +17,11 @@ from fairautoml.records import (
     Allocator,
     Config,
     Origin,
-    ScoredTrial,
     Trial,
     TrialResult,
     TrialState,
 )
-from fairautoml.search.loop import SearchLoop, StopCondition
+from fairautoml.search.loop import Proposals, SearchLoop, StopCondition
 
 BUDGET = 3600.0
 FILL = 0.5
@@ -85,7 +84,7 @@ class Outcome:
         """Best fair loss at the end, 0.5 without any."""
         return min(self.trace[-1][1], FILL) if self.trace else FILL
 
-    def add(self, now: float, scored: ScoredTrial) -> None:
+    def add(self, now: float, scored: TrialResult) -> None:
         """Take in a result."""
         self.n_trials += 1
         if scored.trial.config.mitigation == "none":
@@ -117,7 +116,7 @@ class _InOrder:
         turn = next(self._turns, None)
         return None if turn is None else Config(learner="world", params={"turn": turn})
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Learn nothing."""
 
 
@@ -132,11 +131,11 @@ class _Play:
         """Return the result of a trial at once; its seconds pass on the simulated clock."""
         return TrialResult(trial=trial, status=TrialState.SUCCESS, seconds=self._seconds(trial))
 
-    def score(self, result: TrialResult) -> ScoredTrial:
+    def score(self, result: TrialResult) -> TrialResult:
         """Return what is told of a result; one that was cut off has no value."""
         loss, violation = self._outcome(result.trial)
         done = result.status is TrialState.SUCCESS
-        return ScoredTrial(
+        return TrialResult(
             trial=result.trial,
             status=result.status,
             value=1.0 - loss if done else None,
@@ -180,7 +179,7 @@ def play(
     executor = VirtualExecutor(ResourceLimits(n_workers=n_workers, deadline=budget))
     scene = _Play(world, with_plain=with_plain)
 
-    def score(result: TrialResult) -> ScoredTrial:
+    def score(result: TrialResult) -> TrialResult:
         scored = scene.score(result)
         outcome.add(executor.now(), scored)
         return scored
@@ -188,7 +187,7 @@ def play(
     SearchLoop(
         objective=scene.run,
         score=score,
-        strategy=_InOrder(len(world.loss)),
+        proposals=Proposals(_InOrder(len(world.loss))),
         allocator=allocator,
         executor=executor,
         stop=StopCondition(deadline=budget),

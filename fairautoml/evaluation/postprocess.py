@@ -25,17 +25,15 @@ from fairautoml.records import (
     Config,
     ConstraintResult,
     Entry,
+    Executor,
     Rule,
-    ScoredTrial,
+    TrialRecord,
     TrialResult,
     TrialState,
     acceptance,
 )
-from fairautoml.search.loop import Recalling, StopCondition, window_of
 from fairautoml.selection.leaderboard import TrialLog, best_of, pareto_front
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.storage.database import TrialRecord
-from fairautoml.storage.study import Replay
 
 ONE_ERROR = 0.6827
 """Level of a normal interval of one standard error to each side."""
@@ -295,33 +293,27 @@ def judged(
     seconds: float,
     end: float | None = None,
 ) -> TrialRecord:
-    """Return the record of a result: its entries and its scored trial."""
+    """Return the record of a result: its entries, and its value and violations."""
     entries: tuple[Entry, ...] = ()
     if result.status is TrialState.SUCCESS:
         entries = expand(result, artifacts.scores(result.trial.key), problem, end)
-    scored = _scored(result, entries, problem)
-    return TrialRecord(result=result, scored=scored, entries=entries, seconds=seconds)
+    return TrialRecord(result=_scored(result, entries, problem), entries=entries, seconds=seconds)
 
 
-def _scored(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> ScoredTrial:
+def _scored(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> TrialResult:
     """Score a trial; one that trained but has no entry (undefined objective) failed."""
     best = best_of(entries)
     plain = next((entry for entry in entries if entry.mitigator == "none"), None)
-    status = (
-        TrialState.FAILED
-        if best is None and result.status is TrialState.SUCCESS
-        else result.status
-    )
-    return ScoredTrial(
-        trial=result.trial,
-        status=status,
+    if best is None and result.status is TrialState.SUCCESS:
+        error = f"{problem.objective.name} is undefined under every post-processing"
+        result = replace(result, status=TrialState.FAILED, error=error)
+    return replace(
+        result,
         value=None if best is None else best.value,
         violations=_violations(best, problem),
-        seconds=result.seconds,
         limits=tuple(target.limit for target in problem.goal.targets),
         plain_value=None if plain is None else plain.value,
         plain_violations=_violations(plain, problem),
-        log_loss=result.log_loss,
     )
 
 
@@ -353,49 +345,39 @@ class TrialScorer:
     """Score a finished trial and store it before the strategy is told."""
 
     problem: Problem  # defines how results are scored
-    # records of a previous run by trial number, with their scores of that time
-    past: Mapping[int, TrialRecord]
     artifacts: Artifacts  # storage of the scores
-    executor: Replay  # runs trials; maps them to the numbers that the search requested
-    strategy: Recalling  # its sampled configs are recorded with the results
+    executor: Executor  # keeps the clock
+    take_proposals: Callable[[], tuple[Config, ...]]  # those since the previous result
     history: TrialLog  # collects results and entries
-    listeners: tuple[
-        Keep, ...
-    ]  # called with the ``TrialRecord`` of each new result, in this order
+    listeners: tuple[Keep, ...]  # called with the record of each result, in this order
     on_progress: OnProgress | None  # called with a ``Progress`` after them
     start: float  # moment on the executor's clock at which the budget began
-    stop: StopCondition  # when the search ends
+    deadline: float | None  # when the search ends, on the same clock
+    window: int  # maximum number of pending trials
 
-    def __call__(self, result: TrialResult) -> ScoredTrial:
-        """Return the scored trial for the strategy, after its record is stored."""
-        recorded = self.past.get(result.trial.number)
-        if recorded is None or recorded.result is not result:
-            recorded = self._record_of(result)
-        return replace(recorded.scored, trial=self.executor.with_trial(result.trial))
-
-    def _record_of(self, result: TrialResult) -> TrialRecord:
-        """Record a new result and notify all listeners."""
+    def __call__(self, result: TrialResult) -> TrialResult:
+        """Return the result with its value, after its record is stored."""
         begun = time.perf_counter()
         seconds = self.executor.now() - self.start
         record = replace(
-            judged(result, self.artifacts, self.problem, seconds, self.stop.deadline),
-            sampled=self.strategy.take(),
-            window=window_of(self.stop, self.executor),
+            judged(result, self.artifacts, self.problem, seconds, self.deadline),
+            proposals=self.take_proposals(),
+            window=self.window,
         )
         for listener in self.listeners:
             listener(record)
-        self.history.add(result, record.entries, record.seconds)
+        self.history.add(record.result, record.entries, record.seconds)
         self.history.add_scoring_time(record.entries, time.perf_counter() - begun)
         if self.on_progress is not None:
-            self.on_progress(self._progress(result))
-        return record
+            self.on_progress(self._progress(record.result))
+        return record.result
 
     def _progress(self, result: TrialResult) -> Progress:
         return Progress(
             result=result,
             best=self.history.best,
             n_trials=len(self.history.results),
-            seconds_left=self.stop.seconds_left(self.executor.now()),
+            seconds_left=(None if self.deadline is None else self.deadline - self.executor.now()),
         )
 
 
@@ -444,16 +426,20 @@ def still_valid(
 
     ended = [record for record in past if over or not more(record)]
     front = {e.trial_key for e in pareto_front(e for record in ended for e in record.entries)}
-    lost = {key for key in front if not artifacts.has_models(key)}
-
-    def whole(key: str) -> bool:
-        return key not in lost and artifacts.has_all_scores(key, shape)
-
     return {
         record.result.trial.number: record
         for record in ended
-        if not record.entries or whole(record.result.trial.key)
+        if record.result.value is None
+        or _has_files(record, artifacts, shape, models=record.result.trial.key in front)
     }
+
+
+def _has_files(
+    record: TrialRecord, artifacts: Artifacts, shape: tuple[int, ...], *, models: bool
+) -> bool:
+    key = record.result.trial.key
+    whole = bool(record.entries) and artifacts.has_all_scores(key, shape)
+    return whole and (not models or artifacts.has_models(key))
 
 
 def judged_again(
@@ -478,5 +464,5 @@ def judged_again(
         known = {entry.mitigator for entry in record.entries}
         if known and reading - known and artifacts.has_models(record.result.trial.key):
             anew = judged(record.result, artifacts, problem, record.seconds)
-            found[number] = replace(record, scored=anew.scored, entries=anew.entries)
+            found[number] = replace(record, result=anew.result, entries=anew.entries)
     return found

@@ -4,23 +4,22 @@ A Dask task cannot be stopped from outside, so the task only supervises a ``Loca
 enforces time and memory.
 """
 
-import io
 import multiprocessing
-import pickle
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
 import joblib
 from distributed import Event, Worker, get_client, get_worker
 
-from fairautoml.exceptions import InputError
 from fairautoml.execution import ResourceLimits
+from fairautoml.execution._worker import Destination
 from fairautoml.execution.local import LocalExecutor
 from fairautoml.records import Trial, TrialResult
 from fairautoml.storage.artifacts import Artifacts
@@ -56,34 +55,26 @@ def is_persistent(objective: Callable[[Trial], TrialResult]) -> TypeGuard[OnFile
     return isinstance(getattr(objective, "artifacts", None), Artifacts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """Score column of the incumbent that a trial is compared with."""
+Files = dict[str, bytes]
+"""Content of artifacts by sub-folder and file name, such as ``"scores/00001-ab.npy"``."""
 
-    name: str  # file name
-    content: bytes  # content of the file
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SentFile:
-    """An artifact of a trial."""
-
-    folder: str  # sub-folder of the artifacts, and file name
-    name: str
-    content: bytes  # content of the file
-
-    def keep(self, artifacts: Artifacts) -> None:
-        """Write the file into the artifacts atomically."""
-        path = artifacts.folder / Path(self.folder).name / Path(self.name).name
-        artifacts.replace(path, lambda partial: partial.write_bytes(self.content))
+CLUSTER = Destination(
+    executor="dask",
+    receiver="a worker",
+    module="is installed on every worker of the cluster",
+    instead="local",
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """Return value of a task."""
+def keep_files(files: Files, artifacts: Artifacts) -> None:
+    """Write files into the artifacts atomically."""
+    for name, content in files.items():
+        folder, file = Path(name).parts[-2:]
+        artifacts.replace(artifacts.folder / folder / file, partial(_write, content))
 
-    result: TrialResult  # result of the trial
-    files: tuple[SentFile, ...]  # scores and models of the trial
+
+def _write(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 class Site:
@@ -110,26 +101,26 @@ class Site:
         """Kill running trials and remove the folder; called also when the payload is released."""
         self._ended()
 
-    def run(self, trial: Trial, rival: Column | None, wanted: Callable[[], bool]) -> Answer:
-        """Return the trial's answer; kill everything if the task is no longer needed."""
-        if rival is not None:
-            self._receive(rival)
+    def run(
+        self, trial: Trial, rival: Files, wanted: Callable[[], bool]
+    ) -> tuple[TrialResult, Files]:
+        """Return the trial's result and files; kill everything if the task is not needed."""
+        missing = {n: c for n, c in rival.items() if not (self._artifacts.folder / n).exists()}
+        keep_files(missing, self._artifacts)
         future = self._executor.submit(self._objective, trial)
         while not wait({future}, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done:
             if not wanted():
                 self.close()
-        return Answer(result=future.result(), files=tuple(self._leftovers(trial.key)))
+        return future.result(), self._taken(trial.key)
 
-    def _receive(self, rival: Column) -> None:
-        if not (self._artifacts.folder / "scores" / rival.name).exists():
-            SentFile(folder="scores", name=rival.name, content=rival.content).keep(self._artifacts)
-
-    def _leftovers(self, key: str) -> Iterator[SentFile]:
-        """Yield and remove the files of a trial; delete partial files."""
+    def _taken(self, key: str) -> Files:
+        """Return and remove the files of a trial; delete partial files."""
+        files: Files = {}
         for path in sorted(self._artifacts.folder.glob(f"*/*{key}.*")):
             if not path.name.startswith("."):
-                yield SentFile(folder=path.parent.name, name=path.name, content=path.read_bytes())
+                files[f"{path.parent.name}/{path.name}"] = path.read_bytes()
             path.unlink()
+        return files
 
 
 def _end(executor: LocalExecutor, made: "tempfile.TemporaryDirectory[str]") -> None:
@@ -144,19 +135,26 @@ _opening = threading.Lock()
 class WorkerPayload:
     """An objective that is scattered to the workers once per run."""
 
-    packed: bytes  # the pickled objective without rows
-    rows: bytes | None  # content of the data file; None for an objective without files
-    # sites of this process by worker address; they are not pickled, and are closed when Dask
+    packed: bytes  # the objective without rows; a worker that cannot import it says so
+    rows: Any = None  # its rows; None for an objective without files
+    # sites of this process by worker address; they are not sent, and are closed when Dask
     # releases the payload because the run or its program has ended
     sites: dict[str, Site] = field(default_factory=dict)
 
-    def __reduce__(self) -> Any:
-        """Pickle without the sites."""
-        return WorkerPayload, (self.packed, self.rows)
+    @classmethod
+    def of(cls, objective: Callable[[Trial], TrialResult]) -> "WorkerPayload":
+        """Return the payload of an objective."""
+        if not is_persistent(objective):
+            return cls(CLUSTER.pack(objective))
+        bare: Any = objective
+        rows = objective.data
+        if isinstance(rows, Path):
+            rows = joblib.load(rows, mmap_mode="r")
+        return cls(CLUSTER.pack(replace(bare, data=Path())), rows)
 
-    def __sizeof__(self) -> int:
-        """Return the size in bytes, for Dask."""
-        return len(self.packed) + len(self.rows or b"")
+    def __reduce__(self) -> Any:
+        """Send no sites."""
+        return WorkerPayload, (self.packed, self.rows)
 
     def site(self, worker: Worker, memory_mb: float | None) -> Site:
         """Return the site of this run on a worker; create it if there is none."""
@@ -171,52 +169,18 @@ class WorkerPayload:
 
     def unpack(self, folder: Path) -> Callable[[Trial], TrialResult]:
         """Return the objective with its data and artifacts in ``folder``."""
-        try:
-            objective: Any = pickle.loads(self.packed)
-        except (pickle.UnpicklingError, AttributeError, ImportError) as exc:
-            raise InputError(unsendable(repr(exc))) from exc
+        objective: Any = CLUSTER.unpack(self.packed)
         if self.rows is not None:
             data = folder / "data.joblib"
-            data.write_bytes(self.rows)
+            joblib.dump(self.rows, data)
             objective = replace(objective, data=data, artifacts=Artifacts(folder, durable=False))
         made: Callable[[Trial], TrialResult] = objective
         return made
 
 
-def pack_objective(objective: Callable[[Trial], TrialResult]) -> bytes:
-    """Return the pickled objective without its rows."""
-    bare: Any = objective
-    if is_persistent(objective):
-        bare = replace(bare, data=Path())
-    try:
-        return pickle.dumps(bare, protocol=pickle.HIGHEST_PROTOCOL)
-    except (pickle.PicklingError, AttributeError, TypeError) as exc:
-        raise InputError(unsendable(str(exc))) from exc
-
-
-def rows_of(objective: Callable[[Trial], TrialResult]) -> bytes | None:
-    """Return the content of the data file, or None for an objective without files."""
-    if not is_persistent(objective):
-        return None
-    if isinstance(objective.data, Path):
-        return objective.data.read_bytes()
-    stream = io.BytesIO()
-    joblib.dump(objective.data, stream)
-    return stream.getvalue()
-
-
-def unsendable(reason: str) -> str:
-    """Return the message for an objective that cannot be sent to a Dask worker."""
-    return (
-        f"executor='dask' cannot send the objective to a worker: {reason}; define learners, "
-        "mitigators and functions in a module that is installed on every worker of the cluster, "
-        "not in a script, a notebook or another function, or use executor='local'"
-    )
-
-
 def run_trial(
-    payload: WorkerPayload, rival: Column | None, trial: Trial, memory_mb: float | None
-) -> Answer | None:
+    payload: WorkerPayload, rival: Files, trial: Trial, memory_mb: float | None
+) -> tuple[TrialResult, Files] | None:
     """Run a trial on this Dask worker; return None if a worker that died had already begun it.
 
     Dask would run the task of a dead worker repeatedly; the executor limits the attempts instead.

@@ -266,21 +266,45 @@ _ADOPT_ORPHANS = 36
 _start = threading.Lock()
 
 
-def pack(objective: Callable[[Trial], TrialResult]) -> bytes:
-    """Return the pickled objective."""
-    try:
-        return pickle.dumps(objective, protocol=pickle.HIGHEST_PROTOCOL)
-    except (pickle.PicklingError, AttributeError, TypeError) as exc:
-        raise InputError(unsendable(str(exc))) from exc
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where an objective is sent, for messages."""
+
+    executor: str
+    receiver: str
+    module: str  # what a module must be that defines a part of the objective
+    instead: str  # executor that can run it
+
+    def pack(self, objective: Callable[[Trial], TrialResult]) -> bytes:
+        """Return the pickled objective."""
+        try:
+            return pickle.dumps(objective, protocol=pickle.HIGHEST_PROTOCOL)
+        except (pickle.PicklingError, AttributeError, TypeError) as exc:
+            raise InputError(self.refusal(str(exc))) from exc
+
+    def unpack(self, packed: bytes) -> Callable[[Trial], TrialResult]:
+        """Return the objective."""
+        try:
+            objective: Callable[[Trial], TrialResult] = pickle.loads(packed)
+        except (pickle.UnpicklingError, AttributeError, ImportError) as exc:
+            raise InputError(self.refusal(repr(exc))) from exc
+        return objective
+
+    def refusal(self, reason: str) -> str:
+        """Return the message for an objective that cannot be sent."""
+        return (
+            f"executor={self.executor!r} cannot send the objective to {self.receiver}: {reason}; "
+            f"define learners, mitigators and functions in a module that {self.module}, not in a "
+            f"script, a notebook or another function, or use executor={self.instead!r}"
+        )
 
 
-def unsendable(reason: str) -> str:
-    """Return the message for an objective that cannot be sent to a child process."""
-    return (
-        f"executor='local' cannot send the objective to a child process: {reason}; define "
-        "learners, mitigators and functions in a module that can be imported, not in a script, "
-        "a notebook or another function, or use executor='serial'"
-    )
+CHILD = Destination(
+    executor="local",
+    receiver="a child process",
+    module="can be imported",
+    instead="serial",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,9 +320,9 @@ def serve(connection: Connection, packed: bytes, errors: Connection) -> None:
     myself = os.getpid()
     with contextlib.suppress(EOFError, BrokenPipeError):
         try:
-            objective = pickle.loads(packed)
-        except (pickle.UnpicklingError, AttributeError, ImportError) as exc:
-            connection.send(unsendable(str(exc)))
+            objective = CHILD.unpack(packed)
+        except InputError as exc:
+            connection.send(str(exc))
             connection.recv()  # Keep the pipe open until the pending trial arrives.
             return
         connection.send(Ready(resident_mb=resident_mb(os.getpid()) or 0.0))

@@ -24,12 +24,10 @@ try:
     import distributed
 
     from fairautoml.execution._remote import (
-        Answer,
-        Column,
+        Files,
         WorkerPayload,
         is_persistent,
-        pack_objective,
-        rows_of,
+        keep_files,
         run_trial,
     )
 except ImportError as exc:
@@ -57,6 +55,7 @@ PATIENCE_SECONDS = 60.0
 """Timeout for the first worker: a cluster that scales on demand has to start a machine."""
 
 TrialEvaluator = Callable[[Trial], TrialResult]
+Answer = tuple[TrialResult, "Files"]
 
 
 class DaskExecutor:
@@ -114,8 +113,9 @@ class DaskExecutor:
                 )
             answer, reason = self._attempt(payload, replace(trial, budget=budget))
             if answer is not None:
-                payload.unload(answer)
-                return with_trial(answer.result, trial, budget)
+                result, files = answer
+                payload.keep(files)
+                return with_trial(result, trial, budget)
             logger.info("trial %d, attempt %d: %s", trial.number, attempt + 1, reason)
         return TrialResult(
             trial=trial, status=TrialState.WORKER_LOST, error=f"{reason}, {ATTEMPTS} times"
@@ -139,7 +139,7 @@ class DaskExecutor:
             # Without a scheduler each attempt fails at once; the pause avoids a busy loop.
             self._closing.wait(POLL_SECONDS)
             return None, f"no answer from the cluster: {exc}"
-        if answer is None or (answer.result.status is TrialState.STOPPED and not self._over()):
+        if answer is None or (answer[0].status is TrialState.STOPPED and not self._over()):
             return None, "the Dask worker died"
         return answer, ""
 
@@ -155,45 +155,39 @@ class DaskPayload:
     def __init__(self, client: Any, objective: TrialEvaluator) -> None:
         self.objective = objective
         self._client = client
-        self._packed = pack_objective(objective)
+        self._payload = WorkerPayload.of(objective)
         self._lock = threading.Lock()
         self._sent: dict[str, Any] = {}
 
     def load(self, trial: Trial) -> tuple[Any, Any]:
-        """Return futures of the payload and of the incumbent's scores, or None without one.
+        """Return futures of the payload and of the incumbent's scores.
 
         Each is sent once to all workers, and again only if all workers that had it died.
         """
         with self._lock:
-            payload = self._scattered("payload", self._payload)
-            rival = None
-            if trial.rival and is_persistent(self.objective):
-                for old in self._sent.keys() - {"payload", trial.rival}:
-                    del self._sent[old]
-                rival = self._scattered(trial.rival, lambda: self._column(trial.rival))
-        return payload, rival
+            payload = self._scattered("payload", lambda: self._payload)
+            if not is_persistent(self.objective) or not trial.rival:
+                return payload, {}
+            for old in self._sent.keys() - {"payload", trial.rival}:
+                del self._sent[old]
+            path = self.objective.artifacts.folder / "scores" / f"{trial.rival}.npy"
+            if not path.exists():
+                return payload, {}
+            return payload, self._scattered(
+                trial.rival, lambda: {f"scores/{path.name}": path.read_bytes()}
+            )
 
-    def unload(self, answer: Answer) -> None:
+    def keep(self, files: Files) -> None:
         """Store the files of a trial."""
         if is_persistent(self.objective):
-            for sent in answer.files:
-                sent.keep(self.objective.artifacts)
+            keep_files(files, self.objective.artifacts)
 
     def _scattered(self, name: str, make: Callable[[], Any]) -> Any:
         known = self._sent.get(name)
         if known is None or known.status != "finished":
-            known = self._client.scatter(make(), broadcast=True, hash=False)
+            (known,) = self._client.scatter([make()], broadcast=True, hash=False)
             self._sent[name] = known
         return known
-
-    def _payload(self) -> WorkerPayload:
-        return WorkerPayload(self._packed, rows_of(self.objective))
-
-    def _column(self, key: str) -> Column | None:
-        if not is_persistent(self.objective):
-            return None
-        path = self.objective.artifacts.folder / "scores" / f"{key}.npy"
-        return Column(name=path.name, content=path.read_bytes()) if path.exists() else None
 
 
 def connect(scheduler: str | None) -> Any:

@@ -18,7 +18,7 @@ from multiprocessing.connection import wait as wait_for_pipe
 
 from fairautoml.exceptions import InputError
 from fairautoml.execution import ResourceLimits
-from fairautoml.execution._worker import GRACE_SECONDS, Ready, Worker, memory_per_worker_mb, pack
+from fairautoml.execution._worker import CHILD, GRACE_SECONDS, Ready, Worker, memory_per_worker_mb
 from fairautoml.execution.serial import SerialExecutor, seconds_until, with_trial
 from fairautoml.records import Budget, Executor, Trial, TrialResult, TrialState
 
@@ -329,7 +329,7 @@ class LocalExecutor:
     ) -> "Future[TrialResult]":
         """Queue the trial; it starts when a worker is free."""
         if self._objective is not objective:
-            self._packed, self._objective = pack(objective), objective
+            self._packed, self._objective = CHILD.pack(objective), objective
         return self._threads.submit(self._run, self._packed, trial)
 
     def now(self) -> float:

@@ -3,12 +3,12 @@
 The loop asks the strategy for configurations, runs them as trials and reports their results to it.
 """
 
-import hashlib
 import logging
+import math
 import time
 from bisect import insort
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
@@ -20,37 +20,13 @@ from fairautoml.records import (
     Executor,
     Origin,
     ParamValue,
-    ScoredTrial,
     SearchStrategy,
     Trial,
+    TrialRecord,
     TrialResult,
     TrialState,
 )
 from fairautoml.search.space import Choice, ParamSpace, Range, SearchSpace
-
-
-class BaselineFirst:
-    """Proposes the baseline once, then the proposals of the strategy."""
-
-    def __init__(self, baseline: Config, strategy: SearchStrategy) -> None:
-        self._baseline: Config | None = baseline
-        self._key: str | None = baseline.key
-        self._strategy = strategy
-
-    def ask(self) -> Config | None:
-        """Return the next configuration."""
-        if self._baseline is not None:
-            first, self._baseline = self._baseline, None
-            return first
-        return self._strategy.ask()
-
-    def tell(self, scored: ScoredTrial) -> None:
-        """Tell the strategy every result except the first one of the baseline."""
-        if self._key is not None and scored.trial.config.key == self._key:
-            self._key = None
-        else:
-            self._strategy.tell(scored)
-
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +81,7 @@ class Pruner:
 
     _best: dict[_Size, tuple[float, str]] = field(default_factory=dict)
 
-    def learn(self, scored: ScoredTrial) -> None:
+    def learn(self, scored: TrialResult) -> None:
         """Update the incumbents with a result."""
         if scored.status is TrialState.SUCCESS and scored.log_loss is not None:
             size = _size(scored.trial)
@@ -134,7 +110,7 @@ class Caps:
         default_factory=lambda: defaultdict(list)
     )
 
-    def learn(self, scored: ScoredTrial) -> None:
+    def learn(self, scored: TrialResult) -> None:
         """Record the seconds of a success; the first trial needs no training and is ignored."""
         if scored.status is TrialState.SUCCESS and scored.trial.number > 0:
             insort(self._known[_kind(scored.trial)], scored.seconds)
@@ -153,11 +129,12 @@ class Caps:
 
 
 def window_of(stop: StopCondition, executor: Executor) -> int:
-    """Return the maximum number of pending trials."""
+    """Return the maximum number of pending trials, under a time budget one more than workers."""
     return MAX_PENDING if stop.deadline is None else _depth_of(executor)
 
 
 def _depth_of(executor: Executor) -> int:
+    """Return the number of trials in the executor, one of them queued so no worker is idle."""
     return executor.n_workers + executor.queued
 
 
@@ -178,23 +155,170 @@ class Overhead:
     tell: float = 0.0
 
 
+TRIES = 32
+"""Repeated proposals in a row after which the loop waits for the next result."""
+
+
+@runtime_checkable
+class RecallingStrategy(SearchStrategy, Protocol):
+    """A strategy whose proposals depend only on its seed, its proposals and their results.
+
+    Of a result it may use only configuration, status, value and violations, because the seconds
+    differ when a trial is run again.
+    """
+
+    def recall(self, config: Config) -> None:
+        """Take a recorded proposal instead of the next ``ask``."""
+        ...
+
+    def hear(self, scored: TrialResult) -> None:
+        """Receive the result of a configuration that this strategy did not propose."""
+        ...
+
+
+class Proposals:
+    """New configurations: the baseline, then those of the strategy that are not known yet.
+
+    The seed of a trial comes from its configuration, so a second run would give the same result:
+    a repeated proposal is answered with it. This depends only on the order of ``ask`` and
+    ``tell``, not on the number of workers.
+    """
+
+    def __init__(
+        self,
+        strategy: SearchStrategy,
+        baseline: Config | None = None,
+        recorded: Iterable[Config] = (),
+    ) -> None:
+        self._strategy = strategy
+        self._recaller = strategy if isinstance(strategy, RecallingStrategy) else None
+        self._baseline = baseline
+        self._not_told = None if baseline is None else baseline.key
+        self._recorded = deque(recorded)
+        self._new: list[Config] = []
+        self._known: dict[str, TrialResult] = {}
+        self._waiting: Counter[str] = Counter()
+        self._open: set[str] = set()
+        self._claimed: set[str] = set()
+
+    def ask(self) -> Config | None:
+        """Return the next new configuration, or None if the strategy only repeats itself."""
+        if self._baseline is not None:
+            first, self._baseline = self._baseline, None
+            self._open.add(first.key)
+            return first
+        for _ in range(TRIES):
+            config = self._propose()
+            if config is None:
+                return None
+            key = config.key
+            if key in self._known:
+                self._strategy.tell(self._known[key])
+            elif key in self._open:
+                self._waiting[key] += 1
+            else:
+                self._open.add(key)
+                return config
+        return None
+
+    def tell(self, scored: TrialResult) -> None:
+        """Tell the result once for each proposal of its configuration."""
+        key = scored.trial.config.key
+        if key in self._claimed:
+            self._claimed.discard(key)
+            self.hear(scored)
+        elif key == self._not_told:
+            self._not_told = None
+        else:
+            self._strategy.tell(scored)
+        self._learn(scored)
+
+    def claim(self, config: Config) -> None:
+        """Take a configuration that runs although the strategy did not propose it."""
+        self._open.add(config.key)
+        self._claimed.add(config.key)
+
+    def hear(self, scored: TrialResult) -> None:
+        """Receive the result of a trial of a previous run that was not asked for."""
+        if scored.trial.config.key == self._not_told:
+            self._baseline = self._not_told = None
+        elif self._recaller is not None:
+            self._recaller.hear(scored)
+        self._learn(scored)
+
+    def take(self) -> tuple[Config, ...]:
+        """Return the proposals since the last call, for the record."""
+        new, self._new = tuple(self._new), []
+        return new
+
+    def forget_record(self) -> None:
+        """Ask the strategy from now on, also where a proposal is recorded."""
+        self._recorded.clear()
+
+    def _propose(self) -> Config | None:
+        if self._recaller is None:
+            return self._strategy.ask()
+        if self._recorded:
+            self._recaller.recall(self._recorded[0])
+            return self._recorded.popleft()
+        config = self._recaller.ask()
+        if config is not None:
+            self._new.append(config)
+        return config
+
+    def _learn(self, scored: TrialResult) -> None:
+        key = scored.trial.config.key
+        for _ in range(self._waiting.pop(key, 0)):
+            self._strategy.tell(scored)
+        self._open.discard(key)
+        # A worker that was killed from outside says nothing about the configuration.
+        if scored.status is not TrialState.WORKER_LOST:
+            self._known[key] = scored
+
+
+def _identity(trial: Trial) -> tuple[str, float, int]:
+    """Return what trials have in common that train the same models, whatever their time limit."""
+    return trial.config.key, trial.budget.sample_fraction, trial.budget.folds
+
+
+@dataclass(slots=True)
+class Past:
+    """Trials of a previous run; none in a new run."""
+
+    results: dict[int, TrialResult] = field(default_factory=dict)  # by number, not yet told
+    repeat: dict[int, Trial] = field(default_factory=dict)  # to be run again under their number
+    known: dict[tuple[str, float, int], TrialResult] = field(default_factory=dict)
+    last: int = -1  # largest number
+    followed: bool = True  # whether the search asks for the same trials again
+    clock: float | None = None  # time of the run while its results are told
+    window: int | None = None  # maximum number of pending trials then
+
+    def trial(self, number: int) -> Trial | None:
+        """Return the trial of that number."""
+        result = self.results.get(number)
+        return self.repeat.get(number) if result is None else result.trial
+
+
 @dataclass(slots=True, kw_only=True)
 class SearchLoop:
     """One run of the search loop."""
 
     objective: Callable[[Trial], TrialResult]  # runs a trial; passed to the executor
-    score: Callable[[TrialResult], ScoredTrial]  # computes value and violations of a result
-    strategy: SearchStrategy  # proposes configurations; receives the results of its proposals only
+    score: Callable[[TrialResult], TrialResult]  # adds value and violations to a result
+    proposals: Proposals  # of the strategy, which receives the results of its proposals only
     allocator: Allocator  # creates trials and their budgets; receives all results
     executor: Executor  # runs the trials and keeps the clock
     stop: StopCondition  # limits of the search
     overhead: Overhead = field(default_factory=Overhead)
-    _n_started: int = 0
+    _next: int = 0  # number of the next trial
+    _n_skipped: int = 0  # numbers below it without a trial
     _n_reported: int = 0
     _queue: deque[Trial] = field(default_factory=deque)
     _running: "set[Future[TrialResult]]" = field(default_factory=set)
-    _scored: dict[int, ScoredTrial] = field(default_factory=dict)
-    _sampled: dict[int, Config] = field(default_factory=dict)
+    _pending: dict[int, Config | None] = field(default_factory=dict)  # proposals, by trial number
+    _scored: dict[int, TrialResult] = field(default_factory=dict)
+    _past: Past = field(default_factory=Past)
+    _swapped: dict[int, int] = field(default_factory=dict)  # numbers for the allocator
     _pruner: Pruner = field(default_factory=Pruner)
     _caps: Caps = field(default_factory=Caps)
     _scoring: float = 0.0  # seconds that the last success took, on the executor's clock
@@ -204,15 +328,17 @@ class SearchLoop:
 
         Results that were scored before an interrupt are kept.
         """
-        if self.window < self.executor.n_workers:
+        window = window_of(self.stop, self.executor)
+        if window < self.executor.n_workers:
             msg = (
-                f"Only {self.window} of {self.executor.n_workers} workers are used: with n_trials "
+                f"Only {window} of {self.executor.n_workers} workers are used: with n_trials "
                 "alone no more trials run at once, so that the result does not depend on the "
                 "number of workers. Pass time_budget as well to use all of them."
             )
             warn(msg, DegradedWarning)
         try:
             self._refill()
+            self._tell()
             while self._submit():
                 self._collect()
                 self._tell()
@@ -223,49 +349,115 @@ class SearchLoop:
             self.executor.shutdown()
         return True
 
-    @property
-    def _depth(self) -> int:
-        """Number of trials in the executor, one of them queued so that no worker is idle."""
-        return _depth_of(self.executor)
+    def replay(
+        self, past: Iterable[TrialRecord], repeat: Iterable[Trial] = (), *, start: float
+    ) -> None:
+        """Ask for and tell the trials of a previous run in their order; nothing is executed.
 
-    @property
-    def window(self) -> int:
-        """Maximum number of pending trials."""
-        return window_of(self.stop, self.executor)
+        While the search asks for the recorded trials, it continues as if it had not ended; the
+        trials to ``repeat`` run when they are asked for. From the first other trial on, the
+        remaining results are told without being asked for, and new trials get new numbers.
+        """
+        records = list(past)
+        results = [record.result for record in records]
+        windows = [*(record.window for record in records), None]
+        self._past = Past(
+            results={result.trial.number: result for result in results},
+            repeat={trial.number: trial for trial in repeat},
+            known={_identity(result.trial): result for result in results},
+            clock=start,
+            window=windows[0],
+        )
+        self._past.last = max((*self._past.results, *self._past.repeat), default=-1)
+        self._refill()
+        for record, self._past.window in zip(records, windows[1:], strict=True):
+            result, number = record.result, record.result.trial.number
+            while self._past.followed and number not in self._pending and self._ask():
+                pass
+            self._past.clock = start + record.seconds
+            if number not in self._pending:
+                self._leave_record()
+            self._past.results.pop(number)
+            if number in self._pending:
+                self._scored[number] = result
+                self._tell()
+            else:
+                self._learn(result)
+                self.proposals.hear(result)
+        self._past.clock = None
 
     def _refill(self) -> None:
         start = time.perf_counter()
-        while self._n_started - self._n_reported < self.window and self._ask():
+        usual, then = window_of(self.stop, self.executor), self._past.window
+        while len(self._pending) < (usual if then is None else then) and self._ask():
             pass
         self.overhead.ask += time.perf_counter() - start
 
     def _ask(self) -> bool:
-        """Queue one more trial; return False if there is none now."""
+        """Create one more trial; return False if there is none now."""
+        if self._past.clock is not None and not self._past.followed:
+            return False  # All recorded results are told first.
         # A trial has no effect if no time is left to score it.
-        now = self.executor.now() + self._scoring
-        if self.stop.reached(self._n_started, now):
+        now = self.executor.now() if self._past.clock is None else self._past.clock
+        now += self._scoring
+        if self.stop.reached(self._next - self._n_skipped, now):
             return False
-        sampled: list[Config] = []
+        proposed: list[Config] = []
 
         def ask() -> Config | None:
-            config = self.strategy.ask()
+            config = self.proposals.ask()
             if config is not None:
-                sampled.append(config)
+                proposed.append(config)
             return config
 
-        left = self.stop.seconds_left(now) if self._n_started else None
-        trial = self.allocator.next_trial(ask, number=self._n_started, seconds_left=left)
+        left = self.stop.seconds_left(now) if self._next else None
+        trial = self.allocator.next_trial(ask, number=self._next, seconds_left=left)
         if trial is None:
             return False
-        if sampled:
-            self._sampled[self._n_started] = sampled[-1]
-        self._n_started += 1
-        self._queue.append(self._caps.on(self._pruner.against(trial), left))
+        trial = self._caps.on(self._pruner.against(trial), left)
+        self._enter(trial, proposed[-1] if proposed else None)
         return True
+
+    def _enter(self, trial: Trial, proposed: Config | None) -> None:
+        """Queue a trial, unless a previous run holds its result."""
+        recorded = self._past.trial(trial.number) if self._past.followed else None
+        if recorded is not None and _differ(recorded, trial):
+            self._leave_record()
+            if self.stop.reached(self._next - self._n_skipped, -math.inf):
+                return
+            # The allocator knows the trial under the number of the recorded one.
+            self._swapped = {trial.number: self._next, self._next: trial.number}
+            trial = replace(trial, number=self._next)
+        self._next = trial.number + 1
+        self._pending[trial.number] = proposed
+        if trial.number in self._past.results:
+            return
+        self._past.repeat.pop(trial.number, None)
+        known = None if self._past.followed else self._past.known.get(_identity(trial))
+        if known is None:
+            self._queue.append(trial)
+        else:
+            self._scored[trial.number] = replace(known, trial=trial)
+            self._n_skipped += 1
+
+    def _leave_record(self) -> None:
+        """Give new numbers to new trials, and queue those that are to be run again."""
+        if not self._past.followed:
+            return
+        self._past.followed = False
+        self.proposals.forget_record()
+        used = {*self._past.results, *self._past.repeat, *range(self._next)}
+        self._next = max(self._past.last + 1, self._next)
+        self._n_skipped = self._next - len(used)
+        for trial in self._past.repeat.values():
+            self.proposals.claim(trial.config)
+            self._pending[trial.number] = trial.config
+            self._queue.append(trial)
+        self._past.repeat.clear()
 
     def _submit(self) -> bool:
         """Submit queued trials; return False if no trial is running."""
-        while self._queue and len(self._running) < self._depth:
+        while self._queue and len(self._running) < _depth_of(self.executor):
             left = self.stop.seconds_left(self.executor.now() + self._scoring)
             if left is not None and left <= 0 and self._queue[0].number > 0:
                 self._queue.clear()
@@ -291,28 +483,32 @@ class SearchLoop:
             self._scored[scored.trial.number] = scored
 
     def _tell(self) -> None:
-        """Report results by trial number, or in order of completion under a time budget."""
+        """Report results in order of creation, or of completion under a time budget."""
         in_order = self.stop.deadline is None
         while self._scored:
-            number = self._n_reported if in_order else min(self._scored)
+            number = next(iter(self._pending)) if in_order else min(self._scored)
             if number not in self._scored:
                 return
             start = time.perf_counter()
-            scored = self._scored.pop(number)
-            self.allocator.record(scored)
-            self._pruner.learn(scored)
-            self._caps.learn(scored)
-            self._tell_strategy(scored)
+            scored, proposed = self._scored.pop(number), self._pending.pop(number)
+            self._learn(scored)
+            if proposed is not None:
+                # The allocator may have added a mitigation, which the strategy does not know.
+                self.proposals.tell(replace(scored, trial=replace(scored.trial, config=proposed)))
             self._n_reported += 1
             self.overhead.tell += time.perf_counter() - start
             self._refill()
 
-    def _tell_strategy(self, scored: ScoredTrial) -> None:
-        """Tell the strategy the result of its own proposal."""
-        # The allocator may have added a mitigation, which the strategy would not recognise.
-        config = self._sampled.pop(scored.trial.number, None)
-        if config is not None:
-            self.strategy.tell(replace(scored, trial=replace(scored.trial, config=config)))
+    def _learn(self, scored: TrialResult) -> None:
+        number = scored.trial.number
+        asked = replace(scored.trial, number=self._swapped.get(number, number))
+        self.allocator.record(replace(scored, trial=asked))
+        self._pruner.learn(scored)
+        self._caps.learn(scored)
+
+
+def _differ(recorded: Trial, trial: Trial) -> bool:
+    return recorded.origin is not trial.origin or _identity(recorded) != _identity(trial)
 
 
 Suggest = Callable[[str, Range], ParamValue]
@@ -345,159 +541,3 @@ def _pick(name: str, values: tuple[str, ...], suggest: Suggest) -> str:
 
 def _walk(part: ParamSpace, suggest: Suggest) -> dict[str, ParamValue]:
     return part.walk(lambda param, allowed: suggest(f"{part.name}.{param}", allowed))
-
-
-def flat(config: Config) -> dict[str, ParamValue]:
-    """Return the configuration as a flat mapping with the names of ``propose``."""
-    return {
-        "learner": config.learner,
-        "encoding": config.encoding,
-        "mitigation": config.mitigation,
-        **_named(config.learner, config.params),
-        **_named(config.mitigation, config.mitigation_params),
-    }
-
-
-def _named(owner: str, params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
-    return {f"{owner}.{param}": value for param, value in params.items()}
-
-
-@runtime_checkable
-class RecallingStrategy(SearchStrategy, Protocol):
-    """A strategy whose proposals depend only on its seed, its proposals and their results.
-
-    Of ``scored`` it may use only configuration, status, value and violations, because the seconds
-    differ when a trial is run again.
-    """
-
-    def recall(self, config: Config) -> None:
-        """Replay a recorded proposal instead of the next ``ask``."""
-        ...
-
-    def hear(self, scored: ScoredTrial) -> None:
-        """Receive the result of a configuration that this strategy did not propose."""
-        ...
-
-
-def nothing() -> tuple[ScoredTrial, ...]:
-    """Return no results."""
-    return ()
-
-
-class Recalling:
-    """Replays the recorded proposals of a strategy as long as its history is the same.
-
-    A proposal is recorded under the digest of the proposals and results before it. If none is
-    recorded for the current history, the strategy receives the recorded results that the search
-    no longer reaches, and makes a new proposal. A strategy that is no ``RecallingStrategy`` makes
-    all proposals itself, and none are recorded.
-    """
-
-    def __init__(
-        self,
-        strategy: SearchStrategy,
-        known: Mapping[str, Config],
-        unmatched: Callable[[], Iterable[ScoredTrial]] = nothing,
-    ) -> None:
-        self._strategy = strategy
-        self._recaller = strategy if isinstance(strategy, RecallingStrategy) else None
-        self._known = known
-        self._unmatched = unmatched
-        self._history = hashlib.blake2b(digest_size=16)
-        self._new: dict[str, Config] = {}
-
-    def ask(self) -> Config | None:
-        """Return the next configuration, recorded or new."""
-        if self._recaller is None:
-            return self._strategy.ask()
-        history = self._history.hexdigest()
-        config = self._known.get(history)
-        if config is None:
-            for scored in self._unmatched():
-                self._recaller.hear(scored)
-                self._note("heard", *_content(scored))
-            history = self._history.hexdigest()
-            config = self._recaller.ask()
-            if config is not None:
-                self._new[history] = config
-        else:
-            self._recaller.recall(config)
-        self._note("asked", None if config is None else config.key)
-        return config
-
-    def tell(self, scored: ScoredTrial) -> None:
-        """Tell the strategy the result."""
-        if self._recaller is not None:
-            self._note(*_content(scored))
-        self._strategy.tell(scored)
-
-    def take(self) -> dict[str, Config]:
-        """Return the proposals since the last call, for the record."""
-        new, self._new = self._new, {}
-        return new
-
-    def _note(self, *event: object) -> None:
-        self._history.update(f"{event!r}\n".encode())
-
-
-def _content(scored: ScoredTrial) -> tuple[object, ...]:
-    """Return the parts of a result that a recalling strategy may use."""
-    value = None if scored.value is None else float(scored.value)
-    violations = [float(violation) for violation in scored.violations]
-    return scored.trial.config.key, scored.status.value, value, violations
-
-
-def as_sampled(results: Iterable[ScoredTrial], space: SearchSpace) -> tuple[ScoredTrial, ...]:
-    """Return the results of a strategy's proposals under the configurations it proposed."""
-    found = []
-    for scored in results:
-        config = scored.trial.config
-        if config.mitigation not in space.mitigations:
-            config = replace(config, mitigation="none", mitigation_params={})
-        if scored.trial.origin is Origin.SEARCH and config.learner in space.learners:
-            found.append(replace(scored, trial=replace(scored.trial, config=config)))
-    return tuple(found)
-
-
-TRIES = 32
-"""Repeated proposals in a row after which the loop waits for the next result."""
-
-
-class WithoutRepeats:
-    """Filters out repeated proposals and answers them with the known result.
-
-    The seed of a trial comes from its configuration, so a second run would give the same result.
-    The filter depends only on the order of ``ask`` and ``tell``, not on the number of workers.
-    """
-
-    def __init__(self, strategy: SearchStrategy) -> None:
-        self._strategy = strategy
-        self._known: dict[str, ScoredTrial] = {}
-        self._waiting: Counter[str] = Counter()
-        self._open: set[str] = set()
-
-    def ask(self) -> Config | None:
-        """Return the next new configuration, or None if the strategy only repeats itself."""
-        for _ in range(TRIES):
-            config = self._strategy.ask()
-            if config is None:
-                return None
-            key = config.key
-            if key in self._known:
-                self._strategy.tell(self._known[key])
-            elif key in self._open:
-                self._waiting[key] += 1
-            else:
-                self._open.add(key)
-                return config
-        return None
-
-    def tell(self, scored: ScoredTrial) -> None:
-        """Tell the result once for each proposal of its configuration."""
-        key = scored.trial.config.key
-        for _ in range(1 + self._waiting.pop(key, 0)):
-            self._strategy.tell(scored)
-        self._open.discard(key)
-        # A worker that was killed from outside says nothing about the configuration.
-        if scored.status is not TrialState.WORKER_LOST:
-            self._known[key] = scored

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from fairautoml.metrics import METRICS
 from fairautoml.metrics.groups import GroupSystem, SmallGroups, constrained
 from fairautoml.metrics.intervals import interval_of_groups
-from fairautoml.records import ConstraintResult, Entry, TrialResult
+from fairautoml.records import ConstraintResult, Entry, TrialRecord, TrialResult
 from fairautoml.search.loop import Overhead
-from fairautoml.storage.database import TrialRecord
 
 
 def rank_key(entry: Entry) -> tuple[float | str, ...]:

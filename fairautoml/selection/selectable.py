@@ -7,10 +7,9 @@ fold models can therefore be deleted during the search.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fairautoml.records import Entry, TrialResult, TrialState
+from fairautoml.records import Entry, TrialRecord, TrialResult, TrialState
 from fairautoml.selection.leaderboard import best_of, order, pareto_front
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.storage.database import TrialRecord
 
 LIBRARY = 30
 """Trials of lowest log loss that an ensemble is selected from."""

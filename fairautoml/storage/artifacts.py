@@ -1,4 +1,4 @@
-"""Files of a trial: out-of-fold scores and fold models."""
+"""Files of a trial: out-of-fold scores, fold models and leaderboard entries."""
 
 import contextlib
 import errno
@@ -8,7 +8,7 @@ import os
 import pickle
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.exceptions import ModelCorruptError, StorageFullError
+from fairautoml.records import Entry
 
 UNREADABLE = (
     OSError,
@@ -41,12 +42,12 @@ SCORES = np.dtype(np.float32)
 class Artifacts:
     """Storage of score columns and fold models with atomic writes."""
 
-    folder: Path  # folder that contains ``scores/`` and ``models/``
+    folder: Path  # folder that contains ``scores/``, ``models/`` and ``entries/``
     durable: bool = True  # whether files must survive a power cut
 
     def prepare(self) -> None:
         """Create the sub-folders."""
-        for name in ("scores", "models"):
+        for name in ("scores", "models", "entries"):
             (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def write_scores(self, key: str, scores: NDArray[np.float32]) -> None:
@@ -84,6 +85,23 @@ class Artifacts:
                 f"'scores/{key}.npy', and continue with if_exists='resume', which trains it again"
             )
             raise ModelCorruptError(msg) from exc
+
+    def write_entries(self, key: str, entries: Sequence[Entry]) -> None:
+        """Store the leaderboard entries of a trial, whose rules are no plain values."""
+        if entries:
+            content = zlib.compress(pickle.dumps(tuple(entries), pickle.HIGHEST_PROTOCOL), level=1)
+            self.replace(
+                self.folder / "entries" / f"{key}.pkl", lambda path: path.write_bytes(content)
+            )
+
+    def entries(self, key: str) -> tuple[Entry, ...]:
+        """Return the entries of a trial, none if they are lost; call it as ``models``."""
+        try:
+            content = (self.folder / "entries" / f"{key}.pkl").read_bytes()
+            found: tuple[Entry, ...] = pickle.loads(zlib.decompress(content))
+        except UNREADABLE:
+            return ()
+        return found
 
     def has_scores(self, key: str) -> bool:
         """Return whether the score column of a trial exists; models are written before scores."""

@@ -134,6 +134,7 @@ OWN_FILES = frozenset(
         "certificate.json",
         "certificate.txt",
         "config.json",
+        "entries",
         "groups.json",
         "holdout.json",
         "leaderboard.csv",

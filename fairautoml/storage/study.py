@@ -1,187 +1,544 @@
-"""Record of a run: write trials, read them and replay them when the run is resumed.
+"""Record of a run: an Optuna study whose trials carry our fields as JSON.
 
-The column ``content`` contains pickles, so load a study only from a trusted source.
+The study is written through Optuna's public storage methods, one transaction per trial, so that
+optuna-dashboard shows it. Reading a study executes no code.
 """
-
-# A resumed run builds strategy and allocator anew and passes them the recorded results in their
-# recorded order and at their recorded times. They thus reach the same state without training and
-# with any number of workers.
 
 import hashlib
 import json
-import logging
 import math
-import pickle
-import zlib
-from collections.abc import Callable, Mapping, Sequence, Set
-from concurrent.futures import Future
+import sqlite3
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import joblib
-from sqlalchemy import Connection, delete, func, insert, inspect, select, update
-from sqlalchemy.engine import URL
-
-from fairautoml.exceptions import ResumeMismatchError, RunFolderError, StorageFullError
-from fairautoml.records import Config, Executor, Trial, TrialResult, TrialState
-from fairautoml.storage.database import (
-    RUNNING,
-    SCHEMA,
-    Database,
-    TrialRecord,
-    corrupt,
-    digest,
-    metadata,
-    runs,
-    trials,
+import optuna
+import sqlalchemy
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
 )
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import TrialState as OptunaTrialState
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
-OnStart = Callable[[Trial, float], None]
+from fairautoml.exceptions import (
+    MissingExtraError,
+    ParameterError,
+    ResumeMismatchError,
+    RunFolderError,
+    StorageCorruptError,
+    StorageFullError,
+    StorageUnavailableError,
+)
+from fairautoml.records import (
+    Budget,
+    Config,
+    Origin,
+    ParamValue,
+    Trial,
+    TrialRecord,
+    TrialResult,
+    TrialState,
+)
+from fairautoml.storage.artifacts import Artifacts, sync_file
+
+SCHEMA = 3
+"""Version of the attributes, stored with every study."""
+
+RUN, USED, RECORD, ATTEMPT = "fairautoml", "seconds_used", "fairautoml", "attempt "
+"""Names of the attributes of a study and of a trial."""
+
+UNKNOWN = 1e9
+"""Displayed value of an unknown gap: JSON has no infinity."""
+
+Address = URL
+"""Address of a database, from ``sqlite_url`` or ``server_url``."""
+
+BUSY_SECONDS = 30.0
+"""Timeout of a writer that waits for a reader of the file."""
+
+SYNCHRONOUS = "FULL"
+"""A commit to a SQLite file survives a power cut: 0.2 ms more per trial on a local disk."""
+
+_SERVER = {"connect_timeout": 10}
+
+DRIVER = "postgresql+psycopg"
+SECRETS = frozenset({"password", "sslpassword", "oauth_client_secret"})
+"""Connection parameters that must not appear in files or messages."""
+
+_KEPT = ("result", "seconds", "proposals", "window")
+"""Fields of a record that are kept as JSON."""
+
+_DISK_FULL = "53100"
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_PRIMARY = 0xFF
+
+
+def sqlite_url(path: Path) -> URL:
+    """Return the address of a SQLite file."""
+    return URL.create("sqlite", database=str(path))
+
+
+def server_url(storage: str) -> URL:
+    """Return the address of a PostgreSQL database."""
+    try:
+        url = make_url(storage)
+    except sqlalchemy.exc.ArgumentError:
+        # The text may contain a password and must not appear in the message.
+        url = None
+    if url is None or url.drivername not in {"postgresql", "postgres", DRIVER}:
+        found = "no address" if url is None else f"{url.drivername!r}"
+        msg = (
+            f"RunStorage.url is {found}; give 'postgresql+psycopg://user@host/database', or None for a "
+            "SQLite file in run_dir"
+        )
+        raise ParameterError(msg)
+    return url.set(drivername=DRIVER)
+
+
+def shown(url: URL) -> str:
+    """Return the address without secrets; for a file, its path."""
+    if url.drivername == "sqlite":
+        return str(url.database)
+    bare = URL.create(url.drivername, url.username, None, url.host, url.port, url.database)
+    open_to_all = {name: url.query[name] for name in url.query if name not in SECRETS}
+    return bare.set(query=open_to_all).render_as_string()
+
+
+def check_server(url: URL) -> None:
+    """Connect to a server, to detect a wrong address early."""
+    with _errors_named(shown(url)):
+        engine = sqlalchemy.create_engine(url, connect_args=_SERVER, poolclass=NullPool)
+        engine.connect().close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """Recorded result of a trial."""
+class Display:
+    """What optuna-dashboard shows of a study."""
 
-    result: TrialResult  # result of the trial
-    seconds: float  # time of the result, since the budget began
-    window: int | None = None  # maximum number of pending trials until then
+    objective: str  # name of the performance metric
+    greater_is_better: bool
+    ranges: Mapping[str, BaseDistribution]  # of the parameters in the search space
+    # possible learners, encodings and mitigations, also those outside the search space
+    names: Mapping[str, Collection[str]]
+    constrained: bool  # whether the gap is a second objective
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Return the ranges of all parameters."""
+        choices = {n: CategoricalDistribution(sorted(values)) for n, values in self.names.items()}
+        return {**self.ranges, **choices}
+
+    @property
+    def directions(self) -> list[StudyDirection]:
+        """Return the direction of the score and, with constraints, of the gap."""
+        up = StudyDirection.MAXIMIZE if self.greater_is_better else StudyDirection.MINIMIZE
+        return [up, StudyDirection.MINIMIZE] if self.constrained else [up]
 
 
-class Replay:
-    """Replays recorded results and runs other trials on a real executor."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviousTrials:
+    """A recorded run, read and checked."""
+
+    study: str  # name of the Optuna study
+    seed: int  # root seed
+    fingerprint: Mapping[str, str]  # of the data and parameters of the run
+    seconds: float  # seconds of the budget that were used
+    records: tuple[TrialRecord, ...]  # in order of completion, without their entries
+    proposals: tuple[Config, ...]  # of the strategy, also those of replaced records
+    n_recorded: int  # results so far, with those of trials that were run again
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """Numbers of the recorded trials."""
+        return frozenset(record.result.trial.number for record in self.records)
+
+
+class Study:
+    """Record of one run, open for writing; only one process writes it."""
 
     def __init__(
         self,
-        executor: Executor,
-        past: Sequence[Known],
+        url: URL,
+        study: str,
+        artifacts: Artifacts,
+        display: Display,
         *,
-        start: float,
-        on_start: OnStart | None,
+        seed: int,
+        fingerprint: Mapping[str, str],
     ) -> None:
-        self.queued = executor.queued
-        self._executor = executor
-        self._start = start
-        self._on_start = on_start
-        self._known = {known.result.trial.number: turn for turn, known in enumerate(past)}
-        self._past = past
-        self._open = set(range(len(past)))
-        self._strayed = False
-        self._handed_over: set[int] = set()
-        self._taken = set(self._known)
-        self._waiting: dict[Future[TrialResult], int] = {}
-        self._names: dict[str, str] = {}
-        self._pending: dict[str, Trial] = {}
-        self._clock = 0.0
-        self._live = not past
-        self.n_workers = self._workers_then()
+        self._open(url, artifacts, display, create=True)
+        about = {
+            "schema": SCHEMA,
+            "seed": seed,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "fingerprint": dict(fingerprint),
+        }
+        with ExitStack() as undo, _errors_named(self._name), _quiet():
+            undo.callback(self.close)
+            self._id = self._storage.create_new_study(display.directions, study)
+            self._write(RUN, _sealed(about))
+            made = optuna.load_study(study_name=study, storage=self._storage)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                made.set_metric_names([display.objective, "gap"][: len(display.directions)])
+            undo.pop_all()
 
-    @property
-    def spare(self) -> float:
-        """Seconds before the deadline by which the trials of the real executor end."""
-        return self._executor.spare
+    @classmethod
+    def resume(
+        cls, url: URL, past: PreviousTrials, artifacts: Artifacts, display: Display
+    ) -> "Study":
+        """Open the record of a resumed run and read the entries of its trials."""
+        study = cls.__new__(cls)
+        study._open(url, artifacts, display, create=False)
+        with _errors_named(study._name):
+            study._id = study._storage.get_study_id_from_name(past.study)
+        study.past = tuple(
+            r
+            if r.result.value is None
+            else replace(r, entries=artifacts.entries(r.result.trial.key))
+            for r in past.records
+        )
+        study.proposals = past.proposals
+        study._turn = past.n_recorded
+        study._ended = {
+            r.result.trial.number: r.result.status for r in past.records if not r.cut_off
+        }
+        return study
 
-    @spare.setter
-    def spare(self, seconds: float) -> None:
-        self._executor.spare = seconds
+    def _open(self, url: URL, artifacts: Artifacts, display: Display, *, create: bool) -> None:
+        self.past: tuple[TrialRecord, ...] = ()
+        self.proposals: tuple[Config, ...] = ()
+        self._name = shown(url)
+        self._artifacts = artifacts
+        self._display = display
+        self._distributions = display.distributions
+        self._ended: dict[int, TrialState] = {}
+        self._turn = 0
+        with _errors_named(self._name), _quiet():
+            if create:
+                _create_tables(url)
+            self._storage = _storage(url)
 
-    def now(self) -> float:
-        """Return the recorded time during the replay, then the time of the executor."""
-        return self._executor.now() if self._live else self._start + self._clock
+    def keep(self, record: TrialRecord) -> None:
+        """Store a result in one transaction, after its scores, models and entries."""
+        number, status = record.result.trial.number, record.result.status
+        if status is TrialState.DISK_FULL:
+            # An infrastructure failure is not stored, so a resumed run runs the trial again.
+            raise StorageFullError(record.result.error)
+        self._artifacts.write_entries(record.result.trial.key, record.entries)
+        content = _sealed({"turn": self._turn, **_plain(record)})
+        # One that may have its turn again, or that made its lost files again, is shown once.
+        if record.cut_off or self._ended.get(number) is status:
+            self._write(f"{ATTEMPT}{self._turn}", content)
+        else:
+            made = self._shown(record, content)
+            with _errors_named(self._name):
+                self._storage.create_new_trial(self._id, made)
+            self._ended[number] = status
+        self._turn += 1
 
-    def submit(
-        self, objective: Callable[[Trial], TrialResult], trial: Trial
-    ) -> "Future[TrialResult]":
-        """Return a future of the recorded result of a trial, or run the trial.
+    def _shown(self, record: TrialRecord, content: object) -> FrozenTrial:
+        """Return the trial as optuna-dashboard shows it."""
+        result, state = record.result, OptunaTrialState.FAIL
+        if result.status is TrialState.PRUNED:
+            state = OptunaTrialState.PRUNED
+        objectives = self._objectives(result)
+        if objectives is not None:
+            state = OptunaTrialState.COMPLETE
+        values = result.trial.config.flat()
+        ranges = {n: d for n, d in self._distributions.items() if _fits(d, values.get(n))}
+        # Optuna needs about a millisecond for each attribute, so there are few.
+        made = create_trial(
+            state=state,
+            values=objectives,
+            params={name: values[name] for name in ranges},
+            distributions=ranges,
+            user_attrs={
+                "trial": result.trial.number,
+                "status": str(result.status),
+                **({"error": result.error} if result.error else {}),
+                RECORD: content,
+            },
+            # optuna-dashboard reads the constraints under this name only.
+            system_attrs={"constraints": [_finite(violation) for violation in result.violations]},
+        )
+        made.datetime_complete = datetime.now()
+        made.datetime_start = made.datetime_complete - timedelta(seconds=result.seconds)
+        return made
 
-        A trial without a record gets an unused number, so that recorded results are kept.
-        """
-        turn = self._turn_of(trial)
-        if turn is not None:
-            promised: Future[TrialResult] = Future()
-            self._waiting[promised] = turn
-            self._open.discard(turn)
-            self._call(trial, self._past[turn].result.trial)
-            return promised
-        if trial.number in self._known or trial.number > max(self._known, default=-1):
-            # The search differs from the record, and this is no trial to run again.
-            self._strayed = True
-            self.n_workers = self._workers_then()
-        mine = self._renamed(trial)
-        if self._on_start is not None:
-            self._on_start(mine, self.now() - self._start)
-        return self._executor.submit(objective, mine)
+    def _objectives(self, result: TrialResult) -> list[float] | None:
+        """Return the score and, with constraints, the largest gap; None without a score."""
+        if result.status is not TrialState.SUCCESS or result.value is None:
+            return None
+        score = result.value if self._display.greater_is_better else -result.value
+        if not self._display.constrained:
+            return [score]
+        gaps = (v + limit for v, limit in zip(result.violations, result.limits, strict=True))
+        return [score, _finite(max(gaps))]
 
-    def wait(
-        self, running: "Set[Future[TrialResult]]", seconds: float
-    ) -> "set[Future[TrialResult]]":
-        """Return the next recorded result, or after the replay the results of the executor."""
-        promised = [future for future in running if future in self._waiting]
-        if not promised:
-            self._live = True
-            return self._executor.wait(running, seconds)
-        first = min(promised, key=self._waiting.__getitem__)
-        known = self._past[self._waiting.pop(first)]
-        self._clock = known.seconds
-        self.n_workers = self._workers_then()
-        first.set_result(known.result)
-        return {first}
+    def close(self, seconds: float | None = None) -> None:
+        """Store the used seconds, if given, and close the database."""
+        try:
+            if seconds is not None:
+                self._write(USED, _sealed(seconds))
+        finally:
+            _close(self._storage)
 
-    def unmatched(self) -> tuple[TrialResult, ...]:
-        """Return the recorded results that the search no longer reaches, each of them once.
-
-        There are none unless the search has diverged from the record.
-        """
-        turns = sorted(self._open - self._handed_over) if self._strayed else []
-        self._handed_over.update(turns)
-        return tuple(self._past[turn].result for turn in turns)
-
-    def shutdown(self) -> None:
-        """Stop the real executor."""
-        self._executor.shutdown()
-
-    def with_trial(self, trial: Trial) -> Trial:
-        """Return the trial as the search created it, with its number in the search."""
-        return self._pending.get(trial.key, trial) if self._pending else trial
-
-    def _workers_then(self) -> int:
-        """Return the number of workers that gives the recorded number of pending trials."""
-        ahead = self._open.union(self._waiting.values())
-        window = None if self._strayed or not ahead else self._past[min(ahead)].window
-        return self._executor.n_workers if window is None else window - self.queued
-
-    def _turn_of(self, trial: Trial) -> int | None:
-        """Return the position of the recorded trial, under its number or any other."""
-        turn = self._known.get(trial.number)
-        if turn in self._open and _same(self._past[turn].result.trial, trial):
-            return turn
-        # A search that has diverged from the record may still reach the same trials.
-        others = sorted(self._open)
-        return next((t for t in others if _same(self._past[t].result.trial, trial)), None)
-
-    def _call(self, trial: Trial, mine: Trial) -> None:
-        """Record that a trial of the search runs, or ran, under another number."""
-        if mine.number != trial.number:
-            self._names[trial.key] = mine.key
-            self._pending[mine.key] = trial
-
-    def _renamed(self, trial: Trial) -> Trial:
-        number = trial.number if trial.number not in self._taken else max(self._taken) + 1
-        self._taken.add(number)
-        mine = replace(trial, number=number, rival=self._names.get(trial.rival, trial.rival))
-        self._call(trial, mine)
-        return mine
+    def _write(self, name: str, value: object) -> None:
+        with _errors_named(self._name):
+            self._storage.set_study_user_attr(self._id, name, value)
 
 
-def _same(recorded: Trial, trial: Trial) -> bool:
-    """Return whether two trials train the same models; time limits are ignored."""
-    return (
-        recorded.config == trial.config
-        and recorded.origin is trial.origin
-        and recorded.budget.sample_fraction == trial.budget.sample_fraction
-        and recorded.budget.folds == trial.budget.folds
+def read_past(url: URL, study: str, name: str) -> PreviousTrials:
+    """Read and check a recorded run; ``name`` names the database in messages."""
+    with _errors_named(name):
+        _check_file(url, name)
+        storage = _storage(url)
+        try:
+            study_id = storage.get_study_id_from_name(study)
+            attributes = storage.get_study_user_attrs(study_id)
+            trials = storage.get_all_trials(study_id, deepcopy=False)
+        except KeyError:
+            raise corrupt(name, f"it does not hold the study {study!r}") from None
+        except (ValueError, TypeError, AttributeError, AssertionError) as exc:
+            raise corrupt(name, f"a row is not what was written: {exc}") from exc
+        finally:
+            _close(storage)
+    about = _checked_about(attributes, name)
+    if [trial.number for trial in trials] != list(range(len(trials))):
+        raise corrupt(name, "a trial is missing")
+    sealed = [trial.user_attrs.get(RECORD) for trial in trials]
+    sealed += [value for key, value in attributes.items() if key.startswith(ATTEMPT)]
+    contents = sorted((_unsealed(each, name) for each in sealed), key=lambda each: each["turn"])
+    records: dict[int, TrialRecord] = {}
+    for content in contents:
+        record = _record(content)
+        # A trial that was run again replaces its earlier result.
+        records.pop(record.result.trial.number, None)
+        records[record.result.trial.number] = record
+    used = _unsealed(attributes[USED], name) if USED in attributes else 0.0
+    return PreviousTrials(
+        study=study,
+        seed=about["seed"],
+        fingerprint=about["fingerprint"],
+        seconds=max([used, *(record.seconds for record in records.values())]),
+        records=tuple(records.values()),
+        proposals=tuple(_config(each) for content in contents for each in content["proposals"]),
+        n_recorded=1 + max((content["turn"] for content in contents), default=-1),
     )
+
+
+def _checked_about(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:
+    about: dict[str, Any] = _unsealed(attributes.get(RUN), name)
+    if about.get("schema") != SCHEMA:
+        msg = (
+            f"{name!r} has attributes of version {about.get('schema')} and this version of "
+            f"fairautoml reads {SCHEMA}; use the version that wrote it, or a new run_dir"
+        )
+        raise RunFolderError(msg)
+    return about
+
+
+def _check_file(url: URL, name: str) -> None:
+    """Check the pages of a SQLite file for damage, and that it holds tables."""
+    if url.drivername != "sqlite":
+        return
+    try:
+        with closing(sqlite3.connect(str(url.database), timeout=BUSY_SECONDS)) as database:
+            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
+    except sqlite3.Error as exc:
+        raise _translated(exc, name) from exc
+    if found != "ok":
+        raise corrupt(name, str(found))
+    if "studies" not in tables:
+        raise corrupt(name, "it is empty, and a run was recorded in it")
+
+
+def corrupt(name: str, found: str) -> StorageCorruptError:
+    """Return the error for a damaged record of trials."""
+    msg = (
+        f"{name!r} is damaged ({found}); nothing was changed. Restore a copy of the whole run "
+        "folder, or start again with if_exists='overwrite'"
+    )
+    return StorageCorruptError(msg)
+
+
+def _create_tables(url: URL) -> None:
+    """Create Optuna's tables; in a SQLite file they are synchronised to the disk once."""
+    address = {"connect_args": _SERVER} if url.drivername != "sqlite" else _file(url, "OFF")
+    _close(RDBStorage(_text(url), engine_kwargs=address))
+    if url.drivername == "sqlite":
+        sync_file(Path(str(url.database)))
+
+
+def _storage(url: URL) -> RDBStorage:
+    """Return Optuna's storage of a database that has its tables."""
+    address = {"connect_args": _SERVER} if url.drivername != "sqlite" else _file(url, SYNCHRONOUS)
+    return RDBStorage(
+        _text(url),
+        engine_kwargs=address,
+        skip_compatibility_check=True,
+        skip_table_creation=True,
+    )
+
+
+def _close(storage: RDBStorage) -> None:
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def _text(url: URL) -> str:
+    """Return the address with its password; Optuna replaces names in braces."""
+    return url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+
+
+def _file(url: URL, synchronous: str) -> dict[str, Any]:
+    """Return the arguments of an engine for a SQLite file."""
+
+    def connect() -> sqlite3.Connection:
+        path = str(url.database)
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA synchronous={synchronous}")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    return {"creator": connect}
+
+
+@contextmanager
+def _errors_named(name: str) -> Iterator[None]:
+    """Raise errors of the database as errors of this package."""
+    try:
+        yield
+    except ImportError as exc:
+        msg = f"url={name!r} needs psycopg: pip install 'fairautoml[postgres]'"
+        raise MissingExtraError(msg) from exc
+    except optuna.exceptions.StorageInternalError as exc:
+        raise _translated(getattr(exc.__cause__, "orig", exc.__cause__), name) from exc
+    except SQLAlchemyError as exc:
+        raise _translated(getattr(exc, "orig", exc), name) from exc
+
+
+def _translated(error: BaseException | None, name: str) -> Exception:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_FULL or getattr(error, "sqlstate", None) == _DISK_FULL:
+        return StorageFullError(
+            f"no space left for {name!r}; free some space and continue with if_exists='resume'"
+        )
+    if code is not None and code & _PRIMARY in _DAMAGED:
+        return corrupt(name, str(error))
+    reason = " ".join(str(error).split())
+    msg = (
+        f"{name!r} cannot be used: {reason}; recorded trials are kept: continue with "
+        "if_exists='resume' "
+        "when it is available again"
+    )
+    return StorageUnavailableError(msg)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Suppress Optuna's info messages, then restore its log level."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+def _finite(value: float) -> float:
+    return float(value) if math.isfinite(value) else UNKNOWN
+
+
+def _fits(allowed: BaseDistribution, value: ParamValue | None) -> bool:
+    if isinstance(allowed, FloatDistribution | IntDistribution):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and allowed.low <= value <= allowed.high  # type: ignore[operator]
+    return isinstance(allowed, CategoricalDistribution) and value in allowed.choices
+
+
+def _sealed(content: object) -> dict[str, object]:
+    """Return the content with its SHA-256, as a database does not detect changed values."""
+    plain = _plain(content)
+    return {"content": plain, "sha256": _hash(plain)}
+
+
+def _unsealed(sealed: Any, name: str) -> Any:
+    if not isinstance(sealed, dict) or sealed.get("sha256") != _hash(sealed.get("content")):
+        raise corrupt(name, "a record is not what was written")
+    return sealed["content"]
+
+
+def _hash(plain: object) -> str:
+    text = json.dumps(plain, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in JSON's types; an infinite number becomes a text."""
+    if isinstance(value, TrialRecord):
+        return {name: _plain(getattr(value, name)) for name in _KEPT}
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    return value
+
+
+def _record(content: Mapping[str, Any]) -> TrialRecord:
+    return TrialRecord(
+        result=_result(content["result"]),
+        entries=(),
+        seconds=float(content["seconds"]),
+        proposals=tuple(map(_config, content["proposals"])),
+        window=content["window"],
+    )
+
+
+def _config(plain: Mapping[str, Any]) -> Config:
+    return Config(**plain)
+
+
+def _result(plain: Mapping[str, Any]) -> TrialResult:
+    trial = plain["trial"]
+    made = {
+        "config": _config(trial["config"]),
+        "budget": Budget(**trial["budget"]),
+        "origin": Origin(trial["origin"]),
+    }
+    known: dict[str, Any] = {name: _numbers(value) for name, value in plain.items()}
+    known |= {"trial": Trial(**{**trial, **made}), "error": plain["error"]}
+    return TrialResult(**{**known, "status": TrialState(plain["status"])})
+
+
+def _numbers(value: Any) -> Any:
+    """Return the numbers of a result, where ``_plain`` wrote infinite ones as texts."""
+    if isinstance(value, list):
+        return tuple(float(item) for item in value)
+    return float(value) if value in ("inf", "-inf", "nan") else value
 
 
 def content_hash(value: Any) -> str:
@@ -213,261 +570,3 @@ def _difference(name: str, before: str, now: str | None) -> str:
     """Return a description of a difference, with the values unless they are hashes."""
     hashes = any(value is not None and value.startswith("#") for value in (before, now))
     return f"other {name}" if hashes else f"{name} {before!r}, now {now!r}"
-
-
-def to_text(fingerprint: Mapping[str, str]) -> str:
-    """Return the fingerprint as JSON."""
-    return json.dumps(dict(fingerprint), sort_keys=True)
-
-
-logger = logging.getLogger(__name__)
-
-ORPHANED = "the controller died while this trial ran"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreviousTrials:
-    """A recorded run, read and checked, before its trials are unpickled."""
-
-    about: Mapping[str, Any]  # row of the run in the table of runs
-    # trials in order of completion, those without a result last
-    rows: tuple[Mapping[str, Any], ...]
-
-    @property
-    def seed(self) -> int:
-        """Root seed."""
-        return int(self.about["seed"])
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of the budget that were used."""
-        return float(self.about["seconds"])
-
-    @property
-    def fingerprint(self) -> dict[str, str]:
-        """Fingerprint of the data and parameters of the run."""
-        found: dict[str, str] = json.loads(self.about["fingerprint"])
-        return found
-
-    @property
-    def numbers(self) -> frozenset[int]:
-        """Numbers of the trials that have a result."""
-        return frozenset(row["number"] for row in self.rows if row["content"] is not None)
-
-    def records(self) -> tuple[TrialRecord, ...]:
-        """Unpickle the trials that have a result, in order of completion."""
-        return tuple(
-            _unpacked(row["content"], row["ended"])
-            for row in self.rows
-            if row["content"] is not None
-        )
-
-
-def read_past(url: URL, run: str, name: str) -> PreviousTrials:
-    """Read a recorded run."""
-    database = Database(url)
-    database.name = name
-    try:
-        database.check()
-        with database.transaction() as connection:
-            about = _about(connection, run, name)
-            query = select(trials).where(trials.c.run == run).order_by(trials.c.turn)
-            rows = tuple(dict(row) for row in connection.execute(query).mappings())
-    finally:
-        database.close()
-    _check_rows(about, rows, name)
-    return PreviousTrials(about=about, rows=tuple(sorted(rows, key=_turn)))
-
-
-def _about(connection: Connection, run: str, name: str) -> dict[str, Any]:
-    """Check the version of the tables and return the row of the run."""
-    if not inspect(connection).has_table(runs.name):
-        raise corrupt(name, "it is empty, and a run was recorded in it")
-    version = connection.execute(select(runs.c.schema_version).where(runs.c.run == run)).scalar()
-    if version is None:
-        raise corrupt(name, f"it does not hold the run {run}")
-    if version != SCHEMA:
-        msg = (
-            f"{name!r} has tables of version {version} and this version of fairautoml reads "
-            f"{SCHEMA}; use the version that wrote it, or a new run_dir"
-        )
-        raise RunFolderError(msg)
-    return dict(connection.execute(select(runs).where(runs.c.run == run)).mappings().one())
-
-
-def _turn(row: Mapping[str, Any]) -> tuple[bool, int]:
-    turn = row["turn"]
-    return turn is None, int(row["number"] if turn is None else turn)
-
-
-class Study:
-    """Record of one run, open for writing; only one process writes it."""
-
-    def __init__(
-        self, database: Database, about: Mapping[str, Any], past: tuple[TrialRecord, ...] = ()
-    ) -> None:
-        self.past = past
-        self._database = database
-        self._about = about
-        self._numbers = {record.result.trial.number for record in past}
-        self._turn = 0
-        self._pending: dict[int, tuple[Trial, float]] = {}
-
-    @classmethod
-    def create(
-        cls, database: Database, run: str, *, name: str, seed: int, fingerprint: Mapping[str, str]
-    ) -> "Study":
-        """Create the record of a run."""
-        about = {
-            "run": run,
-            "name": name,
-            "schema_version": SCHEMA,
-            "seed": seed,
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": 0.0,
-            "results": 0,
-            "fingerprint": to_text(fingerprint),
-        }
-        with database.transaction() as connection:
-            metadata.create_all(connection)
-            connection.execute(insert(runs).values({**about, "digest": digest(runs, about)}))
-        return cls(database, about)
-
-    @classmethod
-    def resume(cls, database: Database, past: PreviousTrials) -> "Study":
-        """Open the record of a resumed run; pending trials are marked as lost."""
-        study = cls(database, past.about, past.records())
-        study._turn = 1 + max(
-            (row["turn"] for row in past.rows if row["turn"] is not None), default=-1
-        )
-        with database.transaction() as connection:
-            for row in past.rows:
-                if row["state"] == RUNNING:
-                    error = json.dumps({"status": str(TrialState.WORKER_LOST), "error": ORPHANED})
-                    study._write(
-                        connection, {**row, "state": str(TrialState.WORKER_LOST), "result": error}
-                    )
-        return study
-
-    @property
-    def sampled(self) -> dict[str, Config]:
-        """Proposals of the strategy by the digest of its history before them."""
-        return {at: made for record in self.past for at, made in record.sampled.items()}
-
-    def record_start(self, trial: Trial, seconds: float) -> None:
-        """Record that a trial is running; it is written with the next result."""
-        self._pending[trial.number] = (trial, seconds)
-
-    def keep(self, record: TrialRecord) -> None:
-        """Store a result in one transaction, after its scores and models."""
-        trial = record.result.trial
-        if record.result.status is TrialState.DISK_FULL:
-            # An infrastructure failure is not stored, so a resumed run runs the trial again.
-            raise StorageFullError(record.result.error)
-        _, started = self._pending.pop(trial.number, (trial, record.seconds))
-        with self._database.transaction() as connection:
-            known = self._holds_result(connection, trial.number)
-            for number, (other, since) in self._pending.items():
-                # A trial that is run again keeps its old result until it has a new one.
-                if number not in self._numbers:
-                    self._write(connection, self._row(other, since, RUNNING))
-            self._write(
-                connection,
-                {
-                    **self._row(trial, started, str(record.result.status)),
-                    "ended": record.seconds,
-                    "turn": self._turn,
-                    "result": _text(record.result),
-                    "told": _text(record.scored),
-                    "content": _packed(record),
-                },
-            )
-            self._spend(connection, record.seconds, more=0 if known else 1)
-        self._numbers.add(trial.number)
-        self._pending.clear()
-        self._turn += 1
-
-    def close(self, seconds: float | None = None) -> None:
-        """Store the used seconds, if given, and close the database."""
-        try:
-            if seconds is not None:
-                with self._database.transaction() as connection:
-                    self._spend(connection, seconds, more=0)
-        finally:
-            self._database.close()
-
-    def _row(self, trial: Trial, started: float, state: str) -> dict[str, Any]:
-        return {
-            "run": self._about["run"],
-            "number": trial.number,
-            "state": state,
-            "asked": started,
-            "trial": _text(trial),
-        }
-
-    def _write(self, connection: Connection, row: Mapping[str, Any]) -> None:
-        key = (trials.c.run == row["run"]) & (trials.c.number == row["number"])
-        connection.execute(delete(trials).where(key))
-        connection.execute(insert(trials).values({**row, "digest": digest(trials, row)}))
-
-    def _holds_result(self, connection: Connection, number: int) -> bool:
-        key = (trials.c.run == self._about["run"]) & (trials.c.number == number)
-        kept = select(func.count()).where(key & trials.c.content.is_not(None))
-        return bool(connection.execute(kept).scalar_one())
-
-    def _spend(self, connection: Connection, seconds: float, *, more: int) -> None:
-        mine = runs.c.run == self._about["run"]
-        # Read the count from the database: an interrupt may follow directly after a commit.
-        results = connection.execute(select(runs.c.results).where(mine)).scalar_one() + more
-        about = {**self._about, "seconds": seconds, "results": results}
-        connection.execute(
-            update(runs)
-            .where(mine)
-            .values(seconds=seconds, results=results, digest=digest(runs, about))
-        )
-
-
-def _check_rows(about: Mapping[str, Any], rows: tuple[Mapping[str, Any], ...], name: str) -> None:
-    """Compare all rows with their hashes, as SQLite does not detect changed values."""
-    if about["digest"] != digest(runs, about):
-        raise corrupt(name, "the record of the run is not what was written")
-    for row in rows:
-        if row["digest"] != digest(trials, row):
-            raise corrupt(name, f"the record of trial {row['number']} is not what was written")
-    found = sum(row["content"] is not None for row in rows)
-    if found != about["results"]:
-        raise corrupt(name, f"it holds {found} results and {about['results']} were written")
-
-
-def _packed(record: TrialRecord) -> bytes:
-    content = (record.result, record.scored, record.entries, dict(record.sampled), record.window)
-    return zlib.compress(pickle.dumps(content, protocol=pickle.HIGHEST_PROTOCOL), level=1)
-
-
-def _unpacked(content: bytes, seconds: float) -> TrialRecord:
-    result, scored, entries, *more = pickle.loads(zlib.decompress(content))
-    return TrialRecord(
-        result=result,
-        scored=scored,
-        entries=entries,
-        seconds=seconds,
-        sampled=more[0] if more else {},
-        window=more[1] if len(more) > 1 else None,
-    )
-
-
-def _text(value: object) -> str:
-    """Return a record as readable JSON; numbers that are not finite become null."""
-    return json.dumps(_plain(value), sort_keys=True, allow_nan=False)
-
-
-def _plain(value: object) -> object:
-    if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value

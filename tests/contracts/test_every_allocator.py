@@ -5,8 +5,8 @@ from fairautoml.records import (
     Config,
     MitigationOption,
     Origin,
-    ScoredTrial,
     Terms,
+    TrialResult,
     TrialState,
 )
 from fairautoml.search.allocators import ALLOCATORS
@@ -36,7 +36,7 @@ def play(name, outcome, *, n=60, n_train_rows=1000, n_open=1):
             trials.append(trial)
         if scored < len(trials) and (trial is None or number >= n_open):
             allocator.record(
-                ScoredTrial(trial=trials[scored], seconds=1.0, **outcome(trials[scored]))
+                TrialResult(trial=trials[scored], seconds=1.0, **outcome(trials[scored]))
             )
             scored += 1
     return trials, requested
@@ -64,7 +64,7 @@ def test_every_allocator_spends_no_more_than_a_full_trial_and_keeps_the_number(n
         assert 0 < trial.budget.sample_fraction <= FULL.sample_fraction
         assert 2 <= trial.budget.folds <= FULL.folds
         allocator.record(
-            ScoredTrial(
+            TrialResult(
                 trial=trial, status=TrialState.FAILED, value=None, violations=(), seconds=1.0
             )
         )

@@ -225,7 +225,9 @@ def test_trials_end_when_the_program_that_wanted_them_is_killed(cluster, tmp_pat
         f"executor = EXECUTORS.get('dask')(ResourceLimits(scheduler={cluster.address!r}))\n"
         f"executor.submit(act, trial_of('hang', file={str(file)!r})).result()\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    here = Path(__file__).parent
+    path = f"{here}{os.pathsep}{here.parents[1]}"
+    environment = {**os.environ, "PYTHONPATH": path}
     with subprocess.Popen([sys.executable, str(program)], env=environment) as process:
         assert wait_until(lambda: lines(file))
         process.send_signal(signal.SIGKILL)

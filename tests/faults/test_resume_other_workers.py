@@ -14,11 +14,10 @@ from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import ResourceLimits, virtual
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import Goal
-from fairautoml.records import Config, MitigationOption, ScoredTrial, TrialResult, TrialState
+from fairautoml.records import Config, MitigationOption, TrialRecord, TrialResult, TrialState
 from fairautoml.search.space import ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.storage.database import TrialRecord
 
 SPACE = SearchSpace(
     learners={
@@ -35,14 +34,8 @@ class Kept:
 
     def __init__(self, records=()):
         self.past = tuple(records)
+        self.proposals = [config for record in records for config in record.proposals]
         self.new = []
-
-    @property
-    def sampled(self):
-        return {at: made for record in self.past for at, made in record.sampled.items()}
-
-    def record_start(self, trial, seconds):
-        pass
 
     def keep(self, record):
         self.new.append(record)
@@ -59,15 +52,9 @@ def run_trial(trial):
 
 
 def judged(result, artifacts, problem, seconds, end=None):
-    config = result.trial.config
-    scored = ScoredTrial(
-        trial=result.trial,
-        status=result.status,
-        value=1 - abs(config.params.get("c", 0.0) - 0.3) if not result.error else None,
-        violations=(),
-        seconds=result.seconds,
-    )
-    return TrialRecord(result=result, scored=scored, entries=(), seconds=seconds)
+    value = 1 - abs(result.trial.config.params.get("c", 0.0) - 0.3)
+    scored = replace(result, value=None if result.error else value)
+    return TrialRecord(result=scored, entries=(), seconds=seconds)
 
 
 @pytest.fixture
@@ -102,6 +89,7 @@ def go(monkeypatch, tmp_path):
     artifacts.prepare()
     monkeypatch.setattr(running, "_objective", lambda *_: run_trial)
     monkeypatch.setattr(postprocess, "judged", judged)
+    monkeypatch.setattr(postprocess, "_has_files", lambda *_, **__: True)
     # Only the simulated clock goes on.
     held = SimpleNamespace(monotonic=lambda: NOW, perf_counter=lambda: NOW)
     monkeypatch.setattr(running, "time", held)
@@ -261,11 +249,6 @@ def test_what_could_not_end_in_the_time_that_is_left_is_not_begun_again(go):
     # As a trial that its pace has stopped: no limit of its own, and the run went on.
     late = past[len(past) // 4]
     stopped = replace(late.result, status=TrialState.TIMEOUT, error="its folds would not fit")
-    past = [
-        replace(record, result=stopped, scored=replace(record.scored, status=TrialState.TIMEOUT))
-        if record is late
-        else record
-        for record in past
-    ]
+    past = [replace(record, result=stopped) if record is late else record for record in past]
     assert late.result.trial.key not in keys(go(1, past, seconds=100.0, used=80.0).new)
     assert late.result.trial.key in keys(go(1, past, seconds=400.0, used=80.0).new)

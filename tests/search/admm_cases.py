@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialState
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.search.space import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
 
 
 def scored(config, value=0.8, gap=(), limit=(), status=TrialState.SUCCESS):
-    return ScoredTrial(
+    return TrialResult(
         trial=Trial(number=0, config=config, budget=Budget(folds=2)),
         status=status,
         value=value,

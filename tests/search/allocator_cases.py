@@ -8,9 +8,9 @@ from fairautoml.records import (
     Config,
     MitigationOption,
     Origin,
-    ScoredTrial,
     Terms,
     Trial,
+    TrialResult,
     TrialState,
 )
 
@@ -51,7 +51,7 @@ def scored(
     plain_gap=0.01,
 ):
     done = status is TrialState.SUCCESS
-    return ScoredTrial(
+    return TrialResult(
         trial=trial,
         status=status,
         value=1 - loss if done else None,

@@ -2,7 +2,7 @@
 
 import math
 
-from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialState
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.search.space import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.search.strategies._parzen import parzen
@@ -66,7 +66,7 @@ def scored(
 ):
     budget = Budget(folds=2, sample_fraction=fraction)
     trial = Trial(number=0, config=config, budget=budget)
-    return ScoredTrial(
+    return TrialResult(
         trial=trial, status=status, value=value, violations=violations, seconds=seconds
     )
 

@@ -11,7 +11,7 @@ from fairautoml import FairAutoML
 from fairautoml.exceptions import ParameterError
 from fairautoml.plan import AUTO_STRATEGY
 from fairautoml.records import Config, TrialState
-from fairautoml.search.loop import WithoutRepeats
+from fairautoml.search.loop import Proposals
 from fairautoml.search.space import Integer, ParamSpace, SearchSpace
 from fairautoml.search.strategies._admm import (
     PAPER,
@@ -155,7 +155,7 @@ def test_a_space_with_nothing_new_left_is_repeated_not_searched_forever():
 
 def test_a_start_that_finds_nothing_new_begins_elsewhere_and_the_search_continues():
     space = SearchSpace(learners={"fixed": FIXED, "ridge": RIDGE})
-    strategy = WithoutRepeats(ADMM(space, 0, ()))
+    strategy = Proposals(ADMM(space, 0, ()))
     tried = Counter()
     for _ in range(60):
         config = strategy.ask()
@@ -165,7 +165,7 @@ def test_a_start_that_finds_nothing_new_begins_elsewhere_and_the_search_continue
 
 
 def test_a_small_space_is_searched_to_its_last_candidate():
-    strategy = WithoutRepeats(ADMM(TINY, 0, ()))
+    strategy = Proposals(ADMM(TINY, 0, ()))
     seen = set()
     while (config := strategy.ask()) is not None:
         seen.add(place(config))

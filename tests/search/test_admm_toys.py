@@ -8,7 +8,7 @@ import pytest
 from admm_cases import GAP, LIMIT, LOSS, TINY, place, scored
 
 from fairautoml.records import Config
-from fairautoml.search.loop import WithoutRepeats
+from fairautoml.search.loop import Proposals
 from fairautoml.search.space import Integer, ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.search.strategies._admm import Arms, Splitting, Start, UnitHypercube
@@ -226,7 +226,7 @@ def test_fitting_the_slack_again_changes_the_loss_of_the_toy_hardly(rho_gap, wor
 
 def toy_best(make, seed, n_trials):
     """Return the best feasible loss of a run in which no candidate is tried twice."""
-    strategy = WithoutRepeats(make(TOY, seed, []))
+    strategy = Proposals(make(TOY, seed, []))
     losses = [0.8]
     for _ in range(n_trials):
         config = strategy.ask()

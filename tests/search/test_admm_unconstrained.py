@@ -1,7 +1,7 @@
 import numpy as np
 from strategy_cases import TOY
 
-from fairautoml.records import Budget, ScoredTrial, Trial, TrialState
+from fairautoml.records import Budget, Trial, TrialResult, TrialState
 from fairautoml.search.strategies import STRATEGIES
 
 
@@ -12,7 +12,7 @@ def proposals(name, violation):
         found.append(config)
         digit = int(config.key[:4], 16)
         strategy.tell(
-            ScoredTrial(
+            TrialResult(
                 trial=Trial(number=number, config=config, budget=Budget()),
                 status=TrialState.SUCCESS,
                 value=digit / 0xFFFF,

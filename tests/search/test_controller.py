@@ -10,7 +10,6 @@ from fairautoml.records import (
     Budget,
     Config,
     Origin,
-    ScoredTrial,
     Terms,
     Trial,
     TrialResult,
@@ -18,7 +17,7 @@ from fairautoml.records import (
 )
 from fairautoml.search import loop
 from fairautoml.search.allocators.flat import Flat
-from fairautoml.search.loop import MAX_PENDING, Caps, Pruner, SearchLoop, StopCondition
+from fairautoml.search.loop import MAX_PENDING, Caps, Proposals, Pruner, SearchLoop, StopCondition
 
 TERMS = Terms(budget=Budget(folds=2), n_train_rows=100)
 
@@ -117,7 +116,7 @@ def succeed(trial):
 
 
 def scored_trial(result):
-    return ScoredTrial(
+    return TrialResult(
         trial=result.trial, status=result.status, value=0.5, violations=(), seconds=0.0
     )
 
@@ -126,7 +125,7 @@ def make_search(strategy, executor, *, objective=succeed, score=scored_trial, **
     return SearchLoop(
         objective=objective,
         score=score,
-        strategy=strategy,
+        proposals=Proposals(strategy),
         allocator=Flat(TERMS),
         executor=executor,
         stop=StopCondition(**stop),

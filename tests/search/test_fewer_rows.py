@@ -12,7 +12,6 @@ from fairautoml.records import (
     Config,
     MitigationOption,
     Origin,
-    ScoredTrial,
     Terms,
     Trial,
     TrialResult,
@@ -21,7 +20,7 @@ from fairautoml.records import (
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._base import CUT, FEWEST_ROWS, LEAST_SECONDS, FewerRows, Success
 from fairautoml.search.allocators.flat import Flat
-from fairautoml.search.loop import SearchLoop, StopCondition
+from fairautoml.search.loop import Proposals, SearchLoop, StopCondition
 
 BASELINE = Config(learner="prior")
 FULL = Budget(folds=5)
@@ -58,7 +57,7 @@ def scored_trial(result):
     done, prior = result.status is TrialState.SUCCESS, result.trial.config == BASELINE
     turn = result.trial.config.params.get("turn", 0)
     violation = float("inf") if prior or not done else 0.02 - 0.01 * (turn % 4)
-    return ScoredTrial(
+    return TrialResult(
         trial=result.trial,
         status=result.status,
         value=0.5 + (turn * 37 % 101) / 300 if done else None,
@@ -96,7 +95,7 @@ def play(name, seconds, *, wrapped=True, n_workers=1, queued=0, memory=None, **s
     search = SearchLoop(
         objective=objective,
         score=score,
-        strategy=strategy,
+        proposals=Proposals(strategy),
         allocator=FewerRows(own, TERMS, n_workers) if wrapped else own,
         executor=executor,
         stop=StopCondition(**stop),
@@ -212,7 +211,7 @@ class Steps:
         self.number += 1
         value = 0.8 if status is TrialState.SUCCESS else None
         self.wrapped.record(
-            ScoredTrial(
+            TrialResult(
                 trial=trial, status=status, value=value, violations=(0.0,), seconds=seconds
             )
         )
@@ -285,7 +284,7 @@ def test_the_candidate_of_a_light_trial_gets_the_rows_that_it_can_afford():
         config=Config(learner="slow", params={"turn": 1}),
         budget=FULL.on(0.01),
     )
-    scored = ScoredTrial(
+    scored = TrialResult(
         trial=trial, status=TrialState.SUCCESS, value=0.7, violations=(0.0,), seconds=3.0
     )
     steps.wrapped.record(scored)
@@ -305,7 +304,7 @@ def test_five_models_on_twice_the_rows_take_ten_thirds_of_three():
 def test_a_quick_learner_stays_on_few_rows_where_all_would_not_end_in_time(left, fraction):
     steps = Steps()
     small = Config(learner="slow", params={"turn": 99})
-    scored = ScoredTrial(
+    scored = TrialResult(
         trial=Trial(number=1, config=small, budget=FULL.on(0.1)),
         status=TrialState.SUCCESS,
         value=0.7,
@@ -326,7 +325,7 @@ def test_the_same_candidate_may_take_three_quarters_of_the_time_left(left, fract
         number=1, config=Config(learner="slow", params={"turn": 1}), budget=FULL.on(0.25)
     )
     steps.wrapped.record(
-        ScoredTrial(
+        TrialResult(
             trial=trial, status=TrialState.SUCCESS, value=0.7, violations=(0.0,), seconds=0.2
         )
     )
@@ -346,7 +345,7 @@ def test_an_untried_learner_has_fewer_rows_where_its_folds_cannot_be_stopped(
     steps = Steps(stoppable=stoppable)
     trial = Trial(number=1, config=Config(learner="quick"), budget=FULL.on(0.1))
     steps.wrapped.record(
-        ScoredTrial(
+        TrialResult(
             trial=trial, status=TrialState.SUCCESS, value=0.7, violations=(0.0,), seconds=0.5
         )
     )

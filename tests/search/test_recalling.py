@@ -4,7 +4,7 @@ import pytest
 from strategy_cases import PORTFOLIO, SPACE, failed, scored
 
 from fairautoml.records import Config, TrialState
-from fairautoml.search.loop import Recalling, RecallingStrategy, WithoutRepeats
+from fairautoml.search.loop import Proposals, RecallingStrategy
 from fairautoml.search.strategies import STRATEGIES, _parzen
 
 RECALLERS = ("optuna_motpe", "optuna_tpe")
@@ -28,8 +28,7 @@ def result_of(config):
 def search(name, n_asks, known=(), seed=3):
     """Proposals and what was recorded of them; results come late and out of order."""
     order = random.Random(seed)
-    recalling = Recalling(STRATEGIES.get(name)(SPACE, seed, PORTFOLIO), dict(known))
-    strategy = WithoutRepeats(recalling)
+    strategy = Proposals(STRATEGIES.get(name)(SPACE, seed, PORTFOLIO), recorded=known)
     sampled, waiting = [], []
     while len(sampled) < n_asks:
         if not waiting or (len(waiting) < OPEN and order.random() < 0.5):
@@ -37,7 +36,7 @@ def search(name, n_asks, known=(), seed=3):
             waiting.append(sampled[-1])
         else:
             strategy.tell(result_of(waiting.pop(order.randrange(len(waiting)))))
-    return [config.key for config in sampled], list(recalling.take().items())
+    return [config.key for config in sampled], list(strategy.take())
 
 
 @pytest.fixture(scope="module", params=RECALLERS)
@@ -71,72 +70,57 @@ def test_after_a_cut_the_search_proposes_what_it_would_have_proposed(whole, cut)
     assert new == record[cut:]
 
 
-def test_gaps_in_the_record_are_filled_by_the_same_proposals(whole):
-    name, sampled, record = whole
-    gaps = [record[at] for at in range(len(record)) if at % 7 != 5]
-    again, new = search(name, len(sampled), gaps)
-    assert again == sampled
-    assert dict(new) == dict(record[5::7])
-
-
 def test_a_recorded_search_is_repeated_without_a_draw(whole, no_draws):
     name, sampled, record = whole
     assert search(name, len(sampled), record) == (sampled, [])
     assert no_draws == []
 
 
-def test_a_search_that_sees_other_results_is_asked_from_then_on(no_draws):
+def test_a_search_that_leaves_the_record_is_asked_from_then_on(no_draws):
     _, record = search("optuna_tpe", 20)
     del no_draws[:]
-    recalling = Recalling(STRATEGIES.get("optuna_tpe")(SPACE, 3, PORTFOLIO), dict(record))
-    recalling.tell(scored(recalling.ask(), value=0.123))
+    proposals = Proposals(STRATEGIES.get("optuna_tpe")(SPACE, 3, PORTFOLIO), recorded=record)
+    proposals.tell(scored(proposals.ask(), value=0.123))
+    assert no_draws == []
+    proposals.forget_record()
     for _ in PORTFOLIO:
-        recalling.ask()
+        proposals.ask()
     assert len(no_draws) > 0
-    assert len(recalling.take()) == len(PORTFOLIO)
+    assert len(proposals.take()) == len(PORTFOLIO)
 
 
-def test_seconds_do_not_count_as_another_history():
-    record = {}
+def test_a_strategy_may_not_use_the_seconds_of_a_result():
+    sampled = []
     for seconds in (1.0, 2.0):
-        recalling = Recalling(STRATEGIES.get("optuna_tpe")(SPACE, 3, PORTFOLIO), {})
-        recalling.tell(scored(recalling.ask(), seconds=seconds))
-        recalling.ask()
-        record[seconds] = recalling.take()
-    assert record[1.0] == record[2.0]
+        proposals = Proposals(STRATEGIES.get("optuna_tpe")(SPACE, 3, PORTFOLIO))
+        for _ in range(20):
+            proposals.tell(scored(proposals.ask(), seconds=seconds))
+        sampled.append(proposals.take())
+    assert sampled[0] == sampled[1]
 
 
 def test_a_proposal_is_recorded_once():
-    recalling = Recalling(STRATEGIES.get("optuna_tpe")(SPACE, 3, PORTFOLIO), {})
-    recalling.ask()
-    assert list(recalling.take().values()) == [PORTFOLIO[0]]
-    assert recalling.take() == {}
+    proposals = Proposals(STRATEGIES.get("optuna_tpe")(SPACE, 3, PORTFOLIO))
+    proposals.ask()
+    assert proposals.take() == (PORTFOLIO[0],)
+    assert proposals.take() == ()
 
 
-def test_a_strategy_that_is_cheap_to_ask_is_asked_and_nothing_is_recorded():
-    recalling = Recalling(STRATEGIES.get("random")(SPACE, 3, ()), {})
+def test_nothing_is_recorded_of_a_strategy_that_cannot_take_proposals_back():
+    proposals = Proposals(STRATEGIES.get("random")(SPACE, 3, ()))
     plain = STRATEGIES.get("random")(SPACE, 3, ())
     for _ in range(5):
-        config = recalling.ask()
-        recalling.tell(scored(config))
+        config = proposals.ask()
+        proposals.tell(scored(config))
         assert config == plain.ask()
-    assert recalling.take() == {}
+    assert proposals.take() == ()
 
 
-def test_a_strategy_with_nothing_to_propose_is_passed_on():
-    class Silent:
-        def ask(self):
-            return None
-
-        def tell(self, scored):
-            pass
-
-        def recall(self, config):
-            pass
-
-    recalling = Recalling(Silent(), {})
-    assert recalling.ask() is None
-    assert recalling.take() == {}
+def test_what_was_not_asked_for_is_heard_and_never_proposed_again():
+    heard = scored(PORTFOLIO[0])
+    proposals = Proposals(STRATEGIES.get("optuna_tpe")(SPACE, 3, PORTFOLIO))
+    proposals.hear(heard)
+    assert proposals.ask() == PORTFOLIO[1]
 
 
 def test_the_strategies_over_the_parzen_estimator_are_the_ones_that_recall():

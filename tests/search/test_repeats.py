@@ -1,5 +1,5 @@
-from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialState
-from fairautoml.search.loop import TRIES, BaselineFirst, WithoutRepeats
+from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.search.loop import TRIES, Proposals
 
 A, B, C = (Config(learner=name) for name in "abc")
 
@@ -23,12 +23,12 @@ class Script:
 def result(config, status=TrialState.SUCCESS):
     trial = Trial(number=0, config=config, budget=Budget(folds=2))
     value = 0.5 if status is TrialState.SUCCESS else None
-    return ScoredTrial(trial=trial, status=status, value=value, violations=(), seconds=0.0)
+    return TrialResult(trial=trial, status=status, value=value, violations=(), seconds=0.0)
 
 
 def test_a_known_candidate_is_answered_and_the_next_one_proposed():
     inner = Script(A, A, B)
-    strategy = WithoutRepeats(inner)
+    strategy = Proposals(inner)
     assert strategy.ask() == A
     strategy.tell(result(A))
     assert strategy.ask() == B
@@ -37,7 +37,7 @@ def test_a_known_candidate_is_answered_and_the_next_one_proposed():
 
 def test_a_repeat_of_a_running_candidate_is_answered_when_that_one_ends():
     inner = Script(A, A, A, B)
-    strategy = WithoutRepeats(inner)
+    strategy = Proposals(inner)
     assert strategy.ask() == A
     assert strategy.ask() == B
     assert inner.scored == []
@@ -47,7 +47,7 @@ def test_a_repeat_of_a_running_candidate_is_answered_when_that_one_ends():
 
 def test_a_space_that_is_exhausted_gives_nothing_after_a_limited_number_of_proposals():
     inner = Script(A)
-    strategy = WithoutRepeats(inner)
+    strategy = Proposals(inner)
     strategy.ask()
     strategy.tell(result(A))
     assert strategy.ask() is None
@@ -55,14 +55,14 @@ def test_a_space_that_is_exhausted_gives_nothing_after_a_limited_number_of_propo
 
 
 def test_a_candidate_that_failed_is_not_run_again():
-    strategy = WithoutRepeats(Script(A, A, B))
+    strategy = Proposals(Script(A, A, B))
     strategy.ask()
     strategy.tell(result(A, TrialState.FAILED))
     assert strategy.ask() == B
 
 
 def test_a_candidate_whose_worker_was_killed_from_outside_may_run_again():
-    strategy = WithoutRepeats(Script(A, A, B))
+    strategy = Proposals(Script(A, A, B))
     strategy.ask()
     strategy.tell(result(A, TrialState.WORKER_LOST))
     assert strategy.ask() == A
@@ -74,13 +74,13 @@ def test_a_strategy_that_waits_is_not_pressed():
             super().ask()
 
     inner = Waiting(A)
-    assert WithoutRepeats(inner).ask() is None
+    assert Proposals(inner).ask() is None
     assert inner.requested == 1
 
 
 def test_the_baseline_comes_first_and_the_strategy_never_sees_it():
     inner = Script(B, C)
-    strategy = BaselineFirst(A, inner)
+    strategy = Proposals(inner, A)
     assert [strategy.ask(), strategy.ask(), strategy.ask()] == [A, B, C]
     strategy.tell(result(A))
     strategy.tell(result(B))
@@ -89,7 +89,7 @@ def test_the_baseline_comes_first_and_the_strategy_never_sees_it():
 
 def test_a_strategy_that_proposes_the_baseline_too_receives_its_result():
     inner = Script(A, B)
-    strategy = WithoutRepeats(BaselineFirst(A, inner))
+    strategy = Proposals(inner, A)
     assert strategy.ask() == A
     assert strategy.ask() == B
     strategy.tell(result(A))

@@ -6,7 +6,7 @@ from optuna.samplers._tpe.sampler import _split_trials
 from strategy_cases import LINEAR, PORTFOLIO, SPACE, failed, mean_regret, scored, study_of
 
 from fairautoml.records import Config, TrialState
-from fairautoml.search.loop import flat, propose
+from fairautoml.search.loop import propose
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.strategies import STRATEGIES, _parzen
 from fairautoml.search.strategies.optuna_tpe import OptunaTPE
@@ -159,7 +159,7 @@ def test_optuna_comes_nearer_to_a_constrained_optimum_than_random_search():
 
 def test_a_candidate_written_flat_is_proposed_again_from_its_answers():
     for config in PORTFOLIO:
-        answers = flat(config)
+        answers = config.flat()
         assert propose(SPACE, lambda name, _, answers=answers: answers[name]) == config
 
 

@@ -20,7 +20,7 @@ from fairautoml.running import run_search
 from fairautoml.search.loop import propose
 from fairautoml.search.space import ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies.optuna_tpe import OptunaTPE
-from fairautoml.storage import database
+from fairautoml.storage import study
 
 LAST = 500
 
@@ -68,12 +68,8 @@ def without_thinking():
         strategy.recall(config)
         return config
 
-    def hasty(connection, record):
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=OFF")
-
     OptunaTPE.ask = ask
-    database._durable = hasty
+    study.SYNCHRONOUS = "OFF"
     os.fsync = lambda descriptor: None
 
 

@@ -1,18 +1,24 @@
 """Records of trials that nobody trained, and places to keep them."""
 
-import pickle
-import zlib
 from contextlib import contextmanager
 
 import numpy as np
 import optuna
+from optuna.distributions import FloatDistribution
 
-from fairautoml.records import Budget, Config, ScoredTrial, Trial, TrialResult, TrialState
-from fairautoml.storage.database import Database, TrialRecord, sqlite_url
-from fairautoml.storage.study import Study
+from fairautoml.records import Budget, Config, Trial, TrialRecord, TrialResult, TrialState
+from fairautoml.storage.artifacts import Artifacts
+from fairautoml.storage.study import Display, Study, sqlite_url
 
-RUN = "0123456789abcdef0123456789abcdef"
+NAME = "run"
 PRINT = {"constraint": "demographic_parity_difference <= 0.1", "X": "#abc"}
+DISPLAY = Display(
+    objective="accuracy",
+    greater_is_better=True,
+    ranges={"tree.rate": FloatDistribution(0.01, 1.0, log=True)},
+    names={"learner": {"prior", "tree"}, "encoding": {"codes"}, "mitigation": {"none"}},
+    constrained=True,
+)
 
 
 def trial(number, **params):
@@ -20,37 +26,20 @@ def trial(number, **params):
     return Trial(number=number, config=config, budget=Budget(folds=2))
 
 
-def record(number, *, status=TrialState.SUCCESS, seconds=None, violation=-0.01):
-    tried = trial(number)
+def record(number, *, status=TrialState.SUCCESS, seconds=None, violation=-0.01, tried=None):
     good = status is TrialState.SUCCESS
     result = TrialResult(
-        trial=tried, status=status, log_loss=0.5 if good else None, error="" if good else "why"
-    )
-    scored = ScoredTrial(
-        trial=tried,
+        trial=trial(number) if tried is None else tried,
         status=status,
+        log_loss=0.5 if good else None,
+        error="" if good else "why",
         value=0.7 + number / 100 if good else None,
-        violations=(violation, np.inf),
+        violations=(violation, -0.2) if good else (np.inf, np.inf),
+        limits=(0.1, 0.3),
         seconds=0.25,
     )
-    return TrialRecord(
-        result=result,
-        scored=scored,
-        entries=(),
-        seconds=float(number + 1) if seconds is None else seconds,
-    )
-
-
-def packed_without_proposals(kept):
-    """A record as versions wrote it that did not keep what the strategy proposed."""
-    return zlib.compress(pickle.dumps((kept.result, kept.scored, kept.entries)))
-
-
-def packed_without_window(kept):
-    """The same of versions that did not keep how many trials might be open."""
-    return zlib.compress(
-        pickle.dumps((kept.result, kept.scored, kept.entries, dict(kept.sampled)))
-    )
+    seconds = float(number + 1) if seconds is None else seconds
+    return TrialRecord(result=result, entries=(), seconds=seconds)
 
 
 @contextmanager
@@ -64,8 +53,18 @@ def optuna_storage(url):
         storage.engine.dispose()
 
 
-def begun(url):
-    return Study.create(Database(url), RUN, name="run", seed=3, fingerprint=PRINT)
+def shown_study(url):
+    """Optuna's view of the study: its objectives, its trials and its front."""
+    with optuna_storage(url) as storage:
+        study = optuna.load_study(study_name=NAME, storage=storage)
+        names = dict(zip(study.metric_names, study.directions, strict=True))
+        return names, study.get_trials(), study.best_trials
+
+
+def begun(url, display=DISPLAY, **changes):
+    folder = url.database.rpartition("/")[0] if url.drivername == "sqlite" else "."
+    artifacts = Artifacts(changes.pop("folder", folder), durable=False)
+    return Study(url, NAME, artifacts, display, seed=3, fingerprint=PRINT, **changes)
 
 
 def kept(path, count):

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 from many_trials import cheap_run
-from study_cases import packed_without_proposals
 
 from fairautoml.search.strategies._parzen import AllocatorState
-from fairautoml.storage import study
 
 RUN = """
 import json, sys
@@ -76,13 +74,3 @@ def test_a_resumed_run_draws_only_what_is_new_and_finds_the_same(tmp_path, monke
     again = cheap_run(tmp_path / "cut", 40, resume=True, strategy=strategy)
     assert again["keys"] == whole["keys"]
     assert again["new"] == len(drawn) == 10
-
-
-def test_a_run_folder_without_proposals_is_resumed_by_asking(tmp_path, monkeypatch):
-    whole = cheap_run(tmp_path / "whole", 34, resume=False, strategy="optuna_tpe")
-    with monkeypatch.context() as older:
-        older.setattr(study, "_packed", packed_without_proposals)
-        cheap_run(tmp_path / "old", 24, resume=False, strategy="optuna_tpe")
-    again = cheap_run(tmp_path / "old", 34, resume=True, strategy="optuna_tpe")
-    assert again["keys"] == whole["keys"]
-    assert again["new"] == 10

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import server
 import sqlalchemy
-from study_cases import PRINT, RUN, optuna_storage, record
+from study_cases import DISPLAY, NAME, PRINT, optuna_storage, record
 
 from fairautoml import FairAutoML, RunStorage, load_run
 from fairautoml.exceptions import (
@@ -15,8 +15,8 @@ from fairautoml.exceptions import (
     ResumeMismatchError,
     StorageUnavailableError,
 )
-from fairautoml.storage.database import Database, server_url, shown
-from fairautoml.storage.study import Study, read_past
+from fairautoml.storage.artifacts import Artifacts
+from fairautoml.storage.study import Study, check_server, read_past, server_url, shown
 from quick_fits import few_individuals, quick
 
 pytest.importorskip("psycopg", reason="psycopg is not installed")
@@ -53,15 +53,15 @@ def board(model):
 
 
 @needs_server
-def test_a_record_comes_back_from_a_server(postgres):
+def test_a_record_comes_back_from_a_server(postgres, tmp_path):
     url = server_url(postgres.url)
-    study = Study.create(Database(url), RUN, name="run", seed=2**31, fingerprint=PRINT)
+    study = Study(url, NAME, Artifacts(tmp_path), DISPLAY, seed=2**31, fingerprint=PRINT)
     reported = [record(number) for number in (1, 0)]
     for each in reported:
         study.keep(each)
     study.close(4.5)
-    past = read_past(url, RUN, "server")
-    assert past.records() == tuple(reported)
+    past = read_past(url, NAME, "server")
+    assert past.records == tuple(reported)
     assert (past.seed, past.seconds, past.fingerprint) == (2**31, 4.5, PRINT)
 
 
@@ -151,7 +151,7 @@ def test_without_the_driver_the_extra_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sqlalchemy, "create_engine", missing)
     with pytest.raises(MissingExtraError, match=r"needs psycopg: pip install 'fairautoml\[post"):
-        Database(server_url("postgresql://host/database"))
+        check_server(server_url("postgresql://host/database"))
 
 
 @pytest.mark.parametrize(

@@ -97,13 +97,23 @@ def test_overwrite_replaces_an_earlier_run(tmp_path):
     for name in ("report.html", "groups.json"):
         (path / name).write_text("{}")
     RunFolder(path, overwrite=True).close()
-    assert sorted(p.name for p in path.rglob("*")) == ["models", "run.lock", "scores"]
+    assert sorted(p.name for p in path.rglob("*")) == [
+        "entries",
+        "models",
+        "run.lock",
+        "scores",
+    ]
 
 
 def test_overwrite_replaces_a_run_that_ended_before_its_first_file(tmp_path):
     RunFolder(tmp_path / "run").close()
     RunFolder(tmp_path / "run", overwrite=True).close()
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["models", "run.lock", "scores"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        "entries",
+        "models",
+        "run.lock",
+        "scores",
+    ]
 
 
 def test_overwrite_leaves_files_that_are_no_part_of_a_run(tmp_path):

@@ -1,23 +1,18 @@
 import json
+import pickle
 import random
 import shutil
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import optuna
 import pytest
-from study_cases import (
-    PRINT,
-    RUN,
-    begun,
-    kept,
-    packed_without_proposals,
-    packed_without_window,
-    record,
-    trial,
-)
+from study_cases import DISPLAY, NAME, PRINT, begun, kept, record, shown_study, trial
 
+from fairautoml import RunStorage
 from fairautoml.exceptions import (
     ResumeMismatchError,
     RunFolderError,
@@ -25,10 +20,10 @@ from fairautoml.exceptions import (
     StorageFullError,
     StorageUnavailableError,
 )
-from fairautoml.records import Origin, TrialState
+from fairautoml.records import Budget, Config, Origin, Trial, TrialState
 from fairautoml.storage import study as study_module
-from fairautoml.storage.database import Database, _durable, sqlite_url
-from fairautoml.storage.study import Study, check_same, content_hash, read_past
+from fairautoml.storage.artifacts import Artifacts
+from fairautoml.storage.study import Study, check_same, content_hash, read_past, sqlite_url
 from quick_fits import few_individuals, quick
 
 
@@ -38,10 +33,14 @@ def path(tmp_path):
 
 
 def past_of(path):
-    return read_past(sqlite_url(path), RUN, str(path))
+    return read_past(sqlite_url(path), NAME, str(path))
 
 
-def rows(path, query="SELECT number, state FROM fairautoml_trials ORDER BY number"):
+def resumed(path):
+    return Study.resume(sqlite_url(path), past_of(path), Artifacts(path.parent), DISPLAY)
+
+
+def rows(path, query="SELECT number, state FROM trials ORDER BY number"):
     with closing(sqlite3.connect(path)) as database:
         return database.execute(query).fetchall()
 
@@ -59,105 +58,122 @@ def test_what_was_kept_comes_back_in_the_order_reported(path):
         study.keep(each)
     study.close(9.5)
     past = past_of(path)
-    assert past.records() == tuple(reported)
+    assert past.records == tuple(reported)
     assert (past.seed, past.seconds, past.fingerprint) == (3, 9.5, PRINT)
     assert past.numbers == {0, 1, 3}
 
 
-def test_proposals_come_back_under_their_histories(path):
+def test_proposals_come_back_in_their_order(path):
     study = begun(sqlite_url(path))
-    mine = {"aa": trial(0).config, "bb": trial(1, y=True).config}
-    study.keep(replace(record(0), sampled=mine))
-    study.keep(replace(record(1), sampled={"cc": trial(2).config}))
+    mine = (trial(0).config, trial(1, y=True, z="text").config)
+    study.keep(replace(record(0), proposals=mine))
+    study.keep(record(1))
     study.close()
-    again = Study.resume(Database(sqlite_url(path)), past_of(path))
-    assert again.sampled == {**mine, "cc": trial(2).config}
-    again.close()
-
-
-def test_a_record_of_a_version_that_kept_no_proposals_is_read(path, monkeypatch):
-    monkeypatch.setattr(study_module, "_packed", packed_without_proposals)
-    kept(path, 2)
     past = past_of(path)
-    assert past.records() == (record(0), record(1))
-    again = Study.resume(Database(sqlite_url(path)), past)
-    assert again.sampled == {}
-    again.close()
+    assert [record.proposals for record in past.records] == [mine, ()]
+    assert past.proposals == mine
 
 
-def test_the_window_of_a_result_comes_back_and_is_unknown_in_older_records(path, monkeypatch):
+def test_the_proposals_of_a_replaced_record_are_kept(path):
+    first, second = (trial(number).config for number in (0, 1))
     study = begun(sqlite_url(path))
-    study.keep(replace(record(0), window=5))
-    monkeypatch.setattr(study_module, "_packed", packed_without_window)
-    study.keep(replace(record(1), window=5))
+    study.keep(replace(record(0, status=TrialState.STOPPED), proposals=(first,)))
+    study.keep(replace(record(0, status=TrialState.STOPPED), proposals=(second,)))
+    study.keep(record(0))
     study.close()
-    assert [kept.window for kept in past_of(path).records()] == [5, None]
+    past = past_of(path)
+    assert past.proposals == (first, second)
+    assert len(past.records) == 1
 
 
 def test_a_kept_result_is_in_the_file_while_the_writer_is_still_there(path):
     study = begun(sqlite_url(path))
     study.keep(record(0))
-    assert rows(path) == [(0, "success")]
+    assert rows(path) == [(0, "COMPLETE")]
     study.close()
 
 
-def test_other_programs_read_a_trial_as_json_with_null_for_what_is_not_finite(path):
-    kept(path, 1)
-    ((result, reported),) = rows(path, "SELECT result, told FROM fairautoml_trials")
-    assert json.loads(result)["trial"]["config"]["learner"] == "prior"
-    assert json.loads(reported)["violations"] == [-0.01, None]
+def test_reading_a_study_executes_no_code(path, monkeypatch):
+    kept(path, 3)
+
+    def forbidden(*_, **__):
+        raise AssertionError("unpickled")
+
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, forbidden)
+    assert past_of(path).numbers == {0, 1, 2}
+    for table in ("study_user_attributes", "trial_user_attributes", "trial_system_attributes"):
+        for (text,) in rows(path, f"SELECT value_json FROM {table}"):
+            json.loads(text, parse_constant=forbidden)
 
 
-def test_running_trials_of_a_dead_controller_are_lost_and_may_come_again(path):
+def test_a_trial_without_a_result_is_not_in_the_record_and_may_come_again(path):
     study = begun(sqlite_url(path))
-    study.record_start(trial(0), 0.1)
-    study.record_start(trial(1), 0.2)
     study.keep(record(0))
+    study.keep(record(2))
     study.close()
-    assert rows(path) == [(0, "success"), (1, "running")]
-    past = past_of(path)
-    assert past.numbers == {0}
-    again = Study.resume(Database(sqlite_url(path)), past)
-    assert rows(path) == [(0, "success"), (1, "lost")]
-    ((text,),) = rows(path, "SELECT result FROM fairautoml_trials WHERE number = 1")
-    assert "controller died" in json.loads(text)["error"]
+    again = resumed(path)
     again.keep(record(1))
     again.close()
-    assert rows(path) == [(0, "success"), (1, "success")]
-    assert [r.result.trial.number for r in past_of(path).records()] == [0, 1]
+    assert [r.result.trial.number for r in past_of(path).records] == [0, 2, 1]
 
 
-def test_what_was_cut_off_keeps_its_result_while_it_runs_again(path):
+def test_what_the_end_of_a_run_stopped_is_shown_once_when_it_has_ended(path):
     study = begun(sqlite_url(path))
     for number in (0, 1):
         study.keep(record(number, status=TrialState.STOPPED))
     study.close()
-    again = Study.resume(Database(sqlite_url(path)), past_of(path))
-    for number in (0, 1):
-        again.record_start(trial(number), 3.0)
+    assert rows(path) == []
+    assert past_of(path).numbers == {0, 1}
+    again = resumed(path)
     again.keep(record(0, seconds=4.0))
     again.close()
-    assert rows(path) == [(0, "success"), (1, "stopped")]
-    assert past_of(path).numbers == {0, 1}
+    assert rows(path) == [(0, "COMPLETE")]
+    found = {r.result.trial.number: r.result.status for r in past_of(path).records}
+    assert found == {0: TrialState.SUCCESS, 1: TrialState.STOPPED}
 
 
-def test_an_interrupt_between_a_commit_and_what_follows_it_damages_nothing(path, monkeypatch):
+def test_a_trial_that_makes_its_lost_files_again_is_recorded_once(path):
+    kept(path, 3)
+    again = resumed(path)
+    again.keep(record(1, seconds=9.0))
+    again.close()
+    assert [trial.user_attrs["trial"] for trial in shown_study(sqlite_url(path))[1]] == [0, 1, 2]
+    assert past_of(path).numbers == {0, 1, 2}
+
+
+def test_a_second_attempt_with_more_time_stands_beside_the_first_and_counts(path):
+    limited = Trial(number=1, config=trial(1).config, budget=Budget(folds=2, seconds=1.0))
     study = begun(sqlite_url(path))
-    whole = Database.transaction
+    study.keep(record(0))
+    study.keep(record(1, status=TrialState.TIMEOUT, tried=limited))
+    study.close()
+    again = resumed(path)
+    again.keep(record(1, seconds=7.0))
+    again.close()
+    assert rows(path) == [(0, "COMPLETE"), (1, "FAIL"), (2, "COMPLETE")]
+    found = past_of(path).records
+    assert [(r.result.trial.number, r.result.status.value) for r in found] == [
+        (0, "success"),
+        (1, "success"),
+    ]
 
-    @contextmanager
-    def interrupted(database):
-        with whole(database) as connection:
-            yield connection
+
+def test_an_interrupt_inside_a_commit_damages_nothing(path, monkeypatch):
+    study = begun(sqlite_url(path))
+
+    def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Database, "transaction", interrupted)
+    name = "_set_trial_attr_without_commit"
+    monkeypatch.setattr(optuna.storages.RDBStorage, name, interrupted)
     with pytest.raises(KeyboardInterrupt):
         study.keep(record(0))
     monkeypatch.undo()
+    study.keep(record(1))
     study.close(2.0)
     past = past_of(path)
-    assert (past.numbers, past.seconds) == ({0}, 2.0)
+    assert (past.numbers, past.seconds) == ({1}, 2.0)
 
 
 def test_a_trial_that_only_the_end_of_the_run_stopped_counts_as_cut_off():
@@ -165,11 +181,11 @@ def test_a_trial_that_only_the_end_of_the_run_stopped_counts_as_cut_off():
     assert found == {TrialState.STOPPED, TrialState.TIMEOUT}
 
 
-def test_a_full_disk_says_so_and_loses_nothing_that_was_kept(path):
-    database = Database(sqlite_url(path))
-    study = Study.create(database, RUN, name="run", seed=3, fingerprint=PRINT)
+def test_a_full_disk_says_so_and_loses_nothing_that_was_kept(path, monkeypatch):
+    monkeypatch.setattr("optuna.storages._rdb.storage.time.sleep", lambda _: None)
+    study = begun(sqlite_url(path))
     study.keep(record(0))
-    with database.transaction() as connection:
+    with study._storage.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
     done = []
@@ -178,9 +194,8 @@ def test_a_full_disk_says_so_and_loses_nothing_that_was_kept(path):
     ):
         keep_all(study, range(1, 200), done)
     study.close()
-    past = past_of(path)
-    assert past.numbers == {0, *done}
-    again = Study.resume(Database(sqlite_url(path)), past)
+    assert past_of(path).numbers == {0, *done}
+    again = resumed(path)
     again.keep(record(199))
     again.close()
     assert past_of(path).numbers == {0, *done, 199}
@@ -192,10 +207,19 @@ def test_an_empty_file_is_damage_and_no_new_study(path):
         past_of(path)
 
 
-def test_a_file_without_the_run_is_damage(path):
+def test_a_file_without_the_study_is_damage(path):
     kept(path, 1)
-    with pytest.raises(StorageCorruptError, match="does not hold the run ffff"):
-        read_past(sqlite_url(path), "ffff", str(path))
+    with pytest.raises(StorageCorruptError, match="does not hold the study 'other'"):
+        read_past(sqlite_url(path), "other", str(path))
+
+
+def test_a_trial_that_was_removed_is_damage(path):
+    kept(path, 3)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DELETE FROM trials WHERE number = 1")
+        database.commit()
+    with pytest.raises(StorageCorruptError, match="a trial is missing"):
+        past_of(path)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
@@ -211,7 +235,7 @@ def test_no_flipped_byte_is_read_in_silence(tmp_path):
     source = tmp_path / "whole.db"
     kept(source, 12)
     whole, draw = past_of(source), random.Random(0)
-    content, expected = source.read_bytes(), whole.records()
+    content, expected = source.read_bytes(), whole.records
     refused = 0
     for at in range(150):
         place = tmp_path / f"flipped{at}.db"
@@ -223,17 +247,16 @@ def test_no_flipped_byte_is_read_in_silence(tmp_path):
         except (StorageCorruptError, StorageUnavailableError, RunFolderError):
             refused += 1
             continue
-        assert past.records() == expected
+        assert past.records == expected
         assert (past.seed, past.fingerprint) == (whole.seed, whole.fingerprint)
     assert refused > 20
 
 
-def test_a_version_of_the_tables_from_the_future_is_refused(path):
+def test_a_version_of_the_record_from_the_future_is_refused(path, monkeypatch):
+    monkeypatch.setattr("fairautoml.storage.study.SCHEMA", 99)
     kept(path, 1)
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("UPDATE fairautoml_runs SET schema_version = 99")
-        database.commit()
-    with pytest.raises(RunFolderError, match=r"tables of version 99 .* reads 2"):
+    monkeypatch.undo()
+    with pytest.raises(RunFolderError, match=r"attributes of version 99 .* reads 3"):
         past_of(path)
 
 
@@ -250,13 +273,10 @@ def test_a_killed_writer_leaves_all_that_it_kept_in_file_and_wal(path, tmp_path)
 
 
 def test_a_run_that_cannot_begin_holds_no_database_open(tmp_path, monkeypatch):
-    whole = Study.create
-
-    def full(*pending, **named):
-        whole(*pending, **named)
+    def full(*_):
         raise StorageFullError("no space left")
 
-    monkeypatch.setattr(Study, "create", full)
+    monkeypatch.setattr(Study, "_write", full)
     X, y, group = few_individuals()
     with pytest.raises(StorageFullError) as caught:
         quick(run_dir=tmp_path / "run").fit(X, y, group)
@@ -267,20 +287,18 @@ def test_a_run_that_cannot_begin_holds_no_database_open(tmp_path, monkeypatch):
 def test_a_run_that_cannot_go_on_holds_no_database_open(tmp_path, monkeypatch):
     X, y, group = few_individuals()
     quick(run_dir=tmp_path / "run").fit(X, y, group)
-    whole = Study.resume
 
-    def full(*pending):
-        whole(*pending)
+    def full(*_):
         raise StorageFullError("no space left")
 
-    monkeypatch.setattr(Study, "resume", full)
+    monkeypatch.setattr("fairautoml.run_files.write_config", full)
     with pytest.raises(StorageFullError) as caught:
-        quick(n_trials=3, run_dir=tmp_path / "run", resume=True).fit(X, y, group)
+        quick(n_trials=3, run_dir=RunStorage(tmp_path / "run", "resume")).fit(X, y, group)
     held = {descriptor.resolve().name for descriptor in Path("/proc/self/fd").iterdir()}
     assert "study.db" not in held, caught
 
 
-def test_a_connection_that_cannot_be_set_up_is_closed():
+def test_a_connection_that_cannot_be_set_up_is_closed(monkeypatch):
     class Broken(sqlite3.Connection):
         closed = False
 
@@ -292,8 +310,9 @@ def test_a_connection_that_cannot_be_set_up_is_closed():
             super().close()
 
     connection = Broken(":memory:")
+    monkeypatch.setattr(sqlite3, "connect", lambda *_, **__: connection)
     with pytest.raises(sqlite3.OperationalError, match="disk"):
-        _durable(connection, None)
+        study_module._file(sqlite_url(Path("study.db")), "OFF")["creator"]()
     assert connection.closed
 
 
@@ -321,6 +340,78 @@ def test_a_part_that_an_older_version_did_not_look_at_is_not_compared():
 def test_a_hash_of_content_knows_type_and_order():
     assert content_hash([1, 2]) == content_hash([1, 2])
     assert len({content_hash(value) for value in ([1, 2], [2, 1], (1, 2), [1.0, 2.0])}) == 4
+
+
+def test_a_folder_with_braces_in_its_name_holds_a_study(tmp_path):
+    path = tmp_path / "{run}" / "study.db"
+    path.parent.mkdir()
+    kept(path, 2)
+    assert past_of(path).numbers == {0, 1}
+
+
+def test_the_dashboard_shows_both_objectives_parameters_and_constraints(path):
+    study = begun(sqlite_url(path))
+    config = Config(learner="tree", params={"rate": 0.2, "depth": 4})
+    study.keep(record(0, tried=Trial(number=0, config=config, budget=Budget())))
+    study.close()
+    directions, (shown,), front = shown_study(sqlite_url(path))
+    found = {name: direction.name for name, direction in directions.items()}
+    assert found == {"accuracy": "MAXIMIZE", "gap": "MINIMIZE"}
+    assert shown.state is optuna.trial.TrialState.COMPLETE
+    assert shown.values == pytest.approx([0.7, 0.1])
+    assert shown.params == {
+        "learner": "tree",
+        "encoding": "codes",
+        "mitigation": "none",
+        "tree.rate": 0.2,
+    }
+    assert shown.user_attrs["fairautoml"]["content"]["result"]["trial"]["config"] == {
+        "learner": "tree",
+        "params": {"rate": 0.2, "depth": 4},
+        "encoding": "codes",
+        "mitigation": "none",
+        "mitigation_params": {},
+    }
+    # The key and the form that optuna-dashboard reads.
+    assert shown.system_attrs["constraints"] == [-0.01, -0.2]
+    assert front == [shown]
+    assert 0.2 < (shown.datetime_complete - shown.datetime_start).total_seconds() < 0.3
+
+
+def test_the_front_of_the_dashboard_leaves_out_what_violates_a_constraint(path):
+    study = begun(sqlite_url(path))
+    for number, violation in enumerate((-0.01, 0.2, np.inf)):
+        study.keep(record(number, violation=violation))
+    study.close()
+    _, shown, front = shown_study(sqlite_url(path))
+    assert [len(trial.constraints) for trial in shown] == [2, 2, 2]
+    assert [trial.user_attrs["trial"] for trial in front] == [0]
+
+
+def test_a_study_without_constraints_has_one_objective(path):
+    study = begun(sqlite_url(path), replace(DISPLAY, constrained=False, greater_is_better=False))
+    study.keep(record(0))
+    study.close()
+    directions, (shown,), _ = shown_study(sqlite_url(path))
+    assert [direction.name for direction in directions.values()] == ["MINIMIZE"]
+    assert shown.values == [-0.7]
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        (TrialState.FAILED, optuna.trial.TrialState.FAIL),
+        (TrialState.OUT_OF_MEMORY, optuna.trial.TrialState.FAIL),
+        (TrialState.PRUNED, optuna.trial.TrialState.PRUNED),
+    ],
+)
+def test_a_trial_that_broke_is_shown_without_a_value(path, status, state):
+    study = begun(sqlite_url(path))
+    study.keep(record(0, status=status))
+    study.close()
+    _, (shown,), _ = shown_study(sqlite_url(path))
+    assert (shown.state, shown.values) == (state, None)
+    assert shown.user_attrs["error"] == "why"
 
 
 def limited(seconds, *, status=TrialState.TIMEOUT, origin=Origin.SEARCH):

@@ -14,9 +14,9 @@ from fairautoml.records import (
     Budget,
     Config,
     Origin,
-    ScoredTrial,
     Terms,
     Trial,
+    TrialResult,
     TrialState,
 )
 
@@ -88,7 +88,7 @@ class Clock:
         """Record the creation of a trial."""
         self._open[number] = _Open(left=seconds_left, seconds=seconds, ahead=tuple(self._open))
 
-    def note_result(self, scored: ScoredTrial) -> None:
+    def note_result(self, scored: TrialResult) -> None:
         """Record the seconds of a trial."""
         if scored.trial.origin is Origin.SEARCH:
             self._searched.append(scored.seconds)
@@ -118,12 +118,12 @@ def unknown(violations: tuple[float, ...]) -> bool:
     return bool(violations) and all(math.isinf(violation) for violation in violations)
 
 
-def is_baseline(scored: ScoredTrial) -> bool:
+def is_baseline(scored: TrialResult) -> bool:
     """Return whether the trial is the baseline, a constant predictor without training."""
     return scored.trial.number == 0 and all(math.isinf(v) for v in scored.violations)
 
 
-def bare(scored: ScoredTrial) -> tuple[float, tuple[float, ...]]:
+def bare(scored: TrialResult) -> tuple[float, tuple[float, ...]]:
     """Return loss (1 - value) and violations without post-processing."""
     value = scored.value if scored.plain_value is None else scored.plain_value
     violations = scored.violations if scored.plain_value is None else scored.plain_violations
@@ -169,7 +169,7 @@ class RowCosts:
         self._all = _Line()
         self._of_learner: defaultdict[str, _Line] = defaultdict(_Line)
 
-    def learn(self, scored: ScoredTrial) -> None:
+    def learn(self, scored: TrialResult) -> None:
         """Record the cost of a successful trial."""
         if scored.status is not TrialState.SUCCESS or scored.trial.origin is Origin.MITIGATION:
             return
@@ -184,7 +184,7 @@ class RowCosts:
             self._all.learn(before, now)
             self._of_learner[config.learner].learn(before, now)
 
-    def seconds(self, scored: ScoredTrial, budget: Budget) -> float:
+    def seconds(self, scored: TrialResult, budget: Budget) -> float:
         """Return the expected seconds of the configuration of a trial at another size."""
         known, rows = _rows(scored.trial.budget), _rows(budget)
         if rows == known:
@@ -238,7 +238,7 @@ class _Level:
     seconds_since: float = 0.0
     price: float = 1.0
     n_open: int = 0
-    top: list[ScoredTrial] = field(default_factory=list)
+    top: list[TrialResult] = field(default_factory=list)
     grown: set[str] = field(default_factory=set)
 
     @property
@@ -246,9 +246,9 @@ class _Level:
         """Whether there is a successful result at this size."""
         return self.rank_key > NO_MERIT
 
-    def learn(self, scored: ScoredTrial) -> None:
+    def learn(self, scored: TrialResult) -> None:
         """Record a result at this size; a new best one resets the count."""
-        self.n_open -= scored.trial.origin is Origin.ROWS
+        self.n_open = max(0, self.n_open - (scored.trial.origin is Origin.ROWS))
         if (
             scored.status is not TrialState.SUCCESS
             or scored.value is None
@@ -261,7 +261,7 @@ class _Level:
         if scored.trial.config.key not in self.grown:
             self.top = sorted([*self.top, scored], key=_merit, reverse=True)[:KEPT]
 
-    def count(self, scored: ScoredTrial) -> None:
+    def count(self, scored: TrialResult) -> None:
         """Count a trial at this size or below; larger trials must not pay for each other."""
         if scored.trial.budget.sample_fraction <= self.fraction:
             self.n_since += 1
@@ -299,7 +299,7 @@ class SampleSizes:
         budget = self._budget.on(self._levels[0].fraction)
         return Trial(number=number, config=config, budget=budget)
 
-    def record(self, scored: ScoredTrial) -> None:
+    def record(self, scored: TrialResult) -> None:
         """Record a result of the search; mitigations are ignored."""
         if scored.trial.origin is Origin.MITIGATION:
             return
@@ -351,7 +351,7 @@ class SampleSizes:
         return growth if due else None
 
 
-def _merit(scored: ScoredTrial) -> tuple[bool, float]:
+def _merit(scored: TrialResult) -> tuple[bool, float]:
     """Return the rank key: feasible first, then by value."""
     return fair(scored.violations), -math.inf if scored.value is None else scored.value
 
@@ -490,7 +490,7 @@ class FewerRows:
         self._open[number] = trial
         return trial if number == 0 else self._affordable(trial, seconds_left)
 
-    def record(self, scored: ScoredTrial) -> None:
+    def record(self, scored: TrialResult) -> None:
         """Record a result and pass it to the allocator at the size that it requested."""
         if scored.trial.number > 0:
             self._learn(scored)
@@ -570,7 +570,7 @@ class FewerRows:
         seconds = most if own is None else min(own, most)
         return replace(trial, budget=replace(trial.budget, seconds=seconds))
 
-    def _learn(self, scored: ScoredTrial) -> None:
+    def _learn(self, scored: TrialResult) -> None:
         succeeded = scored.status is TrialState.SUCCESS
         self._trained = self._trained or succeeded
         if scored.trial.origin is not Origin.SEARCH:
@@ -654,7 +654,7 @@ class LightStart:
         self._seconds = None if number else 0.0
         return Trial(number=number, config=config, budget=self._light.budget)
 
-    def record(self, scored: ScoredTrial) -> None:
+    def record(self, scored: TrialResult) -> None:
         """Pass the results of the baseline and of the allocator's trials to the allocator."""
         if scored.trial.number == 0 or scored.trial.number > self._last:
             self._allocator.record(scored)

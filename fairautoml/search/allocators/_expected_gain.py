@@ -17,8 +17,8 @@ from fairautoml.records import (
     Config,
     MitigationOption,
     Origin,
-    ScoredTrial,
     Trial,
+    TrialResult,
     TrialState,
 )
 from fairautoml.search.allocators._base import RowCosts, bare, fair, is_baseline, now_or_never
@@ -90,7 +90,7 @@ class Arm:
         if len(self._shifts) >= FEWEST_SHIFTS:
             self.best_shift = min(0.0, float(np.quantile(self._shifts, FAVOURABLE)))
 
-    def learn(self, base: Base, scored: ScoredTrial) -> None:
+    def learn(self, base: Base, scored: TrialResult) -> None:
         """Record the result of mitigating ``base``."""
         self.n += 1
         if scored.status in MEASURED:
@@ -163,7 +163,7 @@ class AllocatorState:
         self.mitigated = 0.0
         self.best_fair = math.inf
         self._full = full
-        self._incumbent: ScoredTrial | None = None
+        self._incumbent: TrialResult | None = None
         self._smallest = math.inf
         self._floor = math.inf
         self._pool: dict[str, Base] = {}
@@ -205,7 +205,7 @@ class AllocatorState:
             origin=Origin.MITIGATION,
         )
 
-    def record(self, scored: ScoredTrial) -> None:
+    def record(self, scored: TrialResult) -> None:
         """Record a result of any origin."""
         succeeded = scored.status is TrialState.SUCCESS and scored.value is not None
         if succeeded and scored.value is not None and fair(scored.violations):
@@ -221,7 +221,7 @@ class AllocatorState:
         if succeeded:
             self._learn_plain(scored)
 
-    def _learn_plain(self, scored: ScoredTrial) -> None:
+    def _learn_plain(self, scored: TrialResult) -> None:
         loss, violations = bare(scored)
         if is_baseline(scored):
             # A model that is no better than a constant predictor is not mitigated.

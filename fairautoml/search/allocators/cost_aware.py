@@ -6,7 +6,7 @@ our own design, not a reproduction of their formulas.
 
 from collections.abc import Callable
 
-from fairautoml.records import Config, ScoredTrial, Terms, Trial
+from fairautoml.records import Config, Terms, Trial, TrialResult
 from fairautoml.search.allocators._base import Clock, Growth, SampleSizes
 from fairautoml.search.allocators._expected_gain import AllocatorState, Pair, Rules, choose, fits
 
@@ -44,7 +44,7 @@ class CostAware:
             self._clock.note_ask(number, seconds_left, seconds)
         return trial
 
-    def record(self, scored: ScoredTrial) -> None:
+    def record(self, scored: TrialResult) -> None:
         """Record the cost and the result of a trial."""
         self._clock.note_result(scored)
         self._memory.record(scored)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fairautoml.records import Config, ScoredTrial, Terms, Trial, TrialState
+from fairautoml.records import Config, Terms, Trial, TrialResult, TrialState
 
 
 class Flat:
@@ -25,7 +25,7 @@ class Flat:
             return None
         return Trial(number=number, config=config, budget=self._budget)
 
-    def record(self, scored: ScoredTrial) -> None:
+    def record(self, scored: TrialResult) -> None:
         """Record the shortest time of a fold; the first trial needs no training."""
         if scored.status is TrialState.SUCCESS and scored.trial.number > 0:
             fold = scored.seconds / scored.trial.budget.folds

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fairautoml.records import Config, ScoredTrial, Terms, Trial
+from fairautoml.records import Config, Terms, Trial, TrialResult
 from fairautoml.search.allocators._expected_gain import mitigated
 
 
@@ -31,7 +31,7 @@ class MitigateAlways:
             config = mitigated(config, costly[(number - 1) % len(costly)])
         return Trial(number=number, config=config, budget=self._terms.budget)
 
-    def record(self, scored: ScoredTrial) -> None:
+    def record(self, scored: TrialResult) -> None:
         """Ignore the result: the budget is constant."""
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fairautoml.records import Config, Origin, ScoredTrial, Terms, Trial, TrialState
+from fairautoml.records import Config, Origin, Terms, Trial, TrialResult, TrialState
 from fairautoml.search.allocators._base import Clock, RowCosts, fair, now_or_never
 
 FEWEST_ROWS = 4000
@@ -24,19 +24,19 @@ class _Rung:
     """Results at one sample size, and the keys of the promoted configurations."""
 
     fraction: float
-    done: list[ScoredTrial] = field(default_factory=list)
+    done: list[TrialResult] = field(default_factory=list)
     promoted: set[str] = field(default_factory=set)
 
-    def promotable(self) -> ScoredTrial | None:
+    def promotable(self) -> TrialResult | None:
         """Return the best result of the best third that was not promoted yet."""
         ranked = sorted(self.done, key=_merit, reverse=True)[: len(self.done) // BEST]
         return next((scored for scored in ranked if self._open(scored)), None)
 
-    def best(self) -> ScoredTrial | None:
+    def best(self) -> TrialResult | None:
         """Return the best result that was not promoted yet."""
         return max(filter(self._open, self.done), key=_merit, default=None)
 
-    def _open(self, scored: ScoredTrial) -> bool:
+    def _open(self, scored: TrialResult) -> bool:
         return _merit(scored)[1] > -math.inf and scored.trial.config.key not in self.promoted
 
 
@@ -75,7 +75,7 @@ class SuccessiveHalving:
         self._clock.note_ask(number, seconds_left)
         return self._trial(number, config, 0, Origin.SEARCH)
 
-    def record(self, scored: ScoredTrial) -> None:
+    def record(self, scored: TrialResult) -> None:
         """Record the cost and the result of a trial."""
         self._clock.note_result(scored)
         self._costs.learn(scored)
@@ -83,7 +83,7 @@ class SuccessiveHalving:
             if rung.fraction == scored.trial.budget.sample_fraction:
                 rung.done.append(scored)
 
-    def _due(self, left: float | None) -> tuple[ScoredTrial, int] | None:
+    def _due(self, left: float | None) -> tuple[TrialResult, int] | None:
         """Return the result to promote and the index of its new sample size."""
         for size in range(len(self._rungs) - 1, 0, -1):
             scored = self._rungs[size - 1].promotable()
@@ -91,7 +91,7 @@ class SuccessiveHalving:
                 return scored, size
         return self._last_chance(left)
 
-    def _last_chance(self, left: float | None) -> tuple[ScoredTrial, int] | None:
+    def _last_chance(self, left: float | None) -> tuple[TrialResult, int] | None:
         """Return the best result for a full trial, if there is none and time is running out."""
         top = len(self._rungs) - 1
         if left is None or self._rungs[top].done or self._rungs[top - 1].promoted:
@@ -103,10 +103,10 @@ class SuccessiveHalving:
         due = now_or_never(self._seconds(scored, top), left, self._clock.longest)
         return (scored, top) if due else None
 
-    def _seconds(self, scored: ScoredTrial, size: int) -> float:
+    def _seconds(self, scored: TrialResult, size: int) -> float:
         return self._costs.seconds(scored, self._budget.on(self._rungs[size].fraction))
 
-    def _promote(self, scored: ScoredTrial, size: int, number: int) -> Trial:
+    def _promote(self, scored: TrialResult, size: int, number: int) -> Trial:
         for rung in self._rungs[:size]:
             rung.promoted.add(scored.trial.config.key)
         return self._trial(number, scored.trial.config, size, Origin.ROWS)
@@ -116,7 +116,7 @@ class SuccessiveHalving:
         return Trial(number=number, config=config, budget=budget, origin=origin)
 
 
-def _merit(scored: ScoredTrial) -> tuple[bool, float]:
+def _merit(scored: TrialResult) -> tuple[bool, float]:
     """Return the rank key: feasible first by value, then by violation; failures come last."""
     if scored.status is not TrialState.SUCCESS or scored.value is None:
         return False, -math.inf

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fairautoml.exceptions import ParameterError
 from fairautoml.records import Config, ParamValue
-from fairautoml.search.loop import flat, propose
+from fairautoml.search.loop import propose
 from fairautoml.search.space import (
     Choice,
     Integer,
@@ -575,7 +575,7 @@ def config_of(space: SearchSpace, values: Mapping[str, ParamValue]) -> Config:
 
 def values_of(space: SearchSpace, config: Config) -> dict[str, ParamValue]:
     """Return a value of every coordinate: that of the configuration, else the default."""
-    chosen = flat(config)
+    chosen = config.flat()
     return {
         name: chosen.get(name, allowed.default) for name, allowed in coordinates(space).items()
     }

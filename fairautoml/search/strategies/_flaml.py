@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fairautoml.records import Config, ParamValue, ScoredTrial
+from fairautoml.records import Config, ParamValue, TrialResult
 from fairautoml.search.loop import propose
 from fairautoml.search.space import Integer, Range, Real, SearchSpace, same_value
 from fairautoml.search.strategies._admm import config_of, coordinates, lies_in, values_of
@@ -100,7 +100,7 @@ class FlamlSearch:
                 return self._hand_out(self._read(point), name, point)
         return None if self._due else self._drawn()
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Pass loss and seconds to FLAML; a failed trial is an error without a loss."""
         pending = self._open.get(scored.trial.config.key)
         if not pending:

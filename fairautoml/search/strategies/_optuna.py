@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Literal, cast
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial
 from optuna.trial import TrialState as OptunaTrialState
 
-from fairautoml.records import Config, ParamValue, ScoredTrial, TrialState
-from fairautoml.search.loop import flat, propose
+from fairautoml.records import Config, ParamValue, TrialResult, TrialState
+from fairautoml.search.loop import propose
 from fairautoml.search.space import Integer, Range, Real, SearchSpace
 from fairautoml.search.strategies._admm import coordinates
 
@@ -30,12 +31,12 @@ def bounded(violation: float) -> float:
     return violation / (1.0 + abs(violation))
 
 
-def worst_violation(scored: ScoredTrial) -> float:
+def worst_violation(scored: TrialResult) -> float:
     """Return the largest violation, mapped to [-1, 1]; -1 without constraints."""
     return max(map(bounded, scored.violations), default=-1.0)
 
 
-def penalised_loss(scored: ScoredTrial) -> float | None:
+def penalised_loss(scored: TrialResult) -> float | None:
     """Return one minus the value plus ``PENALTY`` times the bounded constraint violations.
 
     Regression errors and their violations are in units of the target: if the absolute value is
@@ -54,7 +55,7 @@ def penalised_loss(scored: ScoredTrial) -> float | None:
 
 Direction = Literal["maximize", "minimize"]
 
-Objectives = Callable[[float, ScoredTrial], Sequence[float]]
+Objectives = Callable[[float, TrialResult], Sequence[float]]
 """Computes the objective values for Optuna from value and result, one per direction."""
 
 
@@ -79,7 +80,7 @@ class StudyStrategy:
         self._resting = coordinates(space)
         self._open: defaultdict[str, list[optuna.Trial]] = defaultdict(list)
         for config in first:
-            study.enqueue_trial(flat(config))
+            study.enqueue_trial(config.flat())
 
     def ask(self) -> Config:
         """Return the next configuration."""
@@ -94,7 +95,7 @@ class StudyStrategy:
         self._open[config.key].append(trial)
         return config
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Pass value and constraints to Optuna; a failed trial ends as FAIL without a value."""
         pending = self._open.get(scored.trial.config.key)
         if not pending:
@@ -115,13 +116,13 @@ def constraint_names(violations: Sequence[float]) -> dict[str, float]:
     return {f"constraint_{at}": violation for at, violation in enumerate(violations)}
 
 
-def value_only(value: float, scored: ScoredTrial) -> Sequence[float]:
+def value_only(value: float, scored: TrialResult) -> Sequence[float]:
     """Return the value as the only objective."""
     del scored
     return (value,)
 
 
-def value_and_violation(value: float, scored: ScoredTrial) -> Sequence[float]:
+def value_and_violation(value: float, scored: TrialResult) -> Sequence[float]:
     """Return the value, to maximize, and the worst violation, to minimize."""
     return value, worst_violation(scored)
 
@@ -151,3 +152,13 @@ def suggested(trial: optuna.Trial | FixedTrial, name: str, allowed: Range) -> Pa
     if isinstance(allowed, Integer):
         return trial.suggest_int(name, allowed.low, allowed.high, log=allowed.log)
     return cast(ParamValue, trial.suggest_categorical(name, list(allowed.values)))
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Return Optuna's distributions of all parameters with more than one value."""
+    found: dict[str, BaseDistribution] = {}
+    for name, allowed in coordinates(space).items():
+        trial = FixedTrial({name: allowed.default})
+        suggested(trial, name, allowed)
+        found |= trial.distributions
+    return found

@@ -8,7 +8,7 @@ import math
 import warnings
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import optuna
@@ -16,14 +16,14 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial, create_trial
 from optuna.trial import TrialState as OptunaTrialState
 
-from fairautoml.records import Config, ParamValue, ScoredTrial, TrialState
-from fairautoml.search.loop import flat, propose
+from fairautoml.records import Config, Origin, ParamValue, TrialResult, TrialState
+from fairautoml.search.loop import propose
 from fairautoml.search.space import Range, SearchSpace
-from fairautoml.search.strategies._admm import coordinates
 from fairautoml.search.strategies._optuna import (
     Direction,
     Objectives,
     constraint_names,
+    distributions,
     new_study,
     suggested,
 )
@@ -172,13 +172,13 @@ class ParzenStrategy:
         self._directions = directions
         self._objectives = objectives
         self._n_sampled = 0
-        self._distributions = _distributions(space)
+        self._distributions = distributions(space)
         self._memories: dict[str, AllocatorState] = {}
         self._open: defaultdict[str, deque[tuple[int, tuple[str, ...]]]] = defaultdict(deque)
 
     def ask(self) -> Config:
         """Return the next configuration."""
-        return self._sample(flat(self._first.popleft()) if self._first else {})
+        return self._sample(self._first.popleft().flat() if self._first else {})
 
     def recall(self, config: Config) -> None:
         """Replay a recorded proposal instead of the next ``ask``."""
@@ -186,12 +186,16 @@ class ParzenStrategy:
             self._first.popleft()
         self._enter(config, self._parts(config))
 
-    def hear(self, scored: ScoredTrial) -> None:
+    def hear(self, scored: TrialResult) -> None:
         """Receive the result of a configuration that this strategy did not propose."""
-        self._enter(scored.trial.config, self._parts(scored.trial.config))
-        self.tell(scored)
+        config = scored.trial.config
+        if config.mitigation not in self._space.mitigations:  # The allocator has added it.
+            config = replace(config, mitigation="none", mitigation_params={})
+        if scored.trial.origin is Origin.SEARCH and config.learner in self._space.learners:
+            self._enter(config, self._parts(config))
+            self.tell(replace(scored, trial=replace(scored.trial, config=config)))
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Receive value and constraints; a failure ranks below every success."""
         key = scored.trial.config.key
         waiting = self._open.get(key)
@@ -228,7 +232,7 @@ class ParzenStrategy:
     def _parts(self, config: Config) -> dict[str, dict[str, ParamValue]]:
         """Return the parameters of a configuration by owning study."""
         parts: dict[str, dict[str, ParamValue]] = {"": {}}
-        for name, value in flat(config).items():
+        for name, value in config.flat().items():
             if name in self._distributions:
                 parts.setdefault(_owner(name), {})[name] = value
         return parts
@@ -250,7 +254,7 @@ class ParzenStrategy:
         sequence = np.random.SeedSequence([self._seed, self._n_sampled, turn])
         return int(sequence.generate_state(1, np.uint32)[0])
 
-    def _outcome(self, scored: ScoredTrial) -> Outcome:
+    def _outcome(self, scored: TrialResult) -> Outcome:
         values: tuple[float, ...] = ()
         if scored.status is TrialState.SUCCESS and scored.value is not None:
             values = tuple(float(value) for value in self._objectives(scored.value, scored))
@@ -259,7 +263,7 @@ class ParzenStrategy:
             return Outcome(state=state, values=values, violations=scored.violations)
         return self._failure(scored)
 
-    def _failure(self, scored: ScoredTrial) -> Outcome:
+    def _failure(self, scored: TrialResult) -> Outcome:
         """Return the outcome of a trial without a value."""
         # Optuna ignores FAIL trials. An arm that always fails would then look unexplored, and
         # would be drawn more often than the best one.
@@ -271,16 +275,6 @@ class ParzenStrategy:
         # Optuna cannot prune with several objectives.
         values = tuple(-PENALTY if way == "maximize" else PENALTY for way in self._directions)
         return Outcome(state=OptunaTrialState.COMPLETE, values=values, violations=violations)
-
-
-def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """Return Optuna's distributions of all parameters with more than one value."""
-    found: dict[str, BaseDistribution] = {}
-    for name, allowed in coordinates(space).items():
-        trial = FixedTrial({name: allowed.default})
-        suggested(trial, name, allowed)
-        found |= trial.distributions
-    return found
 
 
 def _owner(name: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fairautoml.records import Config, ScoredTrial, TrialState
+from fairautoml.records import Config, TrialResult, TrialState
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._admm import (
     Arms,
@@ -108,7 +108,7 @@ class ADMM:
         self._open[reading.config.key].append((start, reading))
         return reading.config
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Add the result to the log and pass it to the starts."""
         key = scored.trial.config.key
         pending = self._open.get(key)
@@ -151,7 +151,7 @@ def origins_of(cube: UnitHypercube, first: Sequence[Config]) -> list[Reading]:
 
 
 def outcome_of(
-    scored: ScoredTrial, reading: Reading, *, unit: float | None = None
+    scored: TrialResult, reading: Reading, *, unit: float | None = None
 ) -> Outcome | None:
     """Return the outcome of a trial, or None if the trial failed or a gap is unknown."""
     violations = np.array(scored.violations, dtype=float)

@@ -6,14 +6,14 @@ evaluation in the log.
 
 from dataclasses import replace
 
-from fairautoml.records import ScoredTrial
+from fairautoml.records import TrialResult
 from fairautoml.search.strategies.admm import ADMM
 
 
 class UnconstrainedADMM(ADMM):
     """``ADMM`` that ignores constraints."""
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Receive the objective of a trial; an unknown gap does not count as a failure."""
         super().tell(replace(scored, violations=(), limits=()))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairautoml.records import Config, ScoredTrial
+from fairautoml.records import Config, TrialResult
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._flaml import FlamlSearch
 from fairautoml.search.strategies._optuna import penalised_loss
@@ -171,7 +171,7 @@ class FlamlECI:
             del idle[learner]
         return None
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Record the cost and the loss of a trial, and tell the search of its learner."""
         config = scored.trial.config
         learner = config.learner

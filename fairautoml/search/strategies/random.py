@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fairautoml.records import Config, ScoredTrial
+from fairautoml.records import Config, TrialResult
 from fairautoml.search.loop import propose
 from fairautoml.search.space import SearchSpace
 
@@ -23,7 +23,7 @@ class RandomSearch:
             return self._waiting.pop(0)
         return propose(self._space, lambda _, allowed: allowed.sample(self._rng))
 
-    def tell(self, scored: ScoredTrial) -> None:
+    def tell(self, scored: TrialResult) -> None:
         """Ignore the result."""
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 
 from fairautoml.records import TrialState
-from fairautoml.search.loop import flat, propose
+from fairautoml.search.loop import propose
 
 
 class NearTheBest:
@@ -33,7 +33,7 @@ class NearTheBest:
             v <= 0 for v in reported.violations
         )
         if feasible and reported.value > self._value:
-            self._best, self._value = flat(reported.trial.config), reported.value
+            self._best, self._value = reported.trial.config.flat(), reported.value
 
 
 STRATEGY = NearTheBest
