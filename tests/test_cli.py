@@ -20,7 +20,7 @@ from fairautoml.exceptions import StorageFullError
 from fairautoml.storage.run_folder import RunFolder, read_model
 
 CONSTRAINT = "demographic_parity_difference<=0.1"
-QUICK = ("--trials", "3", "--learner", "logistic_regression", "--seed", "1")
+QUICK = ("--trials", "3", "--folds", "2", "--learner", "logistic_regression", "--seed", "1")
 FIT = ("--target", "repaid", "--sensitive", "sex", "--constraint", CONSTRAINT, *QUICK)
 
 

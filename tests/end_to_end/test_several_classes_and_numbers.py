@@ -11,6 +11,13 @@ from fairautoml.data.schema import Roles
 from fairautoml.exceptions import InputError, NoFeasibleModelWarning, ParameterError
 
 LEARNERS = ["lightgbm", "logistic_regression"]
+QUICK = {
+    "n_trials": 4,
+    "n_folds": 3,
+    "learners": LEARNERS,
+    "certify": "auto",
+    "random_state": 0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +36,11 @@ def three(individuals):
 
 
 def classifier(**parameters):
-    given = {"n_trials": 4, "learners": LEARNERS, "certify": "auto", "random_state": 0}
-    return FairAutoML("demographic_parity_difference <= 0.05", **{**given, **parameters})
+    return FairAutoML("demographic_parity_difference <= 0.05", **{**QUICK, **parameters})
 
 
 def regressor(constraint="mean_difference <= 60", **parameters):
-    given = {"n_trials": 4, "learners": LEARNERS, "certify": "auto", "random_state": 0}
-    return FairAutoMLRegressor(constraint, **{**given, **parameters})
+    return FairAutoMLRegressor(constraint, **{**QUICK, **parameters})
 
 
 @pytest.fixture(scope="module")

@@ -238,7 +238,11 @@ def test_a_resumed_run_measures_anew_what_rules_take(individuals, tmp_path, monk
     assert mixed_entries(again) == []
 
 
-@pytest.mark.filterwarnings("ignore::fairautoml.exceptions.DegradedWarning")
+@pytest.mark.filterwarnings(
+    "ignore::fairautoml.exceptions.DegradedWarning",
+    # A busy machine ends few trials in that time; what they find does not matter here.
+    "ignore::fairautoml.exceptions.NoFeasibleModelWarning",
+)
 def test_the_answer_may_not_take_longer_than_a_short_budget(individuals, monkeypatch):
     ends = []
 
@@ -248,9 +252,9 @@ def test_the_answer_may_not_take_longer_than_a_short_budget(individuals, monkeyp
 
     monkeypatch.setattr("fairautoml.pipeline.collect_candidates", look)
     monkeypatch.setattr("fairautoml.pipeline.time", SimpleNamespace(monotonic=lambda: 1e9))
-    quick(n_trials=2, time_budget=0.5).fit(*individuals, "sex")
+    quick(n_trials=2, time_budget=3.0).fit(*individuals, "sex")
     # Three tenths of the budget from then on, however late that is.
-    assert ends == [pytest.approx(1e9 + 0.15)]
+    assert ends == [pytest.approx(1e9 + 0.9, rel=0, abs=1e-3)]
 
 
 def test_a_member_that_reads_the_groups_makes_the_ensemble_read_them(fitted):
