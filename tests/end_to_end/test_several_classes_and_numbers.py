@@ -29,12 +29,12 @@ def three(individuals):
 
 
 def classifier(**parameters):
-    given = {"n_trials": 4, "learners": LEARNERS, "certify": "auto", "random_state": 0}
+    given = {"n_trials": 4, "learners": LEARNERS, "random_state": 0}
     return FairAutoML("demographic_parity_difference <= 0.05", **{**given, **parameters})
 
 
 def regressor(constraint="mean_difference <= 60", **parameters):
-    given = {"n_trials": 4, "learners": LEARNERS, "certify": "auto", "random_state": 0}
+    given = {"n_trials": 4, "learners": LEARNERS, "random_state": 0}
     return FairAutoMLRegressor(constraint, **{**given, **parameters})
 
 

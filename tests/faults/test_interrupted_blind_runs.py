@@ -17,7 +17,7 @@ from quick_fits import few_individuals, quick
 
 def blind(folder=None, individuals=None, **changes):
     model = quick(
-        **{"sensitive_at_predict": False, "certify": False, "run_dir": folder, **changes}
+        **{"sensitive_at_predict": False, "run_dir": folder, **changes}
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FairAutoMLWarning)
