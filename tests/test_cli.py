@@ -425,7 +425,7 @@ def test_options_before_the_command_are_reported_where_they_belong(capsys):
         (["--learner", "lightgmb"], 2, "lightgbm"),
         (["--positive", "maybe"], 2, "--positive 'maybe': the labels are"),
         (["--target", "income"], 3, "FairAutoMLRegressor"),
-        (["--require-certified"], 2, "--certify is no; give --certify auto"),
+        (["--require-certified"], 2, "--require-certified needs --holdout"),
         (["--keep", "region"], 2, "keep is 'region'"),
         (["--derive", "old"], 2, "derive is 'old'"),
         (["--derive", "old=aged>50"], 2, "names the column 'aged'"),
@@ -541,7 +541,7 @@ def test_a_model_that_could_not_be_replaced_is_served_on(
         assert main(["resume", run, "--trials", "5"]) == 8
     assert (tmp_path / "run" / "model.joblib").read_bytes() == before
     assert main(["predict", run, str(individuals / "people.csv")]) == 0
-    # Where only the model is missing, the certificate beside the old one is another's.
+    # Where only the model is missing, the documents beside the old one are another's.
     assert main(["report", run]) == (0 if where == "stage_model" else 8)
     assert main(["resume", run, "--trials", "5"]) in {0, 4}
     assert main(["report", run]) == 0

@@ -110,10 +110,10 @@ def test_the_board_has_a_front_with_intervals_and_other_points_are_served(
 
 
 @pytest.mark.parametrize("name", ["of_three", "of_numbers"])
-def test_no_certificate_is_issued_and_it_says_why(name, request, individuals):
-    X, y, sex = individuals
+def test_no_certificate_is_issued_and_it_says_why(name, request, individuals, three):
+    X, income, sex = individuals
     model = request.getfixturevalue(name)
-    certificate = model.certify(X, y if name == "of_three" else X.iloc[:, 0], sex)
+    certificate = model.certify(X, three if name == "of_three" else income, sex)
     assert certificate.verdict == "NOT_APPLICABLE"
     assert certificate.reason == "no_exact_test"
 
