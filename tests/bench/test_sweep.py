@@ -135,7 +135,8 @@ def test_several_columns_and_a_budget_of_trials_are_passed_on():
         name="a", dataset="d.csv", sensitive=("x", "y"), constraints=("p", "q"), n_trials=9
     )
     assert " ".join(task.arguments(0)) == (
-        "d.csv --no-certificate --jobs 1 --sensitive x --sensitive y --constraint p --constraint q "
+        "d.csv --no-certificate --jobs 1 --sensitive x --sensitive y "
+        "--constraint p --constraint q "
         "--trials 9 "
         "--holdout 0.3 --seed 0 --json"
     )
