@@ -224,7 +224,7 @@ def read_record(path: Path) -> CellRecord | None:
         kept = json.loads(path.read_text(encoding="utf-8"))
         arguments = list(kept["arguments"])
         if arguments[1:3] == ["--certify", "no"]:
-            del arguments[1:3]  # older sweeps passed this default
+            arguments[1:3] = ["--no-certificate"]  # the spelling of older sweeps
         return CellRecord(**{**kept, "arguments": tuple(arguments)})
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None

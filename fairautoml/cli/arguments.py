@@ -67,6 +67,8 @@ def holdout_arguments(parser: argparse.ArgumentParser, share: float | None = Non
     add = parser.add_argument
     end = "share of rows held out from the search, to evaluate and certify the model"
     add("--holdout", type=_share, default=share, metavar="SHARE", help=end)
+    seeded = "only evaluate the held-out rows: they are drawn by the seed, and no ledger is used"
+    add("--no-certificate", dest="certified", action="store_false", help=seeded)
     add("--certify", dest="holdout", type=_share, default=share, help=argparse.SUPPRESS)
     certificate_arguments(parser)
 

@@ -51,7 +51,7 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
     if tables.held is not None:
         try:
             result["holdout"] = tables.held.judge(model)
-            if model.constraint or request.min_score is not None:
+            if request.certified and (model.constraint or request.min_score is not None):
                 request.certify(model, tables.held)
                 result["certificate"] = certificate_of(model)
         except FairAutoMLError:
@@ -209,7 +209,7 @@ def _fit(arguments: argparse.Namespace) -> int:
     from fairautoml.exceptions import NoFeasibleModelWarning, ParameterError
 
     model = fit_estimator_of(arguments)
-    if arguments.require_certified and arguments.holdout is None:
+    if arguments.require_certified and (arguments.holdout is None or not arguments.certified):
         raise ParameterError("--require-certified needs --holdout, such as --holdout 0.3")
     if arguments.time_column is not None and arguments.holdout is None:
         raise ParameterError("--time-column needs --holdout, which then takes the last rows")

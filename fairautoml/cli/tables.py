@@ -21,6 +21,7 @@ from fairautoml.certification.ledger import Ledger, data_hash, held_out, ledger_
 from fairautoml.certification.planning import row_plan
 from fairautoml.certification.verify import Known, Verification, verify_certificate
 from fairautoml.data.columns import ranks_of_times
+from fairautoml.data.dataset import strata_of_column
 from fairautoml.data.datasets import load
 from fairautoml.data.derive import apply_derive, apply_keep, parse_bins, parse_derive, parse_keep
 from fairautoml.data.files import MISSING, read_later, read_table, write_whole
@@ -28,8 +29,14 @@ from fairautoml.data.frames import Inputs, identity, read_extra, read_weights
 from fairautoml.data.groups import UnseenPolicy
 from fairautoml.data.schema import Roles
 from fairautoml.data.sensitive_numbers import to_float32
-from fairautoml.data.splits import latest_rows
-from fairautoml.data.target import TaskOption, plain_labels, plain_numbers, positive_notes
+from fairautoml.data.splits import first_rows, holdout_split, latest_rows
+from fairautoml.data.target import (
+    MOST_CLASSES,
+    TaskOption,
+    plain_labels,
+    plain_numbers,
+    positive_notes,
+)
 from fairautoml.estimator import Estimator, recounted
 from fairautoml.exceptions import (
     DegradedWarning,
@@ -351,12 +358,16 @@ MOST_GROUPS = 50
 def hold_out(
     source: Source,
     fraction: float,
-    salt: str,
+    seed: int,
     *,
+    salt: str | None = None,
     whose: str | None = None,
     when: str | None = None,
 ) -> tuple[Source, Source]:
-    """Hold out rows by a keyed hash of their content, or the last rows."""
+    """Hold out rows by a keyed hash of their content, or the last rows.
+
+    Without a salt, the same share of every label and group is drawn by the seed.
+    """
     individuals = None
     if whose is not None:
         check_columns(source.X, "--groups", (whose,))
@@ -366,6 +377,8 @@ def hold_out(
         times = ranks_of_times(read_extra(when, source.X, "time")[0], f"time={when!r}")
         held = latest_rows(times, _cells(source, MOST_GROUPS), fraction, entities=individuals)
         source = source.without(when)
+    elif salt is None:
+        held = _drawn(source, individuals, fraction, seed)
     elif whose is not None:
         held = held_out(source.X[[whose]], fraction, salt, repeated=True)
     else:
@@ -378,6 +391,16 @@ def hold_out(
             "parts; leave one of these options out, or give more rows"
         )
     return source.take(np.flatnonzero(~held)), source.take(np.flatnonzero(held))
+
+
+def _drawn(
+    source: Source, individuals: NDArray[np.int64] | None, fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """Return which rows are drawn, by label and group of the first row of each entity."""
+    labels, cells = strata_of_column(source.y, MOST_CLASSES), _cells(source)
+    whose = np.arange(len(labels)) if individuals is None else individuals
+    first = first_rows(whose)
+    return np.isin(whose, holdout_split(labels[first], cells[first], fraction, seed)[1])
 
 
 def _content(source: Source) -> pd.DataFrame:
@@ -426,7 +449,7 @@ def _cells(source: Source, most: int | None = None) -> NDArray[np.int64]:
 
 NOTED = (
     "rows", "holdout", "positive", "seed", "groups", "time", "salt", "delta", "min_score",
-    "candidates", "ledger",
+    "candidates", "ledger", "certified",
 )  # fmt: skip
 """Fields of a request that a run folder stores besides the table and its roles."""
 
@@ -454,6 +477,8 @@ class TableRequest:
     seed: int = 0  # seed of both draws
     groups: str | None = None  # columns of the entity and of the time of a row
     time: str | None = None
+    # whether held-out rows certify the model; else they are drawn by the seed, without a ledger
+    certified: bool = True
     salt: str | None = None  # secret of the hold-out; None = that of the ledger
     # arguments of ``certify`` for the held-out rows
     delta: float = 0.05
@@ -470,9 +495,10 @@ class TableRequest:
         request = self
         if self.holdout is not None:
             whose, when = self.groups, self.time
-            request = replace(self, salt=self._salt(source))
-            salt = str(request.salt)
-            source, held = hold_out(source, self.holdout, salt, whose=whose, when=when)
+            request = replace(self, salt=self._salt(source) if self.certified else None)
+            source, held = hold_out(
+                source, self.holdout, self.seed, salt=request.salt, whose=whose, when=when
+            )
         return Tables(search=source, held=held, positive=positive, request=request)
 
     def _salt(self, source: Source) -> str:
@@ -566,6 +592,7 @@ def request_of(arguments: argparse.Namespace) -> TableRequest:
         min_score=arguments.min_score,
         candidates=getattr(arguments, "candidates", None),
         ledger=getattr(arguments, "ledger", None),
+        certified=getattr(arguments, "certified", True),
     )
 
 

@@ -391,7 +391,12 @@ def read_model_file(folder: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def check_certificate(folder: Path, about: Mapping[str, Any]) -> None:
-    """Raise if the certificate of a run folder is not the one named in ``model.json``."""
+    """Raise if the documents of a run folder are not those of its model."""
+    if (folder / STAGED).is_file():
+        msg = (
+            f"The model of {str(folder)!r} was not replaced, but its documents: {_remedy(folder)}"
+        )
+        raise ModelCorruptError(msg)
     path, noted = folder / "certificate.json", about.get("certificate_sha256")
     if noted is not None and path.is_file() and file_hash(path) != noted:
         msg = f"{str(path)!r} is not the certificate of the model beside it: {_remedy(folder)}"

@@ -101,8 +101,8 @@ def server_url(storage: str) -> URL:
     if url is None or url.drivername not in {"postgresql", "postgres", DRIVER}:
         found = "no address" if url is None else f"{url.drivername!r}"
         msg = (
-            f"RunStorage.url is {found}; give 'postgresql+psycopg://user@host/database', or None for a "
-            "SQLite file in run_dir"
+            f"RunStorage.url is {found}; give 'postgresql+psycopg://user@host/database', or None "
+            "for a SQLite file in run_dir"
         )
         raise ParameterError(msg)
     return url.set(drivername=DRIVER)

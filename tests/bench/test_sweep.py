@@ -125,7 +125,7 @@ def test_the_command_line_of_a_cell_says_all_of_its_task(bench):
     bench.run()
     record = read_record(bench.out / "cells" / "two-s7.json")
     assert " ".join(record.arguments) == (
-        "lending --jobs 1 --sensitive age_group --derive age_group=age<=25 "
+        "lending --no-certificate --jobs 1 --sensitive age_group --derive age_group=age<=25 "
         "--keep region=north --time 2 --holdout 0.25 --seed 7 --json"
     )
 
@@ -135,7 +135,8 @@ def test_several_columns_and_a_budget_of_trials_are_passed_on():
         name="a", dataset="d.csv", sensitive=("x", "y"), constraints=("p", "q"), n_trials=9
     )
     assert " ".join(task.arguments(0)) == (
-        "d.csv --jobs 1 --sensitive x --sensitive y --constraint p --constraint q "
+        "d.csv --no-certificate --jobs 1 --sensitive x --sensitive y "
+        "--constraint p --constraint q "
         "--trials 9 "
         "--holdout 0.3 --seed 0 --json"
     )
@@ -292,11 +293,11 @@ def test_resuming_a_finished_sweep_gives_the_same_tables(bench):
     assert before == {name: (bench.out / name).read_bytes() for name in before}
 
 
-def test_cells_of_a_sweep_that_passed_the_default_of_certify_are_not_run_again(bench):
+def test_cells_of_a_sweep_that_passed_the_former_spelling_are_not_run_again(bench):
     bench.run()
     for path in (bench.out / "cells").glob("*.json"):
         kept = json.loads(path.read_text())
-        first, *others = kept["arguments"]
+        first, _, *others = kept["arguments"]
         path.write_text(json.dumps(kept | {"arguments": [first, "--certify", "no", *others]}))
     assert bench.run(resume=True).n_reused == 4
 

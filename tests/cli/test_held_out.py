@@ -12,7 +12,9 @@ from fairautoml.certification.certificate import Certificate
 from fairautoml.cli.main import _parser, main
 from fairautoml.cli.tables import hold_out, open_source, request_of
 from fairautoml.data.columns import ranks_of_times
+from fairautoml.data.dataset import strata_of_column
 from fairautoml.data.schema import Roles
+from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import InputError, ParameterError
 
 N_INDIVIDUALS = 150
@@ -46,7 +48,7 @@ def source(path, *extra):
 
 def test_no_individual_has_rows_both_in_the_search_and_in_the_holdout(visits):
     whole = source(visits)
-    search, held = hold_out(whole, 0.3, "0", whose="person")
+    search, held = hold_out(whole, 0.3, 0, salt="0", whose="person")
     assert set(search.X["person"]).isdisjoint(held.X["person"])
     assert len(search.y) + len(held.y) == len(whole.y)
     assert held.X["person"].nunique() == pytest.approx(0.3 * N_INDIVIDUALS, abs=20)
@@ -56,7 +58,7 @@ def test_no_individual_has_rows_both_in_the_search_and_in_the_holdout(visits):
 
 def test_a_holdout_of_individuals_is_drawn_by_the_salt(visits):
     (_, first), (_, same), (_, other) = (
-        hold_out(source(visits), 0.3, salt, whose="person") for salt in ("0", "0", "1")
+        hold_out(source(visits), 0.3, 0, salt=salt, whose="person") for salt in ("0", "0", "1")
     )
     pd.testing.assert_frame_equal(first.X, same.X)
     assert not first.X.equals(other.X)
@@ -64,7 +66,7 @@ def test_a_holdout_of_individuals_is_drawn_by_the_salt(visits):
 
 def test_the_last_rows_are_held_out_where_a_column_says_when_they_were(visits):
     whole = source(visits)
-    search, held = hold_out(whole, 0.3, "0", when="day")
+    search, held = hold_out(whole, 0.3, 0, salt="0", when="day")
     assert days(whole, search).max() < days(whole, held).min()
     # It is no feature, and new rows may have it.
     assert "day" not in search.X
@@ -81,7 +83,7 @@ def days(whole, part):
 
 def test_individuals_whose_last_row_is_late_are_held_out_with_all_their_rows(visits):
     whole = source(visits)
-    search, held = hold_out(whole, 0.3, "0", whose="person", when="day")
+    search, held = hold_out(whole, 0.3, 0, salt="0", whose="person", when="day")
     assert set(search.X["person"]).isdisjoint(held.X["person"])
     last = days(whole, held).groupby(held.X["person"].to_numpy()).max()
     assert days(whole, search).max() < last.min()
@@ -91,7 +93,7 @@ def test_a_group_that_only_late_rows_have_is_in_the_search_too(tmp_path):
     path = tmp_path / "late.csv"
     table = {"when": np.arange(100), "sex": ["m"] * 90 + ["f"] * 10, "y": np.arange(100) % 2}
     pd.DataFrame({**table, "x": 1.0}).to_csv(path, index=False)
-    search, held = hold_out(source(path), 0.3, "0", when="when")
+    search, held = hold_out(source(path), 0.3, 0, salt="0", when="when")
     assert search.groups["sex"].value_counts().to_dict() == {"m": 70, "f": 1}
     assert len(held.y) == 29
 
@@ -115,7 +117,7 @@ def test_the_command_line_holds_out_the_last_rows_by_its_time_column(visits):
 )
 def test_a_column_of_individuals_or_times_that_is_not_there_is_named(visits, named, message):
     with pytest.raises(ParameterError, match=message):
-        hold_out(source(visits), 0.3, "0", **named)
+        hold_out(source(visits), 0.3, 0, salt="0", **named)
 
 
 def test_one_person_cannot_be_on_both_sides(tmp_path):
@@ -126,7 +128,7 @@ def test_one_person_cannot_be_on_both_sides(tmp_path):
     with pytest.raises(
         InputError, match=r"--holdout 0\.9 with --groups 'person': too few entities, or .* times"
     ):
-        hold_out(source(path), 0.9, "0", whose="person")
+        hold_out(source(path), 0.9, 0, salt="0", whose="person")
 
 
 def test_rows_of_one_time_cannot_be_on_both_sides(tmp_path):
@@ -137,14 +139,14 @@ def test_rows_of_one_time_cannot_be_on_both_sides(tmp_path):
     with pytest.raises(
         InputError, match=r"--holdout 0\.3 with --time-column 'day': .* different times, for two"
     ):
-        hold_out(source(path), 0.3, "0", when="day")
+        hold_out(source(path), 0.3, 0, salt="0", when="day")
 
 
 def test_times_without_an_order_are_refused_before_rows_are_held_out(visits):
     whole = source(visits)
     whole.X["day"] = "31/01/2020"
     with pytest.raises(InputError, match=r"time='day' holds '31/01/2020'; texts must be dates"):
-        hold_out(whole, 0.3, "0", when="day")
+        hold_out(whole, 0.3, 0, salt="0", when="day")
 
 
 def test_individuals_of_rare_groups_are_as_likely_in_the_holdout_as_others(tmp_path):
@@ -152,7 +154,7 @@ def test_individuals_of_rare_groups_are_as_likely_in_the_holdout_as_others(tmp_p
     town = np.r_[np.zeros(200), 1 + np.arange(100)].astype(int)
     table = {"person": np.arange(300), "sex": town, "y": np.arange(300) % 2, "x": np.arange(300)}
     pd.DataFrame(table).to_csv(path, index=False)
-    held = hold_out(source(path), 0.3, "0", whose="person")[1]
+    held = hold_out(source(path), 0.3, 0, salt="0", whose="person")[1]
     assert held.groups["sex"].gt(0).mean() == pytest.approx(1 / 3, abs=0.1)
 
 
@@ -161,7 +163,7 @@ def test_numbers_with_many_values_give_no_late_row_back(tmp_path):
     wealth = np.random.default_rng(0).normal(size=500).round(4)
     table = {"when": np.arange(500), "sex": wealth, "y": np.arange(500) % 2, "x": 1.0}
     pd.DataFrame(table).to_csv(path, index=False)
-    search, held = hold_out(source(path, "when"), 0.2, "0", when="when")
+    search, held = hold_out(source(path, "when"), 0.2, 0, salt="0", when="when")
     assert (len(search.y), len(held.y)) == (400, 100)
     assert "when" not in held.X
 
@@ -347,3 +349,23 @@ def test_the_order_of_ordered_categories_is_that_of_the_user():
     seasons = ["winter", "spring", "autumn"]
     when = pd.Categorical(np.repeat(seasons[::-1], 400), categories=seasons, ordered=True)
     assert ranks_of_times(pd.Series(when), "time")[:400].min() > 0
+
+
+def test_rows_that_are_only_evaluated_are_drawn_by_label_and_group_and_seed(visits):
+    whole = source(visits)
+    search, held = hold_out(whole, 0.3, 5)
+    # The draw that every sweep and every kept run was made with.
+    cells = pd.factorize(whole.groups["sex"])[0]
+    kept, drawn = holdout_split(strata_of_column(whole.y, 2), cells, 0.3, 5)
+    pd.testing.assert_frame_equal(search.X, whole.take(kept).X)
+    pd.testing.assert_frame_equal(held.X, whole.take(drawn).X)
+
+
+def test_without_a_certificate_no_ledger_is_used(individuals_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path / "state"))
+    words = ["fit", str(individuals_file), "--target", "y", "--sensitive", "sex", "--trials", "2"]
+    words += ["--constraint", "demographic_parity_difference<=0.4", "--holdout", "0.2"]
+    assert main([*words, "--learner", "logistic_regression", "--no-certificate", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["holdout"]["n_rows"], result["certificate"]) == (60, None)
+    assert not (tmp_path / "state").exists()

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("data_home")
 @pytest.fixture(scope="module")
 def adult():
     source = open_source("adult", Roles(target=None, sensitive=("sex", "race")))
-    return hold_out(source, 0.3, "0")
+    return hold_out(source, 0.3, 0)
 
 
 @pytest.fixture(scope="module")

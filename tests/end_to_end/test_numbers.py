@@ -165,7 +165,7 @@ def test_the_command_line_takes_numbers_and_bins(individuals, tmp_path, capsys, 
 
 @pytest.fixture(scope="module")
 def adult(data_home):
-    return hold_out(open_source("adult", Roles(target=None, sensitive=("age",))), 0.5, "0")
+    return hold_out(open_source("adult", Roles(target=None, sensitive=("age",))), 0.5, 0)
 
 
 @pytest.mark.slow

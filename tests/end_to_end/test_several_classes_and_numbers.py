@@ -115,10 +115,10 @@ def test_the_board_has_a_front_with_intervals_and_other_points_are_served(
 
 
 @pytest.mark.parametrize("name", ["of_three", "of_numbers"])
-def test_no_certificate_is_issued_and_it_says_why(name, request, individuals):
-    X, y, sex = individuals
+def test_no_certificate_is_issued_and_it_says_why(name, request, individuals, three):
+    X, income, sex = individuals
     model = request.getfixturevalue(name)
-    certificate = model.certify(X, y if name == "of_three" else X.iloc[:, 0], sex)
+    certificate = model.certify(X, three if name == "of_three" else income, sex)
     assert certificate.verdict == "NOT_APPLICABLE"
     assert certificate.reason == "no_exact_test"
 
@@ -213,7 +213,7 @@ def test_a_regressor_has_no_positive_class(individuals):
 @pytest.mark.usefixtures("data_home")
 def test_three_classes_on_adult_are_fair_on_rows_held_out():
     source = open_source("adult", Roles(target=None, sensitive=("sex",)))
-    train, test = hold_out(source, 0.3, "0")
+    train, test = hold_out(source, 0.3, 0)
 
     def hours(part):
         return np.select(
@@ -246,7 +246,7 @@ def test_three_classes_on_adult_are_fair_on_rows_held_out():
 )
 def test_grade_points_are_predicted_the_same_for_both_sexes(constraint, most):
     source = open_source("ufrgs_gpa", Roles(target="gpa", sensitive=("gender",)))
-    train, test = hold_out(source.draw(20_000, seed=0), 0.3, "0")
+    train, test = hold_out(source.draw(20_000, seed=0), 0.3, 0)
     model = FairAutoMLRegressor(constraint, n_trials=3, learners=LEARNERS, random_state=0)
     model.fit(train.X, train.y, "gender")
     found = model.evaluate(test.X, test.y)

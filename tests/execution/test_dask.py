@@ -277,7 +277,6 @@ def test_a_search_with_a_worker_killed_in_its_middle_finds_what_the_serial_one_d
     settings = {
         "constraint": "demographic_parity_difference <= 0.1",
         "n_trials": 8,
-        "certify": "auto",
         "random_state": 0,
     }
     serial = FairAutoML(executor="serial", **settings).fit(X, y, "sex")

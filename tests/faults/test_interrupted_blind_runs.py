@@ -16,9 +16,7 @@ from quick_fits import few_individuals, quick
 
 
 def blind(folder=None, individuals=None, **changes):
-    model = quick(
-        **{"sensitive_at_predict": False, "certify": False, "run_dir": folder, **changes}
-    )
+    model = quick(**{"sensitive_at_predict": False, "run_dir": folder, **changes})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FairAutoMLWarning)
         return model.fit(*(few_individuals() if individuals is None else individuals))
