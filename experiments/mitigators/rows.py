@@ -151,7 +151,7 @@ def open_bench(plan: Arsenal, table: Table, seed: int, artifacts: Artifacts) -> 
     source = open_source(table.dataset, roles)
     if table.rows is not None:
         source = source.draw(table.rows, seed)
-    search, held = hold_out(source, plan.holdout, str(seed))
+    search, held = hold_out(source, plan.holdout, seed)
     search, held = search.draw(plan.train_rows, seed), held.draw(plan.held_rows, seed)
     options = ReadOptions(pos_label=source.positive_label, sensitive_in_X="drop")
     dataset = build_dataset(search.X, search.y, search.sensitive, options=options)
