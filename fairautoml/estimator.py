@@ -29,14 +29,13 @@ from fairautoml.data.read import read_new_rows
 from fairautoml.data.schema import TableSchema, read_truth
 from fairautoml.data.target import TaskOption, check_given, known_labels, plain_numbers
 from fairautoml.evaluation.judge import judge
-from fairautoml.evaluation.postprocess import OnProgress
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 from fairautoml.inference.predictor import Predictor, isolated_config
 from fairautoml.metrics import METRICS
 from fairautoml.noisy_constraint import GuessedGroups, Guessing
 from fairautoml.pipeline import FitRequest, FitResult, run_fit
 from fairautoml.plan import read_options_of
-from fairautoml.records import Entry
+from fairautoml.records import Entry, OnProgress
 from fairautoml.report import Documents, RunView, run_fragment, run_page, view_of
 from fairautoml.report.charts import plot_history, plot_pareto
 from fairautoml.report.headlines import group_headlines, headline, one_sided_notes

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.frames import Inputs, read_entities
 from fairautoml.data.read import ReadOptions, build_dataset
-from fairautoml.evaluation.postprocess import OnProgress, unbroken
 from fairautoml.exceptions import (
     DegradedWarning,
     NoFeasibleModelWarning,
@@ -31,6 +30,7 @@ from fairautoml.plan import (
     make_plan,
     start_workers,
 )
+from fairautoml.records import OnProgress
 from fairautoml.report.headlines import (
     constant_headline,
     group_headlines,
@@ -40,7 +40,7 @@ from fairautoml.report.headlines import (
 from fairautoml.report.summary import describe_served, margin_notes, run_summary, shortfall
 from fairautoml.report.view import describe_groups
 from fairautoml.run_files import PreviousRun, Run, RunLocation, begin, locate
-from fairautoml.running import is_over, run_search
+from fairautoml.running import is_over, run_search, unbroken
 from fairautoml.selection.ensemble import FinalChoice, SelectionOptions
 from fairautoml.selection.final import (
     advice_on_constant,

@@ -474,3 +474,16 @@ class Executor(Protocol):
     def shutdown(self) -> None:
         """Stop all running trials and end every worker process."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Argument of a progress callback, called after each result."""
+
+    result: TrialResult  # the newest result
+    best: Entry | None  # best entry so far
+    n_trials: int  # results so far
+    seconds_left: float | None  # until the deadline
+
+
+OnProgress = Callable[[Progress], None]

@@ -13,12 +13,12 @@ import numpy as np
 
 from fairautoml.certification.certificate import certificate_text
 from fairautoml.data.files import write_csv
+from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import ResumeMismatchError, StorageCorruptError
 from fairautoml.plan import Plan
 from fairautoml.records import TrialRecord
 from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.search.strategies._optuna import distributions
-from fairautoml.selection.leaderboard import best_of
 from fairautoml.settings import RunStorage
 from fairautoml.storage.artifacts import Artifacts, make_private
 from fairautoml.storage.run_folder import (

@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -12,22 +13,22 @@ import numpy as np
 
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.evaluate import TrialEvaluator
+from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.evaluation.membership import with_membership, without_membership
-from fairautoml.evaluation.postprocess import (
-    Keep,
-    OnProgress,
-    TrialScorer,
-    judged_again,
-    still_valid,
-)
+from fairautoml.evaluation.postprocess import judged
 from fairautoml.evaluation.problem import Problem
+from fairautoml.evaluation.ranking import pareto_front
+from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.execution import EXECUTORS
 from fairautoml.execution.local import FirstHere
 from fairautoml.execution.serial import SerialExecutor
 from fairautoml.plan import Plan, terms_of
 from fairautoml.records import (
     Allocator,
+    Config,
     Executor,
+    OnProgress,
+    Progress,
     SearchStrategy,
     Trial,
     TrialRecord,
@@ -56,6 +57,137 @@ from fairautoml.storage.run_folder import scratch
 from fairautoml.storage.study import Study
 
 logger = logging.getLogger(__name__)
+
+
+Keep = Callable[[TrialRecord], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class TrialScorer:
+    """Score a finished trial and store it before the strategy is told."""
+
+    problem: Problem  # defines how results are scored
+    artifacts: Artifacts  # storage of the scores
+    executor: Executor  # keeps the clock
+    take_proposals: Callable[[], tuple[Config, ...]]  # those since the previous result
+    history: TrialLog  # collects results and entries
+    listeners: tuple[Keep, ...]  # called with the record of each result, in this order
+    on_progress: OnProgress | None  # called with a ``Progress`` after them
+    start: float  # moment on the executor's clock at which the budget began
+    deadline: float | None  # when the search ends, on the same clock
+    window: int  # maximum number of pending trials
+
+    def __call__(self, result: TrialResult) -> TrialResult:
+        """Return the result with its value, after its record is stored."""
+        begun = time.perf_counter()
+        seconds = self.executor.now() - self.start
+        record = replace(
+            judged(result, self.artifacts, self.problem, seconds, self.deadline),
+            proposals=self.take_proposals(),
+            window=self.window,
+        )
+        for listener in self.listeners:
+            listener(record)
+        self.history.add(record.result, record.entries, record.seconds)
+        self.history.add_scoring_time(record.entries, time.perf_counter() - begun)
+        if self.on_progress is not None:
+            self.on_progress(self._progress(record.result))
+        return record.result
+
+    def _progress(self, result: TrialResult) -> Progress:
+        return Progress(
+            result=result,
+            best=self.history.best,
+            n_trials=len(self.history.results),
+            seconds_left=(None if self.deadline is None else self.deadline - self.executor.now()),
+        )
+
+
+def unbroken(callbacks: Sequence[OnProgress]) -> OnProgress:
+    """Return a callback that calls all given ones; one that raises is dropped with a warning.
+
+    An interrupt or an exit is passed on.
+    """
+    left = list(callbacks)
+
+    def call(progress: Progress) -> None:
+        for callback in tuple(left):
+            error = capture_failure(partial(callback, progress))
+            if isinstance(error, SystemExit):
+                raise error
+            if isinstance(error, Exception):
+                left.remove(callback)
+                found = error_text(error)
+                msg = f"a callback raised {found} and is not called again; the search continues"
+                warn(msg, DegradedWarning)
+
+    return call
+
+
+def still_valid(
+    past: Sequence[TrialRecord],
+    artifacts: Artifacts,
+    shape: tuple[int, ...],
+    budget: float | None,
+    *,
+    over: bool = False,
+) -> dict[int, TrialRecord]:
+    """Return the records that need not be run again, by number, in order of completion.
+
+    A trial that ran out of time is run again if it now has more; so is one whose scores (or
+    models, if they may be selected) are lost.
+    """
+    used = max((record.seconds for record in past), default=0.0)
+
+    def more(record: TrialRecord) -> bool:
+        if not record.has_more_time(budget):
+            return False
+        # It had at least the time from its start to the last record; with less it times out again.
+        had = used - (record.seconds - record.result.seconds)
+        return not record.cut_off or budget is None or budget - used > had
+
+    ended = [record for record in past if over or not more(record)]
+    front = {e.trial_key for e in pareto_front(e for record in ended for e in record.entries)}
+    return {
+        record.result.trial.number: record
+        for record in ended
+        if record.result.value is None
+        or _has_files(record, artifacts, shape, models=record.result.trial.key in front)
+    }
+
+
+def _has_files(
+    record: TrialRecord, artifacts: Artifacts, shape: tuple[int, ...], *, models: bool
+) -> bool:
+    key = record.result.trial.key
+    whole = bool(record.entries) and artifacts.has_all_scores(key, shape)
+    return whole and (not models or artifacts.has_models(key))
+
+
+def judged_again(
+    past: Mapping[int, TrialRecord],
+    artifacts: Artifacts,
+    problem: Problem,
+    seconds_left: Callable[[], float | None],
+) -> dict[int, TrialRecord]:
+    """Score records again that were scored before the group probabilities were learned.
+
+    Only trials whose models are stored are scored again: the others are not deployable. Once the
+    time is over, the remaining records stay unchanged.
+    """
+    found = dict(past)
+    reading = {m.name for m in problem.mitigators if m.needs_membership}
+    if problem.membership is None or not reading:
+        return found
+    for number, record in past.items():
+        left = seconds_left()
+        if left is not None and left <= 0:
+            break
+        known = {entry.mitigator for entry in record.entries}
+        if known and reading - known and artifacts.has_models(record.result.trial.key):
+            anew = judged(record.result, artifacts, problem, record.seconds)
+            found[number] = replace(record, result=anew.result, entries=anew.entries)
+    return found
 
 
 def run_search(

@@ -14,12 +14,12 @@ import numpy as np
 from fairautoml.data.groups import MissingPolicy, UnseenPolicy
 from fairautoml.data.sensitive_numbers import check_bins, plain_bins
 from fairautoml.data.target import TaskOption
-from fairautoml.evaluation.postprocess import OnProgress
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.execution import EXECUTORS
 from fairautoml.learners import LEARNERS
 from fairautoml.metrics import METRICS, Constraint, Metric, parse_constraints
 from fairautoml.mitigators import MITIGATORS
+from fairautoml.records import OnProgress
 from fairautoml.registry import check_name, check_names
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.strategies import STRATEGIES

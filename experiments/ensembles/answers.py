@@ -9,13 +9,14 @@ from typing import Any
 from ensembles.luck import LUCKLESS, log_losses, on_other_halves
 from ensembles.rows import HeldRows
 from fairautoml.evaluation.postprocess import expand
+from fairautoml.evaluation.ranking import best_of
 from fairautoml.metrics import Constraint
 from fairautoml.plan import Plan, apply_group_policy, define_problem
 from fairautoml.records import Config, Entry, TrialResult
 from fairautoml.search.space_files import load_space
 from fairautoml.selection.ensemble import HELD_OUT, CandidateRules, Confidence, SelectionOptions
 from fairautoml.selection.final import ENSEMBLE, MIXTURE, collect_candidates, select_best
-from fairautoml.selection.leaderboard import TrialLog, best_of
+from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.selection.low_variance import LOW_VARIANCE
 from fairautoml.settings import Settings
 from fairautoml.storage.artifacts import Artifacts

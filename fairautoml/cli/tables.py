@@ -62,7 +62,7 @@ from fairautoml.settings import (
 from fairautoml.storage.run_folder import file_hash, lacks, read_json, read_model, read_model_file
 
 if TYPE_CHECKING:
-    from fairautoml.evaluation.postprocess import Progress
+    from fairautoml.records import Progress
 
 SOURCE_FILE = "source.json"
 """File of a run folder that stores the roles of the columns, for later tables."""

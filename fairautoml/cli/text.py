@@ -20,8 +20,7 @@ from fairautoml.settings import check_run_dir
 if TYPE_CHECKING:
     from fairautoml.cli.tables import Source
     from fairautoml.estimator import Estimator
-    from fairautoml.evaluation.postprocess import Progress
-    from fairautoml.records import Entry
+    from fairautoml.records import Entry, Progress
 
 GAPS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2)
 """Gaps at which the front is evaluated on held-out rows."""

@@ -5,7 +5,7 @@ An entry is infeasible if the deployed rule is constant or clearly violates a co
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.evaluation.problem import Problem
+from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics import BoundConstraint, Tally, Undefined
 from fairautoml.metrics._table import effective_rows
@@ -25,14 +26,12 @@ from fairautoml.records import (
     Config,
     ConstraintResult,
     Entry,
-    Executor,
     Rule,
     TrialRecord,
     TrialResult,
     TrialState,
     acceptance,
 )
-from fairautoml.selection.leaderboard import TrialLog, best_of, pareto_front
 from fairautoml.storage.artifacts import Artifacts
 
 ONE_ERROR = 0.6827
@@ -322,147 +321,3 @@ def _violations(entry: Entry | None, problem: Problem) -> tuple[float, ...]:
     if entry is None or entry.constant:
         return tuple(np.inf for _ in problem.goal.targets)
     return tuple(measure.gap - measure.limit for measure in entry.measures)
-
-
-Keep = Callable[[TrialRecord], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Argument of a progress callback, called after each result."""
-
-    result: TrialResult  # the newest result
-    best: Entry | None  # best entry so far
-    n_trials: int  # results so far
-    seconds_left: float | None  # until the deadline
-
-
-OnProgress = Callable[[Progress], None]
-
-
-@dataclass(slots=True, kw_only=True)
-class TrialScorer:
-    """Score a finished trial and store it before the strategy is told."""
-
-    problem: Problem  # defines how results are scored
-    artifacts: Artifacts  # storage of the scores
-    executor: Executor  # keeps the clock
-    take_proposals: Callable[[], tuple[Config, ...]]  # those since the previous result
-    history: TrialLog  # collects results and entries
-    listeners: tuple[Keep, ...]  # called with the record of each result, in this order
-    on_progress: OnProgress | None  # called with a ``Progress`` after them
-    start: float  # moment on the executor's clock at which the budget began
-    deadline: float | None  # when the search ends, on the same clock
-    window: int  # maximum number of pending trials
-
-    def __call__(self, result: TrialResult) -> TrialResult:
-        """Return the result with its value, after its record is stored."""
-        begun = time.perf_counter()
-        seconds = self.executor.now() - self.start
-        record = replace(
-            judged(result, self.artifacts, self.problem, seconds, self.deadline),
-            proposals=self.take_proposals(),
-            window=self.window,
-        )
-        for listener in self.listeners:
-            listener(record)
-        self.history.add(record.result, record.entries, record.seconds)
-        self.history.add_scoring_time(record.entries, time.perf_counter() - begun)
-        if self.on_progress is not None:
-            self.on_progress(self._progress(record.result))
-        return record.result
-
-    def _progress(self, result: TrialResult) -> Progress:
-        return Progress(
-            result=result,
-            best=self.history.best,
-            n_trials=len(self.history.results),
-            seconds_left=(None if self.deadline is None else self.deadline - self.executor.now()),
-        )
-
-
-def unbroken(callbacks: Sequence[OnProgress]) -> OnProgress:
-    """Return a callback that calls all given ones; one that raises is dropped with a warning.
-
-    An interrupt or an exit is passed on.
-    """
-    left = list(callbacks)
-
-    def call(progress: Progress) -> None:
-        for callback in tuple(left):
-            error = capture_failure(partial(callback, progress))
-            if isinstance(error, SystemExit):
-                raise error
-            if isinstance(error, Exception):
-                left.remove(callback)
-                found = error_text(error)
-                msg = f"a callback raised {found} and is not called again; the search continues"
-                warn(msg, DegradedWarning)
-
-    return call
-
-
-def still_valid(
-    past: Sequence[TrialRecord],
-    artifacts: Artifacts,
-    shape: tuple[int, ...],
-    budget: float | None,
-    *,
-    over: bool = False,
-) -> dict[int, TrialRecord]:
-    """Return the records that need not be run again, by number, in order of completion.
-
-    A trial that ran out of time is run again if it now has more; so is one whose scores (or
-    models, if they may be selected) are lost.
-    """
-    used = max((record.seconds for record in past), default=0.0)
-
-    def more(record: TrialRecord) -> bool:
-        if not record.has_more_time(budget):
-            return False
-        # It had at least the time from its start to the last record; with less it times out again.
-        had = used - (record.seconds - record.result.seconds)
-        return not record.cut_off or budget is None or budget - used > had
-
-    ended = [record for record in past if over or not more(record)]
-    front = {e.trial_key for e in pareto_front(e for record in ended for e in record.entries)}
-    return {
-        record.result.trial.number: record
-        for record in ended
-        if record.result.value is None
-        or _has_files(record, artifacts, shape, models=record.result.trial.key in front)
-    }
-
-
-def _has_files(
-    record: TrialRecord, artifacts: Artifacts, shape: tuple[int, ...], *, models: bool
-) -> bool:
-    key = record.result.trial.key
-    whole = bool(record.entries) and artifacts.has_all_scores(key, shape)
-    return whole and (not models or artifacts.has_models(key))
-
-
-def judged_again(
-    past: Mapping[int, TrialRecord],
-    artifacts: Artifacts,
-    problem: Problem,
-    seconds_left: Callable[[], float | None],
-) -> dict[int, TrialRecord]:
-    """Score records again that were scored before the group probabilities were learned.
-
-    Only trials whose models are stored are scored again: the others are not deployable. Once the
-    time is over, the remaining records stay unchanged.
-    """
-    found = dict(past)
-    reading = {m.name for m in problem.mitigators if m.needs_membership}
-    if problem.membership is None or not reading:
-        return found
-    for number, record in past.items():
-        left = seconds_left()
-        if left is not None and left <= 0:
-            break
-        known = {entry.mitigator for entry in record.entries}
-        if known and reading - known and artifacts.has_models(record.result.trial.key):
-            anew = judged(record.result, artifacts, problem, record.seconds)
-            found[number] = replace(record, result=anew.result, entries=anew.entries)
-    return found

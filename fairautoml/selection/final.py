@@ -17,6 +17,7 @@ from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.evaluation.membership import learned_membership
 from fairautoml.evaluation.postprocess import Column, column_of, expand_column
 from fairautoml.evaluation.problem import Problem
+from fairautoml.evaluation.ranking import best_of, order, pareto_front
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics import METRICS, Undefined
 from fairautoml.metrics._table import effective_rows
@@ -36,7 +37,7 @@ from fairautoml.selection.ensemble import (
     shares_by_fold,
     weighted_sums,
 )
-from fairautoml.selection.leaderboard import TrialLog, best_of, order, pareto_front
+from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.selection.low_variance import QUIETED, low_variance_thresholds, shared_limits
 from fairautoml.selection.margin import chances_on
 from fairautoml.selection.mixture import PoolRule, pool_mixture

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from fairautoml.cli.text import board_text, progress_line, progress_text, result_text
-from fairautoml.evaluation.postprocess import Progress
 from fairautoml.records import (
     Budget,
     Config,
     ConstraintResult,
     Entry,
+    Progress,
     Trial,
     TrialResult,
     TrialState,

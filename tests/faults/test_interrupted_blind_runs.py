@@ -6,12 +6,12 @@ import pytest
 from bystanders import soon, workers
 
 from fairautoml import RunStorage
-from fairautoml import running as prospects
 from fairautoml.cli.main import main
 from fairautoml.evaluation.evaluate import TrialEvaluator
 from fairautoml.evaluation.membership import MEMBERSHIP_KEY
 from fairautoml.exceptions import FairAutoMLWarning
 from fairautoml.records import TrialResult, TrialState
+from fairautoml.selection import selectable as prospects
 from quick_fits import few_individuals, quick
 
 
@@ -104,7 +104,7 @@ def test_an_interrupt_while_old_trials_are_judged_again_leaves_what_was_known(
         patch.setattr(TrialEvaluator, "_learn_membership", too_slow)
         first = blind(tmp_path / "run", n_trials=4)
     with monkeypatch.context() as patch:
-        patch.setattr("fairautoml.evaluation.postprocess.judged", press)
+        patch.setattr("fairautoml.running.judged", press)
         again = blind(RunStorage(tmp_path / "run", "resume"), n_trials=6)
     assert again.interrupted_
     assert again.best_entry_.trial_key == first.best_entry_.trial_key

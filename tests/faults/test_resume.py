@@ -307,7 +307,7 @@ def test_lost_models_that_may_be_served_are_trained_again(run):
 def test_what_something_assembled_beats_can_be_served_when_the_run_is_resumed_without_it(
     tmp_path, monkeypatch
 ):
-    real = pipeline.assemble
+    real = pipeline.select_final
 
     def beaten(*args):
         made = real(*args)
@@ -315,7 +315,7 @@ def test_what_something_assembled_beats_can_be_served_when_the_run_is_resumed_wi
         return replace(made, best=worst, entries=(worst,))
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, "assemble", beaten)
+        patched.setattr(pipeline, "select_final", beaten)
         fit(tmp_path / "run")
     trained = []
     fit(tmp_path / "run", ensemble=0, if_exists="resume", callbacks=trained.append)

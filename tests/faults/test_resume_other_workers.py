@@ -9,7 +9,6 @@ import pytest
 from fairautoml import running
 from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation import postprocess
 from fairautoml.evaluation.problem import Problem
 from fairautoml.execution import ResourceLimits, virtual
 from fairautoml.metrics import METRICS
@@ -88,8 +87,8 @@ def go(monkeypatch, tmp_path):
     artifacts = Artifacts(tmp_path)
     artifacts.prepare()
     monkeypatch.setattr(running, "_objective", lambda *_: run_trial)
-    monkeypatch.setattr(postprocess, "judged", judged)
-    monkeypatch.setattr(postprocess, "_has_files", lambda *_, **__: True)
+    monkeypatch.setattr(running, "judged", judged)
+    monkeypatch.setattr(running, "_has_files", lambda *_, **__: True)
     # Only the simulated clock goes on.
     held = SimpleNamespace(monotonic=lambda: NOW, perf_counter=lambda: NOW)
     monkeypatch.setattr(running, "time", held)

@@ -12,12 +12,12 @@ import pytest
 from fairautoml import FairAutoML, GroupPolicy, RunStorage
 from fairautoml.cli.text import result_of, result_text
 from fairautoml.data import load
+from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import DegradedWarning, ParameterError, SmallGroupWarning
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.records import GroupUnawareRule
 from fairautoml.selection.ensemble import SelectionOptions, WeightedAverage
 from fairautoml.selection.final import ENSEMBLE, MIXTURE, collect_candidates
-from fairautoml.selection.leaderboard import best_of
 
 CONSTRAINT = "demographic_parity_difference <= 0.1"
 
