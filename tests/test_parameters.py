@@ -32,7 +32,6 @@ PARAMETERS = {
     "sensitive_at_predict", "strategy", "allocator", "executor", "n_jobs", "cv", "ensemble",
     "refit", "confidence", "group_policy", "pos_label", "run_dir", "callbacks", "random_state",
 }  # fmt: skip
-CERTIFY = {"certify", "min_score", "delta", "openings", "split", "ledger"}
 """Parameters that move to ``certify``."""
 
 POLICY = GroupPolicy(missing="own_group", min_size=30, bins={"age": [25, 60]})
@@ -55,7 +54,7 @@ def fitted(individuals):
 @ESTIMATORS
 def test_the_constructor_has_twenty_parameters(estimator):
     names = set(inspect.signature(estimator).parameters)
-    assert names - CERTIFY == PARAMETERS
+    assert names == PARAMETERS
     assert names == set(estimator().get_params())
     assert len(PARAMETERS) == 20
 
@@ -170,7 +169,7 @@ def test_a_stored_run_has_its_parameters_and_is_resumed_with_them(individuals, t
     policy = GroupPolicy(in_features="allow", max_groups=9)
     quick(run_dir=tmp_path / "run", group_policy=policy, callbacks=print).fit(*individuals)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    names = {*PARAMETERS, *CERTIFY, "task", "seed"} - {"callbacks", "random_state"}
+    names = {*PARAMETERS, "task", "seed"} - {"callbacks", "random_state"}
     assert set(config) == names
     assert config["group_policy"]["max_groups"] == 9
     assert config["run_dir"] == {"path": str(tmp_path / "run"), "url": None}

@@ -316,7 +316,7 @@ def test_a_search_for_a_new_rate_works_without_groups_and_with_mitigators_that_s
     installed, options
 ):
     program = SEARCH.replace("demographic_parity_difference", NEW_METRIC)
-    found = answer(installed, program.format(options=f"n_trials=6, n_folds=2, {options}"))
+    found = answer(installed, program.format(options=f"n_trials=6, cv=2, {options}"))
     assert found["statuses"] == ["success"]
 
 

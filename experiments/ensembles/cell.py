@@ -72,7 +72,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     questions = [check_constraints(text) for text in arguments.constraint or ()]
     # The pool is trained without a constraint, so that it is the same for all questions.
     model = fit_estimator_of(argparse.Namespace(**{**vars(arguments), "constraint": None}))
-    settings, tables = model.check_parameters(), request_of(arguments).open()
+    # The seed draws the held-out rows; nothing is certified on them.
+    request = replace(request_of(arguments), certified=False)
+    settings, tables = model.check_parameters(), request.open()
     if not (questions and arguments.sensitive) or tables.held is None:
         raise ParameterError("a pool needs --constraint, --sensitive and --holdout")
     settings = replace(settings, pos_label=tables.positive)

@@ -71,7 +71,7 @@ def stays(model, X, n_tries=60, flips=True):
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_models_of_every_learner_are_bounded_and_no_perturbation_refutes_a_certificate(learner):
     X, y, sex = table(300)
-    model = fitted([learner], 2, X, y, n_folds=3)
+    model = fitted([learner], 2, X, y, cv=3)
     found = judged(model, X, sex)
     assert (found.level, found.notes) == ("sound, ensemble", ())
     assert 0 < found.n_certified <= stays(model, X).sum()

@@ -13,9 +13,8 @@ from fairautoml.exceptions import InputError, NoFeasibleModelWarning, ParameterE
 LEARNERS = ["lightgbm", "logistic_regression"]
 QUICK = {
     "n_trials": 4,
-    "n_folds": 3,
+    "cv": 3,
     "learners": LEARNERS,
-    "certify": "auto",
     "random_state": 0,
 }
 
