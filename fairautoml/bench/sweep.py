@@ -1,7 +1,6 @@
 """A sweep: cells run, resumed, recorded."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -37,12 +36,16 @@ from fairautoml.exceptions import (
     InputError,
     RunFolderError,
     RunFolderExistsError,
-    RunFolderLockedError,
     StorageFullError,
     UnknownNameError,
 )
 from fairautoml.execution._worker import memory_per_worker_mb
-from fairautoml.storage.run_folder import NOT_INSTALLED, library_version
+from fairautoml.storage.run_folder import (
+    NOT_INSTALLED,
+    library_version,
+    lock_folder,
+    write_holder,
+)
 
 PACKAGES = (
     "fairautoml", "numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "xgboost", "optuna",
@@ -353,17 +356,8 @@ def _kept(cell: Cell, folder: Path) -> CellRecord | None:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a folder; the system frees it when the process dies."""
-    with path.open("a+", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            holder = lock.read().strip()
-            msg = f"folder {str(path.parent)!r} is in use by process {holder}; wait for it"
-            raise RunFolderLockedError(msg) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    with lock_folder(path, "folder") as lock:
+        write_holder(lock)
         yield
 
 

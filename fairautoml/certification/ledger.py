@@ -5,7 +5,6 @@ It prevents accidents, not fraud: deleting the file resets it.
 """
 
 import base64
-import fcntl
 import functools
 import hashlib
 import io
@@ -24,6 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 import pandas as pd
+from filelock import lock_descriptor
 from joblib.hashing import NumpyHasher
 from numpy.typing import NDArray
 from sklearn.tree import BaseDecisionTree
@@ -73,7 +73,7 @@ class HashChain:
         """Lock and check the file; write the first entry if it is new."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "r+b") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            lock_descriptor(stream.fileno())
             self._drop_torn(stream)
             stream.seek(0)
             entries = self._checked(stream.read())

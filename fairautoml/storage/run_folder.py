@@ -5,7 +5,6 @@ owner may read them. A folder is in use as long as a process holds its lock.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import joblib
+from filelock import lock_descriptor
 from optuna.storages import RDBStorage
 from sqlalchemy.pool import NullPool
 
@@ -168,26 +168,30 @@ class RunFolder:
     def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
         self.path = path
         self.artifacts = Artifacts(path)
-        if resume:
-            self._refuse_unrecorded()
-            self._lock = self._locked()
-            return
         try:
-            if path.exists() and not path.is_dir():
-                raise RunFolderError(f"run_dir={str(path)!r} is a file; name a folder")
-            path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            found = {item.name for item in path.iterdir()}
-            self._refuse_foreign(found, overwrite=overwrite)
-            self._lock = self._locked()
-            self._clear(found, overwrite=overwrite)
-            self.take()
+            if resume:
+                self._refuse_unrecorded()
+                self._lock = lock_folder(path / "run.lock", "run_dir")
+            else:
+                self._begin(overwrite=overwrite)
         except RunFolderError:
             raise
         except OSError as exc:
-            msg = (
-                f"run_dir={str(path)!r} cannot be written to: {exc.strerror}; name another folder"
-            )
+            remedy = "name another folder"
+            if resume:
+                remedy = f"copy it to a writable place, or {remedy}"
+            msg = f"run_dir={str(path)!r} cannot be written to: {exc.strerror}; {remedy}"
             raise RunFolderError(msg) from exc
+
+    def _begin(self, *, overwrite: bool) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise RunFolderError(f"run_dir={str(self.path)!r} is a file; name a folder")
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = {item.name for item in self.path.iterdir()}
+        self._refuse_foreign(found, overwrite=overwrite)
+        self._lock = lock_folder(self.path / "run.lock", "run_dir")
+        self._clear(found, overwrite=overwrite)
+        self.take()
 
     def _refuse_foreign(self, found: set[str], *, overwrite: bool) -> None:
         """Raise if the folder contains files but no run, before anything is written to it."""
@@ -202,33 +206,9 @@ class RunFolder:
         )
         raise RunFolderExistsError(msg)
 
-    def _locked(self) -> IO[bytes]:
-        try:
-            stream = append_private(self.path / "run.lock")
-        except OSError as exc:
-            msg = (
-                f"run_dir={str(self.path)!r} cannot be written to: {exc.strerror}; copy the "
-                "folder to a writable place, or name another folder"
-            )
-            raise RunFolderError(msg) from exc
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            stream.seek(0)
-            pid = stream.read().decode(errors="replace").strip()
-            stream.close()
-            msg = (
-                f"run_dir={str(self.path)!r} is in use by process {pid}; "
-                "wait for it or name another folder"
-            )
-            raise RunFolderLockedError(msg) from exc
-        return stream
-
     def take(self) -> None:
         """Write the process id into the lock file and create the sub-folders."""
-        self._lock.truncate(0)
-        self._lock.write(str(os.getpid()).encode())
-        self._lock.flush()
+        write_holder(self._lock)
         self.artifacts.prepare()
 
     def _refuse_unrecorded(self) -> None:
@@ -316,6 +296,28 @@ class RunFolder:
         }
         (self.path / STAGED).replace(self.path / "model.joblib")
         self.write_json("model.json", content)
+
+
+def lock_folder(path: Path, argument: str) -> IO[bytes]:
+    """Lock the file that names the process using its folder; closing the stream frees it."""
+    stream = append_private(path)
+    if not lock_descriptor(stream.fileno(), blocking=False):
+        stream.seek(0)
+        pid = stream.read().decode(errors="replace").strip()
+        stream.close()
+        msg = (
+            f"{argument}={str(path.parent)!r} is in use by process {pid}; "
+            "wait for it or name another folder"
+        )
+        raise RunFolderLockedError(msg)
+    return stream
+
+
+def write_holder(lock: IO[bytes]) -> None:
+    """Write the id of this process into a lock file."""
+    lock.truncate(0)
+    lock.write(str(os.getpid()).encode())
+    lock.flush()
 
 
 def _cut_torn_line(stream: IO[bytes]) -> None:
@@ -441,7 +443,7 @@ def _held(folder: Path) -> Iterator[None]:
         stream.write(_machine())
         stream.flush()
         with contextlib.suppress(OSError):
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_descriptor(stream.fileno(), blocking=False)
             # Rename the file only when it is locked, so that the folder never looks abandoned.
             nascent.rename(folder / LOCK)
         yield
@@ -462,14 +464,14 @@ def _remove_left() -> None:
 
 
 def _remove_if_left(folder: Path) -> None:
-    """Remove a folder if its lock is free; raise ``OSError`` if it is not."""
+    """Remove a folder of this user if its lock is free; raise ``OSError`` if it has none."""
     about = folder.lstat()
     private = stat.S_ISDIR(about.st_mode) and stat.S_IMODE(about.st_mode) & 0o077 == 0
     if not private or about.st_uid != os.getuid():
         return
     with open(os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW), "rb") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if stream.read() == _machine():
+        free = lock_descriptor(stream.fileno(), blocking=False)
+        if free and stream.read() == _machine():
             logger.info("Removing %s, the folder of a dead process.", folder)
             shutil.rmtree(folder, ignore_errors=True)
 

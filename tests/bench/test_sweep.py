@@ -373,6 +373,7 @@ def test_a_folder_in_use_is_refused_with_the_process_that_holds_it(bench, tmp_pa
             time.sleep(0.05)
         with pytest.raises(RunFolderLockedError, match=f"in use by process {holder.pid};"):
             bench.run()
+        assert (bench.out / ".lock").stat().st_mode & 0o777 == 0o600
     finally:
         holder.kill()
         holder.wait()

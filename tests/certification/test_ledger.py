@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,6 +17,22 @@ from fairautoml.certification.ledger import (
     twin_share,
 )
 from fairautoml.exceptions import InputError, StorageCorruptError
+
+WRITER = """
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from fairautoml.certification.ledger import Ledger
+
+ledger, first = Ledger(Path(sys.argv[1])), int(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(first, first + 25):
+    rows = np.arange(10 * number, 10 * number + 10, dtype=np.uint64)
+    ledger.open(rows, delta=0.05, question=str(number))
+"""
 
 DAY = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -100,6 +118,28 @@ def test_openings_of_earlier_versions_count(ledger):
         content = {**old, "seed": 0, "hashes": {}, "rows": packed_rows(distinct)}
         ledger._chain.append(stream, entries[-1].seal, content)
     assert opened(ledger, row_keys(frame, ledger.salt), drops=False).opening.index == 2
+
+
+def test_processes_that_open_rows_at_once_lose_no_opening(ledger):
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(ledger.path), first],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for first in ("0", "25")
+    ]
+    assert [writer.stdout.readline() for writer in writers] == ["ready\n", "ready\n"]
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate()
+        assert writer.returncode == 0
+    with ledger._chain.locked() as (_, entries):
+        questions = [entry.content["question"] for entry in entries[1:]]
+    assert sorted(questions, key=int) == [str(number) for number in range(50)]
 
 
 def test_delta_cannot_change_between_openings(ledger):

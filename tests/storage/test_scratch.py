@@ -127,10 +127,10 @@ def test_a_link_to_a_folder_is_not_followed(other, temporary):
 
 
 def test_without_locks_on_the_disk_the_folder_is_there_and_goes(temporary, monkeypatch):
-    def unsupported(*_):
+    def unsupported(*_, **__):
         raise OSError("no locks available")
 
-    monkeypatch.setattr(module.fcntl, "flock", unsupported)
+    monkeypatch.setattr(module, "lock_descriptor", unsupported)
     with scratch() as folder:
         assert not (folder / LOCK).exists()
     assert list(temporary.iterdir()) == []
