@@ -315,7 +315,7 @@ def test_the_text_counts_the_rows_that_a_rate_is_measured_on(ledger, keys):
 
 
 def test_the_text_names_the_group_that_lacks_rows_and_no_other(ledger, keys):
-    sizes = np.array([40_000, 40_000, 70])
+    sizes = np.array([40_000, 40_000, 72])
     accepted = np.array([11_920, 12_400, 22])
     table = np.stack([np.stack([sizes - accepted, accepted], axis=1)] * 2, axis=1) / 2
     names = ("A", "B", "C")
