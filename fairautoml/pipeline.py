@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from operator import length_hint
 from typing import Any
 
@@ -108,7 +109,7 @@ class FitResult:
         applies = bool(self.plan.problem.goal.targets) or not self.settings.constraints
         return self.choice.best.feasible and applies
 
-    @property
+    @cached_property
     def constant(self) -> str | None:
         """Sentence on a constant that is selected because its utility is higher, else None."""
         outdone = self.choice.outdone
@@ -118,7 +119,7 @@ class FitResult:
         advice = advice_on_constant(outdone, constant, board.entries, board.objective)
         return constant_headline(outdone, constant, advice)
 
-    @property
+    @cached_property
     def rule_headlines(self) -> tuple[str, ...]:
         """Most important sentences on the selected rule."""
         if self.constant is not None:
