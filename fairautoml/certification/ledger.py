@@ -51,6 +51,9 @@ def sealed(content: Mapping[str, Any]) -> bytes:
 NO_ENTRY = "0" * 64
 """Hash that the first entry names as its predecessor."""
 
+BEGINNING = b'{"format":1,"kind":"ledger",'
+"""First bytes of a ledger."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -94,6 +97,9 @@ class HashChain:
             stream.write(b"\n")
         elif rest and _read(rest[:-1]) is None:
             # A complete entry with a wrong last byte was altered, not truncated.
+            if whole == 0 and not BEGINNING.startswith(rest[: len(BEGINNING)]):
+                raise StorageCorruptError(self._not_written(1))
+            self._checked(data[:whole])  # a file that is no ledger is not changed
             with self.path.with_name(f"{self.path.name}.torn").open("ab") as torn:
                 torn.write(rest + b"\n")
             stream.truncate(whole)
@@ -104,14 +110,16 @@ class HashChain:
             content = _read(line)
             before = entries[-1].seal if entries else NO_ENTRY
             if content is None or content["previous"] != before:
-                msg = (
-                    f"Line {number} of the ledger {str(self.path)!r} is not what was written "
-                    "there, or an earlier line is missing. Nothing was changed. Restore the file "
-                    "from a copy, or certify on rows that were never opened."
-                )
-                raise StorageCorruptError(msg)
+                raise StorageCorruptError(self._not_written(number))
             entries.append(Entry(content, chain_hash(content)))
         return entries
+
+    def _not_written(self, number: int) -> str:
+        return (
+            f"Line {number} of the ledger {str(self.path)!r} is not what was written there, or an "
+            "earlier line is missing. Nothing was changed. Restore the file from a copy, or "
+            "certify on rows that were never opened."
+        )
 
     def append(self, stream: IO[bytes], previous: str, content: Mapping[str, Any]) -> str:
         """Write an entry durably and return its hash."""

@@ -186,6 +186,20 @@ def test_a_line_that_was_cut_off_is_moved_to_a_file_beside(ledger):
     assert torn.read_bytes() == b'{"kind":"open\n'
 
 
+@pytest.mark.parametrize("content", [b"age,sex\n31,f\n25,m", b"a note", b'{"verdict":"CERTIFIED"}'])
+def test_a_file_that_is_no_ledger_is_refused_and_not_changed(ledger, content):
+    ledger.path.write_bytes(content)
+    with pytest.raises(StorageCorruptError, match="Nothing was changed"):
+        opened(ledger, keys(0, 9))
+    assert ledger.path.read_bytes() == content
+    assert [file.name for file in ledger.path.parent.iterdir()] == ["ledger.jsonl"]
+
+
+def test_a_first_entry_that_was_cut_off_is_replaced(ledger):
+    ledger.path.write_bytes(b'{"format":1,"ki')
+    assert opened(ledger, keys(0, 9)).opening.index == 1
+
+
 def test_an_entry_that_lacks_only_its_end_of_line_counts(ledger):
     opened(ledger, keys(0, 5))
     ledger.path.write_bytes(ledger.path.read_bytes()[:-1])
