@@ -389,6 +389,12 @@ def test_rows_that_cannot_be_read_are_refused_before_they_are_opened(
     assert not (tmp_path / "ledger.jsonl").exists()
 
 
+def test_a_table_without_rows_is_refused(model):
+    X, y, group = NEW
+    with pytest.raises(InputError, match="X has no rows"):
+        model.certify(X[:0], y[:0], group[:0])
+
+
 @pytest.mark.parametrize("which", ["groups", "column"])
 def test_a_column_of_entities_is_no_feature(which):
     X, y, group = individuals(400)
