@@ -28,7 +28,13 @@ from joblib.hashing import NumpyHasher
 from numpy.typing import NDArray
 from sklearn.tree import BaseDecisionTree
 
-from fairautoml.exceptions import DegradedWarning, InputError, StorageCorruptError, warn
+from fairautoml.exceptions import (
+    DegradedWarning,
+    InputError,
+    ParameterError,
+    StorageCorruptError,
+    warn,
+)
 from fairautoml.storage.artifacts import sync_folder
 
 
@@ -74,7 +80,10 @@ class HashChain:
     @contextmanager
     def locked(self) -> Iterator[tuple[IO[bytes], list[Entry]]]:
         """Lock and check the file; write the first entry if it is new."""
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise _unusable(self.path, error) from error
         with os.fdopen(descriptor, "r+b") as stream:
             lock_descriptor(stream.fileno())
             self._drop_torn(stream)
@@ -130,6 +139,12 @@ class HashChain:
         stream.flush()
         os.fsync(stream.fileno())
         return chain_hash(whole)
+
+
+def _unusable(path: Path, error: OSError) -> ParameterError:
+    return ParameterError(
+        f"ledger={str(path)!r} cannot be opened: {error.strerror}. Give a file that can be written."
+    )
 
 
 def _read(line: bytes) -> dict[str, Any] | None:
@@ -480,7 +495,10 @@ STATE_HOME = "FAIRAUTOML_STATE_HOME"
 def ledger_of(path: Path | None, columns: Iterable[str]) -> Ledger:
     """Return the ledger at the path, or that of the user for tables with these columns."""
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(path, error) from error
         return Ledger(path)
     folder = _state_home() / "ledgers"
     try:

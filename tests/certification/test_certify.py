@@ -389,6 +389,13 @@ def test_rows_that_cannot_be_read_are_refused_before_they_are_opened(
     assert not (tmp_path / "ledger.jsonl").exists()
 
 
+@pytest.mark.parametrize("place", [".", "file/ledger.jsonl"])
+def test_a_ledger_that_cannot_be_a_file_is_refused(model, tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ParameterError, match=r"ledger='.*' cannot be opened"):
+        model.certify(*NEW, ledger=tmp_path / place)
+
+
 def test_a_table_without_rows_is_refused(model):
     X, y, group = NEW
     with pytest.raises(InputError, match="X has no rows"):
