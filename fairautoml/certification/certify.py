@@ -69,7 +69,7 @@ from fairautoml.data.schema import TableSchema
 from fairautoml.data.target import known_labels
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 from fairautoml.inference.predictor import Predictor
-from fairautoml.metrics import Constraint, GroupCounts, TaskName
+from fairautoml.metrics import Constraint, GroupCounts, TaskName, bind_constraints
 from fairautoml.storage.run_folder import library_version
 
 FORGOTTEN = (
@@ -403,6 +403,7 @@ def _claims(candidates: Candidates) -> tuple[Claimed, ...]:
     groups = candidates.reading.groups
     if groups is None:
         return ()
+    bind_constraints(candidates.constraints, groups.systems)  # raises for an unknown grouping
     return claimed(candidates.constraints, groups.systems, small_groups=groups.small_groups)
 
 

@@ -396,6 +396,13 @@ def test_a_ledger_that_cannot_be_a_file_is_refused(model, tmp_path, place):
         model.certify(*NEW, ledger=tmp_path / place)
 
 
+def test_a_constraint_on_a_grouping_that_fit_did_not_have_is_refused(model):
+    known = model.constraint
+    model.set_params(constraint=[known, "demographic_parity_difference[age] <= 0.1"])
+    with pytest.raises(ParameterError, match="names the groups 'age'"):
+        model.certify(*NEW)
+
+
 def test_a_table_without_rows_is_refused(model):
     X, y, group = NEW
     with pytest.raises(InputError, match="X has no rows"):
