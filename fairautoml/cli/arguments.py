@@ -84,12 +84,16 @@ def certificate_arguments(parser: argparse.ArgumentParser) -> None:
     add("--require-certified", action="store_true", help="exit with 9 unless CERTIFIED")
 
 
+DELTA = 0.05
+"""Default error probability of a certificate."""
+
+
 def level_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the accuracy to certify, and the error probability."""
     add = parser.add_argument
     add("--min-score", type=_score, metavar="A", help="accuracy to be certified too")
     wrong = "error probability of the certificate (0.05)"
-    add("--delta", type=_share, default=0.05, metavar="D", help=wrong)
+    add("--delta", type=_share, default=DELTA, metavar="D", help=wrong)
 
 
 def table_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,6 +19,7 @@ from fairautoml.cli._base import (
     show_json,
 )
 from fairautoml.cli.arguments import (
+    DELTA,
     budget_arguments,
     certificate_arguments,
     fit_arguments,
@@ -209,8 +210,11 @@ def _fit(arguments: argparse.Namespace) -> int:
     from fairautoml.exceptions import NoFeasibleModelWarning, ParameterError
 
     model = fit_estimator_of(arguments)
-    if arguments.require_certified and (arguments.holdout is None or not arguments.certified):
-        raise ParameterError("--require-certified needs --holdout, such as --holdout 0.3")
+    unread = _about_certificate(arguments)
+    if unread and (arguments.holdout is None or not arguments.certified):
+        raise ParameterError(
+            f"{unread[0]} needs --holdout, such as --holdout 0.3, without --no-certificate"
+        )
     if arguments.time_column is not None and arguments.holdout is None:
         raise ParameterError("--time-column needs --holdout, which then takes the last rows")
     with warnings.catch_warnings():
@@ -219,6 +223,18 @@ def _fit(arguments: argparse.Namespace) -> int:
         code = fit_and_show(model, request_of(arguments), as_json=arguments.json)
     wanting = arguments.require_certified and not _is_certified(model)
     return NOT_CERTIFIED if code == OK and wanting else code
+
+
+def _about_certificate(arguments: argparse.Namespace) -> list[str]:
+    """Return the given options that only a certificate reads."""
+    given = {
+        "--require-certified": arguments.require_certified,
+        "--min-score": arguments.min_score is not None,
+        "--delta": arguments.delta != DELTA,
+        "--candidates": arguments.candidates is not None,
+        "--ledger": arguments.ledger is not None,
+    }
+    return [option for option, value in given.items() if value]
 
 
 def _is_certified(model: "Estimator") -> bool:
