@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.splits import row_bits
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import DegradedWarning, InputError, warn
 
 BLOCK = 20_000
 """Rows that are hashed at a time."""
@@ -41,11 +41,21 @@ class TrainingRows:
         return cls(salt=salt, keys=keys, twins=twins)
 
     def refuse(self, X: Any, y: NDArray[Any]) -> None:
-        """Raise if more rows were trained on than equal rows of one population explain."""
+        """Raise if more rows were trained on than equal rows of one population explain.
+
+        Warn if even the training rows themselves would not be refused.
+        """
         n = len(y)
         overlap = float(np.isin(_keys(X, y, self.salt), self.keys).mean())
         error = math.sqrt(self.twins * (1 - self.twins) / n)
-        if overlap <= self.twins + ERRORS * error + ROWS / n:
+        most = self.twins + ERRORS * error + ROWS / n
+        if most >= 1 and n > ROWS:
+            warn(
+                f"{self.twins:.1%} of the training rows equal another one, so training rows "
+                "cannot be told from new ones. Make sure that fit has not seen X, y.",
+                DegradedWarning,
+            )
+        if overlap <= most:
             return
         msg = (
             f"X, y: {overlap:.1%} of the {n:,} rows equal training rows of this model, and only "

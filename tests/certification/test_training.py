@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 
 from fairautoml.certification.training import TrainingRows
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import DegradedWarning, InputError
 
 
 def drawn(n_rows, seed, levels):
@@ -26,6 +26,7 @@ def refuses(training, X, y):
     return False
 
 
+@pytest.mark.filterwarnings("ignore:.*cannot be told from new ones:UserWarning")
 @pytest.mark.parametrize("levels", [4, 12, 1000])
 def test_new_rows_are_never_refused_and_training_rows_always(levels):
     training = TrainingRows.of(*drawn(5000, 0, levels))
@@ -34,6 +35,14 @@ def test_new_rows_are_never_refused_and_training_rows_always(levels):
     if training.twins < 0.9:
         assert refuses(training, X, y)
         assert refuses(training, X[:300], y[:300])
+
+
+def test_rows_that_cannot_be_told_from_training_rows_are_warned_about():
+    X, y = drawn(5000, 0, 2)
+    training = TrainingRows.of(X, y)
+    assert training.twins > 0.99
+    with pytest.warns(DegradedWarning, match="cannot be told from new ones"):
+        training.refuse(X, y)
 
 
 def test_a_few_training_rows_among_many_new_ones_are_found():
