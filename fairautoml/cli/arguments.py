@@ -79,7 +79,7 @@ def certificate_arguments(parser: argparse.ArgumentParser) -> None:
     level_arguments(parser)
     front = "test candidates of the Pareto front in order, or the selected model alone (default)"
     add("--candidates", choices=["front"], help=front)
-    kept = "file that records which rows were opened (default: one for all runs of a user)"
+    kept = "file that records which rows were opened (default: one per user and columns)"
     add("--ledger", metavar="FILE", help=kept)
     add("--require-certified", action="store_true", help="exit with 9 unless CERTIFIED")
 

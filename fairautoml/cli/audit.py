@@ -30,7 +30,7 @@ def _audit_arguments(parser: argparse.ArgumentParser) -> None:
     add("--delta", type=float, default=0.05, help=wrong)
     new = "neither the model nor the constraint was chosen on these rows: verdicts may certify"
     add("--rows-are-new", action="store_true", help=new)
-    kept = "file that records which rows were audited (default: one for all runs of a user)"
+    kept = "file that records which rows were audited (default: one per user and columns)"
     add("--ledger", metavar="FILE", help=kept)
     policy = "missing sensitive values: refused (default), a group, or in no group"
     choices = ["error", "own_group", "exclude"]
