@@ -160,7 +160,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         f"{CONSTRAINT} between groups of {SENSITIVE!r}"
     )
     run_fit(model, request, search)
-    if held is not None:
+    if held is not None and arguments.certified:
         with tempfile.TemporaryDirectory() as folder:
             # The data is synthetic: opening its rows again harms no real certificate.
             own = str(Path(folder) / "ledger.jsonl")
@@ -170,7 +170,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     truth = _truth(model, list(search.X.columns))
     result = {"dataset": "lending", **result_of(model), "population": truth}
     show_result(result, model, as_json=arguments.json)
-    return exit_code(model)
+    return _certified_code(exit_code(model), model, arguments)
 
 
 def _truth(model: "Estimator", columns: list[str]) -> dict[str, Any]:
@@ -221,6 +221,10 @@ def _fit(arguments: argparse.Namespace) -> int:
         if arguments.strict:
             warnings.simplefilter("error", NoFeasibleModelWarning)
         code = fit_and_show(model, request_of(arguments), as_json=arguments.json)
+    return _certified_code(code, model, arguments)
+
+
+def _certified_code(code: int, model: "Estimator", arguments: argparse.Namespace) -> int:
     wanting = arguments.require_certified and not _is_certified(model)
     return NOT_CERTIFIED if code == OK and wanting else code
 
