@@ -242,7 +242,7 @@ def test_a_model_that_reads_no_groups_still_needs_them_to_be_judged_by(individua
     X, y, group = individuals
     model = quick(sensitive_at_predict=False).fit(X, y, group)
     with pytest.raises(
-        MissingSensitiveError, match=r"evaluate needs .*evaluate\(X, y, sensitive\)"
+        MissingSensitiveError, match=r"sensitive is None.*evaluate\(X, y, sensitive\)"
     ):
         model.evaluate(X, y)
     assert model.score(X, y) == model.evaluate(X, y, group)["accuracy"]

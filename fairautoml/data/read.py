@@ -367,9 +367,9 @@ def _not_given(groups: GroupSchema, *, judged: bool) -> str:
     wanted = ", ".join(map(repr, groups.columns))
     if judged:
         return (
-            f"evaluate needs the sensitive column(s) {wanted}, because fit was given groups and "
-            "the gaps between them are judged: evaluate(X, y, sensitive). Without them, "
-            "score(X, y) answers for a model that reads no groups."
+            f"sensitive is None, and X does not supply the column(s) {wanted}: the gaps between "
+            "these groups are to be measured. Give evaluate(X, y, sensitive) or "
+            "certify(X, y, sensitive); score(X, y) needs no groups if the model reads none."
         )
     return (
         f"predict needs the sensitive column(s) {wanted}, because the chosen classifier reads "
