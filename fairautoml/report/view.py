@@ -61,10 +61,16 @@ def read_documents(folder: Path) -> Documents:
         certificate=certificate,
         certificate_text=_text(folder / "certificate.txt"),
         versions=model.get("versions", {}),
-        source=_optional(folder, "source.json") or {},
+        source=_source(folder),
         holdout=_optional(folder, "holdout.json") or {},
         model_sha256=model.get("sha256", ""),
     )
+
+
+def _source(folder: Path) -> DocumentRow:
+    """Return the source of the table without the salt, which would identify held-out rows."""
+    noted = _optional(folder, "source.json") or {}
+    return {name: value for name, value in noted.items() if name != "salt"}
 
 
 def _optional(folder: Path, name: str) -> Any:

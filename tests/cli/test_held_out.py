@@ -304,6 +304,20 @@ def test_a_run_is_certified_later_on_new_rows(individuals_file, tmp_path, capsys
     assert main(["verify", str(run / "certificate.json"), "--model", str(run)]) == 0
 
 
+def test_the_card_does_not_publish_the_salt_of_the_ledger(individuals_file, tmp_path, capsys):
+    run = tmp_path / "run"
+    words = ["fit", str(individuals_file), "--target", "y", "--sensitive", "sex", "--trials", "2"]
+    words += ["--constraint", "demographic_parity_difference<=0.4", "--out", str(run)]
+    assert main([*words, "--learner", "logistic_regression", "--holdout", "0.3"]) == 0
+    salt = json.loads((run / "source.json").read_text())["salt"]
+    capsys.readouterr()
+    for options in ([], ["--json"]):
+        assert main(["card", str(run), *options]) == 0
+        shown = capsys.readouterr().out
+        assert "holdout" in shown
+        assert salt not in shown
+
+
 @pytest.mark.parametrize("option", [["--require-certified"], ["--time-column", "x"]])
 def test_options_of_held_out_rows_need_such_rows(individuals_file, option, capsys):
     words = ["fit", str(individuals_file), "--target", "y", "--sensitive", "sex"]
