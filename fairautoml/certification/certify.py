@@ -482,7 +482,9 @@ class BroughtRows:
             judged=True,
         )
         if len(self.cells) == 0:
-            raise InputError("X has no rows; a certificate needs labelled rows that fit has not seen.")
+            raise InputError(
+                "X has no rows; a certificate needs labelled rows that fit has not seen."
+            )
         check_length(len(self.cells), inputs.y, "y")
         self.y = known_labels(inputs.y, reading.classes)
         self.entities = entities

@@ -143,7 +143,8 @@ class HashChain:
 
 def _unusable(path: Path, error: OSError) -> ParameterError:
     return ParameterError(
-        f"ledger={str(path)!r} cannot be opened: {error.strerror}. Give a file that can be written."
+        f"ledger={str(path)!r} cannot be opened: {error.strerror}. Give a file that can be "
+        "written."
     )
 
 

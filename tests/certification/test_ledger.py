@@ -186,7 +186,9 @@ def test_a_line_that_was_cut_off_is_moved_to_a_file_beside(ledger):
     assert torn.read_bytes() == b'{"kind":"open\n'
 
 
-@pytest.mark.parametrize("content", [b"age,sex\n31,f\n25,m", b"a note", b'{"verdict":"CERTIFIED"}'])
+@pytest.mark.parametrize(
+    "content", [b"age,sex\n31,f\n25,m", b"a note", b'{"verdict":"CERTIFIED"}']
+)
 def test_a_file_that_is_no_ledger_is_refused_and_not_changed(ledger, content):
     ledger.path.write_bytes(content)
     with pytest.raises(StorageCorruptError, match="Nothing was changed"):
