@@ -824,8 +824,9 @@ def _with_table(
     same = known.data == stated and known.model == certificate.model
     if fitted is None or known.ledger is None or not same:
         return known
-    source = sources[at]
-    inputs = replace(source.inputs, sensitive=source.sensitive, groups=request.groups)
+    source, entities = sources[at], certificate.subject.entities
+    groups = entities if entities else request.groups  # certify may have been given others
+    inputs = replace(source.inputs, sensitive=source.sensitive, groups=groups)
     return replace(known, evidence=recounted(fitted, inputs, certificate, known.ledger))
 
 

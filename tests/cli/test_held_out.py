@@ -304,6 +304,21 @@ def test_a_run_is_certified_later_on_new_rows(individuals_file, tmp_path, capsys
     assert main(["verify", str(run / "certificate.json"), "--model", str(run)]) == 0
 
 
+def test_a_certificate_of_entities_that_fit_did_not_know_is_verified(visits, tmp_path, capsys):
+    run, table = tmp_path / "run", pd.read_csv(visits)
+    table.iloc[:200].to_csv(tmp_path / "old.csv", index=False)
+    new = tmp_path / "new.csv"
+    table.iloc[200:].to_csv(new, index=False)
+    words = ["fit", str(tmp_path / "old.csv"), "--target", "y", "--sensitive", "sex"]
+    words += ["--constraint", "demographic_parity_difference<=0.9", "--trials", "2"]
+    words += ["--learner", "logistic_regression", "--min-size", "1", "--out", str(run)]
+    assert main(words) == 0
+    assert main(["certify", str(run), str(new), "--groups", "person"]) == 0
+    assert "entities of person" in capsys.readouterr().out
+    verify = ["verify", str(run / "certificate.json"), "--model", str(run), "--data", str(new)]
+    assert main([*verify, "--trust-pickle"]) == 0
+
+
 def test_the_card_does_not_publish_the_salt_of_the_ledger(individuals_file, tmp_path, capsys):
     run = tmp_path / "run"
     words = ["fit", str(individuals_file), "--target", "y", "--sensitive", "sex", "--trials", "2"]
