@@ -605,11 +605,13 @@ def read_request(folder: Path) -> TableRequest:
             "FairAutoML(run_dir=RunStorage(..., if_exists='resume'))"
         )
         raise RunFolderError(msg)
-    found = read_json(folder, SOURCE_FILE)
+    found, roles = read_json(folder, SOURCE_FILE), kept_roles(folder)
+    # The column of times was dropped after the hold-out, and is read again for it.
+    drop = tuple(name for name in roles.drop if name != found.get("time"))
     try:
         return TableRequest(
             data=str(found["data"]),
-            roles=kept_roles(folder),
+            roles=replace(roles, drop=drop),
             **{name: found[name] for name in NOTED if name in found},
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -808,7 +810,9 @@ def _with_table(
     opening = certificate.opening
     if not opening.index:
         return known
-    sources = [open_source(request.data, request.roles, (request.groups, request.time))]
+    whole = open_source(request.data, request.roles, (request.groups, request.time))
+    timed = request.time is not None and request.time in whole.X
+    sources = [whole.without(str(request.time)) if timed else whole]
     if request.holdout is not None:
         held = request.open().held
         sources += [] if held is None else [held]

@@ -319,6 +319,21 @@ def test_a_certificate_of_entities_that_fit_did_not_know_is_verified(visits, tmp
     assert main([*verify, "--trust-pickle"]) == 0
 
 
+def test_a_run_with_a_column_of_times_is_verified_and_resumed_with_its_table(visits, tmp_path):
+    run = tmp_path / "run"
+    words = ["fit", str(visits), "--target", "y", "--sensitive", "sex", "--trials", "2"]
+    words += ["--constraint", "demographic_parity_difference<=0.9", "--out", str(run)]
+    words += ["--learner", "logistic_regression", "--holdout", "0.4", "--time-column", "day"]
+    assert main(words) == 0
+    verify = ["verify", str(run / "certificate.json"), "--model", str(run), "--trust-pickle"]
+    assert main([*verify, "--data", str(visits)]) == 0
+    assert main(["resume", str(run), "--trials", "3"]) == 0
+    new = tmp_path / "new.csv"
+    pd.read_csv(visits).assign(x=lambda table: table["x"] + 9).to_csv(new, index=False)
+    assert main(["certify", str(run), str(new)]) == 0
+    assert main([*verify, "--data", str(new)]) == 0
+
+
 def test_the_card_does_not_publish_the_salt_of_the_ledger(individuals_file, tmp_path, capsys):
     run = tmp_path / "run"
     words = ["fit", str(individuals_file), "--target", "y", "--sensitive", "sex", "--trials", "2"]
