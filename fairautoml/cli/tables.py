@@ -828,6 +828,8 @@ def _with_table(
     same = known.data == stated and known.model == certificate.model
     if fitted is None or known.ledger is None or not same:
         return known
+    if known.ledger.opening(opening.entry) is None:
+        return known  # another ledger: it cannot tell which rows were read
     source, entities = sources[at], certificate.subject.entities
     groups = entities if entities else request.groups  # certify may have been given others
     inputs = replace(source.inputs, sensitive=source.sensitive, groups=groups)

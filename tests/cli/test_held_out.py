@@ -317,6 +317,14 @@ def test_a_certificate_of_entities_that_fit_did_not_know_is_verified(visits, tmp
     assert "entities of person" in capsys.readouterr().out
     verify = ["verify", str(run / "certificate.json"), "--model", str(run), "--data", str(new)]
     assert main([*verify, "--trust-pickle"]) == 0
+    capsys.readouterr()
+    ledger = ["--ledger", str(tmp_path / "other.jsonl")]
+    assert main(["certify", str(run), str(new), "--groups", "person", *ledger]) == 0
+    assert main([*verify, "--trust-pickle"]) != 0
+    found = capsys.readouterr().out
+    assert "WRONG: ledger: it does not hold the opening" in found
+    assert "the counts give" not in found
+    assert main([*verify, "--trust-pickle", *ledger]) == 0
 
 
 def test_a_run_with_a_column_of_times_is_verified_and_resumed_with_its_table(visits, tmp_path):
