@@ -403,7 +403,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Test on new rows whether the constraint holds in the population they come from.
 
         The ledger records the rows. The same model on the same rows returns the same certificate;
-        further models are tested on rows that nobody opened, or at a stricter level.
+        further models are tested on rows that were never opened, or at a stricter level.
 
         Parameters
         ----------

@@ -5,6 +5,7 @@ It prevents accidents, not fraud: deleting the file resets it.
 """
 
 import base64
+import fcntl
 import functools
 import hashlib
 import io
@@ -23,7 +24,6 @@ from typing import IO, Any
 
 import numpy as np
 import pandas as pd
-from filelock import lock_descriptor
 from joblib.hashing import NumpyHasher
 from numpy.typing import NDArray
 from sklearn.tree import BaseDecisionTree
@@ -85,7 +85,7 @@ class HashChain:
         except OSError as error:
             raise _unusable(self.path, error) from error
         with os.fdopen(descriptor, "r+b") as stream:
-            lock_descriptor(stream.fileno())
+            fcntl.flock(stream, fcntl.LOCK_EX)
             self._drop_torn(stream)
             stream.seek(0)
             entries = self._checked(stream.read())
@@ -143,8 +143,8 @@ class HashChain:
 
 def _unusable(path: Path, error: OSError) -> ParameterError:
     return ParameterError(
-        f"ledger={str(path)!r} cannot be opened: {error.strerror}. Give a file that can be "
-        "written."
+        f"ledger={str(path)!r} cannot be opened: {error.strerror}. "
+        "Give a file in a writable folder."
     )
 
 
