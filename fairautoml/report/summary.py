@@ -160,6 +160,7 @@ def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
 
 def describe_certificate(certificate: Certificate) -> dict[str, Any]:
     """Return a summary of a certificate; all of it is in ``certificate.json``."""
+    floor = certificate.floor
     return {
         "verdict": certificate.verdict,
         "reason": certificate.reason,
@@ -176,6 +177,9 @@ def describe_certificate(certificate: Certificate) -> dict[str, Any]:
             }
             for claim in certificate.claims
         ],
+        "floor": None
+        if floor is None
+        else {"claim": floor.label, "verdict": floor.verdict, "reason": floor.reason},
         "model": certificate.model,
         "note": certificate.note,
     }

@@ -196,6 +196,8 @@ def test_a_selected_entry_that_is_no_candidate_is_refused(model):
 def test_a_floor_of_accuracy_is_certified_in_the_same_test(model):
     high = model.certify(*individuals(1500, 3), min_score=0.99)
     assert (high.verdict, high.floor.verdict) == (Verdict.VIOLATED, Verdict.VIOLATED)
+    summary = model.summary_["certificate"]
+    assert summary["floor"] == {"claim": "accuracy >= 0.99", "verdict": "VIOLATED", "reason": ""}
     found = model.certify(*NEW, min_score=0.6)
     assert found.floor.verdict == Verdict.CERTIFIED
     assert found.subject.claims[-1] == "accuracy >= 0.6"
