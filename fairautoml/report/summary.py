@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from fairautoml.certification.certificate import Certificate
-from fairautoml.certification.verdicts import Verdict
 from fairautoml.records import Entry, Origin, TrialResult, TrialState
 from fairautoml.selection.ensemble import FinalChoice, Margin
 from fairautoml.selection.leaderboard import Leaderboard, NewIncumbent, TrialLog
@@ -183,26 +182,6 @@ def describe_certificate(certificate: Certificate) -> dict[str, Any]:
         "model": certificate.model,
         "note": certificate.note,
     }
-
-
-def violated(certificate: Certificate) -> str:
-    """Return the message that the held-out rows show a violation, with a remedy."""
-    floor = () if certificate.floor is None else (certificate.floor,)
-    unfair = [c.label for c in certificate.claims if c.verdict == Verdict.VIOLATED]
-    poor = [c.label for c in floor if c.verdict == Verdict.VIOLATED]
-    gaps = (
-        "Give a tighter bound to the search, more rows, or choose another entry with "
-        "select(max_gap=...)"
-    )
-    scores = (
-        "Give a lower min_score, more time or more learners to the search, or choose another "
-        "entry with select(min_score=...)"
-    )
-    ways = [way for way, broken in ((gaps, unfair), (scores, poor)) if broken]
-    return (
-        f"rows that the search has not seen show that {' and '.join([*unfair, *poor])} does not "
-        f"hold for the selected model; see certificate_. {'. '.join(ways)}"
-    )
 
 
 def margin_notes(margin: Margin | None) -> tuple[str, ...]:
