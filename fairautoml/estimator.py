@@ -3,7 +3,6 @@
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
@@ -54,7 +53,6 @@ from fairautoml.settings import (
     check_choice,
     check_constraints,
     check_group_policy,
-    check_run_dir,
     check_share,
     is_number,
     one_sensitive,
@@ -277,9 +275,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         stored = copy.copy(self)
         # Neither callbacks nor the password of a database are stored.
         stored.callbacks = None
-        storage = check_run_dir(self.run_dir)
-        if storage is not None and storage.url is not None:
-            stored.run_dir = replace(storage, url=locate(storage).storage)
+        if isinstance(self.run_dir, RunStorage):
+            url = None if self.run_dir.url is None else locate(self.run_dir).storage
+            # A later ``fit`` of the loaded model neither replaces nor continues the run unasked.
+            stored.run_dir = RunStorage(self.run_dir.path, url=url)
         return stored
 
     def predict(

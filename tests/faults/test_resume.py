@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fairautoml import RunStorage, pipeline, run_files
+from fairautoml import RunStorage, load_run, pipeline, run_files
 from fairautoml.exceptions import (
     DegradedWarning,
     ModelCorruptError,
@@ -320,3 +320,13 @@ def test_what_something_assembled_beats_can_be_served_when_the_run_is_resumed_wi
     trained = []
     fit(tmp_path / "run", ensemble=0, if_exists="resume", callbacks=trained.append)
     assert trained == []
+
+
+@pytest.mark.filterwarnings("ignore::fairautoml.exceptions.FairAutoMLWarning")
+@pytest.mark.parametrize("if_exists", ["overwrite", "resume"])
+def test_a_loaded_model_that_is_fitted_again_leaves_its_run_alone(tmp_path, if_exists):
+    fit(tmp_path / "run")
+    fit(tmp_path / "run", if_exists=if_exists)
+    loaded = load_run(tmp_path / "run")
+    with pytest.raises(RunFolderError, match="if_exists"):
+        loaded.fit(*few_individuals())
