@@ -64,7 +64,7 @@ Keep = Callable[[TrialRecord], None]
 
 @dataclass(slots=True, kw_only=True)
 class TrialScorer:
-    """Score a finished trial and store it before the strategy is told."""
+    """Score a finished trial and store it before the strategy receives it."""
 
     problem: Problem  # defines how results are scored
     artifacts: Artifacts  # storage of the scores

@@ -448,8 +448,7 @@ def _translated(error: BaseException | None, name: str) -> Exception:
     reason = " ".join(str(error).split())
     msg = (
         f"{name!r} cannot be used: {reason}; recorded trials are kept: continue with "
-        "if_exists='resume' "
-        "when it is available again"
+        "if_exists='resume' when it is available again"
     )
     return StorageUnavailableError(msg)
 
