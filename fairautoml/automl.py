@@ -106,9 +106,14 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
     summary_ : dict
         Figures of the run: trials, seconds, budget, overhead, margin, best entry; ``headline``,
         the selected model, its cost in score and the probability that the bound holds.
+    status_ : {"feasible", "unsure", "infeasible", "no_constraint"}
+        ``"feasible"``: the selected model meets the constraint on the search rows, cross-fitted
+        and as deployed; it leaves no groups that hold half of the rows with a single decision; it
+        is better than the best constant prediction where a model without the constraint is; and
+        it is more likely to meet the constraint in the population than not. ``"unsure"``: only
+        the last does not hold, or the groups have too few rows to judge the bound.
     feasible_ : bool
-        Whether the selected model meets the constraint on the search rows, cross-fitted and as
-        deployed, and is not constant.
+        Whether ``status_`` is ``"feasible"`` or ``"no_constraint"``.
     interrupted_ : bool
         Whether the user ended the search.
     positive_class_ : label or None

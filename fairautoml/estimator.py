@@ -34,11 +34,17 @@ from fairautoml.metrics import METRICS
 from fairautoml.noisy_constraint import GuessedGroups, Guessing
 from fairautoml.pipeline import FitRequest, FitResult, run_fit
 from fairautoml.plan import read_options_of
-from fairautoml.records import Entry, OnProgress
+from fairautoml.records import Entry, OnProgress, Status
 from fairautoml.report import Documents, RunView, run_fragment, run_page, view_of
 from fairautoml.report.charts import plot_history, plot_pareto
 from fairautoml.report.headlines import group_headlines, headline, one_sided_notes
-from fairautoml.report.summary import describe_certificate, describe_served, trials_frame
+from fairautoml.report.summary import (
+    NO_CONSTRAINT,
+    describe_certificate,
+    describe_served,
+    status_of,
+    trials_frame,
+)
 from fairautoml.report.view import describe_groups
 from fairautoml.run_files import locate
 from fairautoml.selection.ensemble import scored_by
@@ -75,6 +81,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     pareto_front_: pd.DataFrame
     notes_: tuple[str, ...]
     feasible_: bool
+    status_: str
     classes_: NDArray[Any]
     summary_: dict[str, Any]
     certificate_: Certificate | None
@@ -254,7 +261,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self.seed_ = plan.seed
         self.notes_ = result.notes
         self._entry_notes = (*result.rule_headlines, *result.rule_notes)
-        self._applies = bool(plan.problem.goal.targets) or not result.settings.constraints
+        self._applies = result.applies
         self._guessing = result.guessing
         dataset, self._certificates = plan.problem.dataset, ()
         self._training_rows = TrainingRows.of(dataset.X, dataset.y)
@@ -520,7 +527,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _serve(self, pool: Pool, entry: Entry) -> None:
         self.best_entry_ = entry
-        self.feasible_ = entry.feasible and self._applies
+        self.status_ = status_of(entry, applies=self._applies)
+        self.feasible_ = self.status_ in (Status.FEASIBLE, NO_CONSTRAINT)
         self.model_ = pool.classifier(entry)
         self.certificate_ = self._certificate_of(entry)
         guessing = self._guessing

@@ -31,26 +31,32 @@ from fairautoml.plan import (
     make_plan,
     start_workers,
 )
-from fairautoml.records import OnProgress
+from fairautoml.records import OnProgress, Status
 from fairautoml.report.headlines import (
-    constant_headline,
     group_headlines,
     headline,
     one_sided_notes,
+    refused_headline,
+    result_lines,
 )
-from fairautoml.report.summary import describe_served, margin_notes, run_summary, shortfall
+from fairautoml.report.summary import (
+    describe_served,
+    margin_notes,
+    run_summary,
+    shortfall,
+    status_of,
+)
 from fairautoml.report.view import describe_groups
 from fairautoml.run_files import PreviousRun, Run, RunLocation, begin, locate
 from fairautoml.running import is_over, run_search, unbroken
-from fairautoml.selection.ensemble import FinalChoice, SelectionOptions
+from fairautoml.selection.choice import FinalChoice, SelectionOptions, select_final
 from fairautoml.selection.final import (
-    advice_on_constant,
+    advice_on_refused,
     collect_candidates,
     diagnose_run,
     no_model,
     no_time_left,
     refit_final,
-    select_final,
 )
 from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.selection.pool import Pool, make_pool
@@ -104,27 +110,30 @@ class FitResult:
     seconds: float
 
     @property
-    def feasible(self) -> bool:
-        """Whether the selected model meets the constraint."""
-        applies = bool(self.plan.problem.goal.targets) or not self.settings.constraints
-        return self.choice.best.feasible and applies
+    def constraints(self) -> tuple[str, ...]:
+        """The constraints as text."""
+        return tuple(constraint.label for constraint in self.settings.constraints)
+
+    @property
+    def applies(self) -> bool:
+        """Whether there are groups that the constraint compares, or no constraint."""
+        return bool(self.plan.problem.goal.targets) or not self.settings.constraints
 
     @cached_property
-    def constant(self) -> str | None:
-        """Sentence on a constant that is selected because its utility is higher, else None."""
-        outdone = self.choice.outdone
-        if outdone is None:
+    def refused(self) -> str | None:
+        """Sentence on the model that would be selected if it were acceptable, else None."""
+        refused = self.choice.refused
+        if refused is None:
             return None
-        board, constant = self.pool.board, self.choice.best
-        advice = advice_on_constant(outdone, constant, board.entries, board.objective)
-        return constant_headline(outdone, constant, advice)
+        board, served = self.pool.board, self.choice.best
+        advice = advice_on_refused(refused, served, board.entries, board.objective)
+        return refused_headline(refused, served, advice)
 
     @cached_property
     def rule_headlines(self) -> tuple[str, ...]:
         """Most important sentences on the selected rule."""
-        if self.constant is not None:
-            return (self.constant,)
-        return group_headlines(self.pool.board, self.pool.best, self.pool.classes)
+        found = group_headlines(self.pool.board, self.pool.best, self.pool.classes)
+        return found if self.refused is None else (self.refused, *found)
 
     @property
     def headlines(self) -> tuple[str, ...]:
@@ -136,7 +145,7 @@ class FitResult:
     def rule_notes(self) -> tuple[str, ...]:
         """Further notes on the selected rule."""
         notes = one_sided_notes(self.pool.board, self.pool.best)
-        return (*margin_notes(self.choice.margin), *notes)
+        return (*margin_notes(self.choice.best, self.choice.margin), *notes)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -157,6 +166,7 @@ class FitResult:
             "executor": self.plan.executor,
             "seed": self.plan.seed,
             "headline": headline(board, best, self.choice.margin),
+            "result": result_lines(board, best, self.choice.margin, self.constraints),
             "headlines": list(self.headlines),
             "notes": list(self.notes),
             "best": describe_served(board, best),
@@ -301,16 +311,15 @@ def save_run(run: Run, model: Any, pool: Pool) -> None:
 
 def warn_on_result(result: FitResult) -> None:
     """Issue the warnings on a finished run."""
-    best, lacking = result.pool.best, margin_notes(result.choice.margin)
+    best = result.pool.best
+    lacking = margin_notes(best, result.choice.margin)
     news = diagnose_run(result.history, best, result.pool.board.objective)
-    if result.constant is not None:
+    if result.refused is not None:
         news = []
     shut_out = group_headlines(result.pool.board, best, result.pool.classes)
     for msg in (*shut_out, *news, *lacking):
         warn(msg, SmallGroupWarning if msg in lacking else DegradedWarning)
-    constraints = [constraint.label for constraint in result.settings.constraints]
-    if constraints and not result.feasible:
-        constant = result.constant
-        warn(
-            shortfall(best, constraints) if constant is None else constant, NoFeasibleModelWarning
-        )
+    constraints = result.constraints
+    if constraints and status_of(best, applies=result.applies) == Status.INFEASIBLE:
+        refused = result.refused
+        warn(shortfall(best, constraints) if refused is None else refused, NoFeasibleModelWarning)

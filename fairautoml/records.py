@@ -250,6 +250,24 @@ class ConstraintResult:
     reason: str = ""  # why it is undefined, else empty
 
 
+class Status(StrEnum):
+    """Whether an entry may be called fair by the constraints."""
+
+    FEASIBLE = "feasible"
+    UNSURE = "unsure"
+    INFEASIBLE = "infeasible"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """Result of the feasibility check of an entry after the search."""
+
+    status: Status
+    reason: str  # why an entry that meets the bounds is not feasible, else empty
+    probability: float | None  # that all bounds hold in the population; None for a constant
+    gap_interval: tuple[float, float] | None  # 95 % interval of the largest gap in the population
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Entry:
     """One classifier on the leaderboard: a trial's scores under one rule.
@@ -277,6 +295,7 @@ class Entry:
     seconds: float  # training seconds of the trial, or of all members of an ensemble
     # keys and weights of the members of an ensemble; empty for a trial
     members: tuple[tuple[str, float], ...] = ()
+    assessment: Assessment | None = None  # None during the search, and without constraints
 
     def __str__(self) -> str:
         """Return three lines: model and score, the worst gap and its limit, and the rule."""
@@ -330,9 +349,22 @@ class Entry:
         return float(right / self.counts.sum())
 
     @property
-    def feasible(self) -> bool:
+    def meets(self) -> bool:
         """Whether every constraint is met on the search rows, by a model that is not constant."""
         return self.excess <= 0 and (not self.constant or not self.measures)
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the constraints are met and, after the search, the assessment agrees."""
+        return self.meets and self._has(Status.FEASIBLE)
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the rows are too few to call an entry feasible that meets the constraints."""
+        return self.meets and self.assessment is not None and self._has(Status.UNSURE)
+
+    def _has(self, status: Status) -> bool:
+        return self.assessment is None or self.assessment.status is status
 
 
 LITTLE = 1 / 6

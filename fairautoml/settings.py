@@ -23,7 +23,7 @@ from fairautoml.records import OnProgress
 from fairautoml.registry import check_name, check_names
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.strategies import STRATEGIES
-from fairautoml.selection.ensemble import Confidence
+from fairautoml.selection.choice import Confidence
 
 P = ParamSpec("P")
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OK, USAGE, DATA, NOT_FEASIBLE, NO_MODEL, LOCKED, STORAGE = 0, 2, 3, 4, 5, 7, 8
-NOT_CERTIFIED, INTERRUPTED, TERMINATED = 9, 130, 143
+NOT_CERTIFIED, UNSURE, INTERRUPTED, TERMINATED = 9, 10, 130, 143
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

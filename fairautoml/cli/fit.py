@@ -13,6 +13,7 @@ from fairautoml.cli._base import (
     NOT_CERTIFIED,
     NOT_FEASIBLE,
     OK,
+    UNSURE,
     Command,
     say,
     show,
@@ -116,9 +117,13 @@ def show_result(result: dict[str, Any], model: "Estimator", *, as_json: bool) ->
 
 def exit_code(model: "Estimator") -> int:
     """Return the exit code for a fitted model."""
+    from fairautoml.records import Status
+
     if model.interrupted_:
         return INTERRUPTED
-    return OK if model.feasible_ or not model.constraint else NOT_FEASIBLE
+    if model.status_ == Status.UNSURE:
+        return UNSURE
+    return OK if model.feasible_ else NOT_FEASIBLE
 
 
 SENSITIVE = "sex"

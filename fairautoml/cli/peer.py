@@ -112,7 +112,7 @@ def ask(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _status(offer: Offer) -> str:
-    return "feasible" if offer.feasible else "no_feasible"
+    return "feasible" if offer.feasible else "infeasible"
 
 
 def _search(answer: Answer, seconds: float, budget: float | None) -> dict[str, Any]:

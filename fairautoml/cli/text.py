@@ -83,7 +83,7 @@ def result_of(model: "Estimator") -> dict[str, Any]:
     return {
         "constraint": model.constraint,
         "seed": model.seed_,
-        "status": _status(model),
+        "status": model.status_,
         "positive_class": model.summary_["positive_class"],
         "interrupted": model.interrupted_,
         "search": {
@@ -111,13 +111,6 @@ def certificate_of(model: "Estimator") -> dict[str, Any] | None:
     if certificate is None:
         return None
     return {**describe_certificate(certificate), "text": certificate_text(certificate)}
-
-
-def _status(model: "Estimator") -> str:
-    """Return whether the run has a constraint and a feasible model."""
-    if not model.constraint:
-        return "no_constraint"
-    return "feasible" if model.feasible_ else "no_feasible"
 
 
 def board_text(board: pd.DataFrame, objective: str) -> str:

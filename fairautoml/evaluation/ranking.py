@@ -8,15 +8,17 @@ from fairautoml.records import Entry
 def rank_key(entry: Entry) -> tuple[float | str, ...]:
     """Return a key that sorts better entries first.
 
-    Feasible entries come first, the best objective first; then the others, those with the fewest
-    undefined gaps and of them the smallest excess over the limits first. Constant predictors come
+    Feasible entries come first, the best objective first; then those with too few rows to be
+    sure, in the same order; then the others, those with the fewest undefined gaps and of them the
+    smallest excess over the limits first. Constant predictors come
     last: they meet most constraints but are useless. Ties go to the better accuracy (objectives on
     scores are the same for all rules of a trial), the smaller gap, the earlier trial, then to the
     mitigator's name and the smaller tolerance, so that the order does not depend on the input
     order.
     """
-    if entry.feasible:
-        return (0.0, -entry.value, -entry.accuracy, entry.gap, *tie(entry))
+    if entry.feasible or entry.unsure:
+        place = 0.0 if entry.feasible else 0.5
+        return (place, -entry.value, -entry.accuracy, entry.gap, *tie(entry))
     if entry.constant and entry.measures:
         return (2.0, -entry.value, entry.gap, *tie(entry))
     missed = max(0.0, entry.known_excess)

@@ -1,7 +1,6 @@
 """Sentences on the selected model: its cost, its certainty, and groups with a single decision."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,26 +10,54 @@ from numpy.typing import NDArray
 from fairautoml.metrics import METRICS
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.records import Entry
-from fairautoml.selection.ensemble import Margin, PassedOver
+from fairautoml.selection.choice import Margin, PassedOver
+from fairautoml.selection.feasibility import (
+    FEWEST,
+    DecisionShares,
+    best_unconstrained,
+    decision_shares,
+)
 from fairautoml.selection.leaderboard import Leaderboard
 
 
 def headline(board: Leaderboard, entry: Entry, margin: Margin | None) -> str:
-    """Return one line on the selected model, its cost and the probability that the bound holds."""
-    parts = [f"Served: {entry.name}: {board.objective} {entry.score:.4f}{_price(board, entry)}"]
+    """Return one line on the selected model, its cost and what is expected on new data."""
+    served = f"Served: {served_text(board, entry)}"
+    if cost := cost_text(board, entry):
+        served += f" ({cost})"
+    parts = [served]
     if entry.measures and entry.constant:
         parts.append("it gives every row the same decision")
-    elif entry.measures and not entry.feasible:
+    elif entry.measures and not entry.meets:
         parts.append("it misses the constraint on the search rows")
-    if margin is None:
-        return f"{'; '.join(parts)}."
-    bounds = "the bound holds" if len(entry.measures) == 1 else "all bounds hold"
-    chance = f"with estimated probability {_probability(margin.probability)}"
-    parts.append(f"{bounds} on {_new_rows(margin.audit_ratio)} {chance}")
-    return f"{'; '.join(parts)}.{_not_served(board.objective, margin.passed_over)}"
+    expected = new_data_text(entry, margin)
+    why = "" if margin is None else not_served_text(board.objective, margin.passed_over)
+    sentences = ("; ".join(parts), expected, why)
+    return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
-def _price(board: Leaderboard, entry: Entry) -> str:
+def result_lines(
+    board: Leaderboard, entry: Entry, margin: Margin | None, constraints: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    """Return what was asked for, what is served, its cost and its expected gap, with titles."""
+    bounds = f" subject to {' and '.join(constraints)}" if constraints else ""
+    why = "" if margin is None else not_served_text(board.objective, margin.passed_over)
+    lines = (
+        ("Asked for", f"{board.objective}{bounds}"),
+        ("Served", served_text(board, entry)),
+        ("Cost", cost_text(board, entry)),
+        ("New data", new_data_text(entry, margin)),
+        ("Passed over", why),
+    )
+    return tuple((title, text) for title, text in lines if text)
+
+
+def served_text(board: Leaderboard, entry: Entry) -> str:
+    """Return the selected model with its score."""
+    return f"{entry.name}: {board.objective} {entry.score:.4f}"
+
+
+def cost_text(board: Leaderboard, entry: Entry) -> str:
     """Return the difference to the best score without the constraint."""
     if not entry.measures:
         return ""
@@ -40,66 +67,67 @@ def _price(board: Leaderboard, entry: Entry) -> str:
         text = f"{100 * price:.1f} points below"
     else:
         text = f"{price:.4f} above"
-    return f" (as good as {against})" if float(text.split()[0]) == 0 else f" ({text} {against})"
+    return f"as good as {against}" if float(text.split()[0]) == 0 else f"{text} {against}"
 
 
-def _not_served(objective: str, other: PassedOver | None) -> str:
+def new_data_text(entry: Entry, margin: Margin | None) -> str:
+    """Return the interval of the gap, and the probability that the bounds hold on new data."""
+    found = entry.assessment
+    if found is None or found.probability is None:
+        return ""
+    bounds = "the bound holds" if len(entry.measures) == 1 else "all bounds hold"
+    text = f"{bounds} in the population with estimated probability {probability_text(found.probability)}"
+    if margin is not None:
+        text += (
+            f", and as measured on a hold-out of {margin.n_holdout:,} rows with "
+            f"{probability_text(margin.holdout_probability)}"
+        )
+    if found.gap_interval is not None:
+        text = f"{_interval_text(entry, *found.gap_interval)}; {text}"
+    return f"{text} (no certificate: these rows also selected the model)"
+
+
+def _interval_text(entry: Entry, low: float, high: float) -> str:
+    """Return the interval of the largest gap, or of the ratio if only ratios are bounded."""
+    if all(METRICS.get(measure.metric).form == "ratio" for measure in entry.measures):
+        low, high = max(0.0, 1.0 - high), 1.0 - low
+        return f"ratio on new data at least {low:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    return f"gap on new data at most {high:.3f} (95 % interval {low:.3f} to {high:.3f})"
+
+
+def not_served_text(objective: str, other: PassedOver | None) -> str:
     """Return why an entry of a better score that meets the constraint is not served."""
     if other is None:
         return ""
-    why = f"its probability is {_probability(other.probability)}"
-    if other.reason == "noise":
-        why = "a single trial leads by no more than the noise of choosing the best of many"
-    return f" A candidate with {objective} {other.score:.4f} was not served because {why}."
+    why = {
+        "probability": f"its probability is {probability_text(other.probability)}",
+        "noise": "a single trial leads by no more than the noise of choosing the best of many",
+        "unconstrained": (
+            "its lead is within noise of a model that meets the bound without any mitigation"
+        ),
+    }
+    score = f"{objective} {other.score:.4f}"
+    return f"A candidate with {score} was not served because {why[other.reason]}"
 
 
-def _new_rows(ratio: float) -> str:
-    """Return the number of new rows that a probability refers to."""
-    if math.isinf(ratio):
-        return "new data"
-    return "as many new rows" if ratio == 1 else f"{ratio:.2g} times as many new rows"
-
-
-def _probability(value: float) -> str:
+def probability_text(value: float) -> str:
     """Return a probability as text that never reads as certainty."""
     if value > 0.99:
         return "above 0.99"
     return "below 0.01" if value < 0.01 else f"{value:.2f}"
 
 
-NEARLY = 0.1
-"""Share of its unconstrained rate below which a decision counts as suppressed in a group."""
-
-FEWEST = 5.0
-"""Affected rows from which a group is reported."""
-
 MOST_NAMED = 5
 """Groups of one sensitive column that a message lists."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shares:
-    """Shares of each decision in the groups of a grouping."""
-
-    # shares of the decisions of the selected model, of those of the best model without the
-    # constraint (of the labels if there is none), and of the labels
-    served: NDArray[np.float64]  # shape (n_groups, n_classes)
-    reference: NDArray[np.float64]  # shape (n_groups, n_classes)
-    labels: NDArray[np.float64]  # shape (n_groups, n_classes)
-    n_rows: NDArray[np.float64]  # shape (n_groups,): effective rows
 
 
 def group_headlines(board: Leaderboard, entry: Entry, classes: NDArray[Any]) -> tuple[str, ...]:
     """Return one sentence per group that the constraint leaves with one decision."""
     found: list[str] = []
-    unconstrained = _unconstrained(board)
+    unconstrained = best_unconstrained(board.entries)
     for system in _constrained(board, entry):
-        shares = _shares(board, entry, unconstrained, system)
-        decision = shares.served.argmax(axis=1)
-        at = np.arange(len(decision))
-        other = 1.0 - shares.served[at, decision]
-        usual = 1.0 - shares.reference[at, decision]
-        shut = (other < NEARLY * usual) & (shares.n_rows * usual >= FEWEST)
+        shares = decision_shares(entry, unconstrained, system, board.n_rows)
+        shut, decision = shares.suppressed, shares.decision
         for one in np.unique(decision[shut]).tolist():
             named = np.flatnonzero(shut & (decision == one)).tolist()
             rates = _Rates(system, shares, one, compared=unconstrained is not None)
@@ -109,12 +137,12 @@ def group_headlines(board: Leaderboard, entry: Entry, classes: NDArray[Any]) -> 
 
 def one_sided_notes(board: Leaderboard, entry: Entry) -> tuple[str, ...]:
     """Return a note on groups that get one decision without the constraint too."""
-    unconstrained = _unconstrained(board)
+    unconstrained = best_unconstrained(board.entries)
     if unconstrained is None or board.objective == "balanced_accuracy":
         return ()
     found: list[str] = []
     for system in _constrained(board, entry):
-        shares = _shares(board, entry, unconstrained, system)
+        shares = decision_shares(entry, unconstrained, system, board.n_rows)
         one = np.isclose(shares.served, 1.0) & np.isclose(shares.reference, 1.0)
         missed = shares.n_rows[:, None] * (1.0 - shares.labels) >= FEWEST
         labels = [system.labels[group] for group in np.flatnonzero((one & missed).any(axis=1))]
@@ -127,12 +155,17 @@ def one_sided_notes(board: Leaderboard, entry: Entry) -> tuple[str, ...]:
     return tuple(found)
 
 
-def constant_headline(outdone: Entry, constant: Entry, advice: str) -> str:
-    """Return the sentence on a constant that is selected because its utility is higher."""
-    who = "best model that meets the constraint" if outdone.feasible else "least unfair model"
+def refused_headline(refused: Entry, served: Entry, advice: str) -> str:
+    """Return the sentence on the best entry that is not acceptable, and what is served instead."""
+    who = "best model that meets the constraint" if refused.meets else "least unfair model"
+    found = refused.assessment
+    reason = "" if found is None else found.reason
+    if not reason:
+        reason = "is not clearly better than the best constant prediction"
+    kept = "the best constant" if served.constant else "the least unfair acceptable model"
     return (
-        f"The {who} (score {outdone.score:.4f}) is worth less than the best constant prediction "
-        f"(score {constant.score:.4f}), so the constant is served; {advice}."
+        f"The {who} (score {refused.score:.4f}) {reason}, so {kept} (score {served.score:.4f}) is "
+        f"served; {advice}."
     )
 
 
@@ -144,42 +177,12 @@ def _constrained(board: Leaderboard, entry: Entry) -> Iterator[GroupSystem]:
     yield from (s for s in board.systems if s.name in names)
 
 
-def _unconstrained(board: Leaderboard) -> Entry | None:
-    plain = (e for e in board.entries if e.mitigator == "none" and e.config.mitigation == "none")
-    return max(plain, key=lambda entry: entry.value, default=None)
-
-
-def _shares(
-    board: Leaderboard, entry: Entry, unconstrained: Entry | None, system: GroupSystem
-) -> Shares:
-    member = system.member.astype(np.float64)
-    table = np.tensordot(member, entry.deployed, 1)
-    labels = _normalized(table.sum(axis=2))
-    reference = labels
-    if unconstrained is not None:
-        reference = _normalized(np.tensordot(member, unconstrained.deployed, 1).sum(axis=1))
-    return Shares(
-        served=_normalized(table.sum(axis=1)),
-        reference=reference,
-        labels=labels,
-        n_rows=member @ np.nan_to_num(board.n_rows),
-    )
-
-
-def _normalized(weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    total = weight.sum(axis=1, keepdims=True)
-    shares: NDArray[np.float64] = np.divide(
-        weight, total, out=np.zeros_like(weight), where=total > 0
-    )
-    return shares
-
-
 @dataclass(frozen=True, slots=True)
 class _Rates:
     """Rates of a grouping in which some groups get a single decision."""
 
     system: GroupSystem
-    shares: Shares
+    shares: DecisionShares
     decision: int
     compared: bool
 

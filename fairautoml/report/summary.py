@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from fairautoml.certification.certificate import Certificate
-from fairautoml.records import Entry, Origin, TrialResult, TrialState
-from fairautoml.selection.ensemble import FinalChoice, Margin
+from fairautoml.records import Entry, Origin, Status, TrialResult, TrialState
+from fairautoml.selection.choice import FinalChoice, Margin
 from fairautoml.selection.leaderboard import Leaderboard, NewIncumbent, TrialLog
 
 
@@ -135,6 +135,21 @@ def _by_origin(results: Sequence[TrialResult]) -> dict[str, float]:
     }
 
 
+NO_CONSTRAINT = "no_constraint"
+"""Status of a model that was fitted without a constraint."""
+
+
+def status_of(entry: Entry, *, applies: bool) -> str:
+    """Return the status of a served entry; ``applies``: whether the constraint has groups."""
+    if not applies:
+        return Status.INFEASIBLE.value
+    if not entry.measures:
+        return NO_CONSTRAINT
+    if entry.feasible:
+        return Status.FEASIBLE.value
+    return (Status.UNSURE if entry.unsure else Status.INFEASIBLE).value
+
+
 def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
     """Return the message that no model meets the constraints, with the violation and a remedy."""
     wanted = " and ".join(constraints)
@@ -184,20 +199,19 @@ def describe_certificate(certificate: Certificate) -> dict[str, Any]:
     }
 
 
-def margin_notes(margin: Margin | None) -> tuple[str, ...]:
-    """Return a note if the selected model misses ``confidence`` or loses most of its utility."""
+def margin_notes(entry: Entry, margin: Margin | None) -> tuple[str, ...]:
+    """Return a note if the selected model is unsure or expensive."""
     # ``shortfall`` reports a limit that is missed on the search rows already.
     if margin is None or margin.margin < 0:
         return ()
-    if not margin.insufficient_evidence:
-        return _is_expensive(margin)
-    if not isinstance(margin.confidence, float):
+    if entry.unsure and entry.assessment is not None:
         return (
-            "insufficient evidence: the constraint is met on the search rows, but it is more "
-            "likely to be missed than met on as many new rows (estimated probability "
-            f"{margin.probability:.2f}). Give more rows, a looser bound or fewer groups, or set "
-            "confidence=0.95 to select the model most likely to meet it",
+            f"insufficient evidence: the selected model {entry.assessment.reason} (estimated "
+            f"probability {margin.probability:.2f}), so it is not called feasible. Give more "
+            "rows, a looser bound or fewer groups",
         )
+    if not margin.insufficient_evidence or not isinstance(margin.confidence, float):
+        return _is_expensive(margin)
     return (
         "insufficient evidence: no model meets the constraint on new rows with probability "
         f"{margin.confidence}; the one most likely to meet it is selected, with an estimated "

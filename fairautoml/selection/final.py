@@ -1,13 +1,12 @@
-"""Select the final model among single trials, an ensemble and a randomized mixture.
+"""Collect the candidates for the final model: single trials, an ensemble, a randomized mixture.
 
 They are compared by their cross-fitted value, computed from the out-of-fold scores of the trials.
 """
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,47 +16,23 @@ from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.evaluation.membership import learned_membership
 from fairautoml.evaluation.postprocess import Column, column_of, expand_column
 from fairautoml.evaluation.problem import Problem
-from fairautoml.evaluation.ranking import best_of, order, pareto_front
 from fairautoml.exceptions import DegradedWarning, warn
-from fairautoml.metrics import METRICS, Undefined
 from fairautoml.metrics._table import effective_rows
-from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import Mitigator
 from fairautoml.records import BASELINE, Config, Entry, TrialResult, TrialState
-from fairautoml.selection.ensemble import (
-    CandidateRules,
-    FinalChoice,
-    Margin,
-    PassedOver,
-    SelectionOptions,
-    choose,
-    clear_lead,
-    lacks_evidence,
-    mean_shares,
-    shares_by_fold,
-    weighted_sums,
-)
+from fairautoml.selection.choice import ENSEMBLE, MIXTURE, CandidateRules, SelectionOptions
+from fairautoml.selection.ensemble import mean_shares, shares_by_fold, weighted_sums
 from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.selection.low_variance import QUIETED, low_variance_thresholds, shared_limits
-from fairautoml.selection.margin import chances_on
 from fairautoml.selection.mixture import PoolRule, pool_mixture
-from fairautoml.selection.selectable import SelectableTrials
+from fairautoml.selection.selectable import SelectableTrials, selectable
 from fairautoml.storage.artifacts import Artifacts
-
-ENSEMBLE = "ensemble"
-"""Trial key and learner name of the entries of the ensemble."""
-
-MIXTURE = "mixture"
-"""Trial key and learner name of the entries of the randomized mixture."""
 
 MIXES = "randomized_thresholds"
 """Post-processor that must be among the mitigators for a mixture to be built."""
 
 MOST_ROWS = 50_000
 """Most rows that ensemble shares are selected on."""
-
-SAME_CHANCE = 0.005
-"""Largest difference of two probabilities that are reported as equal."""
 
 FINE, FINE_MANY = 25, 13
 """Number of tolerances from 0 to the limit: for two groups, and for more."""
@@ -83,45 +58,8 @@ def collect_candidates(
         usual=(*history.entries, *(entry for entries in made for entry in entries)),
         fine=tuple(work.finer(columns)),
         columns=frozenset(column.trial_key for column in columns),
+        deployable=selectable(history.results, history.entries),
     )
-
-
-def select_final(
-    candidates: CandidateRules, problem: Problem, options: SelectionOptions
-) -> FinalChoice:
-    """Return the selected model with all entries that it was selected from."""
-    chosen, margin = select_best(candidates, problem, options)
-    constant = _constant_worth_more(chosen, candidates.usual)
-    best = chosen if constant is None else constant
-    front = {id(entry) for entry in pareto_front((*candidates.usual, *candidates.fine))}
-    return FinalChoice(
-        entries=(*candidates.usual, *(e for e in candidates.fine if e is best or id(e) in front)),
-        best=best,
-        margin=margin if constant is None else None,
-        outdone=None if constant is None else chosen,
-    )
-
-
-def select_best(
-    offers: CandidateRules, problem: Problem, options: SelectionOptions
-) -> tuple[Entry, Margin | None]:
-    """Return the selected entry and its margin, which is None without constraints."""
-    every = offers.usual if options.confidence is None else (*offers.usual, *offers.fine)
-    plain = best_of(every)
-    if plain is None:
-        raise ValueError("The search has no entries, so no final model can be selected.")
-    return _with_margin(
-        problem, options, plain, [e for e in every if e.trial_key in offers.columns and e.feasible]
-    )
-
-
-def _constant_worth_more(chosen: Entry, entries: Sequence[Entry]) -> Entry | None:
-    """Return the best constant baseline if its value exceeds that of the chosen model."""
-    if chosen.constant or not chosen.measures:
-        return None
-    constants = (e for e in entries if e.config == BASELINE and e.constant and e.excess <= 0)
-    best = max(constants, key=lambda entry: entry.value, default=None)
-    return best if best is not None and best.value > chosen.value else None
 
 
 class _Work:
@@ -265,7 +203,7 @@ class _Work:
         allowed = any(m.name == QUIETED for m in problem.mitigators)
         if not isinstance(confidence, float) or limit == 0 or not allowed:
             return []
-        quiet = low_variance_thresholds(confidence, self.options.audit, self._clustering())
+        quiet = low_variance_thresholds(confidence, self.options.audit_ratio, self._clustering())
         if not quiet.can_serve(problem.goal):
             return []
         problem = replace(problem, mitigators=(quiet,), tolerances=shared_limits(limit))
@@ -312,97 +250,6 @@ def _config_of(name: str, members: Sequence[TrialResult]) -> Config:
     )
 
 
-def _with_margin(
-    problem: Problem, options: SelectionOptions, plain: Entry, offered: Sequence[Entry]
-) -> tuple[Entry, Margin | None]:
-    """Return the selected entry, which may differ from the best one on the search rows."""
-    confidence = options.confidence
-    if not plain.measures or plain.constant:
-        # A constant predictor has no gap by construction: a probability would be meaningless.
-        return plain, None
-    chances = chances_on(
-        problem.dataset,
-        problem.goal.targets,
-        options.seed,
-        audit_ratio=options.audit,
-        entities=problem.entities,
-    )
-    entry = plain
-    # An objective on scores is the same for all rules of a column: choose within the best.
-    on_scores = problem.objective.on == "scores"
-    error = None if on_scores or problem.objective.greater_is_better else plain.value
-    lead = clear_lead(error, problem.dataset.n_rows)
-    if confidence is not None and plain.feasible:
-        among = [e for e in order(offered) if not on_scores or e.value == plain.value]
-        entry = choose(
-            among,
-            confidence,
-            chance=lambda entry: chances.met(entry.counts),
-            worth=lambda entry: entry.accuracy if on_scores else entry.value,
-            fallback=_value_of_constant(problem),
-            steady=_steady,
-            ahead=lead,
-        )
-    probability = chances.met(entry.counts)
-    return entry, Margin(
-        confidence=confidence,
-        probability=probability,
-        margin=-entry.excess,
-        price=plain.value - entry.value,
-        insufficient_evidence=lacks_evidence(probability, confidence),
-        audit_ratio=options.audit,
-        kept=_kept(entry, plain, problem),
-        passed_over=_passed_over(entry, plain, lambda e: chances.met(e.counts), lead),
-    )
-
-
-def _steady(entry: Entry) -> bool:
-    """Return whether an entry is an average, not the best of many single trials."""
-    return entry.trial_key in (ENSEMBLE, MIXTURE)
-
-
-def _passed_over(
-    entry: Entry, plain: Entry, chance: Callable[[Entry], float], lead: float
-) -> PassedOver | None:
-    """Return the entry of the better score and why it is not selected, or None."""
-    ahead, probability = plain.value - entry.value, chance(plain)
-    reason: Literal["probability", "noise"]
-    if probability < chance(entry) - SAME_CHANCE:
-        reason = "probability"
-    elif _steady(entry) and not _steady(plain) and ahead <= lead:
-        reason = "noise"
-    else:
-        return None
-    return (
-        PassedOver(score=plain.score, probability=probability, reason=reason)
-        if ahead > 0
-        else None
-    )
-
-
-def _kept(entry: Entry, plain: Entry, problem: Problem) -> float | None:
-    """Return the share of the best entry's gain over a constant that the selected one keeps."""
-    if problem.objective.on == "scores":
-        return None
-    constant_value = _value_of_constant(problem)
-    worth = plain.value - constant_value
-    return (entry.value - constant_value) / worth if worth > 0 else None
-
-
-def _value_of_constant(problem: Problem) -> float:
-    """Return the value of the best constant predictor."""
-    data, metric = problem.dataset, problem.objective
-    metric = METRICS.get("accuracy") if metric.on == "scores" else metric
-    task, found = TASKS.get(data.task), []
-    for constant in task.constant_predictions(data.y, data.weight, len(data.classes)):
-        value = metric.value(
-            task.tally(np.zeros_like(data.cells), data.y, constant, data.weight, n_groups=1)
-        )
-        if not isinstance(value, Undefined):
-            found.append(value if metric.greater_is_better else -value)
-    return max(found, default=0.0)
-
-
 BROKEN = frozenset(
     {
         TrialState.FAILED,
@@ -429,13 +276,13 @@ def diagnose_run(history: TrialLog, best: Entry, objective: str) -> list[str]:
     return [msg for msg in news if msg]
 
 
-def advice_on_constant(
-    outdone: Entry, constant: Entry, entries: Sequence[Entry], objective: str
+def advice_on_refused(
+    refused: Entry, served: Entry, entries: Sequence[Entry], objective: str
 ) -> str:
-    """Return a remedy for a constant that has a higher value than the chosen model."""
-    if _rewards_constant(outdone, objective):
-        return _blame(outdone)
-    if all(entry.value <= constant.value for entry in entries):
+    """Return a remedy where the best model that meets the constraint is not acceptable."""
+    if _rewards_constant(refused, objective):
+        return _blame(refused)
+    if served.constant and all(entry.value <= served.value for entry in entries):
         return "no model found, fair or not, has a higher value: give more time, rows or features"
     return "give a looser bound or fewer groups"
 

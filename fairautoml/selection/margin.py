@@ -16,7 +16,7 @@ from fairautoml.data.dataset import Dataset
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import N_BINS, effective_rows, moved_shares, redrawn, weight_sums
 from fairautoml.metrics.groups import GroupSystem
-from fairautoml.selection.ensemble import gaps_of
+from fairautoml.metrics.rates import values_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,10 +34,19 @@ class TargetNoise:
         found: NDArray[np.float64] = np.tensordot(member, counts, 1)
         return found
 
-    def met(self, tables: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return in which draws the limit is met, shape (n_draws,)."""
-        found: NDArray[np.bool_] = gaps_of(self.target, tables) <= self.target.limit
-        return found
+
+def gaps_of(target: BoundConstraint, tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the gap of each table, infinite where undefined, shape (n_draws,)."""
+    overlapping = target.system.overlapping
+    groups, overall = (tables[:, :-1], tables[:, -1]) if overlapping else (tables, None)
+    gaps = target.metric.gap(values_of(target.metric, groups, overall))
+    return np.where(np.isnan(gaps), np.inf, gaps)
+
+
+def share_met(by_target: Sequence[TargetNoise], gaps: NDArray[np.float64]) -> float:
+    """Return the share of draws in which all limits are met, in [0, 1]."""
+    limits = np.array([[one.target.limit] for one in by_target])
+    return float((gaps <= limits).all(axis=0).mean())
 
 
 def drawn_groups(system: GroupSystem) -> NDArray[np.bool_]:
@@ -91,10 +100,19 @@ class OtherBoundProbability:
     # each limit with rows of shape (n_drawn,) and noise of shape (n_draws, n_drawn, n_columns)
     by_target: tuple[TargetNoise, ...]
 
-    def met(self, counts: NDArray[np.float64]) -> float:
+    def gaps(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the gap of each target in each draw, shape (n_targets, n_draws)."""
+        return np.array(
+            [gaps_of(one.target, _moved(one, one.merged(counts))) for one in self.by_target]
+        )
+
+    def share_met(self, gaps: NDArray[np.float64]) -> float:
         """Return the share of draws in which all limits are met, in [0, 1]."""
-        met = [one.met(_moved(one, one.merged(counts))) for one in self.by_target]
-        return float(np.all(met, axis=0).mean())
+        return share_met(self.by_target, gaps)
+
+    def met(self, counts: NDArray[np.float64]) -> float:
+        """Return the probability that all limits are met, in [0, 1]."""
+        return self.share_met(self.gaps(counts))
 
 
 def _moved(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -173,10 +191,19 @@ class BoundProbability:
             )
         return cls(tuple(found))
 
-    def met(self, counts: NDArray[np.float64]) -> float:
+    def gaps(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the gap of each target in each draw, shape (n_targets, n_draws)."""
+        return np.array(
+            [gaps_of(one.target, _redrawn(one, one.merged(counts))) for one in self.by_target]
+        )
+
+    def share_met(self, gaps: NDArray[np.float64]) -> float:
         """Return the share of draws in which all limits are met, in [0, 1]."""
-        met = [one.met(_redrawn(one, one.merged(counts))) for one in self.by_target]
-        return float(np.all(met, axis=0).mean())
+        return share_met(self.by_target, gaps)
+
+    def met(self, counts: NDArray[np.float64]) -> float:
+        """Return the probability that all limits are met, in [0, 1]."""
+        return self.share_met(self.gaps(counts))
 
 
 def _redrawn(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,7 +18,8 @@ from fairautoml.metrics import TaskName
 from fairautoml.metrics._table import effective_rows
 from fairautoml.mitigators import MITIGATORS, GroupProbabilityModel, ScoreModel
 from fairautoml.records import Entry, GroupUnawareRule
-from fairautoml.selection.ensemble import FinalChoice, models_of
+from fairautoml.selection.choice import FinalChoice
+from fairautoml.selection.ensemble import models_of
 from fairautoml.selection.leaderboard import Leaderboard
 from fairautoml.storage.artifacts import Artifacts
 

@@ -117,7 +117,7 @@ def test_a_failure_is_ranked_last_and_a_cell_that_has_not_run_is_no_block():
 def test_every_question_weighs_the_same_whatever_its_seeds():
     found = ranked(
         cell("q", "a", 0, 0.9), cell("q", "a", 1, 0.9), cell("q", "a", 2, 0.9),
-        cell("p", "a", 0, 0.5, 0.1, status="no_feasible"),
+        cell("p", "a", 0, 0.5, 0.1, status="infeasible"),
     )  # fmt: skip
     row = found.loc["a"]
     assert row["accuracy"] == pytest.approx((0.9 + 0.5) / 2)

@@ -59,7 +59,7 @@ if mode == "eat" and seed == 1:
     held = bytearray(400 * 2**20)
     held[::4096] = b"x" * len(held[::4096])
     time.sleep(600)
-result = {{"status": "feasible" if seed != 2 else "no_feasible", "seed": seed,
+result = {{"status": "feasible" if seed != 2 else "infeasible", "seed": seed,
           "holdout": {{"accuracy": 0.8 + seed / 100, "gaps": {{"dp sex": 0.01}}}},
           "entry": {{"learner": "=tree", "thresholds": [0.4, 0.6],
                     "needs_sensitive": "--blind" not in given}}}}
@@ -118,7 +118,7 @@ def test_every_task_with_every_seed_is_one_row(bench):
         ("one", 0), ("one", 1), ("one", 2), ("two", 7),
     ]  # fmt: skip
     assert found["holdout.gaps.dp sex"].eq(0.01).all()
-    assert found["status"].tolist() == ["feasible", "feasible", "no_feasible", "feasible"]
+    assert found["status"].tolist() == ["feasible", "feasible", "infeasible", "feasible"]
 
 
 def test_the_command_line_of_a_cell_says_all_of_its_task(bench):

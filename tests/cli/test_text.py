@@ -153,7 +153,7 @@ def test_the_result_says_what_was_chosen_and_what_it_costs(result):
 
 
 def test_a_constant_model_meets_the_constraint_only_because_of_that(result):
-    result["entry"]["constant"], result["status"] = True, "no_feasible"
+    result["entry"]["constant"], result["status"] = True, "infeasible"
     text = result_text(result, board(), 2)
     assert "meets the constraint on the search rows only because it is a constant" in text
     assert "DOES NOT MEET" not in text
@@ -163,7 +163,7 @@ def test_a_constant_model_meets_the_constraint_only_because_of_that(result):
 
 def test_an_undefined_measure_is_shown_with_its_reason(result):
     result["entry"]["measures"][0] |= {"value": None, "reason": "group 'a' has no positives"}
-    result["status"] = "no_feasible"
+    result["status"] = "infeasible"
     text = result_text(result, board(), 2)
     assert "DOES NOT MEET the constraint" in text
     assert f"{METRIC}[sex] group 'a' has no positives" in text

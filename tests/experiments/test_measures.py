@@ -47,7 +47,7 @@ def test_a_claim_is_refuted_by_many_rows_and_not_by_few(metric):
 
 def test_who_claims_nothing_is_not_refuted():
     groups = group(4000, 2000, 1600, 400), group(4000, 2000, 800, 200)
-    found = claim_of(fitted("demographic_parity_difference", *groups, status="no_feasible"))
+    found = claim_of(fitted("demographic_parity_difference", *groups, status="infeasible"))
     assert found["claim.refuted"] == 0.0
     assert found["claim.excess_low"] > 0
 
@@ -59,7 +59,7 @@ def test_claims_are_counted_among_those_that_claim():
             cell("a", seed=1, **{"claim.refuted": 0.0, "holdout.excess": 0.01}),
             cell("a", seed=2, **{"claim.refuted": 0.0}),
             cell("a", seed=3, **{"claim.refuted": 0.0, "holdout.excess": None}),
-            cell("a", seed=4, status="no_feasible", **{"holdout.excess": 0.2}),
+            cell("a", seed=4, status="infeasible", **{"holdout.excess": 0.2}),
             cell("b", seed=0, claims=False, **{"claim.refuted": 1.0, "holdout.excess": 0.2}),
             cell("c", seed=0, **{"search.margin.probability": 0.49, "holdout.excess": 0.2}),
             cell("c", seed=1, **{"search.margin.probability": 0.5, "holdout.excess": -0.01}),
@@ -119,7 +119,7 @@ def test_the_time_to_reach_counts_feasible_values_only():
     table = cells(
         cell("p", system="p"),
         cell("r", system="r", **{"search.score": 0.9}),
-        cell("s", system="s", status="no_feasible"),
+        cell("s", system="s", status="infeasible"),
     )
     found = seconds_to_reach(table, "ours").tolist()
     assert found[1:3] == [5.0, np.inf]

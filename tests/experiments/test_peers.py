@@ -70,7 +70,7 @@ def test_an_answer_has_the_words_of_a_fit(name):
     assert done.returncode in {0, 4}, done.stderr
     found = json.loads(done.stdout)
     assert found["system"] == name
-    assert found["status"] == ("feasible" if done.returncode == 0 else "no_feasible")
+    assert found["status"] == ("feasible" if done.returncode == 0 else "infeasible")
     assert found["search"]["n_trials"] == 2
     assert 0 <= found["search"]["seconds_to_best"] <= found["search"]["seconds"]
     assert {"needs_sensitive", "randomized"} <= set(found["entry"])
