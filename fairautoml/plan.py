@@ -13,7 +13,7 @@ from fairautoml.data.dataset import Dataset
 from fairautoml.data.read import ReadOptions
 from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.data.splits import entity_folds, fold_count, row_draws, stratified_folds
-from fairautoml.evaluation.membership import FEWEST_ROWS, small_groups, thin_groups
+from fairautoml.evaluation.group_sizes import FEWEST_ROWS, small_groups, thin_groups
 from fairautoml.evaluation.problem import Problem, tolerance_grid
 from fairautoml.exceptions import (
     DegradedWarning,
