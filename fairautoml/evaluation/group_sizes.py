@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
-from fairautoml.metrics import BoundConstraint
+from fairautoml.metrics import BoundConstraint, Metric
 from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.metrics.groups import GroupSystem, SmallGroups
 
@@ -38,14 +38,18 @@ def small_groups(
     the bound, or its standard error exceeds it. ``min_size`` replaces this number. At least two
     groups stay constrained.
     """
-    tightest: dict[tuple[str, str], BoundConstraint] = {}
-    for target in targets:
-        known = tightest.setdefault((target.metric.name, target.system.name), target)
-        tightest[target.metric.name, target.system.name] = replace(
-            target, limit=min(target.limit, known.limit)
-        )
-    found = (_of_target(dataset, target, entities, min_size) for target in tightest.values())
+    found = (too_small(dataset, one, entities, min_size) for one in tightest(targets))
     return tuple(one for one in found if one is not None)
+
+
+def tightest(targets: Sequence[BoundConstraint]) -> tuple[BoundConstraint, ...]:
+    """Return one target per metric and grouping, with the smallest of its limits."""
+    found: dict[tuple[str, str], BoundConstraint] = {}
+    for target in targets:
+        key = target.metric.name, target.system.name
+        known = found.setdefault(key, target)
+        found[key] = replace(target, limit=min(target.limit, known.limit))
+    return tuple(found.values())
 
 
 def fewest_rows(bound: float) -> int:
@@ -56,25 +60,27 @@ def fewest_rows(bound: float) -> int:
 
 def _as_difference(dataset: Dataset, target: BoundConstraint) -> float:
     """Return the bound of a target converted to a difference of rates."""
-    metric = target.metric
-    if metric.form == "level":
-        # A level is not a difference: require as many rows as for the tightest bound.
-        return 0.0
+    # A level is not a difference: require as many rows as for the tightest bound.
+    return 0.0 if target.metric.form == "level" else target.limit * unit(dataset, target.metric)
+
+
+def unit(dataset: Dataset, metric: Metric) -> float:
+    """Return the difference of rates that corresponds to a gap of 1."""
     if metric.form == "ratio":
-        return target.limit * float(np.average(dataset.y > 0, weights=dataset.weight))
+        return float(np.average(dataset.y > 0, weights=dataset.weight))
     if math.isinf(metric.most):
         # The standard deviation of a binary variable is at most 1/2.
-        deviation = float(np.std(dataset.y))
-        return target.limit / (2 * deviation) if deviation > 0 else 1.0
-    return target.limit
+        return 1 / (2 * float(np.std(dataset.y)))
+    return 1.0
 
 
-def _of_target(
+def too_small(
     dataset: Dataset,
     target: BoundConstraint,
-    entities: NDArray[np.integer] | None,
-    min_size: int | Literal["auto"],
+    entities: NDArray[np.integer] | None = None,
+    min_size: int | Literal["auto"] = "auto",
 ) -> SmallGroups | None:
+    """Return the groups with too few rows for one target, None if there are none."""
     system = target.system
     least = target.fewest_groups
     if target.metric.degree or system.n_groups < least:
@@ -118,7 +124,7 @@ def _behind(
     else:
         rows, group = np.nonzero(system.masks.T[cells])
     found = []
-    for label in sorted(_labels(target, dataset)):
+    for label in sorted(labels_behind(target, dataset)):
         inside = (dataset.y[rows] == label) | (label < 0)
         at = rows[inside]
         whose = None if entities is None else entities[at]
@@ -138,7 +144,7 @@ def thin_groups(dataset: Dataset, targets: Sequence[BoundConstraint]) -> tuple[s
     found: dict[str, None] = {}
     for target in targets:
         member = target.system.member
-        needed = _labels(target, dataset)
+        needed = labels_behind(target, dataset)
         for label in sorted(needed):
             inside = (dataset.y == label) | (label < 0)
             counts = member @ np.bincount(dataset.cells[inside], minlength=member.shape[1])
@@ -149,11 +155,11 @@ def thin_groups(dataset: Dataset, targets: Sequence[BoundConstraint]) -> tuple[s
     return tuple(found)
 
 
-def _labels(target: BoundConstraint, dataset: Dataset) -> set[int]:
+def labels_behind(target: BoundConstraint, dataset: Dataset) -> set[int]:
     """Return the labels whose rows the rates of a target use, -1 for all rows."""
     if dataset.task != "multiclass":
         rates = target.metric.compared
-        found = {_label_behind(rate) for rate in rates}
+        found = {label_behind(rate) for rate in rates}
         return found if dataset.task == "binary" and found else {-1}
     # One class against the rest: the rate on the rows of the class has fewer rows.
     by_label = any(
@@ -162,7 +168,7 @@ def _labels(target: BoundConstraint, dataset: Dataset) -> set[int]:
     return set(range(len(dataset.classes))) if by_label else {-1}
 
 
-def _label_behind(rate: Rate) -> int:
+def label_behind(rate: Rate) -> int:
     """Return the label with about as many rows as the rate has, -1 for all rows."""
     if rate.label is not None:
         return rate.label
