@@ -705,7 +705,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             name=name,
             leaderboard=_records(model.leaderboard_),
             summary=model.summary_,
-            groups=describe_groups(pool.board, pool.rows_by_label),
+            groups=describe_groups(pool.board, pool.rows_by_label, pool.groups),
             config={"constraint": _labels(model.constraint)},
             trials=_records(model.trials_),
             certificate=None if certificate is None else json.loads(certificate.to_bytes()),

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from operator import length_hint
 from typing import Any
@@ -168,6 +168,7 @@ class FitResult:
             "headline": headline(board, best, self.choice.margin),
             "result": result_lines(board, best, self.choice.margin, self.constraints),
             "headlines": list(self.headlines),
+            "judgeability": [asdict(one) for one in self.plan.problem.dataset.judgeability],
             "notes": list(self.notes),
             "best": describe_served(board, best),
         }
@@ -306,7 +307,7 @@ def make_predictor(
 def save_run(run: Run, model: Any, pool: Pool) -> None:
     """Write leaderboard, summary and model to the run folder, if there is one."""
     if run.writer is not None:
-        run.writer.finish(model, describe_groups(pool.board, pool.rows_by_label))
+        run.writer.finish(model, describe_groups(pool.board, pool.rows_by_label, pool.groups))
 
 
 def warn_on_result(result: FitResult) -> None:

@@ -13,7 +13,8 @@ from fairautoml.data.dataset import Dataset
 from fairautoml.data.read import ReadOptions
 from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.data.splits import entity_folds, fold_count, row_draws, stratified_folds
-from fairautoml.evaluation.membership import FEWEST_ROWS, small_groups, thin_groups
+from fairautoml.evaluation.group_sizes import FEWEST_ROWS, small_groups, thin_groups
+from fairautoml.evaluation.judgeable import judgeability
 from fairautoml.evaluation.problem import Problem, tolerance_grid
 from fairautoml.exceptions import (
     DegradedWarning,
@@ -243,11 +244,11 @@ def apply_group_policy(
     if dataset.groups is None:
         return dataset
     targets = bind_constraints(settings.constraints, dataset.systems)
+    repeated, min_size = _repeated(entities), settings.group_policy.min_size
     found = replace(
         dataset.groups,
-        small_groups=small_groups(
-            dataset, targets, _repeated(entities), settings.group_policy.min_size
-        ),
+        small_groups=small_groups(dataset, targets, repeated, min_size),
+        judgeability=judgeability(dataset, targets, repeated, min_size),
     )
     if found.headlines:
         warn(" ".join(found.headlines), SmallGroupWarning)

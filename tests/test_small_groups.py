@@ -1,16 +1,20 @@
 """Groups with too few rows for a bound: left out of it, decided by the base rule, and named."""
 
+import json
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from fairautoml import FairAutoML, load_run
 from fairautoml.auditing import audit
 from fairautoml.certification.certificate import Certificate, certificate_text
 from fairautoml.cli.main import main
 from fairautoml.exceptions import SmallGroupWarning
+from fairautoml.report.card import card_of, card_text
+from fairautoml.report.view import describe_groups, read_documents
 
 BOUND = "demographic_parity_difference <= 0.05"
 HEADLINE = (
@@ -110,6 +114,53 @@ def test_the_headline_is_in_warning_notes_and_page(fitted, tmp_path):
     shown = "of &#39;sex&#39; (1 row) is outside the bound"
     assert page.count(shown) == 1
     assert page.index(shown) < page.index('<dl class="tiles">')
+
+
+def test_groups_outside_are_listed_with_rows_and_the_exact_interval_of_their_rate(tmp_path):
+    X, y, sex = population(6_000, 1)
+    sex[(sex == "Male") & (np.arange(6_000) % 40 == 0)] = "Other"
+    bound = "demographic_parity_difference <= 0.05"
+    model = FairAutoML(bound, run_dir=tmp_path / "run", **QUICK)
+    with pytest.warns(SmallGroupWarning, match="'Other'"):
+        model.fit(X, y, sex)
+    n = int((sex == "Other").sum())
+    groups = json.loads((tmp_path / "run" / "groups.json").read_text())
+    (row,) = groups["outside"]
+    assert (row["system"], row["group"], row["rows"]) == ("sex", "Other", n)
+    accepted = round(row["selection"] * n)
+    interval = binomtest(accepted, n).proportion_ci(method="exact")
+    assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
+    (judged,) = groups["judgeability"]
+    assert judged["p0"] > 0.5
+    assert model.summary_["judgeability"] == [judged]
+    documents = read_documents(tmp_path / "run")
+    assert card_of(documents)["outside_the_bound"] == [row]
+    assert f"Other of sex, {n} row(s), selection rate" in card_text(documents)
+    page = model.report(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Groups outside the bound" in page
+    assert "with probability" in page
+
+
+def test_the_rate_of_a_group_too_small_to_be_published_is_not_listed(fitted):
+    pool = fitted.pool_
+    (row,) = describe_groups(pool.board, pool.rows_by_label, pool.groups)["outside"]
+    assert (row["group"], row["rows"], row["selection"], row["low"]) == ("Unknown", 1, None, None)
+
+
+def test_a_bound_that_cannot_be_judged_is_said_before_the_search_and_on_the_page(tmp_path):
+    X, y, sex = population(500, 1)
+    model = FairAutoML("equalized_odds_difference <= 0.03", **QUICK)
+    with pytest.warns(SmallGroupWarning, match="smallest bound that can be judged is") as caught:
+        model.fit(X, y, sex)
+    said = "Too few rows to judge equalized_odds_difference on 'sex' at 0.03"
+    assert model.notes_[0].startswith(said)
+    assert model.summary_["headlines"][0].startswith(said)
+    assert sum(said in str(one.message) for one in caught) == 1
+    (judged,) = model.summary_["judgeability"]
+    assert judged["p0"] < 0.5
+    assert judged["smallest_bound"] > 0.03
+    page = model.report(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.index("Too few rows to judge") < page.index('<dl class="tiles">')
 
 
 def test_the_headline_is_the_first_line_of_a_run(tmp_path, capsys):

@@ -27,7 +27,7 @@ from fairautoml.certification.ledger import level_of
 from fairautoml.certification.verdicts import Reason
 from fairautoml.data.frames import Inputs, read_entities
 from fairautoml.data.read import ReadOptions, read_roles
-from fairautoml.evaluation.membership import fewest_rows
+from fairautoml.evaluation.group_sizes import fewest_rows
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, bind_constraints
 

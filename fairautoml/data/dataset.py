@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.metrics._table import TaskName
-from fairautoml.metrics.groups import GroupSystem, SmallGroups
+from fairautoml.metrics.groups import GroupSystem, Judgeability, SmallGroups
 
 if TYPE_CHECKING:
     from fairautoml.data.groups import GroupSchema
@@ -135,6 +135,11 @@ class Dataset:
     def small_groups(self) -> tuple[SmallGroups, ...]:
         """Groups excluded from constraints, none without sensitive columns."""
         return () if self.groups is None else self.groups.small_groups
+
+    @property
+    def judgeability(self) -> tuple[Judgeability, ...]:
+        """Whether the rows are enough to judge each bound, none without sensitive columns."""
+        return () if self.groups is None else self.groups.judgeability
 
     def take(self, rows: NDArray[np.integer]) -> "Dataset":
         """Return the given rows, in that order."""

@@ -22,7 +22,7 @@ from fairautoml.data.columns import (
 from fairautoml.data.frames import as_array, as_series, frame_columns, is_foreign, is_frame
 from fairautoml.data.sensitive_numbers import NumberPolicy, Reading, Scale
 from fairautoml.exceptions import InputError
-from fairautoml.metrics.groups import GroupSystem, SmallGroups
+from fairautoml.metrics.groups import GroupSystem, Judgeability, SmallGroups, group_headlines
 
 DEFAULT_NAME = "sensitive"
 MISSING: Key = ("missing", None)
@@ -372,11 +372,19 @@ class GroupSchema:
     readings: tuple[Reading | None, ...] = ()  # for each column how its numbers become groups
     # groups excluded from constraints because of too few rows, fixed before the search
     small_groups: tuple[SmallGroups, ...] = ()
+    # whether the rows of the other groups are enough to judge each bound
+    judgeability: tuple[Judgeability, ...] = ()
 
     @property
     def headlines(self) -> tuple[str, ...]:
-        """Groups excluded from a bound, and bounds that cannot be evaluated."""
-        return tuple(one.headline for one in self.small_groups)
+        """Bounds that cannot be judged, and groups excluded from a bound."""
+        return group_headlines(self.small_groups, self.judgeability)
+
+    @property
+    def judged(self) -> bool:
+        """Whether the rows are enough to judge every bound."""
+        judgeable = all(one.judged for one in self.judgeability)
+        return judgeable and all(one.judged for one in self.small_groups)
 
     @property
     def numeric(self) -> tuple[str, ...]:

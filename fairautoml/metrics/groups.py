@@ -81,19 +81,20 @@ class SmallGroups:
     @property
     def headline(self) -> str:
         """One sentence on the excluded groups, or on a bound that cannot be evaluated."""
-        rows = "effective rows" if self.effective else "rows"
-        left_out = f"{self._left_out}, fewer than {self.fewest:,} {rows} behind a rate"
         if self.judged:
-            return f"{left_out}."
+            return self.left_out
         return (
             f"Too few rows to judge {self.metric} on {self.system!r}: not enough groups have "
-            f"{self.fewest:,} {rows} behind each rate, so a gap within the bound may be chance"
-            f"{f'; {left_out}' if self.outside else ''}."
-        )
+            f"{self._needed} behind each rate, so a gap within the bound may be chance. "
+            f"{self.left_out}"
+        ).rstrip()
 
     @property
-    def _left_out(self) -> str:
+    def left_out(self) -> str:
+        """One sentence on the excluded groups, empty if there are none."""
         n, total = len(self.outside), sum(self.n_rows)
+        if not n:
+            return ""
         named = [
             f"{label!r} (n={rows:,})"
             for label, rows in zip(self.outside[:MOST_NAMED], self.n_rows, strict=False)
@@ -102,8 +103,61 @@ class SmallGroups:
         return (
             f"{n} of {self.n_groups} groups of {self.system!r} ({total:,} "
             f"row{'' if total == 1 else 's'}) {'is' if n == 1 else 'are'} outside the bound of "
-            f"{self.metric}: {', '.join(named)}{more}"
+            f"{self.metric}: {', '.join(named)}{more}, fewer than {self._needed} behind a rate."
         )
+
+    @property
+    def _needed(self) -> str:
+        return f"{self.fewest:,} {'effective rows' if self.effective else 'rows'}"
+
+
+UNDECIDED = 0.5
+"""Probability that a fair rule passes below which a bound cannot be judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgeability:
+    """Whether the rows are enough to judge a bound, computed before the search.
+
+    Chance alone separates the rates of groups on few rows, even those of a perfectly fair rule.
+    """
+
+    metric: str  # constrained fairness metric
+    system: str  # name of the group system
+    bound: float  # as requested: of a ratio the smallest value allowed, else the largest
+    p0: float  # probability that a perfectly fair rule meets the bound on these rows
+    # tightest bound with p0 >= 0.5, in the same unit; None = there is none
+    smallest_bound: float | None
+
+    @property
+    def judged(self) -> bool:
+        """Whether a perfectly fair rule is more likely to meet the bound than to miss it."""
+        return self.p0 >= UNDECIDED
+
+    @property
+    def headline(self) -> str:
+        """One sentence on a bound that cannot be judged."""
+        return (
+            f"Too few rows to judge {self.metric} on {self.system!r} at {self.bound:g}: even a "
+            f"perfectly fair rule measures within the bound with probability {self.p0:.2f} only; "
+            f"{self._way_out}."
+        )
+
+    @property
+    def _way_out(self) -> str:
+        if self.smallest_bound is None:
+            return "no bound can be judged on these rows"
+        return f"the smallest bound that can be judged is {self.smallest_bound:g}"
+
+
+def group_headlines(
+    small: Sequence[SmallGroups], judgeability: Sequence[Judgeability]
+) -> tuple[str, ...]:
+    """Return the bounds that cannot be judged, then the groups excluded from a bound."""
+    unjudged = [one for one in judgeability if not one.judged]
+    said = {(one.metric, one.system) for one in unjudged}
+    others = (one.left_out if (one.metric, one.system) in said else one.headline for one in small)
+    return (*(one.headline for one in unjudged), *(line for line in others if line))
 
 
 def outside_of(small: Sequence[SmallGroups], metric: str, system: str) -> tuple[str, ...]:

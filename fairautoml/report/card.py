@@ -53,6 +53,8 @@ def card_of(documents: Documents) -> dict[str, Any]:
         "measured": _plainly_measured(view),
         "held_out": dict(documents.holdout) or None,
         "groups": {system.name: _group_rates(system) for system in view.systems},
+        "outside_the_bound": [dict(row) for row in view.outside],
+        "judgeability": [dict(row) for row in view.judgeability],
         "levelling_down": {
             system.name: [item.rate for item in system.levelling if item.down]
             for system in view.systems
@@ -130,6 +132,7 @@ def _lines(documents: Documents, view: RunView) -> Iterator[str]:
         yield f"- Constraint: {_safe(constraint)}"
     yield from ("", "## Data", "", *_data(view))
     yield from ("", "## Measured on the search rows (cross-fitted)", "", *_measured(view))
+    yield from _behind(view)
     for system in view.systems:
         yield from ("", f"### Rates by {_safe(system.name)}", "", *_rates(view, system.name))
     if documents.holdout:
@@ -166,6 +169,24 @@ def _measured(view: RunView) -> Iterator[str]:
         yield (
             f"- Without regard to the constraint: {view.objective} {reference.score:.4f} at gap "
             f"{reference.gap:.4f} ({_safe(reference.learner)})"
+        )
+
+
+def _behind(view: RunView) -> Iterator[str]:
+    if view.outside or view.judgeability:
+        yield from ("", "### Rows behind the bound", "")
+    for row in view.judgeability:
+        yield (
+            f"- {_safe(row['metric'])} on {_safe(row['system'])}: a perfectly fair rule would "
+            f"meet {short(row['bound'])} on these rows with probability {row['p0']:.2f}"
+        )
+    for row in view.outside:
+        rate = "too few rows to be published"
+        if row["selection"] is not None:
+            rate = f"{percent(row['selection'])} ({percent(row['low'])} to {percent(row['high'])})"
+        yield (
+            f"- Outside the bound of {_safe(row['metric'])}: {_safe(row['group'])} of "
+            f"{_safe(row['system'])}, {row['rows']} row(s), selection rate {rate}"
         )
 
 

@@ -4,7 +4,7 @@ import json
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.certification.bounds import cp_lower, cp_upper
 from fairautoml.certification.certificate import hidden_among
+from fairautoml.data.groups import GroupSchema
 from fairautoml.exceptions import RunFolderError
 from fairautoml.metrics import METRICS, GroupCounts
 from fairautoml.metrics.groups import GroupSystem
@@ -101,17 +103,52 @@ SMALLEST = 10
 """Rows of a label, regardless of weights, from which the rates of a group are published."""
 
 
-def describe_groups(board: Leaderboard, rows: NDArray[np.int64] | None) -> dict[str, Any]:
-    """Return the front, the best entry without the constraint, and the group rates."""
+def describe_groups(
+    board: Leaderboard, rows: NDArray[np.int64] | None, groups: GroupSchema | None = None
+) -> dict[str, Any]:
+    """Return the front, the best entry without the constraint, and what is known of the groups.
+
+    That is their rates, those outside a bound, and whether each bound can be judged.
+    """
     ordered = board.ordered
     rank = {id(entry): at + 1 for at, entry in enumerate(ordered)}
     reference = max(ordered, key=lambda entry: (entry.value, -rank[id(entry)]))
     shown = {id(entry): entry for entry in (ordered[0], reference)}
+    rates = {str(rank[key]): _rates(entry, board, rows) for key, entry in shown.items()}
     return {
         "front": sorted(rank[id(entry)] for entry in board.pareto_front()),
         "reference": rank[id(reference)],
-        "rates": {str(rank[key]): _rates(entry, board, rows) for key, entry in shown.items()},
+        "rates": rates,
+        "outside": list(_outside(board, rates["1"])),
+        "judgeability": [] if groups is None else [asdict(one) for one in groups.judgeability],
     }
+
+
+LEVEL = 0.05
+"""Error probability of the interval of a selection rate."""
+
+
+def _outside(board: Leaderboard, rates: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the groups outside each bound, with selection rate and exact interval if published."""
+    systems = {system.name: system for system in board.systems}
+    for small in board.small_groups:
+        system, of_group = systems[small.system], rates.get(small.system, {})
+        for label, n_rows in zip(small.outside, small.n_rows, strict=True):
+            rate = of_group.get(label, {}).get("selection")
+            low = high = None
+            if rate is not None:
+                n = float(board.n_rows @ system.member[system.labels.index(label)])
+                low = float(cp_lower(rate * n, n, LEVEL / 2))
+                high = float(cp_upper(rate * n, n, LEVEL / 2))
+            yield {
+                "metric": small.metric,
+                "system": small.system,
+                "group": label,
+                "rows": n_rows,
+                "selection": rate,
+                "low": low,
+                "high": high,
+            }
 
 
 def _rates(entry: Entry, board: Leaderboard, rows: NDArray[np.int64] | None) -> dict[str, Any]:
@@ -376,6 +413,8 @@ class RunView:
     n_left_out: int  # rows that are not shown
     reference: Row | None  # best classifier without the constraints
     systems: tuple[System, ...]  # group rates
+    outside: tuple[DocumentRow, ...]  # groups outside a bound
+    judgeability: tuple[DocumentRow, ...]  # whether each bound can be judged on these rows
     verdict: str  # of the certificate, or empty without one
     certificate: str  # human-readable certificate
     # improvements of the incumbent: seconds since the start, score, feasible, trial
@@ -494,6 +533,8 @@ def view_of(documents: Documents) -> RunView:
         n_left_out=len(rows) - len(shown),
         reference=next((row for row in rows if row.rank == reference), None),
         systems=_systems(groups),
+        outside=tuple(groups.get("outside", ())),
+        judgeability=tuple(groups.get("judgeability", ())),
         verdict="" if certificate is None else str(certificate.get("verdict", "")),
         certificate="" if certificate is None else documents.certificate_text,
         moments=tuple(documents.summary.get("improvements", ())),

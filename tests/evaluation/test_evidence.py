@@ -5,7 +5,7 @@ import pytest
 from fairautoml import FairAutoML
 from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.sensitive_numbers import NumberPolicy
-from fairautoml.evaluation.membership import fewest_rows, small_groups, thin_groups
+from fairautoml.evaluation.group_sizes import fewest_rows, small_groups, thin_groups
 from fairautoml.exceptions import SmallGroupWarning
 from fairautoml.metrics import bind_constraints, parse_constraints
 

@@ -1,0 +1,176 @@
+"""Sample size of groups: how many rows a bound needs, and which groups it leaves out."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.dataset import Dataset
+from fairautoml.metrics import BoundConstraint, Metric
+from fairautoml.metrics._table import Rate, effective_rows
+from fairautoml.metrics.groups import GroupSystem, SmallGroups
+
+SMALLEST_BOUND = 0.05
+"""Tighter bounds do not require more rows, so that they never disable a constraint."""
+
+LARGEST_VARIANCE = 0.25
+"""Largest variance of a binary variable, whose mean a rate is."""
+
+FEWEST_ROWS = 20
+"""Rows behind a rate below which its value is mostly chance: its standard error is above 0.1."""
+
+_ROUNDING = 1e-6
+
+
+def small_groups(
+    dataset: Dataset,
+    targets: Sequence[BoundConstraint],
+    entities: NDArray[np.integer] | None = None,
+    min_size: int | Literal["auto"] = "auto",
+) -> tuple[SmallGroups, ...]:
+    """Return the groups that have too few rows for the bounds on them.
+
+    A group stays constrained if each compared rate of it rests on ``max(1 / e, .25 / e^2)``
+    effective rows, with ``e`` the bound, at least .05: with fewer the rate may be unable to meet
+    the bound, or its standard error exceeds it. ``min_size`` replaces this number. At least two
+    groups stay constrained.
+    """
+    found = (too_small(dataset, one, entities, min_size) for one in tightest(targets))
+    return tuple(one for one in found if one is not None)
+
+
+def tightest(targets: Sequence[BoundConstraint]) -> tuple[BoundConstraint, ...]:
+    """Return one target per metric and grouping, with the smallest of its limits."""
+    found: dict[tuple[str, str], BoundConstraint] = {}
+    for target in targets:
+        key = target.metric.name, target.system.name
+        known = found.setdefault(key, target)
+        found[key] = replace(target, limit=min(target.limit, known.limit))
+    return tuple(found.values())
+
+
+def fewest_rows(bound: float) -> int:
+    """Return the rows that each rate of a group needs for a bound on a difference of rates."""
+    bound = max(bound, SMALLEST_BOUND)
+    return math.ceil(max(1 / bound, LARGEST_VARIANCE / bound**2) - _ROUNDING)
+
+
+def _as_difference(dataset: Dataset, target: BoundConstraint) -> float:
+    """Return the bound of a target converted to a difference of rates."""
+    # A level is not a difference: require as many rows as for the tightest bound.
+    return 0.0 if target.metric.form == "level" else target.limit * unit(dataset, target.metric)
+
+
+def unit(dataset: Dataset, metric: Metric) -> float:
+    """Return the difference of rates that corresponds to a gap of 1."""
+    if metric.form == "ratio":
+        return float(np.average(dataset.y > 0, weights=dataset.weight))
+    if math.isinf(metric.most):
+        # The standard deviation of a binary variable is at most 1/2.
+        return 1 / (2 * float(np.std(dataset.y)))
+    return 1.0
+
+
+def too_small(
+    dataset: Dataset,
+    target: BoundConstraint,
+    entities: NDArray[np.integer] | None = None,
+    min_size: int | Literal["auto"] = "auto",
+) -> SmallGroups | None:
+    """Return the groups with too few rows for one target, None if there are none."""
+    system = target.system
+    least = target.fewest_groups
+    if target.metric.degree or system.n_groups < least:
+        return None
+    fewest = fewest_rows(_as_difference(dataset, target)) if min_size == "auto" else min_size
+    behind = _behind(dataset, target, entities)
+    enough = behind >= fewest - _ROUNDING
+    decisive = enough.sum(axis=1) >= least
+    if dataset.task == "multiclass" and decisive.any():
+        # A class that is rare in all groups must not exclude large groups.
+        behind, enough = behind[decisive], enough[decisive]
+    kept: NDArray[np.bool_] = np.asarray(enough.all(axis=0))
+    judged = bool(kept.sum() >= least)
+    if not judged:
+        sizes = _rows_of(dataset, system)
+        kept[np.lexsort((-sizes, -behind.min(axis=0)))[:least]] = True
+    if judged and kept.all():
+        return None
+    outside = np.flatnonzero(~kept)
+    return SmallGroups(
+        metric=target.metric.name,
+        system=system.name,
+        outside=tuple(system.labels[at] for at in outside),
+        n_rows=tuple(_rows_of(dataset, system)[outside].tolist()),
+        n_groups=system.n_groups,
+        fewest=fewest,
+        effective=entities is not None or bool((dataset.weight != dataset.weight[0]).any()),
+        judged=judged,
+    )
+
+
+def _behind(
+    dataset: Dataset, target: BoundConstraint, entities: NDArray[np.integer] | None
+) -> NDArray[np.float64]:
+    """Return the effective rows behind each compared rate, shape (n_rates, n_groups)."""
+    system, cells = target.system, dataset.cells
+    if system.masks is None:
+        group = system.of_cell[cells].astype(np.int64)
+        rows = np.flatnonzero(group >= 0)
+        group = group[rows]
+    else:
+        rows, group = np.nonzero(system.masks.T[cells])
+    found = []
+    for label in sorted(labels_behind(target, dataset)):
+        inside = (dataset.y[rows] == label) | (label < 0)
+        at = rows[inside]
+        whose = None if entities is None else entities[at]
+        found.append(effective_rows(group[inside], dataset.weight[at], system.n_groups, whose))
+    return np.stack(found)
+
+
+def _rows_of(dataset: Dataset, system: GroupSystem) -> NDArray[np.int64]:
+    """Return the unweighted number of rows of each group."""
+    member = system.member
+    found: NDArray[np.int64] = member @ np.bincount(dataset.cells, minlength=member.shape[1])
+    return found
+
+
+def thin_groups(dataset: Dataset, targets: Sequence[BoundConstraint]) -> tuple[str, ...]:
+    """Return one line per constrained group whose rates rest on fewer than 20 rows."""
+    found: dict[str, None] = {}
+    for target in targets:
+        member = target.system.member
+        needed = labels_behind(target, dataset)
+        for label in sorted(needed):
+            inside = (dataset.y == label) | (label < 0)
+            counts = member @ np.bincount(dataset.cells[inside], minlength=member.shape[1])
+            for at in np.flatnonzero(counts < FEWEST_ROWS):
+                kind = "" if label < 0 else f" of class {dataset.classes.tolist()[label]!r}"
+                name = f"{target.system.labels[at]!r} of {target.system.name!r}"
+                found[f"{name}: {counts[at]} rows{kind}"] = None
+    return tuple(found)
+
+
+def labels_behind(target: BoundConstraint, dataset: Dataset) -> set[int]:
+    """Return the labels whose rows the rates of a target use, -1 for all rows."""
+    if dataset.task != "multiclass":
+        rates = target.metric.compared
+        found = {label_behind(rate) for rate in rates}
+        return found if dataset.task == "binary" and found else {-1}
+    # One class against the rest: the rate on the rows of the class has fewer rows.
+    by_label = any(
+        rate.label is not None or rate.depends_on_decision for rate in target.metric.compared
+    )
+    return set(range(len(dataset.classes))) if by_label else {-1}
+
+
+def label_behind(rate: Rate) -> int:
+    """Return the label with about as many rows as the rate has, -1 for all rows."""
+    if rate.label is not None:
+        return rate.label
+    # About as many rows are accepted as have label 1.
+    return min(d for _, d in rate.among) if rate.depends_on_decision else -1
