@@ -37,7 +37,12 @@ from fairautoml.plan import read_options_of
 from fairautoml.records import Entry, OnProgress, Status
 from fairautoml.report import Documents, RunView, run_fragment, run_page, view_of
 from fairautoml.report.charts import plot_history, plot_pareto
-from fairautoml.report.headlines import group_headlines, headline, one_sided_notes
+from fairautoml.report.headlines import (
+    group_headlines,
+    headline,
+    one_sided_notes,
+    result_lines,
+)
 from fairautoml.report.summary import (
     NO_CONSTRAINT,
     describe_certificate,
@@ -517,6 +522,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             **self.summary_,
             "margin": None,
             "headline": headline(served.board, entry, None),
+            "statement": result_lines(served.board, entry, None, _labels(self.constraint)),
             "headlines": [*outside, *first],
             "notes": list(other.notes_),
             "best": best,

@@ -166,7 +166,7 @@ class FitResult:
             "executor": self.plan.executor,
             "seed": self.plan.seed,
             "headline": headline(board, best, self.choice.margin),
-            "result": result_lines(board, best, self.choice.margin, self.constraints),
+            "statement": result_lines(board, best, self.choice.margin, self.constraints),
             "headlines": list(self.headlines),
             "judgeability": [asdict(one) for one in self.plan.problem.dataset.judgeability],
             "notes": list(self.notes),

@@ -148,7 +148,16 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=_seed, default=0, help="root seed (default: 0)")
     add("--out", metavar="RUN", help="folder that stores the run")
     add("--overwrite", action="store_true", help="replace a previous run in RUN")
-    add("--json", action="store_true", help="result as JSON")
+    output_arguments(parser)
+
+
+def output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of how a result is shown."""
+    add = parser.add_argument
+    add("--json", dest="output", action="store_const", const="json", help="result as JSON")
+    full = "also show the leaderboard, the rates by group and the whole certificate"
+    add("--details", dest="output", action="store_const", const="details", help=full)
+    parser.set_defaults(output="screen")
 
 
 def budget_arguments(parser: argparse.ArgumentParser, default: str) -> None:

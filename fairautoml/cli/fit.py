@@ -25,6 +25,7 @@ from fairautoml.cli.arguments import (
     certificate_arguments,
     fit_arguments,
     holdout_arguments,
+    output_arguments,
     run_arguments,
 )
 from fairautoml.exceptions import FairAutoMLError
@@ -37,7 +38,7 @@ TOP_ROWS = 10
 """Rows of the leaderboard that are shown."""
 
 
-def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) -> int:
+def fit_and_show(model: "Estimator", request: "TableRequest", *, output: str) -> int:
     """Fit a model to the requested table, show the result, and return the exit code."""
     from fairautoml.cli.text import certificate_of, result_of
     from fairautoml.plan import start_workers
@@ -58,14 +59,14 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, as_json: bool) 
                 result["certificate"] = certificate_of(model)
         except FairAutoMLError:
             # Show the result of the search despite the error.
-            show_result(result, model, as_json=as_json)
+            show_result(result, model, output=output)
             raise
         _keep_beside(model, result["holdout"])
-        if as_json and result["holdout"].get("gaps") and "accuracy" in result["holdout"]:
+        if output == "json" and result["holdout"].get("gaps") and "accuracy" in result["holdout"]:
             from fairautoml.cli.text import held_front
 
             result["holdout_front"] = held_front(model, tables.held)
-    show_result(result, model, as_json=as_json)
+    show_result(result, model, output=output)
     return exit_code(model)
 
 
@@ -105,14 +106,14 @@ def run_fit(model: "Estimator", request: "TableRequest", source: "Source") -> No
         request.fit(model, source, on_progress)
 
 
-def show_result(result: dict[str, Any], model: "Estimator", *, as_json: bool) -> None:
+def show_result(result: dict[str, Any], model: "Estimator", *, output: str) -> None:
     """Show the result of a fit."""
-    if as_json:
+    if output == "json":
         show_json(result)
         return
     from fairautoml.cli.text import result_text
 
-    show(result_text(result, model.leaderboard_, TOP_ROWS))
+    show(result_text(result, model.leaderboard_, TOP_ROWS, details=output == "details"))
 
 
 def exit_code(model: "Estimator") -> int:
@@ -174,7 +175,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     say(f"estimating the population rates on {TRUTH_ROWS:,} new rows")
     truth = _truth(model, list(search.X.columns))
     result = {"dataset": "lending", **result_of(model), "population": truth}
-    show_result(result, model, as_json=arguments.json)
+    show_result(result, model, output=arguments.output)
     return _certified_code(exit_code(model), model, arguments)
 
 
@@ -225,7 +226,7 @@ def _fit(arguments: argparse.Namespace) -> int:
     with warnings.catch_warnings():
         if arguments.strict:
             warnings.simplefilter("error", NoFeasibleModelWarning)
-        code = fit_and_show(model, request_of(arguments), as_json=arguments.json)
+        code = fit_and_show(model, request_of(arguments), output=arguments.output)
     return _certified_code(code, model, arguments)
 
 
@@ -257,7 +258,7 @@ FIT = Command(about="search for a fair model of a table", arguments=fit_argument
 def _resume_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", metavar="RUN", help="folder of an interrupted fit")
     budget_arguments(parser, "that replace the budget of the fit, including what it has used")
-    parser.add_argument("--json", action="store_true", help="result as JSON")
+    output_arguments(parser)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
@@ -266,7 +267,7 @@ def _resume(arguments: argparse.Namespace) -> int:
     from fairautoml.cli.tables import read_request, resumed_estimator_of
 
     request = read_request(Path(arguments.run_dir))
-    return fit_and_show(resumed_estimator_of(arguments), request, as_json=arguments.json)
+    return fit_and_show(resumed_estimator_of(arguments), request, output=arguments.output)
 
 
 RESUME = Command(about="continue an interrupted fit", arguments=_resume_arguments, run=_resume)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, replace
+from textwrap import fill, shorten
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
@@ -14,6 +15,7 @@ from fairautoml.certification.certificate import certificate_text
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import ScoreModel
+from fairautoml.records import LONGEST_RULE
 from fairautoml.report.summary import describe_certificate
 from fairautoml.settings import check_run_dir
 
@@ -59,14 +61,17 @@ class _Remembered:
 
 
 COLUMNS = (
-    "rank", "feasible", "verdict", "gap", "gap_low", "gap_high", "learner", "mitigation",
-    "mitigator", "tolerance", "trial", "seconds",
+    "rank", "status", "probability", "verdict", "gap", "gap_low", "gap_high", "learner",
+    "mitigation", "mitigator", "tolerance", "trial", "seconds",
 )  # fmt: skip
 """Columns of the leaderboard shown on a terminal, besides the objective."""
 
-GAP_LEGEND = "(gap: the largest over all constraints and groups, with its 95 % bootstrap interval)"
+GAP_LEGEND = (
+    "(gap: the largest over all constraints and groups, with its 95 % interval in the population; "
+    "probability: that all bounds hold there)"
+)
 
-APART = ("best", "headline", "headlines", "notes", "positive_class")
+APART = ("best", "headline", "headlines", "notes", "positive_class", "statement")
 """Keys of a summary that a result does not repeat under ``search``."""
 
 WHOLE = 1000
@@ -98,6 +103,7 @@ def result_of(model: "Estimator") -> dict[str, Any]:
             "gap": None if pd.isna(front["gap"]) else float(front["gap"]),
         },
         "headline": model.summary_["headline"],
+        "statement": model.summary_["statement"],
         "headlines": list(model.summary_["headlines"]),
         "notes": list(model.notes_),
         "certificate": certificate_of(model),
@@ -115,7 +121,7 @@ def certificate_of(model: "Estimator") -> dict[str, Any] | None:
 
 def board_text(board: pd.DataFrame, objective: str) -> str:
     """Return a leaderboard as a table of text."""
-    shown = [name for name in (*COLUMNS[:3], objective, *COLUMNS[3:]) if name in board]
+    shown = [name for name in (*COLUMNS[:4], objective, *COLUMNS[4:]) if name in board]
     if "mitigation" in shown and (board["mitigation"] == "none").all():
         shown.remove("mitigation")
     if "verdict" in shown and board["verdict"].isna().all():
@@ -131,16 +137,76 @@ def headline_lines(headlines: Sequence[str]) -> list[str]:
     return [*(f"WARNING: {headline}" for headline in headlines), ""] if headlines else []
 
 
-def result_text(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> str:
-    """Return leaderboard, selected model, held-out or population rates, and the run time."""
+WIDTH, TITLE = 99, 13
+"""Width of a line, and of its title."""
+
+
+def result_text(
+    result: Mapping[str, Any], board: pd.DataFrame, n_rows: int, *, details: bool = False
+) -> str:
+    """Return what was asked for, what is served and its cost; with ``details`` all figures."""
+    lines = [
+        *headline_lines(result["headlines"]),
+        *(_titled(title, text) for title, text in _screen(result)),
+        *(_titled("Note", note) for note in result["notes"] if note not in result["headlines"]),
+    ]
+    if details:
+        lines += ["", *_details(result, board, n_rows)]
+    else:
+        lines.append(_titled("Details", "give --details for leaderboard, rates and certificate"))
+    return "\n".join([*lines, *_next_step(result)])
+
+
+def _titled(title: str, text: str) -> str:
+    return fill(
+        f"{title:<{TITLE}}{text}", WIDTH, subsequent_indent=" " * TITLE, break_on_hyphens=False
+    )
+
+
+def _screen(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield title and text of the lines that everybody should read."""
+    yield from ((title, text) for title, text in result["statement"])
+    yield "Rule", shorten(result["entry"]["rule"], LONGEST_RULE, placeholder=" ...")
+    if result["positive_class"] is not None:
+        yield "Accepted", f"means decided {result['positive_class']!r}"
+    yield "Status", _how_met(result)
+    for title, key in (("Held out", "holdout"), ("Population", "population")):
+        if result.get(key) is not None:
+            yield title, _in_one_line(result[key], result["entry"])
+    certificate = result.get("certificate")
+    if certificate is not None and certificate["reason"] != "no_claim":
+        yield "Certificate", " ".join(certificate["text"].splitlines()[:2])
+    yield "Search", _search_text(result)
+
+
+def _in_one_line(found: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """Return score and gaps on held-out rows, or gaps in the population."""
+    parts = [f"{found['n_rows']:,} rows"]
+    parts += [f"{name} {found[name]:.4f}" for name in ("accuracy",) if found.get(name) is not None]
+    gaps = found.get("gaps")
+    if gaps is None:
+        named = found.get("true_gap", {})
+        gaps = {f"{name}[{found['sensitive']}]": gap for name, gap in named.items()}
+    limits = {f"{m['metric']}[{m['groups']}]" for m in entry["measures"]}
+    bounded = {name: gap for name, gap in gaps.items() if name in limits}
+    return "; ".join([", ".join(parts), *(one.strip() for one in _gap_lines(bounded, entry))])
+
+
+def _search_text(result: Mapping[str, Any]) -> str:
     search = result["search"]
     pruned = f", {search['n_pruned']} stopped as others were better" if search["n_pruned"] else ""
     cut_off = f", {search['n_cut_off']} cut off by the clock" if search["n_cut_off"] else ""
-    lines = [
-        *headline_lines(result["headlines"]),
-        result["headline"],
-        *(f"Note: {note}" for note in result["notes"] if note not in result["headlines"]),
-        "",
+    workers = f"{search['n_workers']} worker{'' if search['n_workers'] == 1 else 's'}"
+    return (
+        f"{search['n_trials']} trials{pruned}{cut_off}, {search['n_failed']} failed; "
+        f"{search['seconds']:.1f} s, of which {100 * search['overhead_fraction']:.1f} % not "
+        f"training ({workers}, strategy {search['strategy']}, seed {result['seed']})"
+    )
+
+
+def _details(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> list[str]:
+    """Return leaderboard, constraints, rates by group and the whole certificate."""
+    return [
         f"Leaderboard: the best {min(n_rows, len(board))} of {len(board)} classifiers",
         *([GAP_LEGEND] if result["entry"]["measures"] else []),
         board_text(board.head(n_rows), result["entry"]["objective"]),
@@ -150,13 +216,7 @@ def result_text(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> 
         *_population(result.get("population"), result["entry"]),
         *_certificate_lines(result.get("certificate")),
         "",
-        f"{search['n_trials']} trials{pruned}{cut_off}, {search['n_failed']} failed; "
-        f"{search['seconds']:.1f} s, of which {100 * search['overhead_fraction']:.1f} % not "
-        f"training ({search['n_workers']} worker(s), strategy {search['strategy']}, "
-        f"seed {result['seed']})",
-        *_next_step(result),
     ]
-    return "\n".join(lines)
 
 
 def _chosen(result: Mapping[str, Any]) -> list[str]:
@@ -164,9 +224,6 @@ def _chosen(result: Mapping[str, Any]) -> list[str]:
     parts = [entry["learner"], entry["mitigation"], entry["mitigator"]]
     model = " with ".join([parts[0], *(part for part in parts[1:] if part != "none")])
     lines = [f"Chosen: {model}, {entry['objective']} {entry['score']:.4f} (cross-fitted)"]
-    positive = result["positive_class"]
-    if positive is not None:
-        lines.append(f"  positive class: {positive!r}; accepted means decided {positive!r}")
     if not entry["measures"]:
         return lines
     lines.append(f"  {_how_met(result)}:")
@@ -181,8 +238,12 @@ def _chosen(result: Mapping[str, Any]) -> list[str]:
 def _how_met(result: Mapping[str, Any]) -> str:
     """Return whether the constraint is met, or met only by a constant predictor."""
     entry, where = result["entry"], "the constraint on the search rows"
+    if not entry["measures"]:
+        return "no constraint" if result["status"] == "no_constraint" else "no groups to compare"
     if result["status"] == "feasible":
-        return f"meets {where} (cross-fitted)"
+        return f"feasible: meets {where} (cross-fitted)"
+    if result["status"] == "unsure":
+        return f"unsure: meets {where}, but the rows are too few to expect it of new data"
     within = all(
         m["value"] is not None and METRICS.get(m["metric"]).gap(m["value"]) <= m["limit"]
         for m in entry["measures"]

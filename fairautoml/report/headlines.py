@@ -33,7 +33,7 @@ def headline(board: Leaderboard, entry: Entry, margin: Margin | None) -> str:
     expected = new_data_text(entry, margin)
     why = "" if margin is None else not_served_text(board.objective, margin.passed_over)
     sentences = ("; ".join(parts), expected, why)
-    return " ".join(f"{sentence}." for sentence in sentences if sentence)
+    return " ".join(f"{s[0].upper()}{s[1:]}." for s in sentences if s)
 
 
 def result_lines(
@@ -76,7 +76,8 @@ def new_data_text(entry: Entry, margin: Margin | None) -> str:
     if found is None or found.probability is None:
         return ""
     bounds = "the bound holds" if len(entry.measures) == 1 else "all bounds hold"
-    text = f"{bounds} in the population with estimated probability {probability_text(found.probability)}"
+    chance = probability_text(found.probability)
+    text = f"{bounds} in the population with estimated probability {chance}"
     if margin is not None:
         text += (
             f", and as measured on a hold-out of {margin.n_holdout:,} rows with "

@@ -152,7 +152,7 @@ class FeasibilityCheck:
     demanding: bool  # whether the unconstrained model is clearly better than a constant
     n_rows: NDArray[np.float64]  # shape (n_cells,): effective rows by finest group
     population: BoundProbability | OtherBoundProbability
-    too_few_rows: str  # why the rows cannot show that a rule meets the bound, else empty
+    judged: bool  # whether the groups have enough rows to judge every bound
 
     @classmethod
     def of(cls, problem: Problem, entries: Sequence[Entry], seed: int) -> "FeasibilityCheck":
@@ -169,7 +169,7 @@ class FeasibilityCheck:
             population=chances_on(
                 data, problem.goal.targets, seed, audit_ratio=np.inf, entities=entities
             ),
-            too_few_rows="",
+            judged=data.groups is None or data.groups.judged,
         )
         best = check.reference
         return replace(check, demanding=best is not None and check.least_gain(best) > 0)
@@ -197,8 +197,8 @@ class FeasibilityCheck:
             return Status.INFEASIBLE, reason
         if not self._worth_more(entry):
             return Status.INFEASIBLE, "is not clearly better than the best constant prediction"
-        if self.too_few_rows:
-            return Status.UNSURE, self.too_few_rows
+        if not self.judged:
+            return Status.UNSURE, "meets a bound that so few rows cannot judge"
         if probability < EVEN:
             return Status.UNSURE, "is more likely to miss the bound on new data than to meet it"
         return Status.FEASIBLE, ""

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from fairautoml.evaluation.ranking import best_of, order, pareto_front, tie
 from fairautoml.metrics import METRICS
-from fairautoml.metrics.groups import GroupSystem, SmallGroups, constrained
-from fairautoml.metrics.intervals import interval_of_groups
-from fairautoml.records import ConstraintResult, Entry, TrialRecord, TrialResult
+from fairautoml.metrics.groups import GroupSystem, SmallGroups
+from fairautoml.records import Entry, TrialRecord, TrialResult
 from fairautoml.search.loop import Overhead
 
 
@@ -109,9 +108,12 @@ class Leaderboard:
 
     def _row(self, entry: Entry, rank: int) -> dict[str, object]:
         low, high = self.gap_interval(entry)
+        found = entry.assessment
         return {
             "rank": rank + 1,
             "feasible": entry.feasible if entry.measures else None,
+            "status": None if found is None else found.status.value,
+            "probability": None if found is None else found.probability,
             self.objective: entry.score,
             "gap": _finite(entry.gap) if entry.measures else None,
             "gap_low": low,
@@ -132,32 +134,11 @@ class Leaderboard:
         }
 
     def gap_interval(self, entry: Entry) -> tuple[float | None, float | None]:
-        """Return the 95 % bootstrap interval of the entry's largest gap, None when undefined."""
-        if not entry.measures:
+        """Return the 95 % interval of the entry's largest gap in the population, or None."""
+        found = entry.assessment
+        if found is None or found.gap_interval is None:
             return None, None
-        worst = max(entry.measures, key=lambda measure: measure.gap)
-        if worst.value is None:
-            return None, None
-        system = next(s for s in self.systems if s.name == worst.system)
-        compared = constrained(system, worst.metric, self.small_groups)
-        return self._interval(entry, worst, compared)
-
-    def _interval(
-        self, entry: Entry, worst: ConstraintResult, system: GroupSystem
-    ) -> tuple[float | None, float | None]:
-        metric = METRICS.get(worst.metric).bound(system.values)
-        interval = interval_of_groups(
-            metric,
-            entry.counts,
-            member=system.member,
-            overlapping=system.overlapping,
-            n_rows=self.n_rows,
-            level=INTERVAL_LEVEL,
-        )
-        if interval is None:
-            return None, None
-        low, high = sorted((metric.gap(interval[0]), metric.gap(interval[1])))
-        return low, high
+        return found.gap_interval
 
 
 def _finite(value: float) -> float | None:
