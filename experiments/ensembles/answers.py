@@ -84,7 +84,7 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
         ("single", plan, offers.only(singles), 0.0),
         ("ensemble", plan, offers.only(averaged), seconds[0]),
         ("served", plan, offers, seconds[0]),
-        ("mixture", mixed_plan, mixed.only(mixed.columns & {MIXTURE}), seconds[1]),
+        ("mixture", mixed_plan, mixed.only(mixed.columns.keys() & {MIXTURE}), seconds[1]),
         ("served randomized", mixed_plan, mixed, seconds[1]),
     )
     found = [

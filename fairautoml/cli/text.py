@@ -175,7 +175,7 @@ def _screen(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield title, _in_one_line(result[key], result["entry"])
     certificate = result.get("certificate")
     if certificate is not None and certificate["reason"] != "no_claim":
-        yield "Certificate", " ".join(certificate["text"].splitlines()[:2])
+        yield "Certificate", ": ".join(certificate["text"].splitlines()[:2])
     yield "Search", _search_text(result)
 
 

@@ -18,12 +18,13 @@ from fairautoml.selection.feasibility import (
     decision_shares,
 )
 from fairautoml.selection.leaderboard import Leaderboard
+from fairautoml.selection.price import CostlyGroup
 
 
 def headline(board: Leaderboard, entry: Entry, margin: Margin | None) -> str:
     """Return one line on the selected model, its cost and what is expected on new data."""
     served = f"Served: {served_text(board, entry)}"
-    if cost := cost_text(board, entry):
+    if cost := cost_text(board, entry, margin):
         served += f" ({cost})"
     parts = [served]
     if entry.measures and entry.constant:
@@ -45,7 +46,7 @@ def result_lines(
     lines = (
         ("Asked for", f"{board.objective}{bounds}"),
         ("Served", served_text(board, entry)),
-        ("Cost", cost_text(board, entry)),
+        ("Cost", cost_text(board, entry, margin)),
         ("New data", new_data_text(entry, margin)),
         ("Passed over", why),
     )
@@ -57,8 +58,8 @@ def served_text(board: Leaderboard, entry: Entry) -> str:
     return f"{entry.name}: {board.objective} {entry.score:.4f}"
 
 
-def cost_text(board: Leaderboard, entry: Entry) -> str:
-    """Return the difference to the best score without the constraint."""
+def cost_text(board: Leaderboard, entry: Entry, margin: Margin | None) -> str:
+    """Return the difference to the best score without the constraint, and who causes it."""
     if not entry.measures:
         return ""
     best, against = max(e.value for e in board.entries), "the best model without the constraint"
@@ -67,7 +68,16 @@ def cost_text(board: Leaderboard, entry: Entry) -> str:
         text = f"{100 * price:.1f} points below"
     else:
         text = f"{price:.4f} above"
-    return f"as good as {against}" if float(text.split()[0]) == 0 else f"{text} {against}"
+    if float(text.split()[0]) == 0:
+        return f"as good as {against}"
+    group = None if margin is None else margin.costly_group
+    return f"{text} {against}{'' if group is None else _because_of(group, price)}"
+
+
+def _because_of(group: CostlyGroup, price: float) -> str:
+    share = min(1.0, group.regained / price)
+    rows = f"{group.n_rows:,} row{'' if group.n_rows == 1 else 's'}"
+    return f", {share:.0%} of it because of {rows} of {group.label!r} in {group.system!r}"
 
 
 def new_data_text(entry: Entry, margin: Margin | None) -> str:

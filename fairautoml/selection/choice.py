@@ -5,13 +5,14 @@ constraint in the population counts like a constant prediction. A probability ab
 counts like ``SURE``, because nothing is gained by more certainty.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.evaluation.postprocess import Column
 from fairautoml.evaluation.problem import Problem
 from fairautoml.evaluation.ranking import best_of, order, pareto_front, tie
 from fairautoml.metrics import METRICS
@@ -24,6 +25,7 @@ from fairautoml.selection.feasibility import (
     is_unconstrained,
 )
 from fairautoml.selection.margin import BoundProbability, OtherBoundProbability, chances_on
+from fairautoml.selection.price import CostlyGroup, costly_group
 
 Confidence = Literal["auto"] | float | None
 """Required probability that the constraint holds in the population."""
@@ -66,7 +68,7 @@ class CandidateRules:
     usual: tuple[Entry, ...]
     # entries at the tolerances between, of the columns that a margin is chosen on
     fine: tuple[Entry, ...]
-    columns: frozenset[str]  # keys of those columns
+    columns: Mapping[str, Column]  # those columns by trial key
     deployable: frozenset[str]  # keys of the trials whose models are stored
 
     def only(self, keys: Collection[str]) -> "CandidateRules":
@@ -75,7 +77,7 @@ class CandidateRules:
             self,
             usual=tuple(entry for entry in self.usual if entry.trial_key in keys),
             fine=tuple(entry for entry in self.fine if entry.trial_key in keys),
-            columns=self.columns & set(keys),
+            columns={key: column for key, column in self.columns.items() if key in keys},
         )
 
     def can_serve(self, entry: Entry) -> bool:
@@ -113,6 +115,7 @@ class Margin:
     kept: float | None = None
     passed_over: PassedOver | None = None  # entry of a better score, and why it is not selected
     unconstrained: bool = False  # whether a model without any mitigation meets the constraints
+    costly_group: CostlyGroup | None = None  # group that causes most of the constraint's price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,7 +316,18 @@ class _Choice:
             kept=self._kept(entry, plain),
             passed_over=self._passed_over(entry, plain),
             unconstrained=is_unconstrained(entry) and entry.meets,
+            costly_group=self._costly_group(entry),
         )
+
+    def _costly_group(self, entry: Entry) -> CostlyGroup | None:
+        """Return the group that causes most of a price that is more than noise, or None."""
+        column, best = self.candidates.columns.get(entry.trial_key), self.check.reference
+        if column is None or best is None or entry.trial_key == MIXTURE:
+            return None
+        price = best.value - entry.value
+        if price <= self._lead(entry):
+            return None
+        return costly_group(entry, column, self.problem, price, self.options.end)
 
     def _passed_over(self, entry: Entry, plain: Entry) -> PassedOver | None:
         """Return the entry of the better score and why it is not selected, or None."""

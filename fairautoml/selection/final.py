@@ -57,7 +57,7 @@ def collect_candidates(
     return CandidateRules(
         usual=(*history.entries, *(entry for entries in made for entry in entries)),
         fine=tuple(work.finer(columns)),
-        columns=frozenset(column.trial_key for column in columns),
+        columns={column.trial_key: column for column in columns},
         deployable=selectable(history.results, history.entries),
     )
 
