@@ -13,8 +13,8 @@ from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.plan import _executor
 from fairautoml.records import Config, ConstraintResult, Entry
-from fairautoml.report.headlines import constant_headline
-from fairautoml.selection.final import advice_on_constant, diagnose_run
+from fairautoml.report.headlines import refused_headline
+from fairautoml.selection.final import advice_on_refused, diagnose_run
 from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.settings import validate_settings
 
@@ -121,13 +121,15 @@ def entry(value, gap, *, constant):
 def test_a_constant_worth_more_than_the_model_chosen_leads_with_both_scores():
     poor, constant = entry(0.43, 0.1, constant=False), entry(0.76, 0.0, constant=True)
     better = entry(0.8, 0.4, constant=False)
-    advice = advice_on_constant(poor, constant, [poor, constant, better], "accuracy")
-    said = constant_headline(poor, constant, advice)
-    assert said.startswith("The best model that meets the constraint (score 0.4300) is worth less")
-    assert "constant prediction (score 0.7600), so the constant is served; give a looser" in said
-    assert "fair or not" in advice_on_constant(poor, constant, [poor, constant], "accuracy")
+    advice = advice_on_refused(poor, constant, [poor, constant, better], "accuracy")
+    said = refused_headline(poor, constant, advice)
+    assert said.startswith(
+        "The best model that meets the constraint (score 0.4300) is not clearly"
+    )
+    assert "prediction, so the best constant (score 0.7600) is served; give a looser" in said
+    assert "fair or not" in advice_on_refused(poor, constant, [poor, constant], "accuracy")
     unfair = entry(0.43, 0.5, constant=False)
-    assert constant_headline(unfair, constant, advice).startswith("The least unfair model (score")
+    assert refused_headline(unfair, constant, advice).startswith("The least unfair model (score")
 
 
 def of_which(accepted, positive, value=0.9):
@@ -141,11 +143,11 @@ def of_which(accepted, positive, value=0.9):
 def test_where_a_label_is_rare_the_objective_is_to_blame_and_not_the_bound():
     poor, constant = of_which(1, 20, value=0.97), entry(0.98, 0.0, constant=True)
     unfair = entry(0.99, 0.5, constant=False)
-    news = advice_on_constant(poor, constant, [poor, constant, unfair], "accuracy")
+    news = advice_on_refused(poor, constant, [poor, constant, unfair], "accuracy")
     assert news.startswith("98.0% of the rows have the same label")
     assert "give objective='balanced_accuracy' or 'f1' (--objective)" in news
     assert "looser bound" not in news
-    assert "looser bound" in advice_on_constant(poor, constant, [poor, constant, unfair], "f1")
+    assert "looser bound" in advice_on_refused(poor, constant, [poor, constant, unfair], "f1")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from fairautoml.bench.tasks import Sweep, read_rows, read_sweep
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint
-from fairautoml.selection.ensemble import HELD_OUT
+from fairautoml.selection.choice import HELD_OUT
 
 DRAWS = 4000
 """Samples drawn per rule: the standard error of a probability is at most 0.008."""

@@ -14,8 +14,15 @@ from fairautoml.metrics import Constraint
 from fairautoml.plan import Plan, apply_group_policy, define_problem
 from fairautoml.records import Config, Entry, TrialResult
 from fairautoml.search.space_files import load_space
-from fairautoml.selection.ensemble import HELD_OUT, CandidateRules, Confidence, SelectionOptions
-from fairautoml.selection.final import ENSEMBLE, MIXTURE, collect_candidates, select_best
+from fairautoml.selection.choice import (
+    ENSEMBLE,
+    HELD_OUT,
+    MIXTURE,
+    CandidateRules,
+    Confidence,
+    SelectionOptions,
+)
+from fairautoml.selection.final import collect_candidates, select_best
 from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.selection.low_variance import LOW_VARIANCE
 from fairautoml.settings import Settings

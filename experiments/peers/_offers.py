@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fairautoml.bench.peers import Answer, Decide, Offer, Question
 from fairautoml.bench.ranks import LARGEST_GAP
 from fairautoml.evaluation.judge import judge
-from fairautoml.selection.ensemble import choose
+from fairautoml.selection.choice import choose
 from fairautoml.selection.margin import DRAWS, BoundProbability
 
 PARITY_OR_ODDS = frozenset({"demographic_parity_difference", "equalized_odds_difference"})

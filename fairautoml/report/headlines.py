@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics import METRICS
-from fairautoml.metrics.groups import GroupSystem
+from fairautoml.metrics.groups import GroupSystem, outside_of
 from fairautoml.records import Entry
 from fairautoml.selection.choice import Margin, PassedOver
 from fairautoml.selection.feasibility import (
@@ -48,6 +48,7 @@ def result_lines(
         ("Served", served_text(board, entry)),
         ("Cost", cost_text(board, entry, margin)),
         ("New data", new_data_text(entry, margin)),
+        ("Groups", groups_text(board, entry)),
         ("Passed over", why),
     )
     return tuple((title, text) for title, text in lines if text)
@@ -104,6 +105,22 @@ def _interval_text(entry: Entry, low: float, high: float) -> str:
         low, high = max(0.0, 1.0 - high), 1.0 - low
         return f"ratio on new data at least {low:.3f} (95 % interval {low:.3f} to {high:.3f})"
     return f"gap on new data at most {high:.3f} (95 % interval {low:.3f} to {high:.3f})"
+
+
+def groups_text(board: Leaderboard, entry: Entry) -> str:
+    """Return the groups that the bounds apply to."""
+    found = []
+    for system in board.systems:
+        measures = [m.metric for m in entry.measures if m.system == system.name]
+        if not measures or system.values is not None:
+            continue
+        outside = {g for m in measures for g in outside_of(board.small_groups, m, system.name)}
+        inside = [label for label in system.labels if label not in outside]
+        named = ", ".join(inside[:MOST_NAMED])
+        more = f" and {len(inside) - MOST_NAMED} more" if len(inside) > MOST_NAMED else ""
+        n = f"{len(inside)} of {system.n_groups}" if outside else f"all {system.n_groups}"
+        found.append(f"{n} of {system.name!r}: {named}{more}")
+    return "; ".join(found)
 
 
 def not_served_text(objective: str, other: PassedOver | None) -> str:

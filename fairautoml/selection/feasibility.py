@@ -183,7 +183,7 @@ class FeasibilityCheck:
         if not entry.constant:
             gaps = self.population.gaps(entry.counts)
             probability = self.population.share_met(gaps)
-            ends = np.percentile(gaps.max(axis=0), INTERVAL)
+            ends = np.percentile(gaps.max(axis=0), INTERVAL, method="nearest")
             interval = (float(ends[0]), float(ends[1])) if np.isfinite(ends).all() else None
         status, reason = self._status(entry, 0.0 if probability is None else probability)
         return Assessment(

@@ -16,8 +16,9 @@ from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import DegradedWarning, ParameterError, SmallGroupWarning
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.records import GroupUnawareRule
-from fairautoml.selection.ensemble import SelectionOptions, WeightedAverage
-from fairautoml.selection.final import ENSEMBLE, MIXTURE, collect_candidates
+from fairautoml.selection.choice import ENSEMBLE, MIXTURE, SelectionOptions
+from fairautoml.selection.ensemble import WeightedAverage
+from fairautoml.selection.final import collect_candidates
 
 CONSTRAINT = "demographic_parity_difference <= 0.1"
 

@@ -8,7 +8,7 @@ import pytest
 
 from fairautoml.records import Config, ConstraintResult, Entry
 from fairautoml.report.headlines import headline
-from fairautoml.selection.ensemble import Margin, PassedOver
+from fairautoml.selection.choice import Margin, PassedOver
 from fairautoml.selection.leaderboard import Leaderboard
 
 METRIC = "demographic_parity_difference"

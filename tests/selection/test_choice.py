@@ -2,7 +2,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from fairautoml.selection.ensemble import choose, clear_lead, lacks_evidence
+from fairautoml.selection.choice import choose, lacks_evidence
+from fairautoml.selection.feasibility import clear_lead
 
 
 @dataclass(frozen=True)
