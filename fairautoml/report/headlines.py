@@ -16,6 +16,7 @@ from fairautoml.selection.feasibility import (
     DecisionShares,
     best_unconstrained,
     decision_shares,
+    is_unconstrained,
 )
 from fairautoml.selection.leaderboard import Leaderboard
 from fairautoml.selection.price import CostlyGroup
@@ -56,7 +57,9 @@ def result_lines(
 
 def served_text(board: Leaderboard, entry: Entry) -> str:
     """Return the selected model with its score."""
-    return f"{entry.name}: {board.objective} {entry.score:.4f}"
+    simple = is_unconstrained(entry) and bool(entry.measures) and entry.meets
+    how = "; no mitigation is needed, and the rule reads no group (features may)" if simple else ""
+    return f"{entry.name}: {board.objective} {entry.score:.4f}{how}"
 
 
 def cost_text(board: Leaderboard, entry: Entry, margin: Margin | None) -> str:
