@@ -97,6 +97,7 @@ def read_options_of(settings: Settings) -> ReadOptions:
         sensitive_missing=policy.missing,
         sensitive_in_X="drop" if dropped else policy.in_features,
         max_groups=policy.max_groups,
+        normalize=policy.normalize,
         numbers=NumberPolicy(
             bins={} if policy.bins is None else policy.bins,
             scales=None if None in named else tuple(name for name in named if name is not None),

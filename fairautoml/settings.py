@@ -56,6 +56,9 @@ class GroupPolicy:
         the bound, at least 0.05; 1 leaves out no group with rows.
     max_groups : int, default=50
         Largest number of groups of one sensitive column.
+    normalize : bool, default=False
+        Whether labels and groups that differ only by spaces, case or Unicode form are merged into
+        the most frequent spelling; they are refused otherwise.
     bins : dict of str to list of float or "quantiles", or None, default=None
         Cut points of numeric sensitive columns: ``{"age": [25, 60]}`` makes the groups age<=25,
         25<age<=60 and age>60. A number without bins is constrained by ``"gedi[age] <= 0.1"``.
@@ -71,6 +74,7 @@ class GroupPolicy:
     in_features: Literal["warn", "drop", "allow"] = "warn"
     min_size: int | Literal["auto"] = "auto"
     max_groups: int = 50
+    normalize: bool = False
     bins: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -80,6 +84,7 @@ class GroupPolicy:
         if not isinstance(self.min_size, str) or self.min_size != "auto":
             check_count("GroupPolicy.min_size", self.min_size, least=1, also="'auto' or ")
         check_count("GroupPolicy.max_groups", self.max_groups, least=1)
+        _check_flag("GroupPolicy.normalize", self.normalize)
         if self.bins is not None:
             check_bins(self.bins)
 
