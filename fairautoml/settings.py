@@ -54,6 +54,9 @@ class GroupPolicy:
         Least number of rows behind each compared rate of a group; a constraint leaves out smaller
         groups, whose rows stay in training. ``"auto"`` = ``max(1 / e, 0.25 / e**2)`` with ``e``
         the bound, at least 0.05; 1 leaves out no group with rows.
+    pool : bool, default=False
+        Whether two or more groups below ``min_size`` are compared as one, ``"(other)"``, if they
+        have that many rows together.
     max_groups : int, default=50
         Largest number of groups of one sensitive column.
     normalize : bool, default=False
@@ -73,6 +76,7 @@ class GroupPolicy:
     unseen: UnseenPolicy = "error"
     in_features: Literal["warn", "drop", "allow"] = "warn"
     min_size: int | Literal["auto"] = "auto"
+    pool: bool = False
     max_groups: int = 50
     normalize: bool = False
     bins: Mapping[str, Any] | None = None
@@ -84,6 +88,7 @@ class GroupPolicy:
         if not isinstance(self.min_size, str) or self.min_size != "auto":
             check_count("GroupPolicy.min_size", self.min_size, least=1, also="'auto' or ")
         check_count("GroupPolicy.max_groups", self.max_groups, least=1)
+        _check_flag("GroupPolicy.pool", self.pool)
         _check_flag("GroupPolicy.normalize", self.normalize)
         if self.bins is not None:
             check_bins(self.bins)

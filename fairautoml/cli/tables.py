@@ -661,6 +661,7 @@ def _policy_of(arguments: argparse.Namespace, unseen: UnseenPolicy = "error") ->
         unseen=unseen,
         min_size=arguments.min_size,
         max_groups=arguments.max_groups,
+        pool=arguments.pool,
         normalize=arguments.normalize,
         bins=dict(parse_bins(text) for text in arguments.bins) or None,
     )
