@@ -97,6 +97,7 @@ def read_options_of(settings: Settings) -> ReadOptions:
         sensitive_missing=policy.missing,
         sensitive_in_X="drop" if dropped else policy.in_features,
         max_groups=policy.max_groups,
+        normalize=policy.normalize,
         numbers=NumberPolicy(
             bins={} if policy.bins is None else policy.bins,
             scales=None if None in named else tuple(name for name in named if name is not None),
@@ -244,11 +245,12 @@ def apply_group_policy(
     if dataset.groups is None:
         return dataset
     targets = bind_constraints(settings.constraints, dataset.systems)
-    repeated, min_size = _repeated(entities), settings.group_policy.min_size
+    policy, repeated = settings.group_policy, _repeated(entities)
+    rows = dataset, targets, repeated, policy.min_size
     found = replace(
         dataset.groups,
-        small_groups=small_groups(dataset, targets, repeated, min_size),
-        judgeability=judgeability(dataset, targets, repeated, min_size),
+        small_groups=small_groups(*rows, pool=policy.pool),
+        judgeability=judgeability(*rows, pool=policy.pool),
     )
     if found.headlines:
         warn(" ".join(found.headlines), SmallGroupWarning)

@@ -54,8 +54,14 @@ class GroupPolicy:
         Least number of rows behind each compared rate of a group; a constraint leaves out smaller
         groups, whose rows stay in training. ``"auto"`` = ``max(1 / e, 0.25 / e**2)`` with ``e``
         the bound, at least 0.05; 1 leaves out no group with rows.
+    pool : bool, default=False
+        Whether two or more groups below ``min_size`` are compared as one, ``"(other)"``, if they
+        have that many rows together.
     max_groups : int, default=50
         Largest number of groups of one sensitive column.
+    normalize : bool, default=False
+        Whether labels and groups that differ only by spaces, case or Unicode form are merged into
+        the most frequent spelling; they are refused otherwise.
     bins : dict of str to list of float or "quantiles", or None, default=None
         Cut points of numeric sensitive columns: ``{"age": [25, 60]}`` makes the groups age<=25,
         25<age<=60 and age>60. A number without bins is constrained by ``"gedi[age] <= 0.1"``.
@@ -70,7 +76,9 @@ class GroupPolicy:
     unseen: UnseenPolicy = "error"
     in_features: Literal["warn", "drop", "allow"] = "warn"
     min_size: int | Literal["auto"] = "auto"
+    pool: bool = False
     max_groups: int = 50
+    normalize: bool = False
     bins: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -80,6 +88,8 @@ class GroupPolicy:
         if not isinstance(self.min_size, str) or self.min_size != "auto":
             check_count("GroupPolicy.min_size", self.min_size, least=1, also="'auto' or ")
         check_count("GroupPolicy.max_groups", self.max_groups, least=1)
+        _check_flag("GroupPolicy.pool", self.pool)
+        _check_flag("GroupPolicy.normalize", self.normalize)
         if self.bins is not None:
             check_bins(self.bins)
 

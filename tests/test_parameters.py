@@ -217,6 +217,12 @@ def test_a_large_minimum_size_is_named_in_the_warning():
         quick(group_policy=GroupPolicy(min_size=50)).fit(*with_a_small_group())
 
 
+@pytest.mark.parametrize("cuts", [[3, 1], [3, 3], [], [float("nan")], "thirds", 25, [True]])
+def test_bins_that_do_not_rise_are_refused_by_the_policy(cuts):
+    with pytest.raises(InputError, match=r"GroupPolicy.bins\['age'\] is .*give rising numbers"):
+        GroupPolicy(bins={"age": cuts})
+
+
 # --- the alias --------------------------------------------------------------------------------
 
 

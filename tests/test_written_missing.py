@@ -56,7 +56,7 @@ def test_the_way_out_of_missing_labels_works(table, tmp_path):
 def test_a_text_for_missing_among_groups_is_reported(table, tmp_path, capsys):
     table.loc[:39, "group"] = None
     assert fitted(table, tmp_path / "t.csv") in {0, 4}
-    assert "--sensitive 'group' holds 'NA' in 40 rows" in capsys.readouterr().err
+    assert "sensitive 'group' holds 'NA' (40 rows)" in capsys.readouterr().err
 
 
 def test_several_classes_are_named_and_those_that_look_similar_pointed_at():

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.columns import encode_levels, key_of, refuse_spellings
+from fairautoml.data.columns import encode_levels, key_of
 from fairautoml.data.frames import as_series, check_length, read_weights, unlike_indices
 from fairautoml.data.groups import MissingPolicy, fit_groups
+from fairautoml.data.spelling import refuse_spellings
 from fairautoml.data.target import encode_target, plain_labels
 from fairautoml.exceptions import InputError
 from fairautoml.metrics.groups import GroupSystem

@@ -21,7 +21,7 @@ from fairautoml.certification.bounds import (
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, GroupCounts
 from fairautoml.metrics._table import Rate
-from fairautoml.metrics.groups import GroupSystem, SmallGroups, outside_of
+from fairautoml.metrics.groups import GroupSystem, SmallGroups, constrained, outside_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,18 +372,19 @@ def claimed(
 ) -> tuple[Claimed, ...]:
     """Return the claims; a grouping with a single group has none."""
     return tuple(
-        _claimed(c, system, outside_of(small_groups, c.metric.name, system.name))
+        _claimed(c, system, small_groups)
         for c in constraints
         for system in systems
         if c.system in (None, system.name) and (system.n_groups > 1 or system.values is not None)
     )
 
 
-def _claimed(constraint: Constraint, system: GroupSystem, outside: tuple[str, ...]) -> Claimed:
+def _claimed(constraint: Constraint, system: GroupSystem, small: Sequence[SmallGroups]) -> Claimed:
+    metric = constraint.metric.name
     return Claimed(
         constraint=Constraint(
             metric=constraint.metric, bound=constraint.bound, system=system.name
         ),
-        system=system.without(outside),
-        outside=outside,
+        system=constrained(system, metric, small),
+        outside=outside_of(small, metric, system.name),
     )

@@ -114,6 +114,9 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-groups", type=count, default=50, metavar="N", help=most)
     least = "least rows behind each compared rate of a group: auto (default) or a number"
     add("--min-size", type=_min_size, default="auto", metavar="N", help=least)
+    add("--pool", action="store_true", help="compare the groups below --min-size as one")
+    spelling = "merge labels and groups that differ only by spaces, case or Unicode form"
+    add("--normalize", action="store_true", help=spelling)
     add("--drop", action="append", default=[], help="column to ignore; may be repeated")
     add("--weight", help="column of sample weights")
     add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")

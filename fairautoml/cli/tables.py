@@ -39,7 +39,6 @@ from fairautoml.data.target import (
 )
 from fairautoml.estimator import Estimator, recounted
 from fairautoml.exceptions import (
-    DegradedWarning,
     InputError,
     MissingSensitiveError,
     ModelCorruptError,
@@ -47,7 +46,6 @@ from fairautoml.exceptions import (
     NoModelError,
     ParameterError,
     RunFolderError,
-    warn,
 )
 from fairautoml.plan import read_options_of
 from fairautoml.settings import (
@@ -285,7 +283,6 @@ def _sorted(
         raise ParameterError(f"--sensitive: {target!r} is the target; name another column")
     frame = frame.reset_index(drop=True)
     _check_labels(frame[target])
-    _say_missing_groups(frame[list(roles.sensitive)])
     return Source(
         name=name,
         X=frame.drop(columns=[c for c in frame.columns if c in {*drop, *weight, target}]),
@@ -319,17 +316,6 @@ def _check_labels(column: "pd.Series[Any]") -> None:
         f"--keep {rule}, or write another text where it is a class"
     )
     raise InputError(msg)
-
-
-def _say_missing_groups(columns: pd.DataFrame) -> None:
-    for name in columns:
-        for text, n_rows in _written_missing(columns[name]).items():
-            msg = (
-                f"--sensitive {name!r} holds {text!r} in {n_rows} rows, which is taken as a group "
-                "of its own; if it means a missing group, leave those cells empty and choose "
-                "--sensitive-missing"
-            )
-            warn(msg, DegradedWarning)
 
 
 def _weights(column: "pd.Series[Any]") -> NDArray[np.float64]:
@@ -675,6 +661,8 @@ def _policy_of(arguments: argparse.Namespace, unseen: UnseenPolicy = "error") ->
         unseen=unseen,
         min_size=arguments.min_size,
         max_groups=arguments.max_groups,
+        pool=arguments.pool,
+        normalize=arguments.normalize,
         bins=dict(parse_bins(text) for text in arguments.bins) or None,
     )
 

@@ -13,14 +13,18 @@ from fairautoml.data.columns import (
     Key,
     key_of,
     level_arrays,
-    matched_keys,
     recode,
-    refuse_spellings,
     sort_levels,
     types_of,
 )
 from fairautoml.data.frames import as_array, as_series, frame_columns, is_foreign, is_frame
 from fairautoml.data.sensitive_numbers import NumberPolicy, Reading, Scale
+from fairautoml.data.spelling import (
+    matched_keys,
+    merge_spellings,
+    refuse_spellings,
+    warn_about_placeholders,
+)
 from fairautoml.exceptions import InputError
 from fairautoml.metrics.groups import GroupSystem, Judgeability, SmallGroups, group_headlines
 
@@ -509,6 +513,7 @@ def fit_groups(
     missing: MissingPolicy = "error",
     max_groups: int = 50,
     numbers: NumberPolicy = _AS_GIVEN,
+    normalize: bool = False,
 ) -> tuple[GroupSchema, NDArray[np.int32]]:
     """Learn the groups of the sensitive columns."""
     _check_choice("sensitive_missing", missing, ("error", "own_group", "exclude"))
@@ -525,8 +530,12 @@ def fit_groups(
     readings = tuple(numbers.reading(name, found.columns[name]) for name in names)
     encoded: list[NDArray[np.int64]] = []
     levels: list[tuple[Key, ...]] = []
+    merged: list[str] = []
     for (name, values), reading in zip(found.columns.items(), readings, strict=True):
         read = values if reading is None else reading.read(values)
+        if normalize and reading is None:
+            read, notes = merge_spellings(f"sensitive {name!r}", read)
+            merged.extend(notes)
         most = None if isinstance(reading, Scale) else max_groups
         codes, keys = _fit_column(name, read, missing, most)
         encoded.append(codes)
@@ -546,6 +555,7 @@ def fit_groups(
         notes=(
             *(note for item in found.columns.items() for note in _declared(*item)),
             *(reading.note for reading in readings if isinstance(reading, Scale)),
+            *merged,
         ),
         readings=readings,
     )
@@ -591,6 +601,7 @@ def _fit_column(
         raise InputError(_too_many(name, f"{len(found)} different values", max_groups))
     codes, keys = sort_levels(raw, found)
     refuse_spellings(f"sensitive {name!r}", codes, keys)
+    warn_about_placeholders(name, codes, keys)
     if max_groups is not None and "float" in types_of(keys):
         raise InputError(_too_many(name, "numbers with fractions", max_groups))
     absent = codes < 0

@@ -32,6 +32,7 @@ from fairautoml.data.target import (
     TaskOption,
     check_given,
     encode_target,
+    merge_labels,
     positive_notes,
     read_numbers,
     warn_about_rare,
@@ -70,6 +71,7 @@ class ReadOptions:
     # what the target must be; ``"auto"`` = classes, two or more of them
     task: TaskOption = "auto"  # {"auto", "binary", "multiclass", "regression"}
     drop: tuple[str, ...] = ()  # columns of ``X`` that are not features
+    normalize: bool = False  # whether spellings of one label or group are merged
     at_predict: bool = True  # whether new rows come with their groups
 
     def __post_init__(self) -> None:
@@ -98,6 +100,7 @@ def build_dataset(
     """Validate and encode the inputs of ``fit``."""
     check_given(y)
     inputs = Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight)
+    inputs, merged = _with_merged_labels(inputs, options)
     check_same_index(inputs)
     table = read_table(inputs.X)
     labels, classes = _target(inputs.y, table, options)
@@ -127,11 +130,20 @@ def build_dataset(
         groups=groups,
         notes=(
             *schema.notes,
+            *merged,
             *positive_notes(classes.tolist(), options.pos_label),
             *group_notes(groups, cells, aware),
         ),
         sensitive_features=tuple(dict.fromkeys(chain.from_iterable(aware.values()))),
     )
+
+
+def _with_merged_labels(inputs: Inputs, options: ReadOptions) -> tuple[Inputs, tuple[str, ...]]:
+    """Return the inputs with one spelling per label if requested, and a note per replacement."""
+    if not options.normalize or options.task == "regression":
+        return inputs, ()
+    labels, notes = merge_labels(inputs.y)
+    return replace(inputs, y=labels), notes
 
 
 def _target(y: Any, table: Table, options: ReadOptions) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -174,6 +186,7 @@ def _groups(
         missing=options.sensitive_missing,
         max_groups=options.max_groups,
         numbers=options.numbers,
+        normalize=options.normalize,
     )
     return replace(schema, sensitive_from_X=names), cells
 
@@ -305,6 +318,7 @@ class Roles:
 def read_roles(inputs: Inputs, options: ReadOptions = _DEFAULTS) -> Roles:
     """Read labels and groups only, so that rows can be split before features are read."""
     check_given(inputs.y)
+    inputs, _ = _with_merged_labels(inputs, options)
     table = read_table(inputs.X)
     labels, classes = _target(inputs.y, table, options)
     groups, cells = _groups(inputs.sensitive, table, options)

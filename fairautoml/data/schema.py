@@ -19,6 +19,7 @@ from fairautoml.data.derive import parse_overlapping
 from fairautoml.data.frames import Table, as_series, check_length, column_of, read_table
 from fairautoml.data.groups import read_sensitive
 from fairautoml.data.sensitive_numbers import sparse_float32, to_float32
+from fairautoml.data.spelling import spelling_hints
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 
 
@@ -197,7 +198,7 @@ def _fit_series(
         columns.append(column)
         matrix[:, at] = values
     hints = text_hints(columns, [series[position] for position in wanted], matrix)
-    schema = _noted(schema, hints)
+    schema = _noted(schema, (*hints, *spelling_hints(columns)))
     return _keep(replace(schema, columns=tuple(columns)), matrix, reasons)
 
 

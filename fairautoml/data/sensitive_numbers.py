@@ -319,9 +319,12 @@ def _edges(known: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def check_bins(bins: object) -> None:
-    """Raise unless the bins are a mapping of column names."""
+    """Raise unless the bins map names of columns to rising numbers or ``"quantiles"``."""
     if not isinstance(bins, Mapping) or not all(isinstance(name, str) for name in bins):
         raise InputError(f"GroupPolicy.bins is {bins!r}; {BINS_HELP}")
+    for name, wanted in bins.items():
+        if not isinstance(wanted, str) or wanted != QUANTILES:
+            _cuts(name, wanted)
 
 
 def plain_bins(bins: Mapping[str, Any]) -> dict[str, Any]:

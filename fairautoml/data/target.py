@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 
-from fairautoml.data.columns import Key, encode_levels, key_of, refuse_spellings, types_of
+from fairautoml.data.columns import Key, encode_levels, key_of, types_of
 from fairautoml.data.frames import as_array, as_series, frame_columns, is_frame, library_of
+from fairautoml.data.spelling import matched_keys, merge_spellings, refuse_spellings
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 
 SHOWN = 10
@@ -86,6 +87,11 @@ def encode_target(
     return codes.astype(np.int8), classes
 
 
+def merge_labels(y: Any) -> "tuple[pd.Series[Any], tuple[str, ...]]":
+    """Return the labels with one spelling per class, and a note per replacement."""
+    return merge_spellings("y", _one_column(y))
+
+
 def read_numbers(y: Any) -> NDArray[np.float64]:
     """Return a numeric target."""
     numbers = plain_numbers(y)
@@ -158,6 +164,11 @@ def known_labels(y: Any, classes: NDArray[Any]) -> NDArray[np.int8]:
     codes = np.full(len(found), -1)
     for code in range(len(classes)):
         codes[np.asarray(found == classes[code], dtype=bool)] = code
+    known = tuple(map(key_of, classes.tolist()))
+    texts = sorted({value for value in found[codes < 0] if isinstance(value, str)})
+    for text, key in zip(texts, matched_keys("y", [key_of(t) for t in texts], known), strict=True):
+        if key in known:
+            codes[found == text] = known.index(key)
     unknown = int((codes < 0).sum())
     if unknown:
         shown = " nor ".join(map(repr, classes.tolist()))

@@ -30,15 +30,18 @@ def small_groups(
     targets: Sequence[BoundConstraint],
     entities: NDArray[np.integer] | None = None,
     min_size: int | Literal["auto"] = "auto",
+    *,
+    pool: bool = False,
 ) -> tuple[SmallGroups, ...]:
     """Return the groups that have too few rows for the bounds on them.
 
     A group stays constrained if each compared rate of it rests on ``max(1 / e, .25 / e^2)``
     effective rows, with ``e`` the bound, at least .05: with fewer the rate may be unable to meet
-    the bound, or its standard error exceeds it. ``min_size`` replaces this number. At least two
-    groups stay constrained.
+    the bound, or its standard error exceeds it. ``min_size`` replaces this number. With ``pool``
+    two or more smaller groups become one if they have as many rows together. At least two groups
+    stay constrained.
     """
-    found = (too_small(dataset, one, entities, min_size) for one in tightest(targets))
+    found = (too_small(dataset, one, entities, min_size, pool=pool) for one in tightest(targets))
     return tuple(one for one in found if one is not None)
 
 
@@ -79,37 +82,52 @@ def too_small(
     target: BoundConstraint,
     entities: NDArray[np.integer] | None = None,
     min_size: int | Literal["auto"] = "auto",
+    *,
+    pool: bool = False,
 ) -> SmallGroups | None:
     """Return the groups with too few rows for one target, None if there are none."""
-    system = target.system
-    least = target.fewest_groups
+    system, least = target.system, target.fewest_groups
     if target.metric.degree or system.n_groups < least:
         return None
     fewest = fewest_rows(_as_difference(dataset, target)) if min_size == "auto" else min_size
     behind = _behind(dataset, target, entities)
-    enough = behind >= fewest - _ROUNDING
-    decisive = enough.sum(axis=1) >= least
-    if dataset.task == "multiclass" and decisive.any():
-        # A class that is rare in all groups must not exclude large groups.
-        behind, enough = behind[decisive], enough[decisive]
-    kept: NDArray[np.bool_] = np.asarray(enough.all(axis=0))
-    judged = bool(kept.sum() >= least)
+    decisive = _decisive(dataset, behind, fewest, least)
+    kept: NDArray[np.bool_] = np.asarray((behind[decisive] >= fewest - _ROUNDING).all(axis=0))
+    pooled = pool and (~kept).sum() > 1 and kept.sum() + 1 >= least
+    if pooled:
+        together = replace(target, system=system.pooling(_labels_of(system, ~kept)))
+        of_all = _behind(dataset, together, entities)[decisive, -1]
+        pooled = bool((of_all >= fewest - _ROUNDING).all())
+    judged = pooled or bool(kept.sum() >= least)
     if not judged:
         sizes = _rows_of(dataset, system)
-        kept[np.lexsort((-sizes, -behind.min(axis=0)))[:least]] = True
+        kept[np.lexsort((-sizes, -behind[decisive].min(axis=0)))[:least]] = True
     if judged and kept.all():
         return None
-    outside = np.flatnonzero(~kept)
     return SmallGroups(
         metric=target.metric.name,
         system=system.name,
-        outside=tuple(system.labels[at] for at in outside),
-        n_rows=tuple(_rows_of(dataset, system)[outside].tolist()),
+        outside=_labels_of(system, ~kept),
+        n_rows=tuple(_rows_of(dataset, system)[~kept].tolist()),
         n_groups=system.n_groups,
         fewest=fewest,
         effective=entities is not None or bool((dataset.weight != dataset.weight[0]).any()),
         judged=judged,
+        pooled=pooled,
     )
+
+
+def _decisive(
+    dataset: Dataset, behind: NDArray[np.float64], fewest: int, least: int
+) -> NDArray[np.bool_]:
+    """Return the rates that decide which groups are too small, shape (n_rates,)."""
+    found: NDArray[np.bool_] = (behind >= fewest - _ROUNDING).sum(axis=1) >= least
+    # A class that is rare in all groups must not exclude large groups.
+    return found if dataset.task == "multiclass" and found.any() else np.ones_like(found)
+
+
+def _labels_of(system: GroupSystem, chosen: NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(system.labels[at] for at in np.flatnonzero(chosen))
 
 
 def _behind(

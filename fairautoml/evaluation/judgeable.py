@@ -42,6 +42,8 @@ def judgeability(
     targets: Sequence[BoundConstraint],
     entities: NDArray[np.integer] | None = None,
     min_size: int | Literal["auto"] = "auto",
+    *,
+    pool: bool = False,
 ) -> tuple[Judgeability, ...]:
     """Return whether the rows of the constrained groups are enough to judge each bound.
 
@@ -49,7 +51,7 @@ def judgeability(
     leaves out fewer groups, which the smallest bound that can be judged takes into account. A
     level and the dependence on a number have no result: neither compares groups.
     """
-    found = (_of_target(dataset, one, entities, min_size) for one in tightest(targets))
+    found = (_of_target(dataset, one, entities, min_size, pool) for one in tightest(targets))
     return tuple(one for one in found if one is not None)
 
 
@@ -58,18 +60,19 @@ def _of_target(
     target: BoundConstraint,
     entities: NDArray[np.integer] | None,
     min_size: int | Literal["auto"],
+    pool: bool,
 ) -> Judgeability | None:
-    metric, n_groups = target.metric, target.system.n_groups
-    if metric.degree or metric.form == "level" or n_groups < target.fewest_groups:
+    if target.metric.degree or target.metric.form == "level":
+        return None
+    if target.system.n_groups < target.fewest_groups:
         return None
 
     def gaps_at(limit: float) -> NDArray[np.float64]:
-        left_out = too_small(dataset, replace(target, limit=limit), entities, min_size)
-        names = () if left_out is None else left_out.outside
-        judged = replace(target, limit=limit, system=target.system.without(names))
-        return fair_gaps(dataset, judged, entities)
+        small = too_small(dataset, replace(target, limit=limit), entities, min_size, pool=pool)
+        system = target.system if small is None else small.applied_to(target.system)
+        return fair_gaps(dataset, replace(target, system=system), entities)
 
-    gaps = gaps_at(target.limit)
+    metric, gaps = target.metric, gaps_at(target.limit)
     p0 = float((gaps <= target.limit).mean())
     smallest = float(np.median(gaps))
     while smallest > target.limit and math.isfinite(smallest):

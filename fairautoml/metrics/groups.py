@@ -58,6 +58,25 @@ class GroupSystem:
             values=None if self.values is None else self.values[kept],
         )
 
+    def pooling(self, labels: Collection[str]) -> "GroupSystem":
+        """Return the grouping with some of its groups as one, which comes last."""
+        kept = np.array([label not in labels for label in self.labels], dtype=np.bool_)
+        # Index -1 (no group) selects the last element.
+        place = np.append(np.where(kept, np.cumsum(kept) - 1, kept.sum()), -1).astype(np.int32)
+        masks = self.masks
+        if masks is not None:
+            masks = np.concatenate([masks[kept], masks[~kept].any(axis=0, keepdims=True)])
+        return replace(
+            self,
+            labels=(*(label for label in self.labels if label not in labels), POOLED),
+            of_cell=place[self.of_cell],
+            masks=masks,
+            values=None,
+        )
+
+
+POOLED = "(other)"
+"""Name of the group that small groups are pooled into."""
 
 MOST_NAMED = 5
 """Most groups listed in a headline."""
@@ -69,7 +88,7 @@ class SmallGroups:
 
     metric: str  # constrained fairness metric
     system: str  # name of the group system
-    outside: tuple[str, ...]  # groups excluded from the constraint
+    outside: tuple[str, ...]  # groups excluded from the constraint, or pooled into one
     n_rows: tuple[int, ...]  # rows of each of those groups
     n_groups: int  # all groups of the system
     fewest: int  # rows required for each compared rate of a group
@@ -77,6 +96,11 @@ class SmallGroups:
     # False where fewer than two groups have that many rows: the largest stay constrained, and
     # their rows cannot show that the bound is met
     judged: bool = True
+    pooled: bool = False  # whether the constraint compares these groups as one
+
+    def applied_to(self, system: GroupSystem) -> GroupSystem:
+        """Return the groups that the constraint compares."""
+        return system.pooling(self.outside) if self.pooled else system.without(self.outside)
 
     @property
     def headline(self) -> str:
@@ -100,9 +124,10 @@ class SmallGroups:
             for label, rows in zip(self.outside[:MOST_NAMED], self.n_rows, strict=False)
         ]
         more = f" and {n - MOST_NAMED} more" if n > MOST_NAMED else ""
+        where = f"one group {POOLED!r} in the bound" if self.pooled else "outside the bound"
         return (
             f"{n} of {self.n_groups} groups of {self.system!r} ({total:,} "
-            f"row{'' if total == 1 else 's'}) {'is' if n == 1 else 'are'} outside the bound of "
+            f"row{'' if total == 1 else 's'}) {'is' if n == 1 else 'are'} {where} of "
             f"{self.metric}: {', '.join(named)}{more}, fewer than {self._needed} behind a rate."
         )
 
@@ -160,12 +185,18 @@ def group_headlines(
     return (*(one.headline for one in unjudged), *(line for line in others if line))
 
 
+def _small(small: Sequence[SmallGroups], metric: str, system: str) -> SmallGroups | None:
+    found = (one for one in small if (one.metric, one.system) == (metric, system))
+    return next(found, None)
+
+
 def outside_of(small: Sequence[SmallGroups], metric: str, system: str) -> tuple[str, ...]:
     """Return the groups that a metric excludes."""
-    found = (one.outside for one in small if (one.metric, one.system) == (metric, system))
-    return next(found, ())
+    found = _small(small, metric, system)
+    return () if found is None or found.pooled else found.outside
 
 
 def constrained(system: GroupSystem, metric: str, small: Sequence[SmallGroups]) -> GroupSystem:
     """Return the groups of a system that a metric compares."""
-    return system.without(outside_of(small, metric, system.name))
+    found = _small(small, metric, system.name)
+    return system if found is None else found.applied_to(system)

@@ -131,7 +131,7 @@ LEVEL = 0.05
 def _outside(board: Leaderboard, rates: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the groups outside each bound, with selection rate and exact interval if published."""
     systems = {system.name: system for system in board.systems}
-    for small in board.small_groups:
+    for small in (one for one in board.small_groups if not one.pooled):
         system, of_group = systems[small.system], rates.get(small.system, {})
         for label, n_rows in zip(small.outside, small.n_rows, strict=True):
             rate = of_group.get(label, {}).get("selection")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairautoml.data.columns import normalized
 from fairautoml.data.groups import NEW, fit_groups, system_codes
+from fairautoml.data.spelling import normalized
 from fairautoml.exceptions import InputError
 
 
@@ -303,6 +303,7 @@ def test_a_separator_inside_a_value_is_escaped():
 text = st.text(alphabet="a&\\ ()'", max_size=4).filter(lambda value: normalized(value) == value)
 
 
+@pytest.mark.filterwarnings("ignore:.*taken as a group of its own")
 @settings(max_examples=60)
 @given(rows=st.lists(st.tuples(text, text), min_size=1, max_size=12))
 def test_two_different_combinations_never_share_a_label(rows):
@@ -386,6 +387,7 @@ def test_the_input_is_not_modified():
 values = st.one_of(st.integers(-3, 3), st.booleans(), st.sampled_from(["1", "a", "", "&"]))
 
 
+@pytest.mark.filterwarnings("ignore:.*taken as a group of its own")
 @settings(max_examples=60)
 @given(
     rows=st.lists(st.tuples(values, values, st.none() | values), min_size=1, max_size=25),

@@ -1,12 +1,15 @@
+import json
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import audit
-from fairautoml.data.columns import normalized
+from fairautoml import GroupPolicy, audit
+from fairautoml.cli.main import main
+from fairautoml.data import available, load
 from fairautoml.data.groups import fit_groups
+from fairautoml.data.spelling import merge_spellings, normalized
 from fairautoml.data.target import encode_target
 from fairautoml.exceptions import DegradedWarning, InputError
 from quick_fits import few_individuals, quick
@@ -110,3 +113,83 @@ def test_an_audit_refuses_decisions_in_another_spelling_than_the_labels():
         audit(["yes", "no"] * 20, ["Yes", "no"] * 20, ["a", "b"] * 20)
     with pytest.raises(InputError, match="sensitive 'sensitive' holds values"):
         audit(["yes", "no"] * 20, ["yes", "no"] * 20, ["a", "A"] * 20)
+
+
+@pytest.mark.parametrize(("one", "other"), SPELLINGS)
+def test_normalizing_merges_groups_into_the_most_frequent_spelling(one, other):
+    schema, cells = fit_groups({"g": mixed(one, other)}, n_rows=80, normalize=True)
+    assert {key[1] for key in schema.levels[0]} == {one, "no"}
+    assert sorted(np.bincount(cells)) == [40, 40]
+    (note,) = schema.notes
+    assert note.startswith("sensitive 'g': ")
+    assert "(3 rows) is read as" in note
+
+
+def test_a_fit_that_normalizes_merges_labels_and_groups_and_notes_it():
+    X, y, group = few_individuals()
+    labels = np.where(y == 1, "yes", "no").astype(object)
+    labels[y.argmax()] = "yes "
+    spelled = np.where(np.arange(len(y)) < 5, np.char.upper(group), group)
+    model = quick(group_policy=GroupPolicy(normalize=True)).fit(X, labels, spelled)
+    plain = quick().fit(X, np.where(y == 1, "yes", "no"), group)
+    assert model.classes_.tolist() == ["no", "yes"]
+    assert any("'yes ' (1 rows) is read as 'yes'" in note for note in model.notes_)
+    assert model.pool_.groups.systems[0].labels == ("a", "b")
+    np.testing.assert_array_equal(model.predict(X, group), plain.predict(X, group))
+    with pytest.warns(DegradedWarning, match="y has values .* taken for them: 'yes ' for 'yes'"):
+        assert model.evaluate(X, labels, group) == plain.evaluate(
+            X, np.char.strip(labels.astype(str)), group
+        )
+
+
+def test_the_command_line_merges_spellings_on_request(tmp_path, capsys):
+    X, y, group = few_individuals()
+    table = X.assign(label=np.where(y == 1, "yes", "no"), group=group)
+    table.loc[:4, "group"] = np.char.upper(group[:5])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    command = ["fit", str(tmp_path / "t.csv"), "--target", "label", "--sensitive", "group"]
+    command += ["--constraint", "demographic_parity_difference<=0.2", "--trials", "2"]
+    assert main(command) == 3
+    assert "--normalize" in capsys.readouterr().err
+    assert main([*command, "--normalize"]) in {0, 4}
+    assert "is read as" in capsys.readouterr().out
+
+
+def test_features_in_two_spellings_are_a_warning():
+    X, y, group = few_individuals()
+    X["city"] = np.resize(["Paris", "paris ", "Rome"], len(y))
+    with pytest.warns(DegradedWarning, match=r"kept apart: 'city' \('Paris' and 'paris '\)"):
+        model = quick().fit(X, y, group)
+    assert any("kept apart: 'city'" in note for note in model.notes_)
+
+
+@pytest.mark.parametrize(
+    "text", ["Unknown/Invalid", "?", "N/A", "unknown", "none", " NA ", "", "Prefer not to say"]
+)
+def test_a_group_that_stands_for_missing_values_is_a_warning_that_names_the_way_out(text):
+    values = np.array(["a", "b", text] * 10, dtype=object)
+    with pytest.warns(DegradedWarning, match=r"\(10 rows\).*GroupPolicy\(missing='own_group'\)"):
+        fit_groups({"g": values}, n_rows=30)
+
+
+def test_other_groups_are_no_placeholders():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_groups(
+            {"g": np.resize(np.array(["Other", "No", "0", "Nan Hua"], object), 8)}, n_rows=8
+        )
+
+
+def test_no_label_or_group_of_the_shared_tables_has_two_spellings(data_home):
+    checked = 0
+    for name in json.loads((data_home / "index.json").read_text()):
+        if name not in available():
+            continue
+        table = load(name)
+        for column in (table.target, *table.sensitive):
+            values = table.frame[column]
+            if values.nunique() <= 1_000 and not pd.api.types.is_numeric_dtype(values):
+                _, notes = merge_spellings(column, values.dropna())
+                assert notes == (), (name, column)
+                checked += 1
+    assert checked > 10

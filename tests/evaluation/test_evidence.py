@@ -7,7 +7,7 @@ from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.evaluation.group_sizes import fewest_rows, small_groups, thin_groups
 from fairautoml.exceptions import SmallGroupWarning
-from fairautoml.metrics import bind_constraints, parse_constraints
+from fairautoml.metrics import GroupSystem, bind_constraints, parse_constraints
 
 
 def table(n_small, n_small_positive):
@@ -54,7 +54,7 @@ def test_a_bound_needs_so_many_rows_behind_each_rate(bound, rows):
     assert fewest_rows(bound) == rows
 
 
-def outside(constraint, *parts, weight=None, entities=None, y=None, task="auto"):
+def outside(constraint, *parts, weight=None, entities=None, y=None, task="auto", pool=False):
     """Return what groups of (label 0, label 1) rows each lose, named a, b, c, ..."""
     group = np.concatenate([[name] * sum(n) for name, n in zip("abcdef", parts, strict=False)])
     if y is None:
@@ -63,7 +63,7 @@ def outside(constraint, *parts, weight=None, entities=None, y=None, task="auto")
     options = ReadOptions(task=task)
     dataset = build_dataset(X, y, pd.Series(group, name="g"), weight, options=options)
     targets = bind_constraints(parse_constraints(constraint), dataset.systems)
-    return small_groups(dataset, targets, entities)
+    return small_groups(dataset, targets, entities, pool=pool)
 
 
 def test_a_selection_rate_rests_on_all_rows_of_a_group():
@@ -161,3 +161,37 @@ def test_a_bound_on_a_number_leaves_no_row_out():
     dataset = build_dataset(X, rng.integers(0, 2, n), age, options=options)
     targets = bind_constraints(parse_constraints("gedi[age] <= 0.1"), dataset.systems)
     assert small_groups(dataset, targets) == ()
+
+
+def test_small_groups_are_pooled_on_request_if_they_are_large_enough_together():
+    bound = "demographic_parity_difference <= 0.05"
+    groups = (200, 200), (200, 200), (30, 30), (30, 30)
+    (found,) = outside(bound, *groups, pool=True)
+    assert (found.outside, found.pooled, found.judged) == (("c", "d"), True, True)
+    assert "one group '(other)' in the bound" in found.headline
+    (found,) = outside(bound, *groups[:3], pool=True)
+    assert (found.outside, found.pooled) == (("c",), False)
+    (found,) = outside(bound, *groups[:2], (20, 20), (20, 20), pool=True)
+    assert (found.outside, found.pooled) == (("c", "d"), False)
+
+
+def test_a_pool_next_to_one_large_group_can_be_judged():
+    bound = "demographic_parity_difference <= 0.05"
+    groups = (200, 200), (30, 30), (30, 30)
+    assert not outside(bound, *groups)[0].judged
+    (found,) = outside(bound, *groups, pool=True)
+    assert (found.outside, found.pooled, found.judged) == (("b", "c"), True, True)
+
+
+def test_a_pooled_system_has_the_small_groups_as_its_last_group():
+    system = GroupSystem(
+        name="g", labels=("a", "b", "c", "d"), of_cell=np.array([3, 0, 1, -1, 2], dtype=np.int32)
+    )
+    found = system.pooling(("b", "d"))
+    assert found.labels == ("a", "c", "(other)")
+    assert found.of_cell.tolist() == [2, 0, 2, -1, 1]
+    masks = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 0]], dtype=bool)
+    overlapping = GroupSystem(
+        name="t", labels=("a", "b", "c"), of_cell=np.full(3, -1, dtype=np.int32), masks=masks
+    ).pooling(("b", "c"))
+    assert overlapping.masks.tolist() == [[True, False, True], [True, True, False]]
