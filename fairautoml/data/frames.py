@@ -397,16 +397,21 @@ def identity(inputs: Inputs) -> pd.DataFrame:
             f"X.{name}": column for name, column in zip(table.names, table.columns, strict=True)
         }
     elif table.sparse:
-        # Canonical form of the same numbers; models read float32.
-        plain = csr_matrix(table.matrix, dtype=np.float32, copy=True)
-        plain.sum_duplicates()
-        found = {f"X.{salt}": row_draws(plain, salt) for salt in (0, 1)}
+        found = {f"X.{name}": bits for name, bits in row_contents(table.matrix).items()}
     else:
         found = {f"X.{n}": table.matrix[:, at] for at, n in enumerate(table.names)}
     found["y"] = as_series(_flat(inputs.y), "y")
     return pd.DataFrame(
         {k: _content(pd.Series(c), k.removeprefix("X.")) for k, c in found.items()}
     )
+
+
+def row_contents(matrix: Any) -> dict[str, NDArray[np.float64]]:
+    """Return two numbers per row of a sparse matrix that its content determines."""
+    # Canonical form of the same numbers; models read float32.
+    plain = csr_matrix(matrix, dtype=np.float32, copy=True)
+    plain.sum_duplicates()
+    return {str(salt): row_draws(plain, salt) for salt in (0, 1)}
 
 
 def _content(column: "pd.Series[Any]", name: str) -> "pd.Series[Any]":

@@ -12,7 +12,8 @@ from fairautoml import FairAutoML, FairAutoMLRegressor, load_run
 from fairautoml.certification.certificate import certificate_text
 from fairautoml.certification.certify import BroughtRows
 from fairautoml.certification.evidence import Evidence, claim_from_counts
-from fairautoml.certification.ledger import held_out, level_of, model_hash
+from fairautoml.certification.ledger import level_of, model_hash
+from fairautoml.certification.rows import held_out
 from fairautoml.certification.sequence import CandidateSequence
 from fairautoml.certification.verdicts import Reason, Verdict, judge
 from fairautoml.certification.verify import verify_certificate
@@ -328,7 +329,7 @@ def test_a_stored_model_has_the_hash_of_its_certificate_and_knows_its_training_r
 def test_another_delta_than_at_the_first_opening_is_refused(model, other):
     model.certify(*NEW)
     for one in (model, other):
-        with pytest.raises(InputError, match=r"opened with delta=0\.05"):
+        with pytest.raises(InputError, match=r"these rows with delta=0\.05.*Pass delta=0\.05"):
             one.certify(*NEW, delta=0.01)
 
 
