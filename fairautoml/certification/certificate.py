@@ -269,19 +269,20 @@ def level_lines(opening: Opening, what: str = "tested at level") -> Iterator[str
         return
     yield f"Not the first opening: {share}."
     if opening.n_earlier:
-        yield EARLIER.format(opening.n_earlier)
+        yield (
+            f"The ledger has {_times(opening.n_earlier, 'earlier opening')} of these rows. The "
+            "level allows for them only if the model was neither fitted nor selected with their "
+            "results."
+        )
     if opening.n_attempts:
-        yield ATTEMPTS.format(opening.n_attempts)
+        yield (
+            f"The ledger has {_times(opening.n_attempts, 'earlier test')} of this model that did "
+            "not certify it."
+        )
 
 
-EARLIER = (
-    "The ledger has {} earlier opening(s) of these rows. The level allows for them only if the "
-    "model was neither fitted nor selected with their results."
-)
-"""Sentence on a certificate whose rows were opened before."""
-
-ATTEMPTS = "This model was tested {} time(s) before without being certified."
-"""Sentence on a certificate after failed attempts of the same model."""
+def _times(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _left_out(subject: "Subject") -> Iterator[str]:

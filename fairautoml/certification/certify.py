@@ -67,7 +67,15 @@ from fairautoml.certification.verdicts import (
     n_passed,
 )
 from fairautoml.data.columns import key_of
-from fairautoml.data.frames import Inputs, check_length, identity, read_entities, read_weights
+from fairautoml.data.frames import (
+    Inputs,
+    check_length,
+    entity_ids,
+    identity,
+    read_entities,
+    read_table,
+    read_weights,
+)
 from fairautoml.data.groups import NEW, GroupSchema, read_sensitive, system_codes
 from fairautoml.data.read import read_new_rows, sensitive_values
 from fairautoml.data.schema import TableSchema
@@ -341,13 +349,14 @@ def _is_share(value: Any) -> bool:
 def certify_models(candidates: Candidates, inputs: Inputs, request: CertificateRequest) -> Issued:
     """Return the certificates of fitted models on rows that were not used to fit them."""
     reading = candidates.reading
+    inputs = _with_entities(inputs, candidates.training.entity_column)
     claims, entities = _claims(candidates), _entities(inputs)
     subject = _subject(candidates, claims, request, entities.name)
     reason = _obstacle(candidates, claims, inputs, request, by_entity=entities.codes is not None)
     if reason is not Reason.NONE:
         return _withheld(candidates, reason, subject, request.delta)
     rows = BroughtRows(inputs, reading, claims, request.min_score, entities.codes)
-    candidates.training.refuse(rows.matrix, rows.y)
+    candidates.training.refuse(rows.matrix, rows.y, entity_ids(inputs.groups, inputs.X)[0])
     absent = rows.absent
     if absent:
         found = _withheld(candidates, Reason.GROUP_ABSENT, subject, request.delta)
@@ -401,6 +410,7 @@ def recount(
     candidates: Candidates, inputs: Inputs, min_score: float | None, ledger: Ledger, entry: str
 ) -> Evidence:
     """Return the evidence on the served model from the rows of a recorded opening."""
+    inputs = _with_entities(inputs, candidates.training.entity_column)
     reading, entities = candidates.reading, _entities(inputs)
     rows = BroughtRows(inputs, reading, _claims(candidates), min_score, entities.codes)
     opening, keys = ledger.opening(entry), rows.keys(identity(inputs), ledger.salt)
@@ -589,6 +599,13 @@ class _Entities(NamedTuple):
 
     codes: NDArray[np.int64] | None  # shape (n_rows,), from 0; None = one row per entity
     name: str  # name of their column, empty without entities
+
+
+def _with_entities(inputs: Inputs, column: str) -> Inputs:
+    """Use the column of entities that ``fit`` was given, if no other is and ``X`` has it."""
+    if inputs.groups is None and column and column in read_table(inputs.X, allow_empty=True).names:
+        return replace(inputs, groups=column)
+    return inputs
 
 
 def _entities(inputs: Inputs) -> _Entities:

@@ -159,11 +159,15 @@ def result_text(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> 
         "",
         f"{search['n_trials']} trials{pruned}{cut_off}, {search['n_failed']} failed; "
         f"{search['seconds']:.1f} s, of which {100 * search['overhead_fraction']:.1f} % not "
-        f"training ({search['n_workers']} worker(s), strategy {search['strategy']}, "
+        f"training ({_workers(search['n_workers'])}, strategy {search['strategy']}, "
         f"seed {result['seed']})",
         *_next_step(result),
     ]
     return "\n".join(lines)
+
+
+def _workers(number: int) -> str:
+    return "1 worker" if number == 1 else f"{number} workers"
 
 
 def _chosen(result: Mapping[str, Any]) -> list[str]:

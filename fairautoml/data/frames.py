@@ -379,10 +379,16 @@ def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str
 
 def read_entities(groups: Any, X: Any) -> tuple[NDArray[np.int64] | None, str]:
     """Return the entity of each row, from 0, and the name of its column in ``X`` if it had one."""
+    ids, name = entity_ids(groups, X)
+    return None if ids is None else np.unique(ids, return_inverse=True)[1].astype(np.int64), name
+
+
+def entity_ids(groups: Any, X: Any) -> tuple[NDArray[Any] | None, str]:
+    """Return the identifier of each row's entity as text, and the name of its column in ``X``."""
     if groups is None:
         return None, ""
     series, name = read_extra(groups, X, "groups")
-    return np.unique(series.astype("str"), return_inverse=True)[1].astype(np.int64), name
+    return series.astype("str").to_numpy(dtype=object), name
 
 
 def identity(inputs: Inputs) -> pd.DataFrame:

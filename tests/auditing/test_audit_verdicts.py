@@ -214,7 +214,7 @@ def test_a_further_model_on_the_same_rows_is_audited_at_a_stricter_level(tmp_pat
     assert any("First opening of these rows" in note for note in tighter.notes)
     other = audited(decision[::-1])
     assert any("Not the first opening" in note for note in other.notes)
-    assert any("1 earlier opening(s)" in note for note in other.notes)
+    assert any("1 earlier opening" in note for note in other.notes)
     written = ledger.read_bytes()
     quick(y, decision, groups, constraint=CAN)
     assert ledger.read_bytes() == written
