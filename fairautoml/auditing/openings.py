@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fairautoml.auditing.rows import AuditRows, Given
 from fairautoml.certification.certificate import level_lines
 from fairautoml.certification.ledger import Opening, chain_hash, ledger_of
-from fairautoml.certification.rows import Keys, RowKeys, features_read, row_keys, whole_key
+from fairautoml.certification.rows import Keys, RowKeys, features_read, keys_of_table, row_keys
 from fairautoml.certification.training import TrainingRows
 from fairautoml.data.frames import Inputs, identity
 from fairautoml.data.groups import read_sensitive
@@ -34,14 +34,10 @@ def open_rows(
     """
     own = ledger_of(None if ledger is None else Path(ledger))
     labels = None if rows.y is None else rows.classes[rows.y]
+    single = given.X is not None and labels is not None
+    by_row = _by_row(given, labels, own.salt, model) if single else {}
     columns = read_sensitive(given.sensitive).columns
-    keys = RowKeys(
-        n_rows=len(rows.decision),
-        by_row={}
-        if given.X is None or labels is None
-        else _by_row(given, labels, own.salt, model),
-        whole=whole_key([columns[name] for name in sorted(columns)], labels, own.salt),
-    )
+    keys = keys_of_table(by_row, columns, labels, own.salt)
     decisions = hashlib.sha256(_in_order(rows.decision, keys).tobytes()).hexdigest()
     metrics = sorted(f"{one.metric.name}[{one.system}]" for one in constraints)
     groups = [[system.name, list(system.labels)] for system in rows.systems]

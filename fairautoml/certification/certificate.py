@@ -189,6 +189,7 @@ def certificate_summary(certificate: "Certificate") -> str:
         lines.append(f"  ... and {len(claims) - MOST_CLAIMS} more claims")
     if certificate.floor is not None:
         lines.append(f"  {certificate.floor.label}: {certificate.floor.verdict}")
+    lines += [f"  {said}" for said in dict.fromkeys(map(_not_compared, claims)) if said]
     lines += [f"  {more}" for more in dict.fromkeys(map(_more_rows, claims)) if more]
     lines += [line for line in _left_out(subject) if line]
     if certificate.note:
@@ -346,10 +347,16 @@ def _claim_lines(claim: "ClaimRecord") -> Iterator[str]:
         for group, cell in zip(claim.groups, row, strict=True):
             yield f"  {event:<10} {group:<24} {_cell(cell)}"
     if claim.n_outside:
-        yield f"  {claim.n_outside:,} rows are in none of these groups and were not compared"
+        yield f"  {_not_compared(claim)}"
     more = _more_rows(claim)
     if more:
         yield f"  {more}"
+
+
+def _not_compared(claim: "ClaimRecord") -> str:
+    if not claim.n_outside:
+        return ""
+    return f"{claim.n_outside:,} rows are in none of the compared groups of {claim.system!r}"
 
 
 def _cell(cell: dict[str, int | float | str] | None) -> str:

@@ -52,9 +52,9 @@ from fairautoml.certification.rows import (
     RowKeys,
     data_hash,
     features_read,
+    keys_of_table,
     row_keys,
     twin_share,
-    whole_key,
 )
 from fairautoml.certification.training import TrainingRows
 from fairautoml.certification.verdicts import (
@@ -512,19 +512,18 @@ class BroughtRows:
 
     def _groups_of(
         self, schema: GroupSchema | None
-    ) -> "tuple[list[pd.Series[Any]], list[NDArray[np.int64]]]":
+    ) -> "tuple[dict[str, pd.Series[Any]], list[NDArray[np.int64]]]":
         """Return the sensitive columns, and the group of each row in each claim.
 
         The finest cells are not used, because a combination of sensitive values may be new to the
         model although the group of the claim is not.
         """
         if schema is None:
-            return [], []
+            return {}, []
         values = sensitive_values(self.inputs.X, self.inputs.sensitive, schema, judged=True)
         levels = schema.levels_of(values, unseen="base_model")
-        columns = read_sensitive(values).columns
         codes = [system_codes(schema, claim.system, levels) for claim in self.claims]
-        return [columns[name] for name in sorted(columns)], codes
+        return read_sensitive(values).columns, codes
 
     @property
     def absent(self) -> str:
@@ -546,14 +545,11 @@ class BroughtRows:
         """Return keys of the features that the model reads, and of the given columns."""
         labels = self._reading.classes[self.y]
         read = features_read(self._reading.schema, self.matrix, labels)
-        return RowKeys(
-            n_rows=len(self.y),
-            by_row={
-                "features": row_keys(read, salt, "features"),
-                "given": row_keys(frame, salt),
-            },
-            whole=whole_key(self._columns, labels, salt),
-        )
+        by_row = {
+            "features": row_keys(read, salt, "features"),
+            "given": row_keys(frame, salt),
+        }
+        return keys_of_table(by_row, self._columns, labels, salt)
 
     def grouping(self, keys: RowKeys) -> str:
         """Return a hash of group and entity of each row, independent of the order of the rows."""

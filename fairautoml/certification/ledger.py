@@ -368,7 +368,7 @@ def _packed(keys: RowKeys) -> dict[str, Any]:
         name: base64.b64encode(np.sort(one).astype("<u8").tobytes()).decode()
         for name, one in keys.by_row.items()
     }
-    return {"rows": rows, "whole": keys.whole}
+    return {"rows": rows, "whole": keys.whole, "sequence": keys.sequence}
 
 
 def keys_of(opening: Mapping[str, Any]) -> RowKeys:
@@ -377,7 +377,12 @@ def keys_of(opening: Mapping[str, Any]) -> RowKeys:
         name: np.frombuffer(base64.b64decode(packed), dtype="<u8").astype(np.uint64)
         for name, packed in opening["rows"].items()
     }
-    return RowKeys(n_rows=opening["n_rows"], by_row=rows, whole=opening["whole"])
+    return RowKeys(
+        n_rows=opening["n_rows"],
+        by_row=rows,
+        whole=opening["whole"],
+        sequence=opening["sequence"],
+    )
 
 
 def openings_in(entries: Iterable[Entry]) -> list[Entry]:
@@ -392,7 +397,9 @@ def overlapping(openings: Sequence[Entry], keys: RowKeys) -> list[Entry]:
 
 def _overlap(one: RowKeys, other: RowKeys) -> bool:
     """Return whether two tables share more rows than equal rows of one population explain."""
-    if one.whole and one.whole == other.whole:
+    # Other tables may have as many rows of each group and label, in another order.
+    name = "sequence" if one.by_row and other.by_row else "whole"
+    if getattr(one, name) and getattr(one, name) == getattr(other, name):
         return True
     return any(
         _exceeds(one.by_row[reading], keys) or _exceeds(keys, one.by_row[reading])

@@ -1,8 +1,8 @@
 """Recognize rows by salted hashes of their content."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from fairautoml.data.columns import key_of
+from fairautoml.data.columns import texts_of
 from fairautoml.data.frames import row_contents
 from fairautoml.data.schema import TableSchema
 
@@ -27,7 +27,9 @@ class RowKeys:
     n_rows: int
     # keys by reading, each of shape (n_rows,): "features" that a model reads, all columns "given"
     by_row: Mapping[str, Keys]
-    whole: str = ""  # of groups and labels of the table as a whole, without the order of its rows
+    # of groups and labels of the table as a whole, without and with the order of its rows
+    whole: str = ""
+    sequence: str = ""
 
     @property
     def multiset(self) -> str:
@@ -40,7 +42,7 @@ class RowKeys:
     def take(self, kept: NDArray[np.bool_]) -> "RowKeys":
         """Return the keys of some rows of the same table."""
         rows = {name: keys[kept] for name, keys in self.by_row.items()}
-        return RowKeys(n_rows=int(kept.sum()), by_row=rows, whole=self.whole)
+        return replace(self, n_rows=int(kept.sum()), by_row=rows)
 
 
 def row_keys(frame: pd.DataFrame, salt: str, reading: str = "given") -> Keys:
@@ -50,18 +52,23 @@ def row_keys(frame: pd.DataFrame, salt: str, reading: str = "given") -> Keys:
     return digests[of]
 
 
-def whole_key(groups: Sequence["pd.Series[Any]"], labels: NDArray[Any] | None, salt: str) -> str:
-    """Return a salted key of groups and labels, independent of the order of the rows."""
-    columns = [*groups] if labels is None else [*groups, pd.Series(labels, dtype=object)]
-    frame = pd.DataFrame({str(at): _texts(column) for at, column in enumerate(columns)})
-    rows = np.sort(row_keys(frame, salt, "whole"))
-    return hashlib.sha256(rows.astype("<u8").tobytes()).hexdigest()
-
-
-def _texts(column: "pd.Series[Any]") -> NDArray[Any]:
-    codes, values = pd.factorize(column.to_numpy(dtype=object))
-    texts = [str(key_of(value)[1]) for value in values]
-    return np.array([*texts, ""], dtype=object)[codes]
+def keys_of_table(
+    by_row: Mapping[str, Keys],
+    groups: "Mapping[str, pd.Series[Any]]",
+    labels: NDArray[Any] | None,
+    salt: str,
+) -> RowKeys:
+    """Return the keys of the rows with those of the groups and labels of the whole table."""
+    columns = [groups[name] for name in sorted(groups)]
+    columns += [] if labels is None else [pd.Series(labels, dtype=object)]
+    frame = pd.DataFrame({str(at): texts_of(column) for at, column in enumerate(columns)})
+    rows = row_keys(frame, salt, "whole")
+    return RowKeys(
+        n_rows=len(rows),
+        by_row=by_row,
+        whole=hashlib.sha256(np.sort(rows).astype("<u8").tobytes()).hexdigest(),
+        sequence=hashlib.sha256(rows.astype("<u8").tobytes()).hexdigest(),
+    )
 
 
 def features_read(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -> pd.DataFrame:
@@ -80,7 +87,7 @@ def features_read(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -> pd.
                 names = np.array([*map(repr, column.levels), ""], dtype=object)
                 values = names[np.where(np.isnan(values), -1, values).astype(np.int64)]
             found[f"X.{column.name}"] = values
-    return pd.DataFrame({**found, "y": _texts(pd.Series(labels, dtype=object))})
+    return pd.DataFrame({**found, "y": texts_of(pd.Series(labels, dtype=object))})
 
 
 def twin_share(frame: pd.DataFrame) -> float:

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from fairautoml.data.columns import texts_of
 from fairautoml.data.sensitive_numbers import kind_of, numbers
 from fairautoml.data.splits import row_draws
 from fairautoml.exceptions import InputError, ParameterError
@@ -379,8 +380,10 @@ def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str
 
 def read_entities(groups: Any, X: Any) -> tuple[NDArray[np.int64] | None, str]:
     """Return the entity of each row, from 0, and the name of its column in ``X`` if it had one."""
-    ids, name = entity_ids(groups, X)
-    return None if ids is None else np.unique(ids, return_inverse=True)[1].astype(np.int64), name
+    if groups is None:
+        return None, ""
+    series, name = read_extra(groups, X, "groups")
+    return np.unique(series.astype("str"), return_inverse=True)[1].astype(np.int64), name
 
 
 def entity_ids(groups: Any, X: Any) -> tuple[NDArray[Any] | None, str]:
@@ -388,7 +391,7 @@ def entity_ids(groups: Any, X: Any) -> tuple[NDArray[Any] | None, str]:
     if groups is None:
         return None, ""
     series, name = read_extra(groups, X, "groups")
-    return series.astype("str").to_numpy(dtype=object), name
+    return texts_of(series), name
 
 
 def identity(inputs: Inputs) -> pd.DataFrame:

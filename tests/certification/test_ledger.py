@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from fairautoml.certification.ledger import Ledger, level_of
-from fairautoml.certification.rows import RowKeys, held_out, row_keys, twin_share, whole_key
+from fairautoml.certification.rows import RowKeys, held_out, keys_of_table, row_keys, twin_share
 from fairautoml.exceptions import InputError, StorageCorruptError
 
 WRITER = """
@@ -160,10 +160,13 @@ def test_rows_are_the_same_if_one_of_their_readings_is(ledger):
 
 
 def test_a_table_is_recognized_as_a_whole_without_its_rows(ledger):
-    opened(ledger, rows_of(np.arange(50), whole="table"))
+    opened(ledger, rows_of(np.arange(50), whole="table", sequence="order"))
     alone = RowKeys(n_rows=50, by_row={}, whole="table")
     assert opened(ledger, alone, "audit").opening.index == 2
     assert opened(ledger, RowKeys(n_rows=50, by_row={}, whole="another")).opening.index == 1
+    other = np.arange(100, 150)
+    assert opened(ledger, rows_of(other, sequence="order")).opening.index == 2
+    assert opened(ledger, rows_of(other + 50, sequence="another order")).opening.index == 1
 
 
 def test_a_model_that_was_not_certified_has_stricter_levels_on_new_rows_too(ledger):
@@ -315,14 +318,18 @@ def test_equal_rows_have_equal_keys():
     assert twin_share(table()) == 0.0
 
 
-def test_groups_and_labels_of_a_table_have_one_key_whatever_the_order_of_the_rows():
-    groups, labels = pd.Series(["f", "m", "f"]), np.array([1, 0, 0])
-    one = whole_key([groups], labels, "salt")
-    assert whole_key([groups[::-1]], labels[::-1], "salt") == one
-    assert whole_key([groups.astype("category")], np.array([1.0, 0.0, 0.0]), "salt") == one
-    assert whole_key([groups[:2]], labels[:2], "salt") != one
-    assert whole_key([groups], labels, "other salt") != one
-    assert whole_key([groups], None, "salt") != one
+def test_groups_and_labels_of_a_table_have_one_key_in_every_form():
+    groups, labels = pd.Series(["f", "m", None]), np.array([1, 0, 0])
+
+    def found(groups, labels, salt="salt"):
+        return keys_of_table({}, {"sex": groups}, labels, salt)
+
+    one = found(groups, labels)
+    moved = found(groups[::-1], labels[::-1])
+    assert (moved.whole, moved.sequence == one.sequence) == (one.whole, False)
+    assert found(groups.astype("category"), np.array([1.0, 0.0, 0.0])).sequence == one.sequence
+    for other in ((groups[:2], labels[:2]), (groups, labels, "other salt"), (groups, None)):
+        assert found(*other).whole != one.whole
 
 
 def many(n_rows=4000, levels=None):
