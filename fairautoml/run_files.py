@@ -193,7 +193,7 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
 def save_certificate(folder: RunFolder, model: Any) -> None:
     """Write a model that was certified: its leaderboard, summary and certificate, then itself.
 
-    Earlier certificates stay in the folder ``certificates``.
+    Earlier certificates stay as ``certificate.1.json``, ``certificate.2.json``, ...
     """
     board, summary, certificate = model.leaderboard_, model.summary_, model.certificate_
     folder.stage_model(model._storable())
@@ -208,14 +208,12 @@ def save_certificate(folder: RunFolder, model: Any) -> None:
 
 
 def _keep_earlier(folder: RunFolder, document: bytes) -> None:
-    latest, kept = folder.path / "certificate.json", folder.path / "certificates"
+    latest = folder.path / "certificate.json"
     if not latest.is_file() or latest.read_bytes() == document:
         return
-    kept.mkdir(mode=0o700, exist_ok=True)
-    earlier, known = latest.read_bytes(), [path.read_bytes() for path in kept.glob("*.json")]
-    if earlier not in known:
-        name = f"certificates/{len(known) + 1}.json"
-        folder.write(name, lambda path: path.write_bytes(earlier))
+    earlier, kept = latest.read_bytes(), [*folder.path.glob("certificate.*.json")]
+    if earlier not in [path.read_bytes() for path in kept]:
+        folder.write(f"certificate.{len(kept) + 1}.json", lambda path: path.write_bytes(earlier))
 
 
 def begin(

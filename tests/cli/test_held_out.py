@@ -309,9 +309,9 @@ def test_a_run_is_certified_later_on_new_rows(individuals_file, tmp_path, capsys
     first = (run / "certificate.json").read_bytes()
     assert main(certify) == 0
     assert (run / "certificate.json").read_bytes() == first
-    assert not (run / "certificates").exists()
+    assert not (run / "certificate.1.json").exists()
     assert main([*certify, "--later"]) == 9
-    assert (run / "certificates" / "1.json").read_bytes() == first
+    assert (run / "certificate.1.json").read_bytes() == first
     assert main(["certify", str(run), str(new), "--later", "--json"]) == 0
     shown = capsys.readouterr().out.splitlines()[-1]
     assert json.loads(shown)["verdict"] == "VALIDATED_ON_LATER_DATA"
