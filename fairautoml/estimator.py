@@ -23,7 +23,13 @@ from fairautoml.certification.training import TrainingRows
 from fairautoml.certification.verdicts import Reason
 from fairautoml.data.columns import key_of
 from fairautoml.data.files import write_whole
-from fairautoml.data.frames import Inputs, check_length, check_same_index, read_weights
+from fairautoml.data.frames import (
+    Inputs,
+    check_length,
+    check_same_index,
+    entity_ids,
+    read_weights,
+)
 from fairautoml.data.read import read_new_rows
 from fairautoml.data.schema import TableSchema, read_truth
 from fairautoml.data.target import TaskOption, check_given, known_labels, plain_numbers
@@ -233,7 +239,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             seeded=self.random_state is not None,
             parameters={**plain_parameters(self), "task": self.task_option},
         )
-        run_fit(request, self._publish)
+        run_fit(request, lambda result: self._publish(result, entity_ids(groups, X)))
         return self
 
     def check_parameters(self) -> Settings:
@@ -254,7 +260,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             locate(settings.storage)
         return settings
 
-    def _publish(self, result: FitResult) -> Self:
+    def _publish(self, result: FitResult, entities: tuple[NDArray[Any] | None, str]) -> Self:
         """Set the fitted attributes, and return the estimator to store."""
         pool, plan = result.pool, result.plan
         self._remember_names(pool.schema)
@@ -269,7 +275,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self._applies = result.applies
         self._guessing = result.guessing
         dataset, self._certificates = plan.problem.dataset, ()
-        self._training_rows = TrainingRows.of(dataset.X, dataset.y)
+        self._training_rows = TrainingRows.of(dataset.X, dataset.y, *entities)
         self._sequence = freeze(pool.board, pool.best, set(pool.bags))
         self._serve(pool, pool.best)
         self.trials_ = trials_frame(result.history)
@@ -414,17 +420,19 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Test on new rows whether the constraint holds in the population they come from.
 
         The ledger records the rows. The same model on the same rows returns the same certificate;
-        further models are tested on rows that were never opened, or at a stricter level.
+        further models are tested on rows that were never opened, or at a stricter level, and so is
+        a model that was not certified before on new rows.
 
         Parameters
         ----------
         X, y, sensitive, sample_weight, sensitive_features
             As in ``evaluate``; independent rows that ``fit`` has not seen.
         groups : array-like, shape (n_rows,), or str, optional
-            Entity of each row, if entities have several rows.
+            Entity of each row, if entities have several rows; None = the column of ``X`` that
+            ``fit`` was given, if it is there. Entities of ``fit`` raise an error.
         delta : float, default=0.05
-            Error probability of all certificates of the same rows together, in (0, 0.5). The first
-            uses 80 % of it.
+            Error probability, in (0, 0.5), of all certificates of the same rows together, and of
+            all tests of this model up to its first certificate. The first test uses 80 % of it.
         min_score : float or None, default=None
             Accuracy to certify in the same test.
         later : bool, default=False
@@ -436,7 +444,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             None tests the selected model alone.
         ledger : str, Path or None, default=None
             File that records which rows were opened; None = one file of the user for all tables
-            with these columns (``FAIRAUTOML_STATE_HOME``).
+            (``FAIRAUTOML_STATE_HOME``).
 
         Returns
         -------

@@ -191,16 +191,29 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
 
 
 def save_certificate(folder: RunFolder, model: Any) -> None:
-    """Write a model that was certified: its leaderboard, summary and certificate, then itself."""
+    """Write a model that was certified: its leaderboard, summary and certificate, then itself.
+
+    Earlier certificates stay as ``certificate.1.json``, ``certificate.2.json``, ...
+    """
     board, summary, certificate = model.leaderboard_, model.summary_, model.certificate_
     folder.stage_model(model._storable())
     document, page = certificate.to_bytes(), certificate_text(certificate)
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
     folder.write_json("summary.json", dict(summary))
+    _keep_earlier(folder, document)
     folder.write("certificate.json", lambda path: path.write_bytes(document))
     folder.write("certificate.txt", lambda path: path.write_text(page, encoding="utf-8"))
     folder.place_model({"best": summary["best"]})
+
+
+def _keep_earlier(folder: RunFolder, document: bytes) -> None:
+    latest = folder.path / "certificate.json"
+    if not latest.is_file() or latest.read_bytes() == document:
+        return
+    earlier, kept = latest.read_bytes(), [*folder.path.glob("certificate.*.json")]
+    if earlier not in [path.read_bytes() for path in kept]:
+        folder.write(f"certificate.{len(kept) + 1}.json", lambda path: path.write_bytes(earlier))
 
 
 def begin(

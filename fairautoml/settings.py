@@ -430,12 +430,11 @@ def _objective(params: Any) -> Any:
 
 def check_objective(name: Any) -> Metric:
     """Return the performance metric called ``name``."""
-    metric = METRICS.get(name) if isinstance(name, str) else None
-    if metric is None or metric.kind != "performance":
-        known = [n for n in METRICS.names() if METRICS.get(n).kind == "performance"]
+    known = [n for n in METRICS.names() if METRICS.get(n).kind == "performance"]
+    if not isinstance(name, str) or name not in known:
         msg = f"objective={name!r} is no performance metric; choose one of {', '.join(known)}"
         raise ParameterError(msg)
-    return metric
+    return METRICS.get(name)
 
 
 def check_constraints(value: Any) -> tuple[Constraint, ...]:

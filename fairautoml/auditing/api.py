@@ -146,7 +146,8 @@ def audit(
         same rows gets a stricter level, and training rows of a ``FairAutoML`` in ``model`` raise
         an error.
     ledger : str or path, optional
-        File that records which rows were audited or certified, as in ``certify``.
+        File that records which rows were audited or certified, as in ``certify``. Without ``X``
+        it recognizes only a table with the same groups and labels as a whole.
     delta : float
         Error probability of every interval and bound, and of the verdicts of all audits of the
         same rows together, in (0, 0.5).
@@ -217,7 +218,7 @@ def audit(
     opening = None
     if independent and request.constraints:
         refuse_training_rows(model, given)
-        opening = open_rows(given, rows, request.constraints, delta, ledger)
+        opening = open_rows(given, rows, request.constraints, delta, ledger, model)
     level = delta if opening is None else opening.level
     verdicts = _verdicts(replace(request, level=level), independent, largest_weight, small)
     refused, accepted = rows.classes.tolist()

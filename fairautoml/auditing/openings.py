@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.auditing.rows import AuditRows, Given
-from fairautoml.certification.certificate import EARLIER
-from fairautoml.certification.ledger import Opening, chain_hash, ledger_of, row_keys, table_key
+from fairautoml.certification.certificate import level_lines
+from fairautoml.certification.ledger import Opening, chain_hash, ledger_of
+from fairautoml.certification.rows import Keys, RowKeys, features_read, keys_of_table, row_keys
 from fairautoml.certification.training import TrainingRows
 from fairautoml.data.frames import Inputs, identity
 from fairautoml.data.groups import read_sensitive
@@ -26,15 +26,18 @@ def open_rows(
     constraints: Sequence[Constraint],
     delta: float,
     ledger: str | PathLike[str] | None,
+    model: Any = None,
 ) -> Opening:
     """Record that decisions on new rows are audited, and return the opening with its level.
 
     Without features and labels single rows cannot be recognized, only the table as a whole.
     """
-    known = given.X is not None and given.y_true is not None
-    frame = identity(Inputs(X=given.X, y=given.y_true)) if known else _groups_and_labels(given)
-    own = ledger_of(None if ledger is None else Path(ledger), frame.columns)
-    keys = (row_keys if known else table_key)(frame, own.salt)
+    own = ledger_of(None if ledger is None else Path(ledger))
+    labels = None if rows.y is None else rows.classes[rows.y]
+    single = given.X is not None and labels is not None
+    by_row = _by_row(given, labels, own.salt, model) if single else {}
+    columns = read_sensitive(given.sensitive).columns
+    keys = keys_of_table(by_row, columns, labels, own.salt)
     decisions = hashlib.sha256(_in_order(rows.decision, keys).tobytes()).hexdigest()
     metrics = sorted(f"{one.metric.name}[{one.system}]" for one in constraints)
     groups = [[system.name, list(system.labels)] for system in rows.systems]
@@ -45,11 +48,7 @@ def open_rows(
 
 def opening_notes(opening: Opening) -> tuple[str, ...]:
     """Return notes on the level of the verdicts, and on earlier openings."""
-    note = (
-        f"Opening {opening.index} of these rows in the ledger: verdicts have level "
-        f"{opening.level:.4g} of delta {opening.delta:g}."
-    )
-    return (note,) if opening.index == 1 else (note, EARLIER.format(opening.index - 1))
+    return tuple(level_lines(opening, "verdicts have level"))
 
 
 def refuse_training_rows(model: Any, given: Given) -> None:
@@ -61,14 +60,18 @@ def refuse_training_rows(model: Any, given: Given) -> None:
     training.refuse(matrix, known_labels(given.y_true, model.model_.classes))
 
 
-def _groups_and_labels(given: Given) -> pd.DataFrame:
-    columns = read_sensitive(given.sensitive).columns
-    frame = pd.DataFrame({f"group.{n}": np.asarray(c.astype("str")) for n, c in columns.items()})
-    if given.y_true is None:
-        return frame
-    return frame.assign(y=np.asarray(pd.Series(np.asarray(given.y_true)).astype("str")))
+def _by_row(given: Given, labels: Any, salt: str, model: Any) -> dict[str, Keys]:
+    """Return the keys of all columns and, for a ``FairAutoML``, of those that it reads."""
+    frame = identity(Inputs(X=given.X, y=given.y_true))
+    found = {"given": row_keys(frame, salt)}
+    if isinstance(getattr(model, "_training_rows", None), TrainingRows):
+        schema = model.model_.schema
+        read = features_read(schema, schema.transform(given.X), labels)
+        found["features"] = row_keys(read, salt, "features")
+    return found
 
 
-def _in_order(decision: NDArray[np.int8], keys: NDArray[np.uint64]) -> NDArray[np.int8]:
+def _in_order(decision: NDArray[np.int8], keys: RowKeys) -> NDArray[np.int8]:
     """Return the decisions in the order of the row keys, or as given without any."""
-    return decision[np.argsort(keys)] if len(keys) == len(decision) else decision
+    rows = keys.by_row.get("given")
+    return decision if rows is None else decision[np.lexsort((decision, rows))]

@@ -16,6 +16,7 @@ from fairautoml.certification.evidence import Claim, Evidence
 from fairautoml.certification.exact_test import RANGE, SAFETY, SCREEN, TAIL, rows_needed
 from fairautoml.certification.ledger import Opening, canonical, chain_hash
 from fairautoml.certification.verdicts import (
+    PASSED,
     CandidateVerdict,
     Judgement,
     Reason,
@@ -181,26 +182,33 @@ MOST_CLAIMS = 5
 
 def certificate_summary(certificate: "Certificate") -> str:
     """Return verdict, claims and opening of a certificate, without the counts of the groups."""
+    opening, subject, claims = certificate.opening, certificate.subject, certificate.claims
     lines = [f"{certificate.verdict}{_because(certificate.reason)}", _statement(certificate)]
-    claims = certificate.claims
-    lines += [f"{c.label}: {c.verdict}{_because(c.reason)}" for c in claims[:MOST_CLAIMS]]
+    lines += [f"  {_short(claim)}" for claim in claims[:MOST_CLAIMS]]
     if len(claims) > MOST_CLAIMS:
-        lines.append(f"... and {len(claims) - MOST_CLAIMS} more claims")
+        lines.append(f"  ... and {len(claims) - MOST_CLAIMS} more claims")
     if certificate.floor is not None:
-        lines.append(f"{certificate.floor.label}: {certificate.floor.verdict}")
-    opening = certificate.opening
+        lines.append(f"  {certificate.floor.label}: {certificate.floor.verdict}")
+    lines += [f"  {said}" for said in dict.fromkeys(map(_not_compared, claims)) if said]
+    lines += [f"  {more}" for more in dict.fromkeys(map(_more_rows, claims)) if more]
+    lines += [line for line in _left_out(subject) if line]
+    if certificate.note:
+        lines.append(certificate.note)
     if opening.index:
-        lines.append(
-            f"opening {opening.index} of these rows, level {opening.level:.6g} of delta "
-            f"{opening.delta:g}"
-        )
+        dropped = f"; {opening.n_dropped:,} opened before were left out" * bool(opening.n_dropped)
+        lines.append(f"{opening.n_rows:,} rows{_kind_of_rows(subject)}{dropped}")
+        lines += level_lines(opening)
     else:
-        lines.append("no rows were opened for it")
-    lines += [
-        f"model {certificate.model}",
-        "fairautoml.certification.certificate.certificate_text returns the full text",
-    ]
+        lines.append("No row was opened.")
+    lines.append(f"Model {certificate.model[:12]}; all numbers: to_bytes(), certificate_text().")
     return "\n".join(lines)
+
+
+def _short(claim: "ClaimRecord") -> str:
+    if claim.verdict not in PASSED or claim.shown is None:
+        return f"{claim.label}: {claim.verdict}{_because(claim.reason)}"
+    sign = "at most" if claim.form == "difference" else "at least"
+    return f"{claim.label}: {claim.verdict}, shown to be {sign} {claim.shown:.4g}"
 
 
 def _lines(certificate: "Certificate") -> Iterator[str]:
@@ -242,8 +250,7 @@ def _lines(certificate: "Certificate") -> Iterator[str]:
 
 def _opened(certificate: "Certificate") -> Iterator[str]:
     opening, subject = certificate.opening, certificate.subject
-    yield f"opening     {opening.index} of these rows, level {opening.level:.6g}"
-    yield f"            of delta {opening.delta:g}; ledger entry {opening.entry}"
+    yield f"opening     ledger entry {opening.entry}"
     dropped = f"; {opening.n_dropped:,} more were opened before" if opening.n_dropped else ""
     yield f"rows        {opening.n_rows:,}{_kind_of_rows(subject)}{dropped}"
     if len(subject.models) > 1:
@@ -252,15 +259,31 @@ def _opened(certificate: "Certificate") -> Iterator[str]:
             "to the most accurate"
         )
     yield f"data        {subject.data}"
-    if opening.index > 1:
-        yield EARLIER.format(opening.index - 1)
+    yield from level_lines(opening)
 
 
-EARLIER = (
-    "The ledger has {} earlier opening(s) of these rows. The level allows for them only if the "
-    "model was neither fitted nor selected with their results."
-)
-"""Sentence on a certificate whose rows were opened before."""
+def level_lines(opening: Opening, what: str = "tested at level") -> Iterator[str]:
+    """Yield the level of an opening, and what it allows for."""
+    share = f"{what} {opening.level:.4g} of delta {opening.delta:g}"
+    if opening.index == 1:
+        yield f"First opening of these rows in the ledger: {share}."
+        return
+    yield f"Not the first opening: {share}."
+    if opening.n_earlier:
+        yield (
+            f"The ledger has {_times(opening.n_earlier, 'earlier opening')} of these rows. The "
+            "level allows for them only if the model was neither fitted nor selected with their "
+            "results."
+        )
+    if opening.n_attempts:
+        yield (
+            f"The ledger has {_times(opening.n_attempts, 'earlier test')} of this model that did "
+            "not certify it."
+        )
+
+
+def _times(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _left_out(subject: "Subject") -> Iterator[str]:
@@ -323,9 +346,17 @@ def _claim_lines(claim: "ClaimRecord") -> Iterator[str]:
     for event, row in zip(claim.events, claim.cells, strict=False):
         for group, cell in zip(claim.groups, row, strict=True):
             yield f"  {event:<10} {group:<24} {_cell(cell)}"
+    if claim.n_outside:
+        yield f"  {_not_compared(claim)}"
     more = _more_rows(claim)
     if more:
         yield f"  {more}"
+
+
+def _not_compared(claim: "ClaimRecord") -> str:
+    if not claim.n_outside:
+        return ""
+    return f"{claim.n_outside:,} rows are in none of the compared groups of {claim.system!r}"
 
 
 def _cell(cell: dict[str, int | float | str] | None) -> str:
@@ -364,7 +395,9 @@ def _more_rows(claim: "ClaimRecord") -> str:
         for (rows, group), more in most
         if more > 0
     ]
-    return f"at the observed rates, about {' and '.join(listed)} would do" if listed else ""
+    if not listed:
+        return ""
+    return f"for a power of 80 % at the observed rates: about {' and '.join(listed)}"
 
 
 def _shortfall(
@@ -385,7 +418,7 @@ def _shortfall(
     return max(needed - sizes[0], 0.0), max(needed - sizes[1], 0.0)
 
 
-FORMAT = 2
+FORMAT = 3
 
 CAVEAT = (
     "Assumes independent rows from one population; a statement about the procedure; does not "
@@ -442,7 +475,7 @@ class ClaimRecord:
 
     Parameters
     ----------
-    label, system, form, bound, groups, events, absent, independent
+    label, system, form, bound, groups, events, absent, independent, n_outside
         As in ``Claim``.
     cells : tuple of tuple of (dict or None), or None
         By event and group; None for suppressed groups.
@@ -469,6 +502,7 @@ class ClaimRecord:
     cells: tuple[tuple[Content | None, ...], ...]
     absent: tuple[str, ...]
     independent: bool
+    n_outside: int
     method: str
     verdict: str
     reason: str
@@ -511,7 +545,7 @@ class FloorRecord:
         return f"accuracy >= {self.bound}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Certificate:
     """What is certified about unseen rows, with all that is needed to verify it.
 
@@ -563,7 +597,7 @@ class Certificate:
     caveat: str = CAVEAT
     format: int = FORMAT
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """Return a summary of about ten lines; ``certificate_text`` returns the full text."""
         return certificate_summary(self)
 
@@ -709,6 +743,7 @@ def claim_record(
         cells=cells,
         absent=claim.absent,
         independent=claim.independent,
+        n_outside=claim.n_outside,
         method=method_of(claim),
         verdict=finding.verdict.value,
         reason=finding.reason.value,

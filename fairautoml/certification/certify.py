@@ -39,21 +39,26 @@ from fairautoml.certification.evidence import (
     label_of,
 )
 from fairautoml.certification.ledger import (
-    FEW_TWINS,
     Ledger,
     Opening,
     chain_hash,
-    data_hash,
     is_forgotten,
-    keys_of,
     ledger_of,
     model_hash,
     no_opening,
+    read_in,
+)
+from fairautoml.certification.rows import (
+    RowKeys,
+    data_hash,
+    features_read,
+    keys_of_table,
     row_keys,
     twin_share,
 )
 from fairautoml.certification.training import TrainingRows
 from fairautoml.certification.verdicts import (
+    PASSED,
     CandidateVerdict,
     Judgement,
     Reason,
@@ -62,8 +67,16 @@ from fairautoml.certification.verdicts import (
     n_passed,
 )
 from fairautoml.data.columns import key_of
-from fairautoml.data.frames import Inputs, check_length, identity, read_entities, read_weights
-from fairautoml.data.groups import NEW, GroupSchema, system_codes
+from fairautoml.data.frames import (
+    Inputs,
+    check_length,
+    entity_ids,
+    identity,
+    read_entities,
+    read_table,
+    read_weights,
+)
+from fairautoml.data.groups import NEW, GroupSchema, read_sensitive, system_codes
 from fairautoml.data.read import read_new_rows, sensitive_values
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.target import known_labels
@@ -122,9 +135,7 @@ class Issued(NamedTuple):
     each: tuple[Certificate | None, ...]  # of each candidate, None if it was not certified
 
 
-def certify(
-    subject: Subject, read: Read, ledger: Ledger, keys: NDArray[np.uint64], terms: Terms
-) -> Issued:
+def certify(subject: Subject, read: Read, ledger: Ledger, keys: RowKeys, terms: Terms) -> Issued:
     """Open rows, test the candidates in order, and return one certificate per candidate.
 
     Candidates up to the first failure are certified. The served candidate has a certificate in
@@ -136,6 +147,7 @@ def certify(
         keys,
         delta=terms.delta,
         question=question_of(subject, terms.grouping),
+        models=subject.models,
         terms=request,
         drops=terms.drops,
     )
@@ -144,7 +156,8 @@ def certify(
         candidates = _checked(read(opened.used), subject)
         found = _tested(subject, candidates, opened.opening, terms, ledger.salt)
         texts = [None if one is None else one.to_bytes().decode("ascii") for one in found]
-        answer = ledger.record(opened.opening, request, json.dumps(texts))
+        passed = [one.model for one in found if one is not None and one.verdict in PASSED]
+        answer = ledger.record(opened.opening, request, json.dumps(texts), passed)
     texts = json.loads(answer)
     return Issued(
         served=Certificate.from_bytes(texts[terms.served].encode("ascii")),
@@ -336,24 +349,28 @@ def _is_share(value: Any) -> bool:
 def certify_models(candidates: Candidates, inputs: Inputs, request: CertificateRequest) -> Issued:
     """Return the certificates of fitted models on rows that were not used to fit them."""
     reading = candidates.reading
+    inputs = _with_entities(inputs, candidates.training.entity_column)
     claims, entities = _claims(candidates), _entities(inputs)
     subject = _subject(candidates, claims, request, entities.name)
     reason = _obstacle(candidates, claims, inputs, request, by_entity=entities.codes is not None)
     if reason is not Reason.NONE:
         return _withheld(candidates, reason, subject, request.delta)
     rows = BroughtRows(inputs, reading, claims, request.min_score, entities.codes)
-    candidates.training.refuse(rows.matrix, rows.y)
+    candidates.training.refuse(rows.matrix, rows.y, entity_ids(inputs.groups, inputs.X)[0])
+    absent = rows.absent
+    if absent:
+        found = _withheld(candidates, Reason.GROUP_ABSENT, subject, request.delta)
+        return _noted(found, f"{absent}; no row was opened")
     frame = identity(inputs)
-    twins = twin_share(frame)
     if entities.codes is None:
-        _warn_of_copies(frame, twins)
-    ledger = ledger_of(request.ledger, frame.columns)
-    keys = row_keys(frame, ledger.salt)
+        _warn_of_copies(frame)
+    ledger = ledger_of(request.ledger)
+    keys = rows.keys(frame, ledger.salt)
     terms = Terms(
         delta=request.delta,
         served=candidates.served,
         grouping=rows.grouping(keys),
-        drops=rows.entities is None and twins <= FEW_TWINS,
+        drops=rows.entities is None,
     )
     decided = list(rows.decisions(candidates.models))
     found = certify(
@@ -363,16 +380,19 @@ def certify_models(candidates: Candidates, inputs: Inputs, request: CertificateR
         keys,
         terms,
     )
-    if not is_forgotten(ledger):
-        return found
+    return _noted(found, FORGOTTEN) if is_forgotten(ledger) else found
+
+
+def _noted(issued: Issued, note: str) -> Issued:
     return Issued(
-        served=replace(found.served, note=FORGOTTEN),
-        each=tuple(None if one is None else replace(one, note=FORGOTTEN) for one in found.each),
+        served=replace(issued.served, note=note),
+        each=tuple(None if one is None else replace(one, note=note) for one in issued.each),
     )
 
 
-def _warn_of_copies(frame: pd.DataFrame, twins: float) -> None:
+def _warn_of_copies(frame: pd.DataFrame) -> None:
     """Warn if entities seem to have several rows: exact numbers do not repeat by chance."""
+    twins = twin_share(frame)
     exact = any(
         pd.api.types.is_float_dtype(column) and column.nunique() > DISTINCT * len(column)
         for _, column in frame.items()
@@ -390,11 +410,11 @@ def recount(
     candidates: Candidates, inputs: Inputs, min_score: float | None, ledger: Ledger, entry: str
 ) -> Evidence:
     """Return the evidence on the served model from the rows of a recorded opening."""
-    frame, opening = identity(inputs), ledger.opening(entry)
-    known = np.empty(0, dtype=np.uint64) if opening is None else keys_of(opening)
-    used = np.isin(row_keys(frame, ledger.salt), known)
+    inputs = _with_entities(inputs, candidates.training.entity_column)
     reading, entities = candidates.reading, _entities(inputs)
     rows = BroughtRows(inputs, reading, _claims(candidates), min_score, entities.codes)
+    opening, keys = ledger.opening(entry), rows.keys(identity(inputs), ledger.salt)
+    used = np.zeros(keys.n_rows, dtype=np.bool_) if opening is None else read_in(opening, keys)
     (decided,) = rows.decisions([candidates.models[candidates.served]])
     return rows.evidence(decided, used)
 
@@ -487,24 +507,53 @@ class BroughtRows:
             )
         check_length(len(self.cells), inputs.y, "y")
         self.y = known_labels(inputs.y, reading.classes)
-        self.entities = entities
-        self._codes = self._groups_of(reading.groups)
+        self.entities, self._reading = entities, reading
+        self._columns, self._codes = self._groups_of(reading.groups)
 
-    def _groups_of(self, schema: GroupSchema | None) -> list[NDArray[np.integer]]:
-        """Return the group of each row in each claim.
+    def _groups_of(
+        self, schema: GroupSchema | None
+    ) -> "tuple[dict[str, pd.Series[Any]], list[NDArray[np.int64]]]":
+        """Return the sensitive columns, and the group of each row in each claim.
 
         The finest cells are not used, because a combination of sensitive values may be new to the
         model although the group of the claim is not.
         """
         if schema is None:
-            return []
+            return {}, []
         values = sensitive_values(self.inputs.X, self.inputs.sensitive, schema, judged=True)
         levels = schema.levels_of(values, unseen="base_model")
-        return [system_codes(schema, claim.system, levels) for claim in self.claims]
+        codes = [system_codes(schema, claim.system, levels) for claim in self.claims]
+        return read_sensitive(values).columns, codes
 
-    def grouping(self, keys: NDArray[np.uint64]) -> str:
+    @property
+    def absent(self) -> str:
+        """Why the groups of the rows cannot test a claim, empty if they can."""
+        found = []
+        for claim, codes in zip(self.claims, self._codes, strict=True):
+            new = int((codes == NEW).sum())
+            if new:
+                found.append(f"{new} rows of groups new to the model in {claim.system.name!r}")
+            empty = np.bincount(codes[codes >= 0], minlength=claim.system.n_groups) == 0
+            found += [
+                f"no rows of group {label!r} of {claim.system.name!r}"
+                for label, none in zip(claim.system.labels, empty, strict=True)
+                if none
+            ]
+        return ", ".join(dict.fromkeys(found))
+
+    def keys(self, frame: pd.DataFrame, salt: str) -> RowKeys:
+        """Return keys of the features that the model reads, and of the given columns."""
+        labels = self._reading.classes[self.y]
+        read = features_read(self._reading.schema, self.matrix, labels)
+        by_row = {
+            "features": row_keys(read, salt, "features"),
+            "given": row_keys(frame, salt),
+        }
+        return keys_of_table(by_row, self._columns, labels, salt)
+
+    def grouping(self, keys: RowKeys) -> str:
         """Return a hash of group and entity of each row, independent of the order of the rows."""
-        order = np.argsort(keys, kind="stable")
+        order = np.lexsort((*self._codes, keys.by_row["features"]))
         parts = [codes[order].astype("<i4") for codes in self._codes]
         if self.entities is not None:
             first = np.unique(self.entities[order], return_index=True)[1]
@@ -548,6 +597,13 @@ class _Entities(NamedTuple):
     name: str  # name of their column, empty without entities
 
 
+def _with_entities(inputs: Inputs, column: str) -> Inputs:
+    """Use the column of entities that ``fit`` was given, if no other is and ``X`` has it."""
+    if inputs.groups is None and column and column in read_table(inputs.X, allow_empty=True).names:
+        return replace(inputs, groups=column)
+    return inputs
+
+
 def _entities(inputs: Inputs) -> _Entities:
     codes, name = read_entities(inputs.groups, inputs.X)
     if codes is None or len(np.unique(codes)) == len(codes):
@@ -567,7 +623,7 @@ def _count_rows(
     pooled = GroupCounts.from_rows(one_group, y, decided, n_groups=1)
     return Evidence(
         claims=tuple(
-            _declared(
+            _counted(
                 claim_from_counts(
                     claim.constraint,
                     GroupCounts.from_rows(groups, y, decided, n_groups=claim.system.n_groups),
@@ -599,7 +655,7 @@ def _count_entities(
 
     return Evidence(
         claims=tuple(
-            _declared(
+            _counted(
                 claim_from_rows(
                     claim.constraint,
                     rows_of(groups),
@@ -614,9 +670,6 @@ def _count_entities(
     )
 
 
-def _declared(claim: Claim, groups: NDArray[np.integer]) -> Claim:
-    """Add rows of groups new to the model to ``absent``, so that they are not dropped."""
-    unknown = int((groups == NEW).sum())
-    if unknown == 0:
-        return claim
-    return replace(claim, absent=(*claim.absent, f"{unknown} rows of groups new to the model"))
+def _counted(claim: Claim, groups: NDArray[np.integer]) -> Claim:
+    """Add the number of rows that the claim leaves out."""
+    return replace(claim, n_outside=int((groups < 0).sum()))

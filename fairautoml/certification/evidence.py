@@ -38,6 +38,7 @@ class Claim:
     cells: tuple[tuple[Cell, ...], ...]  # ``cells[event][group]``
     absent: tuple[str, ...] = ()  # groups without any row
     independent: bool = True  # no entity has rows in two cells
+    n_outside: int = 0  # rows that are in none of the groups
 
     @property
     def undefined(self) -> tuple[str, ...]:

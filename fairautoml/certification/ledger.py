@@ -15,6 +15,7 @@ import os
 import pickle
 import secrets
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ from joblib.hashing import NumpyHasher
 from numpy.typing import NDArray
 from sklearn.tree import BaseDecisionTree
 
+from fairautoml.certification.rows import Keys, RowKeys, numbered
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
@@ -163,9 +165,11 @@ def _read(line: bytes) -> dict[str, Any] | None:
 FIRST_SHARE = 0.8
 """Share of ``delta`` that the first opening of rows may spend; all later ones share the rest."""
 
-FEW_TWINS = 0.02
-"""Share of rows with an equal row up to which rows that were never opened are tested alone. With
-more, dropping opened rows would also drop new rows that equal one, and change the population."""
+FEW = 0.02
+"""Largest share of new rows that may be dropped because they equal one that was opened."""
+
+ERRORS, ROWS = 4, 3
+"""Standard errors, and rows, by which a share of common rows may exceed that of equal rows."""
 
 
 def level_of(index: int, delta: float) -> float:
@@ -185,7 +189,8 @@ class Opening:
     Parameters
     ----------
     index : int
-        1 for the first opening of these rows, or of rows that overlap with them; 0 = no opening.
+        Number that gives the level: one more than the larger of ``n_earlier`` and ``n_attempts``;
+        0 = no opening.
     level : float
         Error probability of this opening.
     delta : float
@@ -194,6 +199,10 @@ class Opening:
         Number of rows that were read.
     n_dropped : int
         Number of given rows that were dropped because they had been opened before.
+    n_earlier : int
+        Number of earlier openings of these rows.
+    n_attempts : int
+        Number of earlier openings for this model, of any rows, that did not certify it.
     previous : str
         Hash of the ledger entry before that of this opening.
     entry : str
@@ -205,6 +214,8 @@ class Opening:
     delta: float
     n_rows: int
     n_dropped: int
+    n_earlier: int
+    n_attempts: int
     previous: str
     entry: str
 
@@ -212,8 +223,9 @@ class Opening:
 def no_opening(delta: float) -> Opening:
     """Return the record of a certificate for which no rows were opened."""
     return Opening(
-        index=0, level=0.0, delta=delta, n_rows=0, n_dropped=0, previous=NO_ENTRY, entry=NO_ENTRY
-    )
+        index=0, level=0.0, delta=delta, n_rows=0, n_dropped=0, n_earlier=0, n_attempts=0,
+        previous=NO_ENTRY, entry=NO_ENTRY,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -253,10 +265,11 @@ class Ledger:
 
     def open(
         self,
-        keys: NDArray[np.uint64],
+        keys: RowKeys,
         *,
         delta: float,
         question: str,
+        models: Sequence[str] = (),
         terms: str = "",
         drops: bool = True,
     ) -> Opened:
@@ -264,11 +277,13 @@ class Ledger:
 
         The same question (models, metrics and groupings) on the same rows is not a further
         opening. Otherwise, with ``drops``, rows that were opened before are dropped if some were
-        not; rows that were all opened before get the level of a further opening.
+        not. The level is that of the next opening of the rows, or of the next attempt of a model
+        that was not certified before, whichever is stricter: for every row and for every model
+        the levels sum to at most ``delta``.
         """
-        if not 0 < delta < 1 or len(keys) == 0:
+        if not 0 < delta < 1 or keys.n_rows == 0:
             msg = (
-                f"delta={delta}, keys={len(keys)} rows: delta must be between 0 and 1 and at "
+                f"delta={delta}, keys={keys.n_rows} rows: delta must be between 0 and 1 and at "
                 "least one row must be opened. Pass for example delta=0.05."
             )
             raise InputError(msg)
@@ -277,16 +292,21 @@ class Ledger:
             if before is not None:
                 _check_delta([before], delta)
                 return _again(entries, before, keys, terms)
-            known = np.isin(keys, _opened_keys(entries))
-            used = ~known if drops and not known.all() else np.ones(len(keys), dtype=bool)
-            earlier = overlapping(entries, keys[used])
+            openings = openings_in(entries)
+            used = readable(openings, keys) if drops else np.ones(keys.n_rows, dtype=np.bool_)
+            earlier = overlapping(openings, keys.take(used))
+            attempts = _attempts(entries, models)
             _check_delta(earlier, delta)
+            _check_delta(attempts, delta, "other rows for this model", "fit a model on more rows")
+            index = 1 + max(len(earlier), len(attempts))
             opening = Opening(
-                index=len(earlier) + 1,
-                level=level_of(len(earlier) + 1, delta),
+                index=index,
+                level=level_of(index, delta),
                 delta=delta,
                 n_rows=int(used.sum()),
                 n_dropped=int((~used).sum()),
+                n_earlier=len(earlier),
+                n_attempts=len(attempts),
                 previous=entries[-1].seal,
                 entry=NO_ENTRY,
             )
@@ -294,14 +314,25 @@ class Ledger:
                 "kind": "opening",
                 **{name: getattr(opening, name) for name in RECORDED},
                 "question": question,
-                "given": _set_hash(keys),
-                "rows": packed_rows(np.unique(keys[used])),
+                "models": [*models],
+                "given": keys.multiset,
+                **_packed(keys.take(used)),
             }
             entry = self._chain.append(stream, opening.previous, content)
             return Opened(replace(opening, entry=entry), used)
 
-    def record(self, opening: Opening, terms: str, answer: str) -> str:
-        """Record the answer of an opening, and return the one that was recorded first."""
+    def check_delta(self, keys: RowKeys, delta: float) -> None:
+        """Raise if some of the rows were opened with another error probability."""
+        with self._chain.locked() as (_, entries):
+            openings = openings_in(entries)
+            used = readable(openings, keys)
+            _check_delta(overlapping(openings, keys.take(used)), delta)
+
+    def record(self, opening: Opening, terms: str, answer: str, passed: Sequence[str] = ()) -> str:
+        """Record the answer of an opening, and return the one that was recorded first.
+
+        ``passed`` are the models that were certified.
+        """
         with self._chain.locked() as (stream, entries):
             before = _answer(entries, opening.entry, terms)
             if before is not None:
@@ -311,6 +342,7 @@ class Ledger:
                 "opening": opening.entry,
                 "terms": terms,
                 "answer": answer,
+                "passed": [*passed],
             }
             self._chain.append(stream, entries[-1].seal, content)
         return answer
@@ -327,19 +359,30 @@ class Ledger:
         return [text for one in found for text in json.loads(one["answer"]) if text is not None]
 
 
-RECORDED = ("index", "level", "delta", "n_rows", "n_dropped")
+RECORDED = ("index", "level", "delta", "n_rows", "n_dropped", "n_earlier", "n_attempts")
 """Fields of an opening that the ledger stores as they are."""
 
 
-def packed_rows(keys: NDArray[np.uint64]) -> str:
-    """Return row keys as an entry stores them."""
-    return base64.b64encode(keys.astype("<u8").tobytes()).decode()
+def _packed(keys: RowKeys) -> dict[str, Any]:
+    rows = {
+        name: base64.b64encode(np.sort(one).astype("<u8").tobytes()).decode()
+        for name, one in keys.by_row.items()
+    }
+    return {"rows": rows, "whole": keys.whole, "sequence": keys.sequence}
 
 
-def keys_of(opening: Mapping[str, Any]) -> NDArray[np.uint64]:
-    """Return the row keys of a recorded opening."""
-    packed = base64.b64decode(opening["rows"])
-    return np.frombuffer(packed, dtype="<u8").astype(np.uint64)
+def keys_of(opening: Mapping[str, Any]) -> RowKeys:
+    """Return the sorted row keys of a recorded opening."""
+    rows = {
+        name: np.frombuffer(base64.b64decode(packed), dtype="<u8").astype(np.uint64)
+        for name, packed in opening["rows"].items()
+    }
+    return RowKeys(
+        n_rows=opening["n_rows"],
+        by_row=rows,
+        whole=opening["whole"],
+        sequence=opening["sequence"],
+    )
 
 
 def openings_in(entries: Iterable[Entry]) -> list[Entry]:
@@ -347,52 +390,125 @@ def openings_in(entries: Iterable[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.content["kind"] == "opening"]
 
 
-def overlapping(entries: Sequence[Entry], keys: NDArray[np.uint64]) -> list[Entry]:
-    """Return the openings that share rows with the given ones, directly or through others."""
-    left, found, reached = openings_in(entries), list[Entry](), np.unique(keys)
-    grown = True
-    while grown:
-        touching = [e for e in left if np.isin(keys_of(e.content), reached).any()]
-        left = [e for e in left if e not in touching]
-        found += touching
-        reached = np.unique(np.concatenate([reached, *(keys_of(e.content) for e in touching)]))
-        grown = bool(touching)
-    return found
+def overlapping(openings: Sequence[Entry], keys: RowKeys) -> list[Entry]:
+    """Return the openings that share rows with the given ones."""
+    return [entry for entry in openings if _overlap(keys_of(entry.content), keys)]
 
 
-def _opened_keys(entries: Sequence[Entry]) -> NDArray[np.uint64]:
-    found = [keys_of(entry.content) for entry in openings_in(entries)]
-    return np.concatenate(found) if found else np.empty(0, dtype=np.uint64)
+def _overlap(one: RowKeys, other: RowKeys) -> bool:
+    """Return whether two tables share more rows than equal rows of one population explain."""
+    # Other tables may have as many rows of each group and label, in another order.
+    name = "sequence" if one.by_row and other.by_row else "whole"
+    if getattr(one, name) and getattr(one, name) == getattr(other, name):
+        return True
+    return any(
+        _exceeds(one.by_row[reading], keys) or _exceeds(keys, one.by_row[reading])
+        for reading, keys in other.by_row.items()
+        if reading in one.by_row
+    )
 
 
-def _set_hash(keys: NDArray[np.uint64]) -> str:
-    return hashlib.sha256(np.unique(keys).astype("<u8").tobytes()).hexdigest()
+def _exceeds(known: Keys, keys: Keys) -> bool:
+    """Return whether more of the rows are known than the share of twins among those predicts."""
+    common = float(np.isin(keys, known).mean()) if len(keys) else 0.0
+    twins = float(pd.Series(known).duplicated(keep=False).mean()) if len(known) else 0.0
+    if common == 0 or twins == 0:
+        return common > 0
+    # Both shares are estimated, that of twins from pairs.
+    fewer = 1 / len(known) + 1 / len(keys)
+    most = twins + ERRORS * math.sqrt(2 * twins * (1 - twins) * fewer) + ROWS * fewer
+    # If nearly all rows have twins, opened rows cannot be told from new ones.
+    return common > most or most >= 1
 
 
-def _asked(entries: Sequence[Entry], keys: NDArray[np.uint64], question: str) -> Entry | None:
+def readable(openings: Sequence[Entry], keys: RowKeys) -> NDArray[np.bool_]:
+    """Return which rows to read: those that were never opened, if they can be told apart.
+
+    All rows are returned if none or all of them were opened; if dropping opened rows would also
+    drop new rows that equal one, and change the population; or if the remaining rows are copies.
+    """
+    every = np.ones(keys.n_rows, dtype=np.bool_)
+    touching = overlapping(openings, keys)
+    if not touching or not keys.by_row:
+        return every
+    fresh, missed = every.copy(), 1.0
+    for reading, rows in keys.by_row.items():
+        opened = _times_opened(touching, reading)
+        if len(opened) == 0:
+            continue
+        times = opened.reindex(rows, fill_value=0).to_numpy()
+        known = numbered(rows) < times
+        missed = min(missed, 1 - known.sum() / float(opened.sum()))
+        fresh &= ~known
+    twins = max(
+        float(pd.Series(rows).duplicated(keep=False).mean()) for rows in keys.by_row.values()
+    )
+    tellable = fresh.any() and twins * missed <= FEW
+    return fresh if tellable and not overlapping(openings, keys.take(fresh)) else every
+
+
+def _times_opened(openings: Sequence[Entry], reading: str) -> "pd.Series[Any]":
+    """Return how many rows of each content were opened; repeated openings count once."""
+    total = pd.Series(dtype=np.float64)
+    for entry in openings:
+        rows = keys_of(entry.content).by_row.get(reading)
+        if rows is None:
+            continue
+        times = pd.Series(rows).value_counts()
+        if entry.content["n_earlier"] == 0:
+            total = total.add(times, fill_value=0)
+        else:
+            total = pd.concat([total, times.astype(np.float64)]).groupby(level=0).max()
+    return total
+
+
+def _asked(entries: Sequence[Entry], keys: RowKeys, question: str) -> Entry | None:
     """Return the opening in which the same rows were given for the same question."""
-    given = _set_hash(keys)
+    wanted = (question, keys.multiset)
     return next(
         (
             entry
             for entry in openings_in(entries)
-            if (entry.content.get("question"), entry.content.get("given")) == (question, given)
+            if (entry.content["question"], entry.content["given"]) == wanted
         ),
         None,
     )
 
 
-def _again(
-    entries: Sequence[Entry], before: Entry, keys: NDArray[np.uint64], terms: str
-) -> Opened:
+def _attempts(entries: Sequence[Entry], models: Sequence[str]) -> list[Entry]:
+    """Return the openings for one of the models that did not certify it."""
+    answers = defaultdict[str, list[set[str]]](list)
+    for entry in entries:
+        if entry.content["kind"] == "certificate":
+            answers[entry.content["opening"]].append(set(entry.content["passed"]))
+
+    def failed(entry: Entry) -> bool:
+        left = set(models).intersection(entry.content["models"])
+        passed = answers[entry.seal]
+        return not (passed and all(left <= one for one in passed)) and bool(left)
+
+    return [entry for entry in openings_in(entries) if failed(entry)]
+
+
+def _again(entries: Sequence[Entry], before: Entry, keys: RowKeys, terms: str) -> Opened:
     content = before.content
     opening = Opening(
         **{name: content[name] for name in RECORDED},
         previous=content["previous"],
         entry=before.seal,
     )
-    used = np.isin(keys, keys_of(content))
-    return Opened(opening, used, _answer(entries, before.seal, terms))
+    return Opened(opening, read_in(content, keys), _answer(entries, before.seal, terms))
+
+
+def read_in(opening: Mapping[str, Any], keys: RowKeys) -> NDArray[np.bool_]:
+    """Return which of the given rows a recorded opening read; of equal rows the last ones."""
+    read = keys_of(opening).by_row
+    for reading, rows in keys.by_row.items():
+        if reading in read:
+            times = pd.Series(read[reading]).value_counts().reindex(rows, fill_value=0).to_numpy()
+            found: NDArray[np.bool_] = numbered(rows[::-1])[::-1] < times
+            return found
+    return np.ones(keys.n_rows, dtype=np.bool_)
 
 
 def _answer(entries: Sequence[Entry], opening: str, terms: str) -> str | None:
@@ -402,106 +518,36 @@ def _answer(entries: Sequence[Entry], opening: str, terms: str) -> str | None:
     )
 
 
-def _check_delta(openings: Sequence[Entry], delta: float) -> None:
+def _check_delta(
+    openings: Sequence[Entry],
+    delta: float,
+    what: str = "these rows",
+    remedy: str = "certify on rows that were never opened",
+) -> None:
     """Raise if ``delta`` differs between openings, whose levels would then not sum to it."""
     for entry in openings:
-        if entry.content["delta"] != delta:
+        fixed = entry.content["delta"]
+        if fixed != delta:
             msg = (
-                f"delta={delta}: these rows were opened with delta={entry.content['delta']}. Use "
-                "this value, or certify on rows that were never opened."
+                f"delta={delta}: the ledger has an opening of {what} with delta={fixed}, and all "
+                f"later ones share that error probability. Pass delta={fixed}, or {remedy}."
             )
             raise InputError(msg)
-
-
-def row_keys(frame: pd.DataFrame, salt: str) -> NDArray[np.uint64]:
-    """Return one salted key per row, shape (n_rows,), independent of the order of the columns.
-
-    The k-th of several equal rows has a key of its own, so that the keys are those of a multiset.
-    """
-    hashed, number = _numbered_rows(frame)
-    return _digests(hashed, number, salt, b"")
-
-
-def table_key(frame: pd.DataFrame, salt: str) -> NDArray[np.uint64]:
-    """Return the salted key of a whole table, shape (1,), independent of the order of its rows."""
-    hashed, number = _numbered_rows(frame)
-    order = np.lexsort((number, hashed))
-    digest = hashlib.blake2b(hashed[order].astype("<u8").tobytes(), digest_size=8).digest()
-    whole = np.array([int.from_bytes(digest, "little")], dtype=np.uint64)
-    return _digests(whole, np.zeros(1, dtype=np.int64), salt, b"table")
-
-
-def twin_share(frame: pd.DataFrame) -> float:
-    """Return the share of rows that equal another row."""
-    hashed, _ = _numbered_rows(frame)
-    return float(pd.Series(hashed).duplicated(keep=False).mean())
-
-
-def held_out(
-    frame: pd.DataFrame, share: float, salt: str, *, repeated: bool = False
-) -> NDArray[np.bool_]:
-    """Draw rows by a keyed hash of their content, shape (n_rows,).
-
-    A row keeps its side when the table grows or changes its order. Equal rows are drawn
-    independently, by their number among each other; with ``repeated`` they stay together.
-    """
-    hashed, number = _numbered_rows(frame)
-    if repeated:
-        number = np.zeros_like(number)
-    drawn: NDArray[np.bool_] = _digests(hashed, number, salt, b"holdout") < np.uint64(
-        share * 2.0**64
-    )
-    return drawn
-
-
-def _numbered_rows(frame: pd.DataFrame) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Return the hash of each row, and its number among the rows equal to it, from 0."""
-    plain = frame[sorted(frame.columns, key=str)]
-    numeric = {name for name in plain if pd.api.types.is_numeric_dtype(plain[name])}
-    same = pd.DataFrame(
-        {
-            name: plain[name].astype("float64" if name in numeric else "str")
-            for name in plain.columns
-        }
-    )
-    hashed = pd.util.hash_pandas_object(same, index=False).to_numpy(dtype=np.uint64)
-    number = pd.Series(hashed).groupby(hashed).cumcount()
-    return np.asarray(hashed, dtype=np.uint64), np.asarray(number, dtype=np.int64)
-
-
-def _digests(
-    hashed: NDArray[np.uint64], number: NDArray[np.int64], salt: str, purpose: bytes
-) -> NDArray[np.uint64]:
-    """Return keyed hashes of the row hashes with their numbers.
-
-    Number 0 adds nothing to a hash, so that keys match those of ledgers of earlier versions.
-    """
-    key = salt.encode()
-    digests = b"".join(
-        hashlib.blake2b(
-            value.tobytes() + (b"" if k == 0 else k.to_bytes(8, "little")),
-            digest_size=8,
-            key=key,
-            person=purpose,
-        ).digest()
-        for value, k in zip(hashed.astype("<u8"), number.tolist(), strict=True)
-    )
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
 STATE_HOME = "FAIRAUTOML_STATE_HOME"
 """Environment variable with the folder of the user's ledgers."""
 
 
-def ledger_of(path: Path | None, columns: Iterable[str]) -> Ledger:
-    """Return the ledger at the path, or that of the user for tables with these columns."""
+def ledger_of(path: Path | None) -> Ledger:
+    """Return the ledger at the path, or that of the user."""
     if path is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unusable(path, error) from error
         return Ledger(path)
-    folder = _state_home() / "ledgers"
+    folder = _state_home()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         writable = os.access(folder, os.W_OK)
@@ -514,7 +560,7 @@ def ledger_of(path: Path | None, columns: Iterable[str]) -> Ledger:
         )
         warn(msg, DegradedWarning)
         folder = Path(_of_process().name)
-    return Ledger(folder / f"{chain_hash(sorted(columns))[:16]}.jsonl")
+    return Ledger(folder / "ledger.jsonl")
 
 
 def is_forgotten(ledger: Ledger) -> bool:
@@ -582,19 +628,3 @@ def model_hash(classifier: Any) -> str:
     # Loading may change the memory layout of arrays, which their hash depends on.
     plain = pickle.loads(pickle.dumps(classifier))
     return str(_Hasher(hash_name="sha256").hash(plain))
-
-
-def data_hash(frame: pd.DataFrame) -> str:
-    """Return the SHA-256 of a table: column names, order of rows, and all values."""
-    digest = hashlib.sha256()
-    for name in sorted(frame.columns):
-        digest.update(f"{name}\0{len(frame)}\0".encode())
-        # The number 1 and the text '1' must have different hashes.
-        digest.update(b"number" if pd.api.types.is_numeric_dtype(frame[name]) else b"text")
-        digest.update(_hashed(frame[name]).astype("<u8").tobytes())
-    return digest.hexdigest()
-
-
-def _hashed(column: "pd.Series[Any]") -> NDArray[np.uint64]:
-    values = column if pd.api.types.is_numeric_dtype(column) else column.astype("str")
-    return np.asarray(pd.util.hash_pandas_object(values, index=False), dtype=np.uint64)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data.splits import row_bits
@@ -31,20 +32,38 @@ class TrainingRows:
     salt: int
     keys: NDArray[np.uint64]  # sorted and distinct
     twins: float  # share of training rows that equal another one
+    entities: NDArray[np.uint64]  # sorted and distinct keys of the entities, empty without them
+    entity_column: str = ""  # column of the identifiers, empty if they were given apart
 
     @classmethod
-    def of(cls, X: Any, y: NDArray[Any]) -> Self:
-        """Return the keys of encoded training rows."""
+    def of(
+        cls,
+        X: Any,
+        y: NDArray[Any],
+        entities: NDArray[Any] | None = None,
+        entity_column: str = "",
+    ) -> Self:
+        """Return the keys of encoded training rows, and of the identifiers of their entities."""
         salt = secrets.randbits(63)
         keys, counts = np.unique(_keys(X, y, salt), return_counts=True)
         twins = float(counts[counts > 1].sum() / counts.sum())
-        return cls(salt=salt, keys=keys, twins=twins)
+        ids = np.empty(0, dtype=object) if entities is None else entities
+        return cls(
+            salt=salt,
+            keys=keys,
+            twins=twins,
+            entities=np.unique(_entity_keys(ids, salt)),
+            entity_column=entity_column,
+        )
 
-    def refuse(self, X: Any, y: NDArray[Any]) -> None:
-        """Raise if more rows were trained on than equal rows of one population explain.
+    def refuse(self, X: Any, y: NDArray[Any], entities: NDArray[Any] | None = None) -> None:
+        """Raise if entities or too many rows were trained on.
 
-        Warn if even the training rows themselves would not be refused.
+        Equal rows of one population explain a share of them. Warn if even the training rows
+        themselves would not be refused.
         """
+        if entities is not None:
+            self._refuse_entities(entities)
         n = len(y)
         overlap = float(np.isin(_keys(X, y, self.salt), self.keys).mean())
         error = math.sqrt(self.twins * (1 - self.twins) / n)
@@ -63,6 +82,21 @@ class TrainingRows:
             "hold rows out before fit (--holdout), or bring new ones."
         )
         raise InputError(msg)
+
+    def _refuse_entities(self, entities: NDArray[Any]) -> None:
+        known = np.isin(_entity_keys(entities, self.salt), self.entities)
+        if known.any():
+            msg = (
+                f"groups: {int(known.sum()):,} of the {len(known):,} rows belong to entities that "
+                f"fit has seen, such as {entities[known.argmax()]!r}. A certificate needs new "
+                "entities: hold entities out before fit (--holdout with --groups), or, if the "
+                "identifiers name others than at fit, make them distinct from those."
+            )
+            raise InputError(msg)
+
+
+def _entity_keys(ids: NDArray[Any], salt: int) -> NDArray[np.uint64]:
+    return pd.util.hash_array(ids.astype(object), hash_key=f"{salt:016x}")
 
 
 def _keys(X: Any, y: NDArray[Any], salt: int) -> NDArray[np.uint64]:

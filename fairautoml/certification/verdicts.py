@@ -43,6 +43,10 @@ class Verdict(StrEnum):
     NOT_APPLICABLE = "NOT_APPLICABLE"
 
 
+PASSED = (Verdict.CERTIFIED, Verdict.VALIDATED)
+"""Verdicts of a test that every claim passed."""
+
+
 class Reason(StrEnum):
     """Reason of a verdict; empty for CERTIFIED and VIOLATED."""
 

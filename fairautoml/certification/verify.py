@@ -19,10 +19,16 @@ from fairautoml.certification.certificate import (
 )
 from fairautoml.certification.evidence import Claim, Evidence, MinScore
 from fairautoml.certification.ledger import RECORDED, Ledger, level_of
-from fairautoml.certification.verdicts import CandidateVerdict, Reason, Verdict, judge_candidate
+from fairautoml.certification.verdicts import (
+    PASSED,
+    CandidateVerdict,
+    Reason,
+    Verdict,
+    judge_candidate,
+)
 from fairautoml.exceptions import InputError
 
-SHOWN = (Verdict.CERTIFIED, Verdict.VALIDATED, Verdict.VIOLATED)
+SHOWN = (*PASSED, Verdict.VIOLATED)
 """Verdicts that require opened rows and published numbers."""
 
 TOLERANCE = 1e-9
@@ -140,7 +146,7 @@ def _judged(certificate: Certificate, evidence: Evidence) -> CandidateVerdict:
         evidence,
         certificate.opening.level,
         n_candidates=len(certificate.subject.models),
-        passed=certificate.verdict in (Verdict.CERTIFIED, Verdict.VALIDATED),
+        passed=certificate.verdict in PASSED,
         reached=certificate.reason != Reason.NOT_TESTED,
     )
 
@@ -221,6 +227,7 @@ def _claim(record: ClaimRecord) -> Claim | None:
         cells=tuple(tuple(cell for cell in row if cell is not None) for row in cells),
         absent=record.absent,
         independent=record.independent,
+        n_outside=record.n_outside,
     )
 
 

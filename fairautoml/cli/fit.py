@@ -49,6 +49,8 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, output: str) ->
     model.set_params(pos_label=tables.positive)
     if tables.held is not None:
         _check_held(model, tables.search, tables.held)
+        if request.certified:
+            request.check_delta(tables.held)
     run_fit(model, request, tables.search)
     result = {"dataset": request.data, **result_of(model)}
     if tables.held is not None:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from fairautoml.automl import FairAutoML, FairAutoMLRegressor
 from fairautoml.certification.certificate import Certificate, damage
-from fairautoml.certification.ledger import Ledger, data_hash, held_out, ledger_of, model_hash
+from fairautoml.certification.ledger import Ledger, ledger_of, model_hash
 from fairautoml.certification.planning import row_plan
+from fairautoml.certification.rows import RowKeys, data_hash, held_out, row_keys
 from fairautoml.certification.verify import Known, Verification, verify_certificate
 from fairautoml.data.columns import ranks_of_times
 from fairautoml.data.dataset import strata_of_column
@@ -481,20 +482,21 @@ class TableRequest:
         request = self
         if self.holdout is not None:
             whose, when = self.groups, self.time
-            request = replace(self, salt=self._salt(source) if self.certified else None)
+            salt = self._ledger.salt if self.certified and self.salt is None else self.salt
+            request = replace(self, salt=salt if self.certified else None)
             source, held = hold_out(
                 source, self.holdout, self.seed, salt=request.salt, whose=whose, when=when
             )
         return Tables(search=source, held=held, positive=positive, request=request)
 
-    def _salt(self, source: Source) -> str:
-        """Return the salt of the ledger, with which refits hold out the same rows."""
-        if self.salt is not None:
-            return self.salt
-        if self.time is not None and self.time in source.X:
-            source = source.without(self.time)
-        ledger = None if self.ledger is None else Path(self.ledger)
-        return ledger_of(ledger, identity(source.inputs).columns).salt
+    @property
+    def _ledger(self) -> Ledger:
+        return ledger_of(None if self.ledger is None else Path(self.ledger))
+
+    def check_delta(self, held: Source) -> None:
+        """Raise if the held-out rows were opened with another error probability."""
+        keys = row_keys(identity(held.inputs), self._ledger.salt)
+        self._ledger.check_delta(RowKeys(n_rows=len(keys), by_row={"given": keys}), self.delta)
 
     def certify(self, model: Estimator, held: Source, *, later: bool | None = None) -> Certificate:
         """Certify a model on held-out rows, which are later ones if they were held out by time."""
@@ -811,7 +813,7 @@ def _with_table(
     known = replace(known, data=found[at])
     if known.ledger is None:
         named = None if request.ledger is None else Path(request.ledger)
-        own = ledger_of(named, frames[at].columns)
+        own = ledger_of(named)
         known = replace(known, ledger=own if own.path.is_file() else None)
     same = known.data == stated and known.model == certificate.model
     if fitted is None or known.ledger is None or not same:

@@ -39,6 +39,12 @@ def key_of(value: Any) -> Key:
     return (type(value).__name__, str(value))
 
 
+def texts_of(column: "pd.Series[Any]") -> NDArray[Any]:
+    """Return the values as text, independent of the type of the column; missing is empty."""
+    codes, values = pd.factorize(column.to_numpy(dtype=object))  # -1 = missing
+    return np.array([*(str(key_of(value)[1]) for value in values), ""], dtype=object)[codes]
+
+
 def types_of(keys: tuple[Key, ...]) -> frozenset[str]:
     """Return the type names that occur."""
     return frozenset(key[0] for key in keys)

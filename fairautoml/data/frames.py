@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from fairautoml.data.columns import texts_of
 from fairautoml.data.sensitive_numbers import kind_of, numbers
 from fairautoml.data.splits import row_draws
 from fairautoml.exceptions import InputError, ParameterError
@@ -385,6 +386,14 @@ def read_entities(groups: Any, X: Any) -> tuple[NDArray[np.int64] | None, str]:
     return np.unique(series.astype("str"), return_inverse=True)[1].astype(np.int64), name
 
 
+def entity_ids(groups: Any, X: Any) -> tuple[NDArray[Any] | None, str]:
+    """Return the identifier of each row's entity as text, and the name of its column in ``X``."""
+    if groups is None:
+        return None, ""
+    series, name = read_extra(groups, X, "groups")
+    return texts_of(series), name
+
+
 def identity(inputs: Inputs) -> pd.DataFrame:
     """Return features and label of the rows, to recognise the same rows.
 
@@ -397,16 +406,21 @@ def identity(inputs: Inputs) -> pd.DataFrame:
             f"X.{name}": column for name, column in zip(table.names, table.columns, strict=True)
         }
     elif table.sparse:
-        # Canonical form of the same numbers; models read float32.
-        plain = csr_matrix(table.matrix, dtype=np.float32, copy=True)
-        plain.sum_duplicates()
-        found = {f"X.{salt}": row_draws(plain, salt) for salt in (0, 1)}
+        found = {f"X.{name}": bits for name, bits in row_contents(table.matrix).items()}
     else:
         found = {f"X.{n}": table.matrix[:, at] for at, n in enumerate(table.names)}
     found["y"] = as_series(_flat(inputs.y), "y")
     return pd.DataFrame(
         {k: _content(pd.Series(c), k.removeprefix("X.")) for k, c in found.items()}
     )
+
+
+def row_contents(matrix: Any) -> dict[str, NDArray[np.float64]]:
+    """Return two numbers per row of a sparse matrix that its content determines."""
+    # Canonical form of the same numbers; models read float32.
+    plain = csr_matrix(matrix, dtype=np.float32, copy=True)
+    plain.sum_duplicates()
+    return {str(salt): row_draws(plain, salt) for salt in (0, 1)}
 
 
 def _content(column: "pd.Series[Any]", name: str) -> "pd.Series[Any]":

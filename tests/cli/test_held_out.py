@@ -280,6 +280,18 @@ def test_a_fit_with_held_out_rows_evaluates_and_certifies_on_them(tmp_path, caps
     assert "equal training rows of this model" in capsys.readouterr().err
 
 
+def test_another_delta_for_opened_rows_is_refused_before_the_search(individuals_file, capsys):
+    words = ["fit", str(individuals_file), "--target", "y", "--sensitive", "sex", "--trials", "2"]
+    words += ["--constraint", "demographic_parity_difference<=0.4", "--holdout", "0.3"]
+    assert main([*words, "--learner", "logistic_regression"]) == 0
+    capsys.readouterr()
+    assert main([*words, "--delta", "0.01"]) == 3
+    reported = capsys.readouterr()
+    assert "an opening of these rows with delta=0.05" in reported.err
+    assert "Pass delta=0.05" in reported.err
+    assert "trials" not in reported.err
+
+
 def test_a_run_is_certified_later_on_new_rows(individuals_file, tmp_path, capsys):
     run = tmp_path / "run"
     words = ["fit", str(individuals_file), "--target", "y", "--sensitive", "sex", "--trials", "2"]
@@ -297,7 +309,9 @@ def test_a_run_is_certified_later_on_new_rows(individuals_file, tmp_path, capsys
     first = (run / "certificate.json").read_bytes()
     assert main(certify) == 0
     assert (run / "certificate.json").read_bytes() == first
+    assert not (run / "certificate.1.json").exists()
     assert main([*certify, "--later"]) == 9
+    assert (run / "certificate.1.json").read_bytes() == first
     assert main(["certify", str(run), str(new), "--later", "--json"]) == 0
     shown = capsys.readouterr().out.splitlines()[-1]
     assert json.loads(shown)["verdict"] == "VALIDATED_ON_LATER_DATA"

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from fairautoml.certification.ledger import row_keys
+from fairautoml.certification.rows import row_keys
 from fairautoml.data.frames import Inputs, identity
 
 

@@ -83,7 +83,11 @@ def other_group():
 
 @pytest.mark.parametrize(
     ("rows", "named"),
-    [(other_value, "other X"), (other_label, "other .*y"), (other_group, "other .*sensitive")],
+    [
+        (other_value, "different X"),
+        (other_label, "different .*y"),
+        (other_group, "different .*sensitive"),
+    ],
 )
 def test_other_rows_are_refused_and_the_folder_stays_as_it_is(run, rows, named):
     before = bytes_of(run)

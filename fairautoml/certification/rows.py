@@ -1,0 +1,157 @@
+"""Recognize rows by salted hashes of their content."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from fairautoml.data.columns import texts_of
+from fairautoml.data.frames import row_contents
+from fairautoml.data.schema import TableSchema
+
+Keys = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RowKeys:
+    """Salted keys of rows in several readings; equal rows have equal keys.
+
+    Two tables share a row if it has the same key in one reading.
+    """
+
+    n_rows: int
+    # keys by reading, each of shape (n_rows,): "features" that a model reads, all columns "given"
+    by_row: Mapping[str, Keys]
+    # of groups and labels of the table as a whole, without and with the order of its rows
+    whole: str = ""
+    sequence: str = ""
+
+    @property
+    def multiset(self) -> str:
+        """Hash of the rows without their order."""
+        rows = next(iter(self.by_row.values()), None)
+        if rows is None:
+            return self.whole
+        return hashlib.sha256(np.sort(rows).astype("<u8").tobytes()).hexdigest()
+
+    def take(self, kept: NDArray[np.bool_]) -> "RowKeys":
+        """Return the keys of some rows of the same table."""
+        rows = {name: keys[kept] for name, keys in self.by_row.items()}
+        return replace(self, n_rows=int(kept.sum()), by_row=rows)
+
+
+def row_keys(frame: pd.DataFrame, salt: str, reading: str = "given") -> Keys:
+    """Return one salted key per row, shape (n_rows,), independent of the order of the columns."""
+    contents, of = np.unique(_hashed_rows(frame), return_inverse=True)
+    digests = _digests(contents, np.zeros(len(contents), dtype=np.int64), salt, reading.encode())
+    return digests[of]
+
+
+def keys_of_table(
+    by_row: Mapping[str, Keys],
+    groups: "Mapping[str, pd.Series[Any]]",
+    labels: NDArray[Any] | None,
+    salt: str,
+) -> RowKeys:
+    """Return the keys of the rows with those of the groups and labels of the whole table."""
+    columns = [groups[name] for name in sorted(groups)]
+    columns += [] if labels is None else [pd.Series(labels, dtype=object)]
+    frame = pd.DataFrame({str(at): texts_of(column) for at, column in enumerate(columns)})
+    rows = row_keys(frame, salt, "whole")
+    return RowKeys(
+        n_rows=len(rows),
+        by_row=by_row,
+        whole=hashlib.sha256(np.sort(rows).astype("<u8").tobytes()).hexdigest(),
+        sequence=hashlib.sha256(rows.astype("<u8").tobytes()).hexdigest(),
+    )
+
+
+def features_read(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -> pd.DataFrame:
+    """Return the features that a model reads, with the labels, to recognize the same rows.
+
+    Other columns, the order and the types of the columns do not matter. Categories are told apart
+    by their value, because their codes depend on the training rows.
+    """
+    found: dict[str, Any] = {}
+    if issparse(matrix):
+        found = {f"X.{name}": bits for name, bits in row_contents(matrix).items()}
+    else:
+        for at, column in enumerate(schema.columns):
+            values = matrix[:, at]
+            if column.kind == "category":
+                names = np.array([*map(repr, column.levels), ""], dtype=object)
+                values = names[np.where(np.isnan(values), -1, values).astype(np.int64)]
+            found[f"X.{column.name}"] = values
+    return pd.DataFrame({**found, "y": texts_of(pd.Series(labels, dtype=object))})
+
+
+def twin_share(frame: pd.DataFrame) -> float:
+    """Return the share of rows that equal another row."""
+    return float(pd.Series(_hashed_rows(frame)).duplicated(keep=False).mean())
+
+
+def held_out(
+    frame: pd.DataFrame, share: float, salt: str, *, repeated: bool = False
+) -> NDArray[np.bool_]:
+    """Draw rows by a keyed hash of their content, shape (n_rows,).
+
+    A row keeps its side when the table grows or changes its order. Equal rows are drawn
+    independently, by their number among each other; with ``repeated`` they stay together.
+    """
+    hashed = _hashed_rows(frame)
+    number = np.zeros(len(hashed), dtype=np.int64) if repeated else numbered(hashed)
+    drawn: NDArray[np.bool_] = _digests(hashed, number, salt, b"holdout") < np.uint64(
+        share * 2.0**64
+    )
+    return drawn
+
+
+def numbered(keys: Keys) -> NDArray[np.int64]:
+    """Return the number of each row among the rows equal to it, from 0."""
+    return np.asarray(pd.Series(keys).groupby(keys).cumcount(), dtype=np.int64)
+
+
+def _hashed_rows(frame: pd.DataFrame) -> Keys:
+    plain = frame[sorted(frame.columns, key=str)]
+    same = pd.DataFrame({name: _plain(column) for name, column in plain.items()})
+    hashed = pd.util.hash_pandas_object(same, index=False).to_numpy(dtype=np.uint64)
+    return np.asarray(hashed, dtype=np.uint64)
+
+
+def _plain(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    if pd.api.types.is_numeric_dtype(column):
+        return column.astype("float64") + 0.0  # the two zeros are the same number
+    return column.astype("str")
+
+
+def _digests(hashed: Keys, number: NDArray[np.int64], salt: str, purpose: bytes) -> Keys:
+    """Return keyed hashes of the row hashes with their numbers."""
+    key = salt.encode()
+    digests = b"".join(
+        hashlib.blake2b(
+            value.tobytes() + k.to_bytes(8, "little"), digest_size=8, key=key, person=purpose
+        ).digest()
+        for value, k in zip(hashed.astype("<u8"), number.tolist(), strict=True)
+    )
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def data_hash(frame: pd.DataFrame) -> str:
+    """Return the SHA-256 of a table: column names, order of rows, and all values."""
+    digest = hashlib.sha256()
+    for name in sorted(frame.columns):
+        digest.update(f"{name}\0{len(frame)}\0".encode())
+        # The number 1 and the text '1' must have different hashes.
+        digest.update(b"number" if pd.api.types.is_numeric_dtype(frame[name]) else b"text")
+        digest.update(_hashed(frame[name]).astype("<u8").tobytes())
+    return digest.hexdigest()
+
+
+def _hashed(column: "pd.Series[Any]") -> Keys:
+    values = column if pd.api.types.is_numeric_dtype(column) else column.astype("str")
+    return np.asarray(pd.util.hash_pandas_object(values, index=False), dtype=np.uint64)
