@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.frames import Inputs
-from fairautoml.data.noisy_groups import LEVEL, Guess, HiddenRate, assumptions_of, learn_guess
+from fairautoml.data.noisy_groups import LEVEL, Guess, assumptions_of, learn_guess
 from fairautoml.data.read import ReadOptions, read_roles
 from fairautoml.data.schema import read_guesses
 from fairautoml.exceptions import InputError, ParameterError
-from fairautoml.metrics import METRICS, Constraint, GroupCounts, largest_defined
+from fairautoml.metrics import METRICS, Constraint, GroupCounts, Rate, largest_defined
 from fairautoml.metrics.groups import GroupSystem
-from fairautoml.metrics.rates import RATES
 from fairautoml.records import Entry
 from fairautoml.settings import Settings
 
@@ -238,10 +237,7 @@ def _check_alone(inputs: Inputs) -> None:
         )
 
 
-HIDDEN: tuple[HiddenRate, ...] = ("selection", "tpr", "fpr")
-
-
-def hidden_rates_of(constraint: Constraint) -> tuple[HiddenRate, ...]:
+def hidden_rates_of(constraint: Constraint) -> tuple[Rate, ...]:
     """Return the rates that a constraint on hidden groups compares."""
     metric = constraint.metric
     if not _served(metric.name):
@@ -257,8 +253,7 @@ def hidden_rates_of(constraint: Constraint) -> tuple[HiddenRate, ...]:
             f"leave out [{constraint.system}]"
         )
         raise ParameterError(msg)
-    rates: tuple[HiddenRate, ...] = tuple(name for name in HIDDEN if RATES[name] in metric.rates)
-    return rates
+    return metric.rates
 
 
 def _served(name: str) -> bool:

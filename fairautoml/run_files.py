@@ -21,6 +21,7 @@ from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.search.strategies._optuna import distributions
 from fairautoml.settings import RunStorage
 from fairautoml.storage.artifacts import Artifacts, make_private
+from fairautoml.storage.journal import JournalFile, corrupt
 from fairautoml.storage.run_folder import (
     DATABASE,
     LIBRARIES,
@@ -31,18 +32,13 @@ from fairautoml.storage.run_folder import (
     scratch,
 )
 from fairautoml.storage.study import (
-    Address,
+    Database,
     Display,
     PreviousTrials,
     Study,
     check_same,
-    check_server,
     content_hash,
-    corrupt,
     read_past,
-    server_url,
-    shown,
-    sqlite_url,
     text_hash,
 )
 
@@ -54,17 +50,17 @@ class RunLocation:
     path: Path  # run folder
     overwrite: bool = False  # whether a previous run may be replaced
     resume: bool = False  # whether a previous run is continued
-    server: Address | None = None  # PostgreSQL database for the trials
+    server: Database | None = None  # PostgreSQL database for the trials
 
     @property
-    def url(self) -> Address:
-        """Address of the database of the trials."""
-        return sqlite_url(self.path / DATABASE) if self.server is None else self.server
+    def database(self) -> Database:
+        """Database of the trials."""
+        return _file(self.path) if self.server is None else self.server
 
     @property
     def storage(self) -> str | None:
         """The server without the password, None for the file."""
-        return None if self.server is None else shown(self.server)
+        return None if self.server is None else self.server.name
 
 
 def locate(storage: RunStorage) -> RunLocation:
@@ -73,8 +69,20 @@ def locate(storage: RunStorage) -> RunLocation:
         path=Path(storage.path),
         overwrite=storage.if_exists == "overwrite",
         resume=storage.if_exists == "resume",
-        server=None if storage.url is None else server_url(storage.url),
+        server=None if storage.url is None else _server(storage.url),
     )
+
+
+def _server(url: str) -> Database:
+    # SQLAlchemy takes .1 s to import, and a file needs none of it.
+    from fairautoml.storage.server import server_at
+
+    return server_at(url)
+
+
+def _file(folder: Path) -> JournalFile:
+    path = folder / DATABASE
+    return JournalFile(path, str(path))
 
 
 class PreviousRun:
@@ -98,12 +106,12 @@ class PreviousRun:
                 f"are recorded in {was}; give that to resume"
             )
             raise ResumeMismatchError(msg)
-        with _copied(self.place) as url:
-            past = read_past(url, study, shown(self.place.url))
+        with _copied(self.place) as database:
+            past = read_past(database, study)
         lost = self.folder.logged_trials() - past.numbers
         if lost:
             raise corrupt(
-                shown(self.place.url),
+                self.place.database.name,
                 f"{len(lost)} trials of trials.jsonl are not in it, for example {min(lost)}; "
                 "was its -wal file removed?",
             )
@@ -117,8 +125,8 @@ def _about(about: Any, path: Path) -> tuple[str, str | None]:
 
 
 @contextmanager
-def _copied(place: RunLocation) -> Iterator[Address]:
-    """Yield the address of a copy, because opening a database after a crash changes its file."""
+def _copied(place: RunLocation) -> Iterator[Database]:
+    """Yield a copy, because opening a database after a crash changes its file."""
     if place.server is not None:
         yield place.server
         return
@@ -127,7 +135,7 @@ def _copied(place: RunLocation) -> Iterator[Address]:
             source = place.path / f"{DATABASE}{suffix}"
             if source.is_file():
                 shutil.copyfile(source, made / source.name)
-        yield sqlite_url(made / DATABASE)
+        yield JournalFile(made / DATABASE, place.database.name)
 
 
 class RunWriter:
@@ -234,7 +242,7 @@ def begin(
 def _start(plan: Plan, place: RunLocation, parameters: Mapping[str, Any]) -> RunWriter:
     if place.server is not None:
         # A wrong password must not delete the run that is to be replaced.
-        check_server(place.server)
+        place.server.check()
     folder = RunFolder(place.path, overwrite=place.overwrite)
     with ExitStack() as undo:
         undo.callback(folder.close)
@@ -247,7 +255,7 @@ def _start(plan: Plan, place: RunLocation, parameters: Mapping[str, Any]) -> Run
             # A server holds runs of many folders, and folders can have the same name.
             name = f"{name} {uuid.uuid4().hex[:8]}"
         study = Study(
-            place.url,
+            place.database,
             name,
             folder.artifacts,
             _display(plan),
@@ -265,7 +273,7 @@ def _resume(plan: Plan, previous: PreviousRun, parameters: Mapping[str, Any]) ->
     check_same(past.fingerprint, _fingerprint(plan), str(place.path))
     folder.take()
     with ExitStack() as undo:
-        study = Study.resume(place.url, past, folder.artifacts, _display(plan))
+        study = Study.resume(place.database, past, folder.artifacts, _display(plan))
         undo.callback(study.close)
         if folder.logged_trials() != past.numbers:
             # The last line of the log may be torn or missing; the database is authoritative.

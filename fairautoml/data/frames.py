@@ -361,9 +361,6 @@ def _length(values: Any) -> int:
     return len(values)
 
 
-_CELL_TYPES = (pd.Series, pd.Index, pd.Categorical, pd.api.extensions.ExtensionArray)
-
-
 def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str]":
     """Return one non-feature value per row, and the name of its column in ``X`` if it had one."""
     name = ""

@@ -25,6 +25,7 @@ from scipy.stats import chi2_contingency
 from fairautoml.data.columns import key_of, level_arrays, sort_levels
 from fairautoml.data.groups import level_labels, read_sensitive
 from fairautoml.exceptions import DegradedWarning, InputError, warn
+from fairautoml.metrics import Rate
 
 Array = NDArray[np.float64]
 
@@ -329,13 +330,8 @@ def _zero_one(values: Any, name: str, n_rows: int) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
-HiddenRate = Literal["selection", "tpr", "fpr"]
-
 N_DRAWS = 400
 """Redraws of the rows behind an interval."""
-
-_LABEL: Mapping[str, int] = {"tpr": 1, "fpr": 0}
-"""Label within which a rate is taken; without one all rows are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -364,7 +360,7 @@ class Guess:
         """Return the share of each hidden group among all rows, shape (2,)."""
         return hidden_shares(self.errors[2], self.mass.sum(axis=0))
 
-    def factors(self, rates: tuple[HiddenRate, ...]) -> Array:
+    def factors(self, rates: tuple[Rate, ...]) -> Array:
         """Return the factor ``s`` of each rate, in (0, 1], shape (n_rates,)."""
         found = shrinkage(rates, self._scope(self.errors, rates), self.mass)
         if np.isnan(found).any():
@@ -378,7 +374,7 @@ class Guess:
         return found
 
     def drawn_gaps(
-        self, rates: tuple[HiddenRate, ...], counts: Array, rng: np.random.Generator
+        self, rates: tuple[Rate, ...], counts: Array, rng: np.random.Generator
     ) -> Array:
         """Return corrected gaps of redrawn search rows, shape (N_DRAWS,).
 
@@ -392,21 +388,21 @@ class Guess:
         return self._gaps_of(rates, drawn)
 
     def drawn_gaps_of_new(
-        self, rates: tuple[HiddenRate, ...], counts: Array, rng: np.random.Generator
+        self, rates: tuple[Rate, ...], counts: Array, rng: np.random.Generator
     ) -> Array:
         """Return corrected gaps of redrawn new rows, each under errors of redrawn search rows."""
         n = int(counts.sum())
         drawn = rng.multinomial(n, counts.ravel() / n, size=len(self.drawn_mass))
         return self._gaps_of(rates, drawn.reshape(-1, 2, 2, 2).astype(np.float64))
 
-    def gap_of(self, rates: tuple[HiddenRate, ...], counts: Array) -> tuple[float, float]:
+    def gap_of(self, rates: tuple[Rate, ...], counts: Array) -> tuple[float, float]:
         """Return the gap between the guessed groups and the corrected one; NaN if undefined."""
         errors = self._scope(self.errors, rates)
         plain = plain_gaps(rates, counts)
         hidden = plain / shrinkage(rates, errors, counts.sum(axis=-1))
         return float(plain.max()), float(min(1.0, hidden.max()))
 
-    def _gaps_of(self, rates: tuple[HiddenRate, ...], counts: Array) -> Array:
+    def _gaps_of(self, rates: tuple[Rate, ...], counts: Array) -> Array:
         errors = self._scope(self.drawn_errors, rates)
         with np.errstate(invalid="ignore", divide="ignore"):
             hidden = plain_gaps(rates, counts) / shrinkage(rates, errors, counts.sum(axis=-1))
@@ -414,14 +410,14 @@ class Guess:
         return np.where(np.isnan(worst), 1.0, np.minimum(worst, 1.0))
 
     @staticmethod
-    def _scope(errors: Array, rates: tuple[HiddenRate, ...]) -> Array:
+    def _scope(errors: Array, rates: tuple[Rate, ...]) -> Array:
         """Return the errors among the rows in the denominator of the rates."""
-        label = _LABEL.get(rates[0], 2) if len(rates) == 1 else 2
-        scoped: Array = errors[label]
+        label = rates[0].label if len(rates) == 1 else None
+        scoped: Array = errors[2 if label is None else label]
         return scoped
 
 
-def plain_gaps(rates: tuple[HiddenRate, ...], counts: Array) -> Array:
+def plain_gaps(rates: tuple[Rate, ...], counts: Array) -> Array:
     """Return the difference of each rate between the guessed groups, shape (..., n_rates)."""
     found = []
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -432,7 +428,7 @@ def plain_gaps(rates: tuple[HiddenRate, ...], counts: Array) -> Array:
     return np.stack(found, axis=-1)
 
 
-def shrinkage(rates: tuple[HiddenRate, ...], errors: Array, mass: Array) -> Array:
+def shrinkage(rates: tuple[Rate, ...], errors: Array, mass: Array) -> Array:
     """Return s of each rate, shape (..., n_rates), NaN where errors and rows contradict."""
     found = []
     determinant = errors[..., 0, 0] + errors[..., 1, 1] - 1.0
@@ -454,10 +450,10 @@ def hidden_shares(errors: Array, said: Array) -> Array:
     return found
 
 
-def _within(rate: str, table: Array, axis: int) -> Array:
+def _within(rate: Rate, table: Array, axis: int) -> Array:
     """Return the part of a table that a rate is taken in; the labels are on the axis."""
-    found: Array = np.take(table, _LABEL[rate], axis=axis) if rate in _LABEL else table.sum(axis)
-    return found
+    part: Array = table.sum(axis) if rate.label is None else np.take(table, rate.label, axis=axis)
+    return part
 
 
 def learn_guess(

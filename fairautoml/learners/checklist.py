@@ -4,19 +4,21 @@ Source: Zhang, Morris, Ustun, Ghassemi, *Learning Optimal Predictive Checklists*
 arXiv 2112.01020. The mitigator of this name adds limits on group gaps.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureSchema
-from fairautoml.learners._base import BinaryClassifier, Learner, ParamValue
+from fairautoml.learners._base import BinaryClassifier, Learner
 from fairautoml.learners._checklist import Checklist, LabelledRows, Shape, fit_checklist
 
 
 class ChecklistBinary(BinaryClassifier):
-    """A checklist classifier; ``model_`` is the list, with its optimality gap."""
+    """A checklist classifier; ``model_`` is the list, with its optimality gap.
+
+    ``params`` are those of ``fairautoml.learners._checklist.Shape``: ``most_items``,
+    ``most_required``, ``cuts``, ``complements``, ``cost`` and ``seconds``.
+    """
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Checklist:
         rows = LabelledRows(
@@ -32,15 +34,4 @@ class ChecklistBinary(BinaryClassifier):
         return scores
 
 
-def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> ChecklistBinary:
-    """Return an unfitted checklist.
-
-    ``params`` are those of ``fairautoml.learners._checklist.Shape``: ``most_items``,
-    ``most_required``, ``cuts``, ``complements``, ``cost`` and ``seconds``.
-    """
-    return ChecklistBinary(params, feature_schema, seed)
-
-
-LEARNER = Learner(name="checklist", build=build, opt_in=True)
+LEARNER = Learner(name="checklist", build=ChecklistBinary, opt_in=True)

@@ -1,13 +1,9 @@
 """Extremely randomized trees: random thresholds, no bootstrap by default."""
 
-from collections.abc import Mapping
-
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     Learner,
-    ParamValue,
     SklearnClassifier,
     SklearnMulticlass,
     SklearnRegressor,
@@ -36,31 +32,10 @@ class ExtraTreesNumbers(SklearnRegressor):
         return ExtraTreesRegressor(**params, n_jobs=1, random_state=self.seed)
 
 
-def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> ExtraTreesBinary:
-    """Return an unfitted binary classifier; ``params`` have scikit-learn's names."""
-    return ExtraTreesBinary(params, feature_schema, seed)
-
-
-def build_multiclass(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
-) -> ExtraTreesMulticlass:
-    """Return an unfitted multiclass classifier."""
-    return ExtraTreesMulticlass(params, feature_schema, seed, n_classes)
-
-
-def build_regressor(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> ExtraTreesNumbers:
-    """Return an unfitted regressor with squared error."""
-    return ExtraTreesNumbers(params, feature_schema, seed)
-
-
 LEARNER = Learner(
     name="extra_trees",
-    build=build,
-    build_multiclass=build_multiclass,
-    build_regressor=build_regressor,
+    build=ExtraTreesBinary,
+    build_multiclass=ExtraTreesMulticlass,
+    build_regressor=ExtraTreesNumbers,
     handles_sparse=True,
 )

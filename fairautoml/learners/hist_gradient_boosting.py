@@ -119,7 +119,7 @@ class _Boosting(SklearnTraining):
 
 
 class HistGradientBoostingBinary(_Boosting, SklearnClassifier):
-    """Binary classifier."""
+    """Binary classifier; ``params`` have scikit-learn's names."""
 
     def _positive(self, X: Any) -> NDArray[np.floating]:
         filled = self.empty_.fill(X)
@@ -153,30 +153,9 @@ class HistGradientBoostingNumbers(_Boosting, SklearnRegressor):
         return self.trees_.sums(filled)[:, 0]
 
 
-def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> HistGradientBoostingBinary:
-    """Return an unfitted binary classifier; ``params`` have scikit-learn's names."""
-    return HistGradientBoostingBinary(params, feature_schema, seed)
-
-
-def build_multiclass(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
-) -> HistGradientBoostingMulticlass:
-    """Return an unfitted multiclass classifier."""
-    return HistGradientBoostingMulticlass(params, feature_schema, seed, n_classes)
-
-
-def build_regressor(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> HistGradientBoostingNumbers:
-    """Return an unfitted regressor."""
-    return HistGradientBoostingNumbers(params, feature_schema, seed)
-
-
 LEARNER = Learner(
     name="hist_gradient_boosting",
-    build=build,
-    build_multiclass=build_multiclass,
-    build_regressor=build_regressor,
+    build=HistGradientBoostingBinary,
+    build_multiclass=HistGradientBoostingMulticlass,
+    build_regressor=HistGradientBoostingNumbers,
 )

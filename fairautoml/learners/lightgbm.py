@@ -134,7 +134,7 @@ class _Booster:
 
 
 class LightGBMBinary(_Booster, BinaryClassifier):
-    """Binary classifier."""
+    """Binary classifier; ``params`` have LightGBM's names."""
 
     def _positive(self, X: Any) -> NDArray[np.floating]:
         return self._predicted(X)
@@ -185,32 +185,11 @@ def _set(rows: lightgbm.Dataset, y: NDArray[Any], weight: NDArray[Any] | None) -
     rows.set_field("weight", None if plain else weight)
 
 
-def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> LightGBMBinary:
-    """Return an unfitted binary classifier; ``params`` have LightGBM's names."""
-    return LightGBMBinary(params, feature_schema, seed)
-
-
-def build_multiclass(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
-) -> LightGBMMulticlass:
-    """Return an unfitted multiclass classifier."""
-    return LightGBMMulticlass(params, feature_schema, seed, n_classes)
-
-
-def build_regressor(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> LightGBMNumbers:
-    """Return an unfitted regressor."""
-    return LightGBMNumbers(params, feature_schema, seed)
-
-
 LEARNER = Learner(
     name="lightgbm",
-    build=build,
-    build_multiclass=build_multiclass,
-    build_regressor=build_regressor,
+    build=LightGBMBinary,
+    build_multiclass=LightGBMMulticlass,
+    build_regressor=LightGBMNumbers,
     handles_sparse=True,
     shares_rows=True,
 )

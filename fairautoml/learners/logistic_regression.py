@@ -76,7 +76,11 @@ class _Linear(SklearnTraining):
 
 
 class LogisticRegressionBinary(_Linear, SklearnClassifier):
-    """L2-regularised logistic regression."""
+    """L2-regularised logistic regression.
+
+    ``params`` are ``C``, ``max_iter``, ``min_frequency`` (rows below which a category is rare)
+    and ``numeric`` (``"scaled"`` or ``"piecewise"``).
+    """
 
 
 class LogisticRegressionMulticlass(_Linear, SklearnMulticlass):
@@ -91,35 +95,10 @@ class RidgeNumbers(_Linear, SklearnRegressor):
         return Ridge(alpha=1.0 / float(self.params.get("C", 1.0)), solver="lsqr", tol=1e-6)
 
 
-def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> LogisticRegressionBinary:
-    """Return an unfitted pipeline.
-
-    ``params`` are ``C``, ``max_iter``, ``min_frequency`` (rows below which a category is rare)
-    and ``numeric`` (``"scaled"`` or ``"piecewise"``).
-    """
-    return LogisticRegressionBinary(params, feature_schema, seed)
-
-
-def build_multiclass(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
-) -> LogisticRegressionMulticlass:
-    """Return an unfitted multiclass pipeline."""
-    return LogisticRegressionMulticlass(params, feature_schema, seed, n_classes)
-
-
-def build_regressor(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> RidgeNumbers:
-    """Return an unfitted ridge regression pipeline."""
-    return RidgeNumbers(params, feature_schema, seed)
-
-
 LEARNER = Learner(
     name="logistic_regression",
-    build=build,
-    build_multiclass=build_multiclass,
-    build_regressor=build_regressor,
+    build=LogisticRegressionBinary,
+    build_multiclass=LogisticRegressionMulticlass,
+    build_regressor=RidgeNumbers,
     handles_sparse=True,
 )

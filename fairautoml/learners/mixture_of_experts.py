@@ -4,7 +4,6 @@ Source: Sharma, Henderson and Ghosh, *FEAMOE: Fair, Explainable and Adaptive Mix
 IJCAI 2023, arXiv 2210.04995. The procedure is ours, because only the paper's abstract is public.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -13,10 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.encoders import fit_design
 from fairautoml.exceptions import InputError, ParameterError
-from fairautoml.learners._base import BinaryClassifier, Learner, ParamValue
+from fairautoml.learners._base import BinaryClassifier, Learner
 from fairautoml.learners._mixture import (
     FAIRNESS,
     DriftMonitor,
@@ -275,11 +273,4 @@ def _check_stream(
         raise InputError(msg)
 
 
-def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> MixtureOfExperts:
-    """Return an unfitted mixture of experts; ``params`` are those of ``ExpertSettings``."""
-    return MixtureOfExperts(params, feature_schema, seed)
-
-
-LEARNER = Learner(name="mixture_of_experts", build=build, opt_in=True)
+LEARNER = Learner(name="mixture_of_experts", build=MixtureOfExperts, opt_in=True)

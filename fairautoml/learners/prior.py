@@ -34,20 +34,6 @@ class PriorMulticlass(MulticlassClassifier):
         return np.tile(self.model_, (X.shape[0], 1))
 
 
-def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> PriorBinary:
-    """Return a classifier that predicts the share of positives in its training rows."""
-    return PriorBinary(params, feature_schema, seed)
-
-
-def build_multiclass(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
-) -> PriorMulticlass:
-    """Return a classifier that predicts the class shares of its training rows."""
-    return PriorMulticlass(params, feature_schema, seed, n_classes)
-
-
 def build_regressor(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> Any:
@@ -58,8 +44,8 @@ def build_regressor(
 
 LEARNER = Learner(
     name="prior",
-    build=build,
-    build_multiclass=build_multiclass,
+    build=PriorBinary,
+    build_multiclass=PriorMulticlass,
     build_regressor=build_regressor,
     handles_sparse=True,
 )

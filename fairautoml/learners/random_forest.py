@@ -5,7 +5,6 @@ from typing import Any
 
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     Learner,
     ParamValue,
@@ -46,31 +45,10 @@ def _counted(params: Mapping[str, ParamValue], n_rows: int) -> dict[str, Any]:
     return {**params, "max_samples": max(1, round(share * n_rows))}
 
 
-def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> RandomForestBinary:
-    """Return an unfitted binary classifier; ``params`` have scikit-learn's names."""
-    return RandomForestBinary(params, feature_schema, seed)
-
-
-def build_multiclass(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
-) -> RandomForestMulticlass:
-    """Return an unfitted multiclass classifier."""
-    return RandomForestMulticlass(params, feature_schema, seed, n_classes)
-
-
-def build_regressor(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> RandomForestNumbers:
-    """Return an unfitted regressor with squared error."""
-    return RandomForestNumbers(params, feature_schema, seed)
-
-
 LEARNER = Learner(
     name="random_forest",
-    build=build,
-    build_multiclass=build_multiclass,
-    build_regressor=build_regressor,
+    build=RandomForestBinary,
+    build_multiclass=RandomForestMulticlass,
+    build_regressor=RandomForestNumbers,
     handles_sparse=True,
 )

@@ -118,7 +118,7 @@ class _Booster:
 
 
 class XGBoostBinary(_Booster, BinaryClassifier):
-    """Binary classifier."""
+    """Binary classifier; ``params`` have XGBoost's names."""
 
     def _positive(self, X: Any) -> NDArray[np.floating]:
         return self._predicted(X)
@@ -144,32 +144,11 @@ class XGBoostNumbers(_Booster, Regressor):
         return self._predicted(X)
 
 
-def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> XGBoostBinary:
-    """Return an unfitted binary classifier; ``params`` have XGBoost's names."""
-    return XGBoostBinary(params, feature_schema, seed)
-
-
-def build_multiclass(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
-) -> XGBoostMulticlass:
-    """Return an unfitted multiclass classifier."""
-    return XGBoostMulticlass(params, feature_schema, seed, n_classes)
-
-
-def build_regressor(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> XGBoostNumbers:
-    """Return an unfitted regressor."""
-    return XGBoostNumbers(params, feature_schema, seed)
-
-
 LEARNER = Learner(
     name="xgboost",
-    build=build,
-    build_multiclass=build_multiclass,
-    build_regressor=build_regressor,
+    build=XGBoostBinary,
+    build_multiclass=XGBoostMulticlass,
+    build_regressor=XGBoostNumbers,
     handles_sparse=True,
     shares_rows=True,
 )

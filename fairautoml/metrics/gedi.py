@@ -98,15 +98,6 @@ def gedi_value(
     return Undefined(CONSTANT) if found is None else float(np.abs(found).sum())
 
 
-def gedi_gradient(
-    x: NDArray[np.floating], v: NDArray[np.floating], degree: int = 1
-) -> NDArray[np.float64] | None:
-    """Return how GeDI changes with each value of v: ``Phi (Phi'Phi)^-1 sign(alpha)``."""
-    alpha = gedi_coefficients(x, v, degree)
-    found = solver(np.asarray(x, dtype=np.float64), np.ones(len(x)), degree)
-    return None if alpha is None or found is None else np.sign(alpha) @ found
-
-
 def _solver_of(
     table: NDArray[np.float64], values: NDArray[np.float64], degree: int
 ) -> NDArray[np.float64] | None:

@@ -21,8 +21,6 @@ from typing import IO, Any
 
 import joblib
 from filelock import lock_descriptor
-from optuna.storages import RDBStorage
-from sqlalchemy.pool import NullPool
 
 from fairautoml.exceptions import (
     DegradedWarning,
@@ -42,6 +40,7 @@ from fairautoml.storage.artifacts import (
     sync_file,
     sync_folder,
 )
+from fairautoml.storage.journal import read_only_storage
 
 LIBRARIES = ("fairautoml", "lightgbm", "numpy", "pandas", "scikit-learn", "xgboost")
 
@@ -489,16 +488,7 @@ def dashboard(folder: Path) -> Any:
             f"the trials of {str(folder)!r} are recorded on a server; show them with: "
             f"optuna-dashboard {about['storage']}"
         )
-    path = (folder / DATABASE).resolve()
+    path = folder / DATABASE
     if not path.is_file():
         raise RunFolderError(f"{str(folder)!r} has no {DATABASE}: no trial has been recorded")
-    # In a read-only folder SQLite cannot create its journal, but no run writes there either.
-    how = "mode=ro" if os.access(path.parent, os.W_OK) else "immutable=1"
-    storage = RDBStorage(
-        f"sqlite:///{path.as_uri()}?{how}&uri=true",
-        skip_compatibility_check=True,
-        skip_table_creation=True,
-        # The application is not notified of its end, so no connection outlives a request.
-        engine_kwargs={"poolclass": NullPool},
-    )
-    return wsgi(storage)
+    return wsgi(read_only_storage(path))

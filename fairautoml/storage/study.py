@@ -7,41 +7,27 @@ optuna-dashboard shows it. Reading a study executes no code.
 import hashlib
 import json
 import math
-import sqlite3
 import warnings
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import joblib
 import optuna
-import sqlalchemy
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaTrialState
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
-from fairautoml.exceptions import (
-    MissingExtraError,
-    ParameterError,
-    ResumeMismatchError,
-    RunFolderError,
-    StorageCorruptError,
-    StorageFullError,
-    StorageUnavailableError,
-)
+from fairautoml.exceptions import ResumeMismatchError, RunFolderError, StorageFullError
 from fairautoml.records import (
     Budget,
     Config,
@@ -52,7 +38,8 @@ from fairautoml.records import (
     TrialResult,
     TrialState,
 )
-from fairautoml.storage.artifacts import Artifacts, sync_file
+from fairautoml.storage.artifacts import Artifacts
+from fairautoml.storage.journal import corrupt
 
 SCHEMA = 3
 """Version of the attributes, stored with every study."""
@@ -63,65 +50,25 @@ RUN, USED, RECORD, ATTEMPT = "fairautoml", "seconds_used", "fairautoml", "attemp
 UNKNOWN = 1e9
 """Displayed value of an unknown gap: JSON has no infinity."""
 
-Address = URL
-"""Address of a database, from ``sqlite_url`` or ``server_url``."""
-
-BUSY_SECONDS = 30.0
-"""Timeout of a writer that waits for a reader of the file."""
-
-SYNCHRONOUS = "FULL"
-"""A commit to a SQLite file survives a power cut: 0.2 ms more per trial on a local disk."""
-
-_SERVER = {"connect_timeout": 10}
-
-DRIVER = "postgresql+psycopg"
-SECRETS = frozenset({"password", "sslpassword", "oauth_client_secret"})
-"""Connection parameters that must not appear in files or messages."""
-
 _KEPT = ("result", "seconds", "proposals", "window")
 """Fields of a record that are kept as JSON."""
 
-_DISK_FULL = "53100"
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_PRIMARY = 0xFF
 
+class Database(Protocol):
+    """Place of a study."""
 
-def sqlite_url(path: Path) -> URL:
-    """Return the address of a SQLite file."""
-    return URL.create("sqlite", database=str(path))
+    @property
+    def name(self) -> str:
+        """Path or address that messages show, without secrets."""
 
+    def check(self) -> None:
+        """Raise an error if the database cannot be used."""
 
-def server_url(storage: str) -> URL:
-    """Return the address of a PostgreSQL database."""
-    try:
-        url = make_url(storage)
-    except sqlalchemy.exc.ArgumentError:
-        # The text may contain a password and must not appear in the message.
-        url = None
-    if url is None or url.drivername not in {"postgresql", "postgres", DRIVER}:
-        found = "no address" if url is None else f"{url.drivername!r}"
-        msg = (
-            f"RunStorage.url is {found}; give 'postgresql+psycopg://user@host/database', or None "
-            "for a SQLite file in run_dir"
-        )
-        raise ParameterError(msg)
-    return url.set(drivername=DRIVER)
+    def opened(self, *, create: bool = False) -> AbstractContextManager[BaseStorage]:
+        """Return Optuna's storage of the database as a context."""
 
-
-def shown(url: URL) -> str:
-    """Return the address without secrets; for a file, its path."""
-    if url.drivername == "sqlite":
-        return str(url.database)
-    bare = URL.create(url.drivername, url.username, None, url.host, url.port, url.database)
-    open_to_all = {name: url.query[name] for name in url.query if name not in SECRETS}
-    return bare.set(query=open_to_all).render_as_string()
-
-
-def check_server(url: URL) -> None:
-    """Connect to a server, to detect a wrong address early."""
-    with _errors_named(shown(url)):
-        engine = sqlalchemy.create_engine(url, connect_args=_SERVER, poolclass=NullPool)
-        engine.connect().close()
+    def errors(self) -> AbstractContextManager[None]:
+        """Raise errors of the database as errors of this package."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +118,7 @@ class Study:
 
     def __init__(
         self,
-        url: URL,
+        database: Database,
         study: str,
         artifacts: Artifacts,
         display: Display,
@@ -179,14 +126,14 @@ class Study:
         seed: int,
         fingerprint: Mapping[str, str],
     ) -> None:
-        self._open(url, artifacts, display, create=True)
+        self._open(database, artifacts, display, create=True)
         about = {
             "schema": SCHEMA,
             "seed": seed,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "fingerprint": dict(fingerprint),
         }
-        with ExitStack() as undo, _errors_named(self._name), _quiet():
+        with ExitStack() as undo, database.errors(), quiet():
             undo.callback(self.close)
             self._id = self._storage.create_new_study(display.directions, study)
             self._write(RUN, _sealed(about))
@@ -198,12 +145,12 @@ class Study:
 
     @classmethod
     def resume(
-        cls, url: URL, past: PreviousTrials, artifacts: Artifacts, display: Display
+        cls, database: Database, past: PreviousTrials, artifacts: Artifacts, display: Display
     ) -> "Study":
         """Open the record of a resumed run and read the entries of its trials."""
         study = cls.__new__(cls)
-        study._open(url, artifacts, display, create=False)
-        with _errors_named(study._name):
+        study._open(database, artifacts, display, create=False)
+        with database.errors():
             study._id = study._storage.get_study_id_from_name(past.study)
         study.past = tuple(
             r
@@ -218,19 +165,20 @@ class Study:
         }
         return study
 
-    def _open(self, url: URL, artifacts: Artifacts, display: Display, *, create: bool) -> None:
+    def _open(
+        self, database: Database, artifacts: Artifacts, display: Display, *, create: bool
+    ) -> None:
         self.past: tuple[TrialRecord, ...] = ()
         self.proposals: tuple[Config, ...] = ()
-        self._name = shown(url)
+        self._database = database
         self._artifacts = artifacts
         self._display = display
         self._distributions = display.distributions
         self._ended: dict[int, TrialState] = {}
         self._turn = 0
-        with _errors_named(self._name), _quiet():
-            if create:
-                _create_tables(url)
-            self._storage = _storage(url)
+        self._opened = ExitStack()
+        with database.errors(), quiet():
+            self._storage = self._opened.enter_context(database.opened(create=create))
 
     def keep(self, record: TrialRecord) -> None:
         """Store a result in one transaction, after its scores, models and entries."""
@@ -245,7 +193,7 @@ class Study:
             self._write(f"{ATTEMPT}{self._turn}", content)
         else:
             made = self._shown(record, content)
-            with _errors_named(self._name):
+            with self._database.errors():
                 self._storage.create_new_trial(self._id, made)
             self._ended[number] = status
         self._turn += 1
@@ -260,7 +208,7 @@ class Study:
             state = OptunaTrialState.COMPLETE
         values = result.trial.config.flat()
         ranges = {n: d for n, d in self._distributions.items() if _fits(d, values.get(n))}
-        # Optuna needs about a millisecond for each attribute, so there are few.
+        # On a server each attribute takes about a millisecond, so there are few.
         made = create_trial(
             state=state,
             values=objectives,
@@ -295,28 +243,27 @@ class Study:
             if seconds is not None:
                 self._write(USED, _sealed(seconds))
         finally:
-            _close(self._storage)
+            self._opened.close()
 
     def _write(self, name: str, value: object) -> None:
-        with _errors_named(self._name):
+        with self._database.errors():
             self._storage.set_study_user_attr(self._id, name, value)
 
 
-def read_past(url: URL, study: str, name: str) -> PreviousTrials:
-    """Read and check a recorded run; ``name`` names the database in messages."""
-    with _errors_named(name):
-        _check_file(url, name)
-        storage = _storage(url)
+def read_past(database: Database, study: str) -> PreviousTrials:
+    """Read and check a recorded run."""
+    name = database.name
+    with database.errors():
+        database.check()
         try:
-            study_id = storage.get_study_id_from_name(study)
-            attributes = storage.get_study_user_attrs(study_id)
-            trials = storage.get_all_trials(study_id, deepcopy=False)
+            with database.opened() as storage:
+                study_id = storage.get_study_id_from_name(study)
+                attributes = storage.get_study_user_attrs(study_id)
+                trials = storage.get_all_trials(study_id, deepcopy=False)
         except KeyError:
             raise corrupt(name, f"it does not hold the study {study!r}") from None
         except (ValueError, TypeError, AttributeError, AssertionError) as exc:
             raise corrupt(name, f"a row is not what was written: {exc}") from exc
-        finally:
-            _close(storage)
     about = _checked_about(attributes, name)
     if [trial.number for trial in trials] != list(range(len(trials))):
         raise corrupt(name, "a trial is missing")
@@ -352,109 +299,8 @@ def _checked_about(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:
     return about
 
 
-def _check_file(url: URL, name: str) -> None:
-    """Check the pages of a SQLite file for damage, and that it holds tables."""
-    if url.drivername != "sqlite":
-        return
-    try:
-        with closing(sqlite3.connect(str(url.database), timeout=BUSY_SECONDS)) as database:
-            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
-            tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
-    except sqlite3.Error as exc:
-        raise _translated(exc, name) from exc
-    if found != "ok":
-        raise corrupt(name, str(found))
-    if "studies" not in tables:
-        raise corrupt(name, "it is empty, and a run was recorded in it")
-
-
-def corrupt(name: str, found: str) -> StorageCorruptError:
-    """Return the error for a damaged record of trials."""
-    msg = (
-        f"{name!r} is damaged ({found}); nothing was changed. Restore a copy of the whole run "
-        "folder, or start again with if_exists='overwrite'"
-    )
-    return StorageCorruptError(msg)
-
-
-def _create_tables(url: URL) -> None:
-    """Create Optuna's tables; in a SQLite file they are synchronised to the disk once."""
-    address = {"connect_args": _SERVER} if url.drivername != "sqlite" else _file(url, "OFF")
-    _close(RDBStorage(_text(url), engine_kwargs=address))
-    if url.drivername == "sqlite":
-        sync_file(Path(str(url.database)))
-
-
-def _storage(url: URL) -> RDBStorage:
-    """Return Optuna's storage of a database that has its tables."""
-    address = {"connect_args": _SERVER} if url.drivername != "sqlite" else _file(url, SYNCHRONOUS)
-    return RDBStorage(
-        _text(url),
-        engine_kwargs=address,
-        skip_compatibility_check=True,
-        skip_table_creation=True,
-    )
-
-
-def _close(storage: RDBStorage) -> None:
-    storage.remove_session()
-    storage.engine.dispose()
-
-
-def _text(url: URL) -> str:
-    """Return the address with its password; Optuna replaces names in braces."""
-    return url.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
-
-
-def _file(url: URL, synchronous: str) -> dict[str, Any]:
-    """Return the arguments of an engine for a SQLite file."""
-
-    def connect() -> sqlite3.Connection:
-        path = str(url.database)
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(f"PRAGMA synchronous={synchronous}")
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
-
-    return {"creator": connect}
-
-
 @contextmanager
-def _errors_named(name: str) -> Iterator[None]:
-    """Raise errors of the database as errors of this package."""
-    try:
-        yield
-    except ImportError as exc:
-        msg = f"url={name!r} needs psycopg: pip install 'fairautoml[postgres]'"
-        raise MissingExtraError(msg) from exc
-    except optuna.exceptions.StorageInternalError as exc:
-        raise _translated(getattr(exc.__cause__, "orig", exc.__cause__), name) from exc
-    except SQLAlchemyError as exc:
-        raise _translated(getattr(exc, "orig", exc), name) from exc
-
-
-def _translated(error: BaseException | None, name: str) -> Exception:
-    code = getattr(error, "sqlite_errorcode", None)
-    if code == sqlite3.SQLITE_FULL or getattr(error, "sqlstate", None) == _DISK_FULL:
-        return StorageFullError(
-            f"no space left for {name!r}; free some space and continue with if_exists='resume'"
-        )
-    if code is not None and code & _PRIMARY in _DAMAGED:
-        return corrupt(name, str(error))
-    reason = " ".join(str(error).split())
-    msg = (
-        f"{name!r} cannot be used: {reason}; recorded trials are kept: continue with "
-        "if_exists='resume' when it is available again"
-    )
-    return StorageUnavailableError(msg)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Suppress Optuna's info messages, then restore its log level."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

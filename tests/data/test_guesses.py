@@ -3,9 +3,10 @@ import pytest
 
 from fairautoml.data.noisy_groups import N_DRAWS, agreement, learn_guess, quick_agreement
 from fairautoml.exceptions import InputError
+from fairautoml.metrics.rates import FPR, SELECTION, TPR
 
 ERRORS = ((0.8, 0.2), (0.3, 0.7))
-RATES = {"selection": ("selection",), "tpr": ("tpr",), "fpr": ("fpr",), "both": ("tpr", "fpr")}
+RATES = {"selection": (SELECTION,), "tpr": (TPR,), "fpr": (FPR,), "both": (TPR, FPR)}
 
 
 def exact_individuals(n=200_000):
@@ -27,7 +28,7 @@ def counts_of(y, said, accepted):
 
 
 def true_gap(rates, group, y, accepted):
-    within = {"selection": y >= 0, "tpr": y == 1, "fpr": y == 0}
+    within = {SELECTION: y >= 0, TPR: y == 1, FPR: y == 0}
     return max(
         abs(
             accepted[within[rate] & (group == 1)].mean()
@@ -67,14 +68,14 @@ def test_the_factor_is_that_of_the_paper_s_correction():
     _, y, said, _ = exact_individuals()
     said_1 = said.mean()
     expected = 0.6 * 0.4 * (0.8 + 0.7 - 1) / (said_1 * (1 - said_1))
-    assert known(y, said).factors(("selection",)) == pytest.approx([expected], abs=1e-4)
+    assert known(y, said).factors((SELECTION,)) == pytest.approx([expected], abs=1e-4)
     assert known(y, said).shares() == pytest.approx([0.6, 0.4], abs=1e-4)
 
 
 def test_a_perfect_guess_shrinks_nothing():
     group, y, _, _ = exact_individuals()
     errors = [[1.0, 0.0], [0.0, 1.0]]
-    assert known(y, group, errors).factors(("tpr", "fpr")) == pytest.approx([1.0, 1.0])
+    assert known(y, group, errors).factors((TPR, FPR)) == pytest.approx([1.0, 1.0])
 
 
 def test_three_guesses_tell_which_is_best_and_how_it_errs():
@@ -102,8 +103,8 @@ def test_the_interval_of_a_corrected_gap_holds_the_hidden_one():
         accepted = (rng.random(3000) < np.where(group == 1, 0.6, 0.4)).astype(float)
         guess = learn_guess(said, y, rng=rng)
         counts = counts_of(y, said[guess.name], accepted)
-        draws = guess.drawn_gaps(("selection",), counts, rng)
-        fresh = guess.drawn_gaps_of_new(("selection",), counts, rng)
+        draws = guess.drawn_gaps((SELECTION,), counts, rng)
+        fresh = guess.drawn_gaps_of_new((SELECTION,), counts, rng)
         assert draws.shape == fresh.shape == (N_DRAWS,)
         low, high = np.quantile(draws, [0.025, 0.975])
         inside += low <= 0.2 <= high
@@ -114,7 +115,7 @@ def test_the_interval_of_a_corrected_gap_holds_the_hidden_one():
 def test_redrawn_rows_in_which_guesses_are_chance_may_hide_any_gap():
     group, y, said, rng = three(250, (0.75, 0.7, 0.7), 12)
     guess = learn_guess(said, y, rng=rng)
-    draws = guess.drawn_gaps(("selection",), counts_of(y, said[guess.name], 0.5 * group), rng)
+    draws = guess.drawn_gaps((SELECTION,), counts_of(y, said[guess.name], 0.5 * group), rng)
     unknown = np.isnan(guess.drawn_errors[2]).any(axis=(1, 2))
     assert unknown.any()
     assert (draws[unknown] == 1.0).all()
@@ -131,7 +132,7 @@ def test_errors_that_the_rows_contradict_are_refused():
     _, y, said, _ = exact_individuals()
     guess = known(y, np.where(said == 1, said, 0), [[0.5, 0.5], [0.05, 0.95]])
     with pytest.raises(InputError, match=r"which the errors .* do not allow. Give more rows"):
-        guess.factors(("selection",))
+        guess.factors((SELECTION,))
 
 
 def test_probabilities_of_a_group_are_no_guesses_of_it():

@@ -142,13 +142,11 @@ def recorded(folder):
         return {}
     with closing(sqlite3.connect(f"file:{folder / 'study.db'}?mode=ro", uri=True)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        found = db.execute(
-            "SELECT number.value_json, status.value_json FROM trial_user_attributes AS number "
-            "JOIN trial_user_attributes AS status USING (trial_id) "
-            "WHERE number.key = 'trial' AND status.key = 'status'"
-        ).fetchall()
+        rows = db.execute("SELECT operation FROM journal ORDER BY number").fetchall()
+    attributes = [json.loads(text).get("user_attrs", {}) for (text,) in rows]
+    found = [(each["trial"], each["status"]) for each in attributes if "trial" in each]
     assert len({number for number, _ in found}) == len(found)
-    return {json.loads(number): json.loads(status) for number, status in found}
+    return dict(found)
 
 
 @pytest.fixture(scope="module")

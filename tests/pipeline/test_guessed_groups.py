@@ -11,6 +11,7 @@ from fairautoml.cli.main import main
 from fairautoml.cli.text import result_of, result_text
 from fairautoml.data.noisy_groups import learn_guess
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
+from fairautoml.metrics.rates import FPR, TPR
 from fairautoml.noisy_constraint import GuessedGroups
 from quick_fits import quick
 
@@ -222,7 +223,7 @@ def test_the_stricter_label_decides_for_equalized_odds():
     X, y, _, guesses = individuals(1000, 0)
     found = blind(f"equalized_odds_difference <= {BOUND}").fit(X, y, proxies=guesses).proxies_
     learnt = learn_guess(dict(guesses), y.to_numpy(), rng=np.random.default_rng(0))
-    factors = learnt.factors(("tpr", "fpr"))
+    factors = learnt.factors((TPR, FPR))
     assert factors[0] != factors[1]
     assert found.bounds[0].factor == pytest.approx(factors.min())
 

@@ -20,7 +20,7 @@ from fairautoml.running import run_search
 from fairautoml.search.loop import propose
 from fairautoml.search.space import ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies.optuna_tpe import OptunaTPE
-from fairautoml.storage import study
+from fairautoml.storage import journal
 
 LAST = 500
 
@@ -69,7 +69,7 @@ def without_thinking():
         return config
 
     OptunaTPE.ask = ask
-    study.SYNCHRONOUS = "OFF"
+    journal.SYNCHRONOUS = "OFF"
     os.fsync = lambda descriptor: None
 
 

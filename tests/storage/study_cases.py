@@ -8,7 +8,8 @@ from optuna.distributions import FloatDistribution
 
 from fairautoml.records import Budget, Config, Trial, TrialRecord, TrialResult, TrialState
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.storage.study import Display, Study, sqlite_url
+from fairautoml.storage.journal import JournalFile, read_only_storage
+from fairautoml.storage.study import Display, Study
 
 NAME = "run"
 PRINT = {"constraint": "demographic_parity_difference <= 0.1", "X": "#abc"}
@@ -44,7 +45,7 @@ def record(number, *, status=TrialState.SUCCESS, seconds=None, violation=-0.01, 
 
 @contextmanager
 def optuna_storage(url):
-    """What a dashboard reads."""
+    """What a dashboard reads on a server."""
     storage = optuna.storages.RDBStorage(str(url))
     try:
         yield storage
@@ -53,24 +54,22 @@ def optuna_storage(url):
         storage.engine.dispose()
 
 
-def shown_study(url):
-    """Optuna's view of the study: its objectives, its trials and its front."""
-    with optuna_storage(url) as storage:
-        study = optuna.load_study(study_name=NAME, storage=storage)
-        names = dict(zip(study.metric_names, study.directions, strict=True))
-        return names, study.get_trials(), study.best_trials
+def shown_study(path):
+    """Optuna's view of the study, as a dashboard reads it: its objectives, trials and front."""
+    study = optuna.load_study(study_name=NAME, storage=read_only_storage(path))
+    names = dict(zip(study.metric_names, study.directions, strict=True))
+    return names, study.get_trials(), study.best_trials
 
 
-def begun(url, display=DISPLAY, **changes):
-    folder = url.database.rpartition("/")[0] if url.drivername == "sqlite" else "."
-    artifacts = Artifacts(changes.pop("folder", folder), durable=False)
-    return Study(url, NAME, artifacts, display, seed=3, fingerprint=PRINT, **changes)
+def begun(path, display=DISPLAY):
+    artifacts = Artifacts(path.parent, durable=False)
+    place = JournalFile(path, str(path))
+    return Study(place, NAME, artifacts, display, seed=3, fingerprint=PRINT)
 
 
 def kept(path, count):
     """A closed file with the first trials."""
-    study = begun(sqlite_url(path))
+    study = begun(path)
     for number in range(count):
         study.keep(record(number))
     study.close()
-    return sqlite_url(path)

@@ -16,7 +16,8 @@ from fairautoml.exceptions import (
     StorageUnavailableError,
 )
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.storage.study import Study, check_server, read_past, server_url, shown
+from fairautoml.storage.server import server_at
+from fairautoml.storage.study import Study, read_past
 from quick_fits import few_individuals, quick
 
 pytest.importorskip("psycopg", reason="psycopg is not installed")
@@ -54,13 +55,13 @@ def board(model):
 
 @needs_server
 def test_a_record_comes_back_from_a_server(postgres, tmp_path):
-    url = server_url(postgres.url)
-    study = Study(url, NAME, Artifacts(tmp_path), DISPLAY, seed=2**31, fingerprint=PRINT)
+    server = server_at(postgres.url)
+    study = Study(server, NAME, Artifacts(tmp_path), DISPLAY, seed=2**31, fingerprint=PRINT)
     reported = [record(number) for number in (1, 0)]
     for each in reported:
         study.keep(each)
     study.close(4.5)
-    past = read_past(url, NAME, "server")
+    past = read_past(server, NAME)
     assert past.records == tuple(reported)
     assert (past.seed, past.seconds, past.fingerprint) == (2**31, 4.5, PRINT)
 
@@ -151,7 +152,7 @@ def test_without_the_driver_the_extra_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sqlalchemy, "create_engine", missing)
     with pytest.raises(MissingExtraError, match=r"needs psycopg: pip install 'fairautoml\[post"):
-        check_server(server_url("postgresql://host/database"))
+        server_at("postgresql://host/database").check()
 
 
 @pytest.mark.parametrize(
@@ -159,6 +160,6 @@ def test_without_the_driver_the_extra_is_named(tmp_path, monkeypatch):
     ["postgresql://me:secret@host/runs", "postgresql://me@host/runs?password=secret"],
 )
 def test_an_address_is_shown_without_any_password_and_works_as_it_is_shown(address):
-    found = shown(server_url(address))
+    found = server_at(address).name
     assert found == "postgresql+psycopg://me@host/runs"
-    assert shown(server_url(found)) == found
+    assert server_at(found).name == found

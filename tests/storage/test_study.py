@@ -21,9 +21,10 @@ from fairautoml.exceptions import (
     StorageUnavailableError,
 )
 from fairautoml.records import Budget, Config, Origin, Trial, TrialState
-from fairautoml.storage import study as study_module
+from fairautoml.storage import journal
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.storage.study import Study, check_same, content_hash, read_past, sqlite_url
+from fairautoml.storage.journal import JournalFile, connect
+from fairautoml.storage.study import Study, check_same, content_hash, read_past
 from quick_fits import few_individuals, quick
 
 
@@ -32,17 +33,25 @@ def path(tmp_path):
     return tmp_path / "study.db"
 
 
+TRIAL_STATE = optuna.trial.TrialState
+
+
 def past_of(path):
-    return read_past(sqlite_url(path), NAME, str(path))
+    return read_past(JournalFile(path, str(path)), NAME)
 
 
 def resumed(path):
-    return Study.resume(sqlite_url(path), past_of(path), Artifacts(path.parent), DISPLAY)
+    return Study.resume(
+        JournalFile(path, str(path)), past_of(path), Artifacts(path.parent), DISPLAY
+    )
 
 
-def rows(path, query="SELECT number, state FROM trials ORDER BY number"):
+def rows(path):
+    """The trials in the file, as any program can read it."""
     with closing(sqlite3.connect(path)) as database:
-        return database.execute(query).fetchall()
+        found = database.execute("SELECT operation FROM journal ORDER BY number").fetchall()
+    made = [json.loads(text) for (text,) in found if '"user_attrs":' in text]
+    return [(at, TRIAL_STATE(each["state"]).name) for at, each in enumerate(made)]
 
 
 def keep_all(study, numbers, done):
@@ -52,7 +61,7 @@ def keep_all(study, numbers, done):
 
 
 def test_what_was_kept_comes_back_in_the_order_reported(path):
-    study = begun(sqlite_url(path))
+    study = begun(path)
     reported = [record(number) for number in (1, 0, 3)]
     for each in reported:
         study.keep(each)
@@ -64,7 +73,7 @@ def test_what_was_kept_comes_back_in_the_order_reported(path):
 
 
 def test_proposals_come_back_in_their_order(path):
-    study = begun(sqlite_url(path))
+    study = begun(path)
     mine = (trial(0).config, trial(1, y=True, z="text").config)
     study.keep(replace(record(0), proposals=mine))
     study.keep(record(1))
@@ -76,7 +85,7 @@ def test_proposals_come_back_in_their_order(path):
 
 def test_the_proposals_of_a_replaced_record_are_kept(path):
     first, second = (trial(number).config for number in (0, 1))
-    study = begun(sqlite_url(path))
+    study = begun(path)
     study.keep(replace(record(0, status=TrialState.STOPPED), proposals=(first,)))
     study.keep(replace(record(0, status=TrialState.STOPPED), proposals=(second,)))
     study.keep(record(0))
@@ -87,7 +96,7 @@ def test_the_proposals_of_a_replaced_record_are_kept(path):
 
 
 def test_a_kept_result_is_in_the_file_while_the_writer_is_still_there(path):
-    study = begun(sqlite_url(path))
+    study = begun(path)
     study.keep(record(0))
     assert rows(path) == [(0, "COMPLETE")]
     study.close()
@@ -102,13 +111,13 @@ def test_reading_a_study_executes_no_code(path, monkeypatch):
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, forbidden)
     assert past_of(path).numbers == {0, 1, 2}
-    for table in ("study_user_attributes", "trial_user_attributes", "trial_system_attributes"):
-        for (text,) in rows(path, f"SELECT value_json FROM {table}"):
+    with closing(sqlite3.connect(path)) as database:
+        for (text,) in database.execute("SELECT operation FROM journal"):
             json.loads(text, parse_constant=forbidden)
 
 
 def test_a_trial_without_a_result_is_not_in_the_record_and_may_come_again(path):
-    study = begun(sqlite_url(path))
+    study = begun(path)
     study.keep(record(0))
     study.keep(record(2))
     study.close()
@@ -119,7 +128,7 @@ def test_a_trial_without_a_result_is_not_in_the_record_and_may_come_again(path):
 
 
 def test_what_the_end_of_a_run_stopped_is_shown_once_when_it_has_ended(path):
-    study = begun(sqlite_url(path))
+    study = begun(path)
     for number in (0, 1):
         study.keep(record(number, status=TrialState.STOPPED))
     study.close()
@@ -138,13 +147,13 @@ def test_a_trial_that_makes_its_lost_files_again_is_recorded_once(path):
     again = resumed(path)
     again.keep(record(1, seconds=9.0))
     again.close()
-    assert [trial.user_attrs["trial"] for trial in shown_study(sqlite_url(path))[1]] == [0, 1, 2]
+    assert [trial.user_attrs["trial"] for trial in shown_study(path)[1]] == [0, 1, 2]
     assert past_of(path).numbers == {0, 1, 2}
 
 
 def test_a_second_attempt_with_more_time_stands_beside_the_first_and_counts(path):
     limited = Trial(number=1, config=trial(1).config, budget=Budget(folds=2, seconds=1.0))
-    study = begun(sqlite_url(path))
+    study = begun(path)
     study.keep(record(0))
     study.keep(record(1, status=TrialState.TIMEOUT, tried=limited))
     study.close()
@@ -160,13 +169,12 @@ def test_a_second_attempt_with_more_time_stands_beside_the_first_and_counts(path
 
 
 def test_an_interrupt_inside_a_commit_damages_nothing(path, monkeypatch):
-    study = begun(sqlite_url(path))
+    study = begun(path)
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    name = "_set_trial_attr_without_commit"
-    monkeypatch.setattr(optuna.storages.RDBStorage, name, interrupted)
+    monkeypatch.setattr(journal, "crc32", interrupted)
     with pytest.raises(KeyboardInterrupt):
         study.keep(record(0))
     monkeypatch.undo()
@@ -182,12 +190,14 @@ def test_a_trial_that_only_the_end_of_the_run_stopped_counts_as_cut_off():
 
 
 def test_a_full_disk_says_so_and_loses_nothing_that_was_kept(path, monkeypatch):
-    monkeypatch.setattr("optuna.storages._rdb.storage.time.sleep", lambda _: None)
-    study = begun(sqlite_url(path))
+    opened = []
+    monkeypatch.setattr(
+        journal, "connect", lambda place: opened.append(connect(place)) or opened[-1]
+    )
+    study = begun(path)
     study.keep(record(0))
-    with study._storage.engine.connect() as connection:
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    ((pages,),) = opened[0].execute("PRAGMA page_count")
+    opened[0].execute(f"PRAGMA max_page_count = {pages}")
     done = []
     with pytest.raises(
         StorageFullError, match=r"no space left for .*study\.db.*if_exists='resume'"
@@ -210,15 +220,26 @@ def test_an_empty_file_is_damage_and_no_new_study(path):
 def test_a_file_without_the_study_is_damage(path):
     kept(path, 1)
     with pytest.raises(StorageCorruptError, match="does not hold the study 'other'"):
-        read_past(sqlite_url(path), "other", str(path))
+        read_past(JournalFile(path, str(path)), "other")
 
 
 def test_a_trial_that_was_removed_is_damage(path):
     kept(path, 3)
     with closing(sqlite3.connect(path)) as database:
-        database.execute("DELETE FROM trials WHERE number = 1")
+        database.execute("DELETE FROM journal WHERE number = 5")
         database.commit()
-    with pytest.raises(StorageCorruptError, match="a trial is missing"):
+    with pytest.raises(StorageCorruptError, match="a row is missing"):
+        past_of(path)
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_row_that_was_changed_is_damage(path, number):
+    kept(path, 3)
+    with closing(sqlite3.connect(path)) as database:
+        changed = "replace(replace(operation, '0', '1'), '2', '3')"
+        database.execute(f"UPDATE journal SET operation = {changed} WHERE number = {number}")
+        database.commit()
+    with pytest.raises(StorageCorruptError, match=f"row {number} is not what was written"):
         past_of(path)
 
 
@@ -261,7 +282,7 @@ def test_a_version_of_the_record_from_the_future_is_refused(path, monkeypatch):
 
 
 def test_a_killed_writer_leaves_all_that_it_kept_in_file_and_wal(path, tmp_path):
-    study = begun(sqlite_url(path))
+    study = begun(path)
     for number in range(3):
         study.keep(record(number))
     elsewhere = tmp_path / "copy"
@@ -312,14 +333,14 @@ def test_a_connection_that_cannot_be_set_up_is_closed(monkeypatch):
     connection = Broken(":memory:")
     monkeypatch.setattr(sqlite3, "connect", lambda *_, **__: connection)
     with pytest.raises(sqlite3.OperationalError, match="disk"):
-        study_module._file(sqlite_url(Path("study.db")), "OFF")["creator"]()
+        connect(Path("study.db"))
     assert connection.closed
 
 
 def test_a_folder_that_vanished_is_named(tmp_path):
     path = tmp_path / "gone" / "study.db"
     with pytest.raises(StorageUnavailableError, match=r"gone/study\.db' cannot be used"):
-        begun(sqlite_url(Path(path)))
+        begun(path)
 
 
 def test_a_mismatch_names_every_part_that_differs():
@@ -350,11 +371,11 @@ def test_a_folder_with_braces_in_its_name_holds_a_study(tmp_path):
 
 
 def test_the_dashboard_shows_both_objectives_parameters_and_constraints(path):
-    study = begun(sqlite_url(path))
+    study = begun(path)
     config = Config(learner="tree", params={"rate": 0.2, "depth": 4})
     study.keep(record(0, tried=Trial(number=0, config=config, budget=Budget())))
     study.close()
-    directions, (shown,), front = shown_study(sqlite_url(path))
+    directions, (shown,), front = shown_study(path)
     found = {name: direction.name for name, direction in directions.items()}
     assert found == {"accuracy": "MAXIMIZE", "gap": "MINIMIZE"}
     assert shown.state is optuna.trial.TrialState.COMPLETE
@@ -379,20 +400,20 @@ def test_the_dashboard_shows_both_objectives_parameters_and_constraints(path):
 
 
 def test_the_front_of_the_dashboard_leaves_out_what_violates_a_constraint(path):
-    study = begun(sqlite_url(path))
+    study = begun(path)
     for number, violation in enumerate((-0.01, 0.2, np.inf)):
         study.keep(record(number, violation=violation))
     study.close()
-    _, shown, front = shown_study(sqlite_url(path))
+    _, shown, front = shown_study(path)
     assert [len(trial.constraints) for trial in shown] == [2, 2, 2]
     assert [trial.user_attrs["trial"] for trial in front] == [0]
 
 
 def test_a_study_without_constraints_has_one_objective(path):
-    study = begun(sqlite_url(path), replace(DISPLAY, constrained=False, greater_is_better=False))
+    study = begun(path, replace(DISPLAY, constrained=False, greater_is_better=False))
     study.keep(record(0))
     study.close()
-    directions, (shown,), _ = shown_study(sqlite_url(path))
+    directions, (shown,), _ = shown_study(path)
     assert [direction.name for direction in directions.values()] == ["MINIMIZE"]
     assert shown.values == [-0.7]
 
@@ -406,10 +427,10 @@ def test_a_study_without_constraints_has_one_objective(path):
     ],
 )
 def test_a_trial_that_broke_is_shown_without_a_value(path, status, state):
-    study = begun(sqlite_url(path))
+    study = begun(path)
     study.keep(record(0, status=status))
     study.close()
-    _, (shown,), _ = shown_study(sqlite_url(path))
+    _, (shown,), _ = shown_study(path)
     assert (shown.state, shown.values) == (state, None)
     assert shown.user_attrs["error"] == "why"
 

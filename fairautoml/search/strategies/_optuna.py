@@ -2,8 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Literal, cast
 
 import optuna
@@ -15,6 +14,7 @@ from fairautoml.records import Config, ParamValue, TrialResult, TrialState
 from fairautoml.search.loop import propose
 from fairautoml.search.space import Integer, Range, Real, SearchSpace
 from fairautoml.search.strategies._admm import coordinates
+from fairautoml.storage.study import quiet
 
 PENALTY = 10.0
 """Loss per unit of a small violation; large enough that the constraints come first.
@@ -131,17 +131,6 @@ def new_study(sampler: optuna.samplers.BaseSampler, *directions: Direction) -> o
     """Return an empty in-memory study, without Optuna's log message."""
     with quiet():
         return optuna.create_study(directions=list(directions), sampler=sampler)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress Optuna's info messages, then restore its log level."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)
 
 
 def suggested(trial: optuna.Trial | FixedTrial, name: str, allowed: Range) -> ParamValue:

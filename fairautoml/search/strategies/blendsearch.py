@@ -10,7 +10,7 @@ from typing import Any
 from fairautoml.records import Config
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._flaml import Begin, FlamlBlendSearch, FlamlSearch, started
-from fairautoml.search.strategies._optuna import quiet
+from fairautoml.storage.study import quiet
 
 
 class BlendSearch(FlamlSearch):
