@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ from hypothesis import HealthCheck, settings
 # that share a small product mostly wait for each other. Read when the libraries are loaded.
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(threads, "1")
+
+# Tests start many interpreters: each module is compiled once, not by every one of them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 HOME = "FAIRAUTOML_DATA_HOME"
 REQUIRED = "FAIRAUTOML_REQUIRE_DATA"

@@ -18,7 +18,7 @@ MAJORITY = ROOT / "tests" / "plugins_example" / "fair_extras" / "majority_peer.p
 PARTS = ("fairautoml", "search_spaces", "tests", "experiments", "results", ".gitignore")
 FILES = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md")
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
+pytestmark = pytest.mark.slow
 
 LOAD_ALL = """
 import json

@@ -48,7 +48,7 @@ def installed(tmp_path_factory):
     return folder
 
 
-def python(folder, *arguments):
+def python(folder, *arguments, input=None):
     paths = os.pathsep.join([str(folder), str(ROOT)])
     return subprocess.run(
         [sys.executable, *arguments],
@@ -58,15 +58,26 @@ def python(folder, *arguments):
         text=True,
         timeout=300,
         check=False,
+        input=input,
     )
 
 
-def answer(folder, program):
-    done = python(folder, "-c", program)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
+LISTED = """
+import json, sys
+from fairautoml.learners import LEARNERS
+from fairautoml.metrics import METRICS
+from fairautoml.mitigators import MITIGATORS
+names = [*LEARNERS.names(), *METRICS.names(), *MITIGATORS.names()]
+print(json.dumps([names, "fair_extras" in sys.modules]))
+"""
+REGISTRIES = """
+import json
+from fairautoml.search.allocators import ALLOCATORS
+from fairautoml.bench.peers import Peers
+from fairautoml.execution import EXECUTORS
+from fairautoml.search.strategies import STRATEGIES
+print(json.dumps([r.names() for r in (ALLOCATORS, Peers(), EXECUTORS, STRATEGIES)]))
+"""
 NEW_METRIC = "false_omission_rate_difference"
 SEARCH = """
 import json, sys, warnings
@@ -84,113 +95,6 @@ found["tried"] = sorted(set(model.trials_["learner"]))
 found["statuses"] = sorted(set(model.trials_["status"]))
 print(json.dumps(found))
 """
-
-
-def test_plug_ins_of_others_are_listed_and_nothing_is_imported(installed):
-    program = """
-import json, sys
-from fairautoml.learners import LEARNERS
-from fairautoml.metrics import METRICS
-from fairautoml.mitigators import MITIGATORS
-names = [*LEARNERS.names(), *METRICS.names(), *MITIGATORS.names()]
-print(json.dumps([names, "fair_extras" in sys.modules]))
-"""
-    names, imported = answer(installed, program)
-    assert {"small_tree", "independence_weights", "one_cut"} <= set(names)
-    assert {"informedness", "use_accuracy_difference", NEW_METRIC} <= set(names)
-    assert {"lightgbm", "accuracy", "group_thresholds"} <= set(names)
-    assert not imported
-
-
-def test_every_entry_point_group_of_contributing_is_read(installed):
-    rows = re.findall(
-        r"^\|.*\| `(fairautoml\.\w+)` \|", CONTRIBUTING.read_text(), flags=re.MULTILINE
-    )
-    points = (installed / "fair_extras-1.0.dist-info" / "entry_points.txt").read_text()
-    assert set(rows) == set(re.findall(r"^\[(.*)\]", points, flags=re.MULTILINE))
-    program = """
-import json
-from fairautoml.search.allocators import ALLOCATORS
-from fairautoml.bench.peers import Peers
-from fairautoml.execution import EXECUTORS
-from fairautoml.search.strategies import STRATEGIES
-print(json.dumps([r.names() for r in (ALLOCATORS, Peers(), EXECUTORS, STRATEGIES)]))
-"""
-    names = answer(installed, program)
-    for name, of_kind in zip(
-        ("level", "majority_peer", "in_turn", "near_the_best"), names, strict=True
-    ):
-        assert name in of_kind
-
-
-def test_a_system_of_an_installed_package_takes_part_in_a_sweep(installed):
-    (installed / "sweep.yaml").write_text(
-        "tasks: [{name: a, dataset: lending, sensitive: [sex], n_trials: 1, system: majority_peer,"
-        " constraints: 'demographic_parity_difference<=0.1', options: [--rows=300]}]"
-    )
-    done = python(installed, "-m", "fairautoml", "bench", "sweep.yaml", "--out", "swept")
-    assert done.returncode == 0, done.stderr
-    cell = json.loads((installed / "swept" / "cells" / "a-s0.json").read_text())
-    assert cell["result"]["entry"]["learner"] == "majority"
-
-
-def test_a_plug_in_of_others_is_named_with_its_place_on_the_command_line(installed):
-    done = python(installed, "-m", "fairautoml", "more-names", "strategies", "learners")
-    assert done.returncode == 0, done.stderr
-    assert "near_the_best" in done.stdout
-    assert "fair_extras.near_the_best:STRATEGY" in done.stdout
-    assert "fair_extras.small_tree:LEARNER" in done.stdout
-
-
-def test_contributing_shows_the_example_package_as_it_is():
-    shown = {place: text.split("\n", 1)[1] for place, text in files().items()}
-    kept = {f"fair_extras/{file.name}": file.read_text() for file in EXAMPLE.glob("*.py")}
-    kept.pop("fair_extras/majority_peer.py")
-    assert {place: text for place, text in shown.items() if place in kept} == kept
-    assert set(shown) - set(kept) == {"tests/test_fair_extras.py"}
-
-
-def test_the_plug_ins_of_contributing_pass_the_test_that_it_shows(installed):
-    done = python(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
-    assert done.returncode == 0, done.stdout
-    assert "7 passed" in done.stdout
-
-
-def test_plug_ins_named_by_the_user_make_the_leaderboard(installed):
-    options = (
-        'n_trials=5, strategy="near_the_best", objective="informedness", learners=["small_tree"], '
-        'mitigators=["one_cut", "independence_weights"]'
-    )
-    found = answer(installed, SEARCH.format(options=options))
-    assert found["statuses"] == ["success"]
-    assert "small_tree" in found["learner"]
-    assert set(found["tried"]) <= {"small_tree", "prior"}
-    assert "one_cut" in found["mitigator"]
-    assert "independence_weights" in found["mitigation"]
-
-
-@pytest.mark.slow
-def test_plug_ins_take_part_in_a_search_that_names_nothing(installed):
-    found = answer(installed, SEARCH.format(options='n_trials=14, strategy="random"'))
-    # A config that the first folds show to be far behind is pruned.
-    assert "success" in found["statuses"]
-    assert set(found["statuses"]) <= {"success", "pruned"}
-    assert "small_tree" in found["tried"]
-    assert "lightgbm" in found["tried"]
-    assert "one_cut" in found["mitigator"]
-
-
-def test_the_rule_of_a_plug_in_decides_on_the_command_line(installed, tmp_path):
-    done = python(
-        installed,
-        *("-m", "fairautoml", "fit", "lending", "--sensitive", "sex", "--trials", "2", "--json"),
-        *("--constraint", "demographic_parity_difference<=0.1"),
-        *("--learner", "small_tree", "--mitigator", "one_cut", "--out", str(tmp_path / "run")),
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["entry"]["rule"].startswith("one cut at 0.")
-
-
 WALK = """
 import json, warnings
 from fairautoml import FairAutoML, audit
@@ -230,32 +134,6 @@ print(json.dumps({
     "selected": wider.best_entry_.gap,
 }))
 """
-
-
-@pytest.fixture(scope="module")
-def walked(installed):
-    """What each part says of a constraint on a rate that only a third party defines."""
-    return answer(installed, WALK)
-
-
-def test_a_search_post_processes_and_certifies_a_new_rate(walked):
-    assert walked["status"] == ["success"]
-    assert "common_threshold" in walked["mitigators"]
-    assert walked["column"]
-    assert walked["certificate"] == "CERTIFIED"
-    assert walked["selected"] <= 0.05
-
-
-def test_evaluation_audit_and_page_show_a_new_rate_by_group(walked):
-    assert walked["rates"] == pytest.approx(walked["by_hand"])
-    assert walked["audited"] == pytest.approx(walked["by_hand"])
-    apart = abs(walked["by_hand"]["female"] - walked["by_hand"]["male"])
-    assert walked["value"] == pytest.approx(apart)
-    assert walked["gap"] == pytest.approx(apart)
-    assert walked["verdict"] == "CERTIFIED"
-    assert walked["page"] == [True, True]
-
-
 REFUSED = """
 import json, warnings
 from fairautoml import FairAutoML, audit
@@ -290,10 +168,184 @@ tried("objective", lambda: FairAutoML(objective=NAME, n_trials=1).fit(X, y, "sex
 tried("audit", lambda: audit(y_pred=y, sensitive=table["sex"], constraint=f"{NAME} <= 0.1"))
 print(json.dumps(found))
 """
+WITHOUT_GROUPS = [
+    "sensitive_at_predict=False",
+    'mitigators=["suppression", "common_threshold"]',
+    'mitigators=["counterfactual_augmentation", "one_cut"]',
+]
+NAMED = (
+    'n_trials=5, strategy="near_the_best", objective="informedness", learners=["small_tree"], '
+    'mitigators=["one_cut", "independence_weights"]'
+)
+FIT = ("fit", "lending", "--sensitive", "sex", "--trials", "2")
+NEW_CONSTRAINT = ("--constraint", f"{NEW_METRIC}<=0.1")
 
 
-def test_a_part_that_cannot_serve_a_new_rate_refuses_it_by_name_before_training(installed):
-    found = answer(installed, REFUSED)
+def command_line(*arguments):
+    return f"from fairautoml.cli.main import main\nraise SystemExit(main({list(arguments)}))"
+
+
+PROGRAMS = {
+    "listed": LISTED,
+    "registries": REGISTRIES,
+    "named": SEARCH.format(options=NAMED),
+    "one cut": command_line(
+        *(*FIT, "--json", "--constraint", "demographic_parity_difference<=0.1"),
+        *("--learner", "small_tree", "--mitigator", "one_cut", "--out", "cut"),
+    ),
+    "walk": WALK,
+    "refused": REFUSED,
+    **{
+        options: SEARCH.replace("demographic_parity_difference", NEW_METRIC).format(
+            options=f"n_trials=6, cv=2, {options}"
+        )
+        for options in WITHOUT_GROUPS
+    },
+    "fit": command_line(*FIT, *NEW_CONSTRAINT, "--out", "run", "--holdout", "0.3"),
+    "card": command_line("card", "run"),
+    "plan": command_line("plan", "lending", "--sensitive", "sex", *NEW_CONSTRAINT),
+    "verify": command_line("verify", "run/certificate.json"),
+}
+ONE_BY_ONE = """
+import contextlib, io, json, os, sys, traceback
+
+answers = {}
+for number, (name, program) in enumerate(json.load(sys.stdin).items()):
+    os.environ["FAIRAUTOML_STATE_HOME"] = f"state{number}"
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            exec(program, {"__name__": "__main__"})
+            code = 0
+        except SystemExit as exit:
+            code = exit.code
+        except Exception:
+            code = traceback.format_exc()
+    answers[name] = [code, out.getvalue(), err.getvalue()]
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(installed):
+    """Exit code, output and errors of each program, run one by one in an environment with it."""
+    done = python(installed, "-c", ONE_BY_ONE, input=json.dumps(PROGRAMS))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def answer(done):
+    code, out, err = done
+    assert code == 0, f"{code}\n{err}"
+    return json.loads(out)
+
+
+def test_plug_ins_of_others_are_listed_and_nothing_is_imported(answers):
+    names, imported = answer(answers["listed"])
+    assert {"small_tree", "independence_weights", "one_cut"} <= set(names)
+    assert {"informedness", "use_accuracy_difference", NEW_METRIC} <= set(names)
+    assert {"lightgbm", "accuracy", "group_thresholds"} <= set(names)
+    assert not imported
+
+
+def test_every_entry_point_group_of_contributing_is_read(installed, answers):
+    rows = re.findall(
+        r"^\|.*\| `(fairautoml\.\w+)` \|", CONTRIBUTING.read_text(), flags=re.MULTILINE
+    )
+    points = (installed / "fair_extras-1.0.dist-info" / "entry_points.txt").read_text()
+    assert set(rows) == set(re.findall(r"^\[(.*)\]", points, flags=re.MULTILINE))
+    names = answer(answers["registries"])
+    for name, of_kind in zip(
+        ("level", "majority_peer", "in_turn", "near_the_best"), names, strict=True
+    ):
+        assert name in of_kind
+
+
+def test_a_system_of_an_installed_package_takes_part_in_a_sweep(installed):
+    (installed / "sweep.yaml").write_text(
+        "tasks: [{name: a, dataset: lending, sensitive: [sex], n_trials: 1, system: majority_peer,"
+        " constraints: 'demographic_parity_difference<=0.1', options: [--rows=300]}]"
+    )
+    done = python(installed, "-m", "fairautoml", "bench", "sweep.yaml", "--out", "swept")
+    assert done.returncode == 0, done.stderr
+    cell = json.loads((installed / "swept" / "cells" / "a-s0.json").read_text())
+    assert cell["result"]["entry"]["learner"] == "majority"
+
+
+def test_a_plug_in_of_others_is_named_with_its_place_on_the_command_line(installed):
+    done = python(installed, "-m", "fairautoml", "more-names", "strategies", "learners")
+    assert done.returncode == 0, done.stderr
+    assert "near_the_best" in done.stdout
+    assert "fair_extras.near_the_best:STRATEGY" in done.stdout
+    assert "fair_extras.small_tree:LEARNER" in done.stdout
+
+
+def test_contributing_shows_the_example_package_as_it_is():
+    shown = {place: text.split("\n", 1)[1] for place, text in files().items()}
+    kept = {f"fair_extras/{file.name}": file.read_text() for file in EXAMPLE.glob("*.py")}
+    kept.pop("fair_extras/majority_peer.py")
+    assert {place: text for place, text in shown.items() if place in kept} == kept
+    assert set(shown) - set(kept) == {"tests/test_fair_extras.py"}
+
+
+def test_the_plug_ins_of_contributing_pass_the_test_that_it_shows(installed):
+    done = python(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
+    assert done.returncode == 0, done.stdout
+    assert "7 passed" in done.stdout
+
+
+def test_plug_ins_named_by_the_user_make_the_leaderboard(answers):
+    found = answer(answers["named"])
+    assert found["statuses"] == ["success"]
+    assert "small_tree" in found["learner"]
+    assert set(found["tried"]) <= {"small_tree", "prior"}
+    assert "one_cut" in found["mitigator"]
+    assert "independence_weights" in found["mitigation"]
+
+
+@pytest.mark.slow
+def test_plug_ins_take_part_in_a_search_that_names_nothing(installed):
+    done = python(installed, "-c", SEARCH.format(options='n_trials=14, strategy="random"'))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    # A config that the first folds show to be far behind is pruned.
+    assert "success" in found["statuses"]
+    assert set(found["statuses"]) <= {"success", "pruned"}
+    assert "small_tree" in found["tried"]
+    assert "lightgbm" in found["tried"]
+    assert "one_cut" in found["mitigator"]
+
+
+def test_the_rule_of_a_plug_in_decides_on_the_command_line(answers):
+    assert answer(answers["one cut"])["entry"]["rule"].startswith("one cut at 0.")
+
+
+@pytest.fixture(scope="module")
+def walked(answers):
+    """What each part says of a constraint on a rate that only a third party defines."""
+    return answer(answers["walk"])
+
+
+def test_a_search_post_processes_and_certifies_a_new_rate(walked):
+    assert walked["status"] == ["success"]
+    assert "common_threshold" in walked["mitigators"]
+    assert walked["column"]
+    assert walked["certificate"] == "CERTIFIED"
+    assert walked["selected"] <= 0.05
+
+
+def test_evaluation_audit_and_page_show_a_new_rate_by_group(walked):
+    assert walked["rates"] == pytest.approx(walked["by_hand"])
+    assert walked["audited"] == pytest.approx(walked["by_hand"])
+    apart = abs(walked["by_hand"]["female"] - walked["by_hand"]["male"])
+    assert walked["value"] == pytest.approx(apart)
+    assert walked["gap"] == pytest.approx(apart)
+    assert walked["verdict"] == "CERTIFIED"
+    assert walked["page"] == [True, True]
+
+
+def test_a_part_that_cannot_serve_a_new_rate_refuses_it_by_name_before_training(answers):
+    found = answer(answers["refused"])
     refused = found["refused"]
     named = {"group_thresholds", "exponentiated_gradient", "fairgbm", "bias_scoring"}
     assert named <= set(found["names"])
@@ -304,36 +356,26 @@ def test_a_part_that_cannot_serve_a_new_rate_refuses_it_by_name_before_training(
         assert NEW_METRIC in refused[part]
 
 
+@pytest.mark.parametrize("options", WITHOUT_GROUPS)
+def test_a_search_for_a_new_rate_works_without_groups_and_with_mitigators_that_serve_all(
+    answers, options
+):
+    assert answer(answers[options])["statuses"] == ["success"]
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("command", "shown"),
     [
-        "sensitive_at_predict=False",
-        'mitigators=["suppression", "common_threshold"]',
-        'mitigators=["counterfactual_augmentation", "one_cut"]',
+        ("fit", f"{NEW_METRIC}[sex]"),
+        ("card", "false omission rate"),
+        ("plan", "can be certified"),
+        ("verify", "the certificate is what it says"),
     ],
 )
-def test_a_search_for_a_new_rate_works_without_groups_and_with_mitigators_that_serve_all(
-    installed, options
-):
-    program = SEARCH.replace("demographic_parity_difference", NEW_METRIC)
-    found = answer(installed, program.format(options=f"n_trials=6, cv=2, {options}"))
-    assert found["statuses"] == ["success"]
-
-
-def test_the_command_line_keeps_plans_and_shows_a_new_rate(installed, tmp_path):
-    constraint = ("--constraint", f"{NEW_METRIC}<=0.1")
-    run = str(tmp_path / "run")
-    fit = ("fit", "lending", "--sensitive", "sex", *constraint, "--trials", "2", "--out", run)
-    fit += ("--holdout", "0.3")
-    for arguments, shown in (
-        (fit, f"{NEW_METRIC}[sex]"),
-        (("card", run), "false omission rate"),
-        (("plan", "lending", "--sensitive", "sex", *constraint), "can be certified"),
-        (("verify", f"{run}/certificate.json"), "the certificate is what it says"),
-    ):
-        done = python(installed, "-m", "fairautoml", *arguments)
-        assert done.returncode == 0, done.stderr
-        assert shown in done.stdout
+def test_the_command_line_keeps_plans_and_shows_a_new_rate(answers, command, shown):
+    code, out, err = answers[command]
+    assert code == 0, err
+    assert shown in out
 
 
 def test_a_name_that_exists_already_is_refused_with_both_origins(tmp_path):

@@ -27,8 +27,6 @@ from fairautoml.records import TrialState
 from fairautoml.registry import Registry
 from fairautoml.storage.artifacts import Artifacts
 
-pytestmark = pytest.mark.xdist_group("dask")
-
 PATIENCE = 300
 """Seconds that a test waits for what a slow machine does late; of no avail to what never comes."""
 

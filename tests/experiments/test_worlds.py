@@ -14,9 +14,6 @@ from fairautoml.search.allocators._expected_gain import Rules
 from fairautoml.search.allocators.cost_aware import CostAware
 from fairautoml.search.allocators.mitigate_after import MitigateAfter
 
-# One worker plays them all, as the means are kept.
-pytestmark = pytest.mark.xdist_group("worlds")
-
 RULES = ("cost_aware_simple", "cost_aware")
 SEEDS = 40
 

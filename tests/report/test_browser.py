@@ -15,12 +15,9 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.skipif(
-        BROWSER is None or DRIVER is None, reason="no chromium with its driver on the PATH"
-    ),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = pytest.mark.skipif(
+    BROWSER is None or DRIVER is None, reason="no chromium with its driver on the PATH"
+)
 
 
 @pytest.fixture(scope="module")

@@ -25,13 +25,10 @@ pytest.importorskip("psycopg", reason="psycopg is not installed")
 needs_server = pytest.mark.skipif(
     server.binaries() is None, reason="no PostgreSQL server in /usr/lib/postgresql or on the PATH"
 )
-pytestmark = [
-    pytest.mark.skipif(
-        os.geteuid() == 0 and server.owner() is None,
-        reason="root may not run PostgreSQL and there is no user postgres or nobody",
-    ),
-    pytest.mark.xdist_group("postgres"),
-]
+pytestmark = pytest.mark.skipif(
+    os.geteuid() == 0 and server.owner() is None,
+    reason="root may not run PostgreSQL and there is no user postgres or nobody",
+)
 
 
 @pytest.fixture(scope="module")
