@@ -1,11 +1,12 @@
 """Parameters of the estimator: option objects, validation, and the removed names."""
 
+import difflib
 import functools
 import inspect
 import math
 import numbers
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, ParamSpec
 
@@ -123,6 +124,8 @@ class RunStorage:
     def __post_init__(self) -> None:
         if not isinstance(self.path, str | os.PathLike):
             raise ParameterError(f"RunStorage.path={self.path!r} must be the path of a folder")
+        if "\0" in os.fspath(self.path):
+            raise ParameterError(f"RunStorage.path={self.path!r} has a null byte; leave it out")
         check_choice("RunStorage.if_exists", self.if_exists, ("error", "overwrite", "resume"))
         if not isinstance(self.url, str | None):
             raise ParameterError(
@@ -232,7 +235,7 @@ def validate_settings(params: Any) -> Settings:
         refit=bool(params.refit),
         confidence=check_confidence(params.confidence),
         group_policy=check_group_policy(params.group_policy),
-        pos_label=params.pos_label,
+        pos_label=check_label(params.pos_label),
         task=params.task_option,
         storage=check_run_dir(params.run_dir),
         callbacks=check_callbacks(params.callbacks),
@@ -263,6 +266,17 @@ def check_group_policy(value: Any) -> GroupPolicy:
         msg = (
             f"group_policy={value!r} must be None or a GroupPolicy, for example "
             "GroupPolicy(missing='own_group')"
+        )
+        raise ParameterError(msg)
+    return value
+
+
+def check_label(value: Any) -> Any:
+    """Return the positive label."""
+    if not isinstance(value, Hashable) or isinstance(value, tuple | frozenset):
+        msg = (
+            f"pos_label={value!r} is of type {type(value).__name__}; it must be one label of y, "
+            "such as 'yes' or 1"
         )
         raise ParameterError(msg)
     return value
@@ -432,8 +446,9 @@ def check_objective(name: Any) -> Metric:
     """Return the performance metric called ``name``."""
     known = [n for n in METRICS.names() if METRICS.get(n).kind == "performance"]
     if not isinstance(name, str) or name not in known:
-        msg = f"objective={name!r} is no performance metric; choose one of {', '.join(known)}"
-        raise ParameterError(msg)
+        near = difflib.get_close_matches(str(name), known, n=1)
+        found = f"did you mean {near[0]}? It" if near else "it"
+        raise ParameterError(f"objective={name!r}; {found} must be one of {', '.join(known)}")
     return METRICS.get(name)
 
 
@@ -452,8 +467,8 @@ def check_budget(time_budget: Any, n_trials: Any) -> tuple[float | None, int | N
     if time_budget is not None:
         if not is_number(time_budget) or not 0 < float(time_budget) <= LONGEST_BUDGET_SECONDS:
             msg = (
-                f"time_budget={time_budget!r} must be a positive, finite number of seconds; "
-                "give for example 60, or None and n_trials"
+                f"time_budget={time_budget!r} must be a number of seconds above 0 and at most "
+                f"{LONGEST_BUDGET_SECONDS:.0f} (30 days), such as 60, or None with n_trials"
             )
             raise ParameterError(msg)
         time_budget = float(time_budget)

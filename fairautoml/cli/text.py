@@ -199,7 +199,8 @@ def _search_text(result: Mapping[str, Any]) -> str:
     return (
         f"{search['n_trials']} trials{pruned}{cut_off}, {search['n_failed']} failed; "
         f"{search['seconds']:.1f} s, of which {100 * search['overhead_fraction']:.1f} % not "
-        f"training ({_workers(search['n_workers'])}, strategy {search['strategy']}, seed {result['seed']})"
+        f"training ({_workers(search['n_workers'])}, strategy {search['strategy']}, "
+        f"seed {result['seed']})"
     )
 
 

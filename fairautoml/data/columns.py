@@ -61,7 +61,7 @@ def level_arrays(values: "pd.Series[Any]", name: str) -> tuple[NDArray[np.int64]
         return dense[inverse], levels[used[known]]
     try:
         return _factorize(values)
-    except TypeError as error:
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         msg = f"{name} holds values that cannot be categories ({error}); convert them to text."
         raise InputError(msg) from error
 

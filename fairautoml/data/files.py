@@ -18,7 +18,7 @@ import pandas as pd
 from fairautoml.data.columns import PLAIN
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.schema import TableSchema
-from fairautoml.exceptions import InputError, MissingExtraError
+from fairautoml.exceptions import DegradedWarning, InputError, MissingExtraError, warn
 
 MISSING = (
     "", "?", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND",
@@ -155,14 +155,17 @@ def _text(file: Path, suffix: str) -> str:
         raw = gzip.decompress(file.read_bytes()) if suffix.endswith(".gz") else file.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{file} cannot be read: {error}") from None
+    old = False
     try:
         if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return raw.decode("utf-16")
         found = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        found = raw.decode("latin-1")
+        found, old = raw.decode("latin-1"), True
     if "\0" in found:
         raise InputError(f"{file} is no text, or UTF-16 without its mark; save it as UTF-8")
+    if old:
+        warn(f"{file} is not UTF-8 and is read as Latin-1; save it as UTF-8", DegradedWarning)
     return found
 
 

@@ -346,6 +346,14 @@ def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
             "be finite numbers of at least 0. Give such rows weight 0 to leave them out."
         )
         raise InputError(msg)
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if not np.isfinite(total):
+        msg = (
+            f"sample_weight: the sum of the weights, up to {weight.max():.3g}, is too large for a "
+            "float. Divide all weights by the same number."
+        )
+        raise InputError(msg)
     if not weight.any():
         msg = "sample_weight: every weight is zero. Give at least some rows a positive weight."
         raise InputError(msg)

@@ -192,7 +192,7 @@ def _fit_series(
     for at, position in enumerate(wanted):
         name = schema.names_in[position]
         column, values = fit_column(name, position, series[position])
-        reason = _useless(values, constant=schema.named)
+        reason = _useless(values, constant=schema.named) or _identifying(column, values)
         if reason:
             reasons[at] = reason
         columns.append(column)
@@ -220,6 +220,19 @@ def _useless(values: NDArray[np.float32], *, constant: bool) -> str:
     if constant and not missing.any() and values.min() == values.max():
         return _CONSTANT
     return ""
+
+
+FEWEST_ROWS, AS_GOOD_AS_UNIQUE = 50, 0.95
+"""A column of categories is an identifier if it has rows enough and hardly any repetition."""
+
+
+def _identifying(column: Column, values: NDArray[np.float32]) -> str:
+    """Return that nearly every row has a category of its own, or an empty string."""
+    n_rows = int(np.count_nonzero(~np.isnan(values)))
+    n_levels = len(column.levels) if column.kind == "category" else 0
+    if n_rows < FEWEST_ROWS or n_levels < AS_GOOD_AS_UNIQUE * n_rows:
+        return ""
+    return f"{n_levels:,} different values in {n_rows:,} rows, such as an identifier has"
 
 
 def _keep(

@@ -60,7 +60,8 @@ class _Linear(SklearnTraining):
     def _columns(self) -> Any:
         if self.feature_schema.sparse:
             # Centring would make a sparse matrix dense.
-            return MaxAbsScaler()
+            fill = SimpleImputer(strategy="mean", keep_empty_features=True)
+            return Pipeline([("fill", fill), ("scale", MaxAbsScaler())])
         categorical = list(self.feature_schema.categorical)
         numeric = [
             at for at in range(self.feature_schema.n_features) if at not in set(categorical)

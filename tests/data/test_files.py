@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fairautoml.data.files import read_table, write_csv
-from fairautoml.exceptions import InputError, MissingExtraError
+from fairautoml.exceptions import DegradedWarning, InputError, MissingExtraError
 
 TEXT = "name,age,sex\nana,30,F\nbo,41,M\n"
 EXPECTED = pd.DataFrame({"name": ["ana", "bo"], "age": [30, 41], "sex": ["F", "M"]})
@@ -108,8 +108,9 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
         read_table(saved(tmp_path, "name,age\nJosé,3\n".encode("utf-16-le")))
 
 
-def test_latin_1_is_read_when_it_is_no_utf_8(tmp_path):
-    found = read_table(saved(tmp_path, "name,age\nJosé,3\n".encode("latin-1")))
+def test_latin_1_is_read_with_a_warning_when_it_is_no_utf_8(tmp_path):
+    with pytest.warns(DegradedWarning, match="is not UTF-8 and is read as Latin-1"):
+        found = read_table(saved(tmp_path, "name,age\nJosé,3\n".encode("latin-1")))
     assert found["name"].tolist() == ["José"]
 
 

@@ -218,7 +218,7 @@ def test_a_constant_that_is_worth_more_than_the_model_is_served_and_said():
 
 def test_a_constant_that_is_worth_more_is_an_error_when_the_warning_is():
     warnings.simplefilter("error", NoFeasibleModelWarning)
-    with pytest.raises(NoFeasibleModelWarning, match="so the best constant .*is served"):
+    with pytest.raises(NoFeasibleModelWarning, match=r"so the best constant .*is served"):
         overfitted().fit(*noise())
 
 
