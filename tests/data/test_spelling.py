@@ -9,6 +9,7 @@ from fairautoml import GroupPolicy, audit
 from fairautoml.cli.main import main
 from fairautoml.data import available, load
 from fairautoml.data.groups import fit_groups
+from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.spelling import merge_spellings, normalized
 from fairautoml.data.target import encode_target
 from fairautoml.exceptions import DegradedWarning, InputError
@@ -140,6 +141,17 @@ def test_a_fit_that_normalizes_merges_labels_and_groups_and_notes_it():
         assert model.evaluate(X, labels, group) == plain.evaluate(
             X, np.char.strip(labels.astype(str)), group
         )
+
+
+def test_labels_without_an_index_are_merged_next_to_a_table_with_one():
+    X, y, group = few_individuals()
+    labels = np.where(y == 1, "yes", "no").astype(object)
+    labels[y.argmax()] = "yes "
+    shuffled = X.set_axis(np.random.default_rng(0).permutation(len(X)))
+    options = ReadOptions(normalize=True)
+    dataset = build_dataset(shuffled, labels, group, options=options)
+    assert dataset.classes.tolist() == ["no", "yes"]
+    assert dataset.y.tolist() == y.tolist()
 
 
 def test_the_command_line_merges_spellings_on_request(tmp_path, capsys):
