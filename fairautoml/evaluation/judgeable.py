@@ -9,6 +9,7 @@ varies at most as much as the target does.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.group_sizes import (
     label_behind,
     labels_behind,
+    rows_behind,
     tightest,
     too_small,
     unit,
@@ -54,9 +56,6 @@ def judgeability(
     level and the dependence on a number have no result: neither compares groups.
     """
 
-    def too_few(target: BoundConstraint) -> SmallGroups | None:
-        return too_small(dataset, target, entities, min_size, pool=pool)
-
     def gaps(target: BoundConstraint, small: SmallGroups | None) -> NDArray[np.float64]:
         system = target.system if small is None else small.applied_to(target.system)
         return fair_gaps(dataset, replace(target, system=system), entities)
@@ -66,6 +65,10 @@ def judgeability(
         metric, system = target.metric, target.system
         if metric.degree or metric.form == "level" or system.n_groups < target.fewest_groups:
             continue
+        behind = rows_behind(dataset, target, entities)
+        too_few = partial(
+            too_small, dataset, entities=entities, min_size=min_size, pool=pool, behind=behind
+        )
         small = too_few(target)
         measured = gaps(target, small)
         p0, median = float((measured <= target.limit).mean()), float(np.median(measured))
