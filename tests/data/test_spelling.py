@@ -181,7 +181,8 @@ def test_features_in_two_spellings_are_a_warning():
 def test_a_group_that_stands_for_missing_values_is_a_warning_that_names_the_way_out(text):
     values = np.array(["a", "b", text] * 10, dtype=object)
     with pytest.warns(DegradedWarning, match=r"\(10 rows\).*GroupPolicy\(missing='own_group'\)"):
-        fit_groups({"g": values}, n_rows=30)
+        schema, _ = fit_groups({"g": values}, n_rows=30)
+    assert schema.notes[0].startswith("sensitive 'g' holds ")
 
 
 def test_other_groups_are_no_placeholders():
