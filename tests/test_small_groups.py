@@ -106,7 +106,7 @@ def test_an_audit_of_the_model_uses_the_list_of_the_fit(fitted):
     gap = fitted.evaluate(X, y, sex)["gap"]
     assert own.verdicts[0].measured == pytest.approx(gap)
     assert foreign.verdicts[0].measured > gap + 0.2
-    assert own.notes[0] == f"At fit: {HEADLINE}."
+    assert own.notes[0] == f"At fit: {HEADLINE}"
 
 
 def test_the_headline_is_in_warning_notes_and_page(fitted, tmp_path):

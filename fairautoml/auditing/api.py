@@ -351,7 +351,7 @@ def _verdicts(
 def _left_out(request: _AuditRequest, small_groups: tuple[SmallGroups, ...]) -> tuple[str, ...]:
     """Return notes on the groups that the constraints excluded at fit."""
     judged = {constraint.metric.name for constraint in request.constraints}
-    return tuple(f"At fit: {one.headline}." for one in small_groups if one.metric in judged)
+    return tuple(f"At fit: {one.headline}" for one in small_groups if one.metric in judged)
 
 
 def _of_model(

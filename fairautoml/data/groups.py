@@ -22,8 +22,8 @@ from fairautoml.data.sensitive_numbers import NumberPolicy, Reading, Scale
 from fairautoml.data.spelling import (
     matched_keys,
     merge_spellings,
+    placeholder_notes,
     refuse_spellings,
-    warn_about_placeholders,
 )
 from fairautoml.exceptions import InputError
 from fairautoml.metrics.groups import GroupSystem, Judgeability, SmallGroups, group_headlines
@@ -530,14 +530,15 @@ def fit_groups(
     readings = tuple(numbers.reading(name, found.columns[name]) for name in names)
     encoded: list[NDArray[np.int64]] = []
     levels: list[tuple[Key, ...]] = []
-    merged: list[str] = []
+    said: list[str] = []
     for (name, values), reading in zip(found.columns.items(), readings, strict=True):
         read = values if reading is None else reading.read(values)
         if normalize and reading is None:
             read, notes = merge_spellings(f"sensitive {name!r}", read)
-            merged.extend(notes)
+            said.extend(notes)
         most = None if isinstance(reading, Scale) else max_groups
         codes, keys = _fit_column(name, read, missing, most)
+        said.extend(placeholder_notes(name, codes, keys))
         encoded.append(codes)
         levels.append(keys)
     codes = np.column_stack(encoded)
@@ -555,7 +556,7 @@ def fit_groups(
         notes=(
             *(note for item in found.columns.items() for note in _declared(*item)),
             *(reading.note for reading in readings if isinstance(reading, Scale)),
-            *merged,
+            *said,
         ),
         readings=readings,
     )
@@ -601,7 +602,6 @@ def _fit_column(
         raise InputError(_too_many(name, f"{len(found)} different values", max_groups))
     codes, keys = sort_levels(raw, found)
     refuse_spellings(f"sensitive {name!r}", codes, keys)
-    warn_about_placeholders(name, codes, keys)
     if max_groups is not None and "float" in types_of(keys):
         raise InputError(_too_many(name, "numbers with fractions", max_groups))
     absent = codes < 0

@@ -100,8 +100,8 @@ def build_dataset(
     """Validate and encode the inputs of ``fit``."""
     check_given(y)
     inputs = Inputs(X=X, y=y, sensitive=sensitive, sample_weight=sample_weight)
-    inputs, merged = _with_merged_labels(inputs, options)
     check_same_index(inputs)
+    inputs, merged = _with_merged_labels(inputs, options)
     table = read_table(inputs.X)
     labels, classes = _target(inputs.y, table, options)
     groups, cells = _groups(inputs.sensitive, table, options)

@@ -115,22 +115,26 @@ def matched_keys(name: str, keys: Sequence[Key], known: Sequence[Key]) -> tuple[
     return tuple(found.get(key, key) for key in keys)
 
 
-def warn_about_placeholders(name: str, codes: NDArray[np.integer], keys: Sequence[Key]) -> None:
-    """Warn about groups whose name stands for a missing value."""
+def placeholder_notes(
+    name: str, codes: NDArray[np.integer], keys: Sequence[Key]
+) -> tuple[str, ...]:
+    """Warn about groups whose name stands for a missing value, and return the note."""
     n_rows = _n_rows(codes, keys)
     found = [
         f"{_shown(value)} ({n_rows[at]} rows)"
         for at, (kind, value) in enumerate(keys)
         if kind == "str" and normalized(value) in PLACEHOLDERS
     ]
-    if found:
-        msg = (
-            f"sensitive {name!r} holds {', '.join(found)}, which is taken as a group of its own. "
-            "If it stands for missing values, make them missing, in pandas with .replace(..., "
-            "None) and in a file with empty cells, and choose GroupPolicy(missing='own_group') "
-            "or GroupPolicy(missing='exclude') (--sensitive-missing)."
-        )
-        warn(msg, DegradedWarning)
+    if not found:
+        return ()
+    note = (
+        f"sensitive {name!r} holds {', '.join(found)}, which is taken as a group of its own. If "
+        "it stands for missing values, make them missing, in pandas with .replace(..., None) and "
+        "in a file with empty cells, and choose GroupPolicy(missing='own_group') or "
+        "GroupPolicy(missing='exclude') (--sensitive-missing)"
+    )
+    warn(note, DegradedWarning)
+    return (note,)
 
 
 def spelling_hints(columns: Sequence[Column]) -> tuple[str, ...]:

@@ -84,19 +84,23 @@ def too_small(
     min_size: int | Literal["auto"] = "auto",
     *,
     pool: bool = False,
+    behind: NDArray[np.float64] | None = None,
 ) -> SmallGroups | None:
-    """Return the groups with too few rows for one target, None if there are none."""
+    """Return the groups with too few rows for one target, None if there are none.
+
+    ``behind`` are its ``rows_behind`` if they are known: they do not depend on the bound.
+    """
     system, least = target.system, target.fewest_groups
     if target.metric.degree or system.n_groups < least:
         return None
     fewest = fewest_rows(_as_difference(dataset, target)) if min_size == "auto" else min_size
-    behind = _behind(dataset, target, entities)
+    behind = rows_behind(dataset, target, entities) if behind is None else behind
     decisive = _decisive(dataset, behind, fewest, least)
     kept: NDArray[np.bool_] = np.asarray((behind[decisive] >= fewest - _ROUNDING).all(axis=0))
     pooled = pool and (~kept).sum() > 1 and kept.sum() + 1 >= least
     if pooled:
         together = replace(target, system=system.pooling(_labels_of(system, ~kept)))
-        of_all = _behind(dataset, together, entities)[decisive, -1]
+        of_all = rows_behind(dataset, together, entities)[decisive, -1]
         pooled = bool((of_all >= fewest - _ROUNDING).all())
     judged = pooled or bool(kept.sum() >= least)
     if not judged:
@@ -130,7 +134,7 @@ def _labels_of(system: GroupSystem, chosen: NDArray[np.bool_]) -> tuple[str, ...
     return tuple(system.labels[at] for at in np.flatnonzero(chosen))
 
 
-def _behind(
+def rows_behind(
     dataset: Dataset, target: BoundConstraint, entities: NDArray[np.integer] | None
 ) -> NDArray[np.float64]:
     """Return the effective rows behind each compared rate, shape (n_rates, n_groups)."""

@@ -7,8 +7,9 @@ varies at most as much as the target does.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,13 +19,14 @@ from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.group_sizes import (
     label_behind,
     labels_behind,
+    rows_behind,
     tightest,
     too_small,
     unit,
 )
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate, weight_sums
-from fairautoml.metrics.groups import Judgeability
+from fairautoml.metrics.groups import UNDECIDED, Judgeability, SmallGroups
 from fairautoml.metrics.rates import comparison
 
 DRAWS = 4_000
@@ -33,8 +35,10 @@ DRAWS = 4_000
 POINTS = 32
 """Thresholds at which two distributions of predictions are compared."""
 
-DIGITS = 2
-"""Significant digits of the smallest bound that can be judged."""
+DIGITS, NEXT = 2, 1.001
+"""Significant digits of the smallest bound that can be judged, and a factor below one step."""
+
+ROUNDING = 1e-9
 
 
 def judgeability(
@@ -51,52 +55,72 @@ def judgeability(
     leaves out fewer groups, which the smallest bound that can be judged takes into account. A
     level and the dependence on a number have no result: neither compares groups.
     """
-    found = (_of_target(dataset, one, entities, min_size, pool) for one in tightest(targets))
-    return tuple(one for one in found if one is not None)
 
-
-def _of_target(
-    dataset: Dataset,
-    target: BoundConstraint,
-    entities: NDArray[np.integer] | None,
-    min_size: int | Literal["auto"],
-    pool: bool,
-) -> Judgeability | None:
-    if target.metric.degree or target.metric.form == "level":
-        return None
-    if target.system.n_groups < target.fewest_groups:
-        return None
-
-    def gaps_at(limit: float) -> NDArray[np.float64]:
-        small = too_small(dataset, replace(target, limit=limit), entities, min_size, pool=pool)
+    def gaps(target: BoundConstraint, small: SmallGroups | None) -> NDArray[np.float64]:
         system = target.system if small is None else small.applied_to(target.system)
         return fair_gaps(dataset, replace(target, system=system), entities)
 
-    metric, gaps = target.metric, gaps_at(target.limit)
-    p0 = float((gaps <= target.limit).mean())
-    smallest = float(np.median(gaps))
-    while smallest > target.limit and math.isfinite(smallest):
-        needed = float(np.median(gaps_at(smallest)))
-        if needed <= smallest:
-            break
-        smallest = needed
-    return Judgeability(
-        metric=metric.name,
-        system=target.system.name,
-        bound=metric.gap(target.limit),
-        p0=p0,
-        smallest_bound=_shown(target, smallest),
-    )
+    found = []
+    for target in tightest(targets):
+        metric, system = target.metric, target.system
+        if metric.degree or metric.form == "level" or system.n_groups < target.fewest_groups:
+            continue
+        behind = rows_behind(dataset, target, entities)
+        too_few = partial(
+            too_small, dataset, entities=entities, min_size=min_size, pool=pool, behind=behind
+        )
+        small = too_few(target)
+        measured = gaps(target, small)
+        p0, median = float((measured <= target.limit).mean()), float(np.median(measured))
+        judged = p0 >= UNDECIDED and _judged(small)
+        start = median if judged else max(median, target.limit)
+        smallest = None
+        if min_size == "auto" or _judged(small):
+            smallest = _smallest_limit(target, start, too_few, gaps)
+        if judged:
+            smallest = target.limit if smallest is None else min(smallest, target.limit)
+        found.append(
+            Judgeability(
+                metric=metric.name,
+                system=system.name,
+                bound=metric.gap(target.limit),
+                p0=p0,
+                smallest_bound=None if smallest is None else float(f"{metric.gap(smallest):.10g}"),
+            )
+        )
+    return tuple(found)
 
 
-def _shown(target: BoundConstraint, gap: float) -> float | None:
-    """Return a gap as a bound of the metric, None where every rule would meet it."""
-    if not 0 < gap < target.metric.most or math.isinf(gap):
-        return None
+def _judged(small: SmallGroups | None) -> bool:
+    return small is None or small.judged
+
+
+def _smallest_limit(
+    target: BoundConstraint,
+    needed: float,
+    too_few: Callable[[BoundConstraint], SmallGroups | None],
+    gaps: Callable[[BoundConstraint, SmallGroups | None], NDArray[np.float64]],
+) -> float | None:
+    """Return the smallest limit of at least ``needed`` that can be judged, None without one."""
+    limit = _rounded_up(needed)
+    while limit < target.metric.most and math.isfinite(limit):
+        looser = replace(target, limit=limit)
+        small = too_few(looser)
+        if _judged(small):
+            needed = float(np.median(gaps(looser, small)))
+            if needed <= limit:
+                return limit
+        limit = _rounded_up(max(needed, limit * NEXT))
+    return None
+
+
+def _rounded_up(gap: float) -> float:
+    """Return a gap rounded up to two significant digits."""
+    if gap <= 0 or math.isinf(gap):
+        return gap
     step = 10.0 ** (math.floor(math.log10(gap)) + 1 - DIGITS)
-    # Rounded up, so that the bound shown can be judged.
-    bound = target.metric.gap(math.ceil(gap / step) * step)
-    return float(f"{bound:.10g}")
+    # A multiple of a step may be larger by rounding.
+    return float(f"{math.ceil(gap / step - ROUNDING) * step:.10g}")
 
 
 def fair_gaps(

@@ -104,14 +104,16 @@ class SmallGroups:
 
     @property
     def headline(self) -> str:
-        """One sentence on the excluded groups, or on a bound that cannot be evaluated."""
-        if self.judged:
-            return self.left_out
+        """The excluded groups, and that the bound cannot be judged."""
+        return self.left_out if self.judged else f"{self.too_few}. {self.left_out}".rstrip()
+
+    @property
+    def too_few(self) -> str:
+        """Why the bound cannot be judged, without a full stop."""
         return (
             f"Too few rows to judge {self.metric} on {self.system!r}: not enough groups have "
-            f"{self._needed} behind each rate, so a gap within the bound may be chance. "
-            f"{self.left_out}"
-        ).rstrip()
+            f"{self._needed} behind each rate, so a gap within the bound may be chance"
+        )
 
     @property
     def left_out(self) -> str:
@@ -165,11 +167,12 @@ class Judgeability:
         return (
             f"Too few rows to judge {self.metric} on {self.system!r} at {self.bound:g}: even a "
             f"perfectly fair rule measures within the bound with probability {self.p0:.2f} only; "
-            f"{self._way_out}."
+            f"{self.way_out}."
         )
 
     @property
-    def _way_out(self) -> str:
+    def way_out(self) -> str:
+        """The smallest bound that can be judged, as a part of a sentence."""
         if self.smallest_bound is None:
             return "no bound can be judged on these rows"
         return f"the smallest bound that can be judged is {self.smallest_bound:g}"
@@ -179,10 +182,21 @@ def group_headlines(
     small: Sequence[SmallGroups], judgeability: Sequence[Judgeability]
 ) -> tuple[str, ...]:
     """Return the bounds that cannot be judged, then the groups excluded from a bound."""
-    unjudged = [one for one in judgeability if not one.judged]
-    said = {(one.metric, one.system) for one in unjudged}
-    others = (one.left_out if (one.metric, one.system) in said else one.headline for one in small)
-    return (*(one.headline for one in unjudged), *(line for line in others if line))
+    groups = {(one.metric, one.system): one for one in small}
+    unjudged = []
+    for one in judgeability:
+        lacking = groups.get((one.metric, one.system))
+        if not one.judged:
+            unjudged.append(one.headline)
+        elif lacking is not None and not lacking.judged:
+            unjudged.append(f"{lacking.too_few}; {one.way_out}.")
+    known = {(one.metric, one.system) for one in judgeability}
+    others = (one for one in small if not one.judged and (one.metric, one.system) not in known)
+    return (
+        *unjudged,
+        *(f"{one.too_few}." for one in others),
+        *(one.left_out for one in small if one.left_out),
+    )
 
 
 def _small(small: Sequence[SmallGroups], metric: str, system: str) -> SmallGroups | None:

@@ -9,6 +9,7 @@ from fairautoml import GroupPolicy, audit
 from fairautoml.cli.main import main
 from fairautoml.data import available, load
 from fairautoml.data.groups import fit_groups
+from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.spelling import merge_spellings, normalized
 from fairautoml.data.target import encode_target
 from fairautoml.exceptions import DegradedWarning, InputError
@@ -142,6 +143,17 @@ def test_a_fit_that_normalizes_merges_labels_and_groups_and_notes_it():
         )
 
 
+def test_labels_without_an_index_are_merged_next_to_a_table_with_one():
+    X, y, group = few_individuals()
+    labels = np.where(y == 1, "yes", "no").astype(object)
+    labels[y.argmax()] = "yes "
+    shuffled = X.set_axis(np.random.default_rng(0).permutation(len(X)))
+    options = ReadOptions(normalize=True)
+    dataset = build_dataset(shuffled, labels, group, options=options)
+    assert dataset.classes.tolist() == ["no", "yes"]
+    assert dataset.y.tolist() == y.tolist()
+
+
 def test_the_command_line_merges_spellings_on_request(tmp_path, capsys):
     X, y, group = few_individuals()
     table = X.assign(label=np.where(y == 1, "yes", "no"), group=group)
@@ -169,7 +181,8 @@ def test_features_in_two_spellings_are_a_warning():
 def test_a_group_that_stands_for_missing_values_is_a_warning_that_names_the_way_out(text):
     values = np.array(["a", "b", text] * 10, dtype=object)
     with pytest.warns(DegradedWarning, match=r"\(10 rows\).*GroupPolicy\(missing='own_group'\)"):
-        fit_groups({"g": values}, n_rows=30)
+        schema, _ = fit_groups({"g": values}, n_rows=30)
+    assert schema.notes[0].startswith("sensitive 'g' holds ")
 
 
 def test_other_groups_are_no_placeholders():

@@ -7,6 +7,7 @@ import pytest
 
 from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.sensitive_numbers import NumberPolicy
+from fairautoml.evaluation.group_sizes import small_groups
 from fairautoml.evaluation.judgeable import judgeability
 from fairautoml.metrics import bind_constraints, parse_constraints
 
@@ -72,6 +73,24 @@ def test_the_smallest_bound_counts_the_groups_that_a_looser_bound_compares():
     assert found.smallest_bound >= alone.smallest_bound
     bound = f"demographic_parity_difference <= {found.smallest_bound}"
     assert judged(bound, dataset)[0].judged
+
+
+def test_the_smallest_bound_leaves_two_groups_with_enough_rows():
+    for constraint, sizes in (
+        ("demographic_parity_difference <= 0.05", [40] * 20),
+        ("demographic_parity_difference <= 0.12", [45, 45]),
+    ):
+        dataset = dataset_of(sizes, share=0.1)
+        (found,) = judged(constraint, dataset)
+        bound = f"demographic_parity_difference <= {found.smallest_bound}"
+        targets = bind_constraints(parse_constraints(bound), dataset.systems)
+        assert all(one.judged for one in small_groups(dataset, targets))
+        assert judged(bound, dataset)[0].judged
+
+
+def test_a_fixed_minimum_size_can_leave_no_bound():
+    (found,) = judged("demographic_parity_difference <= 0.1", dataset_of([90, 90]), min_size=100)
+    assert found.smallest_bound is None
 
 
 def test_groups_outside_the_bound_have_no_influence():
