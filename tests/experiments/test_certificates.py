@@ -26,23 +26,19 @@ def test_the_rates_lie_just_beyond_the_bound(claim):
     assert measured == pytest.approx(rates, abs=0.02)
 
 
-def test_each_part_has_one_line_per_repetition_and_the_same_each_time(tmp_path):
+def test_each_part_has_one_line_per_repetition_and_the_same_each_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(certificates, "TRIES", 2)
     for part in PARTS:
-        found = run(part, 2, seed=1)
-        assert len(found) == 2
+        found = run(part, 1, seed=1)
+        assert len(found) == 1
         assert set(found["certified"]) <= {0, 1}
+        if part in ("rows", "models"):
+            assert found["level"].item() == pytest.approx(0.046079, abs=1e-6)
         found.to_csv(tmp_path / f"{part}.csv", index=False)
     assert run("boundary", 2, seed=1).equals(run("boundary", 2, seed=1))
-    assert summary(tmp_path).count("\n") >= 1 + len(PARTS)
-
-
-def test_levels_of_sequences_stay_within_delta():
-    for part in ("rows", "models"):
-        (level,) = run(part, 1)["level"]
-        assert 0.04 < level <= 0.05
+    assert summary(tmp_path).count("\n") == 1 + len(PARTS)
 
 
 def test_a_careless_ledger_is_found(monkeypatch):
-    monkeypatch.setattr(ledger, "level_of", lambda index, delta: 0.4)
-    monkeypatch.setattr(certificates, "TRIES", 4)
-    assert run("rows", 12)["certified"].sum() > most_false(12)
+    monkeypatch.setattr(ledger, "level_of", lambda index, delta: 0.45)
+    assert run("boundary", 15)["certified"].sum() > most_false(15)
