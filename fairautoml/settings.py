@@ -1,5 +1,6 @@
 """Parameters of the estimator: option objects, validation, and the removed names."""
 
+import difflib
 import functools
 import inspect
 import math
@@ -422,7 +423,9 @@ def check_objective(name: Any) -> Metric:
     """Return the performance metric called ``name``."""
     known = [n for n in METRICS.names() if METRICS.get(n).kind == "performance"]
     if not isinstance(name, str) or name not in known:
-        msg = f"objective={name!r} is no performance metric; choose one of {', '.join(known)}"
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"did you mean {near[0]}? all" if near else "choose one of"
+        msg = f"objective={name!r} is no performance metric; {hint}: {', '.join(known)}"
         raise ParameterError(msg)
     return METRICS.get(name)
 

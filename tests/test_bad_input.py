@@ -64,7 +64,7 @@ def test_a_wrong_parameter_is_refused_with_name_found_and_allowed(
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"objective": "acuracy"}, "'acuracy'; did you mean accuracy"),
+        ({"objective": "acuracy"}, "'acuracy' is no performance metric; did you mean accuracy"),
         ({"learners": ["lightgmb"]}, "'lightgmb'; did you mean lightgbm"),
         ({"mitigators": ["group_threshold"]}, "'group_threshold'; did you mean group_thresholds"),
         ({"strategy": "optunna"}, "'optunna'; did you mean optuna"),
