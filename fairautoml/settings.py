@@ -447,8 +447,9 @@ def check_objective(name: Any) -> Metric:
     known = [n for n in METRICS.names() if METRICS.get(n).kind == "performance"]
     if not isinstance(name, str) or name not in known:
         near = difflib.get_close_matches(str(name), known, n=1)
-        found = f"did you mean {near[0]}? It" if near else "it"
-        raise ParameterError(f"objective={name!r}; {found} must be one of {', '.join(known)}")
+        hint = f"did you mean {near[0]}? all" if near else "choose one of"
+        msg = f"objective={name!r} is no performance metric; {hint}: {', '.join(known)}"
+        raise ParameterError(msg)
     return METRICS.get(name)
 
 

@@ -37,7 +37,7 @@ def individuals():
         ({"n_jobs": 0}, "n_jobs=0 must be a positive whole number, or -1"),
         ({"random_state": -1}, "random_state=-1 must be a whole number of at least 0"),
         ({"random_state": "x"}, "random_state='x' must be a whole number"),
-        ({"objective": "demographic_parity_difference"}, "it must be one of accuracy"),
+        ({"objective": "demographic_parity_difference"}, "is no performance metric; choose one"),
         ({"learners": []}, r"learners=\[\] must be None or a list of names out of"),
         ({"learners": 3}, "learners=3 must be None or a list of names"),
         ({"strategy": None}, "strategy=None must be 'auto' or one of"),
@@ -67,7 +67,7 @@ def test_a_wrong_parameter_is_refused_with_name_found_and_allowed(
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"objective": "acuracy"}, "'acuracy'; did you mean accuracy"),
+        ({"objective": "acuracy"}, "'acuracy' is no performance metric; did you mean accuracy"),
         ({"learners": ["lightgmb"]}, "'lightgmb'; did you mean lightgbm"),
         ({"mitigators": ["group_threshold"]}, "'group_threshold'; did you mean group_thresholds"),
         ({"strategy": "optunna"}, "'optunna'; did you mean optuna"),

@@ -133,9 +133,9 @@ def test_both_wheels_hold_every_space_and_the_same_files(wheels):
 
 def test_no_code_of_experiments_is_in_the_wheel(wheels):
     studies = [path.name for path in (ROOT / "experiments").iterdir() if path.is_dir()]
-    assert {"peers", "guarantee"} <= set(studies)
+    assert {"peers", "common"} <= set(studies)
     inside = zipfile.ZipFile(wheels["checkout"]).namelist()
-    places = [f"/{place}/" for place in ("experiments", "peers", "guarantee", "_outside")]
+    places = [f"/{place}/" for place in ("experiments", "peers", "ensembles", "_outside")]
     assert not [name for name in inside if any(place in name for place in places)]
     written = "".join(
         zipfile.ZipFile(wheels["checkout"]).read(name).decode()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.certification.bounds import Bets, Cell, Content, Count, Mean, cell_from_content
+from fairautoml.certification.bounds import Cell, Content, Count, Mean, cell_from_content
 from fairautoml.certification.evidence import Claim, Evidence
 from fairautoml.certification.exact_test import RANGE, SAFETY, SCREEN, TAIL, rows_needed
 from fairautoml.certification.ledger import Opening, canonical, chain_hash
@@ -807,9 +807,7 @@ def method_of(claim: Claim) -> str:
     cell: Cell = claim.cells[0][0]
     if isinstance(cell, Count):
         return f"exact_unconditional ({SCREEN:g}/{RANGE:g}/{TAIL:g})"
-    if isinstance(cell, Mean):
-        return cell.method
-    return "betting" if isinstance(cell, Bets) else "hoeffding_weighted"
+    return "hoeffding" if isinstance(cell, Mean) else "hoeffding_weighted"
 
 
 SMALLEST_CELL = 10

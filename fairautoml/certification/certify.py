@@ -58,7 +58,6 @@ from fairautoml.certification.rows import (
 )
 from fairautoml.certification.training import TrainingRows
 from fairautoml.certification.verdicts import (
-    PASSED,
     CandidateVerdict,
     Judgement,
     Reason,
@@ -154,10 +153,11 @@ def certify(subject: Subject, read: Read, ledger: Ledger, keys: RowKeys, terms: 
     answer = opened.answer
     if answer is None:
         candidates = _checked(read(opened.used), subject)
-        found = _tested(subject, candidates, opened.opening, terms, ledger.salt)
+        passed = n_passed(candidates, opened.opening.level)
+        found = _tested(subject, candidates, opened.opening, terms, ledger.salt, passed)
         texts = [None if one is None else one.to_bytes().decode("ascii") for one in found]
-        passed = [one.model for one in found if one is not None and one.verdict in PASSED]
-        answer = ledger.record(opened.opening, request, json.dumps(texts), passed)
+        failed = subject.models[passed : passed + 1]
+        answer = ledger.record(opened.opening, request, json.dumps(texts), failed)
     texts = json.loads(answer)
     return Issued(
         served=Certificate.from_bytes(texts[terms.served].encode("ascii")),
@@ -216,9 +216,15 @@ def uncertified(reason: Reason, subject: Subject, delta: float) -> Certificate:
 
 
 def _tested(
-    subject: Subject, candidates: Sequence[Evidence], opening: Opening, terms: Terms, salt: str
+    subject: Subject,
+    candidates: Sequence[Evidence],
+    opening: Opening,
+    terms: Terms,
+    salt: str,
+    passed: int,
 ) -> list[Certificate | None]:
-    passed, found = n_passed(candidates, opening.level), list[Certificate | None]()
+    """Return the certificates of candidates of which the first ``passed`` were certified."""
+    found: list[Certificate | None] = []
     for position, evidence in enumerate(candidates):
         if position >= passed and position != terms.served:
             found.append(None)
@@ -532,7 +538,8 @@ class BroughtRows:
         for claim, codes in zip(self.claims, self._codes, strict=True):
             new = int((codes == NEW).sum())
             if new:
-                found.append(f"{new} rows of groups new to the model in {claim.system.name!r}")
+                name = claim.system.name
+                found.append(f"the group of {new} rows in {name!r} is missing or new to the model")
             empty = np.bincount(codes[codes >= 0], minlength=claim.system.n_groups) == 0
             found += [
                 f"no rows of group {label!r} of {claim.system.name!r}"

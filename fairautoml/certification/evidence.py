@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.certification.bounds import (
-    Bets,
     Cell,
     Count,
     Mean,
@@ -197,10 +196,6 @@ def check_groups(groups: Sequence[str], n_groups: int) -> None:
         raise InputError(msg)
 
 
-Method = Literal["hoeffding", "empirical_bernstein", "betting"]
-METHODS: tuple[Method, ...] = ("hoeffding", "empirical_bernstein", "betting")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
     """Certification rows of one candidate, for randomized rules, weights and entities."""
@@ -235,18 +230,9 @@ class Rows:
 
 
 def claim_from_rows(
-    constraint: Constraint,
-    rows: Rows,
-    groups: Sequence[str],
-    *,
-    system: str = "",
-    method: Method = "hoeffding",
-    seed: int = 0,
+    constraint: Constraint, rows: Rows, groups: Sequence[str], *, system: str = ""
 ) -> Claim:
     """Return the claim about a randomized rule, on weighted rows or on entities."""
-    if method not in METHODS:
-        msg = f"method={method!r}: allowed are {', '.join(METHODS)}"
-        raise InputError(msg)
     if rows.entities is not None and any(
         rate.depends_on_decision for rate in constraint.metric.rates
     ):
@@ -256,9 +242,8 @@ def claim_from_rows(
         )
         raise InputError(msg)
     check_groups(groups, max(len(groups), int(rows.codes.max(initial=-1)) + 1))
-    rng = np.random.default_rng(seed)
     cells = tuple(
-        tuple(_cell(rows, rate, rows.codes == g, method, rng) for g in range(len(groups)))
+        tuple(_cell(rows, rate, rows.codes == g) for g in range(len(groups)))
         for rate in constraint.metric.rates
     )
     present = np.bincount(rows.codes[rows.codes >= 0], minlength=len(groups)) > 0
@@ -281,9 +266,7 @@ def _shared(codes: NDArray[np.integer], entities: NDArray[np.integer]) -> bool:
     return len(pairs) > len(np.unique(pairs[:, 1]))
 
 
-def _cell(
-    rows: Rows, rate: Rate, here: NDArray[np.bool_], method: Method, rng: np.random.Generator
-) -> Cell:
+def _cell(rows: Rows, rate: Rate, here: NDArray[np.bool_]) -> Cell:
     """Return the cell of one rate in one group."""
     mass, happened = rate.shares(rows.y, rows.decision)
     here = here & (mass > 0) if not rate.depends_on_decision else here
@@ -292,14 +275,7 @@ def _cell(
         return _weighted(rows, mass[here], here, outcome)
     outcome = _per_entity(outcome, rows.entities, here)
     n = len(outcome)
-    if method == "betting":
-        return Bets(values=rng.permutation(outcome))
-    return Mean(
-        mean=float(outcome.mean()) if n else 0.0,
-        variance=float(outcome.var(ddof=1)) if n > 1 else 0.0,
-        n=n,
-        method=method,
-    )
+    return Mean(mean=float(outcome.mean()) if n else 0.0, n=n)
 
 
 def _per_entity(

@@ -15,7 +15,6 @@ import os
 import pickle
 import secrets
 import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -328,10 +327,10 @@ class Ledger:
             used = readable(openings, keys)
             _check_delta(overlapping(openings, keys.take(used)), delta)
 
-    def record(self, opening: Opening, terms: str, answer: str, passed: Sequence[str] = ()) -> str:
+    def record(self, opening: Opening, terms: str, answer: str, failed: Sequence[str] = ()) -> str:
         """Record the answer of an opening, and return the one that was recorded first.
 
-        ``passed`` are the models that were certified.
+        ``failed`` are the models that were tested and not certified.
         """
         with self._chain.locked() as (stream, entries):
             before = _answer(entries, opening.entry, terms)
@@ -342,7 +341,7 @@ class Ledger:
                 "opening": opening.entry,
                 "terms": terms,
                 "answer": answer,
-                "passed": [*passed],
+                "failed": [*failed],
             }
             self._chain.append(stream, entries[-1].seal, content)
         return answer
@@ -476,18 +475,16 @@ def _asked(entries: Sequence[Entry], keys: RowKeys, question: str) -> Entry | No
 
 
 def _attempts(entries: Sequence[Entry], models: Sequence[str]) -> list[Entry]:
-    """Return the openings for one of the models that did not certify it."""
-    answers = defaultdict[str, list[set[str]]](list)
-    for entry in entries:
-        if entry.content["kind"] == "certificate":
-            answers[entry.content["opening"]].append(set(entry.content["passed"]))
-
-    def failed(entry: Entry) -> bool:
-        left = set(models).intersection(entry.content["models"])
-        passed = answers[entry.seal]
-        return not (passed and all(left <= one for one in passed)) and bool(left)
-
-    return [entry for entry in openings_in(entries) if failed(entry)]
+    """Return the openings in which one of the models failed, or that were interrupted."""
+    answers = [entry.content for entry in entries if entry.content["kind"] == "certificate"]
+    answered = {content["opening"] for content in answers}
+    failed = {c["opening"] for c in answers if not set(models).isdisjoint(c["failed"])}
+    return [
+        entry
+        for entry in openings_in(entries)
+        if entry.seal in failed
+        or (entry.seal not in answered and not set(models).isdisjoint(entry.content["models"]))
+    ]
 
 
 def _again(entries: Sequence[Entry], before: Entry, keys: RowKeys, terms: str) -> Opened:

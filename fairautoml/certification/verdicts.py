@@ -223,7 +223,7 @@ def bound_of(claim: Claim, level: float) -> float:
 
 
 def _difference(cells: tuple[Cell, ...], level: float, independent: bool) -> float:
-    means = [cell for cell in cells if isinstance(cell, Mean) and cell.method == "hoeffding"]
+    means = [cell for cell in cells if isinstance(cell, Mean)]
     if independent and len(means) == len(cells):
         return max(
             a.mean - b.mean + hoeffding_margin(level, a.n, b.n)

@@ -414,4 +414,4 @@ def check_same(before: Mapping[str, str], now: Mapping[str, str], folder: str) -
 def _difference(name: str, before: str, now: str | None) -> str:
     """Return a description of a difference, with the values unless they are hashes."""
     hashes = any(value is not None and value.startswith("#") for value in (before, now))
-    return f"a different {name}" if hashes else f"{name} {before!r}, now {now!r}"
+    return f"different {name}" if hashes else f"{name} {before!r}, now {now!r}"

@@ -5,7 +5,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.certification.bounds import Bets
 from fairautoml.certification.certificate import CAVEAT, Certificate, Subject, certificate_text
 from fairautoml.certification.certify import Terms, certify, question_of, uncertified
 from fairautoml.certification.evidence import (
@@ -264,20 +263,6 @@ def test_a_constant_target_is_reported_and_verified(ledger, keys):
     found = served(subject_of(GOOD), [constant], ledger, keys)
     assert (found.verdict, found.reason) == (Verdict.NOT_APPLICABLE, Reason.CONSTANT_TARGET)
     assert verify_certificate(found.to_bytes()).ok
-
-
-def test_bets_are_verified_with_the_rows_only(ledger, keys):
-    values = np.random.default_rng(0).beta(8, 72, (2, 2000))
-    claim = replace(GOOD.claims[1], cells=(tuple(Bets(values=row) for row in values),))
-    one = Evidence(claims=(claim,), floor=GOOD.floor)
-    found = served(subject_of(one), [one], ledger, keys)
-    assert found.verdict == Verdict.CERTIFIED
-    assert "numbers" in verify_certificate(found.to_bytes()).unchecked
-    assert verify_certificate(found.to_bytes(), Known(evidence=one)).ok
-    other = replace(claim, cells=(tuple(Bets(values=row) for row in values[::-1]),))
-    assert not verify_certificate(
-        found.to_bytes(), Known(evidence=replace(one, claims=(other,)))
-    ).ok
 
 
 def test_a_suppressed_certificate_holds_nothing_that_gives_the_cell_away(ledger, keys):

@@ -251,7 +251,9 @@ def test_groups_new_to_the_model_are_not_dropped(model):
     strange[:7] = "c"
     found = model.certify(X, y, strange)
     assert (found.verdict, found.reason) == (Verdict.INCONCLUSIVE, Reason.GROUP_ABSENT)
-    assert "7 rows of groups new to the model" in certificate_text(found)
+    assert "the group of 7 rows in 'sensitive' is missing or new to the model" in certificate_text(
+        found
+    )
 
 
 def test_without_a_claim_that_can_be_tested_no_row_is_opened(tmp_path):

@@ -263,8 +263,8 @@ def test_groups_that_cannot_be_tested_are_named_before_a_row_is_opened(model, tm
     strange, missing = group.astype(object), group.astype(object)
     strange[:7], missing[:5] = "c", None
     for given, said in (
-        (strange, "7 rows of groups new to the model"),
-        (missing, "5 rows of groups new to the model"),
+        (strange, "the group of 7 rows in 'sensitive' is missing or new to the model"),
+        (missing, "the group of 5 rows in 'sensitive' is missing or new"),
         (np.full(1500, "a"), "no rows of group 'b'"),
     ):
         found = model.certify(X, y, given, ledger=path)

@@ -257,25 +257,14 @@ def rows_of(n=4000, *, seed=0, **changes):
     return Rows(**{**given_, **changes})
 
 
-@pytest.mark.parametrize("method", ["hoeffding", "empirical_bernstein", "betting"])
-def test_a_rule_that_draws_lots_is_certified_by_its_probabilities(method):
-    claim = claim_from_rows(at(0.1), rows_of(8000), ["a", "b"], method=method)
+def test_a_rule_that_draws_lots_is_certified_by_its_probabilities():
+    claim = claim_from_rows(at(0.1), rows_of(8000), ["a", "b"])
     assert verdict_of(claim)[0] is Verdict.CERTIFIED
     assert 0 < bound_of(claim, 0.05) < 0.1
 
 
-def test_tighter_bounds_are_tighter_where_the_spread_is_small():
-    rows = rows_of(8000, decision=np.full(8000, 0.3))
-    wide, narrow, bets = (
-        bound_of(claim_from_rows(at(0.1), rows, ["a", "b"], method=method), 0.05)
-        for method in ("hoeffding", "empirical_bernstein", "betting")
-    )
-    assert narrow < wide / 4
-    assert bets < wide / 4
-
-
 def test_the_hoeffding_difference_is_the_known_one():
-    cells = ((Mean(mean=0.32, variance=0.0, n=500), Mean(mean=0.30, variance=0.0, n=2000)),)
+    cells = ((Mean(mean=0.32, n=500), Mean(mean=0.30, n=2000)),)
     claim = replace(claim_of((1, 2), (1, 2)), cells=cells)
     assert bound_of(claim, 0.05) == pytest.approx(0.081194, abs=1e-6)
 
@@ -350,11 +339,6 @@ def test_the_floor_of_a_rule_that_draws_lots_is_its_expected_accuracy():
 def test_rows_that_no_bound_holds_for_are_refused(changes, message):
     with pytest.raises(InputError, match=message):
         rows_of(**changes)
-
-
-def test_an_unknown_bound_is_refused():
-    with pytest.raises(InputError, match="allowed are hoeffding, empirical_bernstein, betting"):
-        claim_from_rows(PARITY, rows_of(), ["a", "b"], method="wald")
 
 
 def test_precision_of_individuals_with_several_rows_is_refused():

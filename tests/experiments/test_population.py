@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
+from common.population import Population
 from fairautoml.metrics import Constraint, GroupCounts
-from guarantee.end_to_end import EndToEndCell, end_to_end_cells
-from guarantee.population import Population
 
 
 @pytest.mark.parametrize("n_groups", [2, 5, 20])
@@ -35,32 +34,3 @@ def test_the_label_itself_as_a_decision_would_violate_in_every_population():
         likely = (population.shares[:, 1] > population.shares[:, 0]).astype(int)
         constraint = Constraint.parse("demographic_parity_difference <= 0.2")
         assert population.true_gap(likely, constraint) > 0.2
-
-
-def test_there_are_the_fifteen_cells_requested():
-    cells = end_to_end_cells()
-    assert len({cell.key for cell in cells}) == 15
-    assert {(cell.n_rows, cell.n_groups) for cell in cells} == {
-        (2_000, 2),
-        (2_000, 5),
-        (20_000, 2),
-        (20_000, 5),
-        (20_000, 20),
-    }
-
-
-def test_the_same_chance_gives_the_same_search_and_verdict():
-    cell = EndToEndCell(400, 2, "parity", 0.2)
-    one, two = (cell.once(np.random.default_rng(5)) for _ in range(2))
-    assert one == two
-    assert [outcome.procedure for outcome in one] == ["certifier", "naive"]
-
-
-@pytest.mark.slow
-def test_a_search_is_certified_without_error_where_the_naive_choice_errs():
-    cell = EndToEndCell(2_000, 2, "parity", 0.2)
-    played = [cell.once(np.random.default_rng(number)) for number in range(30)]
-    certified, naive = zip(*played, strict=True)
-    assert sum(one.wrong for one in certified) <= 1
-    assert sum(one.certified for one in certified) >= 3
-    assert sum(one.wrong for one in naive) >= 6

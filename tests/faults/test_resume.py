@@ -106,9 +106,9 @@ def test_other_rows_are_refused_and_the_folder_stays_as_it_is(run, rows, named):
         ({"objective": "balanced_accuracy"}, "objective 'accuracy', now 'balanced_accuracy'"),
         ({"strategy": "random"}, "strategy '.*', now 'random'"),
         ({"random_state": 1}, "random_state '0', now '1'"),
-        ({"cv": 3}, "other folds"),
+        ({"cv": 3}, "different folds"),
         ({"mitigators": ["group_thresholds"]}, "mitigators "),
-        ({"learners": ["lightgbm"]}, "other search space"),
+        ({"learners": ["lightgbm"]}, "different search space"),
     ],
 )
 def test_another_search_is_refused_and_the_folder_stays_as_it_is(run, changes, named):

@@ -347,7 +347,7 @@ def test_a_mismatch_names_every_part_that_differs():
     now = {"constraint": "demographic_parity_difference <= 0.2", "X": "#other"}
     with pytest.raises(
         ResumeMismatchError,
-        match=r"'run' was made with a different X; constraint '.*0\.1', now '.*0\.2'\. Nothing",
+        match=r"'run' was made with different X; constraint '.*0\.1', now '.*0\.2'\. Nothing",
     ):
         check_same(PRINT, now, "run")
 

@@ -1,1 +1,0 @@
-"""The guarantee experiment: how often certificates are wrong where the truth is known."""
