@@ -21,12 +21,12 @@ from fairautoml.exceptions import ParameterError
 from fairautoml.records import Config, ParamValue
 from fairautoml.search.loop import propose
 from fairautoml.search.space import (
-    Choice,
     Integer,
     ParamSpace,
     Range,
     Real,
     SearchSpace,
+    coordinates,
     same_value,
 )
 
@@ -543,25 +543,6 @@ class Start:
         return outcome.loss + penalty(
             outcome.gap, outcome.limit, slack, self.mu, self._how.rho_gap
         )
-
-
-def coordinates(space: SearchSpace) -> dict[str, Range]:
-    """Return every name that ``propose`` may suggest, with its range."""
-    arms = {
-        "learner": tuple(space.learners),
-        "encoding": space.encodings,
-        "mitigation": tuple(space.mitigations),
-    }
-    found: dict[str, Range] = {
-        name: Choice(values=values, default=values[0]) for name, values in arms.items()
-    }
-    for part in (*space.learners.values(), *space.mitigations.values()):
-        found.update({f"{part.name}.{param}": allowed for param, allowed in part.ranges.items()})
-    return {name: allowed for name, allowed in found.items() if not _is_fixed(allowed)}
-
-
-def _is_fixed(allowed: Range) -> bool:
-    return isinstance(allowed, Choice) and len(allowed.values) == 1
 
 
 def config_of(space: SearchSpace, values: Mapping[str, ParamValue]) -> Config:
