@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -253,28 +253,6 @@ PRIOR = 10.0
 """Both parameters of the Beta prior of every arm (Liu et al. 2020, alpha_0 and delta_0)."""
 
 
-class PointSolver(Protocol):
-    """A black-box minimiser over the unit hypercube that proposes one point at a time."""
-
-    def point(self, current: Floats, incumbent: Floats | None) -> Floats:
-        """Return the next point in [0, 1], shape (n_coordinates,)."""
-        ...
-
-
-class ArmSolver(Protocol):
-    """Chooses arms and learns from their values; a value of ``bound`` or more has reward 0."""
-
-    bound: float
-
-    def pull(self) -> Arms:
-        """Return the next arms to evaluate."""
-        ...
-
-    def learn(self, arms: Arms, value: float) -> None:
-        """Update with the value of the arms; less is better, ``inf`` for a failure."""
-        ...
-
-
 class HalfLocal:
     """Alternates uniform draws and Gaussian steps from the incumbent; starts at ``current``."""
 
@@ -421,8 +399,8 @@ class Start:
         splitting: Splitting,
         origin: Reading,
         log: Sequence[Outcome],
-        points: PointSolver,
-        arms: ArmSolver,
+        points: HalfLocal,
+        arms: Bandit,
     ) -> None:
         self._cube = cube
         self._how = splitting
