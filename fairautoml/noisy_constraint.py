@@ -162,7 +162,7 @@ class Guessing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ThresholdProblem:
+class GuessedProblem:
     """Search problem on noisy group labels that replaces the user's."""
 
     inputs: Inputs  # with the best proxy as ``sensitive``
@@ -173,12 +173,12 @@ class ThresholdProblem:
 
 def apply_guesses(
     inputs: Inputs, settings: Settings, options: ReadOptions, errors: Any = None
-) -> ThresholdProblem:
+) -> GuessedProblem:
     """Return the problem on guessed groups whose bounds imply those on the hidden groups."""
     if inputs.proxies is None:
         if errors is not None:
             raise InputError("proxy_errors says how often proxies= is wrong; give both or none")
-        return ThresholdProblem(inputs=inputs, settings=settings, options=options, guessing=None)
+        return GuessedProblem(inputs=inputs, settings=settings, options=options, guessing=None)
     _check_together(inputs, settings, options)
     columns, from_X = read_guesses(inputs.proxies, inputs.X)
     roles = read_roles(replace(inputs, sensitive=None), options)
@@ -195,7 +195,7 @@ def apply_guesses(
         guess=guess, asked=settings.constraints, used=used, from_X=from_X, seed=settings.seed
     )
     kept = options.sensitive_in_X == "allow"
-    return ThresholdProblem(
+    return GuessedProblem(
         inputs=replace(inputs, sensitive={guess.name: columns[guess.name].array}),
         settings=replace(settings, constraints=used),
         options=replace(

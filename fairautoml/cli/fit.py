@@ -187,7 +187,7 @@ def _truth(model: "Estimator", columns: list[str]) -> dict[str, Any]:
 
     import numpy as np
 
-    from fairautoml.data.lending import LendingPopulation
+    from fairautoml.data.lending import TRUE_GAPS, LendingPopulation
 
     def decide(population: Any) -> Any:
         return (model.predict(population[columns]) == model.positive_class_).astype(np.int64)
@@ -199,8 +199,8 @@ def _truth(model: "Estimator", columns: list[str]) -> dict[str, Any]:
         "sensitive": SENSITIVE,
         "rates": json.loads(rates.to_json(orient="index")),
         "true_gap": {
-            "equalized_odds_difference": float(max(spread["tpr"], spread["fpr"])),
-            "demographic_parity_difference": float(spread["selection"]),
+            name: float(spread[TRUE_GAPS[name]].max())
+            for name in ("equalized_odds_difference", "demographic_parity_difference")
         },
     }
 

@@ -41,7 +41,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NumberBins:
+class NumberBands:
     """Groups of a numeric column between cuts; a cut belongs to the band below it."""
 
     name: str  # column to make
@@ -49,7 +49,7 @@ class NumberBins:
     cuts: tuple[float, ...]  # increasing
 
 
-Derivation = Comparison | NumberBins
+Derivation = Comparison | NumberBands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +75,14 @@ def parse_derive(text: str) -> Derivation:
     return made
 
 
-def _parse_bands(name: str, rule: str, text: str) -> NumberBins:
+def _parse_bands(name: str, rule: str, text: str) -> NumberBands:
     source, sign, cuts = rule.rpartition(":")
     if not source or not sign:
         raise ParameterError(f"derive is {text!r}; {DERIVE_HELP}")
     numbers = tuple(_number(cut, text) for cut in cuts.split(","))
     if any(low >= high for low, high in itertools.pairwise(numbers)):
         raise ParameterError(f"derive is {text!r}; its cuts must increase")
-    return NumberBins(name=name, source=source.strip(), cuts=numbers)
+    return NumberBands(name=name, source=source.strip(), cuts=numbers)
 
 
 def parse_bins(text: str) -> tuple[str, list[float] | str]:
@@ -131,7 +131,7 @@ def apply_derive(
         raise ParameterError(msg)
     groups = (
         _banded(frame, derivation)
-        if isinstance(derivation, NumberBins)
+        if isinstance(derivation, NumberBands)
         else _split(frame, derivation, new_rows=new_rows)
     )
     known = frame[derivation.source].notna()
@@ -152,7 +152,7 @@ def _split(frame: pd.DataFrame, rule: Comparison, *, new_rows: bool) -> pd.Serie
     return pd.Series(np.where(chosen, yes, no), index=frame.index, dtype=object)
 
 
-def _banded(frame: pd.DataFrame, rule: NumberBins) -> pd.Series:
+def _banded(frame: pd.DataFrame, rule: NumberBands) -> pd.Series:
     labels = bin_labels(rule.source, rule.cuts)
     at = np.searchsorted(np.array(rule.cuts), _numeric(frame, rule.source), side="left")
     # Missing sorts above all cuts; it is taken out by the caller.

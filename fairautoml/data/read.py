@@ -306,7 +306,7 @@ def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Roles:
+class TargetAndGroups:
     """Labels and groups of a table whose features are not read."""
 
     y: NDArray[Any]  # shape (n_rows,): target as ``Dataset`` has it
@@ -315,14 +315,14 @@ class Roles:
     cells: NDArray[np.int32]  # shape (n_rows,): finest cells
 
 
-def read_roles(inputs: Inputs, options: ReadOptions = _DEFAULTS) -> Roles:
+def read_roles(inputs: Inputs, options: ReadOptions = _DEFAULTS) -> TargetAndGroups:
     """Read labels and groups only, so that rows can be split before features are read."""
     check_given(inputs.y)
     inputs, _ = _with_merged_labels(inputs, options)
     table = read_table(inputs.X)
     labels, classes = _target(inputs.y, table, options)
     groups, cells = _groups(inputs.sensitive, table, options)
-    return Roles(y=labels, task=task_of(classes), groups=groups, cells=cells)
+    return TargetAndGroups(y=labels, task=task_of(classes), groups=groups, cells=cells)
 
 
 def read_new_rows(

@@ -8,15 +8,15 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Set
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 from fairautoml.exceptions import InputError, MissingExtraError
 from fairautoml.execution import ResourceLimits
-from fairautoml.execution.serial import seconds_until, with_trial
+from fairautoml.execution.serial import RealTime, seconds_until, with_trial
 from fairautoml.records import Trial, TrialResult, TrialState
 
 try:
@@ -58,7 +58,7 @@ TrialEvaluator = Callable[[Trial], TrialResult]
 Answer = tuple[TrialResult, "Files"]
 
 
-class DaskExecutor:
+class DaskExecutor(RealTime):
     """Runs trials on a Dask cluster, with one supervising thread per submitted trial."""
 
     queued = 1
@@ -81,16 +81,6 @@ class DaskExecutor:
         if self._payload is None or self._payload.objective is not objective:
             self._payload = DaskPayload(self._client, objective)
         return self._threads.submit(self._supervise, self._payload, trial)
-
-    def now(self) -> float:
-        """Return ``time.monotonic()``."""
-        return time.monotonic()
-
-    def wait(
-        self, running: "Set[Future[TrialResult]]", seconds: float
-    ) -> "set[Future[TrialResult]]":
-        """Return the futures that have ended; wait at most ``seconds``."""
-        return wait(running, timeout=seconds, return_when=FIRST_COMPLETED).done
 
     def shutdown(self) -> None:
         """Cancel all trials and release the data of the run on the cluster.

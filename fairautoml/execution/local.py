@@ -12,14 +12,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Set
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait as wait_for_pipe
 
 from fairautoml.exceptions import InputError
 from fairautoml.execution import ResourceLimits
 from fairautoml.execution._worker import CHILD, GRACE_SECONDS, Ready, Worker, memory_per_worker_mb
-from fairautoml.execution.serial import SerialExecutor, seconds_until, with_trial
+from fairautoml.execution.serial import RealTime, SerialExecutor, seconds_until, with_trial
 from fairautoml.records import Budget, Executor, Trial, TrialResult, TrialState
 
 Run = Callable[[Trial], TrialResult]
@@ -303,7 +303,7 @@ KEPT_MEMORY = 0.5
 """Share of its memory limit above which a worker is replaced after a trial."""
 
 
-class LocalExecutor:
+class LocalExecutor(RealTime):
     """Runs each worker as a child process with a supervising thread.
 
     A trial whose worker was killed from outside is run once more on a new worker in the time left;
@@ -331,16 +331,6 @@ class LocalExecutor:
         if self._objective is not objective:
             self._packed, self._objective = CHILD.pack(objective), objective
         return self._threads.submit(self._run, self._packed, trial)
-
-    def now(self) -> float:
-        """Return ``time.monotonic()``."""
-        return time.monotonic()
-
-    def wait(
-        self, running: "Set[Future[TrialResult]]", seconds: float
-    ) -> "set[Future[TrialResult]]":
-        """Return the futures that have ended; wait at most ``seconds``."""
-        return wait(running, timeout=seconds, return_when=FIRST_COMPLETED).done
 
     def shutdown(self) -> None:
         """Kill all running trials; every pending future still gets a result."""

@@ -12,7 +12,21 @@ from fairautoml.execution import ResourceLimits
 from fairautoml.records import Budget, Trial, TrialResult, TrialState
 
 
-class SerialExecutor:
+class RealTime:
+    """The clock of this machine, by which an executor waits for its trials."""
+
+    def now(self) -> float:
+        """Return ``time.monotonic()``."""
+        return time.monotonic()
+
+    def wait(
+        self, running: "Set[Future[TrialResult]]", seconds: float
+    ) -> "set[Future[TrialResult]]":
+        """Return the futures that have ended; wait at most ``seconds``."""
+        return wait(running, timeout=seconds, return_when=FIRST_COMPLETED).done
+
+
+class SerialExecutor(RealTime):
     """Runs a trial when it is submitted."""
 
     n_workers = 1
@@ -31,16 +45,6 @@ class SerialExecutor:
         result = objective(allowed)
         future.set_result(with_trial(result, trial, allowed.budget))
         return future
-
-    def now(self) -> float:
-        """Return ``time.monotonic()``."""
-        return time.monotonic()
-
-    def wait(
-        self, running: "Set[Future[TrialResult]]", seconds: float
-    ) -> "set[Future[TrialResult]]":
-        """Return the futures that have ended; wait at most ``seconds``."""
-        return wait(running, timeout=seconds, return_when=FIRST_COMPLETED).done
 
     def shutdown(self) -> None:
         """Do nothing: no trial is running."""

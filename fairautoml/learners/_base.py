@@ -140,7 +140,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.only_class_ is not None:
             positive = np.full(X.shape[0], float(self.only_class_))
         else:
-            positive = np.asarray(self._positive(X), dtype=np.float64)
+            positive = np.asarray(self._predicted(X), dtype=np.float64)
         return np.column_stack((1.0 - positive, positive))
 
     def predict(self, X: Any) -> NDArray[np.int8]:
@@ -153,7 +153,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return a model trained on labels of both classes."""
 
     @abstractmethod
-    def _positive(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         """Return P(y = 1) by ``model_``, shape (n_rows,)."""
 
 
@@ -208,7 +208,7 @@ class MulticlassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         """Return the probability of each class, shape (n_rows, n_classes)."""
         check_is_fitted(self, "classes_")
         found = np.zeros((X.shape[0], self.n_classes))
-        found[:, self.known_] = 1.0 if len(self.known_) == 1 else self._shares(X)
+        found[:, self.known_] = 1.0 if len(self.known_) == 1 else self._predicted(X)
         return found
 
     def predict(self, X: Any) -> NDArray[np.int64]:
@@ -221,7 +221,7 @@ class MulticlassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         """Return a model trained on the labels 0, 1, ..., which all occur, at least two."""
 
     @abstractmethod
-    def _shares(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         """Return the probabilities of the observed labels, shape (n_rows, n_known)."""
 
 
@@ -255,14 +255,14 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "mean_")
         if self.model_ is None:
             return np.full(X.shape[0], self.mean_)
-        return self.mean_ + self.scale_ * np.asarray(self._numbers(X), dtype=np.float64)
+        return self.mean_ + self.scale_ * np.asarray(self._predicted(X), dtype=np.float64)
 
     @abstractmethod
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         """Return a model trained on a target of mean 0 and variance 1."""
 
     @abstractmethod
-    def _numbers(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         """Return the predictions by ``model_``, shape (n_rows,)."""
 
 
@@ -288,7 +288,7 @@ class SklearnTraining:
 class SklearnClassifier(SklearnTraining, BinaryClassifier):
     """A scikit-learn binary classifier."""
 
-    def _positive(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         with one_thread():
             scores: NDArray[np.floating] = self.model_.predict_proba(X)[:, 1]
         return scores
@@ -297,7 +297,7 @@ class SklearnClassifier(SklearnTraining, BinaryClassifier):
 class SklearnMulticlass(SklearnTraining, MulticlassClassifier):
     """A scikit-learn multiclass classifier."""
 
-    def _shares(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         with one_thread():
             shares: NDArray[np.floating] = self.model_.predict_proba(X)
         return shares
@@ -306,7 +306,7 @@ class SklearnMulticlass(SklearnTraining, MulticlassClassifier):
 class SklearnRegressor(SklearnTraining, Regressor):
     """A scikit-learn regressor."""
 
-    def _numbers(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         with one_thread():
             numbers: NDArray[np.floating] = self.model_.predict(X)
         return numbers

@@ -47,7 +47,7 @@ class CatBoostBinary(BinaryClassifier):
             del about[name]
         return model
 
-    def _positive(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         proba = self.model_.predict_proba(self._frame(X), thread_count=1)
         scores: NDArray[np.floating] = proba[:, 1]
         return scores

@@ -29,7 +29,7 @@ class ChecklistBinary(BinaryClassifier):
         )
         return fit_checklist(rows, Shape.from_params(self.params), seed=self.seed)
 
-    def _positive(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         scores: NDArray[np.floating] = self.model_.scores(X)
         return scores
 

@@ -29,7 +29,7 @@ class ExplainableBoostingBinary(BinaryClassifier):
             warnings.filterwarnings("ignore", "Missing values detected", UserWarning)
             return model.fit(self.empty_.fill(X), y, sample_weight=weight)
 
-    def _positive(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         scores: NDArray[np.floating] = self.model_.predict_proba(self.empty_.fill(X))[:, 1]
         return scores
 

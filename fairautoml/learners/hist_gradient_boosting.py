@@ -121,10 +121,10 @@ class _Boosting(SklearnTraining):
 class HistGradientBoostingBinary(_Boosting, SklearnClassifier):
     """Binary classifier; ``params`` have scikit-learn's names."""
 
-    def _positive(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         filled = self.empty_.fill(X)
         if self.trees_ is None:
-            return super()._positive(filled)
+            return super()._predicted(filled)
         scores: NDArray[np.floating] = self.model_._loss.predict_proba(self.trees_.sums(filled))
         return scores[:, 1]
 
@@ -132,10 +132,10 @@ class HistGradientBoostingBinary(_Boosting, SklearnClassifier):
 class HistGradientBoostingMulticlass(_Boosting, SklearnMulticlass):
     """Multiclass classifier."""
 
-    def _shares(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         filled = self.empty_.fill(X)
         if self.trees_ is None:
-            return super()._shares(filled)
+            return super()._predicted(filled)
         shares: NDArray[np.floating] = self.model_._loss.predict_proba(self.trees_.sums(filled))
         return shares
 
@@ -145,10 +145,10 @@ class HistGradientBoostingNumbers(_Boosting, SklearnRegressor):
 
     kind = HistGradientBoostingRegressor
 
-    def _numbers(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         filled = self.empty_.fill(X)
         if self.trees_ is None:
-            return super()._numbers(filled)
+            return super()._predicted(filled)
         # The link of the squared error is the identity.
         return self.trees_.sums(filled)[:, 0]
 

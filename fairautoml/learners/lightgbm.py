@@ -136,9 +136,6 @@ class _Booster:
 class LightGBMBinary(_Booster, BinaryClassifier):
     """Binary classifier; ``params`` have LightGBM's names."""
 
-    def _positive(self, X: Any) -> NDArray[np.floating]:
-        return self._predicted(X)
-
 
 class LightGBMMulticlass(_Booster, MulticlassClassifier):
     """Multiclass classifier (softmax)."""
@@ -146,18 +143,12 @@ class LightGBMMulticlass(_Booster, MulticlassClassifier):
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
         return {"objective": "multiclass", "num_class": int(y.max()) + 1}
 
-    def _shares(self, X: Any) -> NDArray[np.floating]:
-        return self._predicted(X)
-
 
 class LightGBMNumbers(_Booster, Regressor):
     """Regressor with squared error."""
 
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
         return {"objective": "regression"}
-
-    def _numbers(self, X: Any) -> NDArray[np.floating]:
-        return self._predicted(X)
 
 
 def _trees(model: lightgbm.Booster, rounds: int | None = None) -> lightgbm.Booster:

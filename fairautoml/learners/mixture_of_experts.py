@@ -170,7 +170,7 @@ class MixtureOfExperts(BinaryClassifier):
                 return single
             return fitted(_parted(single, settings.n_experts, self.seed), window, price)
 
-    def _positive(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         mixture: Mixture = self.model_
         return mixture.probability(self.design_.matrix(X))
 

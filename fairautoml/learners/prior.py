@@ -20,7 +20,7 @@ class PriorBinary(BinaryClassifier):
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> float:
         return float(np.average(y, weights=weight))
 
-    def _positive(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         return np.full(X.shape[0], self.model_)
 
 
@@ -30,7 +30,7 @@ class PriorMulticlass(MulticlassClassifier):
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> NDArray[Any]:
         return np.bincount(y, weights=weight) / (len(y) if weight is None else weight.sum())
 
-    def _shares(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         return np.tile(self.model_, (X.shape[0], 1))
 
 

@@ -120,9 +120,6 @@ class _Booster:
 class XGBoostBinary(_Booster, BinaryClassifier):
     """Binary classifier; ``params`` have XGBoost's names."""
 
-    def _positive(self, X: Any) -> NDArray[np.floating]:
-        return self._predicted(X)
-
 
 class XGBoostMulticlass(_Booster, MulticlassClassifier):
     """Multiclass classifier (softmax)."""
@@ -130,18 +127,12 @@ class XGBoostMulticlass(_Booster, MulticlassClassifier):
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
         return {"objective": "multi:softprob", "num_class": int(y.max()) + 1}
 
-    def _shares(self, X: Any) -> NDArray[np.floating]:
-        return self._predicted(X)
-
 
 class XGBoostNumbers(_Booster, Regressor):
     """Regressor with squared error."""
 
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
         return {"objective": "reg:squarederror"}
-
-    def _numbers(self, X: Any) -> NDArray[np.floating]:
-        return self._predicted(X)
 
 
 LEARNER = Learner(

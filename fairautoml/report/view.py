@@ -18,7 +18,7 @@ from fairautoml.data.groups import GroupSchema
 from fairautoml.exceptions import RunFolderError
 from fairautoml.metrics import METRICS, GroupCounts
 from fairautoml.metrics.groups import GroupSystem
-from fairautoml.metrics.rates import SHOWN, with_compared
+from fairautoml.metrics.rates import ACCURACY, FPR, SELECTION, SHOWN, TPR, with_compared
 from fairautoml.records import Entry
 from fairautoml.selection.leaderboard import Leaderboard
 from fairautoml.storage.run_folder import check_certificate, read_json
@@ -296,11 +296,11 @@ class Row:
         return f"model.select(max_gap={self.max_gap})"
 
 
-RATES = {
-    "selection": "selected",
-    "tpr": "true positives",
-    "fpr": "false positives",
-    "accuracy": "decided right",
+TITLES = {
+    SELECTION.name: "selected",
+    TPR.name: "true positives",
+    FPR.name: "false positives",
+    ACCURACY.name: "decided right",
 }
 """Group rates that are always shown, with their titles."""
 
@@ -644,7 +644,7 @@ def _systems(groups: Mapping[str, Any]) -> tuple[System, ...]:
                 groups=tuple(kept),
                 n_left_out=len(listed) - len(kept),
                 rates=_shown(listed),
-                levelling=tuple(_levelling(listed, rate) for rate in RATES),
+                levelling=tuple(_levelling(listed, rate) for rate in TITLES),
             )
         )
     return tuple(found)
@@ -654,18 +654,18 @@ def _shown(groups: Sequence[Group]) -> dict[str, str]:
     """Return the titles of the usual rates, then of those of the constraint."""
     stored = dict.fromkeys(rate for group in groups for rate in group.served)
     more = {rate: rate.replace("_", " ") for rate in stored if rate not in ("rows", "weight")}
-    return {**RATES, **{rate: more[rate] for rate in more if rate not in RATES}}
+    return {**TITLES, **{rate: more[rate] for rate in more if rate not in TITLES}}
 
 
 def _levelling(groups: Sequence[Group], rate: str) -> LevellingDown:
     """Return the change of a gap; fewer false positives are a gain."""
     pairs = [(group.reference.get(rate), group.served.get(rate)) for group in groups]
     known = [(old, new) for old, new in pairs if old is not None and new is not None]
-    gains = [(old - new if rate == "fpr" else new - old) for old, new in known]
+    gains = [(old - new if rate == FPR.name else new - old) for old, new in known]
     whole = len(known) == len(pairs) and len(pairs) > 1
     old_rates, new_rates = [old for old, _ in known], [new for _, new in known]
     return LevellingDown(
-        rate=RATES[rate],
+        rate=TITLES[rate],
         before=max(old_rates) - min(old_rates) if whole else None,
         after=max(new_rates) - min(new_rates) if whole else None,
         n_better=sum(gain > SAME for gain in gains),
@@ -675,8 +675,8 @@ def _levelling(groups: Sequence[Group], rate: str) -> LevellingDown:
 
 def _extremes(groups: Sequence[Group]) -> list[Group]:
     """Return the groups whose selection rates are lowest and highest."""
-    known = [group for group in groups if group.served.get("selection") is not None]
-    ordered = sorted(known, key=lambda group: group.served["selection"] or 0.0)
+    known = [group for group in groups if group.served.get(SELECTION.name) is not None]
+    ordered = sorted(known, key=lambda group: group.served[SELECTION.name] or 0.0)
     half = MOST_GROUPS // 2
     return [*ordered[:half], *ordered[max(half, len(ordered) - half) :]]
 

@@ -4,7 +4,7 @@ import pytest
 
 from fairautoml.data.derive import (
     Comparison,
-    NumberBins,
+    NumberBands,
     RowFilter,
     apply_derive,
     apply_keep,
@@ -31,8 +31,8 @@ def groups(text):
         ("g = age > 25", Comparison(name="g", source="age", operator=">", value="25")),
         ("g=race==x=y", Comparison(name="g", source="race", operator="==", value="x=y")),
         ("g=race!=x", Comparison(name="g", source="race", operator="!=", value="x")),
-        ("g=age:25,60", NumberBins(name="g", source="age", cuts=(25.0, 60.0))),
-        ("g=a:b:3", NumberBins(name="g", source="a:b", cuts=(3.0,))),
+        ("g=age:25,60", NumberBands(name="g", source="age", cuts=(25.0, 60.0))),
+        ("g=a:b:3", NumberBands(name="g", source="a:b", cuts=(3.0,))),
     ],
 )
 def test_every_form_is_read(text, rule):

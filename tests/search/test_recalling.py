@@ -53,9 +53,9 @@ def whole(request):
 def no_draws(monkeypatch):
     """Count the draws of Optuna."""
     drawn = []
-    sample = _parzen.AllocatorState.sample
+    sample = _parzen.StudyTrials.sample
     monkeypatch.setattr(
-        _parzen.AllocatorState,
+        _parzen.StudyTrials,
         "sample",
         lambda self, seed: drawn.append(seed) or sample(self, seed),
     )

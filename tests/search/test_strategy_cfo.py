@@ -17,8 +17,8 @@ from strategy_cases import (
 )
 
 from fairautoml.records import Config
-from fairautoml.search.space import Choice, Integer, ParamSpace, Real, SearchSpace
-from fairautoml.search.strategies._admm import config_of, coordinates, values_of
+from fairautoml.search.space import Choice, Integer, ParamSpace, Real, SearchSpace, coordinates
+from fairautoml.search.strategies._admm import config_of, values_of
 from fairautoml.search.strategies._flaml import coded, decoded
 from fairautoml.search.strategies.cfo import CFO
 

@@ -13,7 +13,7 @@ from strategy_cases import (
 )
 
 from fairautoml.records import Config
-from fairautoml.search.strategies._admm import coordinates
+from fairautoml.search.space import coordinates
 from fairautoml.search.strategies.optuna_nsga2 import POPULATION, OptunaNSGA2
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from many_trials import cheap_run
 
-from fairautoml.search.strategies._parzen import AllocatorState
+from fairautoml.search.strategies._parzen import StudyTrials
 
 RUN = """
 import json, sys
@@ -64,9 +64,9 @@ def test_a_long_run_is_resumed_without_thinking_all_of_it_over_again(tmp_path):
 @pytest.mark.parametrize("strategy", ["optuna_motpe", "optuna_tpe"])
 def test_a_resumed_run_draws_only_what_is_new_and_finds_the_same(tmp_path, monkeypatch, strategy):
     drawn = []
-    sample = AllocatorState.sample
+    sample = StudyTrials.sample
     monkeypatch.setattr(
-        AllocatorState, "sample", lambda self, seed: drawn.append(seed) or sample(self, seed)
+        StudyTrials, "sample", lambda self, seed: drawn.append(seed) or sample(self, seed)
     )
     whole = cheap_run(tmp_path / "whole", 40, resume=False, strategy=strategy)
     assert len(drawn) == 39

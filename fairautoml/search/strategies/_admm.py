@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,12 @@ from fairautoml.exceptions import ParameterError
 from fairautoml.records import Config, ParamValue
 from fairautoml.search.loop import propose
 from fairautoml.search.space import (
-    Choice,
     Integer,
     ParamSpace,
     Range,
     Real,
     SearchSpace,
+    coordinates,
     same_value,
 )
 
@@ -253,28 +253,6 @@ PRIOR = 10.0
 """Both parameters of the Beta prior of every arm (Liu et al. 2020, alpha_0 and delta_0)."""
 
 
-class PointSolver(Protocol):
-    """A black-box minimiser over the unit hypercube that proposes one point at a time."""
-
-    def point(self, current: Floats, incumbent: Floats | None) -> Floats:
-        """Return the next point in [0, 1], shape (n_coordinates,)."""
-        ...
-
-
-class ArmSolver(Protocol):
-    """Chooses arms and learns from their values; a value of ``bound`` or more has reward 0."""
-
-    bound: float
-
-    def pull(self) -> Arms:
-        """Return the next arms to evaluate."""
-        ...
-
-    def learn(self, arms: Arms, value: float) -> None:
-        """Update with the value of the arms; less is better, ``inf`` for a failure."""
-        ...
-
-
 class HalfLocal:
     """Alternates uniform draws and Gaussian steps from the incumbent; starts at ``current``."""
 
@@ -421,8 +399,8 @@ class Start:
         splitting: Splitting,
         origin: Reading,
         log: Sequence[Outcome],
-        points: PointSolver,
-        arms: ArmSolver,
+        points: HalfLocal,
+        arms: Bandit,
     ) -> None:
         self._cube = cube
         self._how = splitting
@@ -543,25 +521,6 @@ class Start:
         return outcome.loss + penalty(
             outcome.gap, outcome.limit, slack, self.mu, self._how.rho_gap
         )
-
-
-def coordinates(space: SearchSpace) -> dict[str, Range]:
-    """Return every name that ``propose`` may suggest, with its range."""
-    arms = {
-        "learner": tuple(space.learners),
-        "encoding": space.encodings,
-        "mitigation": tuple(space.mitigations),
-    }
-    found: dict[str, Range] = {
-        name: Choice(values=values, default=values[0]) for name, values in arms.items()
-    }
-    for part in (*space.learners.values(), *space.mitigations.values()):
-        found.update({f"{part.name}.{param}": allowed for param, allowed in part.ranges.items()})
-    return {name: allowed for name, allowed in found.items() if not _is_fixed(allowed)}
-
-
-def _is_fixed(allowed: Range) -> bool:
-    return isinstance(allowed, Choice) and len(allowed.values) == 1
 
 
 def config_of(space: SearchSpace, values: Mapping[str, ParamValue]) -> Config:

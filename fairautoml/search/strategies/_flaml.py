@@ -16,8 +16,8 @@ import numpy as np
 
 from fairautoml.records import Config, ParamValue, TrialResult
 from fairautoml.search.loop import propose
-from fairautoml.search.space import Integer, Range, Real, SearchSpace, same_value
-from fairautoml.search.strategies._admm import config_of, coordinates, lies_in, values_of
+from fairautoml.search.space import Integer, Range, Real, SearchSpace, coordinates, same_value
+from fairautoml.search.strategies._admm import config_of, lies_in, values_of
 from fairautoml.search.strategies._optuna import penalised_loss
 
 with warnings.catch_warnings():

@@ -12,8 +12,7 @@ from optuna.trial import TrialState as OptunaTrialState
 
 from fairautoml.records import Config, ParamValue, TrialResult, TrialState
 from fairautoml.search.loop import propose
-from fairautoml.search.space import Integer, Range, Real, SearchSpace
-from fairautoml.search.strategies._admm import coordinates
+from fairautoml.search.space import Integer, Range, Real, SearchSpace, coordinates
 from fairautoml.storage.study import quiet
 
 PENALTY = 10.0

@@ -71,7 +71,7 @@ class Row:
     running: optuna.Trial | None = None
 
 
-class AllocatorState:
+class StudyTrials:
     """Trials of one study in order of creation; the Optuna study is built when needed."""
 
     def __init__(
@@ -173,7 +173,7 @@ class ParzenStrategy:
         self._objectives = objectives
         self._n_sampled = 0
         self._distributions = distributions(space)
-        self._memories: dict[str, AllocatorState] = {}
+        self._memories: dict[str, StudyTrials] = {}
         self._open: defaultdict[str, deque[tuple[int, tuple[str, ...]]]] = defaultdict(deque)
 
     def ask(self) -> Config:
@@ -244,9 +244,9 @@ class ParzenStrategy:
         self._open[config.key].append((self._n_sampled, tuple(parts)))
         self._n_sampled += 1
 
-    def _memory(self, owner: str) -> AllocatorState:
+    def _memory(self, owner: str) -> StudyTrials:
         if owner not in self._memories:
-            self._memories[owner] = AllocatorState(self._directions, self._distributions)
+            self._memories[owner] = StudyTrials(self._directions, self._distributions)
         return self._memories[owner]
 
     def _seed_of(self, turn: int) -> int:
