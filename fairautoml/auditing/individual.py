@@ -180,7 +180,7 @@ def _tried(
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:
     """Return the rows whose decision some perturbation changes; half of these are corners."""
-    tries = []
+    found = np.zeros(len(rows), dtype=np.bool_)
     for turn in range(TRIES):
         shifts = rng.uniform(-1, 1, size=(len(noise), len(rows)))
         shifts = np.sign(shifts) if turn % 2 == 0 else shifts
@@ -190,9 +190,8 @@ def _tried(
                 for (name, radius), shift in zip(noise.items(), shifts, strict=True)
             }
         )
-        tries.append(moved)
-    after = model.decide(pd.concat(tries, ignore_index=True)) == 1
-    return (after.reshape(TRIES, len(rows)) != decided).any(axis=0)
+        found |= (model.decide(moved) == 1) != decided
+    return found
 
 
 def _reader(
