@@ -382,7 +382,8 @@ def test_the_demo_shows_the_truth_and_the_next_command(capsys, tmp_path, monkeyp
     assert not (tmp_path / "state").exists()
 
 
-def test_the_demo_certifies_only_if_it_may_and_reports_what_is_required(capsys):
+def test_the_demo_certifies_only_if_it_may_and_reports_what_is_required(capsys, monkeypatch):
+    monkeypatch.setattr("fairautoml.cli.fit.TRUTH_ROWS", 2_000)
     search = ["demo", "--trials", "3", "--jobs", "1", "--require-certified"]
     assert main([*search, "--no-certificate"]) == 9
     assert "Certificate" not in capsys.readouterr().out

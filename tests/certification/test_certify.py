@@ -425,6 +425,7 @@ def test_a_column_of_entities_is_no_feature(which):
         assert model.certify(fresh, labels, who).opening.n_rows == 1500
 
 
+@pytest.mark.slow
 def test_models_at_the_edge_of_the_constraint_are_rarely_certified_falsely():
     """The decision is the feature, and its gap in the population lies just above the bound."""
     rng = np.random.default_rng(3)

@@ -83,7 +83,7 @@ def test_region_and_largest_tail_agree_with_a_scan_of_the_whole_table(n1, n2, ma
     firsts = np.minimum((rates + eps) / tau, 1)
     one = binom.pmf(np.arange(n1 + 1), n1, firsts[:, None])
     other = binom.pmf(np.arange(n2 + 1), n2, rates[:, None])
-    scanned = np.einsum("qa,ab,qb->q", one, closed, other).max()
+    scanned = ((one @ closed) * other).sum(axis=1).max()
     assert scanned <= high + 1e-9
     assert low <= scanned + 0.005
 

@@ -11,6 +11,8 @@ from fairautoml.evaluation.fitting import encode, fit_config
 from fairautoml.learners import LEARNERS
 from fairautoml.records import Config
 
+FEW_ROUNDS = {"explainable_boosting": {"max_rounds": 100}, "catboost": {"iterations": 50}}
+
 
 def individuals(n_rows=300):
     rng = np.random.default_rng(0)
@@ -29,7 +31,7 @@ def test_a_row_without_weight_does_not_shape_a_model(learner):
     spoilt = X.assign(a=X["a"].where(~odd, 1e6))
     weighted = build_dataset(spoilt, y, sample_weight=(~odd).astype(float))
     without = build_dataset(X[~odd], y[~odd])
-    config = Config(learner=learner, params={})
+    config = Config(learner=learner, params=FEW_ROUNDS.get(learner, {}))
     models = [fit_config(config, encode("codes", d, 0), 0) for d in (weighted, without)]
     cells = np.zeros(len(y), dtype=np.int32)
     first, second = (model.scores(np.asarray(X, dtype=np.float32), cells) for model in models)

@@ -182,15 +182,21 @@ def test_an_interrupt_keeps_the_results_so_far(plan, artifacts):
     assert history.best is not None
 
 
-@pytest.mark.parametrize("strategy", ["optuna_tpe", "random"])
+@pytest.fixture(scope="module", params=["optuna_tpe", "random"])
+def uncut(request, plan, tmp_path_factory):
+    """Strategy and history of 16 trials in one process that nothing interrupts."""
+    artifacts = Artifacts(tmp_path_factory.mktemp("uncut"))
+    artifacts.prepare()
+    history, _ = run_search(replace(plan, n_trials=16, strategy=request.param), artifacts)
+    return request.param, history
+
+
 @pytest.mark.parametrize("n_workers", [1, 2])
-def test_a_run_cut_off_and_resumed_finds_what_a_whole_run_finds(
-    plan, artifacts, keeping, strategy, n_workers
-):
+def test_a_run_cut_off_and_resumed_finds_what_a_whole_run_finds(uncut, keeping, n_workers):
+    strategy, whole = uncut
     changes = {"n_trials": 16, "strategy": strategy}
     if n_workers == 2:
         changes |= {"executor": "local", "limits": ResourceLimits(n_workers=2)}
-    whole, _ = run_search(replace(plan, **changes), artifacts)
     keeping(changes, stop_after=13)
     resumed, new = keeping(changes, resume=True)
     assert content(resumed) == content(whole)
