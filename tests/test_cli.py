@@ -370,6 +370,7 @@ def test_a_run_folder_keeps_no_models_off_the_front_but_the_baseline(kept):
 
 def test_the_demo_shows_the_truth_and_the_next_command(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("FAIRAUTOML_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("fairautoml.cli.fit.TRUTH_ROWS", 20_000)
     assert main(["demo", "--trials", "3"]) == 0
     shown = capsys.readouterr()
     assert "meets the constraint" in shown.out

@@ -193,6 +193,7 @@ PROGRAMS = {
         *(*FIT, "--json", "--constraint", "demographic_parity_difference<=0.1"),
         *("--learner", "small_tree", "--mitigator", "one_cut", "--out", "cut"),
     ),
+    "sweep": command_line("bench", "sweep.yaml", "--out", "swept"),
     "walk": WALK,
     "refused": REFUSED,
     **{
@@ -206,6 +207,10 @@ PROGRAMS = {
     "plan": command_line("plan", "lending", "--sensitive", "sex", *NEW_CONSTRAINT),
     "verify": command_line("verify", "run/certificate.json"),
 }
+SWEEP = (
+    "tasks: [{name: a, dataset: lending, sensitive: [sex], n_trials: 1, system: majority_peer,"
+    " constraints: 'demographic_parity_difference<=0.1', options: [--rows=300]}]"
+)
 ONE_BY_ONE = """
 import contextlib, io, json, os, sys, traceback
 
@@ -229,6 +234,7 @@ print(json.dumps(answers))
 @pytest.fixture(scope="module")
 def answers(installed):
     """Exit code, output and errors of each program, run one by one in an environment with it."""
+    (installed / "sweep.yaml").write_text(SWEEP)
     done = python(installed, "-c", ONE_BY_ONE, input=json.dumps(PROGRAMS))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -261,13 +267,9 @@ def test_every_entry_point_group_of_contributing_is_read(installed, answers):
         assert name in of_kind
 
 
-def test_a_system_of_an_installed_package_takes_part_in_a_sweep(installed):
-    (installed / "sweep.yaml").write_text(
-        "tasks: [{name: a, dataset: lending, sensitive: [sex], n_trials: 1, system: majority_peer,"
-        " constraints: 'demographic_parity_difference<=0.1', options: [--rows=300]}]"
-    )
-    done = python(installed, "-m", "fairautoml", "bench", "sweep.yaml", "--out", "swept")
-    assert done.returncode == 0, done.stderr
+def test_a_system_of_an_installed_package_takes_part_in_a_sweep(installed, answers):
+    code, _, err = answers["sweep"]
+    assert code == 0, err
     cell = json.loads((installed / "swept" / "cells" / "a-s0.json").read_text())
     assert cell["result"]["entry"]["learner"] == "majority"
 

@@ -99,8 +99,13 @@ def test_an_ensemble_has_no_more_models_than_allowed(individuals):
     assert {len(entry.members) for entry in entries} == {2}
 
 
-def test_without_confidence_the_best_on_the_search_rows_is_served(individuals):
-    model = quick(confidence=None).fit(*individuals, "sex")
+@pytest.fixture(scope="module")
+def without_confidence(individuals):
+    return quick(confidence=None).fit(*individuals, "sex")
+
+
+def test_without_confidence_the_best_on_the_search_rows_is_served(without_confidence):
+    model = without_confidence
     assert model.best_entry_ is best_of(model.pool_.board.entries)
     margin = model.summary_["margin"]
     assert margin["price"] == 0.0
@@ -119,8 +124,9 @@ def test_a_number_is_a_confidence_on_a_customary_check_and_auto_on_as_many(indiv
     assert "the bound holds on as many new rows with" in said[1]
 
 
-def test_more_confidence_keeps_more_of_a_margin_at_a_price(individuals):
-    found = [quick(confidence=c).fit(*individuals, "sex").summary_["margin"] for c in (None, 0.9)]
+def test_more_confidence_keeps_more_of_a_margin_at_a_price(individuals, without_confidence):
+    more = quick(confidence=0.9).fit(*individuals, "sex")
+    found = [model.summary_["margin"] for model in (without_confidence, more)]
     assert found[0]["probability"] < 0.9 <= found[1]["probability"]
     assert found[0]["margin"] < found[1]["margin"]
     assert found[1]["price"] > 0

@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -91,7 +92,8 @@ class Server:
 
     def stop(self):
         if self._process is not None:
-            self._process.terminate()
+            # Fast shutdown: on SIGTERM the server waits for its clients to leave.
+            self._process.send_signal(signal.SIGINT)
             try:
                 self._process.wait(timeout=10)
             except subprocess.TimeoutExpired:
