@@ -38,6 +38,7 @@ def test_a_column_of_texts_that_do_not_come_again_promises_nothing(learner):
             n_trials=3,
             learners=[learner],
             executor="serial",
+            cv=3,
             ensemble=0,
             random_state=0,
         ).fit(X, y, "sex")
