@@ -182,7 +182,7 @@ def test_a_group_without_held_out_rows_is_judged_by_its_own():
 # fairlearn 0.13 fills a Series in a way that pandas 3 warns of.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_it_is_no_worse_than_fairlearns_reduction_at_the_same_bound():
-    rows, new = training_rows(n_rows=12_000), training_rows(seed=1, n_rows=12_000)
+    rows, new = training_rows(n_rows=6_000), training_rows(seed=1, n_rows=6_000)
     model = MITIGATORS.get("bounded_loss").train(rows, BASE, PARAMS, 0)
     losses, overall = group_losses(model, new)
     low, high = rows.y.min() - 5, rows.y.max() + 5
