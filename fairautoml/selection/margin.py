@@ -105,7 +105,6 @@ def n_draws(usual: int, n_numbers: int) -> int:
     return min(usual, max(FEWEST_DRAWS, MOST_NUMBERS // n_numbers))
 
 
-
 @dataclass(frozen=True, slots=True, eq=False)
 class OtherBoundProbability:
     """Draws of the noise of the tables, the same for all rules."""
@@ -233,9 +232,7 @@ def _redrawn(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.floa
     total = mass.sum(axis=1)
     positive = total * _moved_shares(mass[:, 1], total, drawn.n_rows[:, 0], drawn.noise[..., 0])
     accepted = [
-        _moved_shares(
-            counts[:, y, 1], mass[:, y], drawn.n_rows[:, 1 + y], drawn.noise[..., 1 + y]
-        )
+        _moved_shares(counts[:, y, 1], mass[:, y], drawn.n_rows[:, 1 + y], drawn.noise[..., 1 + y])
         for y in (0, 1)
     ]
     # Metrics add up single cells of all tables, so each cell is contiguous.
