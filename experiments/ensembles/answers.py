@@ -85,8 +85,8 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
     mixed_plan = pool.plan_for(constraint, randomized=True)
     mixed = collect_candidates(mixed_plan.problem, history, pool.artifacts, options)
     seconds = (middle - start, time.process_time() - middle)
-    singles = offers.columns - {ENSEMBLE}
-    averaged = offers.columns & {ENSEMBLE} or singles
+    singles = offers.columns.keys() - {ENSEMBLE}
+    averaged = offers.columns.keys() & {ENSEMBLE} or singles
     quiet = _quiet(pool, plan, history)
     ways = (
         ("single", plan, offers.only(singles), 0.0),
