@@ -156,6 +156,8 @@ class FitResult:
     def summary(self) -> dict[str, Any]:
         """Return the figures of the run as plain values."""
         board, best = self.pool.board, self.pool.best
+        asked = self.settings.constraints if self.guessing is None else self.guessing.asked
+        labels = [constraint.label for constraint in asked]
         return {
             **run_summary(self.history, self.choice, seconds=self.seconds),
             "max_trials": self.plan.n_trials,
@@ -166,7 +168,7 @@ class FitResult:
             "executor": self.plan.executor,
             "seed": self.plan.seed,
             "headline": headline(board, best, self.choice.margin),
-            "statement": result_lines(board, best, self.choice.margin, self.constraints),
+            "statement": result_lines(board, best, self.choice.margin, labels),
             "headlines": list(self.headlines),
             "judgeability": [asdict(one) for one in self.plan.problem.dataset.judgeability],
             "notes": list(self.notes),

@@ -150,7 +150,7 @@ def test_the_readme_stays_short():
 
 
 def test_the_main_job_on_a_table_of_ones_own(tmp_path, monkeypatch, capsys):
-    individuals = load("lending").frame.head(3000)
+    individuals = load("lending").frame.head(8000)
     individuals = individuals.drop(columns="income").rename(columns={"repaid": "income"})
     individuals.to_csv(tmp_path / "people.csv", index=False)
     individuals.drop(columns="income").head(7).to_csv(tmp_path / "new.csv", index=False)

@@ -21,7 +21,7 @@ from fairautoml.bench.ranks import (
 )
 from fairautoml.certification.bounds import cp_lower, cp_upper
 from fairautoml.metrics import Constraint
-from fairautoml.selection.ensemble import EVEN
+from fairautoml.selection.feasibility import EVEN
 
 LEVEL = 0.05
 """Largest probability that a true claim is called false."""

@@ -21,8 +21,9 @@ from fairautoml.selection.choice import (
     CandidateRules,
     Confidence,
     SelectionOptions,
+    select_final,
 )
-from fairautoml.selection.final import collect_candidates, select_best
+from fairautoml.selection.final import collect_candidates
 from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.selection.low_variance import LOW_VARIANCE
 from fairautoml.settings import Settings
@@ -84,8 +85,8 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
     mixed_plan = pool.plan_for(constraint, randomized=True)
     mixed = collect_candidates(mixed_plan.problem, history, pool.artifacts, options)
     seconds = (middle - start, time.process_time() - middle)
-    singles = offers.columns - {ENSEMBLE}
-    averaged = offers.columns & {ENSEMBLE} or singles
+    singles = offers.columns.keys() - {ENSEMBLE}
+    averaged = offers.columns.keys() & {ENSEMBLE} or singles
     quiet = _quiet(pool, plan, history)
     ways = (
         ("single", plan, offers.only(singles), 0.0),
@@ -137,7 +138,8 @@ def _by_margin(
         finish = SelectionOptions(confidence=confidence, audit_ratio=ratio, seed=plan.seed)
         more = (e for e in quiet.get(name, ()) if e.trial_key in offers.columns)
         offered = replace(offers, fine=(*offers.fine, *more))
-        entry, margin = select_best(offered, plan.problem, finish)
+        choice = select_final(offered, plan.problem, finish)
+        entry, margin = choice.best, choice.margin
         took = time.process_time() - start
         yield {
             **about,

@@ -166,6 +166,8 @@ def _titled(title: str, text: str) -> str:
 def _screen(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield title and text of the lines that everybody should read."""
     yield from ((title, text) for title, text in result["statement"])
+    if guessed := _guessed_lines(result["search"].get("proxies"))[:-1]:
+        yield "Proxies", " ".join(line.strip() for line in guessed)
     yield "Rule", shorten(result["entry"]["rule"], LONGEST_RULE, placeholder=" ...")
     if result["positive_class"] is not None:
         yield "Accepted", f"means decided {result['positive_class']!r}"
@@ -254,6 +256,8 @@ def _how_met(result: Mapping[str, Any]) -> str:
     )
     if entry["constant"] and within:
         return f"meets {where} only because it is a constant predictor"
+    if within and entry["reason"]:
+        return f"infeasible: meets {where}, but {entry['reason']}"
     return f"DOES NOT MEET {where} (cross-fitted)"
 
 

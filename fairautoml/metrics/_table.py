@@ -192,9 +192,6 @@ class Rate:
 
 
 def _sum_of(tables: NDArray[np.float64], cells: frozenset[Cell]) -> NDArray[np.float64]:
-    if len(cells) == 4:
-        whole: NDArray[np.float64] = tables.sum(axis=(-2, -1))
-        return whole
     first, *others = sorted(cells)
     total: NDArray[np.float64] = tables[..., first[0], first[1]]
     for label, decision in others:

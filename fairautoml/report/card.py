@@ -32,6 +32,7 @@ def card_of(documents: Documents) -> dict[str, Any]:
     return {
         "name": view.name,
         "headline": view.headline,
+        "statement": dict(view.statement),
         "model": {
             "learner": served.learner,
             "n_models": served.n_models,
@@ -77,6 +78,7 @@ def _plainly_measured(view: RunView) -> dict[str, Any]:
         "gap": served.gap,
         "gap_interval_95": [served.gap_low, served.gap_high],
         "meets_constraint": served.feasible,
+        "status": served.status,
         "unconstrained": (
             None
             if reference is None
@@ -110,12 +112,7 @@ def card_text(documents: Documents) -> str:
 def _lines(documents: Documents, view: RunView) -> Iterator[str]:
     served = view.served
     yield from (f"# Model card: {_safe(view.name)}", "")
-    for headline in view.headlines:
-        yield from (f"**{_safe(headline)}**", "")
-    if view.headline:
-        yield from (f"**{_safe(view.headline)}**", "")
-    if view.notes:
-        yield from (*(f"- Note: {_safe(note)}" for note in view.notes), "")
+    yield from _statement(view)
     yield from ("## Model", "")
     yield f"- Learner: {_safe(served.learner)}, {served.n_models} trial(s)"
     yield f"- Mitigation: {_safe(served.mitigations)}"
@@ -148,6 +145,17 @@ def _lines(documents: Documents, view: RunView) -> Iterator[str]:
     yield from ("", "## Limits", "", *(f"- {limit}" for limit in LIMITS))
 
 
+def _statement(view: RunView) -> Iterator[str]:
+    for headline in view.headlines:
+        yield from (f"**{_safe(headline)}**", "")
+    if view.statement:
+        yield from (*(f"- {title}: {_safe(text)}" for title, text in view.statement), "")
+    elif view.headline:
+        yield from (f"**{_safe(view.headline)}**", "")
+    if view.notes:
+        yield from (*(f"- Note: {_safe(note)}" for note in view.notes), "")
+
+
 def _data(view: RunView) -> Iterator[str]:
     if not view.source:
         yield "- Given in memory; the library does not know where it came from."
@@ -161,7 +169,7 @@ def _measured(view: RunView) -> Iterator[str]:
     yield f"- {view.objective}: {served.score:.4f}"
     if view.limit is not None:
         gap = "undefined" if served.gap is None else f"{served.gap:.4f}"
-        yield f"- Largest gap: {gap}; {_how_met(view)}"
+        yield f"- Largest gap: {gap}; on these rows it {view.how_met}"
         for item in view.measured:
             value = "undefined" if item.value is None else f"{item.value:.4f}"
             yield f"- {_safe(item.name)}: {value} (its gap may be at most {short(item.limit)})"
@@ -188,15 +196,6 @@ def _behind(view: RunView) -> Iterator[str]:
             f"- Outside the bound of {_safe(row['metric'])}: {_safe(row['group'])} of "
             f"{_safe(row['system'])}, {row['rows']} row(s), selection rate {rate}"
         )
-
-
-def _how_met(view: RunView) -> str:
-    where = "the constraint on these rows"
-    if view.served.feasible:
-        return f"meets {where}"
-    if view.served.constant and all(item.within for item in view.measured):
-        return f"meets {where} only because it is a constant predictor"
-    return f"misses {where}"
 
 
 def _rates(view: RunView, name: str) -> Iterator[str]:

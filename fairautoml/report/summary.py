@@ -49,6 +49,7 @@ def describe_entry(entry: Entry, objective: str) -> dict[str, Any]:
         "score": entry.score,
         "gap": _finite(entry.gap) if entry.measures else None,
         "feasible": entry.feasible if entry.measures else None,
+        "reason": "" if entry.assessment is None else entry.assessment.reason,
         "constant": entry.constant,
         "members": [{"trial": key, "share": share} for key, share in entry.members],
         "measures": [

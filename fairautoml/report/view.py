@@ -19,7 +19,7 @@ from fairautoml.exceptions import RunFolderError
 from fairautoml.metrics import METRICS, GroupCounts
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import ACCURACY, FPR, SELECTION, SHOWN, TPR, with_compared
-from fairautoml.records import Entry
+from fairautoml.records import Entry, Status
 from fairautoml.selection.leaderboard import Leaderboard
 from fairautoml.storage.run_folder import check_certificate, read_json
 
@@ -247,6 +247,7 @@ class Row:
     constant: bool  # whether it is a constant predictor
     front: bool
     served: bool
+    status: str | None = None  # feasible, unsure or infeasible; None in older runs
     max_gap: str = ""  # argument of ``select`` that selects it, empty if none does
 
     @property
@@ -277,8 +278,17 @@ class Row:
             return DASH
         if self.feasible:
             return "✓ met"
+        if self.status == Status.UNSURE:
+            return "? unsure"
         # The search does not count a constant predictor as feasible.
-        return "✗ constant" if self.constant else "✗ missed"
+        if self.constant:
+            return "✗ constant"
+        return "✗ refused" if self.is_within else "✗ missed"
+
+    @property
+    def is_within(self) -> bool:
+        """Whether all gaps are within their limits."""
+        return self.excess is not None and self.excess <= 0
 
     @property
     def how(self) -> str:
@@ -468,6 +478,24 @@ class RunView:
         return str(self.summary.get("headline", ""))
 
     @property
+    def statement(self) -> tuple[tuple[str, str], ...]:
+        """Sentences on the selected model with their titles; empty in older runs."""
+        return tuple((title, text) for title, text in self.summary.get("statement", ()))
+
+    @property
+    def how_met(self) -> str:
+        """Whether the selected model meets the constraint, as a verb with its reason."""
+        served = self.served
+        if served.feasible:
+            return "meets the constraint"
+        if served.constant and all(item.within for item in self.measured):
+            return "meets the constraint only as a constant predictor, which does not count"
+        if served.status == Status.UNSURE or (served.is_within and not served.constant):
+            reason = self.summary["best"].get("reason") or "is not feasible"
+            return f"is within the bounds, but {reason}"
+        return "misses the constraint"
+
+    @property
     def headlines(self) -> tuple[str, ...]:
         """Warnings that precede all figures."""
         return tuple(self.summary.get("headlines", ()))
@@ -556,6 +584,7 @@ def _row(
 ) -> Row:
     return Row(
         **{name: row[name] for name in LISTED},
+        status=row.get("status"),
         score=row[objective],
         excess=_excess(row, measures),
         front=row["rank"] in front,

@@ -16,7 +16,7 @@ from fairautoml.evaluation.postprocess import Column
 from fairautoml.evaluation.problem import Problem
 from fairautoml.evaluation.ranking import best_of, order, pareto_front, tie
 from fairautoml.metrics import METRICS
-from fairautoml.records import BASELINE, Entry
+from fairautoml.records import BASELINE, Entry, GroupUnawareRule
 from fairautoml.selection.feasibility import (
     EVEN,
     FeasibilityCheck,
@@ -323,6 +323,9 @@ class _Choice:
         """Return the group that causes most of a price that is more than noise, or None."""
         column, best = self.candidates.columns.get(entry.trial_key), self.check.reference
         if column is None or best is None or entry.trial_key == MIXTURE:
+            return None
+        if isinstance(entry.rule, GroupUnawareRule):
+            # The group probabilities that its post-processor needs are not at hand.
             return None
         price = best.value - entry.value
         if price <= self._lead(entry):

@@ -45,6 +45,9 @@ ONE_SIDED = 1.645
 STEP = 1e-4
 """Step of the numerical derivatives."""
 
+ROUGH = 100
+"""Draws for entries that miss a bound, whose probability selects nothing."""
+
 INTERVAL = (2.5, 97.5)
 """Percentiles of the interval of the largest gap."""
 
@@ -152,6 +155,7 @@ class FeasibilityCheck:
     demanding: bool  # whether the unconstrained model is clearly better than a constant
     n_rows: NDArray[np.float64]  # shape (n_cells,): effective rows by finest group
     population: BoundProbability | OtherBoundProbability
+    rough: BoundProbability | OtherBoundProbability  # the first draws of ``population``
     judged: bool  # whether the groups have enough rows to judge every bound
 
     @classmethod
@@ -159,6 +163,9 @@ class FeasibilityCheck:
         """Return the check for the entries of a problem."""
         data, entities = problem.dataset, problem.entities
         n_cells = 1 if data.groups is None else data.groups.n_cells
+        population = chances_on(
+            data, problem.goal.targets, seed, audit_ratio=np.inf, entities=entities
+        )
         check = cls(
             targets=problem.goal.targets,
             objective=problem.objective,
@@ -166,9 +173,8 @@ class FeasibilityCheck:
             constant=_value_of_constant(problem, entries),
             demanding=False,
             n_rows=effective_rows(data.cells, data.weight, n_cells, entities),
-            population=chances_on(
-                data, problem.goal.targets, seed, audit_ratio=np.inf, entities=entities
-            ),
+            population=population,
+            rough=population.first(ROUGH),
             judged=data.groups is None or data.groups.judged,
         )
         best = check.reference
@@ -181,8 +187,9 @@ class FeasibilityCheck:
     def _assess(self, entry: Entry) -> Assessment:
         probability, interval = None, None
         if not entry.constant:
-            gaps = self.population.gaps(entry.counts)
-            probability = self.population.share_met(gaps)
+            drawn = self.population if entry.meets else self.rough
+            gaps = drawn.gaps(entry.counts)
+            probability = drawn.share_met(gaps)
             ends = np.percentile(gaps.max(axis=0), INTERVAL, method="nearest")
             interval = (float(ends[0]), float(ends[1])) if np.isfinite(ends).all() else None
         status, reason = self._status(entry, 0.0 if probability is None else probability)
@@ -249,26 +256,26 @@ def gain_error(metric: Metric, table: NDArray[np.float64], n_rows: float) -> flo
     the paired bootstrap converges (Efron, *The Jackknife, the Bootstrap and Other Resampling
     Plans*, 1982, chapter 6).
     """
-    shares = (table / table.sum()).ravel()
-
-    def gain(at: NDArray[np.float64]) -> float:
-        label_and_decision = at.reshape(table.shape)
-        by_label = label_and_decision.sum(axis=1)
-        constants = [np.outer(by_label, one) for one in np.eye(len(by_label))]
-        best = max(_value(metric, constant) for constant in constants)
-        return _value(metric, label_and_decision) - best
-
-    here = gain(shares)
-    present = np.flatnonzero(shares)
-    influence = np.array(
-        [
-            (gain((1 - STEP) * shares + STEP * (np.arange(len(shares)) == cell)) - here) / STEP
-            for cell in present
-        ]
-    )
-    weight = shares[present]
-    variance = float(weight @ influence**2 - (weight @ influence) ** 2)
+    shares = table / table.sum()
+    by_label = shares.sum(axis=1)
+    constants = [np.outer(by_label, one) for one in np.eye(len(by_label))]
+    best = np.eye(len(by_label))[np.argmax([_value(metric, table) for table in constants])]
+    served = _influence(metric, shares)
+    constant = _influence(metric, np.outer(by_label, best))
+    # A row of a label counts as one with the constant's decision.
+    influence = served - constant[:, best.argmax(), None]
+    variance = np.sum(shares * influence**2) - np.sum(shares * influence) ** 2
     return float(np.sqrt(max(variance, 0.0) / n_rows))
+
+
+def _influence(metric: Metric, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the derivative of a metric toward a row of each label and decision."""
+    here, found = _value(metric, shares), np.zeros(shares.shape)
+    for cell in zip(*np.nonzero(shares), strict=True):
+        moved = (1 - STEP) * shares
+        moved[cell] += STEP
+        found[cell] = (_value(metric, moved) - here) / STEP
+    return found
 
 
 def _value(metric: Metric, table: NDArray[np.float64]) -> float:

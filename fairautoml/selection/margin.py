@@ -7,7 +7,7 @@ would be biased by clipping; groups that share rows share noise. Not a certifica
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,10 @@ class TargetNoise:
         member = drawn_groups(self.target.system).astype(np.float64)
         found: NDArray[np.float64] = np.tensordot(member, counts, 1)
         return found
+
+    def first(self, n_draws: int) -> "TargetNoise":
+        """Return the first draws."""
+        return replace(self, noise=self.noise[:n_draws])
 
 
 def gaps_of(target: BoundConstraint, tables: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -92,6 +96,14 @@ def noise_of_groups(
 OTHER_DRAWS = 500
 """Draws: the standard error of a probability is at most 0.022."""
 
+MOST_NUMBERS, FEWEST_DRAWS = 100_000, 200
+"""Random numbers from which there are fewer draws, and their least number."""
+
+
+def n_draws(usual: int, n_numbers: int) -> int:
+    """Return the number of draws of ``n_numbers`` random numbers each."""
+    return min(usual, max(FEWEST_DRAWS, MOST_NUMBERS // n_numbers))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OtherBoundProbability:
@@ -99,6 +111,10 @@ class OtherBoundProbability:
 
     # each limit with rows of shape (n_drawn,) and noise of shape (n_draws, n_drawn, n_columns)
     by_target: tuple[TargetNoise, ...]
+
+    def first(self, n_draws: int) -> "OtherBoundProbability":
+        """Return the first draws."""
+        return OtherBoundProbability(tuple(one.first(n_draws) for one in self.by_target))
 
     def gaps(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the gap of each target in each draw, shape (n_targets, n_draws)."""
@@ -140,7 +156,7 @@ def other_chances_on(
     _, squares = weight_sums(dataset.cells, dataset.weight, n_cells, entities)
     width = 2 + N_BINS if dataset.task == "regression" else len(dataset.classes) ** 2
     rng = np.random.default_rng([seed, OTHER_DRAWS])
-    noise = rng.standard_normal((OTHER_DRAWS, n_cells, width))
+    noise = rng.standard_normal((n_draws(OTHER_DRAWS, n_cells * width), n_cells, width))
     found = []
     for target in targets:
         member = drawn_groups(target.system)
@@ -191,6 +207,10 @@ class BoundProbability:
             )
         return cls(tuple(found))
 
+    def first(self, n_draws: int) -> "BoundProbability":
+        """Return the first draws."""
+        return BoundProbability(tuple(one.first(n_draws) for one in self.by_target))
+
     def gaps(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the gap of each target in each draw, shape (n_targets, n_draws)."""
         return np.array(
@@ -209,13 +229,18 @@ class BoundProbability:
 def _redrawn(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return redrawn tables, shape (n_draws, n_drawn, 2, 2), each group at its own weight."""
     mass = counts.sum(axis=2)
-    positive = _moved_shares(mass[:, 1], mass.sum(axis=1), drawn.n_rows[:, 0], drawn.noise[..., 0])
-    by_label = np.stack([1.0 - positive, positive], axis=2) * mass.sum(axis=1)[:, None]
-    accepted = _moved_shares(counts[:, :, 1], mass, drawn.n_rows[:, 1:], drawn.noise[..., 1:])
-    tables: NDArray[np.float64] = np.stack(
-        [by_label * (1.0 - accepted), by_label * accepted], axis=3
-    )
-    return tables
+    total = mass.sum(axis=1)
+    positive = total * _moved_shares(mass[:, 1], total, drawn.n_rows[:, 0], drawn.noise[..., 0])
+    accepted = [
+        _moved_shares(counts[:, y, 1], mass[:, y], drawn.n_rows[:, 1 + y], drawn.noise[..., 1 + y])
+        for y in (0, 1)
+    ]
+    # Metrics add up single cells of all tables, so each cell is contiguous.
+    cells = np.empty((2, 2, *positive.shape))
+    for y, by_label in enumerate((total - positive, positive)):
+        cells[y, 1] = by_label * accepted[y]
+        cells[y, 0] = by_label - cells[y, 1]
+    return cells.transpose(2, 3, 0, 1)
 
 
 def _joined(
@@ -259,7 +284,7 @@ def chances_on(
     cell_and_label = dataset.cells.astype(np.int64) * 2 + dataset.y
     _, squares = weight_sums(cell_and_label, dataset.weight, 2 * n_cells, entities)
     rng = np.random.default_rng([seed, DRAWS])
-    noise = rng.standard_normal((DRAWS, n_cells, 3))
+    noise = rng.standard_normal((n_draws(DRAWS, n_cells * 3), n_cells, 3))
     return BoundProbability(
         tuple(
             TargetNoise(

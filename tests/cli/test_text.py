@@ -124,11 +124,17 @@ def result():
             "objective": "accuracy",
             "score": 0.8,
             "rule": "a: >= 0.5",
+            "reason": "",
             "constant": False,
             "measures": [measure],
         },
         "most_accurate": {"learner": "xgboost", "score": 0.9, "gap": None},
         "headline": "Served: lightgbm.",
+        "statement": (
+            ("Asked for", "accuracy subject to m <= 0.05"),
+            ("Served", "lightgbm with group_thresholds: accuracy 0.8000"),
+            ("Cost", "1.2 points below the best model without the constraint"),
+        ),
         "headlines": [],
         "notes": ["something was dropped"],
         "positive_class": "reject",
@@ -142,14 +148,45 @@ def board():
 
 
 def test_the_result_says_what_was_chosen_and_what_it_costs(result):
-    text = result_text(result, board(), 1)
+    text = result_text(result, board(), 1, details=True)
     assert "the best 1 of 2 classifiers" in text
     assert "Chosen: lightgbm with group_thresholds, accuracy 0.8000 (cross-fitted)" in text
-    assert "positive class: 'reject'; accepted means decided 'reject'" in text
+    assert "Accepted     means decided 'reject'" in text
     assert f"{METRIC}[sex] 0.0200" in text
-    assert text.startswith("Served: lightgbm.\nNote: something was dropped\n")
     assert "7 trials, 1 failed; 9.0 s" in text
     assert "next: fairautoml predict run NEW.csv" in text
+
+
+def test_the_screen_has_a_line_for_each_title_and_leaves_figures_to_the_details(result):
+    held = {"n_rows": 1400, "n_unknown_group": 0, "accuracy": 0.7, "rates": {}}
+    result["holdout"] = {**held, "gaps": {f"{METRIC}[sex]": 0.06, "m[race]": 0.2}}
+    result["certificate"] = {"reason": "", "text": "INCONCLUSIVE: gap\nat most 0.08\nmore\n"}
+    lines = result_text(result, board(), 1).splitlines()
+    assert [line[:13].strip() for line in lines if line[:1].strip()] == [
+        "Asked for", "Served", "Cost", "Rule", "Accepted", "Status", "Held out", "Certificate",
+        "Search", "Note", "Details", "Kept in run;",
+    ]  # fmt: skip
+    shown = "\n".join(lines)
+    assert "Status       feasible: meets the constraint on the search rows (cross-fitted)" in shown
+    assert f"1,400 rows, accuracy 0.7000; {METRIC}[sex] 0.0600 (over the bound" in shown
+    assert "m[race]" not in shown
+    assert "INCONCLUSIVE: gap: at most 0.08" in shown
+    assert "Leaderboard" not in shown
+    assert all(len(line) < 100 for line in lines)
+    assert not shown.startswith("WARNING")
+    result["headlines"] = ["It shuts out a group."]
+    assert result_text(result, board(), 1).startswith("WARNING: It shuts out a group.\n\nAsked")
+
+
+def test_an_unsure_and_a_refused_model_say_why(result):
+    result["status"] = "unsure"
+    assert "unsure: meets the constraint on the search rows, but" in result_text(
+        result, board(), 1
+    )
+    result["status"], result["entry"]["reason"] = "infeasible", "gives one decision to a group"
+    shown = " ".join(result_text(result, board(), 1).split())
+    assert "but gives one decision to a group" in shown
+    assert "DOES NOT MEET" not in shown
 
 
 def test_a_constant_model_meets_the_constraint_only_because_of_that(result):
@@ -164,7 +201,7 @@ def test_a_constant_model_meets_the_constraint_only_because_of_that(result):
 def test_an_undefined_measure_is_shown_with_its_reason(result):
     result["entry"]["measures"][0] |= {"value": None, "reason": "group 'a' has no positives"}
     result["status"] = "infeasible"
-    text = result_text(result, board(), 2)
+    text = result_text(result, board(), 2, details=True)
     assert "DOES NOT MEET the constraint" in text
     assert f"{METRIC}[sex] group 'a' has no positives" in text
 
@@ -174,7 +211,8 @@ def test_a_held_out_ratio_is_shown_as_the_ratio(result):
     result["entry"]["measures"][0] |= {"metric": name, "limit": 0.2}
     held = {"n_rows": 10, "n_unknown_group": 0, "accuracy": 0.7, "rates": {}}
     result["holdout"] = {**held, "gaps": {f"{name}[sex]": 0.25}}
-    assert f"{name}[sex] 0.7500 (below the bound 0.8)" in result_text(result, board(), 1)
+    shown = " ".join(result_text(result, board(), 1).split())
+    assert f"{name}[sex] 0.7500 (below the bound 0.8)" in shown
     result["holdout"] = {**held, "gaps": {f"{name}[sex]": None}}
     assert f"{name}[sex] undefined" in result_text(result, board(), 1)
 
@@ -188,7 +226,7 @@ def test_held_out_gaps_are_compared_with_their_bounds(result):
         "gaps": {f"{METRIC}[sex]": 0.06, "m[race]": None},
         "rates": {"sex": rates},
     }
-    text = result_text(result, board(), 2)
+    text = result_text(result, board(), 2, details=True)
     assert "On 1,400 held-out rows: accuracy 0.7000" in text
     assert f"{METRIC}[sex] 0.0600 (over the bound 0.05)" in text
     assert "m[race] undefined" in text

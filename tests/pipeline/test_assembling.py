@@ -16,7 +16,9 @@ from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import DegradedWarning, ParameterError, SmallGroupWarning
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.records import GroupUnawareRule
-from fairautoml.selection.choice import ENSEMBLE, MIXTURE, SelectionOptions
+from fairautoml.report.headlines import probability_text
+from fairautoml.report.summary import margin_notes
+from fairautoml.selection.choice import ENSEMBLE, MIXTURE, Margin, SelectionOptions
 from fairautoml.selection.ensemble import WeightedAverage
 from fairautoml.selection.final import collect_candidates
 
@@ -114,15 +116,20 @@ def test_without_confidence_the_best_on_the_search_rows_is_served(without_confid
     assert margin["margin"] == pytest.approx(0.1 - model.best_entry_.gap)
 
 
-def test_a_number_is_a_confidence_on_a_customary_check_and_auto_on_as_many(individuals):
+def test_a_number_and_auto_are_about_the_population_and_a_hold_out_is_stated_too(individuals):
     number, auto = (
         quick(confidence=c, n_trials=2).fit(*individuals, "sex") for c in (0.8, "auto")
     )
-    assert number.summary_["margin"]["audit_ratio"] == pytest.approx(3 / 7)
-    assert auto.summary_["margin"]["audit_ratio"] == 1.0
-    said = [result_text(result_of(model), model.leaderboard_, 3) for model in (number, auto)]
-    assert "the bound holds on 0.43 times as many new rows with" in said[0]
-    assert "the bound holds on as many new rows with" in said[1]
+    for model in (number, auto):
+        margin = model.summary_["margin"]
+        assert margin["probability"] == model.best_entry_.assessment.probability
+        assert margin["gap_interval"] == model.best_entry_.assessment.gap_interval
+        assert margin["holdout_probability"] <= margin["probability"]
+        assert margin["n_holdout"] == 300
+        shown = " ".join(result_text(result_of(model), model.leaderboard_, 3).split())
+        assert "the bound holds in the population with estimated probability" in shown
+        assert "and as measured on a hold-out of 300 rows with" in shown
+    assert number.summary_["margin"]["probability"] >= 0.8
 
 
 def test_more_confidence_keeps_more_of_a_margin_at_a_price(individuals, without_confidence):
@@ -134,16 +141,23 @@ def test_more_confidence_keeps_more_of_a_margin_at_a_price(individuals, without_
     assert not found[1]["insufficient_evidence"]
 
 
-def test_a_confidence_that_leaves_little_of_the_model_is_said(individuals):
-    model = quick("equalized_odds_difference <= 0.15", confidence=0.95)
-    with (
-        pytest.warns(DegradedWarning, match="Only near-constant models .* probability 0.95"),
-        pytest.warns(DegradedWarning, match="shuts out 2 of 2 groups of 'sex'"),
-    ):
-        model.fit(*individuals, "sex")
-    margin = model.summary_["margin"]
-    assert margin["kept"] < 0.25
-    assert not margin["insufficient_evidence"]
+def test_a_confidence_that_leaves_little_of_the_model_is_said(fitted):
+    served = fitted.best_entry_
+    costly = Margin(
+        confidence=0.95,
+        probability=0.96,
+        holdout_probability=0.8,
+        n_holdout=300,
+        gap_interval=None,
+        margin=0.05,
+        price=0.1,
+        insufficient_evidence=False,
+        kept=0.2,
+    )
+    (note,) = margin_notes(served, costly)
+    assert note.startswith("Only near-constant models meet the constraint with probability 0.95")
+    assert "keeps 20% of the utility" in note
+    assert margin_notes(served, replace(costly, kept=0.3)) == ()
 
 
 def test_the_served_entry_comes_first_and_is_feasible(fitted):
@@ -173,11 +187,13 @@ def test_the_headline_states_price_and_probability_of_the_fit(fitted):
     assert f"is {passed['probability']:.2f}." in text
 
 
-def test_a_selected_entry_has_a_headline_of_its_own_without_a_probability(fitted):
-    other = fitted.select(min_score=0.0)
-    text = other.summary_["headline"]
-    assert f"accuracy {other.best_entry_.score:.4f}" in text
-    assert "probability" not in text
+def test_a_selected_entry_has_a_headline_and_a_probability_of_its_own(fitted):
+    other = fitted.select(max_gap=0.05)
+    text, entry = other.summary_["headline"], other.best_entry_
+    assert entry is not fitted.best_entry_
+    assert f"accuracy {entry.score:.4f}" in text
+    assert f"estimated probability {probability_text(entry.assessment.probability)}" in text
+    assert "hold-out" not in text
 
 
 def test_another_point_of_the_front_has_no_margin_of_its_own(fitted):
@@ -193,16 +209,20 @@ def test_too_few_rows_for_a_confidence_are_said(individuals):
     assert any(note.startswith("insufficient evidence: no model") for note in model.notes_)
 
 
-def test_a_bound_that_new_rows_would_rather_miss_is_said(individuals):
+def test_a_bound_that_few_rows_cannot_judge_leaves_the_model_unsure(individuals):
     few = tuple(part.head(300) for part in individuals)
     model = quick("demographic_parity_difference <= 0.03", n_trials=2)
-    with pytest.warns(SmallGroupWarning, match="more likely to be missed than met on as many new"):
+    with pytest.warns(SmallGroupWarning, match="insufficient evidence: the selected model meets"):
         model.fit(*few, "sex")
     margin = model.summary_["margin"]
-    assert model.feasible_
+    assert model.status_ == "unsure"
+    assert not model.feasible_
+    assert model.best_entry_.meets
     assert margin["insufficient_evidence"]
     assert margin["probability"] < 0.5
-    assert any("is more likely to be missed than met" in note for note in model.notes_)
+    assert any("so it is not called feasible" in note for note in model.notes_)
+    shown = result_text(result_of(model), model.leaderboard_, 3)
+    assert "Status       unsure: meets the constraint on the search rows" in shown
 
 
 def test_without_constraints_there_is_an_ensemble_and_no_margin(individuals):
@@ -368,7 +388,7 @@ def test_rows_of_few_individuals_ask_for_a_wider_margin():
         for whose in (None, person)
     )
     margins = [model.summary_["margin"]["margin"] for model in (by_rows, by_individuals)]
-    # Of 100 people a group a difference errs by .07, of 800 rows by .025, and an audit more.
-    assert margins[0] < 0.1 < 0.13 < margins[1]
+    # Of 100 people a group a difference errs by .07, of 800 rows by .025.
+    assert margins[0] < 0.06 < 0.08 < margins[1]
     assert sum(by_individuals.pool_.board.n_rows) == 200
     assert sum(by_rows.pool_.board.n_rows) == 1600

@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoML
+from fairautoml import FairAutoML, GroupPolicy
 from fairautoml.cli.main import main
 from fairautoml.cli.text import result_of, result_text
-from fairautoml.data import load
 from fairautoml.estimator import warned_headlines
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelWarning
 from fairautoml.metrics.groups import GroupSystem
@@ -137,23 +136,38 @@ def test_a_group_that_the_unconstrained_model_decides_the_same_has_a_note_and_no
     assert said(plain, objective="balanced_accuracy") == ((), ())
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A surest model that hardly accepts any woman, its run folder and its warnings."""
-    table = load("lending").frame.head(700)
-    folder = tmp_path_factory.mktemp("run") / "run"
-    model = FairAutoML(
-        "equalized_odds_difference <= 0.1",
+def one_sided(share, right=1.0, n_rows=2000):
+    """Return a table whose positive labels are among a quarter of group ``b``."""
+    rng = np.random.default_rng(0)
+    group = np.where(np.arange(n_rows) < share * n_rows, "b", "a")
+    X = pd.DataFrame({"x": rng.normal(size=n_rows), "of_b": (group == "b").astype(float)})
+    y = ((group == "b") & (X["x"] > 0.674) & (rng.random(n_rows) < right)).astype(int)
+    return X, y, pd.Series(group, name="g")
+
+
+def strict(bound=0.02, **parameters):
+    """Return an estimator whose bound forbids to accept more than a few rows of group ``b``."""
+    return FairAutoML(
+        f"{PARITY} <= {bound}",
         n_trials=2,
         cv=3,
-        learners=["logistic_regression", "lightgbm"],
-        confidence=0.9999,
+        learners=["lightgbm"],
+        confidence=None,
+        group_policy=GroupPolicy(in_features="allow"),
+        ensemble=0,
         random_state=1,
-        run_dir=folder,
+        **parameters,
     )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A model that hardly accepts a group with less than half of the rows; folder, warnings."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    model = strict(run_dir=folder)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.fit(table.drop(columns="repaid"), table["repaid"], "sex")
+        model.fit(*one_sided(0.4))
     return model, folder, [str(one.message) for one in caught]
 
 
@@ -162,7 +176,8 @@ def test_a_group_that_is_shut_out_leads_warnings_notes_console_page_and_card(
 ):
     model, folder, warned = run
     headline = model.notes_[0]
-    assert headline.startswith("The rule shuts out 2 of 2 groups of 'sex': it accepts 'female' ")
+    assert model.feasible_
+    assert headline.startswith("The rule shuts out 'b' of 'g': it accepts ")
     assert headline in warned
     assert model.summary_["notes"][0] == headline
     assert f"WARNING: {headline}" in result_text(result_of(model), model.leaderboard_, 3)
@@ -178,8 +193,33 @@ def test_a_selected_entry_has_the_headlines_of_its_own(run):
     other = model.select(min_score=max(e.score for e in front))
     assert not any("shuts out" in note for note in other.notes_)
     assert other.summary_["notes"] == list(other.notes_)
-    with pytest.warns(DegradedWarning, match="shuts out 2 of 2 groups of 'sex'"):
+    with pytest.warns(DegradedWarning, match="shuts out 'b' of 'g'"):
         assert warned_headlines(model.pool_) == model.notes_[:1]
+
+
+def test_a_rule_that_shuts_out_half_of_the_rows_is_refused_also_by_select():
+    model = strict()
+    with pytest.warns(NoFeasibleModelWarning, match=r"so the .* is served") as caught:
+        model.fit(*one_sided(0.6, 0.8, 3000))
+    assert model.status_ == "infeasible"
+    assert not model.feasible_
+    (said,) = {str(one.message) for one in caught if one.category is NoFeasibleModelWarning}
+    assert "gives one decision to nearly all rows of groups of 'g' that hold 60% of the" in said
+    assert model.notes_[0] == said
+    assert "Status       DOES NOT MEET" in result_text(result_of(model), model.leaderboard_, 3)
+    refused = [e for e in model.pool_.board.entries if e.meets]
+    assert refused
+    assert not any(e.feasible or e.unsure for e in refused)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegradedWarning)
+        other = model.select(max_gap=0.02)
+    assert other.best_entry_.meets
+    assert other.status_ == "infeasible"
+    assert not other.feasible_
+    shown = result_text(result_of(other), other.leaderboard_, 3)
+    assert "meets the constraint on the search rows, but gives one decision to nearly" in " ".join(
+        shown.split()
+    )
 
 
 def noise(n_rows=300):
@@ -203,13 +243,14 @@ def overfitted(**parameters):
 
 def test_a_constant_that_is_worth_more_than_the_model_is_served_and_said():
     model = overfitted()
-    with pytest.warns(NoFeasibleModelWarning, match="so the best constant .*is served") as caught:
+    with pytest.warns(NoFeasibleModelWarning, match=r"so the best constant .*is served") as caught:
         model.fit(*noise())
     assert len(caught) == 1
     assert model.best_entry_.constant
     assert not model.feasible_
-    others = [e for e in model.pool_.board.entries if e.feasible]
+    others = [e for e in model.pool_.board.entries if e.meets]
     assert others
+    assert not any(e.feasible for e in others)
     assert all(e.value < model.best_entry_.value for e in others)
     assert len(np.unique(model.predict(noise()[0]))) == 1
     assert model.notes_[0] == str(caught[0].message)

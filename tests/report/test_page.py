@@ -441,13 +441,59 @@ def test_page_and_card_name_the_positive_class_of_two():
 def test_a_constant_model_is_not_said_to_miss_a_gap_that_it_does_not_have():
     given = documents(n_entries=3)
     first = {**given.leaderboard[0], "constant": True, "feasible": False}
-    for gap, said in ((0.0, "only because it is a constant predictor"), (0.9, "misses the")):
+    for gap, said in (
+        (0.0, "only as a constant predictor, which does not count"),
+        (0.9, "misses the"),
+    ):
         measures = [{**m, "value": gap} for m in given.summary["best"]["measures"]]
         best = {**given.summary["best"], "measures": measures}
         rows = [{**first, "gap": gap}, *given.leaderboard[1:]]
         changed = replace(given, leaderboard=rows, summary={**given.summary, "best": best})
         assert said in card_text(changed)
-        assert "does not count as meeting the constraint" in run_fragment(view_of(changed))
+        assert said in run_fragment(view_of(changed))
+        assert said in run_page(view_of(changed))
+
+
+def test_the_statement_of_a_fit_precedes_its_figures_and_older_runs_have_one_line():
+    given = documents(n_entries=3)
+    lines = [["Served", "lightgbm: accuracy 0.8"], ["New data", HOSTILE[0]]]
+    stated = replace(given, summary={**given.summary, "statement": lines, "headline": "One line."})
+    older = replace(given, summary={**given.summary, "headline": "One line."})
+    for show in (run_page, run_fragment):
+        page = show(view_of(stated))
+        assert "<dt>Served</dt><dd>lightgbm: accuracy 0.8</dd>" in page
+        assert HOSTILE[0] not in page
+        assert "One line." not in page
+        assert "<strong>One line.</strong>" in show(view_of(older))
+    assert "- Served: lightgbm: accuracy 0.8" in card_text(stated)
+    assert card_of(stated)["statement"] == dict(map(tuple, lines))
+    assert "**One line.**" in card_text(older)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "mark", "said"),
+    [
+        ("unsure", "meets a bound that so few rows cannot judge", "? unsure", "but meets a"),
+        ("infeasible", "gives one decision to a group", "✗ refused", "but gives one decision"),
+    ],
+)
+def test_a_model_within_the_bounds_that_is_not_feasible_is_shown_with_the_reason(
+    status, reason, mark, said
+):
+    given = documents(n_entries=3)
+    measures = [{**m, "value": 0.0} for m in given.summary["best"]["measures"]]
+    names = {f"{m['metric']}[{m['groups']}]": 0.0 for m in measures}
+    first = {**given.leaderboard[0], "feasible": False, "status": status, "gap": 0.0, **names}
+    best = {**given.summary["best"], "measures": measures, "reason": reason}
+    changed = replace(
+        given,
+        leaderboard=[first, *given.leaderboard[1:]],
+        summary={**given.summary, "best": best},
+    )
+    page = run_page(view_of(changed))
+    assert mark in page
+    for text in (page, run_fragment(view_of(changed)), card_text(changed)):
+        assert f"is within the bounds, {said}" in text
 
 
 def test_curves_are_distinguished_without_colours():

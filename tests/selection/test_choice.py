@@ -1,9 +1,23 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from fairautoml.selection.choice import choose, lacks_evidence
-from fairautoml.selection.feasibility import clear_lead
+from fairautoml.metrics import METRICS, BoundConstraint
+from fairautoml.metrics.groups import GroupSystem
+from fairautoml.mitigators._group_program import CommonRule
+from fairautoml.records import BASELINE, Assessment, Config, ConstraintResult, Entry, Status
+from fairautoml.selection.choice import (
+    CandidateRules,
+    SelectionOptions,
+    _by_value,
+    _Choice,
+    choose,
+    lacks_evidence,
+)
+from fairautoml.selection.feasibility import FeasibilityCheck, clear_lead
+from fairautoml.selection.margin import BoundProbability
 
 
 @dataclass(frozen=True)
@@ -111,3 +125,146 @@ def test_a_clear_lead_is_a_standard_error_and_of_an_error_its_share():
     assert clear_lead(None, 2000) == pytest.approx(0.005)
     assert clear_lead(-300.0, 2000) == pytest.approx(1.5)
     assert clear_lead(-0.003, 2000) == pytest.approx(0.000015)
+
+
+def test_above_95_percent_more_certainty_is_worth_nothing():
+    assert chosen([Rule(0.85, 0.951), Rule(0.849, 1.0)], "auto") == Rule(0.85, 0.951)
+    assert chosen([Rule(0.85, 0.93), Rule(0.849, 0.95)], "auto") == Rule(0.849, 0.95)
+
+
+TARGET = BoundConstraint(
+    metric=METRICS.get("demographic_parity_difference"),
+    system=GroupSystem(name="g", labels=("a", "b"), of_cell=np.array([0, 1], dtype=np.int32)),
+    limit=0.05,
+)
+
+
+def candidate(value, chance, *, name="lightgbm", gap=0.02, status=Status.FEASIBLE, **changes):
+    """Return an assessed entry; ``accepted`` are the rates of the deployed rule."""
+    accepted = changes.pop("accepted", (0.3, 0.3))
+    counts = np.array([[[500 * (1 - a) / 2, 500 * a / 2]] * 2 for a in accepted])
+    measure = ConstraintResult(
+        metric="demographic_parity_difference", system="g", value=gap, gap=gap, limit=0.05
+    )
+    made = Entry(
+        trial_key=name,
+        trial_number=0,
+        config=Config(learner=name),
+        mitigator="group_thresholds",
+        tolerance=None,
+        rule=CommonRule(threshold=0.5),
+        score=value,
+        value=value,
+        measures=(measure,),
+        counts=counts,
+        deployed=counts,
+        constant=False,
+        seconds=1.0,
+        assessment=Assessment(status=status, reason="", probability=chance, gap_interval=None),
+    )
+    return replace(made, **changes)
+
+
+def made(entries, confidence="auto", *, constant=0.6, stored=None, reference=None):
+    """Return the choice among entries on 1,000 rows, all or some of whose models are stored."""
+    rng = np.random.default_rng(0)
+    drawn = BoundProbability.of_rows(
+        np.full((2, 2), 250.0), rng.standard_normal((200, 2, 3)), (TARGET,)
+    )
+    objective = METRICS.get("accuracy")
+    check = FeasibilityCheck(
+        targets=(TARGET,),
+        objective=objective,
+        reference=reference,
+        constant=constant,
+        demanding=False,
+        n_rows=np.array([500.0, 500.0]),
+        population=drawn,
+        rough=drawn,
+        judged=True,
+    )
+    y = np.repeat([0, 1], [600, 400])
+    dataset = SimpleNamespace(
+        task="binary",
+        n_rows=1000,
+        y=y,
+        weight=np.ones(1000),
+        cells=np.arange(1000) % 2,
+        classes=np.array([0, 1]),
+        groups=SimpleNamespace(n_cells=2),
+    )
+    problem = SimpleNamespace(
+        dataset=dataset,
+        objective=objective,
+        goal=SimpleNamespace(targets=(TARGET,)),
+        entities=None,
+    )
+    candidates = CandidateRules(
+        usual=tuple(entries),
+        fine=(),
+        columns={entry.trial_key: None for entry in entries},
+        deployable=frozenset(e.trial_key for e in entries) if stored is None else stored,
+    )
+    return _Choice(candidates, problem, SelectionOptions(confidence=confidence), check)
+
+
+def best_of(entries, confidence="auto", **changes):
+    """Return the entry that is chosen, without the description of its margin."""
+    choice = made(entries, confidence, **changes)
+    allowed = [e for e in entries if choice.candidates.can_serve(e)]
+    return choice._with_margin(min(allowed, key=_by_value), allowed)
+
+
+def test_a_number_is_the_probability_in_the_population():
+    risky, sure = candidate(0.8, 0.85, name="a"), candidate(0.78, 0.9, name="b")
+    assert best_of([risky, sure], 0.84) is risky
+    assert best_of([risky, sure], 0.9) is sure
+    assert best_of([risky, sure], None) is risky
+
+
+@pytest.mark.parametrize(
+    ("lead", "chance", "plain_is_best"),
+    [(0.005, 0.96, True), (0.005, 0.9, False), (0.02, 1, False)],
+)
+def test_a_model_without_mitigation_is_preferred_where_it_fits_and_the_lead_is_noise(
+    lead, chance, plain_is_best
+):
+    # sqrt(.05 / 1000) = .007 of 1,000 rows.
+    plain = candidate(0.78, chance, name="a", mitigator="none")
+    other = candidate(0.78 + lead, 0.97, name="b")
+    assert best_of([plain, other]) is (plain if plain_is_best else other)
+
+
+def test_only_entries_whose_models_are_stored_are_chosen():
+    gone, kept = candidate(0.9, 0.99, name="a"), candidate(0.8, 0.99, name="b")
+    assert best_of([gone, kept], stored=frozenset({"b"})) is kept
+    served = candidate(0.8, 0.9, name="c", gap=0.2, status=Status.INFEASIBLE)
+    lost = candidate(0.8, 0.9, name="d", gap=0.1, status=Status.INFEASIBLE)
+    assert made([lost, served], stored=frozenset({"c"})).made().best is served
+
+
+def test_without_an_allowed_entry_the_least_unfair_acceptable_model_is_served():
+    near = candidate(0.8, 0.1, name="a", gap=0.07, status=Status.INFEASIBLE)
+    far = candidate(0.9, 0.0, name="b", gap=0.2, status=Status.INFEASIBLE)
+    useless = candidate(0.5, 0.9, name="c", gap=0.01, status=Status.INFEASIBLE)
+    found = made([far, useless, near]).made()
+    assert found.best is near
+    assert found.refused is useless
+    shut = candidate(
+        0.7, 0.9, name="d", gap=0.0, status=Status.INFEASIBLE, accepted=(0.001, 0.001)
+    )
+    plain = candidate(0.9, 0.0, name="e", gap=0.2, status=Status.INFEASIBLE, mitigator="none")
+    found = made([shut, plain], reference=plain).made()
+    assert found.best is plain
+    assert found.refused is shut
+
+
+def test_without_an_acceptable_model_the_constant_is_served():
+    useless = candidate(0.5, 0.9, name="a", gap=0.01, status=Status.INFEASIBLE)
+    constant = candidate(
+        0.6, None, name="p", gap=0.0, constant=True, config=BASELINE, mitigator="none"
+    )
+    found = made([useless, constant]).made()
+    assert found.best is constant
+    assert found.refused is useless
+    assert found.margin is None

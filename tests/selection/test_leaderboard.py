@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from fairautoml.evaluation.ranking import best_of, order, pareto_front
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._group_program import CommonRule, Step, ThresholdRule
-from fairautoml.records import Config, ConstraintResult, Entry
+from fairautoml.records import Assessment, Config, ConstraintResult, Entry, Status
 from fairautoml.selection.leaderboard import Leaderboard
 
 SEX = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1], dtype=np.int32))
@@ -188,6 +189,8 @@ def test_the_table_has_a_row_per_entry_in_order():
     assert table.columns.tolist() == [
         "rank",
         "feasible",
+        "status",
+        "probability",
         "accuracy",
         "gap",
         "gap_low",
@@ -261,31 +264,18 @@ def test_undefined_values_are_missing_in_the_table():
     assert table[columns].isna().all(axis=None)
 
 
-def test_the_interval_holds_the_gap_and_shrinks_with_more_rows():
-    # Selection rates of COUNTS are 0.4 and 0.6.
-    measured = entry(0.7, 0.2)
-    few = board(measured)
-    many = Leaderboard(
-        entries=(measured,), systems=(SEX,), objective="accuracy", n_rows=np.full(2, 1e5)
+def test_status_probability_and_interval_are_those_of_the_assessment():
+    assessment = Assessment(
+        status=Status.UNSURE, reason="few rows", probability=0.4, gap_interval=(0.01, 0.09)
     )
-    low, high = few.gap_interval(measured)
-    assert 0 <= low < 0.2 < high <= 1
-    closer = many.gap_interval(measured)
-    assert low < closer[0] < 0.2 < closer[1] < high
-
-
-def test_individuals_of_no_group_are_not_in_all_rows_that_an_interval_compares_with():
-    # Of 100, 100 and 200 people 30, 40 and 20 are accepted; the last are in no group.
-    known = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1, -1]))
-    counts = np.array([[[n - x, x], [0.0, 0.0]] for n, x in ((100, 30), (100, 40), (200, 20))])
-    measure = ConstraintResult(
-        metric="demographic_parity_to_overall", system="sex", value=0.05, gap=0.05, limit=0.06
-    )
-    shown = Leaderboard(
-        entries=(), systems=(known,), objective="accuracy", n_rows=np.array([1e5, 1e5, 2e5])
-    )
-    low, high = shown.gap_interval(entry(0.7, measures=(measure,), counts=counts))
-    assert 0.045 < low < 0.05 < high < 0.055
+    assessed, other = entry(0.7, 0.02, assessment=assessment), entry(0.6, 0.02, number=1)
+    first, last = board(assessed, other).frame().sort_values("trial").to_dict("records")
+    assert not first["feasible"]
+    assert first["status"] == "unsure"
+    assert first["probability"] == 0.4
+    assert (first["gap_low"], first["gap_high"]) == (0.01, 0.09)
+    assert board(other).gap_interval(other) == (None, None)
+    assert pd.isna(last["status"])
 
 
 def test_without_constraints_there_is_no_gap_to_bound():
