@@ -176,7 +176,7 @@ def test_the_main_job_on_a_table_of_ones_own(tmp_path, monkeypatch, capsys):
     assert main(plan) == 0
     capsys.readouterr()
     assert main(certify) == 0
-    assert "opening     1 of these rows" in capsys.readouterr().out
+    assert "First opening of these rows in the ledger" in capsys.readouterr().out
     assert main(verify) == 0
 
 

@@ -144,14 +144,14 @@ def _survives(claim: Claim, event: int, flips: _Flips, k: int, level: float) -> 
 
 
 REASONS = {
-    Reason.BOUND_ABOVE_EPS: "inconclusive: the confidence bound exceeds the constraint",
-    Reason.BOUND_BELOW_RATIO: "inconclusive: the confidence bound is below the required ratio",
-    Reason.FLOOR_NOT_SHOWN: "inconclusive: the accuracy may be below min_score",
+    Reason.BOUND_ABOVE_EPS: "the confidence bound exceeds the constraint",
+    Reason.BOUND_BELOW_RATIO: "the confidence bound is below the required ratio",
+    Reason.FLOOR_NOT_SHOWN: "the accuracy may be below min_score",
     Reason.NOT_TESTED: (
         "a fairer candidate earlier in the sequence failed; this one was not tested"
     ),
-    Reason.TOO_FEW_ROWS: "inconclusive: too few rows in one group",
-    Reason.GROUP_ABSENT: "a declared group has no rows",
+    Reason.TOO_FEW_ROWS: "too few rows in one group",
+    Reason.GROUP_ABSENT: "a group has no rows, or rows have no known group",
     Reason.UNDEFINED_CELL: "a rate is undefined because no row has its label or decision",
     Reason.NOT_INDEPENDENT: "the rows were not declared new to the model",
     Reason.SINGLE_GROUP: "there is only one group",
@@ -268,7 +268,8 @@ def level_lines(opening: Opening, what: str = "tested at level") -> Iterator[str
     if opening.index == 1:
         yield f"First opening of these rows in the ledger: {share}."
         return
-    yield f"Not the first opening: {share}."
+    which = "opening of these rows" if opening.n_earlier else "test of this model"
+    yield f"Not the first {which} in the ledger: {share}."
     if opening.n_earlier:
         yield (
             f"The ledger has {_times(opening.n_earlier, 'earlier opening')} of these rows. The "
@@ -388,7 +389,7 @@ def _more_rows(claim: "ClaimRecord") -> str:
                 kind = (ROWS_OF.get(event, "rows"), claim.groups[at])
                 wanted[kind] = max(wanted[kind], more)
     if not all(map(math.isfinite, wanted.values())):
-        return "at the observed rates, no number of rows would be enough"
+        return "the measured gap is not below the bound: more such rows would not be enough"
     most = sorted(wanted.items(), key=lambda item: -item[1])[:LISTED]
     listed = [
         f"{math.ceil(more):,} more {rows} in group {group}"

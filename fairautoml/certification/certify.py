@@ -366,7 +366,7 @@ def certify_models(candidates: Candidates, inputs: Inputs, request: CertificateR
     absent = rows.absent
     if absent:
         found = _withheld(candidates, Reason.GROUP_ABSENT, subject, request.delta)
-        return _noted(found, f"{absent}; no row was opened")
+        return _noted(found, f"{absent[0].upper()}{absent[1:]}.")
     frame = identity(inputs)
     if entities.codes is None:
         _warn_of_copies(frame)

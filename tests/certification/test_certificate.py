@@ -327,7 +327,7 @@ def test_the_text_names_the_group_that_lacks_rows_and_no_other(ledger, keys):
 def test_the_text_says_when_no_rows_would_do(ledger, keys):
     found = served(subject_of(GOOD), [evidence(shift=260)], ledger, keys)
     assert found.reason == Reason.BOUND_ABOVE_EPS
-    assert "no number of rows would be enough" in certificate_text(found)
+    assert "more such rows would not be enough" in certificate_text(found)
 
 
 def test_a_secret_is_the_same_with_and_without_the_newline_of_its_file(issued):

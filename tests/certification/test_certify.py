@@ -251,7 +251,7 @@ def test_groups_new_to_the_model_are_not_dropped(model):
     strange[:7] = "c"
     found = model.certify(X, y, strange)
     assert (found.verdict, found.reason) == (Verdict.INCONCLUSIVE, Reason.GROUP_ABSENT)
-    assert "the group of 7 rows in 'sensitive' is missing or new to the model" in certificate_text(
+    assert "The group of 7 rows in 'sensitive' is missing or new to the model" in certificate_text(
         found
     )
 

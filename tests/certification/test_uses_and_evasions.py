@@ -219,7 +219,7 @@ def test_audits_and_certificates_share_their_openings_with_and_without_features(
     model.certify(*NEW)
     for number, given in enumerate(({}, {"X": X}, {"X": with_a_dummy_column(*NEW)[0]})):
         notes = audit(y, decided ^ (np.arange(1500) == number), group, **given, **options).notes
-        assert any("Not the first opening" in note for note in notes)
+        assert any("Not the first opening of these rows" in note for note in notes)
 
 
 def test_a_certificate_after_an_audit_without_features_is_stricter(model):
@@ -263,9 +263,9 @@ def test_groups_that_cannot_be_tested_are_named_before_a_row_is_opened(model, tm
     strange, missing = group.astype(object), group.astype(object)
     strange[:7], missing[:5] = "c", None
     for given, said in (
-        (strange, "the group of 7 rows in 'sensitive' is missing or new to the model"),
-        (missing, "the group of 5 rows in 'sensitive' is missing or new"),
-        (np.full(1500, "a"), "no rows of group 'b'"),
+        (strange, "The group of 7 rows in 'sensitive' is missing or new to the model"),
+        (missing, "The group of 5 rows in 'sensitive' is missing or new"),
+        (np.full(1500, "a"), "No rows of group 'b'"),
     ):
         found = model.certify(X, y, given, ledger=path)
         assert (found.verdict, found.reason) == ("INCONCLUSIVE", "group_absent")
