@@ -533,7 +533,7 @@ def test_a_baseline_that_is_served_does_not_contradict_itself(individuals, tmp_p
     for wrong in ("DOES NOT MEET", "margin:", "probability 1.00", "CERTIFIED"):
         assert wrong not in shown.out
     assert main(["card", str(tmp_path / "run")]) == 0
-    assert "only because it is a constant predictor" in capsys.readouterr().out
+    assert "only as a constant predictor, which does not count" in capsys.readouterr().out
 
 
 def test_no_model_at_all_has_its_own_code(individuals, capsys, monkeypatch):

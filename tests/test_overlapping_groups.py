@@ -35,10 +35,11 @@ def test_a_constraint_on_overlapping_groups_is_met_on_the_search_rows(constraint
     X, y, sensitive = comments()
     model = quick(constraint).fit(X, y, sensitive)
     board = model.leaderboard_
-    assert board["feasible"].iloc[0]
+    assert board["status"].iloc[0] in {"feasible", "unsure"}
     name = next(column for column in board if column.endswith("[identity]"))
     assert board[name].iloc[0] <= float(constraint.split("<=")[1])
-    assert ((board["gap_low"] <= board["gap_high"]) & (board["gap_low"] >= 0)).all()
+    varied = board[~board["constant"]]
+    assert ((varied["gap_low"] <= varied["gap_high"]) & (varied["gap_low"] >= 0)).all()
 
 
 def test_new_rows_are_decided_and_judged_by_every_group_they_are_in():

@@ -32,10 +32,10 @@ from fairautoml.storage.artifacts import Artifacts
 DEFAULT = "lightgbm"
 """Learner that anybody would try without a search, with its defaults."""
 
-MARGINS: Mapping[str, tuple[Confidence, float | None]] = {
-    "off": (None, None),
-    "auto": ("auto", None),
-    "0.95": (0.95, None),
+MARGINS: Mapping[str, tuple[Confidence, float]] = {
+    "off": (None, math.inf),
+    "auto": ("auto", 1.0),
+    "0.95": (0.95, HELD_OUT),
     "auto all": ("auto", math.inf),
     "0.95 all": (0.95, math.inf),
     "auto check": ("auto", HELD_OUT),

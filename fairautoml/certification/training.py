@@ -31,7 +31,8 @@ class TrainingRows:
 
     salt: int
     keys: NDArray[np.uint64]  # sorted and distinct
-    twins: float  # share of training rows that equal another one
+    twins: float  # share of training rows that equal another one, estimates the share of new ones
+    twins_error: float  # standard error of that estimate
     entities: NDArray[np.uint64]  # sorted and distinct keys of the entities, empty without them
     entity_column: str = ""  # column of the identifiers, empty if they were given apart
 
@@ -46,12 +47,15 @@ class TrainingRows:
         """Return the keys of encoded training rows, and of the identifiers of their entities."""
         salt = secrets.randbits(63)
         keys, counts = np.unique(_keys(X, y, salt), return_counts=True)
-        twins = float(counts[counts > 1].sum() / counts.sum())
+        n, once, twice = counts.sum(), (counts == 1).sum(), (counts == 2).sum()
+        # Good and Turing's estimate of the rows seen before, with the variance of Esty (1983).
+        error = math.sqrt(once * (1 - once / n) + 2 * twice) / n
         ids = np.empty(0, dtype=object) if entities is None else entities
         return cls(
             salt=salt,
             keys=keys,
-            twins=twins,
+            twins=float(1 - once / n),
+            twins_error=error,
             entities=np.unique(_entity_keys(ids, salt)),
             entity_column=entity_column,
         )
@@ -66,7 +70,7 @@ class TrainingRows:
             self._refuse_entities(entities)
         n = len(y)
         overlap = float(np.isin(_keys(X, y, self.salt), self.keys).mean())
-        error = math.sqrt(self.twins * (1 - self.twins) / n)
+        error = math.hypot(math.sqrt(self.twins * (1 - self.twins) / n), self.twins_error)
         most = self.twins + ERRORS * error + ROWS / n
         if most >= 1 and n > ROWS:
             warn(

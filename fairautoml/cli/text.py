@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from textwrap import fill, shorten
 from typing import TYPE_CHECKING, Any, TextIO
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from fairautoml.certification.certificate import certificate_text
 from fairautoml.exceptions import InputError
@@ -52,12 +54,15 @@ class _Remembered:
     """Model with cached scores: ensembles of a front share their models."""
 
     model: ScoreModel
-    known: NDArray[np.float32] | None = None
+    known: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        if self.known is None:
-            self.known = self.model.scores(X, cells)
-        return self.known
+        # Large tables are predicted in blocks of rows, in any order.
+        values = X.data if issparse(X) else np.ascontiguousarray(X)
+        key = crc32(values, crc32(np.ascontiguousarray(cells)))
+        if key not in self.known:
+            self.known[key] = self.model.scores(X, cells)
+        return self.known[key]
 
 
 COLUMNS = (

@@ -81,6 +81,7 @@ class MixtureOfExperts(BinaryClassifier):
     Examples
     --------
     >>> import numpy as np
+    >>> from fairautoml.data.dataset import FeatureSchema
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(500, 2)).astype(np.float32)
     >>> y, sex = (X[:, 0] > 0).astype(np.int8), rng.integers(2, size=500)

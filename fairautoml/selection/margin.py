@@ -96,7 +96,7 @@ def noise_of_groups(
 OTHER_DRAWS = 500
 """Draws: the standard error of a probability is at most 0.022."""
 
-MOST_NUMBERS, FEWEST_DRAWS = 100_000, 200
+MOST_NUMBERS, FEWEST_DRAWS = 100_000, 500
 """Random numbers from which there are fewer draws, and their least number."""
 
 

@@ -276,7 +276,7 @@ def test_the_plan_reads_sensitive_columns_as_fit_does(kept, tmp_path, capsys):
 def test_the_command_line_prints_the_certificate(kept, tmp_path, capsys):
     requested = [*ROLES, *REQUEST, *FIT, *HELD, "--ledger", str(tmp_path / "l.jsonl")]
     assert main(["fit", str(kept / "people.csv"), *requested]) == 0
-    assert "Certificate: CERTIFIED" in capsys.readouterr().out
+    assert "Certificate  CERTIFIED" in capsys.readouterr().out
     assert main(["fit", str(kept / "people.csv"), *requested, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["certificate"]["verdict"] == "CERTIFIED"
@@ -295,7 +295,7 @@ def test_columns_of_individuals_and_times_are_read_from_the_table(tmp_path, caps
     requested = [*ROLES, *REQUEST, *FIT, "--groups", "person"]
     requested += ["--time-column", "day", "--out", out, "--holdout", "0.2"]
     assert main(["fit", str(tmp_path / "people.csv"), *requested]) == 0
-    assert "Certificate: VALIDATED_ON_LATER_DATA" in capsys.readouterr().out
+    assert "Certificate  VALIDATED_ON_LATER_DATA" in capsys.readouterr().out
     arguments = ["--model", out]
     assert main(["verify", str(tmp_path / "run" / "certificate.json"), *arguments]) == 0
     assert main(["predict", out, str(tmp_path / "people.csv")]) == 0

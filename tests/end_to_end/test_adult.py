@@ -60,7 +60,8 @@ def test_two_columns_and_their_intersection_are_met_together(adult):
     )
     model.fit(rows.X, rows.y, ["sex", "race"])
     assert {m.system for m in model.best_entry_.measures} == {"sex", "race", "sex & race"}
-    assert model.feasible_
+    # 2,000 rows of the smallest groups make it unsure whether the bound holds in the population.
+    assert model.status_ in {"feasible", "unsure"}
     assert all(m.value <= 0.1 for m in model.best_entry_.measures)
 
 

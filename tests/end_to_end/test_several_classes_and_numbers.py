@@ -88,7 +88,9 @@ def test_a_rare_class_is_found_more_often_where_all_classes_count_equally():
 def test_numbers_are_predicted_in_their_unit(individuals, of_numbers):
     X, income, sex = individuals
     found = of_numbers.evaluate(X, income, sex)
-    assert of_numbers.feasible_
+    # A perfectly fair model of so few rows measures within the bound with probability .48.
+    assert of_numbers.status_ == "unsure"
+    assert of_numbers.best_entry_.meets
     assert not hasattr(of_numbers, "classes_")
     assert not hasattr(of_numbers, "predict_proba")
     assert found["rmse"] < found["majority"]
@@ -104,7 +106,7 @@ def test_the_board_has_a_front_with_intervals_and_other_points_are_served(
 ):
     X, _, sex = individuals
     model = request.getfixturevalue(name)
-    board = model.leaderboard_
+    board = model.leaderboard_[~model.leaderboard_["constant"]]
     assert (board["gap_low"] <= board["gap_high"]).all()
     assert len(model.pareto_front_) > 1
     fairest = model.select(max_gap=float(model.pareto_front_["gap"].min()))

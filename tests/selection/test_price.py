@@ -6,19 +6,19 @@ import pytest
 
 from fairautoml import FairAutoML
 
-UNKNOWN = 60
+FEW = 60
 
 
 def table(n=1500, *, harmful=True, seed=0):
     """Return a table in which a group of few rows has other rates than the rest, or the same."""
     rng = np.random.default_rng(seed)
     group = rng.choice(["f", "m"], n).astype(object)
-    group[:UNKNOWN] = "unknown"
+    group[:FEW] = "other"
     x = rng.normal(size=n)
     y = (x + 0.3 * rng.normal(size=n) > 0.3).astype(int)
     if harmful:
-        x[:UNKNOWN] += 6
-        y[:UNKNOWN] = 1
+        x[:FEW] += 6
+        y[:FEW] = 1
     return pd.DataFrame({"x": x, "z": rng.normal(size=n)}), y, pd.Series(group, name="sex")
 
 
@@ -43,10 +43,10 @@ def costly():
 
 def test_a_small_group_that_causes_the_price_is_named_with_its_rows(costly):
     found = costly.summary_["margin"]["costly_group"]
-    assert (found["system"], found["label"], found["n_rows"]) == ("sex", "unknown", UNKNOWN)
+    assert (found["system"], found["label"], found["n_rows"]) == ("sex", "other", FEW)
     assert found["regained"] > 0
     cost = dict(costly.summary_["statement"])["Cost"]
-    assert "of it because of 60 rows of 'unknown' in 'sex'" in cost
+    assert "of it because of 60 rows of 'other' in 'sex'" in cost
 
 
 def test_no_group_is_named_where_the_price_is_noise():
