@@ -58,8 +58,8 @@ class _Remembered:
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         # Large tables are predicted in blocks of rows, in any order.
-        values = X.data if issparse(X) else np.ascontiguousarray(X)
-        key = crc32(values, crc32(np.ascontiguousarray(cells)))
+        values = np.ascontiguousarray(X.data if issparse(X) else X)
+        key = crc32(values.tobytes(), crc32(cells.tobytes()))
         if key not in self.known:
             self.known[key] = self.model.scores(X, cells)
         return self.known[key]

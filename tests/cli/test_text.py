@@ -1,10 +1,17 @@
 import io
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.cli.text import board_text, progress_line, progress_text, result_text
+from fairautoml.cli.text import (
+    _Remembered,
+    board_text,
+    progress_line,
+    progress_text,
+    result_text,
+)
 from fairautoml.records import (
     Budget,
     Config,
@@ -250,3 +257,19 @@ def test_an_entry_without_a_verdict_has_a_dash():
         "    1 CERTIFIED    0.8000",
         "    2         -    0.9000",
     ]
+
+
+def test_remembered_scores_are_those_of_their_block_of_rows():
+    class Doubled:
+        calls = 0
+
+        def scores(self, X, cells):
+            self.calls += 1
+            return 2 * X[:, 0]
+
+    model = Doubled()
+    remembered, X = _Remembered(model), np.arange(6, dtype=np.float32)[:, None]
+    for rows in (slice(0, 3), slice(3, 6), slice(0, 3)):
+        scores = remembered.scores(X[rows], np.zeros(3, dtype=np.int32))
+        assert scores.tolist() == (2 * X[rows, 0]).tolist()
+    assert model.calls == 2
