@@ -1,4 +1,4 @@
-"""The command ``fairautoml predict``."""
+"""The commands ``fairautoml predict`` and ``export``."""
 
 import argparse
 import sys
@@ -55,3 +55,25 @@ def _add_probabilities(answer: Any, model: Any, table: Any, groups: Any) -> None
 
 
 PREDICT = Command(about="predict the rows of a table", arguments=_predict_arguments, run=_predict)
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", metavar="RUN", help="folder of a finished fit")
+    parser.add_argument("out", metavar="FILE", help="file to write, such as model.fair")
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from fairautoml import load_run
+
+    check_out(Path(arguments.out))
+    say(f"written: {load_run(arguments.run_dir).export(arguments.out)}")
+    return OK
+
+
+EXPORT = Command(
+    about="write the model of a run to one file that NumPy alone can predict with",
+    arguments=_export_arguments,
+    run=_export,
+)

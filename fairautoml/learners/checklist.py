@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import BinaryClassifier, Learner, ParamValue
 from fairautoml.learners._checklist import Checklist, LabelledRows, Shape, fit_checklist
+from fairautoml.portable import Dump, Positions
 
 
 class ChecklistBinary(BinaryClassifier):
@@ -30,6 +31,10 @@ class ChecklistBinary(BinaryClassifier):
     def _positive(self, X: Any) -> NDArray[np.floating]:
         scores: NDArray[np.floating] = self.model_.scores(X)
         return scores
+
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        found: Checklist = self.model_
+        return found.dump(out, columns)
 
 
 def build(
