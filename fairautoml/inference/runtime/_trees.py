@@ -12,9 +12,12 @@ class Trees:
     """All trees of a model; the right child of a node follows the left one."""
 
     def __init__(self, spec: Spec, width: int) -> None:
-        self.roots, self.leaves, self.sets = spec["roots"], spec["leaves"], spec["sets"]
-        self.feature, self.threshold = spec["feature"], spec["threshold"]
-        self.left, self.category = spec["left"], spec["category"]
+        self.leaves, self.threshold = spec["leaves"], spec["threshold"]
+        # NumPy would convert smaller integers at every use.
+        self.roots, self.feature, self.left, self.category = (
+            spec[name].astype(np.intp) for name in ("roots", "feature", "left", "category")
+        )
+        self.sets = spec["sets"].astype(bool)
         self.missing = spec["missing"].astype(bool)
         n_nodes = len(self.feature)
         each = (self.threshold, self.left, self.category, self.missing)
@@ -36,35 +39,46 @@ class Trees:
     def slots(self, matrix: Floats) -> Array:
         """Return where the value of each tree and row is, shape (n_trees, n_rows)."""
         n_rows = matrix.shape[1]
-        found = np.empty((len(self.roots), n_rows), dtype=np.int32)
-        step, flat = max(1, BLOCK_WALKS // max(n_rows, 1)), matrix.ravel()
+        found = np.empty((len(self.roots), n_rows), dtype=np.intp)
+        step = max(1, BLOCK_WALKS // max(n_rows, 1))
+        rows = Columns(matrix, self.feature)
         for at in range(0, len(self.roots), step):
-            found[at : at + step] = self._walked(self.roots[at : at + step], flat, n_rows)
+            roots = self.roots[at : at + step]
+            leaf = self._leaves(np.repeat(roots, n_rows), rows, len(roots))
+            found[at : at + step] = ~self.left.take(leaf).reshape(len(roots), n_rows)
         return found
 
-    def _walked(self, roots: Array, flat: Floats, n_rows: int) -> Array:
-        node = np.repeat(roots, n_rows)
-        row = np.tile(np.arange(n_rows), len(roots))
-        walking = np.flatnonzero(self.left[node] >= 0)
-        at, row = node[walking], row[walking]
+    def _leaves(self, node: Array, rows: "Columns", n_trees: int) -> Array:
+        """Return the leaf that is reached from each node, one tree after the other."""
+        walking = np.flatnonzero(self.left.take(node) >= 0)
+        at, row = node[walking], np.tile(np.arange(rows.n_rows), n_trees)[walking]
         while len(walking):
-            value = flat[self.feature[at] * n_rows + row]
-            right = value > self.threshold[at]
-            self._exceptions(at, value, right)
-            at = self.left[at] + right
-            more = self.left[at] >= 0
+            value = rows.values.take(rows.places.take(at) + row)
+            right = value > self.threshold.take(at)
+            if len(self.sets):
+                self._correct_categories(at, value, right)
+            if rows.gaps:
+                gap = np.flatnonzero(np.isnan(value))
+                right[gap] = ~self.missing.take(at[gap])
+            at = self.left.take(at) + right
             node[walking] = at
-            walking, at, row = walking[more], at[more], row[more]
-        found: Array = ~self.left[node]
-        return found.reshape(len(roots), n_rows)
+            more = np.flatnonzero(self.left.take(at) >= 0)
+            walking, at, row = walking.take(more), at.take(more), row.take(more)
+        return node
 
-    def _exceptions(self, at: Array, value: Floats, right: Array) -> None:
-        """Correct the direction where a value is missing or a category."""
-        if len(self.sets):
-            split = np.flatnonzero(self.category[at] >= 0)
-            code = np.nan_to_num(value[split], nan=0.0).astype(np.int64)
-            known = (code >= 0) & (code < self.sets.shape[1])
-            inside = self.sets[self.category[at[split]], np.where(known, code, 0)].astype(bool)
-            right[split] = ~(inside & known)
-        gap = np.flatnonzero(np.isnan(value))
-        right[gap] = ~self.missing[at[gap]]
+    def _correct_categories(self, at: Array, value: Floats, right: Array) -> None:
+        category = self.category.take(at)
+        split = np.flatnonzero(category >= 0)
+        code = value.take(split)
+        known = (code >= 0) & (code < self.sets.shape[1])
+        left = self.sets[category.take(split), np.where(known, code, 0).astype(np.intp)]
+        right[split] = ~(left & known)
+
+
+class Columns:
+    """The columns of some rows in one array, and where the column of each node begins."""
+
+    def __init__(self, matrix: Floats, feature: Array) -> None:
+        self.n_rows = matrix.shape[1]
+        self.values, self.places = matrix.ravel(), feature * self.n_rows
+        self.gaps = bool(np.isnan(self.values).any())
