@@ -229,6 +229,6 @@ def floor32(values: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return the largest float32 of at most each value: no float32 lies between the two."""
     with np.errstate(over="ignore"):
         near = values.astype(np.float32)
-    lower = np.nextafter(near, np.float32(-np.inf))
+        lower = np.nextafter(near, np.float32(-np.inf))
     found: NDArray[np.float32] = np.where(near.astype(np.float64) > values, lower, near)
     return found

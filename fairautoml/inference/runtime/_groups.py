@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.inference.runtime._base import Array, NewRowsError, Spec
+from fairautoml.inference.runtime._base import Array, ModelFileError, NewRowsError, Spec
 from fairautoml.inference.runtime._rows import (
     Rows,
+    codes_of,
     column_of,
     is_column,
     is_missing,
@@ -17,6 +18,7 @@ from fairautoml.inference.runtime._rows import (
     objects,
 )
 
+MISSING = ("missing", None)
 UNSEEN, ABSENT = -2, -3
 
 
@@ -65,72 +67,98 @@ def _given(sensitive: Any) -> Rows:
     return Rows(None if name is None else (str(name),), [column], len(column))
 
 
+READINGS = ("value", "indicator", "bins", "scale")
+"""How the values of a column become groups."""
+
+
+def read_groups(spec: Spec) -> dict[str, Any]:
+    """Return the groups of a file, checked."""
+    columns = [_read_column(column) for column in spec["columns"]]
+    cell_codes = spec["cell_codes"]
+    sizes = np.array([len(column["codes"]) for column in columns])
+    if cell_codes.ndim != 2 or not ((cell_codes >= 0) & (cell_codes < sizes)).all():
+        raise ModelFileError("a cell of groups that do not exist")
+    return {
+        "columns": columns,
+        "cell_codes": cell_codes,
+        "cells": {tuple(row): at for at, row in enumerate(cell_codes.tolist())},
+        "missing": str(spec["missing"]),
+        "named": bool(spec["named"]),
+        "lenient": spec["unseen"] == "base_model",
+    }
+
+
+def _read_column(spec: Spec) -> dict[str, Any]:
+    codes, reading = codes_of(spec["levels"]), spec["reading"]
+    spellings: dict[str, list[int]] = {}
+    for (kind, value), at in codes.items():
+        if kind == "str":
+            spellings.setdefault(_normalized(value), []).append(at)
+    found = {
+        "name": str(spec["name"]), "reading": reading, "codes": codes,
+        "spellings": {text: at[0] for text, at in spellings.items() if len(at) == 1},
+        "types": {kind for kind, _ in codes} - {MISSING[0]},
+    }  # fmt: skip
+    if reading not in READINGS:
+        raise ModelFileError(f"there is no reading {reading!r}")
+    if reading in ("bins", "scale"):
+        found |= {"edges": spec["edges"], "steps": spec["steps"]}
+        if spec["edges"].ndim != 1 or len(spec["steps"]) != len(spec["edges"]) + 1:
+            raise ModelFileError("edges and steps of groups do not match")
+    if reading == "scale":
+        numbers = [np.nan if key == MISSING else key[1] for key in codes]
+        found["numbers"] = np.array(numbers, dtype=np.float64)
+    return found
+
+
 def cells_of(groups: Spec, given: Rows) -> Array:
     """Return the cell of each row, -1 for rows without one."""
-    lenient = groups["unseen"] == "base_model"
     parts = [
-        _levels(groups, column, values, lenient)
+        _levels(groups, column, values)
         for column, values in zip(groups["columns"], given.columns, strict=True)
     ]
     levels = np.stack(parts, axis=1)
-    known = {tuple(row): at for at, row in enumerate(groups["cell_codes"].tolist())}
     distinct, inverse = np.unique(levels, axis=0, return_inverse=True)
-    each = [known.get(tuple(row), -1) for row in distinct.tolist()]
+    each = [groups["cells"].get(tuple(row), -1) for row in distinct.tolist()]
     each = [_nearest(groups, row) if cell < 0 else cell
             for cell, row in zip(each, distinct, strict=True)]  # fmt: skip
     cells = np.array(each, dtype=np.int64)[inverse.reshape(-1)]
-    if not lenient:
+    if not groups["lenient"]:
         outside = np.zeros(len(cells), dtype=bool)
         if groups["missing"] == "exclude":
-            absent = [_missing_code(column) for column in groups["columns"]]
+            absent = [column["codes"].get(MISSING, ABSENT) for column in groups["columns"]]
             outside = (levels == np.array(absent)).any(axis=1)
         if ((cells < 0) & ~outside).any():
             raise NewRowsError("sensitive holds a combination of groups that fit has not seen")
     return cells
 
 
-def _missing_code(column: Spec) -> int:
-    keys = [tuple(key) for key in column["levels"]]
-    return keys.index(("missing", None)) if ("missing", None) in keys else ABSENT
-
-
-def _levels(groups: Spec, column: Spec, values: Array, lenient: bool) -> Array:
+def _levels(groups: Spec, column: Spec, values: Array) -> Array:
     """Return the position of each value among the groups of a column."""
-    name, known = column["name"], [tuple(key) for key in column["levels"]]
-    codes = {key: at for at, key in enumerate(known)}
-    spellings: dict[str, list[int]] = {}
-    for at, (kind, value) in enumerate(known):
-        if kind == "str":
-            spellings.setdefault(_normalized(value), []).append(at)
+    name, codes = column["name"], column["codes"]
     unseen = ABSENT if groups["missing"] == "exclude" else UNSEEN
-    absent = codes.get(("missing", None), unseen)
-    found = np.full(len(values), absent, dtype=np.int64)
+    found = np.full(len(values), codes.get(MISSING, unseen), dtype=np.int64)
     kinds: set[str] = set()
     for at, value in enumerate(values.tolist()):
         read = _read_group(column, value)
         if is_missing(read):
-            if groups["missing"] == "error" and not lenient:
+            if groups["missing"] == "error" and not groups["lenient"]:
                 raise NewRowsError(f"sensitive {name!r} has missing values; give every group")
             continue
-        key = key_of(read)
-        kinds.add(key[0])
-        same = spellings.get(_normalized(key[1]), []) if key[0] == "str" else []
-        found[at] = codes.get(key, same[0] if len(same) == 1 else UNSEEN)
-        if found[at] == UNSEEN and not lenient:
-            shown = ", ".join(repr(one[1]) for one in known[:20])
+        kind, text = key = key_of(read)
+        kinds.add(kind)
+        same = column["spellings"].get(_normalized(text), UNSEEN) if kind == "str" else UNSEEN
+        found[at] = codes.get(key, same)
+        if found[at] == UNSEEN and not groups["lenient"]:
+            shown = ", ".join(repr(one) for _, one in [*codes][:20])
             msg = f"sensitive {name!r} holds the group {read!r}; the model knows {shown}"
             raise NewRowsError(msg)
-    _check_kinds(column, known, kinds)
-    return found
-
-
-def _check_kinds(column: Spec, known: list[Any], kinds: set[str]) -> None:
-    then = {kind for kind, _ in known} - {"missing"}
-    if column["reading"] != "scale" and then and kinds - then:
+    if column["reading"] != "scale" and column["types"] and kinds - column["types"]:
         raise NewRowsError(
-            f"sensitive {column['name']!r} held groups of type {' and '.join(sorted(then))} and "
+            f"sensitive {name!r} held groups of type {' and '.join(sorted(column['types']))} and "
             f"holds type {' and '.join(sorted(kinds))} now; convert it"
         )
+    return found
 
 
 def _read_group(column: Spec, value: Any) -> Any:
@@ -163,8 +191,7 @@ def _nearest(groups: Spec, row: Array) -> int:
     others = [at for at in range(known.shape[1]) if at not in scaled]
     apart = np.zeros(len(known))
     for at in scaled:
-        levels = groups["columns"][at]["levels"]
-        numbers = np.array([np.nan if key[1] is None else key[1] for key in levels], dtype=float)
+        numbers = groups["columns"][at]["numbers"]
         step = np.abs(numbers[known[:, at]] - numbers[row[at]])
         apart += np.where(known[:, at] == row[at], 0.0, step)
     same = (known[:, others] == row[others]).all(axis=1) & np.isfinite(apart)

@@ -1,13 +1,21 @@
 """A model that was loaded from a file."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from fairautoml.inference.runtime._base import Array, Floats, ModelFileError, NewRowsError, Spec
-from fairautoml.inference.runtime._groups import cells_of, sensitive_rows
-from fairautoml.inference.runtime._rows import Rows, encoded
+from fairautoml.inference.runtime._base import (
+    Array,
+    Floats,
+    ModelFileError,
+    NewRowsError,
+    Spec,
+    checked,
+)
+from fairautoml.inference.runtime._groups import cells_of, read_groups, sensitive_rows
+from fairautoml.inference.runtime._rows import Rows, encoded, read_schema
 from fairautoml.inference.runtime._rules import RULES, draws
 from fairautoml.inference.runtime._scores import Program
 
@@ -23,10 +31,11 @@ class PortablePredictor:
         self.model_id = model_id
         self.task: str = decision["task"]
         self.classes: Array = _labels(decision["classes"])
-        self.feature_names = tuple(column["name"] for column in decision["schema"]["columns"])
         self.needs_sensitive = decision["groups"] is not None
         self._order = np.argsort(self.classes)
-        self._schema, self._groups = decision["schema"], decision["groups"]
+        self._schema = read_schema(decision["schema"])
+        self._groups = None if decision["groups"] is None else read_groups(decision["groups"])
+        self.feature_names = tuple(column["name"] for column in self._schema["columns"])
         self._rule, self._odd = decision["rule"], decision["odd"]
         self._program = Program(decision)
 
@@ -89,8 +98,9 @@ class PortablePredictor:
         return (accepted >= 0.5).astype(np.int64)
 
     def _acceptance(self, matrix: Floats, cells: Array) -> Floats:
-        scores, shares = self._scores(matrix, cells)
-        return RULES[self._rule["kind"]](self._rule, scores, cells, shares)
+        with checked("the model file"):
+            scores, shares = self._scores(matrix, cells)
+            return RULES[self._rule["kind"]](self._rule, scores, cells, shares)
 
     def _scores(self, matrix: Floats, cells: Array) -> tuple[Floats, Floats | None]:
         """Return the scores, and the group probabilities if the rule reads them."""
@@ -117,7 +127,7 @@ class PortablePredictor:
 
 def _labels(spec: Spec) -> Array:
     kind, values = str(spec["dtype"]), spec["values"]
-    if kind[:2] not in {"<U", "<i", "<f", "|b", "|O", "|i", "|u", "<u"}:
+    if not re.fullmatch(r"<U\d{1,4}|[<|][iuf][1248]|\|b1|\|O", kind):
         raise ModelFileError(f"labels of type {kind!r}")
     if kind[:2] == "|O":
         found = np.empty(len(values), dtype=object)

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.inference.runtime._base import Array, Floats, NewRowsError, Spec
+from fairautoml.inference.runtime._base import (
+    Array,
+    Floats,
+    ModelFileError,
+    NewRowsError,
+    Spec,
+    small,
+)
 
 
 class Rows:
@@ -129,6 +136,37 @@ def key_of(value: Any) -> tuple[str, Any]:
     return (type(value).__name__, str(value))
 
 
+KINDS = {
+    "number": "numbers",
+    "category": "text or categories",
+    "datetime": "dates",
+    "timedelta": "durations",
+    "empty": "nothing",
+}
+"""What a column can hold, and how it is called."""
+
+
+def codes_of(levels: Any) -> dict[tuple[str, Any], int]:
+    """Return the code of each typed value of a file."""
+    return {(str(kind), value): code for code, (kind, value) in enumerate(levels)}
+
+
+def read_schema(spec: Spec) -> dict[str, Any]:
+    """Return the features of a file, checked."""
+    n_columns, columns = small(spec["n_columns"]), []
+    for column in spec["columns"]:
+        codes = codes_of(column["levels"])
+        position = small(column["position"])
+        if column["kind"] not in KINDS or position >= n_columns:
+            raise ModelFileError("a column that no table has")
+        columns.append({
+            "name": str(column["name"]), "position": position, "kind": column["kind"],
+            "codes": codes, "types": {kind for kind, _ in codes},
+        })  # fmt: skip
+    flags = {name: bool(spec[name]) for name in ("named", "sparse")}
+    return {"columns": columns, "n_columns": n_columns, **flags}
+
+
 def encoded(schema: Spec, table: Rows) -> Floats:
     """Return the rows as the model was trained on them, shape (n_rows, n_features)."""
     places = _places(schema, table)
@@ -152,7 +190,7 @@ def _places(schema: Spec, table: Rows) -> list[int]:
         at = {name: place for place, name in enumerate(table.names)}
         lacking = [name for name in wanted if name not in at]
         if lacking:
-            msg = f"X lacks the column_of(s) {lacking[:20]}; it has {list(table.names[:20])}"
+            msg = f"X lacks the column(s) {lacking[:20]}; it has {list(table.names[:20])}"
             raise NewRowsError(msg)
         return [at[name] for name in wanted]
     if len(table.columns) != schema["n_columns"]:
@@ -162,7 +200,7 @@ def _places(schema: Spec, table: Rows) -> list[int]:
 
 
 def _categories(column: Spec, values: Array) -> Floats:
-    codes = {(kind, value): code for code, (kind, value) in enumerate(column["levels"])}
+    codes, then = column["codes"], column["types"]
     found = np.full(len(values), np.nan, dtype=np.float32)
     kinds = {"datetime"} if values.dtype.kind in "mM" else set()
     for at, value in enumerate(values.tolist()):
@@ -170,7 +208,6 @@ def _categories(column: Spec, values: Array) -> Floats:
             key = key_of(value)
             kinds.add(key[0])
             found[at] = codes.get(key, np.nan)
-    then = {kind for kind, _ in codes}
     if kinds and not kinds & then:
         raise NewRowsError(
             f"column {column['name']!r} of X held categories of type {' and '.join(sorted(then))} "
@@ -182,8 +219,8 @@ def _categories(column: Spec, values: Array) -> Floats:
 def _numbers(column: Spec, values: Array) -> Floats:
     kind = _kind(values)
     if kind not in (column["kind"], "empty") and column["kind"] != "empty":
-        msg = f"column {column['name']!r} of X held {column['kind']}s and holds {kind}s now"
-        raise NewRowsError(f"{msg}; convert it")
+        msg = f"column {column['name']!r} of X held {KINDS[column['kind']]}"
+        raise NewRowsError(f"{msg} and holds {KINDS[kind]} now; convert it")
     with np.errstate(over="ignore"):
         found = _as_floats(values, kind).astype(np.float32)
     if np.isinf(found).any():
@@ -226,17 +263,17 @@ def _as_floats(values: Array, kind: str) -> Floats:
         listed = [np.nan if is_missing(value) else float(value) for value in values.tolist()]
         return np.array(listed, dtype=np.float64)
     if values.dtype.kind == "O":
-        values = np.array([_moment(value) for value in values.tolist()])
+        moments = [_moment(value) for value in values.tolist()]
+        values = np.array(moments, dtype="M8[us]" if kind == "datetime" else "m8[us]")
     start = np.datetime64(0, "D") if kind == "datetime" else np.timedelta64(0, "D")
     found: Floats = (values - start) / np.timedelta64(1, "D")
     return found
 
 
-def _moment(value: Any) -> np.datetime64 | np.timedelta64:
+def _moment(value: Any) -> Any:
+    """Return a date or a duration as NumPy reads it, without its time zone."""
     if is_missing(value):
-        return np.datetime64("NaT", "us")
+        return None
     if isinstance(value, datetime) and value.tzinfo is not None:
-        value = value.astimezone(UTC).replace(tzinfo=None)
-    if isinstance(value, date):
-        return np.datetime64(value, "us")
-    return np.timedelta64(value, "us")
+        return value.astimezone(UTC).replace(tzinfo=None)
+    return value

@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.inference.runtime._base import Array, Floats, ModelFileError, NewRowsError, Spec
+from fairautoml.inference.runtime._base import (
+    Array,
+    Floats,
+    ModelFileError,
+    NewRowsError,
+    Spec,
+    small,
+)
 from fairautoml.inference.runtime._rules import groups_of
 from fairautoml.inference.runtime._trees import Trees
 
@@ -200,7 +207,7 @@ def _bins(bins: Spec, column: Floats) -> Array:
 
 
 def _spread(node: Spec, batch: Batch) -> Floats:
-    found = np.zeros((batch.n_rows, int(node["size"])))
+    found = np.zeros((batch.n_rows, small(node["size"])))
     found[:, node["known"]] = batch.found[node["of"]]
     return found
 
@@ -232,7 +239,7 @@ def _weighted(node: Spec, batch: Batch) -> Floats:
 
 
 def _membership(node: Spec, batch: Batch) -> Floats:
-    found = np.zeros((batch.n_rows, 2 * int(node["n_cells"])))
+    found = np.zeros((batch.n_rows, 2 * small(node["n_cells"])))
     for at, scores in zip(node["classes"], batch.of(node), strict=True):
         found[:, at] = scores
     total = found.sum(axis=1, keepdims=True)
@@ -324,9 +331,9 @@ class Program:
         self.result, self.membership = decision["scores"], decision["membership"]
         width = self.n_read
         for step in self.steps:
-            if step["op"] not in STEPS or step["width"] < 1:
+            if step["op"] not in STEPS:
                 raise ModelFileError(f"there is no step {step['op']!r}")
-            width += step["width"]
+            width = small(width + small(step["width"]))
         self.width = width
         for number, node in enumerate(self.nodes):
             _check_node(number, node)
