@@ -112,11 +112,14 @@ def test_predict_gives_a_decision_for_every_row_in_order(kept, capsys):
     assert main(["predict", str(run), str(csv), "--proba"]) == 0
     table = pd.read_csv(csv)
     found = pd.read_csv(StringIO(capsys.readouterr().out))
-    assert list(found.columns) == ["prediction", "probability"]
+    assert list(found.columns) == ["prediction", "score", "probability", "threshold"]
     assert len(found) == len(table)
     assert (found["prediction"] == table["repaid"]).mean() > 0.7
     model = read_model(run)
     assert found["prediction"].tolist() == model.predict(table.drop(columns="repaid")).tolist()
+    accepted = found["prediction"] == "yes"
+    assert ((found["score"] > 0.5) == accepted).all()
+    assert ((found["probability"] >= found["threshold"]) == accepted).all()
 
 
 @pytest.mark.parametrize("positive", ["no", "yes"])

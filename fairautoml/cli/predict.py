@@ -15,7 +15,8 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     derive = "'group=age<=25', replaces the derived columns of the fit; may be repeated"
     add("--derive", action="append", default=[], help=derive)
     add("--raw", action="store_true", help="do not escape labels such as '+1'")
-    add("--proba", action="store_true", help="add the model's probability")
+    scores = "add the score that carries the rule, the probability and the row's threshold"
+    add("--proba", action="store_true", help=scores)
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -41,17 +42,22 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _add_probabilities(answer: Any, model: Any, table: Any, groups: Any) -> None:
-    """Add the probability of the positive class, or of each of several."""
+    """Add score, probability and threshold of the positive class, or of each of several."""
     from fairautoml.exceptions import ParameterError
 
     if not hasattr(model, "predict_proba"):
         raise ParameterError("--proba: the model predicts a number, which has no probability")
-    proba, classes = model.predict_proba(table, groups), model.classes_.tolist()
-    if model.positive_class_ is None:
-        for at, label in enumerate(classes[: proba.shape[1]]):
-            answer[f"probability[{label}]"] = proba[:, at]
-    else:
-        answer["probability"] = proba[:, classes.index(model.positive_class_)]
+    classes, several = model.classes_.tolist(), model.positive_class_ is None
+    for name, method in (("score", model.predict_proba), ("probability", model.base_proba)):
+        found = method(table, groups)
+        if several:
+            for at, label in enumerate(classes):
+                answer[f"{name}[{label}]"] = found[:, at]
+        else:
+            answer[name] = found[:, classes.index(model.positive_class_)]
+    thresholds = model._row_thresholds(table, groups)
+    if thresholds is not None:
+        answer["threshold"] = thresholds
 
 
 PREDICT = Command(about="predict the rows of a table", arguments=_predict_arguments, run=_predict)

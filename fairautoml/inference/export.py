@@ -68,6 +68,7 @@ def _decision(predictor: Predictor, unseen: UnseenPolicy) -> tuple[dict[str, Any
         "schema": _schema(schema),
         "groups": _groups(predictor.groups, unseen) if predictor.needs_sensitive else None,
         "rule": out.plain(rule.to_dict()),
+        "constrained": predictor.constrained,
         "odd": out.plain(_odd(predictor.salt, n_features, sparse=schema.sparse)),
         "scores": out.model(predictor.models, columns),
         "membership": None if membership is None else out.model(membership, columns),

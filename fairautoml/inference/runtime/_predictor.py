@@ -16,7 +16,7 @@ from fairautoml.inference.runtime._base import (
 )
 from fairautoml.inference.runtime._groups import cells_of, read_groups, sensitive_rows
 from fairautoml.inference.runtime._rows import Rows, encoded, read_schema
-from fairautoml.inference.runtime._rules import RULES, draws
+from fairautoml.inference.runtime._rules import RULES, draws, fair_scores
 from fairautoml.inference.runtime._scores import Program
 
 BLOCK_ROWS = 512
@@ -37,6 +37,7 @@ class PortablePredictor:
         self._groups = None if decision["groups"] is None else read_groups(decision["groups"])
         self.feature_names = tuple(column["name"] for column in self._schema["columns"])
         self._rule, self._odd = decision["rule"], decision["odd"]
+        self._constrained = bool(decision["constrained"])
         self._program = Program(decision)
 
     @property
@@ -72,24 +73,51 @@ class PortablePredictor:
             raise NewRowsError(f"predict_one takes one row, found {len(found)}; use predict")
         return found[0].item() if isinstance(found[0], np.generic) else found[0]
 
+    def predict_proba(self, X: Any, sensitive: Any = None) -> Floats:
+        """Return scores of the classes that carry the rule, in the order of ``classes_``.
+
+        The larger one is that of the prediction. Without a constraint they are the probabilities.
+        """
+        matrix, cells = self._read(X, sensitive)
+        if self.task == "regression":
+            raise NewRowsError("predict_proba: the model predicts a number")
+        with checked("the model file"):
+            scores, shares = self._scores(matrix, cells)
+            if not self._constrained:
+                return self._columns(scores)
+            accepted = RULES[self._rule["kind"]](self._rule, scores, cells, shares)
+            chosen, drawn = self._chosen(matrix, accepted), self._drawn(matrix)
+            return self._columns(fair_scores(self._rule, scores, cells, chosen, drawn))
+
     def base_proba(self, X: Any, sensitive: Any = None) -> Floats:
         """Return the probability of each class without the rule, in the order of ``classes_``."""
-        scores = self._scores(*self._read(X, sensitive))[0].astype(np.float64)
         if self.task == "regression":
-            raise NewRowsError("base_proba: the model predicts a number, which has no probability")
+            raise NewRowsError("base_proba: the model predicts a number")
+        return self._columns(self._scores(*self._read(X, sensitive))[0])
+
+    def _columns(self, scores: Floats) -> Floats:
+        """Return a column for each class."""
+        wide: Floats = scores.astype(np.float64)
         if self.task == "multiclass":
-            return scores
-        one = scores.mean(axis=1) if scores.ndim == 2 else scores
+            return wide
+        one = wide.mean(axis=1) if wide.ndim == 2 else wide
         return np.stack([1.0 - one, one], axis=1)[:, self._order]
 
-    def acceptance(self, X: Any, sensitive: Any = None) -> Floats:
+    def acceptance_proba(self, X: Any, sensitive: Any = None) -> Floats:
         """Return the rule's probability of acceptance, of each class, or the numbers."""
         return self._acceptance(*self._read(X, sensitive))
 
     def _decisions(self, matrix: Floats, cells: Array) -> Array:
-        accepted = self._acceptance(matrix, cells)
-        if self._rule["randomized"]:
-            return (draws(matrix, self._odd) < accepted).astype(np.int64)
+        return self._chosen(matrix, self._acceptance(matrix, cells))
+
+    def _drawn(self, matrix: Floats) -> Floats | None:
+        return draws(matrix, self._odd) if self._rule["randomized"] else None
+
+    def _chosen(self, matrix: Floats, accepted: Floats) -> Array:
+        """Return the position of the class of each row, or the number."""
+        drawn = self._drawn(matrix)
+        if drawn is not None:
+            return (drawn < accepted).astype(np.int64)
         if self.task == "regression":
             return accepted
         if self.task == "multiclass":

@@ -106,6 +106,69 @@ RULES: dict[str, Callable[[Spec, Floats, Array, Floats | None], Floats]] = {
 }
 
 
+def row_thresholds(rule: Spec, cells: Array, drawn: Floats | None) -> Floats | None:
+    """Return the threshold of each row, of a mixture the drawn one; None for other rules."""
+    if rule["kind"] != "thresholds":
+        return None
+    order = rule["cuts"].argsort(axis=0, kind="stable")
+    cuts, shares = (np.take_along_axis(rule[name], order, axis=0) for name in ("cuts", "shares"))
+    group = groups_of(rule["of_cell"], cells)
+    # A row is accepted if its number is below the share of the thresholds that it reaches.
+    reached = np.cumsum(shares, axis=0)[:, group] > (0.0 if drawn is None else drawn)
+    first = cuts[reached.argmax(axis=0), group]
+    return np.where(reached.any(axis=0), first, np.inf)
+
+
+def fair_scores(
+    rule: Spec, scores: Floats, cells: Array, chosen: Array, drawn: Floats | None
+) -> Floats:
+    """Return scores that decide like the rule: at 0.5, or by the largest of several classes.
+
+    Parameters
+    ----------
+    rule : dict
+        Portable form of the rule; of another kind the score is the mean of score and decision.
+    scores : ndarray of float32, shape (n_rows,), (n_rows, n_columns) or (n_rows, n_classes)
+        Scores of the models.
+    cells, chosen : ndarray of int, shape (n_rows,)
+        Finest group cell, and position of the class that the rule decides for.
+    drawn : ndarray, shape (n_rows,), optional
+        The number by which a randomised rule decides a row.
+    """
+    wide = scores.astype(np.float64)
+    if rule["kind"] == "classes":
+        group = groups_of(rule["of_cell"], cells)
+        return _projected(rule["slopes"][group] * wide - rule["cuts"][group], chosen)
+    wide = wide.mean(axis=1) if wide.ndim == 2 else wide
+    cut = row_thresholds(rule, cells, drawn)
+    if cut is None:
+        return _on_its_side((wide + chosen) / 2, chosen)
+    inner = np.clip(cut, 0.0, 1.0)
+    above, below = wide * (1.0 - inner), (1.0 - wide) * inner
+    # The sigmoid of the difference of the log-odds of score and threshold.
+    moved = above / np.where(above + below > 0, above + below, 1.0)
+    moved = np.where(cut <= 0, (1.0 + wide) / 2, np.where(cut >= 1, wide / 2, moved))
+    return _on_its_side(moved, chosen)
+
+
+def _on_its_side(moved: Floats, chosen: Array) -> Floats:
+    """Return the scores, those of accepted rows above 0.5 and the others below."""
+    low, high = np.nextafter(0.5, 0.0), np.nextafter(0.5, 1.0)
+    return np.where(chosen == 1, np.maximum(moved, high), np.minimum(moved, low))
+
+
+def _projected(worth: Floats, chosen: Array) -> Floats:
+    """Return the nearest probabilities; the chosen class keeps the largest one."""
+    falling = -np.sort(-worth, axis=1)
+    counts = np.arange(1, worth.shape[1] + 1)
+    excess = (np.cumsum(falling, axis=1) - 1.0) / counts
+    last = (falling > excess).sum(axis=1) - 1
+    found = np.maximum(worth - np.take_along_axis(excess, last[:, None], axis=1), 0.0)
+    lost = np.flatnonzero(found.argmax(axis=1) != chosen)
+    found[lost, chosen[lost]] = np.nextafter(found[lost].max(axis=1), 2.0)
+    return found
+
+
 def draws(X: Floats, odd: Array) -> Floats:
     """Return one number in [0, 1) per row, from its content; ``odd`` holds the salt."""
     if odd.dtype == np.float64:  # of a sparse matrix
@@ -117,7 +180,8 @@ def draws(X: Floats, odd: Array) -> Floats:
         factors = odd.view(np.uint32).astype(np.uint64).reshape(-1, 2)
         whole = factors[:, 0] + (factors[:, 1] << np.uint64(32))
         mixed = _scrambled(bits * whole).sum(axis=1, dtype=np.uint64)
-    return (_scrambled(mixed) >> np.uint64(11)) * 2.0**-53
+    found: Floats = (_scrambled(mixed) >> np.uint64(11)) * 2.0**-53
+    return found
 
 
 def _scrambled(z: Array) -> Array:
