@@ -3,7 +3,8 @@
 Not the code of the paper of the same name (Wu, Wang, arXiv 2111.06495).
 """
 
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from fairautoml.data.target import known_labels, plain_numbers
 from fairautoml.estimator import Estimator
 from fairautoml.inference.predictor import isolated_config
-from fairautoml.settings import (
-    one_sensitive,
-)
+from fairautoml.inference.restore import restored
+from fairautoml.settings import GroupPolicy, one_sensitive
 
 FARTHEST = 36.0
 """Largest log-odds: further ones are probabilities of 0 or 1 in float64."""
@@ -353,3 +353,12 @@ class FairAutoMLRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Tags:
         """Return the tags of scikit-learn."""
         return self._allowed(super().__sklearn_tags__())
+
+
+def read_predictor(path: Path) -> FairAutoML | FairAutoMLRegressor:
+    """Return an estimator that predicts with a model file; it has no leaderboard."""
+    found = restored(path)
+    model: Any = FairAutoMLRegressor() if found.predictor.task == "regression" else FairAutoML()
+    model.group_policy = GroupPolicy(unseen=found.unseen)
+    model._restore(found.predictor)
+    return cast("FairAutoML | FairAutoMLRegressor", model)

@@ -271,6 +271,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         }
         return self._storable()
 
+    def _restore(self, model: Predictor) -> None:
+        """Set what ``predict`` needs."""
+        self._remember_names(model.schema)
+        self.model_ = model
+        if model.task != "regression":
+            self.classes_ = np.sort(model.classes)
+        self.positive_class_ = model.classes[1] if model.task == "binary" else None
+
     def _storable(self) -> Self:
         """Return a copy for a run folder."""
         stored = copy.copy(self)

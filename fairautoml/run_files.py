@@ -4,7 +4,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from fairautoml.certification.certificate import certificate_text
 from fairautoml.data.files import write_csv
 from fairautoml.evaluation.ranking import best_of
-from fairautoml.exceptions import ResumeMismatchError, StorageCorruptError
+from fairautoml.exceptions import NotPortableError, ResumeMismatchError, StorageCorruptError
 from fairautoml.plan import Plan
 from fairautoml.records import TrialRecord
 from fairautoml.report.summary import describe_config, describe_entry
@@ -24,6 +24,7 @@ from fairautoml.storage.artifacts import Artifacts, make_private
 from fairautoml.storage.run_folder import (
     DATABASE,
     LIBRARIES,
+    PORTABLE,
     STUDY,
     RunFolder,
     library_version,
@@ -187,6 +188,9 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
     folder.write_json("groups.json", dict(groups))
     folder.write_json("summary.json", dict(summary))
+    (folder.path / PORTABLE).unlink(missing_ok=True)
+    with suppress(NotPortableError):
+        folder.write(PORTABLE, model.export)
     folder.place_model({"best": summary["best"]})
 
 

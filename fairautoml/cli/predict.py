@@ -16,6 +16,8 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--derive", action="append", default=[], help=derive)
     add("--raw", action="store_true", help="do not escape labels such as '+1'")
     scores = "add the score that carries the rule, the probability and the row's threshold"
+    pickle = "predict with the pickle of the run, which can run code"
+    add("--trust-pickle", action="store_true", help=pickle)
     add("--proba", action="store_true", help=scores)
 
 
@@ -25,12 +27,15 @@ def _predict(arguments: argparse.Namespace) -> int:
     import pandas as pd
 
     from fairautoml import load_run
+    from fairautoml.automl import read_predictor
     from fairautoml.cli.tables import read_new
     from fairautoml.data.files import write_csv
+    from fairautoml.storage.run_folder import portable_file
 
     if arguments.out is not None:
         check_out(Path(arguments.out), arguments.data)
-    model = load_run(arguments.run_dir)
+    folder = Path(arguments.run_dir)
+    model = load_run(folder) if arguments.trust_pickle else read_predictor(portable_file(folder))
     table, groups = read_new(arguments.data, model, Path(arguments.run_dir), arguments.derive)
     answer = pd.DataFrame({"prediction": model.predict(table, groups)})
     if arguments.proba:
@@ -71,10 +76,13 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
 def _export(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from fairautoml import load_run
+    from fairautoml.data.files import write_whole
+    from fairautoml.storage.run_folder import portable_file
 
-    check_out(Path(arguments.out))
-    say(f"written: {load_run(arguments.run_dir).export(arguments.out)}")
+    out = Path(arguments.out)
+    check_out(out)
+    write_whole(portable_file(Path(arguments.run_dir)).read_bytes(), out)
+    say(f"written: {out}")
     return OK
 
 

@@ -3,6 +3,7 @@ dependencies and without running code.
 """
 
 import hashlib
+import io
 import json
 import zipfile
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.data.files import write_whole
 from fairautoml.data.groups import GroupSchema, UnseenPolicy
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.sensitive_numbers import NumberBins, Scale, bin_labels
@@ -45,9 +47,11 @@ def export_predictor(
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     manifest = {**about, "format": FORMAT, "sha256": hashes}
     contents["manifest.json"] = _json(manifest)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
         for name in MEMBERS:
             archive.writestr(zipfile.ZipInfo(name, NO_TIME), contents[name], zipfile.ZIP_DEFLATED)
+    write_whole(stream.getvalue(), path)
 
 
 def _json(content: Any) -> bytes:
@@ -69,6 +73,7 @@ def _decision(predictor: Predictor, unseen: UnseenPolicy) -> tuple[dict[str, Any
         "groups": _groups(predictor.groups, unseen) if predictor.needs_sensitive else None,
         "rule": out.plain(rule.to_dict()),
         "constrained": predictor.constrained,
+        "salt": predictor.salt,
         "odd": out.plain(_odd(predictor.salt, n_features, sparse=schema.sparse)),
         "scores": out.model(predictor.models, columns),
         "membership": None if membership is None else out.model(membership, columns),
@@ -111,7 +116,7 @@ def _schema(schema: TableSchema) -> dict[str, Any]:
             {"name": c.name, "position": c.position, "kind": c.kind, "levels": c.levels}
             for c in schema.columns
         ],
-        "n_columns": len(schema.names_in),
+        "names_in": schema.names_in,
         "named": schema.named,
         "sparse": schema.sparse,
     }
@@ -139,6 +144,7 @@ def _groups(groups: GroupSchema | None, unseen: UnseenPolicy) -> dict[str, Any] 
         "columns": columns,
         "cell_codes": np.array(groups.cell_codes, dtype=np.int32),
         "missing": groups.missing,
+        "from_X": groups.sensitive_from_X,
         "named": groups.named,
         "unseen": unseen,
     }

@@ -126,6 +126,9 @@ DATABASE = "study.db"
 STAGED = "model.joblib.next"
 """File with a model that is written but not yet the selected model."""
 
+PORTABLE = "model.fair"
+"""File with the selected model that runs no code when it is read."""
+
 FORMAT = 1
 """Version of the layout of a run folder."""
 
@@ -139,6 +142,7 @@ OWN_FILES = frozenset(
         "holdout.json",
         "leaderboard.csv",
         "leaderboard.json",
+        PORTABLE,
         "model.joblib",
         "model.json",
         STAGED,
@@ -286,11 +290,12 @@ class RunFolder:
 
     def place_model(self, about: Mapping[str, object]) -> None:
         """Select the staged model; ``model.json``, written last, names it and its certificate."""
-        certificate = self.path / "certificate.json"
+        certificate, portable = self.path / "certificate.json", self.path / PORTABLE
         content = {
             **about,
             "format": FORMAT,
             "sha256": file_hash(self.path / STAGED),
+            "portable_sha256": file_hash(portable) if portable.is_file() else None,
             "certificate_sha256": file_hash(certificate) if certificate.is_file() else None,
             "versions": own_versions(),
         }
@@ -368,6 +373,26 @@ def read_model(folder: Path) -> Any:
         raise ModelCorruptError(f"{str(folder / 'model.json')!r} is damaged: no list of versions")
     check_versions(folder, versions)
     return joblib.load(io.BytesIO(content))
+
+
+def portable_file(folder: Path) -> Path:
+    """Return the file of the selected model that runs no code, after a check of its hash."""
+    about, path = read_json(folder, "model.json"), folder / PORTABLE
+    noted = about.get("portable_sha256") if isinstance(about, dict) else None
+    if noted is None:
+        msg = (
+            f"{str(folder)!r} has no {PORTABLE}: an older version wrote the run, or a part of its "
+            "model cannot be exported. Load its pickle, which can run code, by --trust-pickle or "
+            "fairautoml.load_run"
+        )
+        raise RunFolderError(msg)
+    if not path.is_file() or file_hash(path) != noted:
+        msg = (
+            f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); it is "
+            f"damaged or was replaced: {_remedy(folder)}"
+        )
+        raise ModelCorruptError(msg)
+    return path
 
 
 def read_model_file(folder: Path) -> tuple[dict[str, Any], bytes]:

@@ -83,6 +83,7 @@ def read_groups(spec: Spec) -> dict[str, Any]:
         "cell_codes": cell_codes,
         "cells": {tuple(row): at for at, row in enumerate(cell_codes.tolist())},
         "missing": str(spec["missing"]),
+        "from_X": [str(name) for name in spec["from_X"]],
         "named": bool(spec["named"]),
         "lenient": spec["unseen"] == "base_model",
     }

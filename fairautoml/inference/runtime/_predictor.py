@@ -37,7 +37,7 @@ class PortablePredictor:
         self._groups = None if decision["groups"] is None else read_groups(decision["groups"])
         self.feature_names = tuple(column["name"] for column in self._schema["columns"])
         self._rule, self._odd = decision["rule"], decision["odd"]
-        self._constrained = bool(decision["constrained"])
+        self._constrained, self.salt = bool(decision["constrained"]), int(decision["salt"])
         self._program = Program(decision)
 
     @property

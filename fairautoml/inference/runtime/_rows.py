@@ -153,18 +153,18 @@ def codes_of(levels: Any) -> dict[tuple[str, Any], int]:
 
 def read_schema(spec: Spec) -> dict[str, Any]:
     """Return the features of a file, checked."""
-    n_columns, columns = small(spec["n_columns"]), []
+    names_in, columns = [str(name) for name in spec["names_in"]], []
     for column in spec["columns"]:
         codes = codes_of(column["levels"])
         position = small(column["position"])
-        if column["kind"] not in KINDS or position >= n_columns:
+        if column["kind"] not in KINDS or position >= len(names_in):
             raise ModelFileError("a column that no table has")
         columns.append({
             "name": str(column["name"]), "position": position, "kind": column["kind"],
             "codes": codes, "types": {kind for kind, _ in codes},
         })  # fmt: skip
     flags = {name: bool(spec[name]) for name in ("named", "sparse")}
-    return {"columns": columns, "n_columns": n_columns, **flags}
+    return {"columns": columns, "names_in": names_in, **flags}
 
 
 def encoded(schema: Spec, table: Rows) -> Floats:
@@ -179,7 +179,12 @@ def encoded(schema: Spec, table: Rows) -> Floats:
         if table.absent is not None:
             raise NewRowsError("X is a sparse matrix and was a table at fit; give X.toarray()")
         return found
-    absent = found == 0 if table.absent is None else table.absent[:, places]
+    return with_absent(found, None if table.absent is None else table.absent[:, places])
+
+
+def with_absent(found: Floats, absent: Array | None) -> Floats:
+    """Return the values of a sparse matrix twice: absent ones are 0, and they are missing."""
+    absent = found == 0 if absent is None else absent
     return np.concatenate([found, np.where(absent, np.float32(np.nan), found)], axis=1)
 
 
@@ -193,8 +198,9 @@ def _places(schema: Spec, table: Rows) -> list[int]:
             msg = f"X lacks the column(s) {lacking[:20]}; it has {list(table.names[:20])}"
             raise NewRowsError(msg)
         return [at[name] for name in wanted]
-    if len(table.columns) != schema["n_columns"]:
-        msg = f"X has {len(table.columns)} columns and the model reads {schema['n_columns']}"
+    n_columns = len(schema["names_in"])
+    if len(table.columns) != n_columns:
+        msg = f"X has {len(table.columns)} columns and the model reads {n_columns}"
         raise NewRowsError(msg)
     return [column["position"] for column in schema["columns"]]
 
