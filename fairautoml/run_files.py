@@ -4,7 +4,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from fairautoml.storage.artifacts import Artifacts, make_private
 from fairautoml.storage.run_folder import (
     DATABASE,
     LIBRARIES,
-    PORTABLE,
     STUDY,
     RunFolder,
     library_version,
@@ -181,6 +180,10 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
     """Write leaderboard, groups, summary, certificate and, last, the model."""
     board, summary = model.leaderboard_, model.summary_
     folder.stage_model(model)
+    try:
+        folder.stage_portable(model.export)
+    except NotPortableError:
+        folder.stage_portable(None)
     # They belong to the previously selected model.
     for name in ("holdout.json", "certificate.json", "certificate.txt"):
         (folder.path / name).unlink(missing_ok=True)
@@ -188,9 +191,6 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
     folder.write_json("groups.json", dict(groups))
     folder.write_json("summary.json", dict(summary))
-    (folder.path / PORTABLE).unlink(missing_ok=True)
-    with suppress(NotPortableError):
-        folder.write(PORTABLE, model.export)
     folder.place_model({"best": summary["best"]})
 
 

@@ -129,6 +129,9 @@ STAGED = "model.joblib.next"
 PORTABLE = "model.fair"
 """File with the selected model that runs no code when it is read."""
 
+STAGED_PORTABLE = "model.fair.next"
+"""The same of a model that is not yet the selected model; empty if it cannot be exported."""
+
 FORMAT = 1
 """Version of the layout of a run folder."""
 
@@ -143,6 +146,7 @@ OWN_FILES = frozenset(
         "leaderboard.csv",
         "leaderboard.json",
         PORTABLE,
+        STAGED_PORTABLE,
         "model.joblib",
         "model.json",
         STAGED,
@@ -288,9 +292,17 @@ class RunFolder:
         """Write a model beside the selected one, until ``place_model``."""
         self.write(STAGED, lambda path: joblib.dump(model, path))
 
+    def stage_portable(self, export: Callable[[Path], object] | None) -> None:
+        """Write a model file beside the selected one; None = the staged model has none."""
+        self.write(STAGED_PORTABLE, _empty if export is None else export)
+
     def place_model(self, about: Mapping[str, object]) -> None:
         """Select the staged model; ``model.json``, written last, names it and its certificate."""
         certificate, portable = self.path / "certificate.json", self.path / PORTABLE
+        if (self.path / STAGED_PORTABLE).is_file():
+            (self.path / STAGED_PORTABLE).replace(portable)
+            if not portable.stat().st_size:
+                portable.unlink()
         content = {
             **about,
             "format": FORMAT,
@@ -301,6 +313,10 @@ class RunFolder:
         }
         (self.path / STAGED).replace(self.path / "model.joblib")
         self.write_json("model.json", content)
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
 
 
 def lock_folder(path: Path, argument: str) -> IO[bytes]:
