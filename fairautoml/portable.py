@@ -5,6 +5,7 @@ are positions in a matrix of float32 that begins with the encoded features; step
 to it, for example the target means of one fold.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ class Dump:
         return value.item() if isinstance(value, np.generic) else value
 
     def _array(self, values: NDArray[Any]) -> int:
-        key = (values.dtype.str, values.shape, values.tobytes())
+        key = (values.dtype.str, values.shape, hashlib.sha256(values.data).digest())
         if key not in self._known:
             self._known[key] = len(self.arrays)
             self.arrays.append(values)
