@@ -9,7 +9,7 @@ from fairautoml.cli._base import OK, Command, check_out, say
 
 def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("run_dir", metavar="RUN", help="folder of a finished fit")
+    add("run_dir", metavar="RUN", help="folder of a finished fit, or a model file")
     add("data", metavar="DATA", help="CSV, TSV or parquet file")
     add("--out", metavar="FILE", help="CSV to write instead of stdout")
     derive = "'group=age<=25', replaces the derived columns of the fit; may be repeated"
@@ -35,7 +35,10 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         check_out(Path(arguments.out), arguments.data)
     folder = Path(arguments.run_dir)
-    model = load_run(folder) if arguments.trust_pickle else read_predictor(portable_file(folder))
+    if arguments.trust_pickle:
+        model = load_run(folder)
+    else:
+        model = read_predictor(folder if folder.is_file() else portable_file(folder))
     table, groups = read_new(arguments.data, model, Path(arguments.run_dir), arguments.derive)
     answer = pd.DataFrame({"prediction": model.predict(table, groups)})
     if arguments.proba:

@@ -20,7 +20,9 @@ from fairautoml.data.sensitive_numbers import NumberBins, Scale, bin_labels
 from fairautoml.exceptions import NotPortableError
 from fairautoml.inference.predictor import Predictor
 from fairautoml.inference.runtime import FORMAT, MEMBERS
-from fairautoml.portable import Dump
+from fairautoml.inference.runtime._file import resolved
+from fairautoml.inference.runtime._scores import Program
+from fairautoml.portable import Dump, Portable
 from fairautoml.records import PortableRule
 
 ALIGNED = 8
@@ -60,6 +62,23 @@ def export_predictor(
                 zipfile.ZipInfo(name, NO_TIME), contents[name], zipfile.ZIP_DEFLATED, LEVEL
             )
     write_whole(stream.getvalue(), path)
+
+
+def portable_scores(
+    model: Portable, X: NDArray[np.floating], cells: NDArray[np.integer]
+) -> NDArray[np.float32]:
+    """Return the scores of dense rows by the portable form of a model, to check a plug-in."""
+    out = Dump(X.shape[1])
+    decision = {
+        "schema": {"columns": [0] * X.shape[1], "sparse": False},
+        "scores": out.model(model, np.arange(X.shape[1])),
+        "membership": None,
+        "trees": out.plain(out.forest()),
+        "steps": out.steps,
+        "nodes": out.nodes,
+    }
+    found: NDArray[np.float32] = Program(resolved(decision, out.arrays))(X, cells)[0]
+    return found
 
 
 def _json(content: Any) -> bytes:

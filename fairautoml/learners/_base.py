@@ -36,7 +36,8 @@ class Learner:
         Registered name; also the name of its search-space file.
     build : callable
         ``build(params, feature_schema, seed)`` returns an unfitted classifier with scikit-learn's
-        ``fit(X, y, sample_weight=None)`` and ``predict_proba(X)``. It uses one thread.
+        ``fit(X, y, sample_weight=None)`` and ``predict_proba(X)``. It uses one thread. With
+        ``dump`` (``fairautoml.portable``) its models can be exported.
     build_multiclass : callable, optional
         ``build_multiclass(params, feature_schema, seed, n_classes)``, the same for labels 0 ..
         n_classes - 1; ``predict_proba`` has one column per class, even if a label did not occur.

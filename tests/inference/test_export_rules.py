@@ -15,7 +15,7 @@ from fairautoml.evaluation.fitting import BaseFit, CVEnsemble, FittedModel
 from fairautoml.evaluation.membership import FoldMembership, GroupProbabilities
 from fairautoml.exceptions import NotPortableError
 from fairautoml.inference.export import _packed, export_predictor
-from fairautoml.inference.runtime._file import _array, _resolved
+from fairautoml.inference.runtime._file import _array, resolved
 from fairautoml.inference.runtime._rules import RULES
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import MITIGATORS, TrainRows
@@ -42,7 +42,7 @@ def stored(rule):
     out = Dump(1)
     plain = json.loads(json.dumps(out.plain(rule.to_dict())))
     index, content = _packed(out.arrays)
-    return _resolved(plain, [_array(one, content) for one in index])
+    return resolved(plain, [_array(one, content) for one in index])
 
 
 def assert_same_rule(rule, scores, cells, membership=None):

@@ -271,6 +271,10 @@ def test_the_command_exports_the_model_of_a_run(fitted, tmp_path, capsys):
     assert "written" in capsys.readouterr().err
     served = fairautoml.load_predictor(tmp_path / "m.fair")
     np.testing.assert_array_equal(served.predict(X), model.predict(X))
+    X.to_csv(tmp_path / "new.csv", index=False)
+    assert main(["predict", str(tmp_path / "m.fair"), str(tmp_path / "new.csv")]) == 0
+    decided = capsys.readouterr().out.split()[1:]
+    assert decided == model.predict(X).tolist()
 
 
 def test_a_model_is_not_exported_into_a_folder_that_does_not_exist(fitted, tmp_path):

@@ -45,7 +45,7 @@ def load(path: str | Path) -> PortablePredictor:
         arrays = [_array(one, contents["arrays.bin"]) for one in decision.pop("arrays")]
         hashes = json.dumps(manifest["sha256"], sort_keys=True).encode()
         model_id = hashlib.sha256(hashes).hexdigest()
-        found = PortablePredictor(manifest, _resolved(decision, arrays), model_id)
+        found = PortablePredictor(manifest, resolved(decision, arrays), model_id)
         _try(found)
     return found
 
@@ -84,7 +84,7 @@ def _array(spec: Any, content: bytes) -> Array:
     return found.astype(found.dtype.newbyteorder("="), copy=False)
 
 
-def _resolved(value: Any, arrays: Sequence[Array]) -> Any:
+def resolved(value: Any, arrays: Sequence[Array]) -> Any:
     """Return JSON values with the arrays in their places."""
     if isinstance(value, dict):
         if value.keys() == {"array"}:
@@ -92,9 +92,9 @@ def _resolved(value: Any, arrays: Sequence[Array]) -> Any:
             if not 0 <= number < len(arrays):
                 raise ModelFileError(f"there is no array {number}")
             return arrays[number]
-        return {key: _resolved(one, arrays) for key, one in value.items()}
+        return {key: resolved(one, arrays) for key, one in value.items()}
     if isinstance(value, list):
-        return [_resolved(one, arrays) for one in value]
+        return [resolved(one, arrays) for one in value]
     return value
 
 
