@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from fairautoml.exceptions import DegenerateGroupError
-from fairautoml.learners.lightgbm import dump_booster
+from fairautoml.learners._lightgbm import dump_booster
 from fairautoml.metrics import BoundConstraint, GroupCounts, Metric, Undefined
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
