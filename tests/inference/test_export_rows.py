@@ -77,7 +77,7 @@ def read_by(predictor, X, sensitive, unseen="base_model"):
     )
 
 
-def assert_read_alike(both, X, sensitive, given=None):
+def assert_read_the_same(both, X, sensitive, given=None):
     predictor, served = both
     matrix, cells = read_by(predictor, X, sensitive)
     found, found_cells = served._read(X if given is None else given, sensitive)
@@ -108,7 +108,7 @@ def test_any_rows_are_read_like_the_model_reads_them(both, rows, order):
     sensitive = {"sex": [row["sex"] for row in rows]}
     columns = {name: [row[name] for row in rows] for name in order}
     for form in (frame, columns, rows):
-        assert_read_alike(both, frame, sensitive, form)
+        assert_read_the_same(both, frame, sensitive, form)
 
 
 @given(rows=rows)
@@ -143,34 +143,34 @@ def test_a_row_alone_is_decided_like_among_others(both, rows):
     ],
     ids=str,
 )
-def test_other_types_of_the_same_values_are_read_alike(both, changed):
+def test_other_types_of_the_same_values_are_read_the_same(both, changed):
     frame = SEEN.iloc[::3].copy()
     if "age" in changed:
         frame["age"] = frame["age"].round()
     frame = frame.astype(changed)
-    assert_read_alike(both, frame, frame["sex"])
+    assert_read_the_same(both, frame, frame["sex"])
 
 
-def test_dates_of_a_time_zone_are_read_alike(both):
+def test_dates_of_a_time_zone_are_read_the_same(both):
     frame = SEEN.assign(day=SEEN["day"].dt.tz_localize("Europe/Berlin"))
-    assert_read_alike(both, frame, frame["sex"])
+    assert_read_the_same(both, frame, frame["sex"])
 
 
-def test_tables_of_polars_and_arrow_are_read_alike(both):
+def test_tables_of_polars_and_arrow_are_read_the_same(both):
     frame = SEEN.astype({"size": "int64"})
     for table in (pl.from_pandas(frame), pl.from_pandas(frame).to_arrow()):
-        assert_read_alike(both, table, {"sex": SEEN["sex"]})
+        assert_read_the_same(both, table, {"sex": SEEN["sex"]})
 
 
 def test_missing_values_of_pandas_are_missing(both):
     frame = SEEN.head(8).astype({"age": "Float64", "job": "string", "member": "boolean"})
     frame.iloc[::2, :4] = pd.NA
     frame.loc[1, "day"] = pd.NaT
-    assert_read_alike(both, frame, frame["sex"])
+    assert_read_the_same(both, frame, frame["sex"])
 
 
 def test_further_columns_are_ignored(both):
-    assert_read_alike(both, SEEN.assign(more=1), SEEN["sex"])
+    assert_read_the_same(both, SEEN.assign(more=1), SEEN["sex"])
 
 
 def test_the_groups_of_the_columns_of_X_are_used_without_sensitive(both):
@@ -214,7 +214,7 @@ def test_a_model_without_names_reads_by_position(tmp_path):
     served = reloaded(predictor, tmp_path)
     sensitive = SEEN["sex"].to_numpy()
     for form in (X, X.astype(np.float32), X.tolist(), pd.DataFrame(X), X.astype(object)):
-        assert_read_alike((predictor, served), X, sensitive, form)
+        assert_read_the_same((predictor, served), X, sensitive, form)
 
 
 def some_missing(frame):
@@ -245,7 +245,7 @@ GROUPINGS = {
 
 @pytest.mark.parametrize("name", GROUPINGS)
 @pytest.mark.parametrize("unseen", ["error", "base_model"])
-def test_groups_of_every_kind_are_read_alike(tmp_path, name, unseen):
+def test_groups_of_every_kind_are_read_the_same(tmp_path, name, unseen):
     groups_of, options = GROUPINGS[name]
     predictor = predictor_on(SEEN, groups_of(SEEN), **options)
     served = reloaded(predictor, tmp_path, unseen=unseen)

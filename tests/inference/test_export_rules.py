@@ -55,7 +55,7 @@ def assert_same_rule(rule, scores, cells, membership=None):
 
 
 @pytest.mark.parametrize(("name", "task"), POST)
-def test_rules_of_every_post_processor_decide_alike(name, task):
+def test_rules_of_every_post_processor_decide_the_same(name, task):
     mitigator = MITIGATORS.get(name)
     goal = goal_of(mitigator, task)
     goals = [goal, replace(goal, targets=()), replace(goal, targets=(), objective="f1_macro")]
@@ -113,7 +113,7 @@ def pool_rule(sizes):
 
 
 @pytest.mark.parametrize("sizes", [(1, 2), (2, 0), (1, 1), (3, 2)])
-def test_mixtures_of_several_averages_decide_alike(sizes):
+def test_mixtures_of_several_averages_decide_the_same(sizes):
     rng = np.random.default_rng(1)
     scores = rng.uniform(size=(500, 2)).astype(np.float32)
     assert_same_rule(pool_rule(sizes), scores, rng.integers(-1, len(sizes), size=500))

@@ -108,7 +108,7 @@ def test_shares_without_prices_are_unchanged():
     np.testing.assert_allclose(found, shares, atol=1e-12)
 
 
-def people(n_rows=600, seed=0):
+def individuals(n_rows=600, seed=0):
     rng = np.random.default_rng(seed)
     group = rng.choice(["a", "b"], n_rows)
     shift = np.where(group == "a", 0.8, -0.8)
@@ -124,13 +124,13 @@ PARITY = "demographic_parity_difference <= 0.1"
 
 @pytest.fixture(scope="module", params=["yes", "no"])
 def fitted(request):
-    X, y, group = people()
+    X, y, group = individuals()
     model = FairAutoML(PARITY, pos_label=request.param, **QUICK)
     return model.fit(X, y, group)
 
 
 def test_an_argmax_of_the_estimators_scores_keeps_the_rule(fitted):
-    X, _, group = people(seed=1)
+    X, _, group = individuals(seed=1)
     decided = fitted.predict(X, group)
     proba = fitted.predict_proba(X, group)
     np.testing.assert_array_equal(fitted.classes_[proba.argmax(axis=1)], decided)
@@ -140,7 +140,7 @@ def test_an_argmax_of_the_estimators_scores_keeps_the_rule(fitted):
 
 
 def test_the_decision_function_is_finite_and_has_the_sign_of_the_last_class(fitted):
-    X, _, group = people(seed=1)
+    X, _, group = individuals(seed=1)
     found = fitted.decision_function(X, group)
     assert np.isfinite(found).all()
     assert (np.abs(found) <= 36).all()
@@ -148,7 +148,7 @@ def test_the_decision_function_is_finite_and_has_the_sign_of_the_last_class(fitt
 
 
 def test_the_file_of_a_model_has_its_scores(fitted, tmp_path):
-    X, _, group = people(seed=1)
+    X, _, group = individuals(seed=1)
     served = fairautoml.load_predictor(fitted.export(tmp_path / "m.fair"))
     np.testing.assert_array_equal(served.predict_proba(X, group), fitted.predict_proba(X, group))
     np.testing.assert_array_equal(served.base_proba(X, group), fitted.base_proba(X, group))
@@ -157,7 +157,7 @@ def test_the_file_of_a_model_has_its_scores(fitted, tmp_path):
 
 
 def test_without_a_constraint_the_score_is_the_probability(tmp_path):
-    X, y, _ = people()
+    X, y, _ = individuals()
     model = FairAutoML(objective="balanced_accuracy", **QUICK).fit(X, y)
     np.testing.assert_array_equal(model.predict_proba(X), model.base_proba(X))
     served = fairautoml.load_predictor(model.export(tmp_path / "m.fair"))
@@ -165,7 +165,7 @@ def test_without_a_constraint_the_score_is_the_probability(tmp_path):
 
 
 def test_a_ranking_metric_with_routed_groups_has_a_number_in_every_fold():
-    X, y, group = people(300)
+    X, y, group = individuals(300)
     X["group"] = group
     with sklearn.config_context(enable_metadata_routing=True):
         found = cross_val_score(

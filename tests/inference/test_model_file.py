@@ -230,14 +230,14 @@ def test_a_file_of_another_version_is_refused(tmp_path):
         fairautoml.load_predictor(path)
 
 
-def people():
+def individuals():
     table = load("lending").frame.head(400)
     return table.drop(columns="repaid"), table["repaid"]
 
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    X, y = people()
+    X, y = individuals()
     folder = tmp_path_factory.mktemp("run") / "run"
     model = FairAutoML(
         "demographic_parity_difference <= 0.1", n_trials=3, cv=2, random_state=0, n_jobs=1,
@@ -248,7 +248,7 @@ def fitted(tmp_path_factory):
 
 def test_a_fitted_model_is_exported_and_predicts_the_same(fitted, tmp_path):
     model, _ = fitted
-    X, _ = people()
+    X, _ = individuals()
     assert model.export(tmp_path / "m.fair") == tmp_path / "m.fair"
     served = fairautoml.load_predictor(tmp_path / "m.fair")
     np.testing.assert_array_equal(served.predict(X), model.predict(X))
@@ -266,7 +266,7 @@ def test_the_command_exports_the_model_of_a_run(fitted, tmp_path, capsys):
     from fairautoml.cli.main import main
 
     model, folder = fitted
-    X, _ = people()
+    X, _ = individuals()
     assert main(["export", str(folder), str(tmp_path / "m.fair")]) == 0
     assert "written" in capsys.readouterr().err
     served = fairautoml.load_predictor(tmp_path / "m.fair")
@@ -285,7 +285,7 @@ def test_a_model_is_not_exported_into_a_folder_that_does_not_exist(fitted, tmp_p
 
 
 def test_values_of_groups_are_not_in_the_file_of_a_model_that_does_not_read_them(tmp_path):
-    X, y = people()
+    X, y = individuals()
     model = FairAutoML(n_trials=2, cv=2, random_state=0, n_jobs=1, learners=["lightgbm"])
     model.fit(X.drop(columns="sex"), y, X["sex"])
     path = model.export(tmp_path / "m.fair")

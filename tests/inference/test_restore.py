@@ -52,14 +52,14 @@ def test_tables_are_read_with_the_same_warnings_and_errors(tmp_path):
     predictor = predictor_on(SEEN, {"sex": SEEN["sex"]})
     again = given_back(predictor, tmp_path)
     for frame in (SEEN[SEEN.columns[::-1]], SEEN.assign(more=1), SEEN.assign(job="unseen")):
-        said = []
+        messages = []
         for one in (predictor, again):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", DegradedWarning)
                 one.schema.transform(frame, tell=True)
-            said.append([str(warning.message) for warning in caught])
-        assert said[0] == said[1]
-        assert said[0]
+            messages.append([str(warning.message) for warning in caught])
+        assert messages[0] == messages[1]
+        assert messages[0]
     with pytest.raises(InputError, match="X lacks 1 column"):
         again.schema.transform(SEEN.drop(columns="age"))
 
