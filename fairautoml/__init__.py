@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from fairautoml.automl import FairAutoML, FairAutoMLRegressor
     from fairautoml.data.noisy_groups import weak_proxy_gap
+    from fairautoml.inference.runtime import PortablePredictor
     from fairautoml.settings import Dask, GroupPolicy, LocalProcesses, RunStorage
 
 __version__ = "0.1.0"
@@ -23,6 +24,7 @@ __all__ = [
     "LocalProcesses",
     "RunStorage",
     "audit",
+    "load_predictor",
     "load_run",
     "weak_proxy_gap",
     "__version__",
@@ -74,6 +76,26 @@ def load_run(path: "str | Path") -> "FairAutoML | FairAutoMLRegressor":
 
     model: FairAutoML = read_model(Path(path))
     return model
+
+
+def load_predictor(path: "str | Path") -> "PortablePredictor":
+    """Return the predictor of a model file (``model.export``, ``fairautoml export``).
+
+    Only NumPy is imported, and reading the file runs no code.
+
+    Parameters
+    ----------
+    path : str or Path
+        File that ``export`` has written.
+
+    Raises
+    ------
+    ModelFileError
+        The file is damaged, no model file, or of another version.
+    """
+    from fairautoml.inference.runtime import load
+
+    return load(path)
 
 
 def __getattr__(name: str) -> Any:

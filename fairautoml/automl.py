@@ -3,7 +3,8 @@
 Not the code of the paper of the same name (Wu, Wang, arXiv 2111.06495).
 """
 
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,11 @@ from sklearn.utils.validation import check_is_fitted
 from fairautoml.data.target import known_labels, plain_numbers
 from fairautoml.estimator import Estimator
 from fairautoml.inference.predictor import isolated_config
-from fairautoml.settings import (
-    one_sensitive,
-)
+from fairautoml.inference.restore import restored
+from fairautoml.settings import GroupPolicy, one_sensitive
+
+FARTHEST = 36.0
+"""Largest log-odds: further ones are probabilities of 0 or 1 in float64."""
 
 
 class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
@@ -136,14 +139,17 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
     """
 
     __metadata_request__predict_proba = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
+    __metadata_request__decision_function = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
 
     def predict_proba(
         self, X: Any, sensitive: Any = None, *, sensitive_features: Any = None
     ) -> NDArray[np.float64]:
-        """Return the class probabilities, or the acceptance probability of a randomized rule.
+        """Return scores of the classes that carry the fairness rule.
 
-        The thresholds of the rule are not applied: ``predict`` may differ from the larger
-        probability.
+        The largest score of a row is that of its prediction, so that a threshold of 0.5, a vote
+        or an argmax keeps the rule. Calibration is lost and no score keeps the rule when it is
+        recalibrated or thresholded elsewhere; ``base_proba`` returns the probabilities. Without
+        a constraint both are equal, also where a threshold was tuned for the objective.
 
         Parameters
         ----------
@@ -155,20 +161,101 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         ndarray of float64, shape (n_rows, n_classes)
             In the order of ``classes_``.
         """
-        check_is_fitted(self)
-        groups = one_sensitive(sensitive, sensitive_features)
-        matrix, cells = self._read(self._matched(X, groups))
+        matrix, cells = self._encoded(X, sensitive, sensitive_features)
         if len(cells) == 0:
             return np.empty((0, len(self.classes_)))
         with isolated_config():
-            one = (
-                self.model_.acceptance(matrix, cells)
-                if self.model_.rule.randomized
-                else self.model_.scores(matrix, cells)
-            )
-        if one.ndim == 2:
-            return np.asarray(one, dtype=np.float64)
-        columns = [1.0 - one, one]
+            model = self.model_
+            scores = model.fair_scores if model.constrained else model.scores
+            return self._columns(scores(matrix, cells))
+
+    def base_proba(
+        self, X: Any, sensitive: Any = None, *, sensitive_features: Any = None
+    ) -> NDArray[np.float64]:
+        """Return the class probabilities of the models, without the rule.
+
+        Parameters
+        ----------
+        X, sensitive, sensitive_features
+            As in ``predict``.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_rows, n_classes)
+            In the order of ``classes_``.
+        """
+        matrix, cells = self._encoded(X, sensitive, sensitive_features)
+        if len(cells) == 0:
+            return np.empty((0, len(self.classes_)))
+        with isolated_config():
+            return self._columns(self.model_.scores(matrix, cells))
+
+    def decision_function(
+        self, X: Any, sensitive: Any = None, *, sensitive_features: Any = None
+    ) -> NDArray[np.float64]:
+        """Return log-odds that decide like ``predict``, within [-36, 36].
+
+        With a constraint they are those of ``predict_proba``.
+
+        Parameters
+        ----------
+        X, sensitive, sensitive_features
+            As in ``predict``.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_rows,)
+            Above 0 where ``classes_[1]`` is predicted. With several classes the logarithms of
+            scores, shape (n_rows, n_classes).
+        """
+        matrix, cells = self._encoded(X, sensitive, sensitive_features)
+        if len(cells) == 0:
+            return np.empty(0 if len(self.classes_) == 2 else (0, len(self.classes_)))
+        with isolated_config():
+            proba = self._columns(self.model_.fair_scores(matrix, cells))
+        logs = np.log(np.maximum(proba, np.exp(-FARTHEST)))
+        if proba.shape[1] > 2:
+            return np.asarray(logs)
+        odds: NDArray[np.float64] = np.clip(logs[:, 1] - logs[:, 0], -FARTHEST, FARTHEST)
+        return odds
+
+    def acceptance_proba(
+        self, X: Any, sensitive: Any = None, *, sensitive_features: Any = None
+    ) -> NDArray[np.float64]:
+        """Return the probability with which the rule decides for ``positive_class_``.
+
+        It is 0 or 1 unless the rule is randomized.
+
+        Parameters
+        ----------
+        X, sensitive, sensitive_features
+            As in ``predict``.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_rows,)
+            With several classes of shape (n_rows, n_classes), in the order of ``classes_``.
+        """
+        matrix, cells = self._encoded(X, sensitive, sensitive_features)
+        with isolated_config():
+            return self.model_.acceptance(matrix, cells)
+
+    def _row_thresholds(self, X: Any, sensitive: Any) -> NDArray[np.floating] | None:
+        """Return the threshold of each row, None for a rule without thresholds."""
+        return self.model_.thresholds(*self._encoded(X, sensitive, None))
+
+    def _encoded(
+        self, X: Any, sensitive: Any, sensitive_features: Any
+    ) -> tuple[Any, NDArray[np.int32]]:
+        check_is_fitted(self)
+        groups = one_sensitive(sensitive, sensitive_features)
+        return self._read(self._matched(X, groups))
+
+    def _columns(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return a column for each class, in the order of ``classes_``."""
+        if scores.ndim == 2:
+            return scores.astype(np.float64, copy=False)
+        columns = [1.0 - scores, scores]
         positive_is_last = bool(self.classes_[1] == self.model_.classes[1])
         return np.column_stack(columns if positive_is_last else columns[::-1])
 
@@ -271,3 +358,12 @@ class FairAutoMLRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Tags:
         """Return the tags of scikit-learn."""
         return self._allowed(super().__sklearn_tags__())
+
+
+def read_predictor(path: Path) -> FairAutoML | FairAutoMLRegressor:
+    """Return an estimator that predicts with a model file; it has no leaderboard."""
+    found = restored(path)
+    model: Any = FairAutoMLRegressor() if found.predictor.task == "regression" else FairAutoML()
+    model.group_policy = GroupPolicy(unseen=found.unseen)
+    model._restore(found.predictor)
+    return cast("FairAutoML | FairAutoMLRegressor", model)

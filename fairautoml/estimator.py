@@ -35,6 +35,7 @@ from fairautoml.data.schema import TableSchema, read_truth
 from fairautoml.data.target import TaskOption, check_given, known_labels, plain_numbers
 from fairautoml.evaluation.judge import judge
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
+from fairautoml.inference.export import export_predictor
 from fairautoml.inference.predictor import Predictor, isolated_config
 from fairautoml.metrics import METRICS
 from fairautoml.noisy_constraint import GuessedGroups, Guessing
@@ -287,6 +288,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             "proxies": None if self.proxies_ is None else self.proxies_.plain(),
         }
         return self._storable()
+
+    def _restore(self, model: Predictor) -> None:
+        """Set what ``predict`` needs."""
+        self._remember_names(model.schema)
+        self.model_ = model
+        if model.task != "regression":
+            self.classes_ = np.sort(model.classes)
+        self.positive_class_ = model.classes[1] if model.task == "binary" else None
 
     def _storable(self) -> Self:
         """Return a copy for a run folder."""
@@ -629,6 +638,44 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             unseen=check_group_policy(self.group_policy).unseen,
             tell=True,
         )
+
+    def export(self, path: str | Path) -> Path:
+        """Write the selected model to one file for ``fairautoml.load_predictor``.
+
+        The file predicts with NumPy alone, needs neither this library's dependencies nor a
+        pickle, and gives the same predictions.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write, such as ``"model.fair"``; an existing file is replaced.
+
+        Returns
+        -------
+        Path
+            The written file.
+
+        Raises
+        ------
+        NotFittedError
+            ``fit`` has not been called.
+        NotPortableError
+            A learner or a rule of the model cannot be exported; the message names it.
+        ParameterError
+            The folder of the file does not exist.
+        """
+        check_is_fitted(self)
+        out = Path(path)
+        if out.is_dir() or not out.parent.is_dir():
+            raise ParameterError(f"export: {str(out)!r} must be a file in a folder that exists")
+        about = {
+            "versions": {name: library_version(name) for name in SHOWN_VERSIONS},
+            "headline": self.summary_["headline"],
+            "feasible": self.feasible_,
+        }
+        unseen = check_group_policy(self.group_policy).unseen
+        export_predictor(self.model_, out, unseen=unseen, about=about)
+        return out
 
     def report(self, path: str | Path) -> Path:
         """Write the report of the run: one HTML file that needs no network.

@@ -9,6 +9,7 @@
     |   +-- DegenerateGroupError         the constraint is undefined on a group
     |   +-- DatasetUnavailableError      a named dataset cannot be loaded
     |   +-- ResumeMismatchError          a run is resumed with other data or another search
+    +-- NotPortableError (ValueError)    a part of a model cannot be exported
     +-- SpaceError (ValueError)          a search-space file is invalid
     +-- UnknownNameError (LookupError)   no such learner, mitigator, metric, ...
     +-- MissingExtraError (ImportError)  a library that is needed cannot be imported
@@ -64,6 +65,10 @@ class DatasetUnavailableError(InputError):
 
 class ResumeMismatchError(InputError):
     """A run is resumed with other data, another space, constraint, seed or version."""
+
+
+class NotPortableError(FairAutoMLError, ValueError):
+    """A part of a model has no portable form; the message names the part."""
 
 
 class SpaceError(FairAutoMLError, ValueError):

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from textwrap import shorten
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,6 +221,15 @@ class GroupUnawareRule(Protocol):
         self, scores: NDArray[np.floating], membership: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         """Return the probability of the positive class of each row, shape (n_rows,)."""
+        ...
+
+
+@runtime_checkable
+class PortableRule(Protocol):
+    """A rule that the runtime can evaluate."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form: ``kind``, one that the runtime knows, numbers and arrays."""
         ...
 
 

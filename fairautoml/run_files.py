@@ -14,7 +14,7 @@ import numpy as np
 from fairautoml.certification.certificate import certificate_text
 from fairautoml.data.files import write_csv
 from fairautoml.evaluation.ranking import best_of
-from fairautoml.exceptions import ResumeMismatchError, StorageCorruptError
+from fairautoml.exceptions import NotPortableError, ResumeMismatchError, StorageCorruptError
 from fairautoml.plan import Plan
 from fairautoml.records import TrialRecord
 from fairautoml.report.summary import describe_config, describe_entry
@@ -188,6 +188,10 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
     """Write leaderboard, groups, summary, certificate and, last, the model."""
     board, summary = model.leaderboard_, model.summary_
     folder.stage_model(model)
+    try:
+        folder.stage_portable(model.export)
+    except NotPortableError:
+        folder.stage_portable(None)
     # They belong to the previously selected model.
     for name in ("holdout.json", "certificate.json", "certificate.txt"):
         (folder.path / name).unlink(missing_ok=True)

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fairautoml.data.dataset import FeatureSchema
-from fairautoml.evaluation.fitting import BaseFit
+from fairautoml.evaluation.fitting import BaseFit, LearnerModel
+from fairautoml.exceptions import NotPortableError
+from fairautoml.inference.export import portable_scores
 from fairautoml.learners import Learner
 from fairautoml.metrics import (
     METRICS,
@@ -146,9 +148,10 @@ def check_learner(learner: Learner) -> None:
 
     For each type of target that it supports, the learner gives valid scores at the defaults and at
     sampled points of its space. It is deterministic under a seed, does not modify its input, keeps
-    no state between fits, survives pickling, scores a row independently of the other rows in the
-    batch, accepts missing values and categories that the training rows lack, uses weights, and
-    accepts CSR matrices if it declares so.
+    no state between fits, survives pickling, has the same scores in its portable form if it has
+    one, scores a row independently of the other rows in the batch, accepts missing values and
+    categories that the training rows lack, uses weights, and accepts CSR matrices if it declares
+    so.
 
     Parameters
     ----------
@@ -223,6 +226,19 @@ class _LearnerCheck:
         strange = np.full((2, 4), np.nan, dtype=np.float32)
         strange[1, 3] = 5.0
         self.scores(model, strange, "for rows of missing values and of a category not trained on")
+        self.check_portable(model, expected)
+
+    def check_portable(self, model: Any, expected: NDArray[Any]) -> None:
+        nowhere = np.full(len(self.X), -1)
+        try:
+            found = portable_scores(LearnerModel(model, self.task, N_CLASSES), self.X, nowhere)
+        except NotPortableError:
+            return
+        apart = float(np.abs(found - expected).max())
+        message = f"the portable form has scores that differ by up to {apart}"
+        _require(
+            apart <= SAME * max(1.0, float(np.abs(expected).max())), self.learner.name, message
+        )
 
     def check_same(self, found: NDArray[Any], expected: NDArray[Any], case: str) -> None:
         apart = float(np.abs(found - expected).max())

@@ -142,11 +142,14 @@ def test_predict_gives_a_decision_for_every_row_in_order(kept, capsys):
     assert main(["predict", str(run), str(csv), "--proba"]) == 0
     table = pd.read_csv(csv)
     found = pd.read_csv(StringIO(capsys.readouterr().out))
-    assert list(found.columns) == ["prediction", "probability"]
+    assert list(found.columns) == ["prediction", "score", "probability", "threshold"]
     assert len(found) == len(table)
     assert (found["prediction"] == table["repaid"]).mean() > 0.7
     model = read_model(run)
     assert found["prediction"].tolist() == model.predict(table.drop(columns="repaid")).tolist()
+    accepted = found["prediction"] == "yes"
+    assert ((found["score"] > 0.5) == accepted).all()
+    assert ((found["probability"] >= found["threshold"]) == accepted).all()
 
 
 @pytest.mark.parametrize("positive", ["no", "yes"])
@@ -629,9 +632,35 @@ def test_a_folder_that_is_no_run_is_a_storage_error(tmp_path, capsys):
 def test_a_damaged_model_is_a_storage_error(individuals, tmp_path, capsys):
     run, csv = tmp_path / "run", str(individuals / "people.csv")
     assert main(["fit", csv, *FIT, "--out", str(run)]) == 0
-    (run / "model.joblib").write_bytes(b"something else")
-    assert main(["predict", str(run), csv]) == 8
-    assert "SHA-256 differs" in capsys.readouterr().err
+    for name, options in (("model.joblib", ["--trust-pickle"]), ("model.fair", [])):
+        assert main(["predict", str(run), csv, *options]) == 0
+        (run / name).write_bytes(b"something else")
+        capsys.readouterr()
+        assert main(["predict", str(run), csv, *options]) == 8
+        assert "SHA-256 differs" in capsys.readouterr().err
+
+
+def test_predict_and_export_run_no_code_of_the_folder(kept, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(kept[0], run)
+    (run / "model.joblib").unlink()
+    assert main(["predict", str(run), str(kept[1])]) == 0
+    decided = capsys.readouterr().out
+    assert main(["export", str(run), str(tmp_path / "m.fair")]) == 0
+    assert (tmp_path / "m.fair").read_bytes() == (run / "model.fair").read_bytes()
+    capsys.readouterr()
+    assert main(["predict", str(kept[0]), str(kept[1]), "--trust-pickle"]) == 0
+    assert capsys.readouterr().out == decided
+
+
+def test_an_old_run_without_a_portable_model_needs_trust(kept, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(kept[0], run)
+    about = json.loads((run / "model.json").read_text())
+    del about["portable_sha256"]
+    (run / "model.json").write_text(json.dumps(about))
+    assert main(["predict", str(run), str(kept[1])]) == 8
+    assert "--trust-pickle" in capsys.readouterr().err
 
 
 def test_predictions_into_a_missing_folder_are_a_usage_error(kept, tmp_path, capsys):

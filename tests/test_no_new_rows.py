@@ -77,4 +77,4 @@ def test_a_file_of_a_header_gives_a_file_of_a_header(table, tmp_path, capsys):
     capsys.readouterr()
     for name in ("none.csv", "none.parquet"):
         assert main(["predict", run, str(tmp_path / name), "--proba"]) == 0
-        assert capsys.readouterr().out == "prediction,probability\n"
+        assert capsys.readouterr().out == "prediction,score,probability,threshold\n"

@@ -34,7 +34,7 @@ from fairautoml.cli.audit import AUDIT, PLAN, VERIFY
 from fairautoml.cli.bench import BENCH
 from fairautoml.cli.fit import CERTIFY, DEMO, FIT, RESUME
 from fairautoml.cli.inspect import CARD, DASHBOARD, LEADERBOARD, REPORT
-from fairautoml.cli.predict import PREDICT
+from fairautoml.cli.predict import EXPORT, PREDICT
 from fairautoml.registry import Registry
 
 KINDS = ("allocators", "executors", "learners", "metrics", "mitigators", "strategies")
@@ -80,6 +80,7 @@ COMMANDS: Registry[Command] = Registry(
         "certify": CERTIFY,
         "dashboard": DASHBOARD,
         "demo": DEMO,
+        "export": EXPORT,
         "fit": FIT,
         "leaderboard": LEADERBOARD,
         "names": NAMES,

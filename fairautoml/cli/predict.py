@@ -1,4 +1,4 @@
-"""The command ``fairautoml predict``."""
+"""The commands ``fairautoml predict`` and ``export``."""
 
 import argparse
 import sys
@@ -9,13 +9,16 @@ from fairautoml.cli._base import OK, Command, check_out, say
 
 def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("run_dir", metavar="RUN", help="folder of a finished fit")
+    add("run_dir", metavar="RUN", help="folder of a finished fit, or a model file")
     add("data", metavar="DATA", help="CSV, TSV or parquet file")
     add("--out", metavar="FILE", help="CSV to write instead of stdout")
     derive = "'group=age<=25', replaces the derived columns of the fit; may be repeated"
     add("--derive", action="append", default=[], help=derive)
     add("--raw", action="store_true", help="do not escape labels such as '+1'")
-    add("--proba", action="store_true", help="add the model's probability")
+    scores = "add the score that carries the rule, the probability and the row's threshold"
+    pickle = "predict with the pickle of the run, which can run code"
+    add("--trust-pickle", action="store_true", help=pickle)
+    add("--proba", action="store_true", help=scores)
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -24,12 +27,18 @@ def _predict(arguments: argparse.Namespace) -> int:
     import pandas as pd
 
     from fairautoml import load_run
+    from fairautoml.automl import read_predictor
     from fairautoml.cli.tables import read_new
     from fairautoml.data.files import write_csv
+    from fairautoml.storage.run_folder import portable_file
 
     if arguments.out is not None:
         check_out(Path(arguments.out), arguments.data)
-    model = load_run(arguments.run_dir)
+    folder = Path(arguments.run_dir)
+    if arguments.trust_pickle:
+        model = load_run(folder)
+    else:
+        model = read_predictor(folder if folder.is_file() else portable_file(folder))
     table, groups = read_new(arguments.data, model, Path(arguments.run_dir), arguments.derive)
     answer = pd.DataFrame({"prediction": model.predict(table, groups)})
     if arguments.proba:
@@ -41,17 +50,47 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _add_probabilities(answer: Any, model: Any, table: Any, groups: Any) -> None:
-    """Add the probability of the positive class, or of each of several."""
+    """Add score, probability and threshold of the positive class, or of each of several."""
     from fairautoml.exceptions import ParameterError
 
     if not hasattr(model, "predict_proba"):
         raise ParameterError("--proba: the model predicts a number, which has no probability")
-    proba, classes = model.predict_proba(table, groups), model.classes_.tolist()
-    if model.positive_class_ is None:
-        for at, label in enumerate(classes[: proba.shape[1]]):
-            answer[f"probability[{label}]"] = proba[:, at]
-    else:
-        answer["probability"] = proba[:, classes.index(model.positive_class_)]
+    classes, several = model.classes_.tolist(), model.positive_class_ is None
+    for name, method in (("score", model.predict_proba), ("probability", model.base_proba)):
+        found = method(table, groups)
+        if several:
+            for at, label in enumerate(classes):
+                answer[f"{name}[{label}]"] = found[:, at]
+        else:
+            answer[name] = found[:, classes.index(model.positive_class_)]
+    thresholds = model._row_thresholds(table, groups)
+    if thresholds is not None:
+        answer["threshold"] = thresholds
 
 
 PREDICT = Command(about="predict the rows of a table", arguments=_predict_arguments, run=_predict)
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", metavar="RUN", help="folder of a finished fit")
+    parser.add_argument("out", metavar="FILE", help="file to write, such as model.fair")
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from fairautoml.data.files import write_whole
+    from fairautoml.storage.run_folder import portable_file
+
+    out = Path(arguments.out)
+    check_out(out)
+    write_whole(portable_file(Path(arguments.run_dir)).read_bytes(), out)
+    say(f"written: {out}")
+    return OK
+
+
+EXPORT = Command(
+    about="write the model of a run to one file that NumPy alone can predict with",
+    arguments=_export_arguments,
+    run=_export,
+)

@@ -186,7 +186,7 @@ def read_new(
     the table has them.
     """
     roles = kept_roles(folder)
-    schema, groups = model.model_.schema, model.pool_.groups
+    schema, groups = model.model_.schema, model.model_.groups
     table = read_later(path, schema=schema, groups=groups, text=roles.text)
     written = {f"{name}.{c}": c for name, columns in roles.tables.items() for c in columns}
     of_groups = () if groups is None else [written.get(n, n) for n in groups.columns]

@@ -18,6 +18,7 @@ from sklearn.preprocessing import TargetEncoder
 
 from fairautoml.data.dataset import FeatureSchema, strata_of
 from fairautoml.exceptions import UnknownNameError
+from fairautoml.portable import Dump, Positions
 
 MOST_LEVELS = 50
 """Columns per category column; rows of a rarer level have 0 in all of them."""
@@ -66,6 +67,18 @@ class Design:
             for at, codes in zip(self.categorical, self.levels, strict=True)
         ]
         return np.concatenate((scaled, flags, *parts), axis=1)
+
+    def portable(self, columns: Positions) -> dict[str, Any]:
+        """Return the portable form."""
+        return {
+            "numeric": columns[self.numeric],
+            "mean": self.mean,
+            "scale": self.scale,
+            "flagged": columns[self.flagged],
+            "categorical": columns[list(self.categorical)],
+            "levels": self.levels,
+            "farthest": FARTHEST,
+        }
 
 
 def fit_design(
@@ -169,6 +182,16 @@ class Encoder:
             encoded[:, lookup.column] = lookup.of(X)
         for at, lookup in enumerate(self.appended, start=n_features):
             encoded[:, at] = lookup.of(X)
+        return encoded
+
+    def dump(self, out: Dump, columns: Positions) -> Positions:
+        """Append the columns that the encoding makes and return those of the learner."""
+        encoded = np.append(columns, np.zeros(len(self.appended), dtype=np.int64))
+        places = [lookup.column for lookup in self.replaced]
+        places += range(len(columns), len(encoded))
+        for place, lookup in zip(places, (*self.replaced, *self.appended), strict=True):
+            content = {"column": columns[lookup.column], "values": lookup.values}
+            encoded[place] = out.step("lookup", content, 1)[0]
         return encoded
 
 

@@ -77,17 +77,18 @@ def write_csv(
     return 0 if raw else _n_formulas(frame)
 
 
-def write_whole(text: str, path: Path) -> None:
-    """Write a text file atomically, readable only by its owner regardless of the umask."""
+def write_whole(content: str | bytes, path: Path) -> None:
+    """Write a file atomically, readable only by its owner regardless of the umask."""
+    data = content.encode() if isinstance(content, str) else content
     if path.exists() and not path.is_file():
         # A device such as /dev/stdout is written to, not replaced.
-        path.write_text(text, encoding="utf-8", newline="")
+        path.write_bytes(data)
         return
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         partial.touch(mode=0o600)
         partial.chmod(0o600)
-        partial.write_text(text, encoding="utf-8", newline="")
+        partial.write_bytes(data)
         partial.replace(path)
     except OSError as error:
         # Name the requested file instead of the temporary one.

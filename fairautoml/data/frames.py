@@ -129,7 +129,7 @@ def frame_columns(frame: Any, argument: str) -> "dict[str, pd.Series[Any]]":
     """Return the columns of a pandas, polars or arrow table by name, in order."""
     if isinstance(frame, pd.DataFrame):
         names = [str(name) for name in frame.columns]
-        columns = [frame.iloc[:, at] for at in range(frame.shape[1])]
+        columns = [column for _, column in frame.items()]
     elif library_of(frame) == "polars":
         table = frame.collect() if hasattr(frame, "collect") else frame
         names = list(table.columns)

@@ -22,6 +22,7 @@ from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import TaskName
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import MITIGATORS, ScoreModel, TrainRows
+from fairautoml.portable import Dump, Positions
 from fairautoml.records import Config
 
 Made = TypeVar("Made")
@@ -145,6 +146,10 @@ class LearnerModel:
         # Some of scikit-learn's estimators refuse read-only rows that hold NaN.
         return task.checked(task.scores(self.estimator, writable(X), self.n_classes))
 
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        return out.node(TASKS.get(self.task).checks, {"of": out.model(self.estimator, columns)})
+
 
 @dataclass(frozen=True, slots=True)
 class FittedModel:
@@ -162,6 +167,12 @@ class FittedModel:
         """Return the scores of rows that ``encoder`` has transformed (``Task``)."""
         return TASKS.get(self.task).checked(self.model.scores(X, cells))
 
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        of = out.model(self.model, out.change(self.encoder, columns))
+        # The model has validated its scores; only shares are rounded once more by it.
+        return out.node("shares", {"of": of}) if self.task == "multiclass" else of
+
 
 @dataclass(frozen=True, slots=True)
 class CVEnsemble:
@@ -175,6 +186,10 @@ class CVEnsemble:
         for model in self.models:
             total = total + model.scores(X, cells)
         return (total / len(self.models)).astype(np.float32)
+
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        return out.node("mean", {"of": [out.model(model, columns) for model in self.models]})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from fairautoml.evaluation.fitting import BaseFit, Encoded, FittedModel, FoldDat
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.mitigators import TrainRows
+from fairautoml.portable import Dump, Positions
 from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
@@ -79,6 +80,15 @@ class FoldMembership:
         wide: NDArray[np.float32] = shares.reshape(-1, self.n_cells, 2).astype(np.float32)
         return wide
 
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        content = {
+            "of": [out.model(model, columns) for _, model in self.models],
+            "classes": [at for at, _ in self.models],
+            "n_cells": self.n_cells,
+        }
+        return out.node("membership", content)
+
 
 @dataclass(frozen=True, slots=True)
 class GroupProbabilities:
@@ -90,6 +100,10 @@ class GroupProbabilities:
         """Return P(cell, y | features) of encoded rows, shape (n_rows, n_cells, 2)."""
         mean: NDArray[np.float32] = np.mean([f.membership(X) for f in self.folds], axis=0)
         return mean
+
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        return out.node("even", {"of": [out.model(fold, columns) for fold in self.folds]})
 
 
 def learn(

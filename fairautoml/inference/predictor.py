@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.splits import row_draws
+from fairautoml.inference.runtime._rules import fair_scores, row_thresholds
 from fairautoml.metrics._table import TaskName
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import GroupProbabilityModel, ScoreModel
-from fairautoml.records import Rule, acceptance
+from fairautoml.records import PortableRule, Rule, acceptance
 from fairautoml.threads import one_limit, one_thread
 
 BLOCK_ROWS = 20_000
@@ -49,12 +50,34 @@ class Predictor:
     # group probability model of rules that need it
     membership: GroupProbabilityModel | None = None
     task: TaskName = "binary"  # {"binary", "multiclass", "regression"}
+    constrained: bool = True  # whether the rule serves a constraint
 
     def scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return the scores of encoded rows; of a mixture the mean of its columns."""
         found = self._model_scores(X, cells).astype(np.float64)
         mixed = self.task == "binary" and found.ndim == 2
         return found.mean(axis=1) if mixed else found
+
+    def fair_scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.floating]:
+        """Return scores that decide like the rule."""
+        known = self._model_scores(X, cells)
+        chosen = self.decisions(X, cells, known)
+        rule = self._portable_rule()
+        if self.task == "multiclass" and rule["kind"] == "other":
+            decided: NDArray[np.floating] = np.eye(known.shape[1])[chosen]
+            return (known + decided) / 2
+        return fair_scores(rule, known, cells, chosen, self._drawn(X))
+
+    def thresholds(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.floating] | None:
+        """Return the threshold of each row, of a mixture the drawn one; None for other rules."""
+        return row_thresholds(self._portable_rule(), cells, self._drawn(X))
+
+    def _portable_rule(self) -> dict[str, Any]:
+        rule = self.rule
+        return rule.to_dict() if isinstance(rule, PortableRule) else {"kind": "other"}
+
+    def _drawn(self, X: Any) -> NDArray[np.float64] | None:
+        return row_draws(X, self.salt) if self.rule.randomized else None
 
     def decisions(
         self,

@@ -14,7 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.data.dataset import FeatureSchema, strata_of
 from fairautoml.data.splits import holdout_split
+from fairautoml.exceptions import NotPortableError
 from fairautoml.metrics import TaskName
+from fairautoml.portable import Dump, Positions
 from fairautoml.threads import one_thread
 
 ParamValue = bool | int | float | str
@@ -34,7 +36,8 @@ class Learner:
         Registered name; also the name of its search-space file.
     build : callable
         ``build(params, feature_schema, seed)`` returns an unfitted classifier with scikit-learn's
-        ``fit(X, y, sample_weight=None)`` and ``predict_proba(X)``. It uses one thread.
+        ``fit(X, y, sample_weight=None)`` and ``predict_proba(X)``. It uses one thread. With
+        ``dump`` (``fairautoml.portable``) its models can be exported.
     build_multiclass : callable, optional
         ``build_multiclass(params, feature_schema, seed, n_classes)``, the same for labels 0 ..
         n_classes - 1; ``predict_proba`` has one column per class, even if a label did not occur.
@@ -148,6 +151,15 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         positive: NDArray[np.int8] = (self.predict_proba(X)[:, 1] > 0.5).astype(np.int8)
         return positive
 
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        if self.only_class_ is not None:
+            return out.node("constant", {"value": float(self.only_class_)})
+        return self._dump(out, columns)
+
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        raise _not_portable(self)
+
     @abstractmethod
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         """Return a model trained on labels of both classes."""
@@ -216,6 +228,20 @@ class MulticlassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         chosen: NDArray[np.int64] = self.predict_proba(X).argmax(axis=1).astype(np.int64)
         return chosen
 
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        if len(self.known_) == 1:
+            known = np.arange(self.n_classes) == self.known_[0]
+            return out.node("constant", {"value": known.astype(np.float64)})
+        shares = self._dump(out, columns)
+        if len(self.known_) == self.n_classes:
+            return shares
+        content = {"of": shares, "known": self.known_.astype(np.int32), "size": self.n_classes}
+        return out.node("spread", content)
+
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        raise _not_portable(self)
+
     @abstractmethod
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         """Return a model trained on the labels 0, 1, ..., which all occur, at least two."""
@@ -257,6 +283,16 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             return np.full(X.shape[0], self.mean_)
         return self.mean_ + self.scale_ * np.asarray(self._predicted(X), dtype=np.float64)
 
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        if self.model_ is None:
+            return out.node("constant", {"value": self.mean_})
+        of = self._dump(out, columns)
+        return out.node("scaled", {"of": of, "mean": self.mean_, "scale": self.scale_})
+
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        raise _not_portable(self)
+
     @abstractmethod
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         """Return a model trained on a target of mean 0 and variance 1."""
@@ -264,6 +300,10 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     @abstractmethod
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         """Return the predictions by ``model_``, shape (n_rows,)."""
+
+
+def _not_portable(estimator: Any) -> NotPortableError:
+    return NotPortableError(f"the learner {type(estimator).__name__} has no portable form")
 
 
 class SklearnTraining:

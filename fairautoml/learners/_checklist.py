@@ -23,6 +23,7 @@ from sklearn.isotonic import isotonic_regression
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import DegenerateGroupError, FairAutoMLError, InputError
 from fairautoml.metrics._table import Form, Rate
+from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
 from fairautoml.threads import one_thread
 
@@ -165,6 +166,16 @@ class Checklist:
         """Return P(y = 1) by the number of checked items, shape (n_rows,); above 0.5 from M on."""
         by_count: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-self.log_odds))
         return by_count[self.counts(X)]
+
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        content = {
+            "columns": columns[[item.column for item in self.items]],
+            "tests": [item.test for item in self.items],
+            "values": np.array([item.value for item in self.items]),
+            "scores": 1.0 / (1.0 + np.exp(-self.log_odds)),
+        }
+        return out.node("checklist", content)
 
     def describe(self, names: Sequence[str] | None = None) -> str:
         """Return the checklist as one line of text."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fairautoml.learners._base import BinaryClassifier, Learner
 from fairautoml.learners._checklist import Checklist, LabelledRows, Shape, fit_checklist
+from fairautoml.portable import Dump, Positions
 
 
 class ChecklistBinary(BinaryClassifier):
@@ -32,6 +33,10 @@ class ChecklistBinary(BinaryClassifier):
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         scores: NDArray[np.floating] = self.model_.scores(X)
         return scores
+
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        found: Checklist = self.model_
+        return found.dump(out, columns)
 
 
 LEARNER = Learner(name="checklist", build=ChecklistBinary, opt_in=True)

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureSchema
+from fairautoml.exceptions import NotPortableError
 from fairautoml.learners._base import BinaryClassifier, EmptyColumns, Learner, ParamValue
+from fairautoml.portable import Dump, Positions
 from fairautoml.registry import missing_library
 
 
@@ -32,6 +34,38 @@ class ExplainableBoostingBinary(BinaryClassifier):
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         scores: NDArray[np.floating] = self.model_.predict_proba(self.empty_.fill(X))[:, 1]
         return scores
+
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        model = self.model_
+        if model.link_ != "logit":
+            msg = f"an explainable boosting machine with link {model.link_!r} has no portable form"
+            raise NotPortableError(msg)
+        columns = columns.copy()
+        if len(self.empty_.at):
+            columns[self.empty_.at] = out.step("fixed", {"values": np.zeros(1, np.float32)}, 1)
+        terms = [
+            {
+                "columns": columns[list(features)],
+                "scores": scores,
+                "bins": [self._bins(at, len(features)) for at in features],
+            }
+            for features, scores in zip(model.term_features_, model.term_scores_, strict=True)
+        ]
+        start = float(np.atleast_1d(model.intercept_)[0])
+        return out.node("additive", {"terms": terms, "start": start})
+
+    def _bins(self, feature: int, n_features: int) -> dict[str, Any]:
+        """Return the cuts of a number, or the bin of each code; missing values are in bin 0."""
+        levels = self.model_.bins_[feature]
+        found = levels[min(len(levels), n_features) - 1]
+        if not isinstance(found, dict):
+            return {"cuts": found, "codes": None}
+        n_codes = dict(
+            zip(self.feature_schema.categorical, self.feature_schema.cardinalities, strict=True)
+        )[feature]
+        # Unknown codes have the last bin, which the position -1 finds.
+        codes = [found.get(str(code), -1) for code in range(n_codes)]
+        return {"cuts": None, "codes": np.array(codes, dtype=np.int32)}
 
 
 def build(

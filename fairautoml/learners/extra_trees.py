@@ -8,6 +8,8 @@ from fairautoml.learners._base import (
     SklearnMulticlass,
     SklearnRegressor,
 )
+from fairautoml.learners._forest import dump_forest
+from fairautoml.portable import Dump, Positions
 
 
 class ExtraTreesBinary(SklearnClassifier):
@@ -16,12 +18,18 @@ class ExtraTreesBinary(SklearnClassifier):
     def _estimator(self, n_rows: int) -> ExtraTreesClassifier:
         return ExtraTreesClassifier(**self.params, n_jobs=1, random_state=self.seed)
 
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        return dump_forest(self.model_, out, columns, output=1)
+
 
 class ExtraTreesMulticlass(SklearnMulticlass):
     """Multiclass variant."""
 
     def _estimator(self, n_rows: int) -> ExtraTreesClassifier:
         return ExtraTreesClassifier(**self.params, n_jobs=1, random_state=self.seed)
+
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        return dump_forest(self.model_, out, columns, output=None)
 
 
 class ExtraTreesNumbers(SklearnRegressor):
@@ -30,6 +38,9 @@ class ExtraTreesNumbers(SklearnRegressor):
     def _estimator(self, n_rows: int) -> ExtraTreesRegressor:
         params = {**self.params, "criterion": "squared_error"}
         return ExtraTreesRegressor(**params, n_jobs=1, random_state=self.seed)
+
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        return dump_forest(self.model_, out, columns, output=0)
 
 
 LEARNER = Learner(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from fairautoml.data.dataset import FeatureSchema
+from fairautoml.exceptions import NotPortableError
 from fairautoml.learners._base import (
     EmptyColumns,
     Learner,
@@ -22,6 +23,7 @@ from fairautoml.learners._base import (
     SklearnRegressor,
     SklearnTraining,
 )
+from fairautoml.portable import Dump, Positions, Sums, Tree
 from fairautoml.threads import one_thread
 
 N_COMPARED = 50
@@ -90,6 +92,65 @@ def _positions(codes: NDArray[np.floating]) -> NDArray[np.float64]:
     return found
 
 
+def dump_trees(
+    direct: DirectTrees,
+    out: Dump,
+    columns: Positions,
+    feature_schema: FeatureSchema,
+    link: str,
+) -> int:
+    """Write the trees and return their node."""
+    n_sums = direct.baseline.shape[1]
+    sizes = dict(zip(feature_schema.categorical, feature_schema.cardinalities, strict=True))
+    known = [
+        _known(positions, sizes[int(column)])
+        for positions, column in zip(direct.positions, direct.order, strict=False)
+    ]
+    trees = [_tree(tree, known) for iteration in direct.trees for tree in iteration]
+    sums = Sums(
+        link=link,
+        n_classes=n_sums,
+        before=tuple(direct.baseline[0].tolist()),
+    )
+    return out.trees(trees, columns[direct.order], sums)
+
+
+def _known(positions: NDArray[np.float64], n_codes: int) -> NDArray[np.float64]:
+    """Return the position of each code, NaN for one that is read as missing."""
+    codes = np.minimum(np.arange(n_codes), len(positions) - 1)
+    found: NDArray[np.float64] = positions[codes]
+    return found
+
+
+def _tree(tree: Any, known: list[NDArray[np.float64]]) -> Tree:
+    nodes, bits = tree.nodes, tree.raw_left_cat_bitsets
+    leaf, missing = nodes["is_leaf"].astype(bool), nodes["missing_go_to_left"].astype(bool)
+    categories = {
+        int(node): _left_codes(
+            known[int(nodes["feature_idx"][node])], bits[nodes["bitset_idx"][node]], missing[node]
+        )
+        for node in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~leaf)
+    }
+    return Tree(
+        feature=nodes["feature_idx"].astype(np.int64),
+        threshold=nodes["num_threshold"],
+        left=np.where(leaf, -1, nodes["left"].astype(np.int64)),
+        right=np.where(leaf, -1, nodes["right"].astype(np.int64)),
+        missing_left=missing,
+        value=nodes["value"],
+        categories=categories,
+    )
+
+
+def _left_codes(known: NDArray[np.float64], bits: NDArray[np.uint32], missing: bool) -> list[int]:
+    """Return the codes that go left; unknown ones go where missing values go."""
+    absent = np.isnan(known)
+    at = np.where(absent, 0, known).astype(np.int64)
+    inside = ((bits[at // 32] >> (at % 32).astype(np.uint32)) & 1).astype(bool)
+    left: list[int] = np.flatnonzero(np.where(absent, missing, inside)).tolist()
+    return left
+
+
 class _Boosting(SklearnTraining):
     """Histogram gradient boosting on category codes."""
 
@@ -98,6 +159,7 @@ class _Boosting(SklearnTraining):
     seed: int
     trees_: DirectTrees | None
     kind: type[Any] = HistGradientBoostingClassifier
+    link = "logistic"
 
     def _estimator(self, n_rows: int) -> Any:
         categorical = np.zeros(self.feature_schema.n_features, dtype=bool)
@@ -117,6 +179,13 @@ class _Boosting(SklearnTraining):
             self.trees_ = direct_trees(model, filled)
         return model
 
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        # Trees never split on an empty column.
+        if self.trees_ is None:
+            msg = "this version of scikit-learn's HistGradientBoosting has no portable form"
+            raise NotPortableError(msg)
+        return dump_trees(self.trees_, out, columns, self.feature_schema, self.link)
+
 
 class HistGradientBoostingBinary(_Boosting, SklearnClassifier):
     """Binary classifier; ``params`` have scikit-learn's names."""
@@ -132,6 +201,8 @@ class HistGradientBoostingBinary(_Boosting, SklearnClassifier):
 class HistGradientBoostingMulticlass(_Boosting, SklearnMulticlass):
     """Multiclass classifier."""
 
+    link = "softmax"
+
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         filled = self.empty_.fill(X)
         if self.trees_ is None:
@@ -144,6 +215,7 @@ class HistGradientBoostingNumbers(_Boosting, SklearnRegressor):
     """Regressor with squared error."""
 
     kind = HistGradientBoostingRegressor
+    link = "identity"
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         filled = self.empty_.fill(X)

@@ -16,7 +16,9 @@ from fairautoml.learners._base import (
     Regressor,
     stopping_parts,
 )
+from fairautoml.learners._lightgbm import dump_booster
 from fairautoml.learners._linear import Binned
+from fairautoml.portable import Dump, Positions
 from fairautoml.registry import missing_library
 
 try:
@@ -131,6 +133,9 @@ class _Booster:
         # Prediction does not use the number of threads set for training.
         scores: NDArray[np.floating] = self.model_.predict(X, num_threads=1)
         return scores
+
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        return dump_booster(self.model_, out, columns)
 
 
 class LightGBMBinary(_Booster, BinaryClassifier):

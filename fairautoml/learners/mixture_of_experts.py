@@ -29,6 +29,7 @@ from fairautoml.learners._mixture import (
     stepped,
     unfairness,
 )
+from fairautoml.portable import Dump, Positions
 from fairautoml.threads import one_thread
 
 SPREAD = 0.3
@@ -174,6 +175,11 @@ class MixtureOfExperts(BinaryClassifier):
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         mixture: Mixture = self.model_
         return mixture.probability(self.design_.matrix(X))
+
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        found: Mixture = self.model_
+        weights = {"w": found.w, "b": found.b, "v": found.v, "c": found.c}
+        return out.node("experts", {**weights, "design": self.design_.portable(columns)})
 
     def _first(self, X: Any, y: NDArray[Any], weight: Floats, group: NDArray[np.int64]) -> Window:
         """Fit the scaling on the first rows, and return them as a window."""

@@ -8,10 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.dummy import DummyRegressor
 
 from fairautoml.data.dataset import FeatureSchema
-from fairautoml.learners._base import BinaryClassifier, Learner, MulticlassClassifier, ParamValue
+from fairautoml.learners._base import (
+    BinaryClassifier,
+    Learner,
+    MulticlassClassifier,
+    ParamValue,
+    Regressor,
+)
+from fairautoml.portable import Dump, Positions
 
 
 class PriorBinary(BinaryClassifier):
@@ -23,6 +29,9 @@ class PriorBinary(BinaryClassifier):
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         return np.full(X.shape[0], self.model_)
 
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        return out.node("constant", {"value": self.model_})
+
 
 class PriorMulticlass(MulticlassClassifier):
     """Predicts the class shares of the training rows."""
@@ -33,13 +42,28 @@ class PriorMulticlass(MulticlassClassifier):
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         return np.tile(self.model_, (X.shape[0], 1))
 
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        return out.node("constant", {"value": self.model_})
+
+
+class PriorNumbers(Regressor):
+    """Predicts the mean of the training rows."""
+
+    def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> float:
+        return 0.0
+
+    def _numbers(self, X: Any) -> NDArray[np.floating]:
+        return np.zeros(X.shape[0])
+
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        return out.node("constant", {"value": 0.0})
+
 
 def build_regressor(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> Any:
+) -> PriorNumbers:
     """Return a regressor that predicts the mean of its training rows."""
-    del params, feature_schema, seed
-    return DummyRegressor(strategy="mean")
+    return PriorNumbers(params, feature_schema, seed)
 
 
 LEARNER = Learner(

@@ -12,6 +12,8 @@ from fairautoml.learners._base import (
     SklearnMulticlass,
     SklearnRegressor,
 )
+from fairautoml.learners._forest import dump_forest
+from fairautoml.portable import Dump, Positions
 
 
 class RandomForestBinary(SklearnClassifier):
@@ -21,6 +23,9 @@ class RandomForestBinary(SklearnClassifier):
         params = _counted(self.params, n_rows)
         return RandomForestClassifier(**params, n_jobs=1, random_state=self.seed)
 
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        return dump_forest(self.model_, out, columns, output=1)
+
 
 class RandomForestMulticlass(SklearnMulticlass):
     """Multiclass variant."""
@@ -29,6 +34,9 @@ class RandomForestMulticlass(SklearnMulticlass):
         params = _counted(self.params, n_rows)
         return RandomForestClassifier(**params, n_jobs=1, random_state=self.seed)
 
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        return dump_forest(self.model_, out, columns, output=None)
+
 
 class RandomForestNumbers(SklearnRegressor):
     """Regression variant."""
@@ -36,6 +44,9 @@ class RandomForestNumbers(SklearnRegressor):
     def _estimator(self, n_rows: int) -> RandomForestRegressor:
         params = {**_counted(self.params, n_rows), "criterion": "squared_error"}
         return RandomForestRegressor(**params, n_jobs=1, random_state=self.seed)
+
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        return dump_forest(self.model_, out, columns, output=0)
 
 
 def _counted(params: Mapping[str, ParamValue], n_rows: int) -> dict[str, Any]:

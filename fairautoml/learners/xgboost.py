@@ -1,5 +1,7 @@
 """XGBoost: gradient boosted trees on histograms, with native categories up to 20."""
 
+import json
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureSchema
+from fairautoml.exceptions import NotPortableError
 from fairautoml.learners._base import (
     STOPPING,
     BinaryClassifier,
@@ -18,6 +21,7 @@ from fairautoml.learners._base import (
     stopping_parts,
 )
 from fairautoml.learners._linear import Binned
+from fairautoml.portable import Dump, Positions, Sums, Tree
 from fairautoml.registry import missing_library
 
 try:
@@ -116,6 +120,10 @@ class _Booster:
         scores: NDArray[np.floating] = self.model_.inplace_predict(X, missing=np.nan)
         return scores
 
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        # The absent values of a sparse matrix are missing to XGBoost.
+        return dump_booster(self.model_, out, out.absent(columns))
+
 
 class XGBoostBinary(_Booster, BinaryClassifier):
     """Binary classifier; ``params`` have XGBoost's names."""
@@ -133,6 +141,80 @@ class XGBoostNumbers(_Booster, Regressor):
 
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
         return {"objective": "reg:squarederror"}
+
+
+_LINKS = {
+    "binary:logistic": "logistic32",
+    "multi:softprob": "shares32",
+    "reg:squarederror": "identity",
+}
+
+
+def dump_booster(booster: xgboost.Booster, out: Dump, columns: Positions) -> int:
+    """Write the trees of a booster and return their node."""
+    learner = json.loads(bytes(booster.save_raw("json")))["learner"]
+    objective, model = learner["objective"]["name"], learner["gradient_booster"]
+    if objective not in _LINKS or model["name"] != "gbtree":
+        msg = f"XGBoost's {model['name']} with objective {objective!r} has no portable form"
+        raise NotPortableError(msg)
+    starts = learner["learner_model_param"]["base_score"].strip("[]").split(",")
+    sums = Sums(
+        link=_LINKS[objective],
+        n_classes=len(starts),
+        before=tuple(_margin(np.float32(start), objective) for start in starts),
+        single=True,
+    )
+    return out.trees([_tree(tree) for tree in model["model"]["trees"]], columns, sums)
+
+
+def _margin(start: np.float32, objective: str) -> float:
+    """Return the start of the sums as XGBoost computes it."""
+    if objective != "binary:logistic":
+        return float(start)
+    odds = np.float32(1) / start - np.float32(1)
+    return -float(np.float32(math.log(odds)))
+
+
+def _tree(found: Mapping[str, Any]) -> Tree:
+    left, right = np.array(found["left_children"]), np.array(found["right_children"])
+    values = np.array(found["split_conditions"], dtype=np.float32)
+    default = np.array(found["default_left"], dtype=bool)
+    categorical = np.array(found["split_type"], dtype=bool)
+    # Codes of a set go right.
+    left, right = np.where(categorical, right, left), np.where(categorical, left, right)
+    sets = zip(found["categories_nodes"], found["categories_segments"],
+               found["categories_sizes"], strict=True)  # fmt: skip
+    return Tree(
+        feature=np.array(found["split_indices"]),
+        # Values below the threshold go left: values up to the number before it.
+        threshold=np.nextafter(values, np.float32(-np.inf)),
+        left=left,
+        right=right,
+        missing_left=np.where(categorical, ~default, default),
+        value=values,
+        categories={node: found["categories"][at : at + size] for node, at, size in sets},
+    )
+
+
+def build(
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+) -> XGBoostBinary:
+    """Return an unfitted binary classifier; ``params`` have XGBoost's names."""
+    return XGBoostBinary(params, feature_schema, seed)
+
+
+def build_multiclass(
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
+) -> XGBoostMulticlass:
+    """Return an unfitted multiclass classifier."""
+    return XGBoostMulticlass(params, feature_schema, seed, n_classes)
+
+
+def build_regressor(
+    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+) -> XGBoostNumbers:
+    """Return an unfitted regressor."""
+    return XGBoostNumbers(params, feature_schema, seed)
 
 
 LEARNER = Learner(

@@ -25,6 +25,7 @@ class Task(ABC):
     """
 
     name: TaskName
+    checks: str  # operation of the runtime that validates scores as ``checked`` does
 
     @abstractmethod
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
@@ -73,6 +74,7 @@ class Binary(Task):
     """Two classes."""
 
     name = "binary"
+    checks = "probability"
 
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
         """Return P(y = 1), shape (n_rows,)."""
@@ -133,6 +135,7 @@ class Multiclass(Task):
     """Three classes or more."""
 
     name = "multiclass"
+    checks = "shares"
 
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
         """Return the probability of each class, shape (n_rows, n_classes)."""
@@ -204,6 +207,7 @@ class Regression(Task):
     """A numeric target."""
 
     name = "regression"
+    checks = "number"
 
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
         """Return the predicted numbers, shape (n_rows,)."""

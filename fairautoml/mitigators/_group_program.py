@@ -7,7 +7,7 @@ are formulated on the groups of one system or on the finest groups.
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from fairautoml.mitigators._thresholds import (
     solve_pairs,
 )
 from fairautoml.records import Rule
+
+_NO_CELL = np.zeros(0, dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +77,40 @@ class ThresholdRule:
             accepted += share[group] * (wide >= cut[group])
         return np.minimum(accepted, 1.0)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+        depth = max(len(steps) for steps in self.steps)
+        cuts = np.full((depth, len(self.steps) + 1), np.inf)
+        shares = np.zeros_like(cuts)
+        for group, steps in enumerate(self.steps):
+            cuts[: len(steps), group] = [step.threshold for step in steps]
+            shares[: len(steps), group] = [step.share for step in steps]
+        cuts[0, -1], shares[0, -1] = self.neutral, 1.0
+        return thresholds(self.group_of_cell, cuts, shares, randomized=self.randomized)
+
     def describe(self) -> str:
         """Return the thresholds by group in one line."""
         return ", ".join(
             f"{label}: " + " or ".join(_text(step) for step in steps)
             for label, steps in zip(self.labels, self.steps, strict=True)
         )
+
+
+def thresholds(
+    of_cell: Sequence[int],
+    cuts: NDArray[np.float64],
+    shares: NDArray[np.float64] | None = None,
+    *,
+    randomized: bool = False,
+) -> dict[str, Any]:
+    """Return the portable form of thresholds by step and group; the last group is of no cell."""
+    return {
+        "kind": "thresholds",
+        "randomized": randomized,
+        "of_cell": np.array(of_cell, dtype=np.int32),
+        "cuts": cuts,
+        "shares": np.ones_like(cuts) if shares is None else shares,
+    }
 
 
 def _text(step: Step) -> str:
@@ -109,6 +139,10 @@ class CommonRule:
     ) -> NDArray[np.float64]:
         """Return 1.0 where the score reaches the threshold, else 0.0; shape (n_rows,)."""
         return (scores.astype(np.float64) >= self.threshold).astype(np.float64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+        return thresholds((), np.array([[self.threshold]]))
 
     def describe(self) -> str:
         """Return the threshold in one line."""
@@ -598,6 +632,10 @@ class AsPredicted:
         """Return the predictions, shape (n_rows,)."""
         return scores.astype(np.float64)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+        return {"kind": "shifts", "randomized": False, "of_cell": _NO_CELL, "shifts": np.zeros(1)}
+
     def describe(self) -> str:
         """Return a one-line description."""
         return "all: as predicted"
@@ -623,6 +661,12 @@ class ShiftRule:
         """Return the shifted predictions, shape (n_rows,)."""
         moved: NDArray[np.float64] = np.array([*self.shifts, 0.0])[self.parts.at(cells)]
         return scores.astype(np.float64) + moved
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+        shifts = np.array([*self.shifts, 0.0])
+        of_cell = np.array(self.parts.of_cell, dtype=np.int32)
+        return {"kind": "shifts", "randomized": False, "of_cell": of_cell, "shifts": shifts}
 
     def describe(self) -> str:
         """Return the shift of each group in one line."""
@@ -670,6 +714,17 @@ class NumberRepair:
         """Return the repaired predictions, shape (n_rows,)."""
         wide = scores.astype(np.float64)
         return wide + self.strength * self.moves.full(wide, cells)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+        return {
+            "kind": "repair",
+            "randomized": False,
+            "of_cell": np.array(self.moves.parts.of_cell, dtype=np.int32),
+            "strength": self.strength,
+            "knots": self.moves.knots,
+            "steps": self.moves.steps,
+        }
 
     def describe(self) -> str:
         """Return the strength in one line."""

@@ -16,7 +16,7 @@ linear program, equalized odds).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -309,6 +309,19 @@ def one_hot(chosen: NDArray[np.integer], n_classes: int) -> NDArray[np.float64]:
     return found
 
 
+def class_offsets(
+    of_cell: Sequence[int], slopes: NDArray[np.float64], cuts: NDArray[np.float64]
+) -> dict[str, Any]:
+    """Return the portable form of factors and prices by group; the last group is of no cell."""
+    return {
+        "kind": "classes",
+        "randomized": False,
+        "of_cell": np.array(of_cell, dtype=np.int32),
+        "slopes": slopes,
+        "cuts": cuts,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class MostLikely:
     """Choose the class of the largest probability, the first of ties."""
@@ -321,6 +334,10 @@ class MostLikely:
     ) -> NDArray[np.float64]:
         """Return 1.0 for the chosen class, else 0.0; shape (n_rows, n_classes)."""
         return one_hot(scores.argmax(axis=1), scores.shape[1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+        return class_offsets((), np.ones((1, 1)), np.zeros((1, 1)))
 
     def describe(self) -> str:
         """Return a one-line description."""
@@ -354,6 +371,12 @@ class ClassRule:
         part = self.parts.at(cells)
         worth = slopes[part] * scores.astype(np.float64) - cuts[part]
         return one_hot(worth.argmax(axis=1), scores.shape[1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+        slopes = np.array([*self.slopes, self.neutral])
+        cuts = np.array([*self.cuts, tuple(0.0 for _ in self.neutral)])
+        return class_offsets(self.parts.of_cell, slopes, cuts)
 
     def describe(self) -> str:
         """Return the prices by group in one line."""

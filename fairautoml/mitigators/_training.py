@@ -22,6 +22,7 @@ from fairautoml.exceptions import (
 )
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._base import FitBaseLearner, RateMetrics, ScoreModel, TrainRows
+from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
 
 PARITY = RateMetrics(difference="selection", ratio="selection")
@@ -85,6 +86,10 @@ class ChangedColumns:
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return P(y = 1) of untransformed rows, shape (n_rows,)."""
         return self.model.scores(self.change.apply(X, cells), cells)
+
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        return out.model(self.model, out.change(self.change, columns))
 
 
 def train_on_changed(

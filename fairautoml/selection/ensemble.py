@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fairautoml.metrics import TaskName
 from fairautoml.mitigators import ScoreModel
+from fairautoml.portable import Dump, Positions
 from fairautoml.records import Entry
 from fairautoml.selection.mixture import PoolRule
 
@@ -27,6 +28,11 @@ class WeightedAverage:
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the weighted mean of P(y = 1), shape (n_rows,)."""
         return _mean([(model.scores(X, cells), share) for model, share in self.members])
+
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        of = [out.model(model, columns) for model, _ in self.members]
+        return out.node("weighted", {"of": of, "shares": [share for _, share in self.members]})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +48,18 @@ class Columns:
         known = {key: model.scores(X, cells) for key, model in self.models.items()}
         means = [_mean([(known[key], share) for key, share in each]) for each in self.columns]
         return np.stack(means, axis=1)
+
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        of = {key: out.model(model, columns) for key, model in self.models.items()}
+        means = [
+            out.node(
+                "weighted",
+                {"of": [of[key] for key, _ in each], "shares": [share for _, share in each]},
+            )
+            for each in self.columns
+        ]
+        return out.node("columns", {"of": means})
 
 
 def _mean(parts: list[tuple[NDArray[np.float32], float]]) -> NDArray[np.float32]:

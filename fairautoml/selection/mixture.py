@@ -11,7 +11,7 @@ Scores have one column per model here: ``ScoreRows.scores`` has shape (n_rows, n
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,20 @@ class PoolRule:
             for part in of_group:
                 accepted[here] += part.share * (wide[here, part.column] >= part.threshold)
         return np.minimum(accepted, 1.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+        parts = [part for of_group in self.parts for part in of_group]
+        return {
+            "kind": "mixture",
+            "randomized": self.randomized,
+            "of_cell": np.array(self.group_of_cell, dtype=np.int32),
+            "sizes": np.array([len(of_group) for of_group in self.parts], dtype=np.int32),
+            "columns": np.array([part.column for part in parts], dtype=np.int32),
+            "cuts": np.array([part.threshold for part in parts], dtype=np.float64),
+            "shares": np.array([part.share for part in parts], dtype=np.float64),
+            "neutral": self.neutral,
+        }
 
     def describe(self) -> str:
         """Return the parts by group in one line."""

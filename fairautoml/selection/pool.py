@@ -53,6 +53,7 @@ class Pool:
             salt=self.seed,
             membership=self.membership if isinstance(entry.rule, GroupUnawareRule) else None,
             task=self.task,
+            constrained=bool(entry.measures),
         )
 
     def serving(self, entry: Entry) -> "Pool":

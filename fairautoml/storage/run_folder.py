@@ -125,6 +125,12 @@ DATABASE = "study.db"
 STAGED = "model.joblib.next"
 """File with a model that is written but not yet the selected model."""
 
+PORTABLE = "model.fair"
+"""File with the selected model that runs no code when it is read."""
+
+STAGED_PORTABLE = "model.fair.next"
+"""The same of a model that is not yet the selected model; empty if it cannot be exported."""
+
 FORMAT = 1
 """Version of the layout of a run folder."""
 
@@ -138,6 +144,8 @@ OWN_FILES = frozenset(
         "holdout.json",
         "leaderboard.csv",
         "leaderboard.json",
+        PORTABLE,
+        STAGED_PORTABLE,
         "model.joblib",
         "model.json",
         STAGED,
@@ -283,18 +291,31 @@ class RunFolder:
         """Write a model beside the selected one, until ``place_model``."""
         self.write(STAGED, lambda path: joblib.dump(model, path))
 
+    def stage_portable(self, export: Callable[[Path], object] | None) -> None:
+        """Write a model file beside the selected one; None = the staged model has none."""
+        self.write(STAGED_PORTABLE, _empty if export is None else export)
+
     def place_model(self, about: Mapping[str, object]) -> None:
         """Select the staged model; ``model.json``, written last, names it and its certificate."""
-        certificate = self.path / "certificate.json"
+        certificate, portable = self.path / "certificate.json", self.path / PORTABLE
+        if (self.path / STAGED_PORTABLE).is_file():
+            (self.path / STAGED_PORTABLE).replace(portable)
+            if not portable.stat().st_size:
+                portable.unlink()
         content = {
             **about,
             "format": FORMAT,
             "sha256": file_hash(self.path / STAGED),
+            "portable_sha256": file_hash(portable) if portable.is_file() else None,
             "certificate_sha256": file_hash(certificate) if certificate.is_file() else None,
             "versions": own_versions(),
         }
         (self.path / STAGED).replace(self.path / "model.joblib")
         self.write_json("model.json", content)
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
 
 
 def lock_folder(path: Path, argument: str) -> IO[bytes]:
@@ -367,6 +388,26 @@ def read_model(folder: Path) -> Any:
         raise ModelCorruptError(f"{str(folder / 'model.json')!r} is damaged: no list of versions")
     check_versions(folder, versions)
     return joblib.load(io.BytesIO(content))
+
+
+def portable_file(folder: Path) -> Path:
+    """Return the file of the selected model that runs no code, after a check of its hash."""
+    about, path = read_json(folder, "model.json"), folder / PORTABLE
+    noted = about.get("portable_sha256") if isinstance(about, dict) else None
+    if noted is None:
+        msg = (
+            f"{str(folder)!r} has no {PORTABLE}: an older version wrote the run, or a part of its "
+            "model cannot be exported. Load its pickle, which can run code, by --trust-pickle or "
+            "fairautoml.load_run"
+        )
+        raise RunFolderError(msg)
+    if not path.is_file() or file_hash(path) != noted:
+        msg = (
+            f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); it is "
+            f"damaged or was replaced: {_remedy(folder)}"
+        )
+        raise ModelCorruptError(msg)
+    return path
 
 
 def read_model_file(folder: Path) -> tuple[dict[str, Any], bytes]:

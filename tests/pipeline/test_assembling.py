@@ -349,7 +349,7 @@ def test_a_served_mixture_gives_a_row_one_decision_in_any_company(individuals, a
     decisions = model.predict(X)
     assert np.array_equal(model.predict(X.iloc[::-1])[::-1], decisions)
     assert np.array_equal(model.predict(X.iloc[:7]), decisions[:7])
-    accepted = model.predict_proba(X)[:, 1]
+    accepted = model.acceptance_proba(X)
     assert ((accepted == 0) | (accepted == 1) | entry.rule.randomized).all()
     assert (decisions[accepted == 1] == "yes").all()
     assert (decisions[accepted == 0] == "no").all()

@@ -26,12 +26,14 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from fairautoml.exceptions import DegenerateGroupError
+from fairautoml.learners._lightgbm import dump_booster
 from fairautoml.metrics import BoundConstraint, GroupCounts, Metric, Undefined
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import known_disparity
 from fairautoml.mitigators._base import RateLimit, TrainRows, rate_limits
 from fairautoml.mitigators._training import groups_of_cells
+from fairautoml.portable import Dump, Positions, Sums
 from fairautoml.records import ParamValue
 from fairautoml.registry import missing_library
 
@@ -588,6 +590,11 @@ class Boosted:
         del cells
         p: NDArray[np.float32] = expit(self.margins(X)).astype(np.float32)
         return p
+
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        sums = Sums(link="logistic", after=self.start)
+        return out.node("probability", {"of": dump_booster(self.booster, out, columns, sums)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

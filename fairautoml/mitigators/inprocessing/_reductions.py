@@ -22,6 +22,7 @@ from scipy.optimize import linprog
 
 from fairautoml.mitigators._base import FitBaseLearner, ScoreModel, TrainRows
 from fairautoml.mitigators._thresholds import Moments
+from fairautoml.portable import Dump, Positions
 
 HALF = 0.5
 """Score from which a member accepts a row."""
@@ -44,6 +45,10 @@ class Constant:
         del cells
         return np.full(X.shape[0], self.score, dtype=np.float32)
 
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        return out.node("probability", {"of": out.node("constant", {"value": self.score})})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
@@ -58,6 +63,11 @@ class Mixture:
         for model, share in zip(self.models, self.shares, strict=True):
             found += share * model.scores(X, cells)
         return found.astype(np.float32)
+
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        of = [out.model(model, columns) for model in self.models]
+        return out.node("weighted", {"of": of, "shares": self.shares})
 
     def acceptance(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the probability that the drawn model accepts the row, shape (n_rows,).

@@ -23,6 +23,7 @@ from fairautoml.mitigators._base import (
     TrainRows,
 )
 from fairautoml.mitigators._training import groups_of_cells, share
+from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
 
 NAME = "checklist"
@@ -40,6 +41,10 @@ class ChecklistModel:
         """Return P(y = 1), shape (n_rows,); the groups are unused."""
         del cells
         return self.checklist.scores(X).astype(np.float32)
+
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        return out.node("probability", {"of": self.checklist.dump(out, columns)})
 
 
 def train(

@@ -12,7 +12,7 @@ and gaps are counted on observed labels and groups.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,13 @@ class BiasScoreRule:
         for cell, y in np.argwhere(per_share):
             left -= per_share[cell, y] * membership[:, cell, y]
         return (left > self.threshold).astype(np.float64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+        per_share = self._per_share()
+        return {
+            "kind": "bias", "randomized": False, "threshold": self.threshold, "bias": per_share
+        }  # fmt: skip
 
     def _per_share(self) -> NDArray[np.float64]:
         """Return the contribution of each P(cell, y | x) to the threshold, shape (n_cells, 2)."""

@@ -10,14 +10,14 @@ scores need no clipping to [0, 1], because they are compared with a threshold.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
 from fairautoml.mitigators._gedi import Search, Term
-from fairautoml.mitigators._group_program import CommonRule, rules_within
+from fairautoml.mitigators._group_program import CommonRule, rules_within, thresholds
 from fairautoml.records import Rule
 
 
@@ -40,6 +40,11 @@ class ShiftedRule:
         cuts = self.threshold + np.array([*self.shifts, 0.0])
         accepted: NDArray[np.bool_] = scores.astype(np.float64) >= cuts[cells]
         return accepted.astype(np.float64)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+        cuts = self.threshold + np.array([*self.shifts, 0.0])
+        return thresholds(range(len(self.shifts)), cuts[None, :])
 
     def describe(self) -> str:
         """Return the polynomial in one line."""

@@ -12,7 +12,7 @@ ICLR 2021, arXiv 2007.07314, equation 9 (there ``tau`` is the strength).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts, Undefined
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
 from fairautoml.mitigators._group_program import rules_within
-from fairautoml.mitigators._multiclass import BALANCED, one_hot
+from fairautoml.mitigators._multiclass import BALANCED, class_offsets, one_hot
 from fairautoml.mitigators._thresholds import per_unit
 from fairautoml.records import Rule
 
@@ -43,6 +43,11 @@ class ClassFactors:
         """Return 1.0 for the chosen class, the first of ties; shape (n_rows, n_classes)."""
         worth = scores.astype(np.float64) * np.array(self.factors)
         return one_hot(worth.argmax(axis=1), scores.shape[1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+        factors = np.array([self.factors])
+        return class_offsets((), factors, np.zeros_like(factors))
 
     def describe(self) -> str:
         """Return the factors in one line."""

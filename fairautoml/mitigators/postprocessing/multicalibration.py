@@ -18,7 +18,7 @@ in the same round, which costs accuracy; scores that are already calibrated chan
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,10 +178,32 @@ class CalibratedRule:
         moved[strange] = self.bins.replay(scores[strange], alone, self.overall)
         return self.cuts.decide(moved, cells)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+        return {
+            "kind": "calibrated",
+            "randomized": self.randomized,
+            "width": self.bins.width,
+            "edge": EDGE,
+            "digits": DIGITS,
+            "systems": np.array(self.of_cell, dtype=np.int32),
+            "updates": _portable(self.updates),
+            "overall": _portable(self.overall),
+            "cuts": self.cuts.to_dict(),
+        }
+
     def describe(self) -> str:
         """Return the number of updates and the thresholds in one line."""
         n = len(self.updates)
         return f"calibrated by {n} update{'s' * (n != 1)}, then {self.cuts.describe()}"
+
+
+def _portable(updates: Sequence[Update]) -> dict[str, Any]:
+    return {
+        "group": np.array([one.group for one in updates], dtype=np.int32),
+        "bin": np.array([one.bin for one in updates], dtype=np.int32),
+        "delta": np.array([one.delta for one in updates], dtype=np.float64),
+    }
 
 
 def _all_groups(

@@ -11,7 +11,7 @@ than two groups a tight tolerance may have no rule.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,10 @@ class BandRule:
     ) -> NDArray[np.float64]:
         """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
         return self.cuts.decide(scores, cells)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+        return self.cuts.to_dict()
 
     def describe(self) -> str:
         """Return the band and its accepted and rejected groups in one line."""

@@ -12,7 +12,7 @@ Learning*, arXiv 2005.11720.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,10 @@ class RepairRule:
     ) -> NDArray[np.float64]:
         """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
         return self.cuts.decide(scores, cells)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+        return self.cuts.to_dict()
 
     def describe(self) -> str:
         """Return strength, threshold and the equivalent group thresholds in one line."""

@@ -24,6 +24,7 @@ from fairautoml.mitigators._training import (
     share,
     train_on_changed,
 )
+from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
 
 NAME = "correlation_remover"
@@ -43,6 +44,15 @@ class Shifts:
         # Group -1 selects the last row.
         shift = self.shift[groups_of_cells(self.of_cell, cells)]
         changed[:, self.columns] = X[:, self.columns] - shift
+        return changed
+
+    def dump(self, out: Dump, columns: Positions) -> Positions:
+        """Append the shifted columns and return those of the model."""
+        content = {
+            "columns": columns[self.columns], "of_cell": self.of_cell, "shift": self.shift
+        }  # fmt: skip
+        changed = columns.copy()
+        changed[self.columns] = out.step("shifted", content, len(self.columns))
         return changed
 
 

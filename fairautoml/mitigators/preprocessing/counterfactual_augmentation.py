@@ -24,6 +24,7 @@ from fairautoml.mitigators._training import (
     row_groups,
     share,
 )
+from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
 
 NAME = "counterfactual_augmentation"
@@ -69,6 +70,17 @@ class Averaged:
             for value in range(len(self.omega))
         ]
         return averaged(np.stack(by_value), self.omega).astype(np.float32)
+
+    def dump(self, out: Dump, columns: Positions) -> int:
+        """Write the portable form and return its node."""
+        full = np.append(columns, 0) if self.appended else columns
+        of = []
+        for values in self.flips.values:
+            flipped = full.copy()
+            fixed = out.step("fixed", {"values": values.astype(np.float32)}, len(values))
+            flipped[self.flips.columns] = fixed
+            of.append(out.model(self.model, flipped))
+        return out.node("averaged", {"of": of, "omega": self.omega})
 
 
 def averaged(by_value: NDArray[np.floating], omega: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ repair), arXiv 1412.3756. Ties get their mid-rank, quantiles are interpolated an
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from fairautoml.mitigators._training import (
     share,
     train_on_changed,
 )
+from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
 
 NAME = "disparate_impact_remover"
@@ -69,6 +71,14 @@ class Repair:
                 rank[mine] = table.rank(x[mine])
         return self.middle.value(rank)
 
+    def portable(self) -> dict[str, Any]:
+        """Return the portable form."""
+        groups, pooled, middle = (
+            [{"values": table.values, "ranks": table.ranks} for table in tables]
+            for tables in (self.groups, (self.pooled,), (self.middle,))
+        )
+        return {"groups": groups, "pooled": pooled[0], "middle": middle[0]}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repairs:
@@ -87,6 +97,14 @@ class Repairs:
             x = X[found, at].astype(np.float64)
             full = repair.repaired(x, groups[found])
             changed[found, at] = (1 - self.strength) * x + self.strength * full
+        return changed
+
+    def dump(self, out: Dump, columns: Positions) -> Positions:
+        """Append the repaired columns and return those of the model."""
+        changed = columns.copy()
+        for at, repair in self.columns:
+            about = {"column": columns[at], "of_cell": self.of_cell, "strength": self.strength}
+            changed[at] = out.step("repaired", {**about, **repair.portable()}, 1)[0]
         return changed
 
 

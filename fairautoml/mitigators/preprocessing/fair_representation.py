@@ -45,6 +45,7 @@ from fairautoml.mitigators._training import (
     row_groups,
     share,
 )
+from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
 from fairautoml.threads import one_thread
 
@@ -330,6 +331,19 @@ class Representation:
             matrix = self.design.matrix(X)
             encoded = matrix if self.layer is None else self.layer.apply(matrix)
             return self.erasure.apply(encoded).astype(np.float32)
+
+    def dump(self, out: Dump, columns: Positions) -> Positions:
+        """Append the representation and return its columns."""
+        layer = None
+        if self.layer is not None:
+            layer = {
+                "coefficients": self.layer.coefficients, "intercepts": self.layer.intercepts
+            }  # fmt: skip
+        mean, moved = self.erasure.mean, self.erasure.moved
+        content = {
+            "design": self.design.portable(columns), "layer": layer, "mean": mean, "moved": moved
+        }  # fmt: skip
+        return out.step("represented", content, len(mean))
 
 
 def train(

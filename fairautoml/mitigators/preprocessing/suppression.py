@@ -17,6 +17,7 @@ from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import InputError
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import ChangedColumns, associations, row_groups, share
+from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
 
 NAME = "suppression"
@@ -35,6 +36,11 @@ class Kept:
         """Return the selected columns of the rows."""
         del cells
         return X[:, self.columns]
+
+    def dump(self, out: Dump, columns: Positions) -> Positions:
+        """Return the selected columns."""
+        kept: Positions = columns[self.columns]
+        return kept
 
 
 def train(

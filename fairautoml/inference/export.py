@@ -1,0 +1,187 @@
+"""Write a model to one file that ``fairautoml.load_predictor`` reads without this library's own
+dependencies and without running code.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.data.files import write_whole
+from fairautoml.data.groups import GroupSchema, UnseenPolicy
+from fairautoml.data.schema import TableSchema
+from fairautoml.data.sensitive_numbers import NumberBins, Scale, bin_labels
+from fairautoml.exceptions import NotPortableError
+from fairautoml.inference.predictor import Predictor
+from fairautoml.inference.runtime import FORMAT, MEMBERS
+from fairautoml.inference.runtime._file import resolved
+from fairautoml.inference.runtime._scores import Program
+from fairautoml.portable import Dump, Portable
+from fairautoml.records import PortableRule
+
+ALIGNED = 8
+"""Arrays begin at multiples of this many bytes."""
+
+NO_TIME = (1980, 1, 1, 0, 0, 0)
+"""Time of the members of the archive, so that equal models are equal files."""
+
+LEVEL = 1
+"""Compression; a higher level makes files a tenth smaller in several times the time."""
+
+_DTYPES = {"b": "|u1", "u": "|u1", "i": "<i4"}
+
+
+def export_predictor(
+    predictor: Predictor, path: Path, *, unseen: UnseenPolicy, about: Mapping[str, Any]
+) -> None:
+    """Write a predictor to a file.
+
+    Raises
+    ------
+    NotPortableError
+        A part has no portable form; the message names it.
+    """
+    decision, arrays = _decision(predictor, unseen)
+    contents: dict[str, bytes | bytearray] = {
+        "decision.json": _json(decision),
+        "arrays.bin": arrays,
+    }
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    manifest = {**about, "format": FORMAT, "sha256": hashes}
+    contents["manifest.json"] = _json(manifest)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in MEMBERS:
+            archive.writestr(
+                zipfile.ZipInfo(name, NO_TIME), contents[name], zipfile.ZIP_DEFLATED, LEVEL
+            )
+    write_whole(stream.getvalue(), path)
+
+
+def portable_scores(
+    model: Portable, X: NDArray[np.floating], cells: NDArray[np.integer]
+) -> NDArray[np.float32]:
+    """Return the scores of dense rows by the portable form of a model, to check a plug-in."""
+    out = Dump(X.shape[1])
+    decision = {
+        "schema": {"columns": [0] * X.shape[1], "sparse": False},
+        "scores": out.model(model, np.arange(X.shape[1])),
+        "membership": None,
+        "trees": out.plain(out.forest()),
+        "steps": out.steps,
+        "nodes": out.nodes,
+    }
+    found: NDArray[np.float32] = Program(resolved(decision, out.arrays))(X, cells)[0]
+    return found
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+def _decision(predictor: Predictor, unseen: UnseenPolicy) -> tuple[dict[str, Any], bytearray]:
+    schema, rule = predictor.schema, predictor.rule
+    if not isinstance(rule, PortableRule):
+        raise NotPortableError(f"the rule {type(rule).__name__} has no portable form")
+    n_features = len(schema.columns)
+    out = Dump(n_features, sparse=schema.sparse)
+    columns = np.arange(n_features)
+    membership = predictor.membership
+    decision = {
+        "task": predictor.task,
+        "classes": _classes(predictor.classes),
+        "schema": _schema(schema),
+        "groups": _groups(predictor.groups, unseen) if predictor.needs_sensitive else None,
+        "rule": out.plain(rule.to_dict()),
+        "constrained": predictor.constrained,
+        "salt": predictor.salt,
+        "odd": out.plain(_odd(predictor.salt, n_features, sparse=schema.sparse)),
+        "scores": out.model(predictor.models, columns),
+        "membership": None if membership is None else out.model(membership, columns),
+        "trees": out.plain(out.forest()),
+    }
+    if decision["groups"] is not None:
+        decision["groups"] = out.plain(decision["groups"])
+    index, content = _packed(out.arrays)
+    return {**decision, "steps": out.steps, "nodes": out.nodes, "arrays": index}, content
+
+
+def _packed(arrays: list[NDArray[Any]]) -> tuple[list[Any], bytearray]:
+    """Return type, shape and place of each array, and all arrays one after the other."""
+    index, content = [], bytearray()
+    for values in arrays:
+        kind = _DTYPES.get(values.dtype.kind, values.dtype.newbyteorder("<").str)
+        stored = values.astype(kind)
+        if not np.array_equal(stored, values, equal_nan=values.dtype.kind == "f"):
+            raise NotPortableError(f"an array holds numbers that {kind} does not")
+        content += b"\0" * (-len(content) % ALIGNED)
+        index.append([kind, list(values.shape), len(content)])
+        content += stored.tobytes()
+    return index, content
+
+
+def _classes(classes: NDArray[Any]) -> dict[str, Any]:
+    values = classes.tolist()
+    if not all(isinstance(value, str | int | float | bool) for value in values):
+        raise NotPortableError(f"class labels of type {type(values[0]).__name__}; use text")
+    return {"dtype": classes.dtype.str, "values": values}
+
+
+def _schema(schema: TableSchema) -> dict[str, Any]:
+    for column in schema.columns:
+        if {kind for kind, _ in column.levels} & {"Timestamp", "Timedelta"}:
+            msg = f"column {column.name!r} holds dates as categories; convert it before fit"
+            raise NotPortableError(msg)
+    return {
+        "columns": [
+            {"name": c.name, "position": c.position, "kind": c.kind, "levels": c.levels}
+            for c in schema.columns
+        ],
+        "names_in": schema.names_in,
+        "named": schema.named,
+        "sparse": schema.sparse,
+    }
+
+
+def _groups(groups: GroupSchema | None, unseen: UnseenPolicy) -> dict[str, Any] | None:
+    if groups is None:
+        return None
+    overlaps = [system.name for system in groups.systems if system.overlapping]
+    readings = groups.readings or (None,) * len(groups.columns)
+    columns: list[dict[str, Any]] = [
+        {"name": name, "levels": levels, "reading": "value"}
+        for name, levels in zip(groups.columns, groups.levels, strict=True)
+    ]
+    for column, reading in zip(columns, readings, strict=True):
+        if isinstance(reading, NumberBins):
+            steps = bin_labels(reading.source, reading.cuts)
+            column |= {"reading": "bins", "edges": np.array(reading.cuts), "steps": steps}
+        elif isinstance(reading, Scale):
+            edges = np.array(reading.edges, dtype=np.float64)
+            column |= {"reading": "scale", "edges": edges, "steps": reading.steps}
+        elif any(str(column["name"]).startswith(f"{name}.") for name in overlaps):
+            column["reading"] = "indicator"
+    return {
+        "columns": columns,
+        "cell_codes": np.array(groups.cell_codes, dtype=np.int32),
+        "missing": groups.missing,
+        "from_X": groups.sensitive_from_X,
+        "named": groups.named,
+        "unseen": unseen,
+    }
+
+
+def _odd(salt: int, n_features: int, *, sparse: bool) -> NDArray[Any]:
+    """Return the factors of ``row_bits``, so that a file does not depend on a generator."""
+    rng = np.random.default_rng(salt)
+    if sparse:
+        return rng.standard_normal(n_features)
+    drawn = rng.integers(0, 2**63, size=n_features, dtype=np.uint64)
+    odd = drawn * np.uint64(2) + np.uint64(1)
+    return odd.view(np.int32)

@@ -1,0 +1,10 @@
+"""Predict with a model file (``model.fair``), by NumPy alone.
+
+This package imports nothing else of the library.
+"""
+
+from fairautoml.inference.runtime._base import ModelFileError, NewRowsError
+from fairautoml.inference.runtime._file import FORMAT, MEMBERS, load
+from fairautoml.inference.runtime._predictor import PortablePredictor
+
+__all__ = ["FORMAT", "MEMBERS", "ModelFileError", "NewRowsError", "PortablePredictor", "load"]

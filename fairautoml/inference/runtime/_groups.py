@@ -1,0 +1,208 @@
+"""Read the sensitive values of new rows as the groups that the rule knows."""
+
+import math
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fairautoml.inference.runtime._base import Array, ModelFileError, NewRowsError, Spec
+from fairautoml.inference.runtime._rows import (
+    Rows,
+    codes_of,
+    column_of,
+    is_column,
+    is_missing,
+    key_of,
+    objects,
+)
+
+MISSING = ("missing", None)
+UNSEEN, ABSENT = -2, -3
+
+
+def sensitive_rows(groups: Spec, table: Rows, sensitive: Any) -> Rows:
+    """Return the sensitive columns in the order of the file."""
+    names = [column["name"] for column in groups["columns"]]
+    if sensitive is None:
+        if table.names is None or not set(names) <= set(table.names):
+            msg = f"the model reads the sensitive column(s) {names}; give predict(X, sensitive)"
+            raise NewRowsError(msg)
+        given = table
+    elif table.names is not None and isinstance(sensitive, str) and sensitive in table.names:
+        given = Rows((sensitive,), [table.columns[table.names.index(sensitive)]], table.n_rows)
+    else:
+        given = _given(sensitive)
+    if groups["named"] and given.names is not None:
+        lacking = [name for name in names if name not in given.names]
+        if lacking:
+            raise NewRowsError(f"sensitive lacks the column(s) {lacking}; give one per row")
+        columns = [given.columns[given.names.index(name)] for name in names]
+    elif len(given.columns) == len(names):
+        columns = given.columns
+    else:
+        msg = f"sensitive has {len(given.columns)} column(s) and the model reads {names}"
+        raise NewRowsError(msg)
+    return Rows(None, list(columns), given.n_rows)
+
+
+def _given(sensitive: Any) -> Rows:
+    if isinstance(sensitive, Mapping):
+        flat: dict[str, Any] = {}
+        for name, value in sensitive.items():
+            if hasattr(value, "columns") or isinstance(value, Mapping):
+                inner = Rows.of(value)
+                flat |= {
+                    f"{name}.{one}": column
+                    for one, column in zip(inner.names or (), inner.columns, strict=True)
+                }
+            else:
+                flat[str(name)] = value
+        return Rows.of(flat)
+    if hasattr(sensitive, "columns") or np.ndim(sensitive) == 2:
+        return Rows.of(sensitive)
+    column = column_of(sensitive) if is_column(sensitive) else objects([sensitive])
+    name = getattr(sensitive, "name", None)
+    return Rows(None if name is None else (str(name),), [column], len(column))
+
+
+READINGS = ("value", "indicator", "bins", "scale")
+"""How the values of a column become groups."""
+
+
+def read_groups(spec: Spec) -> dict[str, Any]:
+    """Return the groups of a file, checked."""
+    columns = [_read_column(column) for column in spec["columns"]]
+    cell_codes = spec["cell_codes"]
+    sizes = np.array([len(column["codes"]) for column in columns])
+    if cell_codes.ndim != 2 or not ((cell_codes >= 0) & (cell_codes < sizes)).all():
+        raise ModelFileError("a cell of groups that do not exist")
+    return {
+        "columns": columns,
+        "cell_codes": cell_codes,
+        "cells": {tuple(row): at for at, row in enumerate(cell_codes.tolist())},
+        "missing": str(spec["missing"]),
+        "from_X": [str(name) for name in spec["from_X"]],
+        "named": bool(spec["named"]),
+        "lenient": spec["unseen"] == "base_model",
+    }
+
+
+def _read_column(spec: Spec) -> dict[str, Any]:
+    codes, reading = codes_of(spec["levels"]), spec["reading"]
+    spellings: dict[str, list[int]] = {}
+    for (kind, value), at in codes.items():
+        if kind == "str":
+            spellings.setdefault(_normalized(value), []).append(at)
+    found = {
+        "name": str(spec["name"]), "reading": reading, "codes": codes,
+        "spellings": {text: at[0] for text, at in spellings.items() if len(at) == 1},
+        "types": {kind for kind, _ in codes} - {MISSING[0]},
+    }  # fmt: skip
+    if reading not in READINGS:
+        raise ModelFileError(f"there is no reading {reading!r}")
+    if reading in ("bins", "scale"):
+        found |= {"edges": spec["edges"], "steps": spec["steps"]}
+        if spec["edges"].ndim != 1 or len(spec["steps"]) != len(spec["edges"]) + 1:
+            raise ModelFileError("edges and steps of groups do not match")
+    if reading == "scale":
+        numbers = [np.nan if key == MISSING else key[1] for key in codes]
+        found["numbers"] = np.array(numbers, dtype=np.float64)
+    return found
+
+
+def cells_of(groups: Spec, given: Rows) -> Array:
+    """Return the cell of each row, -1 for rows without one."""
+    parts = [
+        _levels(groups, column, values)
+        for column, values in zip(groups["columns"], given.columns, strict=True)
+    ]
+    levels = np.stack(parts, axis=1)
+    distinct, inverse = np.unique(levels, axis=0, return_inverse=True)
+    each = [groups["cells"].get(tuple(row), -1) for row in distinct.tolist()]
+    each = [_nearest(groups, row) if cell < 0 else cell
+            for cell, row in zip(each, distinct, strict=True)]  # fmt: skip
+    cells = np.array(each, dtype=np.int64)[inverse.reshape(-1)]
+    if not groups["lenient"]:
+        outside = np.zeros(len(cells), dtype=bool)
+        if groups["missing"] == "exclude":
+            absent = [column["codes"].get(MISSING, ABSENT) for column in groups["columns"]]
+            outside = (levels == np.array(absent)).any(axis=1)
+        if ((cells < 0) & ~outside).any():
+            raise NewRowsError("sensitive holds a combination of groups that fit has not seen")
+    return cells
+
+
+def _levels(groups: Spec, column: Spec, values: Array) -> Array:
+    """Return the position of each value among the groups of a column."""
+    name, codes = column["name"], column["codes"]
+    unseen = ABSENT if groups["missing"] == "exclude" else UNSEEN
+    found = np.full(len(values), codes.get(MISSING, unseen), dtype=np.int64)
+    kinds: set[str] = set()
+    for at, value in enumerate(values.tolist()):
+        read = _read_group(column, value)
+        if is_missing(read):
+            if groups["missing"] == "error" and not groups["lenient"]:
+                raise NewRowsError(f"sensitive {name!r} has missing values; give every group")
+            continue
+        kind, text = key = key_of(read)
+        kinds.add(kind)
+        same = column["spellings"].get(_normalized(text), UNSEEN) if kind == "str" else UNSEEN
+        found[at] = codes.get(key, same)
+        if found[at] == UNSEEN and not groups["lenient"]:
+            shown = ", ".join(repr(one) for _, one in [*codes][:20])
+            msg = f"sensitive {name!r} holds the group {read!r}; the model knows {shown}"
+            raise NewRowsError(msg)
+    if column["reading"] != "scale" and column["types"] and kinds - column["types"]:
+        raise NewRowsError(
+            f"sensitive {name!r} held groups of type {' and '.join(sorted(column['types']))} and "
+            f"holds type {' and '.join(sorted(kinds))} now; convert it"
+        )
+    return found
+
+
+def _read_group(column: Spec, value: Any) -> Any:
+    """Return the group of a value: itself, the name of its bin, or the step of a scale."""
+    if column["reading"] == "indicator" and not is_missing(value):
+        if value not in (0, 1):
+            raise NewRowsError(f"sensitive {column['name']!r} holds {value!r}; give True or False")
+        return bool(value)
+    if column["reading"] not in ("bins", "scale") or is_missing(value):
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        msg = f"sensitive {column['name']!r} holds {value!r}; give numbers"
+        raise NewRowsError(msg) from None
+    if math.isinf(number):
+        raise NewRowsError(
+            f"sensitive {column['name']!r} holds infinite numbers; give finite ones"
+        )
+    at = int(np.searchsorted(column["edges"], number, side="left"))
+    return None if math.isnan(number) else column["steps"][at]
+
+
+def _nearest(groups: Spec, row: Array) -> int:
+    """Return the cell of the same groups with the nearest numbers, -1 where there is none."""
+    scaled = [at for at, column in enumerate(groups["columns"]) if column["reading"] == "scale"]
+    if not scaled or (row < 0).any():
+        return -1
+    known = groups["cell_codes"]
+    others = [at for at in range(known.shape[1]) if at not in scaled]
+    apart = np.zeros(len(known))
+    for at in scaled:
+        numbers = groups["columns"][at]["numbers"]
+        step = np.abs(numbers[known[:, at]] - numbers[row[at]])
+        apart += np.where(known[:, at] == row[at], 0.0, step)
+    same = (known[:, others] == row[others]).all(axis=1) & np.isfinite(apart)
+    reachable = np.flatnonzero(same)
+    return int(reachable[apart[reachable].argmin()]) if len(reachable) else -1
+
+
+_ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
+
+
+def _normalized(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", text).translate(_ZERO_WIDTH)
+    return unicodedata.normalize("NFKC", " ".join(plain.split()).casefold())

@@ -1,0 +1,164 @@
+"""A model that was loaded from a file."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fairautoml.inference.runtime._base import (
+    Array,
+    Floats,
+    ModelFileError,
+    NewRowsError,
+    Spec,
+    checked,
+)
+from fairautoml.inference.runtime._groups import cells_of, read_groups, sensitive_rows
+from fairautoml.inference.runtime._rows import Rows, encoded, read_schema
+from fairautoml.inference.runtime._rules import RULES, draws, fair_scores
+from fairautoml.inference.runtime._scores import Program
+
+BLOCK_ROWS = 512
+"""Rows that are scored at once."""
+
+
+class PortablePredictor:
+    """A model that was loaded from a file; ``load`` returns it."""
+
+    def __init__(self, manifest: Spec, decision: Spec, model_id: str) -> None:
+        self.about = dict(manifest)
+        self.model_id = model_id
+        self.task: str = decision["task"]
+        self.classes: Array = _labels(decision["classes"])
+        self.needs_sensitive = decision["groups"] is not None
+        self._order = np.argsort(self.classes)
+        self._schema = read_schema(decision["schema"])
+        self._groups = None if decision["groups"] is None else read_groups(decision["groups"])
+        self.feature_names = tuple(column["name"] for column in self._schema["columns"])
+        self._rule, self._odd = decision["rule"], decision["odd"]
+        self._constrained, self.salt = bool(decision["constrained"]), int(decision["salt"])
+        self._program = Program(decision)
+
+    @property
+    def classes_(self) -> Array:
+        """The labels in the order of the columns of the probabilities."""
+        found: Array = self.classes[self._order]
+        return found
+
+    def predict(self, X: Any, sensitive: Any = None) -> Array:
+        """Return the class or the number of each row; equal rows get equal predictions.
+
+        Parameters
+        ----------
+        X : dict, list of dicts, DataFrame or array
+            One row as a dict of values, columns as a dict of sequences, or a table.
+        sensitive : dict, DataFrame or array, optional
+            The sensitive values of the rows, by name or by position; columns of ``X`` that have
+            their names are used without it.
+
+        Raises
+        ------
+        NewRowsError
+            A column is missing or has the wrong kind of values, or groups are needed.
+        """
+        found = self._decisions(*self._read(X, sensitive))
+        chosen: Array = self.classes[found] if len(self.classes) else found
+        return chosen
+
+    def predict_one(self, row: Mapping[str, Any], sensitive: Any = None) -> Any:
+        """Return the prediction of one row, given by name."""
+        found = self.predict(row, sensitive)
+        if len(found) != 1:
+            raise NewRowsError(f"predict_one takes one row, found {len(found)}; use predict")
+        return found[0].item() if isinstance(found[0], np.generic) else found[0]
+
+    def predict_proba(self, X: Any, sensitive: Any = None) -> Floats:
+        """Return scores of the classes that carry the rule, in the order of ``classes_``.
+
+        The larger one is that of the prediction. Without a constraint they are the probabilities.
+        """
+        matrix, cells = self._read(X, sensitive)
+        if self.task == "regression":
+            raise NewRowsError("predict_proba: the model predicts a number")
+        with checked("the model file"):
+            scores, shares = self._scores(matrix, cells)
+            if not self._constrained:
+                return self._columns(scores)
+            accepted = RULES[self._rule["kind"]](self._rule, scores, cells, shares)
+            chosen, drawn = self._chosen(matrix, accepted), self._drawn(matrix)
+            return self._columns(fair_scores(self._rule, scores, cells, chosen, drawn))
+
+    def base_proba(self, X: Any, sensitive: Any = None) -> Floats:
+        """Return the probability of each class without the rule, in the order of ``classes_``."""
+        if self.task == "regression":
+            raise NewRowsError("base_proba: the model predicts a number")
+        return self._columns(self._scores(*self._read(X, sensitive))[0])
+
+    def _columns(self, scores: Floats) -> Floats:
+        """Return a column for each class."""
+        wide: Floats = scores.astype(np.float64)
+        if self.task == "multiclass":
+            return wide
+        one = wide.mean(axis=1) if wide.ndim == 2 else wide
+        return np.stack([1.0 - one, one], axis=1)[:, self._order]
+
+    def acceptance_proba(self, X: Any, sensitive: Any = None) -> Floats:
+        """Return the rule's probability of acceptance, of each class, or the numbers."""
+        return self._acceptance(*self._read(X, sensitive))
+
+    def _decisions(self, matrix: Floats, cells: Array) -> Array:
+        return self._chosen(matrix, self._acceptance(matrix, cells))
+
+    def _drawn(self, matrix: Floats) -> Floats | None:
+        return draws(matrix, self._odd) if self._rule["randomized"] else None
+
+    def _chosen(self, matrix: Floats, accepted: Floats) -> Array:
+        """Return the position of the class of each row, or the number."""
+        drawn = self._drawn(matrix)
+        if drawn is not None:
+            return (drawn < accepted).astype(np.int64)
+        if self.task == "regression":
+            return accepted
+        if self.task == "multiclass":
+            chosen: Array = accepted.argmax(axis=1).astype(np.int64)
+            return chosen
+        return (accepted >= 0.5).astype(np.int64)
+
+    def _acceptance(self, matrix: Floats, cells: Array) -> Floats:
+        with checked("the model file"):
+            scores, shares = self._scores(matrix, cells)
+            return RULES[self._rule["kind"]](self._rule, scores, cells, shares)
+
+    def _scores(self, matrix: Floats, cells: Array) -> tuple[Floats, Floats | None]:
+        """Return the scores, and the group probabilities if the rule reads them."""
+        starts = range(0, max(len(cells), 1), BLOCK_ROWS)
+        parts = [
+            self._program(matrix[at : at + BLOCK_ROWS], cells[at : at + BLOCK_ROWS])
+            for at in starts
+        ]
+        scores = np.concatenate([part[0] for part in parts])
+        shares = [part[1] for part in parts if part[1] is not None]
+        return scores, np.concatenate(shares) if shares else None
+
+    def _read(self, X: Any, sensitive: Any) -> tuple[Floats, Array]:
+        table = Rows.of(X)
+        matrix = encoded(self._schema, table)
+        if self._groups is None:
+            return matrix, np.zeros(table.n_rows, dtype=np.int64)
+        given = sensitive_rows(self._groups, table, sensitive)
+        if given.n_rows != table.n_rows:
+            msg = f"sensitive has {given.n_rows} rows and X has {table.n_rows}; give one per row"
+            raise NewRowsError(msg)
+        return matrix, cells_of(self._groups, given)
+
+
+def _labels(spec: Spec) -> Array:
+    kind, values = str(spec["dtype"]), spec["values"]
+    if not re.fullmatch(r"<U\d{1,4}|[<|][iuf][1248]|\|b1|\|O", kind):
+        raise ModelFileError(f"labels of type {kind!r}")
+    if kind[:2] == "|O":
+        found = np.empty(len(values), dtype=object)
+        found[:] = values
+        return found
+    return np.array(values, dtype=kind)

@@ -1,0 +1,285 @@
+"""Read new rows of any kind as the matrix that the model was trained on."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from numbers import Number
+from typing import Any
+
+import numpy as np
+
+from fairautoml.inference.runtime._base import (
+    Array,
+    Floats,
+    ModelFileError,
+    NewRowsError,
+    Spec,
+    small,
+)
+
+
+class Rows:
+    """A table by columns; ``names`` is None where the user gave none."""
+
+    # which values a sparse matrix does not hold, shape (n_rows, n_columns)
+    absent: Array | None = None
+
+    def __init__(self, names: tuple[str, ...] | None, columns: list[Array], n_rows: int) -> None:
+        self.names, self.columns, self.n_rows = names, columns, n_rows
+        if names is not None and len(set(names)) < len(names):
+            raise NewRowsError(f"several columns have one name: {sorted(names)[:20]}")
+        if any(len(column) != n_rows for column in columns):
+            raise NewRowsError("the columns differ in length; give one value per row")
+
+    @classmethod
+    def of(cls, X: Any) -> "Rows":
+        """Read one row, rows or columns in any accepted form."""
+        if isinstance(X, Mapping):
+            return cls._of_mapping(X)
+        if isinstance(X, list | tuple) and len(X) and all(isinstance(row, Mapping) for row in X):
+            names = tuple(str(name) for name in X[0])
+            values = [[row.get(name, row) for row in X] for name in X[0]]
+            if any(
+                value is row for column in values for value, row in zip(column, X, strict=True)
+            ):
+                raise NewRowsError("the rows have different names; give None for a missing value")
+            return cls(names, [objects(column) for column in values], len(X))
+        if hasattr(X, "tocsr"):
+            return cls._of_sparse(X)
+        if hasattr(X, "columns"):
+            return cls._of_frame(X)
+        return cls._of_array(X)
+
+    @classmethod
+    def _of_mapping(cls, X: Mapping[Any, Any]) -> "Rows":
+        names = tuple(str(name) for name in X)
+        one_row = not any(is_column(value) for value in X.values())
+        columns = [objects([value]) if one_row else column_of(value) for value in X.values()]
+        return cls(names, columns, len(columns[0]) if columns else 0)
+
+    @classmethod
+    def _of_frame(cls, X: Any) -> "Rows":
+        if hasattr(X, "iloc"):
+            names, columns = X.columns, [X.iloc[:, at] for at in range(X.shape[1])]
+        elif hasattr(X, "column_names"):
+            names, columns = X.column_names, X.columns
+        else:
+            X = X.collect() if hasattr(X, "collect") else X
+            names, columns = X.columns, [X[name] for name in X.columns]
+        read = [column_of(column) for column in columns]
+        return cls(tuple(str(name) for name in names), read, len(read[0]) if read else 0)
+
+    @classmethod
+    def _of_sparse(cls, X: Any) -> "Rows":
+        """Read a sparse matrix, what it does not hold as 0."""
+        X = X.tocsr()
+        if X.dtype.kind not in "biuf":
+            raise NewRowsError(f"X is a sparse matrix of {X.dtype}; only numbers can be sparse")
+        dense, absent = np.zeros(X.shape, dtype=np.float32), np.ones(X.shape, dtype=bool)
+        row = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+        np.add.at(dense, (row, X.indices), X.data.astype(np.float32))
+        absent[row, X.indices] = False
+        found = cls(None, list(dense.T), X.shape[0])
+        found.absent = absent
+        return found
+
+    @classmethod
+    def _of_array(cls, X: Any) -> "Rows":
+        array = np.asarray(X) if hasattr(X, "__array__") else np.array(X, dtype=object)
+        if array.ndim != 2 or array.dtype.kind == "c":
+            msg = f"X must be a table of two dimensions, found shape {array.shape}"
+            raise NewRowsError(msg)
+        return cls(None, list(array.T), len(array))
+
+
+def is_column(value: Any) -> bool:
+    return hasattr(value, "__len__") and not isinstance(value, str | bytes)
+
+
+def objects(values: Iterable[Any]) -> Array:
+    listed = list(values)
+    found = np.empty(len(listed), dtype=object)
+    found[:] = listed
+    return found
+
+
+def column_of(values: Any) -> Array:
+    if isinstance(values, list | tuple):
+        return objects(values)
+    found = np.asarray(values)
+    if isinstance(values, np.ma.MaskedArray):
+        found = found.astype(object)
+        found[np.ma.getmaskarray(values)] = None
+    if found.ndim != 1:
+        raise NewRowsError(f"a column has shape {found.shape}; give one value per row")
+    return found
+
+
+def is_missing(value: Any) -> bool:
+    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
+        return True
+    return isinstance(value, float | np.floating | np.datetime64 | np.timedelta64 | Decimal) and (
+        value != value
+    )
+
+
+def key_of(value: Any) -> tuple[str, Any]:
+    """Return a value with the name of its type, so that 1, "1" and True differ."""
+    if isinstance(value, np.bool_ | np.integer | np.floating):
+        value = value.item()
+    if isinstance(value, str):
+        return ("str", str(value))
+    if isinstance(value, bool | int):
+        return (type(value).__name__, value)
+    if isinstance(value, float):
+        return ("int", int(value)) if value.is_integer() else ("float", value)
+    return (type(value).__name__, str(value))
+
+
+KINDS = {
+    "number": "numbers",
+    "category": "text or categories",
+    "datetime": "dates",
+    "timedelta": "durations",
+    "empty": "nothing",
+}
+"""What a column can hold, and how it is called."""
+
+
+def codes_of(levels: Any) -> dict[tuple[str, Any], int]:
+    """Return the code of each typed value of a file."""
+    return {(str(kind), value): code for code, (kind, value) in enumerate(levels)}
+
+
+def read_schema(spec: Spec) -> dict[str, Any]:
+    """Return the features of a file, checked."""
+    names_in, columns = [str(name) for name in spec["names_in"]], []
+    for column in spec["columns"]:
+        codes = codes_of(column["levels"])
+        position = small(column["position"])
+        if column["kind"] not in KINDS or position >= len(names_in):
+            raise ModelFileError("a column that no table has")
+        columns.append({
+            "name": str(column["name"]), "position": position, "kind": column["kind"],
+            "codes": codes, "types": {kind for kind, _ in codes},
+        })  # fmt: skip
+    flags = {name: bool(spec[name]) for name in ("named", "sparse")}
+    return {"columns": columns, "names_in": names_in, **flags}
+
+
+def encoded(schema: Spec, table: Rows) -> Floats:
+    """Return the rows as the model was trained on them, shape (n_rows, n_features)."""
+    places = _places(schema, table)
+    found = np.empty((table.n_rows, len(places)), dtype=np.float32)
+    for at, (column, place) in enumerate(zip(schema["columns"], places, strict=True)):
+        values = table.columns[place]
+        encode = _categories if column["kind"] == "category" else _numbers
+        found[:, at] = encode(column, values)
+    if not schema["sparse"]:
+        if table.absent is not None:
+            raise NewRowsError("X is a sparse matrix and was a table at fit; give X.toarray()")
+        return found
+    return with_absent(found, None if table.absent is None else table.absent[:, places])
+
+
+def with_absent(found: Floats, absent: Array | None) -> Floats:
+    """Return the values of a sparse matrix twice: absent ones are 0, and they are missing."""
+    absent = found == 0 if absent is None else absent
+    return np.concatenate([found, np.where(absent, np.float32(np.nan), found)], axis=1)
+
+
+def _places(schema: Spec, table: Rows) -> list[int]:
+    """Return the position of each feature in the table."""
+    wanted = [column["name"] for column in schema["columns"]]
+    if schema["named"] and table.names is not None:
+        at = {name: place for place, name in enumerate(table.names)}
+        lacking = [name for name in wanted if name not in at]
+        if lacking:
+            msg = f"X lacks the column(s) {lacking[:20]}; it has {list(table.names[:20])}"
+            raise NewRowsError(msg)
+        return [at[name] for name in wanted]
+    n_columns = len(schema["names_in"])
+    if len(table.columns) != n_columns:
+        msg = f"X has {len(table.columns)} columns and the model reads {n_columns}"
+        raise NewRowsError(msg)
+    return [column["position"] for column in schema["columns"]]
+
+
+def _categories(column: Spec, values: Array) -> Floats:
+    codes, then = column["codes"], column["types"]
+    found = np.full(len(values), np.nan, dtype=np.float32)
+    kinds = {"datetime"} if values.dtype.kind in "mM" else set()
+    for at, value in enumerate(values.tolist()):
+        if not is_missing(value):
+            key = key_of(value)
+            kinds.add(key[0])
+            found[at] = codes.get(key, np.nan)
+    if kinds and not kinds & then:
+        raise NewRowsError(
+            f"column {column['name']!r} of X held categories of type {' and '.join(sorted(then))} "
+            f"and holds type {' and '.join(sorted(kinds))} now; convert it"
+        )
+    return found
+
+
+def _numbers(column: Spec, values: Array) -> Floats:
+    kind = _kind(values)
+    if kind not in (column["kind"], "empty") and column["kind"] != "empty":
+        msg = f"column {column['name']!r} of X held {KINDS[column['kind']]}"
+        raise NewRowsError(f"{msg} and holds {KINDS[kind]} now; convert it")
+    with np.errstate(over="ignore"):
+        found = _as_floats(values, kind).astype(np.float32)
+    if np.isinf(found).any():
+        msg = f"column {column['name']!r} of X holds infinity or a number too large for float32"
+        raise NewRowsError(f"{msg}; correct or rescale it")
+    return found
+
+
+_KINDS = {"b": "number", "i": "number", "u": "number", "f": "number", "M": "datetime",
+          "m": "timedelta"}  # fmt: skip
+
+
+def _kind(values: Array) -> str:
+    """Return what a column holds: number, datetime, timedelta, category or nothing (empty)."""
+    kind = _KINDS.get(values.dtype.kind)
+    if kind == "number":
+        return "empty" if np.isnan(values.astype(np.float64)).all() else kind
+    if kind is not None:
+        return "empty" if np.isnat(values).all() else kind
+    types = {type(value) for value in values.tolist() if not is_missing(value)}
+    groups: dict[str, tuple[type, ...]] = {
+        "datetime": (date, np.datetime64),
+        "timedelta": (timedelta, np.timedelta64),
+        "number": (Number, np.bool_),
+    }
+    if not types:
+        return "empty"
+    if any(issubclass(one, complex | np.complexfloating) for one in types):
+        raise NewRowsError("X holds complex numbers; give real ones")
+    return next((name for name, kinds in groups.items()
+                 if all(issubclass(one, kinds) for one in types)), "category")  # fmt: skip
+
+
+def _as_floats(values: Array, kind: str) -> Floats:
+    if kind == "empty":
+        return np.full(len(values), np.nan)
+    if kind == "number":
+        if values.dtype.kind in "biuf":
+            return values
+        listed = [np.nan if is_missing(value) else float(value) for value in values.tolist()]
+        return np.array(listed, dtype=np.float64)
+    if values.dtype.kind == "O":
+        moments = [_moment(value) for value in values.tolist()]
+        values = np.array(moments, dtype="M8[us]" if kind == "datetime" else "m8[us]")
+    start = np.datetime64(0, "D") if kind == "datetime" else np.timedelta64(0, "D")
+    found: Floats = (values - start) / np.timedelta64(1, "D")
+    return found
+
+
+def _moment(value: Any) -> Any:
+    """Return a date or a duration as NumPy reads it, without its time zone."""
+    if is_missing(value):
+        return None
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC).replace(tzinfo=None)
+    return value

@@ -1,0 +1,368 @@
+"""The scores of a model: steps append columns, nodes compute scores from columns and trees."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fairautoml.inference.runtime._base import (
+    Array,
+    Floats,
+    ModelFileError,
+    NewRowsError,
+    Spec,
+    small,
+)
+from fairautoml.inference.runtime._rules import groups_of
+from fairautoml.inference.runtime._trees import Trees
+
+
+class Batch:
+    """The rows that are scored, and what the nodes have found for them."""
+
+    def __init__(self, matrix: Floats, trees: Trees) -> None:
+        self.matrix, self.trees = matrix, trees
+        self.slots = trees.slots(matrix)
+        self.n_rows = matrix.shape[1]
+        self.found: list[Any] = []
+
+    def of(self, node: Spec) -> list[Any]:
+        """Return the results that a node depends on."""
+        return [self.found[number] for number in node["of"]]
+
+
+def _exp(values: Floats) -> Floats:
+    """Return the exponential by the C library, as the libraries of boosted trees compute it."""
+    flat = [math.exp(min(value, 709.0)) for value in values.astype(np.float64).ravel().tolist()]
+    return np.array(flat, dtype=values.dtype).reshape(values.shape)
+
+
+def _logistic(raw: Floats) -> Floats:
+    one = raw.dtype.type(1.0)
+    found: Floats = one / (one + _exp(-raw))
+    return found
+
+
+def _softmax(raw: Floats) -> Floats:
+    grown = np.exp(raw - raw.max(axis=1, keepdims=True))
+    found: Floats = grown / grown.sum(axis=1, keepdims=True)
+    return found
+
+
+def _shares(raw: Floats) -> Floats:
+    """Return the softmax as the libraries of boosted trees compute it."""
+    grown = _exp(raw - raw.max(axis=1, keepdims=True))
+    total = np.cumsum(grown.astype(np.float64), axis=1)[:, -1:].astype(raw.dtype)
+    found: Floats = grown / total
+    return found
+
+
+LINKS: dict[str, Callable[[Floats], Floats]] = {
+    "identity": lambda raw: raw,
+    "logistic": _logistic,
+    "logistic32": _logistic,
+    "shares": _shares,
+    "shares32": _shares,
+    "softmax": _softmax,
+}
+"""How sums become scores; the suffix 32 says that they are in float32."""
+
+
+def _trees(node: Spec, batch: Batch) -> Floats:
+    first, count, outputs, classes = (
+        int(node[n]) for n in ("first", "count", "outputs", "classes")
+    )
+    slots = batch.slots[first : first + count]
+    if len(slots) != count:
+        raise ModelFileError("there are fewer trees than a node counts")
+    kind = np.float32 if node["single"] else np.float64
+    if outputs > 1:
+        sums = [_added(batch.trees.leaves[slots + at], 0.0, kind) for at in range(outputs)]
+    else:
+        sums = [
+            _added(batch.trees.leaves[slots[at::classes]], node["before"][at], kind)
+            for at in range(classes)
+        ]
+    raw = np.stack(sums, axis=1) + kind(node["after"])
+    if node["mean"]:
+        raw /= count
+    return LINKS[node["link"]](raw[:, 0] if raw.shape[1] == 1 else raw)
+
+
+def _added(values: Floats, start: float, kind: Any) -> Floats:
+    """Return the sums over the trees, one after the other."""
+    values = values.astype(kind)
+    if len(values) == 0:
+        return np.full(values.shape[1], start, dtype=kind)
+    values[0] += kind(start)
+    found: Floats = np.add.accumulate(values, axis=0)[-1]
+    return found
+
+
+def _linear(node: Spec, batch: Batch) -> Floats:
+    coef = node["coef"]
+    total = np.zeros((batch.n_rows, len(coef)), dtype=coef.dtype)
+    if node["numbers"] is not None:
+        total = _scaled(node["numbers"], batch.matrix).astype(coef.dtype, copy=False) @ coef.T
+    for table in node["categories"]:
+        total = total + table["values"][_codes(batch.matrix[table["column"]], table["values"])]
+    return _linked(node, total)
+
+
+def _scaled(numbers: Spec, matrix: Floats) -> Floats:
+    block = np.ascontiguousarray(matrix[numbers["columns"]].T)
+    gaps = np.isnan(block)
+    filled = np.where(gaps, numbers["fill"], block)
+    filled = np.concatenate([filled, gaps[:, numbers["flags"]].astype(np.float32)], axis=1)
+    scaled: Floats = (filled - numbers["mean"]) / numbers["scale"]
+    if not numbers["edges"]:
+        return scaled
+    bent = [
+        np.clip((filled[:, [at]] - edges[:-1]) / np.diff(edges), 0.0, 1.0)
+        for at, edges in enumerate(numbers["edges"])
+    ]
+    return np.concatenate([scaled, *bent], axis=1)
+
+
+def _sparse(node: Spec, batch: Batch) -> Floats:
+    block = (batch.matrix[node["columns"]].T * node["factor"]).astype(np.float32)
+    coef = node["coef"]
+    total = [np.cumsum(block * one, axis=1, dtype=coef.dtype)[:, -1] for one in coef]
+    return _linked(node, np.stack(total, axis=1))
+
+
+def _linked(node: Spec, total: Floats) -> Floats:
+    raw = total + node["intercept"]
+    return LINKS[node["link"]](raw[:, 0] if raw.shape[1] == 1 else raw)
+
+
+def _codes(column: Floats, values: Array) -> Array:
+    """Return the entry of each code of a column in a table; the last one is that of missing."""
+    last = len(values) - 1
+    known = (column >= 0) & (column < last)
+    found: Array = np.where(known, column, last).astype(np.int64)
+    return found
+
+
+def _checklist(node: Spec, batch: Batch) -> Floats:
+    counts = np.zeros(batch.n_rows, dtype=np.int64)
+    for column, test, cut in zip(node["columns"], node["tests"], node["values"], strict=True):
+        values = batch.matrix[column].astype(np.float64)
+        missing = np.isnan(values)
+        answers = {
+            ">=": values >= cut,
+            "<": values < cut,
+            "is": values == cut,
+            "is not": ~missing & (values != cut),
+            "is missing": missing,
+            "is given": ~missing,
+        }
+        counts += answers[test]
+    found: Floats = node["scores"][counts]
+    return found
+
+
+def _designed(design: Spec, matrix: Floats) -> Floats:
+    scaled = (matrix[design["numeric"]].T.astype(np.float64) - design["mean"]) / design["scale"]
+    farthest = design["farthest"]
+    scaled = np.clip(np.nan_to_num(scaled, nan=0.0), -farthest, farthest)
+    flags = np.isnan(matrix[design["flagged"]].T).astype(np.float64)
+    parts = [
+        (np.where(np.isnan(matrix[at]), -1, matrix[at]).astype(np.int64)[:, None] == codes).astype(
+            np.float64
+        )
+        for at, codes in zip(design["categorical"], design["levels"], strict=True)
+    ]
+    return np.concatenate((scaled, flags, *parts), axis=1)
+
+
+def _experts(node: Spec, batch: Batch) -> Floats:
+    rows = _designed(node["design"], batch.matrix)
+    margins = np.einsum("nd,ed->ne", rows, node["w"]) + node["b"]
+    gates = _softmax(np.einsum("nd,ed->ne", rows, node["v"]) + node["c"])
+    found: Floats = np.minimum((gates * _logistic(margins)).sum(axis=1), 1.0)
+    return found
+
+
+def _additive(node: Spec, batch: Batch) -> Floats:
+    total = np.full(batch.n_rows, float(node["start"]))
+    for term in node["terms"]:
+        places = [
+            _bins(one, batch.matrix[column])
+            for one, column in zip(term["bins"], term["columns"], strict=True)
+        ]
+        total += term["scores"][tuple(places)]
+    grown = _exp(total)
+    return grown / (grown + 1.0)
+
+
+def _bins(bins: Spec, column: Floats) -> Array:
+    """Return the bin of each value; missing values are in the first one."""
+    if bins["codes"] is None:
+        found = np.searchsorted(bins["cuts"], column.astype(np.float64), side="right") + 1
+    else:
+        found = np.append(bins["codes"], -1)[_codes(column, np.append(bins["codes"], -1))]
+    return np.where(np.isnan(column), 0, found)
+
+
+def _spread(node: Spec, batch: Batch) -> Floats:
+    found = np.zeros((batch.n_rows, small(node["size"])))
+    found[:, node["known"]] = batch.found[node["of"]]
+    return found
+
+
+def _probability(node: Spec, batch: Batch) -> Floats:
+    found: Floats = np.clip(batch.found[node["of"]], 0.0, 1.0).astype(np.float32)
+    return found
+
+
+def _class_shares(node: Spec, batch: Batch) -> Floats:
+    clipped = np.clip(batch.found[node["of"]].astype(np.float64), 0.0, 1.0)
+    found: Floats = (clipped / clipped.sum(axis=1, keepdims=True)).astype(np.float32)
+    return found
+
+
+def _mean(node: Spec, batch: Batch) -> Floats:
+    total = np.zeros(1)
+    for scores in batch.of(node):
+        total = total + scores
+    return (total / len(node["of"])).astype(np.float32)
+
+
+def _weighted(node: Spec, batch: Batch) -> Floats:
+    parts = batch.of(node)
+    total = np.zeros(parts[0].shape)
+    for scores, share in zip(parts, node["shares"], strict=True):
+        total += float(share) * scores
+    return total.astype(np.float32)
+
+
+def _membership(node: Spec, batch: Batch) -> Floats:
+    found = np.zeros((batch.n_rows, 2 * small(node["n_cells"])))
+    for at, scores in zip(node["classes"], batch.of(node), strict=True):
+        found[:, at] = scores
+    total = found.sum(axis=1, keepdims=True)
+    even = np.full_like(found, 1.0 / found.shape[1])
+    shares = np.divide(found, total, out=even, where=total > 0)
+    wide: Floats = shares.reshape(-1, int(node["n_cells"]), 2).astype(np.float32)
+    return wide
+
+
+NODES: dict[str, Callable[[Spec, Batch], Any]] = {
+    "additive": _additive,
+    "averaged": lambda node, batch: (node["omega"] @ np.stack(batch.of(node))).astype(np.float32),
+    "checklist": _checklist,
+    "columns": lambda node, batch: np.stack(batch.of(node), axis=1),
+    "constant": lambda node, batch: np.repeat(np.asarray(node["value"])[None], batch.n_rows, 0),
+    "even": lambda node, batch: np.mean(batch.of(node), axis=0),
+    "experts": _experts,
+    "linear": _linear,
+    "mean": _mean,
+    "membership": _membership,
+    "number": lambda node, batch: batch.found[node["of"]].astype(np.float32),
+    "probability": _probability,
+    "scaled": lambda node, batch: (
+        node["mean"] + node["scale"] * batch.found[node["of"]].astype(np.float64)
+    ),
+    "shares": _class_shares,
+    "sparse": _sparse,
+    "spread": _spread,
+    "trees": _trees,
+    "weighted": _weighted,
+}
+
+
+def _lookup(step: Spec, matrix: Floats, cells: Array) -> Floats:
+    column, values = matrix[step["column"]], step["values"]
+    found: Floats = values[_codes(column, values)]
+    return found
+
+
+def _fixed(step: Spec, matrix: Floats, cells: Array) -> Floats:
+    return np.repeat(step["values"][:, None], matrix.shape[1], axis=1)
+
+
+def _shifted(step: Spec, matrix: Floats, cells: Array) -> Floats:
+    shift = step["shift"][groups_of(step["of_cell"], cells)]
+    found: Floats = (matrix[step["columns"]].T - shift).T
+    return found
+
+
+def _repaired(step: Spec, matrix: Floats, cells: Array) -> Floats:
+    column = matrix[step["column"]].copy()
+    found = ~np.isnan(column)
+    x, of_row = column[found].astype(np.float64), groups_of(step["of_cell"], cells)[found]
+    rank = np.interp(x, step["pooled"]["values"], step["pooled"]["ranks"])
+    for group, table in enumerate(step["groups"]):
+        mine = of_row == group
+        if len(table["values"]):
+            rank[mine] = np.interp(x[mine], table["values"], table["ranks"])
+    full = np.interp(rank, step["middle"]["ranks"], step["middle"]["values"])
+    column[found] = (1 - step["strength"]) * x + step["strength"] * full
+    return column
+
+
+def _represented(step: Spec, matrix: Floats, cells: Array) -> Floats:
+    rows = _designed(step["design"], matrix)
+    if step["layer"] is not None:
+        rows = np.tanh(rows @ step["layer"]["coefficients"] + step["layer"]["intercepts"])
+    found: Floats = (rows - (rows - step["mean"]) @ step["moved"]).T
+    return found
+
+
+STEPS: dict[str, Callable[[Spec, Floats, Array], Floats]] = {
+    "fixed": _fixed,
+    "lookup": _lookup,
+    "repaired": _repaired,
+    "represented": _represented,
+    "shifted": _shifted,
+}
+
+
+class Program:
+    """Steps that append columns, trees, and nodes that compute the scores."""
+
+    def __init__(self, decision: Spec) -> None:
+        # Of a sparse matrix absent values are read twice: as 0, and as missing.
+        n_features = len(decision["schema"]["columns"])
+        self.n_read = 2 * n_features if decision["schema"]["sparse"] else n_features
+        self.steps, self.nodes = decision["steps"], decision["nodes"]
+        self.result, self.membership = decision["scores"], decision["membership"]
+        width = self.n_read
+        for step in self.steps:
+            if step["op"] not in STEPS:
+                raise ModelFileError(f"there is no step {step['op']!r}")
+            width = small(width + small(step["width"]))
+        self.width = width
+        for number, node in enumerate(self.nodes):
+            _check_node(number, node)
+        ends = [self.result] if self.membership is None else [self.result, self.membership]
+        if not all(0 <= end < len(self.nodes) for end in ends):
+            raise ModelFileError("the scores are no node")
+        self.trees = Trees(decision["trees"], width)
+
+    def __call__(self, X: Floats, cells: Array) -> tuple[Floats, Floats | None]:
+        """Return the scores of encoded rows, and their group probabilities."""
+        matrix = np.empty((self.width, len(X)), dtype=np.float32)
+        matrix[: self.n_read] = X.T
+        at = self.n_read
+        for step in self.steps:
+            matrix[at : at + step["width"]] = STEPS[step["op"]](step, matrix[:at], cells)
+            at += step["width"]
+        batch = Batch(matrix, self.trees)
+        for node in self.nodes:
+            batch.found.append(NODES[node["op"]](node, batch))
+        scores = batch.found[self.result]
+        if not np.isfinite(scores).all():
+            raise NewRowsError("a score of the model is not finite; check the values of the rows")
+        return scores, None if self.membership is None else batch.found[self.membership]
+
+
+def _check_node(number: int, node: Spec) -> None:
+    if node["op"] not in NODES:
+        raise ModelFileError(f"there is no node {node['op']!r}")
+    of = node.get("of", [])
+    for other in of if isinstance(of, list) else [of]:
+        if not isinstance(other, int) or not 0 <= other < number:
+            raise ModelFileError("a node depends on a later one")
