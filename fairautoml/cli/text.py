@@ -58,8 +58,9 @@ class _Remembered:
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         # Large tables are predicted in blocks of rows, in any order.
+        # Models that read the groups have them from every entry that uses them.
         values = np.ascontiguousarray(X.data if issparse(X) else X)
-        key = crc32(values.tobytes(), crc32(cells.tobytes()))
+        key = crc32(values.tobytes(), len(cells))
         if key not in self.known:
             self.known[key] = self.model.scores(X, cells)
         return self.known[key]

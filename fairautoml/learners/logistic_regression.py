@@ -62,7 +62,8 @@ class _Linear(SklearnTraining):
     def _columns(self) -> Any:
         if self.feature_schema.sparse:
             # Centring would make a sparse matrix dense.
-            fill = SimpleImputer(strategy="mean", keep_empty_features=True)
+            # A missing value is read like an absent one.
+            fill = SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True)
             return Pipeline([("fill", fill), ("scale", MaxAbsScaler())])
         categorical = list(self.feature_schema.categorical)
         numeric = [
@@ -94,7 +95,7 @@ class _Linear(SklearnTraining):
         intercept = np.broadcast_to(last.intercept_, coef.shape[:1]).astype(coef.dtype)
         about = {"intercept": intercept, "link": self.link}
         if self.feature_schema.sparse:
-            scale = 1.0 / encoders.scale_
+            scale = 1.0 / encoders.named_steps["scale"].scale_
             return out.node("sparse", {**about, "columns": columns, "factor": scale, "coef": coef})
         parts = {name: (fitted, np.array(at)) for name, fitted, at in encoders.transformers_}
         numbers, codes = parts.get("numbers"), parts.get("categories")

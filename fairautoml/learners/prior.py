@@ -3,18 +3,15 @@
 Needs no training, so every run has a model from the start.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     BinaryClassifier,
     Learner,
     MulticlassClassifier,
-    ParamValue,
     Regressor,
 )
 from fairautoml.portable import Dump, Positions
@@ -52,24 +49,17 @@ class PriorNumbers(Regressor):
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> float:
         return 0.0
 
-    def _numbers(self, X: Any) -> NDArray[np.floating]:
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
         return np.zeros(X.shape[0])
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         return out.node("constant", {"value": 0.0})
 
 
-def build_regressor(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> PriorNumbers:
-    """Return a regressor that predicts the mean of its training rows."""
-    return PriorNumbers(params, feature_schema, seed)
-
-
 LEARNER = Learner(
     name="prior",
     build=PriorBinary,
     build_multiclass=PriorMulticlass,
-    build_regressor=build_regressor,
+    build_regressor=PriorNumbers,
     handles_sparse=True,
 )

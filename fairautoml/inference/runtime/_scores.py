@@ -126,7 +126,7 @@ def _scaled(numbers: Spec, matrix: Floats) -> Floats:
 
 
 def _sparse(node: Spec, batch: Batch) -> Floats:
-    block = (batch.matrix[node["columns"]].T * node["factor"]).astype(np.float32)
+    block = np.nan_to_num(batch.matrix[node["columns"]].T * node["factor"]).astype(np.float32)
     coef = node["coef"]
     total = [np.cumsum(block * one, axis=1, dtype=coef.dtype)[:, -1] for one in coef]
     return _linked(node, np.stack(total, axis=1))
