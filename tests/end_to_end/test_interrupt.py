@@ -67,7 +67,7 @@ def test_an_interrupted_fit_keeps_its_best_model_and_no_process(
     process.send_signal(number)
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, err
-    assert "Chosen" in out
+    assert "Served" in out
     assert main(["predict", str(run), csv, "--out", str(tmp_path / "p.csv")]) == 0
     assert len(pd.read_csv(tmp_path / "p.csv")) == 800
     # The fork server ends by itself as soon as it sees that its parent is gone.
