@@ -137,6 +137,9 @@ SHARE = 0.5
 TRUTH_ROWS = 200_000
 SECONDS = 30.0
 
+SURE = 0.999
+"""A certificate needs a wider margin than the default, which speaks about the population."""
+
 
 def _demo(arguments: argparse.Namespace) -> int:
     from fairautoml.cli.tables import TableRequest, estimator_of
@@ -145,6 +148,8 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     if arguments.time is None and arguments.trials is None:
         arguments.time = SECONDS
+    if arguments.certified and arguments.confidence == "auto":
+        arguments.confidence = SURE
     model = estimator_of(arguments, [CONSTRAINT])
     model.check_parameters()
     roles = Roles(target=None, sensitive=(SENSITIVE,))
