@@ -114,7 +114,6 @@ class Margin:
     # most 1; None if there is no gain
     kept: float | None = None
     passed_over: PassedOver | None = None  # entry of a better score, and why it is not selected
-    unconstrained: bool = False  # whether a model without any mitigation meets the constraints
     costly_group: CostlyGroup | None = None  # group that causes most of the constraint's price
 
 
@@ -315,7 +314,6 @@ class _Choice:
             insufficient_evidence=lacks_evidence(chance, self.options.confidence),
             kept=self._kept(entry, plain),
             passed_over=self._passed_over(entry, plain),
-            unconstrained=is_unconstrained(entry) and entry.meets,
             costly_group=self._costly_group(entry),
         )
 

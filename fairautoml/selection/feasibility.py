@@ -211,7 +211,7 @@ class FeasibilityCheck:
         return Status.FEASIBLE, ""
 
     def _suppressing(self, entry: Entry) -> str:
-        """Return that a single decision for half of the rows makes a rule infeasible, or ""."""
+        """Return why too many rows get a single decision, or an empty string."""
         for system in constrained_systems(self.targets, entry):
             shares = decision_shares(entry, self.reference, system, self.n_rows)
             held = shares.n_rows[shares.suppressed].sum() / max(shares.n_rows.sum(), 1.0)

@@ -32,10 +32,6 @@ def select(
     return min(chosen, key=lambda e: (-e.value, e.gap, *tie(e)), default=None)
 
 
-INTERVAL_LEVEL = 0.95
-"""Level of the bootstrap interval of the gap; for display only, it is no certificate."""
-
-
 @dataclass(frozen=True)
 class Leaderboard:
     """Leaderboard of entries."""

@@ -182,8 +182,6 @@ def test_select_carries_a_certificate_of_the_sequence_and_no_other(model):
     assert fairest.leaderboard_["verdict"].iloc[0] == fairest.certificate_.verdict == "CERTIFIED"
     assert fairest.summary_["certificate"]["verdict"] == "CERTIFIED"
     again = fairest.select(max_gap=model.best_entry_.gap)
-    if again.best_entry_ is model.best_entry_:
-        assert again.certificate_ == model.certificate_
     assert again.certificate_.model == model_hash(again.model_)
 
 
