@@ -10,6 +10,7 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
+from fairautoml.data.encoders import encodings_of
 from fairautoml.data.read import ReadOptions
 from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.data.splits import entity_folds, fold_count, row_draws, stratified_folds
@@ -356,9 +357,11 @@ def start_workers(settings: Settings, n_rows: int = 0, n_columns: int = 0) -> No
 
 def make_space(dataset: Dataset, settings: Settings, goal: Goal, allocator: str) -> SearchSpace:
     """Return the space: applicable learners, encodings and training-time mitigations."""
+    learners = _learner_spaces(dataset, settings.learners)
     return SearchSpace(
-        learners=_learner_spaces(dataset, settings.learners),
-        encodings=("codes", "target") if dataset.feature_schema.high_cardinality else ("codes",),
+        learners=learners,
+        encodings=encodings_of(dataset.feature_schema, group_columns=bool(dataset.group_columns)),
+        native_learners=frozenset(n for n in learners if LEARNERS.get(n).native_categories),
         mitigations=_mitigation_spaces(
             goal,
             settings,

@@ -57,7 +57,7 @@ class Config(_Keyed):
     learner: str  # registered name
     # hyperparameters of the learner, plain Python values
     params: Mapping[str, ParamValue] = field(default_factory=dict)
-    encoding: str = "codes"  # how categories reach the learner: ``"codes"`` or ``"target"``
+    encoding: str = "codes"  # how columns reach the learner, one of ``data.encoders.ENCODINGS``
     mitigation: str = "none"  # training-time (``pre`` or ``in``) mitigator, ``"none"`` without
     mitigation_params: Mapping[str, ParamValue] = field(default_factory=dict)  # its parameters
 

@@ -213,7 +213,13 @@ def encode(
 ) -> Encoded:
     """Fit an encoding on training rows and encode them."""
     X, feature_schema, encoder = fit_encoding(
-        encoding, rows.X, rows.y, rows.feature_schema, seed, rows.weight
+        encoding,
+        rows.X,
+        rows.y,
+        rows.feature_schema,
+        seed,
+        rows.weight,
+        group_columns=rows.group_columns,
     )
     train = TrainRows(
         X=X,

@@ -90,6 +90,10 @@ def _positions(codes: NDArray[np.floating]) -> NDArray[np.float64]:
     return found
 
 
+MOST_CATEGORIES = 255
+"""Most categories of a categorical feature that scikit-learn accepts."""
+
+
 class _Boosting(SklearnTraining):
     """Histogram gradient boosting on category codes."""
 
@@ -100,8 +104,14 @@ class _Boosting(SklearnTraining):
     kind: type[Any] = HistGradientBoostingClassifier
 
     def _estimator(self, n_rows: int) -> Any:
-        categorical = np.zeros(self.feature_schema.n_features, dtype=bool)
-        categorical[list(self.feature_schema.native)] = True
+        known = self.feature_schema
+        few = {
+            at
+            for at, n_codes in zip(known.categorical, known.cardinalities, strict=True)
+            if n_codes <= MOST_CATEGORIES
+        }
+        categorical = np.zeros(known.n_features, dtype=bool)
+        categorical[[at for at in known.native if at in few]] = True
         return self.kind(
             **self.params,
             categorical_features=categorical,
@@ -179,4 +189,5 @@ LEARNER = Learner(
     build=build,
     build_multiclass=build_multiclass,
     build_regressor=build_regressor,
+    native_categories=True,
 )

@@ -213,4 +213,5 @@ LEARNER = Learner(
     build_regressor=build_regressor,
     handles_sparse=True,
     shares_rows=True,
+    native_categories=True,
 )

@@ -523,6 +523,8 @@ def propose(space: SearchSpace, suggest: Suggest) -> Config:
     learner = _pick("learner", tuple(space.learners), suggest)
     params = _walk(space.learners[learner], suggest)
     encoding = _pick("encoding", space.encodings, suggest)
+    if encoding == "native" and learner not in space.native_learners:
+        encoding = "codes"
     mitigation = _pick("mitigation", tuple(space.mitigations), suggest)
     return Config(
         learner=learner,

@@ -134,6 +134,7 @@ class FlamlECI:
                 SearchSpace(
                     learners={name: part},
                     encodings=space.encodings,
+                    native_learners=space.native_learners,
                     mitigations=space.mitigations,
                 ),
                 int(one),
