@@ -43,8 +43,8 @@ from fairautoml.exceptions import (
     StorageUnavailableError,
 )
 from fairautoml.records import (
-    Budget,
     Config,
+    Fidelity,
     Origin,
     ParamValue,
     Trial,
@@ -54,7 +54,7 @@ from fairautoml.records import (
 )
 from fairautoml.storage.artifacts import Artifacts, sync_file
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the attributes, stored with every study."""
 
 RUN, USED, RECORD, ATTEMPT = "fairautoml", "seconds_used", "fairautoml", "attempt "
@@ -525,7 +525,7 @@ def _result(plain: Mapping[str, Any]) -> TrialResult:
     trial = plain["trial"]
     made = {
         "config": _config(trial["config"]),
-        "budget": Budget(**trial["budget"]),
+        "fidelity": Fidelity(**trial["fidelity"]),
         "origin": Origin(trial["origin"]),
     }
     known: dict[str, Any] = {name: _numbers(value) for name, value in plain.items()}
