@@ -1,8 +1,9 @@
+from run_documents import documents
+
 from fairautoml.records import Config, Fidelity, Origin, Trial, TrialResult, TrialState
 from fairautoml.report.page import run_page
 from fairautoml.report.rungs import describe_rungs, ladder_steps, rungs_of
 from fairautoml.report.view import view_of
-from run_documents import documents
 
 ALL = Fidelity(folds=5)
 
