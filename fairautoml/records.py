@@ -128,6 +128,7 @@ class Trial:
     # first folds are taken over
     parent: str = ""
     n_taken: int = 0
+    n_threads: int = 1  # threads that its learner may use
 
     @property
     def key(self) -> str:

@@ -30,6 +30,7 @@ from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.records import Config, Trial, TrialResult, TrialState, seed_of
 from fairautoml.storage.artifacts import Artifacts
+from fairautoml.threads import threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -140,7 +141,7 @@ class TrialEvaluator:
         return replace(result, seconds=time.monotonic() - start, peak_memory_mb=_peak_mb())
 
     def _trained(self, trial: Trial, start: float) -> TrialResult:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), threads(trial.n_threads):
             warnings.simplefilter("ignore")
             if trial.config == MEMBERSHIP:
                 return self._learn_membership(trial, start)

@@ -12,20 +12,21 @@ from fairautoml.learners._base import (
     SklearnMulticlass,
     SklearnRegressor,
 )
+from fairautoml.threads import n_threads
 
 
 class ExtraTreesBinary(SklearnClassifier):
     """scikit-learn's extra trees on category codes as ordinal numbers, with missing values."""
 
     def _estimator(self, n_rows: int) -> ExtraTreesClassifier:
-        return ExtraTreesClassifier(**self.params, n_jobs=1, random_state=self.seed)
+        return ExtraTreesClassifier(**self.params, n_jobs=n_threads(), random_state=self.seed)
 
 
 class ExtraTreesMulticlass(SklearnMulticlass):
     """Multiclass variant."""
 
     def _estimator(self, n_rows: int) -> ExtraTreesClassifier:
-        return ExtraTreesClassifier(**self.params, n_jobs=1, random_state=self.seed)
+        return ExtraTreesClassifier(**self.params, n_jobs=n_threads(), random_state=self.seed)
 
 
 class ExtraTreesNumbers(SklearnRegressor):
@@ -33,7 +34,7 @@ class ExtraTreesNumbers(SklearnRegressor):
 
     def _estimator(self, n_rows: int) -> ExtraTreesRegressor:
         params = {**self.params, "criterion": "squared_error"}
-        return ExtraTreesRegressor(**params, n_jobs=1, random_state=self.seed)
+        return ExtraTreesRegressor(**params, n_jobs=n_threads(), random_state=self.seed)
 
 
 def build(

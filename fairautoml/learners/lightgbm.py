@@ -18,6 +18,7 @@ from fairautoml.learners._base import (
 )
 from fairautoml.learners._linear import Binned
 from fairautoml.registry import missing_library
+from fairautoml.threads import n_threads
 
 try:
     import lightgbm
@@ -86,7 +87,7 @@ class _Booster:
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> lightgbm.Booster:
         fixed = {
             **self._objective(y),
-            "num_threads": 1,
+            "num_threads": n_threads(),
             "verbosity": -1,
             "seed": self.seed,
             "deterministic": True,
@@ -129,7 +130,7 @@ class _Booster:
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         # Prediction does not use the number of threads set for training.
-        scores: NDArray[np.floating] = self.model_.predict(X, num_threads=1)
+        scores: NDArray[np.floating] = self.model_.predict(X, num_threads=n_threads())
         return scores
 
 

@@ -13,6 +13,7 @@ from fairautoml.learners._base import (
     SklearnMulticlass,
     SklearnRegressor,
 )
+from fairautoml.threads import n_threads
 
 
 class RandomForestBinary(SklearnClassifier):
@@ -20,7 +21,7 @@ class RandomForestBinary(SklearnClassifier):
 
     def _estimator(self, n_rows: int) -> RandomForestClassifier:
         params = _counted(self.params, n_rows)
-        return RandomForestClassifier(**params, n_jobs=1, random_state=self.seed)
+        return RandomForestClassifier(**params, n_jobs=n_threads(), random_state=self.seed)
 
 
 class RandomForestMulticlass(SklearnMulticlass):
@@ -28,7 +29,7 @@ class RandomForestMulticlass(SklearnMulticlass):
 
     def _estimator(self, n_rows: int) -> RandomForestClassifier:
         params = _counted(self.params, n_rows)
-        return RandomForestClassifier(**params, n_jobs=1, random_state=self.seed)
+        return RandomForestClassifier(**params, n_jobs=n_threads(), random_state=self.seed)
 
 
 class RandomForestNumbers(SklearnRegressor):
@@ -36,7 +37,7 @@ class RandomForestNumbers(SklearnRegressor):
 
     def _estimator(self, n_rows: int) -> RandomForestRegressor:
         params = {**_counted(self.params, n_rows), "criterion": "squared_error"}
-        return RandomForestRegressor(**params, n_jobs=1, random_state=self.seed)
+        return RandomForestRegressor(**params, n_jobs=n_threads(), random_state=self.seed)
 
 
 def _counted(params: Mapping[str, ParamValue], n_rows: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from fairautoml.learners._base import (
 )
 from fairautoml.learners._linear import Binned
 from fairautoml.registry import missing_library
+from fairautoml.threads import n_threads
 
 try:
     import xgboost
@@ -53,7 +54,7 @@ class _Booster:
         fixed = {
             **self._objective(y),
             "tree_method": "hist",
-            "nthread": 1,
+            "nthread": n_threads(),
             "verbosity": 0,
             "seed": self.seed,
         }

@@ -322,3 +322,38 @@ def test_a_trial_that_was_too_much_limits_the_rows_of_its_learner(status):
     assert costs.most_rows(_trial(2, learner="b")) == math.inf
     costs.learn(_success(_trial(3, rows=0.1), seconds=1.0))
     assert costs.most_rows(_trial(2)) == pytest.approx(CUT * 0.1)
+
+
+def widths(n_workers, seconds=8.0):
+    results, _, now = play({"a": seconds}, n_workers=n_workers, deadline=60.0)
+    assert now <= 60.0
+    return [r.trial.n_threads for r in results]
+
+
+def test_the_last_promotions_share_the_cores_that_would_be_idle():
+    assert max(widths(8)) > 1
+    assert widths(8)[:8] == [1] * 8
+    assert set(widths(1)) == {1}
+
+
+def test_threads_of_pending_trials_never_exceed_the_cores():
+    given = terms(n_workers=8)
+    ladder, ask, pending, left = Ladder(given), Asking(), [], 60.0
+    for number in range(200):
+        trial = ladder.next_trial(ask, number=number, seconds_left=left)
+        if trial is not None:
+            pending.append(trial)
+        wide = any(one.n_threads > 1 for one in pending)
+        assert not wide or sum(one.n_threads for one in pending) <= 8
+        if trial is None or len(pending) == 8:
+            if not pending:
+                break
+            done = pending.pop(0)
+            left -= 0.4
+            ladder.record(_success(done, seconds=4.0 * (done.fidelity.folds - done.n_taken)))
+    assert number < 199
+
+
+def test_with_a_number_of_trials_every_trial_has_one_thread():
+    results, _, _ = play({"a": 1.0}, n_trials=30, n_workers=8)
+    assert {r.trial.n_threads for r in results} == {1}

@@ -139,6 +139,7 @@ class Ladder:
         self._rows: dict[str, float] = {}  # rows of each configuration on all folds
         self._kind_rows: dict[tuple[str, str], float] = {}  # those of a learner and mitigation
         self._pending: dict[int, float] = {}  # expected seconds by trial
+        self._wide: dict[int, int] = {}  # threads of pending trials with more than one
         self._searched: deque[float] = deque(maxlen=RECENT)
         self._best: dict[Fidelity, tuple[float, str]] = {}
         self._last: deque[TrialResult] | None = None
@@ -158,6 +159,8 @@ class Ladder:
             return None
         if number > 0 and self._total is None:
             self._total = seconds_left
+        if self._wide and self._n_busy >= self.terms.n_workers:
+            return None
         trial = self._next(ask, number, self._at_start(seconds_left))
         if trial is not None:
             expected = self.costs.seconds(trial)
@@ -168,6 +171,7 @@ class Ladder:
         """Record the cost and the result of a trial."""
         trial = scored.trial
         self._pending.pop(trial.number, None)
+        self._wide.pop(trial.number, None)
         self.costs.learn(scored, self._growing(trial))
         if trial.origin is Origin.MITIGATION:
             return
@@ -351,12 +355,28 @@ class Ladder:
     def _first_that_fits(
         self, due: Iterable[TrialResult], number: int, left: float | None
     ) -> Trial | None:
-        for scored in due:
-            trial = self._promoted(scored, number)
-            if self._fits(trial, left):
-                self._one.promoted.add(trial.config.key)
-                return self._limited(trial, PROMOTION_SHARE * (left or 0.0), left)
-        return None
+        trials = [self._promoted(scored, number) for scored in due]
+        fitting = [trial for trial in trials if self._fits(trial, left)]
+        if not fitting:
+            return None
+        trial = fitting[0]
+        self._one.promoted.add(trial.config.key)
+        if left is not None and not self._worth_asking(left - self._seconds(trial)):
+            trial = self._widened(trial, len(fitting))
+        return self._limited(trial, PROMOTION_SHARE * (left or 0.0), left)
+
+    @property
+    def _n_busy(self) -> int:
+        """Number of cores that pending trials use."""
+        return len(self._pending) + sum(n - 1 for n in self._wide.values())
+
+    def _widened(self, trial: Trial, n_due: int) -> Trial:
+        """Return one of the last trials with the threads of the cores that would be idle."""
+        free = self.terms.n_workers - self._n_busy
+        if free <= n_due:
+            return trial
+        self._wide[trial.number] = free // n_due
+        return replace(trial, n_threads=free // n_due)
 
     def _promoted(self, scored: TrialResult, number: int, folds: int | None = None) -> Trial:
         """Return the trial of a result on its rows and so many folds, all by default."""
