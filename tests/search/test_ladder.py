@@ -357,3 +357,19 @@ def test_threads_of_pending_trials_never_exceed_the_cores():
 def test_with_a_number_of_trials_every_trial_has_one_thread():
     results, _, _ = play({"a": 1.0}, n_trials=30, n_workers=8)
     assert {r.trial.n_threads for r in results} == {1}
+
+
+@pytest.mark.parametrize("seconds", [2.0, 4.0, 8.0])
+def test_where_all_rows_take_too_long_the_best_of_a_sample_gets_all_folds(seconds):
+    given = terms(60_000, first=QUICK, quick=True)
+    results, _, now = play({"a": seconds}, given=given, deadline=16.0)
+    later = [r for r in results[2:] if r.trial.fidelity.folds == 5]
+    assert any(r.status is TrialState.SUCCESS and r.trial.n_taken == 1 for r in later)
+    assert now <= 16.0
+
+
+def test_a_fast_first_model_does_not_make_its_learner_look_fast():
+    costs, quick = CostModel(), _trial(1, rows=0.1)
+    costs.learn(_success(quick, seconds=5 * 0.5), growing=0.2, times=5.0)
+    assert costs.seconds(quick) == pytest.approx(2.5)
+    assert costs.seconds(_trial(2, rows=0.1)) == pytest.approx(5 * (0.3 + 5 * 0.2))

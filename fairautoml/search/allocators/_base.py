@@ -135,8 +135,12 @@ class CostModel:
         self._recent: defaultdict[_Kind, deque[_Cost]] = defaultdict(lambda: deque(maxlen=RECENT))
         self._most_rows: dict[_Kind, float] = {}
 
-    def learn(self, scored: TrialResult, growing: float = math.inf) -> None:
-        """Record the cost of a trial; at most ``growing`` seconds of a fold grow with its rows."""
+    def learn(self, scored: TrialResult, *, growing: float = math.inf, times: float = 1.0) -> None:
+        """Record the cost of a trial.
+
+        At most ``growing`` seconds of a fold grow with its rows, and they are so many ``times``
+        higher for other configurations of the learner.
+        """
         trial = scored.trial
         if trial.origin is Origin.MITIGATION or is_baseline(scored):
             return
@@ -146,7 +150,8 @@ class CostModel:
             fixed = max(min(FIXED_SHARE * seconds, FIXED_SECONDS), seconds - growing)
             cost = _Cost(rows, seconds, fixed)
             self._own[trial.config.key] = cost
-            self._recent[kind].append(cost)
+            more = fixed + times * (seconds - fixed)
+            self._recent[kind].append(_Cost(rows, more, fixed))
             if kind in self._most_rows:
                 self._most_rows[kind] = max(self._most_rows[kind], CUT * rows)
         elif scored.status in TOO_MUCH:

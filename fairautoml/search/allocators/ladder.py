@@ -21,6 +21,9 @@ ROWS_PER_SECOND, ROWS_PER_SECOND_UNKNOWN = 100_000, 1_000
 """Training rows per second of a fast configuration on a binary task with few columns, over all
 folds, and of one that may be slow, such as a forest."""
 
+OTHERS = 5.0
+"""Cost of training other configurations of the learner of a fast first model."""
+
 FEWEST_FIRST_ROWS, FEWEST_ROWS = 2_000, 500
 """Minimum training rows of a fold: of a fast first model, and of any other."""
 
@@ -172,7 +175,12 @@ class Ladder:
         trial = scored.trial
         self._pending.pop(trial.number, None)
         self._wide.pop(trial.number, None)
-        self.costs.learn(scored, self._growing(trial))
+        if self.terms.quick and trial.config == self.terms.first:
+            n_rows = trial.fidelity.rows * self.terms.n_train_rows
+            usual = 2.0 * n_rows * self.terms.row_cost / ROWS_PER_SECOND
+            self.costs.learn(scored, growing=usual, times=OTHERS)
+        else:
+            self.costs.learn(scored)
         if trial.origin is Origin.MITIGATION:
             return
         if not is_baseline(scored):
@@ -232,6 +240,8 @@ class Ladder:
             trial = self._promoted_last(number, left)
         if trial is None and self.idle:
             trial = self.rest(number, left)
+        if trial is None and left is not None:
+            trial = self._completed(number, left)
         return trial
 
     def _at_start(self, seconds_left: float | None) -> float | None:
@@ -239,13 +249,6 @@ class Ladder:
         if seconds_left is None or len(self._pending) < self.terms.n_workers:
             return seconds_left
         return seconds_left - min(self._pending.values())
-
-    def _growing(self, trial: Trial) -> float:
-        """Return the seconds of a fold that grow with the rows, known for the first model."""
-        if not self.terms.quick or trial.config != self.terms.first:
-            return math.inf
-        n_rows = trial.fidelity.rows * self.terms.n_train_rows
-        return 2.0 * n_rows * self.terms.row_cost / ROWS_PER_SECOND
 
     def _first(self, ask: Callable[[], Config | None], number: int, left: float) -> Trial | None:
         """Return a trial that gives a first model soon, on all folds and few rows."""
@@ -378,10 +381,32 @@ class Ladder:
         self._wide[trial.number] = free // n_due
         return replace(trial, n_threads=free // n_due)
 
-    def _promoted(self, scored: TrialResult, number: int, folds: int | None = None) -> Trial:
-        """Return the trial of a result on its rows and so many folds, all by default."""
+    def _completed(self, number: int, left: float) -> Trial | None:
+        """Return the best result of a sample on all folds, for when all rows take too long."""
+        for trial in self._completions(number):
+            if self._fits(trial, left):
+                self._sample.promoted.add(trial.config.key)
+                self._one.promoted.add(trial.config.key)
+                return self._limited(trial, PROMOTION_SHARE * left, left)
+        return None
+
+    def _completions(self, number: int) -> list[Trial]:
+        """Return the trials of all folds on the rows of a result, best results first."""
+        results = (*self._one.eligible(), *self._sample.eligible())
+        return [self._promoted(one, number, rows=one.trial.fidelity.rows) for one in results]
+
+    def _promoted(
+        self,
+        scored: TrialResult,
+        number: int,
+        *,
+        folds: int | None = None,
+        rows: float | None = None,
+    ) -> Trial:
+        """Return the trial of a result, on all folds and the rows of its learner by default."""
         before, folds = scored.trial, self.terms.fidelity.folds if folds is None else folds
-        rows = self._rows.get(before.config.key, before.fidelity.rows)
+        if rows is None:
+            rows = self._rows.get(before.config.key, before.fidelity.rows)
         same = rows == before.fidelity.rows
         return Trial(
             number=number,
@@ -409,8 +434,13 @@ class Ladder:
             return True
         if self._flat:
             return left > min(self._searched, default=0.0) / self.terms.fidelity.folds
-        known = (self._whole(one.trial) for one in self._one.results.values())
-        return left > min((self._seconds(trial) for trial in known), default=0.0)
+        completions = [] if self._one.promoted else self._completions(-1)
+        last = min(map(self._seconds, completions), default=0.0)
+        if completions and left - self.longest < last:
+            return False
+        screened = (*self._one.results.values(), *self._sample.results.values())
+        known = (self._whole(one.trial) for one in screened)
+        return left > min(map(self._seconds, known), default=0.0)
 
 
 ALLOCATOR = Ladder
