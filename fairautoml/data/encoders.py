@@ -133,10 +133,10 @@ UNLIMITED = 2**31
 
 def encodings_of(feature_schema: FeatureSchema, *, group_columns: bool) -> tuple[str, ...]:
     """Return the encodings that differ on a table."""
-    dense = () if feature_schema.sparse or not group_columns else ("codes_without_groups",)
-    if not feature_schema.high_cardinality:
-        return ("codes", *dense)
-    return ("codes", "target", "native", *dense, *(("target_without_groups",) if dense else ()))
+    # Keeping the group usually pays, so one encoding without it is enough.
+    found = ("codes", "target", "native") if feature_schema.high_cardinality else ("codes",)
+    hides = group_columns and not feature_schema.sparse
+    return (*found, f"{found[:2][-1]}{WITHOUT_GROUPS}") if hides else found
 
 
 def hides_groups(encoding: str) -> bool:

@@ -44,6 +44,15 @@ class Problem:
         """Number of folds."""
         return int(self.folds.max()) + 1
 
+    @property
+    def _near_the_limit(self) -> tuple[float, ...]:
+        """The tolerances of the user's limit and of half of it, which the best rule needs."""
+        if not self.goal.targets:
+            return self.tolerances
+        limit = self.goal.targets[0].limit
+        half = max((t for t in self.tolerances if t <= limit / 2), default=limit)
+        return tuple(t for t in self.tolerances if t in (half, limit))
+
     def on_folds(self, n_folds: int) -> tuple[NDArray[np.bool_], "Problem"]:
         """Return the rows of the first folds, and the problem on them with folds of its own."""
         rows: NDArray[np.bool_] = self.folds < n_folds
@@ -56,6 +65,7 @@ class Problem:
             self,
             dataset=part,
             folds=folds,
+            tolerances=self._near_the_limit,
             draws=None if self.draws is None else self.draws[rows],
             membership=None if self.membership is None else self.membership[rows],
             entities=entities,

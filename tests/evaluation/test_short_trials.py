@@ -128,4 +128,6 @@ def test_a_trial_of_one_fold_has_a_value_and_violations_and_no_entry(objective):
     rows, part = problem.on_folds(1)
     assert np.array_equal(rows, objective.folds == 0)
     assert part.dataset.n_rows == rows.sum()
-    assert replace(part, dataset=dataset).tolerances == problem.tolerances
+    assert part.tolerances == problem.tolerances == (0.0, 0.05)
+    grid = replace(problem, tolerances=(0.0, 0.01, 0.02, 0.03, 0.05, 0.1))
+    assert grid.on_folds(1)[1].tolerances == (0.02, 0.05)

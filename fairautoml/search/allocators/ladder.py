@@ -21,7 +21,7 @@ ROWS_PER_SECOND, ROWS_PER_SECOND_UNKNOWN = 100_000, 1_000
 """Training rows per second of a fast configuration on a binary task with few columns, over all
 folds, and of one that may be slow, such as a forest."""
 
-OTHERS = 5.0
+OTHERS = 3.0
 """Cost of training other configurations of the learner of a fast first model."""
 
 FEWEST_FIRST_ROWS, FEWEST_ROWS = 2_000, 500
@@ -50,9 +50,9 @@ TRIAL_SHARE, UNTRIED_SHARE, LEAST_SECONDS = 0.15, 0.5, 3.0
 """Time limit of a proposal as a share of the search time, of a learner's first one on all folds
 as a share of the time left, and in seconds: a worker may have to start and to load a library."""
 
-FULL_SHARE = 0.25
+FULL_SHARE, MARGIN = 0.25, 0.75
 """Share of the search time that a learner's trial on all folds may be expected to take; its rows
-are reduced otherwise."""
+are reduced otherwise, and raised again with a margin."""
 
 PROMOTION_SHARE, TIMES_THE_USUAL = 0.35, 3.0
 """Time limit of a promotion, as a share of the time left; no limit is below this multiple of the
@@ -66,8 +66,8 @@ BEST = 3
 """One in this many configurations is promoted from the sample."""
 
 MEMBERS, RESERVED, FEWEST = 8, 3, 4
-"""Most configurations that are promoted to all folds, those that time is reserved for, and those
-that are promoted however far they are from the best."""
+"""Configurations that are promoted to all folds without a time budget, those that time is reserved
+for, and those that are promoted however far they are from the best."""
 
 CLOSE, CLOSE_LEARNER = 0.02, 0.03
 """Relative distances from the lowest log loss at which a configuration, or the best one of another
@@ -112,7 +112,7 @@ class _Rung:
             apart = _loss(one)[0] - lowest
             if at < FEWEST or apart <= (CLOSE_LEARNER if new else CLOSE) * abs(lowest):
                 chosen.append(one)
-        return self._open(list({one.trial.key: one for one in chosen}.values())[:MEMBERS])
+        return self._open(list({one.trial.key: one for one in chosen}.values()))
 
     def _open(self, ranked: list[TrialResult]) -> list[TrialResult]:
         return [one for one in ranked if one.trial.config.key not in self.promoted]
@@ -128,7 +128,8 @@ class Ladder:
 
     Above 20,000 training rows screening begins on a quarter of them. Under a time budget the first
     model is a fast one on few rows, promotions begin after 45 % of the search time, and the rows
-    of a slow learner are reduced. With a number of trials, promotions come after all proposals.
+    of a slow learner are reduced. With a number of trials, the first proposal has all folds, and
+    promotions come after all proposals.
     Subclasses add mitigations.
     """
 
@@ -177,7 +178,7 @@ class Ladder:
         self._wide.pop(trial.number, None)
         if self.terms.quick and trial.config == self.terms.first:
             n_rows = trial.fidelity.rows * self.terms.n_train_rows
-            usual = 2.0 * n_rows * self.terms.row_cost / ROWS_PER_SECOND
+            usual = n_rows * self.terms.row_cost / ROWS_PER_SECOND
             self.costs.learn(scored, growing=usual, times=OTHERS)
         else:
             self.costs.learn(scored)
@@ -189,9 +190,7 @@ class Ladder:
             return
         self._has_model = True
         if trial.fidelity.folds < self.terms.fidelity.folds:
-            whole = trial.fidelity.rows >= self._rows.get(
-                trial.config.key, self.terms.fidelity.rows
-            )
+            whole = trial.fidelity.rows >= self._rows_of(trial)
             (self._one if whole else self._sample).results[trial.config.key] = scored
         elif scored.log_loss is not None:
             now = (scored.log_loss, trial.key)
@@ -219,7 +218,8 @@ class Ladder:
     def rest(self, number: int, left: float | None) -> Trial | None:
         """Return a trial for when there are no more proposals and no trial is pending."""
         if self._last is None or (left is not None and not self._last):
-            self._last = deque(self._one.eligible())
+            n_open = max(0, MEMBERS - len(self._one.promoted)) if left is None else None
+            self._last = deque(self._one.eligible()[:n_open])
         return self._promoted_last(number, left)
 
     def _next(
@@ -276,7 +276,7 @@ class Ladder:
         trial = Trial(number=number, config=config, fidelity=self.terms.fidelity)
         trial = self._on(trial, self._affordable_rows(trial, left))
         rows = self._rows[config.key] = trial.fidelity.rows
-        if not self._flat:
+        if not self._flat and not (left is None and self.n_asked == 1):
             n_rows = rows * self.terms.n_train_rows
             if n_rows > SAMPLED_ROWS:
                 rows *= max(SAMPLE, FEWEST_SAMPLED / n_rows)
@@ -295,10 +295,21 @@ class Ladder:
         while rows * self.terms.n_train_rows > FEWEST_ROWS and self._on_all(trial, rows) > allowed:
             rows /= 2
         # More rows only with a margin, so that the rows of a learner do not go back and forth.
-        while 2 * rows <= min(full, most) and self._on_all(trial, 2 * rows) <= allowed / 2:
+        while 2 * rows <= min(full, most) and self._on_all(trial, 2 * rows) <= MARGIN * allowed:
             rows *= 2
         self._kind_rows[kind] = rows
         return rows
+
+    def _rows_of(self, trial: Trial) -> float:
+        """Return the rows of a screened configuration on all folds, now that its cost is known."""
+        key, rows = trial.config.key, self.terms.fidelity.rows
+        if self._total is None:
+            return self._rows.get(key, rows)
+        rows = min(rows, self.costs.most_rows(trial))
+        while rows > trial.fidelity.rows and self._on_all(trial, rows) > FULL_SHARE * self._total:
+            rows /= 2
+        self._rows[key] = max(rows, trial.fidelity.rows)
+        return self._rows[key]
 
     def _on_all(self, trial: Trial, rows: float) -> float:
         """Return the expected seconds of a configuration on all folds."""
@@ -362,7 +373,9 @@ class Ladder:
         fitting = [trial for trial in trials if self._fits(trial, left)]
         if not fitting:
             return None
-        trial = fitting[0]
+        # One that takes much of the time comes after those that do not.
+        short = (one for one in fitting if self._seconds(one) <= PROMOTION_SHARE * (left or 0.0))
+        trial = next(short, fitting[0])
         self._one.promoted.add(trial.config.key)
         if left is not None and not self._worth_asking(left - self._seconds(trial)):
             trial = self._widened(trial, len(fitting))
