@@ -373,3 +373,11 @@ def test_a_fast_first_model_does_not_make_its_learner_look_fast():
     costs.learn(_success(quick, seconds=5 * 0.5), growing=0.2, times=5.0)
     assert costs.seconds(quick) == pytest.approx(2.5)
     assert costs.seconds(_trial(2, rows=0.1)) == pytest.approx(5 * (0.3 + 5 * 0.2))
+
+
+def test_a_slow_learner_is_screened_on_less_of_a_sample():
+    given = terms(60_000, first=QUICK, quick=True)
+    results, _, _ = play({"a": 0.5, "slow": 10.0}, given=given, deadline=100.0)
+    screened = [r for r in proposals(results)[6:] if r.trial.config.learner == "slow"]
+    assert max(r.trial.fidelity.rows for r in screened) < SAMPLE
+    assert {r.trial.fidelity.rows for r in proposals(results)[6:]} > {SAMPLE}

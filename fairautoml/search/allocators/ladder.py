@@ -46,6 +46,10 @@ LARGEST = 0.5
 SCREENING_SHARE = 0.45
 """Share of the search time in which new configurations come before promotions to all folds."""
 
+SCREEN_SHARE = 0.03
+"""Share of the search time that a screening trial may be expected to take; it has fewer rows
+otherwise, so that slow learners do not take the time of the others."""
+
 TRIAL_SHARE, UNTRIED_SHARE, LEAST_SECONDS = 0.15, 0.5, 3.0
 """Time limit of a proposal as a share of the search time, of a learner's first one on all folds
 as a share of the time left, and in seconds: a worker may have to start and to load a library."""
@@ -67,11 +71,11 @@ BEST = 3
 
 MEMBERS, RESERVED, FEWEST = 8, 3, 4
 """Configurations that are promoted to all folds without a time budget, those that time is reserved
-for, and those that are promoted however far they are from the best."""
+for, and the first ones, which may be farther from the best."""
 
-CLOSE, CLOSE_LEARNER = 0.02, 0.03
-"""Relative distances from the lowest log loss at which a configuration, or the best one of another
-learner, is promoted to all folds."""
+CLOSE, CLOSE_LEARNER, CLOSE_FEWEST = 0.02, 0.03, 0.05
+"""Relative distances from the lowest log loss at which a configuration, the best one of another
+learner, or one of the first ones is promoted to all folds."""
 
 EARLY, EARLY_SHARE = 4, 0.1
 """Screened configurations from which the best one is promoted at once if that takes at most this
@@ -110,7 +114,8 @@ class _Rung:
             new = one.trial.config.learner not in learners
             learners.add(one.trial.config.learner)
             apart = _loss(one)[0] - lowest
-            if at < FEWEST or apart <= (CLOSE_LEARNER if new else CLOSE) * abs(lowest):
+            close = CLOSE_FEWEST if at < FEWEST else CLOSE_LEARNER if new else CLOSE
+            if apart <= close * abs(lowest):
                 chosen.append(one)
         return self._open(list({one.trial.key: one for one in chosen}.values()))
 
@@ -275,15 +280,25 @@ class Ladder:
         self.n_asked += 1
         trial = Trial(number=number, config=config, fidelity=self.terms.fidelity)
         trial = self._on(trial, self._affordable_rows(trial, left))
-        rows = self._rows[config.key] = trial.fidelity.rows
+        self._rows[config.key] = trial.fidelity.rows
         if not self._flat and not (left is None and self.n_asked == 1):
-            n_rows = rows * self.terms.n_train_rows
-            if n_rows > SAMPLED_ROWS:
-                rows *= max(SAMPLE, FEWEST_SAMPLED / n_rows)
-            trial = replace(trial, fidelity=Fidelity(rows=rows, folds=1))
+            trial = replace(trial, fidelity=replace(trial.fidelity, folds=1))
+            if trial.fidelity.rows * self.terms.n_train_rows > SAMPLED_ROWS:
+                trial = self._sampled(trial)
         elif config.mitigation == "none" and trial.fidelity in self._best:
             trial = replace(trial, rival=self._best[trial.fidelity][1])
         return self._limited(trial, TRIAL_SHARE * self._total, left) if self._total else trial
+
+    def _sampled(self, trial: Trial) -> Trial:
+        """Return the trial on a sample, on less of it where the learner is slow."""
+        n_rows = self.terms.n_train_rows
+        share = max(SAMPLE, FEWEST_SAMPLED / (trial.fidelity.rows * n_rows))
+        rows, allowed = share * trial.fidelity.rows, SCREEN_SHARE * (self._total or math.inf)
+        while True:
+            trial = replace(trial, fidelity=replace(trial.fidelity, rows=rows))
+            if self._seconds(trial) <= allowed or rows * n_rows <= FEWEST_FIRST_ROWS:
+                return trial
+            rows /= 2
 
     def _affordable_rows(self, trial: Trial, left: float | None) -> float:
         """Return the share of the rows at which all folds take at most their share of the time."""
