@@ -233,10 +233,11 @@ def test_the_rows_of_a_learner_fit_its_share_of_the_time():
     given = terms(100_000, first=QUICK, quick=True)
     results, _, _ = play({"a": 12.0}, given=given, deadline=60.0)
     later = [r for r in results[6:] if r.trial.origin is Origin.SEARCH]
-    assert {r.trial.fidelity for r in later} == {Fidelity(rows=0.125, folds=1)}
-    taken = [r for r in results if r.trial.n_taken]
-    assert {r.trial.fidelity for r in taken} == {Fidelity(rows=0.125, folds=5)}
-    assert all(r.seconds <= FULL_SHARE * 60 for r in taken)
+    assert {r.trial.fidelity.folds for r in later} == {1}
+    assert max(r.trial.fidelity.rows for r in later) <= 0.125
+    whole = [r for r in results[2:] if r.trial.fidelity.folds == 5]
+    assert whole
+    assert all(r.seconds <= 1.5 * FULL_SHARE * 60 for r in whole)
 
 
 def test_an_untried_learner_begins_small_where_it_cannot_be_stopped():

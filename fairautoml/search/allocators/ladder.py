@@ -54,7 +54,7 @@ TRIAL_SHARE, UNTRIED_SHARE, LEAST_SECONDS = 0.15, 0.5, 3.0
 """Time limit of a proposal as a share of the search time, of a learner's first one on all folds
 as a share of the time left, and in seconds: a worker may have to start and to load a library."""
 
-FULL_SHARE, MARGIN = 0.25, 0.75
+FULL_SHARE, MARGIN = 0.2, 0.75
 """Share of the search time that a learner's trial on all folds may be expected to take; its rows
 are reduced otherwise, and raised again with a margin."""
 
@@ -72,6 +72,9 @@ BEST = 3
 MEMBERS, RESERVED, FEWEST = 8, 3, 4
 """Configurations that are promoted to all folds without a time budget, those that time is reserved
 for, and the first ones, which may be farther from the best."""
+
+SPARE = 1.1
+"""Factor on the time that is reserved for promotions."""
 
 CLOSE, CLOSE_LEARNER, CLOSE_FEWEST = 0.02, 0.03, 0.05
 """Relative distances from the lowest log loss at which a configuration, the best one of another
@@ -283,7 +286,7 @@ class Ladder:
         self._rows[config.key] = trial.fidelity.rows
         if not self._flat and not (left is None and self.n_asked == 1):
             trial = replace(trial, fidelity=replace(trial.fidelity, folds=1))
-            if trial.fidelity.rows * self.terms.n_train_rows > SAMPLED_ROWS:
+            if self.terms.fidelity.rows * self.terms.n_train_rows > SAMPLED_ROWS:
                 trial = self._sampled(trial)
         elif config.mitigation == "none" and trial.fidelity in self._best:
             trial = replace(trial, rival=self._best[trial.fidelity][1])
@@ -291,9 +294,10 @@ class Ladder:
 
     def _sampled(self, trial: Trial) -> Trial:
         """Return the trial on a sample, on less of it where the learner is slow."""
-        n_rows = self.terms.n_train_rows
-        share = max(SAMPLE, FEWEST_SAMPLED / (trial.fidelity.rows * n_rows))
-        rows, allowed = share * trial.fidelity.rows, SCREEN_SHARE * (self._total or math.inf)
+        n_rows, rows = self.terms.n_train_rows, trial.fidelity.rows
+        if rows * n_rows > SAMPLED_ROWS:
+            rows *= max(SAMPLE, FEWEST_SAMPLED / (rows * n_rows))
+        allowed = SCREEN_SHARE * (self._total or math.inf)
         while True:
             trial = replace(trial, fidelity=replace(trial.fidelity, rows=rows))
             if self._seconds(trial) <= allowed or rows * n_rows <= FEWEST_FIRST_ROWS:
@@ -367,7 +371,7 @@ class Ladder:
             return eligible[:1] if len(self._one.promoted) < passed else []
         expected = [self._seconds(self._promoted(one, -1)) for one in eligible]
         n_reserved = max(0, RESERVED - len(self._one.promoted))
-        reserve = sum(expected[:n_reserved]) / self.terms.n_workers
+        reserve = SPARE * sum(expected[:n_reserved]) / self.terms.n_workers
         over = left <= max((1 - SCREENING_SHARE) * self._total, reserve)
         if over or not eligible:
             return eligible
