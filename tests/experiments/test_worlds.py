@@ -23,7 +23,7 @@ SEEDS = 40
 
 def terms(prior):
     costly = MitigationOption(name=MITIGATION, ratio=prior)
-    return Terms(fidelity=Fidelity(folds=2), n_train_rows=1000, mitigations=(costly,))
+    return Terms(fidelity=Fidelity(folds=1), n_train_rows=1000, mitigations=(costly,))
 
 
 @cache

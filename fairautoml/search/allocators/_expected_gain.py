@@ -184,6 +184,11 @@ class AllocatorState:
         """Whether a mitigation is running."""
         return bool(self._open)
 
+    def expected(self, number: int) -> float | None:
+        """Return the expected seconds of a running mitigation, None for other trials."""
+        pair = self._open.get(number)
+        return None if pair is None else pair.seconds
+
     def pairs(self, *, prune: bool = True) -> list[Pair]:
         """Return the pairs of bases and mitigations that were not tried yet."""
         found: list[Pair] = []

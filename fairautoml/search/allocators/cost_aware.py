@@ -26,6 +26,11 @@ class CostAware(Ladder):
         super().record(scored)
         self._memory.record(scored)
 
+    def expected(self, trial: Trial) -> float | None:
+        """Return the expected seconds of a trial."""
+        known = self._memory.expected(trial.number)
+        return super().expected(trial) if known is None else known
+
     def mitigation(self, number: int, left: float | None) -> Trial | None:
         """Return the mitigation that gains more per second than the search."""
         pair = choose(self._memory, self._rules, left, self.longest)

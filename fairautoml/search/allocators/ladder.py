@@ -175,7 +175,7 @@ class Ladder:
             return None
         trial = self._next(ask, number, self._at_start(seconds_left))
         if trial is not None:
-            expected = self.costs.seconds(trial)
+            expected = self.expected(trial)
             self._pending[number] = self.longest if expected is None else expected
         return trial
 
@@ -213,6 +213,10 @@ class Ladder:
     def longest(self) -> float:
         """Seconds of the longest recent trial of the search, 0 before the first."""
         return max(self._searched, default=0.0)
+
+    def expected(self, trial: Trial) -> float | None:
+        """Return the expected seconds of a trial, None if nothing is known."""
+        return self.costs.seconds(trial)
 
     def mitigation(self, number: int, left: float | None) -> Trial | None:
         """Return the training-time mitigation that is due."""

@@ -29,6 +29,11 @@ class MitigateAfter(Flat):
         super().record(scored)
         self._memory.record(scored)
 
+    def expected(self, trial: Trial) -> float | None:
+        """Return the expected seconds of a trial."""
+        known = self._memory.expected(trial.number)
+        return super().expected(trial) if known is None else known
+
     def mitigation(self, number: int, left: float | None) -> Trial | None:
         """Return the mitigation of the best model once one more trial would leave too little."""
         pairs = self._memory.pairs(prune=False)
