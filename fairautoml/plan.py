@@ -322,7 +322,7 @@ process; for two classes and few columns."""
 
 PORTFOLIO = "default"
 AUTO_STRATEGY = "optuna_tpe"
-AUTO_ALLOCATOR = "ladder"
+AUTO_ALLOCATOR, MITIGATING_ALLOCATOR = "ladder", "cost_aware"
 
 SHORT_BUDGET_SECONDS = 10.0
 """Time budget below which a second configuration is tried on few rows, and starting child
@@ -496,7 +496,9 @@ def make_plan(
         if settings.refit:
             reserve += (REFIT_RESERVE_SHARE - RESERVE_SHARES[0]) * settings.time_budget
         deadline = start + settings.time_budget - reserve
-    allocator = AUTO_ALLOCATOR if settings.allocator == "auto" else settings.allocator
+    allocator = settings.allocator
+    if allocator == "auto":
+        allocator = _auto_allocator(problem, settings)
     space = make_space(problem.dataset, settings, problem.goal, allocator)
     notes = _missing_learners() if settings.learners is None else ()
     mitigations: tuple[MitigationOption, ...] = ()
@@ -528,6 +530,17 @@ def make_plan(
         return plan
     plan = _in_time(plan, again=again)
     return replace(plan, here=_soon_here(plan, settings.time_budget))
+
+
+def _auto_allocator(problem: Problem, settings: Settings) -> str:
+    """Return the ladder, with training-time mitigations where only they serve the constraint.
+
+    They are chosen by measured times, so not with a number of trials alone.
+    """
+    served = any(m.name not in ("none", "common_threshold") for m in problem.mitigators)
+    if served or settings.time_budget is None or not _trained(problem.goal, settings):
+        return AUTO_ALLOCATOR
+    return MITIGATING_ALLOCATOR
 
 
 def _in_time(plan: Plan, *, again: bool) -> Plan:

@@ -272,3 +272,21 @@ def test_a_budget_that_is_over_before_the_search_begins_still_gives_the_baseline
     model = quick(n_trials=None, time_budget=1e-6).fit(X, y, group)
     assert model.best_entry_.constant
     assert model.predict(X, group).shape == (len(y),)
+
+
+LEAST_SERVED = {"constraint": "accuracy_parity_difference<=0.1", "blind": True}
+
+
+@pytest.mark.parametrize(
+    ("requested", "allocator"),
+    [
+        ({"time_budget": 30}, "ladder"),
+        ({"time_budget": 30, "constraint": None}, "ladder"),
+        ({"time_budget": 30, **LEAST_SERVED, "blind": False}, "ladder"),
+        ({"time_budget": 30, **LEAST_SERVED}, "cost_aware"),
+        ({"n_trials": 9, **LEAST_SERVED}, "ladder"),
+        ({"time_budget": 30, "allocator": "flat"}, "flat"),
+    ],
+)
+def test_training_time_mitigation_joins_where_no_post_processor_serves(requested, allocator):
+    assert planned(3_000, **requested).allocator == allocator

@@ -54,9 +54,9 @@ TRIAL_SHARE, UNTRIED_SHARE, LEAST_SECONDS = 0.15, 0.5, 3.0
 """Time limit of a proposal as a share of the search time, of a learner's first one on all folds
 as a share of the time left, and in seconds: a worker may have to start and to load a library."""
 
-FULL_SHARE, MARGIN = 0.2, 0.75
-"""Share of the search time that a learner's trial on all folds may be expected to take; its rows
-are reduced otherwise, and raised again with a margin."""
+FULL_SHARE, OWN_SHARE, MARGIN = 0.2, 0.35, 0.75
+"""Share of the search time that a trial on all folds may be expected to take, of a learner and of a
+configuration that was screened; rows are reduced otherwise, and raised again with a margin."""
 
 PROMOTION_SHARE, TIMES_THE_USUAL = 0.35, 3.0
 """Time limit of a promotion, as a share of the time left; no limit is below this multiple of the
@@ -329,7 +329,7 @@ class Ladder:
         if self._total is None:
             return self._rows.get(key, rows)
         rows = min(rows, self.costs.most_rows(trial))
-        while rows > trial.fidelity.rows and self._on_all(trial, rows) > FULL_SHARE * self._total:
+        while rows > trial.fidelity.rows and self._on_all(trial, rows) > OWN_SHARE * self._total:
             rows /= 2
         self._rows[key] = max(rows, trial.fidelity.rows)
         return self._rows[key]
@@ -373,11 +373,12 @@ class Ladder:
         if left is None or self._total is None:
             passed = self.n_asked // BARRIER
             return eligible[:1] if len(self._one.promoted) < passed else []
+        if not eligible:
+            return []
         expected = [self._seconds(self._promoted(one, -1)) for one in eligible]
         n_reserved = max(0, RESERVED - len(self._one.promoted))
-        reserve = SPARE * sum(expected[:n_reserved]) / self.terms.n_workers
-        over = left <= max((1 - SCREENING_SHARE) * self._total, reserve)
-        if over or not eligible:
+        reserve = SPARE * n_reserved * sum(expected) / len(expected) / self.terms.n_workers
+        if left <= max((1 - SCREENING_SHARE) * self._total, reserve):
             return eligible
         early = not self._one.promoted and len(self._one.results) >= EARLY
         return eligible[:1] if early and expected[0] <= EARLY_SHARE * left else []
