@@ -5,8 +5,17 @@ import pytest
 
 from fairautoml import FairAutoML, RunStorage
 from fairautoml.data import load
+from fairautoml.search.allocators import ladder
 
 N_TRIALS, N_ROWS = 12, 1_600
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _screened():
+    """Screen a table that is small enough for a quick test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ladder, "FEWEST_SCREENED", 1_000)
+        yield
 
 
 @pytest.fixture(scope="module")

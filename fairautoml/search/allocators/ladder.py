@@ -55,8 +55,8 @@ TRIAL_SHARE, UNTRIED_SHARE, LEAST_SECONDS = 0.15, 0.5, 3.0
 as a share of the time left, and in seconds: a worker may have to start and to load a library."""
 
 FULL_SHARE, OWN_SHARE, MARGIN = 0.2, 0.35, 0.75
-"""Share of the search time that a trial on all folds may be expected to take, of a learner and of a
-configuration that was screened; rows are reduced otherwise, and raised again with a margin."""
+"""Share of the search time that a trial on all folds may be expected to take, of a learner and of
+a screened configuration; rows are reduced otherwise, and raised again with a margin."""
 
 PROMOTION_SHARE, TIMES_THE_USUAL = 0.35, 3.0
 """Time limit of a promotion, as a share of the time left; no limit is below this multiple of the
@@ -87,8 +87,9 @@ share of the time left: a search that is interrupted then has a model of all row
 BARRIER = 16
 """Without a time budget, the best configuration is promoted after every so many proposals."""
 
-FEWEST_SCREENED = 1_000
-"""Training rows below which nothing is screened: folds are cheap, and their ranks noisy."""
+FEWEST_SCREENED = 5_000
+"""Training rows below which nothing is screened: folds are cheap and their ranks noisy, and models
+of all folds for an ensemble are worth more than further configurations."""
 
 
 @dataclass(slots=True, eq=False)
