@@ -80,3 +80,11 @@ def test_a_search_that_was_interrupted_is_continued_as_if_it_had_not(individuals
 def test_scores_of_all_rows_come_from_the_folds_of_both_trials(whole, individuals):
     assert np.isfinite(whole.predict_proba(individuals[0], individuals[0]["sex"])).all()
     assert whole.feasible_
+
+
+def test_a_promotion_on_a_cluster_takes_the_folds_of_its_parent_over(individuals, whole):
+    distributed = pytest.importorskip("distributed")
+    with distributed.Client(
+        processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None
+    ):
+        assert content(fitted(individuals, n_jobs=None, executor="dask")) == content(whole)
