@@ -178,7 +178,7 @@ def test_the_best_of_another_learner_is_promoted_too():
     assert {r.trial.config.learner for r in full(results)} == {"a", "b", "c"}
 
 
-def test_above_twenty_thousand_rows_screening_begins_on_a_quarter_and_a_third_goes_on():
+def test_on_many_rows_screening_begins_on_a_quarter_and_a_third_goes_on():
     results, _, _ = play({"a": 0.5}, given=terms(60_000), deadline=100.0)
     sampled = [r for r in results if r.trial.fidelity == Fidelity(rows=SAMPLE, folds=1)]
     one = [r for r in results if r.trial.fidelity == Fidelity(folds=1)]

@@ -62,7 +62,7 @@ PROMOTION_SHARE, TIMES_THE_USUAL = 0.35, 3.0
 """Time limit of a promotion, as a share of the time left; no limit is below this multiple of the
 expected seconds."""
 
-SAMPLED_ROWS, SAMPLE, FEWEST_SAMPLED = 20_000, 0.25, 8_000
+SAMPLED_ROWS, SAMPLE, FEWEST_SAMPLED = 32_000, 0.25, 8_000
 """Training rows above which screening begins on a sample, its share of them and its least rows;
 ranks on smaller samples differ too much from those on all rows."""
 
@@ -135,7 +135,7 @@ def _loss(scored: TrialResult) -> tuple[float, int]:
 class Ladder:
     """Screens configurations on one fold, and promotes the best ones to all folds.
 
-    Above 20,000 training rows screening begins on a quarter of them. Under a time budget the first
+    Above 32,000 training rows screening begins on a quarter of them. Under a time budget the first
     model is a fast one on few rows, promotions begin after 45 % of the search time, and the rows
     of a slow learner are reduced. With a number of trials, the first proposal has all folds, and
     promotions come after all proposals.
