@@ -42,9 +42,9 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         Seconds that ``fit`` may take, kept within 3 s or 5 %; 60 if neither it nor ``n_trials``
         is given, see ``summary_["time_budget"]``.
     n_trials : int or None, default=None
-        Number of trials, the baseline included; reproducible for any ``n_jobs``, except with
-        methods that read run times (``flaml_eci``, ``blendsearch``, ``cost_aware``,
-        ``cost_aware_simple``).
+        Number of trials, the baseline included, promotions to all folds not; reproducible for
+        any ``n_jobs``, except with methods that read run times (``flaml_eci``, ``blendsearch``,
+        ``cost_aware``, ``cost_aware_simple``).
     learners, mitigators : list of str or None, default=None
         Registered names to search over; None = all that fit the data and the constraint. Rules
         that decide at random within a group are used only if such a mitigator is named here, for

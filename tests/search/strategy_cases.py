@@ -2,7 +2,7 @@
 
 import math
 
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 from fairautoml.search.space import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.search.strategies._parzen import parzen
@@ -64,8 +64,8 @@ def study_of(strategy, owner=""):
 def scored(
     config, value=0.8, violations=(0.0,), status=TrialState.SUCCESS, seconds=0.1, fraction=1.0
 ):
-    budget = Budget(folds=2, sample_fraction=fraction)
-    trial = Trial(number=0, config=config, budget=budget)
+    fidelity = Fidelity(folds=2, rows=fraction)
+    trial = Trial(number=0, config=config, fidelity=fidelity)
     return TrialResult(
         trial=trial, status=status, value=value, violations=violations, seconds=seconds
     )
