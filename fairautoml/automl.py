@@ -52,8 +52,13 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
     sensitive_at_predict : bool, default=True
         False: the model must not need the sensitive column of new rows; sensitive columns named
         in ``X`` are then not features either.
-    strategy, allocator : str, default="auto"
-        Registered names.
+    strategy : str, optuna.samplers.BaseSampler or FLAML searcher, default="auto"
+        How configurations are proposed: a registered name; a sampler, such as
+        ``optuna.samplers.GPSampler(seed=0)``, which maximizes the objective and receives the
+        violations as constraints; or a searcher without a space, such as ``flaml.CFO()``. Their
+        seed is their own.
+    allocator : str, default="auto"
+        When configurations are promoted or mitigated: a registered name.
     executor : str, LocalProcesses or Dask, default="auto"
         Where trials run: a registered name, ``LocalProcesses(memory_limit=2000)`` or
         ``Dask("tcp://host:8786")``.

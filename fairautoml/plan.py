@@ -37,6 +37,8 @@ from fairautoml.search.allocators.ladder import first_fidelity
 from fairautoml.search.loop import MAX_PENDING
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.space_files import find_portfolio, load_space, read_portfolio
+from fairautoml.search.strategies import STRATEGIES, MakeStrategy
+from fairautoml.search.strategies._own import OwnStrategy
 from fairautoml.selection.final import REFIT_RESERVE_SHARE
 from fairautoml.settings import ALL_CORES, Settings
 
@@ -55,7 +57,8 @@ class Plan:
     first: tuple[Config, ...]  # the portfolio: evaluated before the strategy's own proposals
     # expensive training-time mitigations that the allocator may schedule
     mitigations: tuple[MitigationOption, ...]
-    strategy: str  # registered names
+    strategy: str  # name
+    make_strategy: MakeStrategy
     allocator: str
     executor: str
     limits: ResourceLimits  # of the executor: workers, memory, deadline
@@ -484,6 +487,14 @@ def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
     return (*members[: usual + 1], *mitigated, *members[usual + 1 :])
 
 
+def _strategy(asked: str | OwnStrategy) -> tuple[str, MakeStrategy]:
+    """Return name and factory of the strategy."""
+    if isinstance(asked, OwnStrategy):
+        return asked.name, asked
+    name = AUTO_STRATEGY if asked == "auto" else asked
+    return name, STRATEGIES.get(name)
+
+
 def make_plan(
     problem: Problem,
     settings: Settings,
@@ -502,6 +513,7 @@ def make_plan(
     allocator = settings.allocator
     if allocator == "auto":
         allocator = _auto_allocator(problem, settings)
+    strategy, make = _strategy(settings.strategy)
     space = make_space(problem.dataset, settings, problem.goal, allocator)
     notes = _missing_learners() if settings.learners is None else ()
     mitigations: tuple[MitigationOption, ...] = ()
@@ -515,7 +527,8 @@ def make_plan(
         first=first,
         small=_fast_default(first),
         mitigations=mitigations,
-        strategy=AUTO_STRATEGY if settings.strategy == "auto" else settings.strategy,
+        strategy=strategy,
+        make_strategy=make,
         allocator=allocator,
         executor=executor,
         limits=ResourceLimits(

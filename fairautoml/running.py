@@ -42,7 +42,6 @@ from fairautoml.search.loop import (
     StopCondition,
     window_of,
 )
-from fairautoml.search.strategies import STRATEGIES
 from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.selection.selectable import CheckpointCleaner
 from fairautoml.storage.artifacts import Artifacts
@@ -318,7 +317,7 @@ def _strategy(plan: Plan, recorded: Sequence[Config]) -> SearchStrategy:
     begun = plan.small is not None and plan.limits.deadline is not None
     begun = begun and plan.first[0] not in recorded[:1]
     first = plan.first[1:] if begun else plan.first
-    return STRATEGIES.get(plan.strategy)(plan.space, plan.seed, first)
+    return plan.make_strategy(plan.space, plan.seed, first)
 
 
 def _objective(plan: Plan, artifacts: Artifacts, stack: ExitStack) -> TrialEvaluator:

@@ -87,12 +87,17 @@ def toy_scored(config):
     return scored(config, value=value, violations=(leaves - 6,))
 
 
-def mean_regret(name, n_seeds=5, n_asks=60):
+def mean_regret(name):
+    """Mean regret of a registered strategy."""
+    return mean_regret_of(STRATEGIES.get(name))
+
+
+def mean_regret_of(make, n_seeds=5, n_asks=60):
     """How far the best feasible of 60 candidates is from the constrained optimum, on average."""
     first = [Config(learner=part.name, params=part.defaults()) for part in (TREES, LINEAR)]
     found = []
     for seed in range(n_seeds):
-        strategy = STRATEGIES.get(name)(TOY, seed, first)
+        strategy = make(TOY, seed, first)
         outcomes = []
         for _ in range(n_asks):
             outcomes.append(toy_scored(strategy.ask()))
