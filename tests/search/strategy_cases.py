@@ -87,9 +87,9 @@ def toy_scored(config):
     return scored(config, value=value, violations=(leaves - 6,))
 
 
-def mean_regret(name):
+def mean_regret(name, n_seeds=5, n_asks=60):
     """Mean regret of a registered strategy."""
-    return mean_regret_of(STRATEGIES.get(name))
+    return mean_regret_of(STRATEGIES.get(name), n_seeds, n_asks)
 
 
 def mean_regret_of(make, n_seeds=5, n_asks=60):
