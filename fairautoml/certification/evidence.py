@@ -163,7 +163,7 @@ def claim_from_counts(
         tuple(Count(x=int(x), n=int(n)) for x, n in zip(*rate.sums(table), strict=True))
         for rate in constraint.metric.rates
     )
-    return _claim(constraint, system, groups, cells, table.any(axis=(1, 2)))
+    return _claim(constraint, system, groups, cells, table.sum(axis=(1, 2)) > 0)
 
 
 def _claim(

@@ -154,8 +154,7 @@ class RuntimeRule(ABC):
     ) -> NDArray[np.float64]:
         """Return what the rule decides for each row, as in ``Rule``."""
         rule = self.to_dict()
-        decided: NDArray[np.float64] = RULES[rule["kind"]](rule, scores, cells, None)
-        return decided
+        return np.asarray(RULES[rule["kind"]](rule, scores, cells, None), dtype=np.float64)
 
 
 class FitBaseLearner(Protocol):

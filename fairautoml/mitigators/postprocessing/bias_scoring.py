@@ -81,8 +81,8 @@ class BiasScoreRule:
     ) -> NDArray[np.float64]:
         """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
         nowhere = np.full(len(scores), -1)
-        decided: NDArray[np.float64] = RULES["bias"](self.to_dict(), scores, nowhere, membership)
-        return decided
+        decided = RULES["bias"](self.to_dict(), scores, nowhere, membership)
+        return np.asarray(decided, dtype=np.float64)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""
