@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fairautoml.certification.bounds import Cell, Content, Count, Mean, cell_from_content
-from fairautoml.certification.evidence import Claim, Evidence
+from fairautoml.certification.evidence import Claim, ClaimTerms, Evidence, MeasuredScore, MinScore
 from fairautoml.certification.exact_test import RANGE, SAFETY, SCREEN, TAIL, rows_needed
 from fairautoml.certification.ledger import Opening, canonical, chain_hash
 from fairautoml.certification.verdicts import (
@@ -431,119 +431,49 @@ CAVEAT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """Models, claims and data of a certificate, fixed before the rows are opened.
+    """Models, claims and data of a certificate, fixed before the rows are opened."""
 
-    Parameters
-    ----------
-    models : tuple of str
-        SHA-256 of the candidates, from the fairest to the most accurate; thresholds and mixture
-        weights are part of a model.
-    claims : tuple of str
-        Constraints, one per claim, and the floor if there is one, as text.
-    groups : tuple of tuple of str
-        Declared groups of each claim, in the order of ``claims``; none for the floor.
-    data : str
-        Fingerprint of the given rows.
-    entities : str
-        Column that identifies the entity of a row; empty = each row is its own entity.
-    positive : str
-        ``repr`` of the label of the positive class; empty = none.
-    later : bool
-        Whether the rows are later than the training rows; no verdict is CERTIFIED then.
-    version : str
-        Version of this library.
-    libraries : tuple of (str, str)
-        Names and versions of the libraries that the numbers depend on.
-    outside : tuple of tuple of str
-        Groups with too few rows at ``fit`` that each claim leaves out, in the order of ``claims``.
-    """
-
+    # SHA-256 of the candidates, from the fairest to the most accurate; thresholds and mixture
+    # weights are part of a model
     models: tuple[str, ...]
-    claims: tuple[str, ...]
+    claims: tuple[str, ...]  # constraints, one per claim, and the floor if there is one, as text
+    # declared groups of each claim, in the order of ``claims``; none for the floor
     groups: tuple[tuple[str, ...], ...]
-    data: str
-    entities: str = ""
-    positive: str = ""
-    later: bool = False
-    version: str
+    data: str  # fingerprint of the given rows
+    entities: str = ""  # column of the entity of a row; empty = each row is its own entity
+    positive: str = ""  # ``repr`` of the label of the positive class; empty = none
+    later: bool = False  # rows later than the training rows: no verdict is CERTIFIED then
+    version: str  # of this library
+    # names and versions of the libraries that the numbers depend on
     libraries: tuple[tuple[str, str], ...] = ()
+    # groups with too few rows at ``fit`` that each claim leaves out, in the order of ``claims``
     outside: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimRecord:
-    """One claim with its counts and its verdict.
+class ClaimRecord(ClaimTerms):
+    """One claim with its counts and its verdict."""
 
-    Parameters
-    ----------
-    label, system, form, bound, groups, events, absent, independent, n_outside
-        As in ``Claim``.
-    cells : tuple of tuple of (dict or None), or None
-        By event and group; None for suppressed groups.
-    method : str
-        Name of the test or bound.
-    verdict, reason, detail : str
-        As in ``TestResult``.
-    tail, limit : float or None
-        Largest tail of the exact test and its upper limit.
-    shown : float or None
-        Bound that was shown, simultaneous over candidates and claims; None unless certified.
-    shift_radius : float or None
-        As in ``BoundSlack``.
-    fragility : int or None
-        As in ``BoundSlack``.
-    """
-
-    label: str
-    system: str
-    form: str
-    bound: float
-    groups: tuple[str, ...]
-    events: tuple[str, ...]
-    cells: tuple[tuple[Content | None, ...], ...]
-    absent: tuple[str, ...]
-    independent: bool
-    n_outside: int
-    method: str
-    verdict: str
+    cells: tuple[tuple[Content | None, ...], ...]  # by event and group; None = suppressed
+    method: str  # name of the test or bound
+    verdict: str  # as in ``TestResult``
     reason: str
     detail: str
-    tail: float | None
-    limit: float | None
+    tail: float | None  # largest tail of the exact test
+    limit: float | None  # upper limit of the tail
+    # bound that was shown, simultaneous over candidates and claims; None unless certified
     shown: float | None
-    shift_radius: float | None
+    shift_radius: float | None  # as in ``BoundSlack``
     fragility: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FloorRecord:
-    """The minimum accuracy with its measured value and its verdict.
+class FloorRecord(MeasuredScore):
+    """The minimum accuracy with its measured value and its verdict."""
 
-    Parameters
-    ----------
-    bound : float
-        Claimed accuracy.
-    accuracy : float
-        Measured accuracy.
-    n : int
-        Number of rows or entities.
-    verdict, reason : str
-        As in ``TestResult``.
-    method : str
-        Name of the bound.
-    """
-
-    bound: float
-    accuracy: float
-    n: int
-    verdict: str
+    verdict: str  # as in ``TestResult``
     reason: str
-    method: str = "hoeffding"
-
-    @property
-    def label(self) -> str:
-        """The claim as text."""
-        return f"accuracy >= {self.bound}"
+    method: str = "hoeffding"  # name of the bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -675,19 +605,28 @@ def _signed(content: Mapping[str, Any], signature: object, key: bytes) -> bool:
 
 
 def _certificate(content: dict[str, Any]) -> Certificate:
-    fields = {name: content[name] for name in content if name not in ("sha256", "hmac")}
+    fields = {name: _tuples(content[name]) for name in content if name not in ("sha256", "hmac")}
     if fields["format"] != FORMAT:
         raise ValueError
     floor = fields["floor"]
     fields |= {
-        "claims": tuple(_claim(claim) for claim in fields["claims"]),
+        "claims": tuple(ClaimRecord(**claim) for claim in fields["claims"]),
         "floor": None if floor is None else FloorRecord(**floor),
         "opening": Opening(**fields["opening"]),
-        "subject": _subject(fields["subject"]),
+        "subject": Subject(**fields["subject"]),
     }
     certificate = Certificate(**fields)
     _check(certificate)
     return certificate
+
+
+def _tuples(value: Any) -> Any:
+    """Return plain values with tuples in place of lists."""
+    if isinstance(value, list):
+        return tuple(map(_tuples, value))
+    if isinstance(value, dict):
+        return {name: _tuples(one) for name, one in value.items()}
+    return value
 
 
 def _check(certificate: Certificate) -> None:
@@ -702,93 +641,91 @@ def _check(certificate: Certificate) -> None:
                 cell_from_content(content)
 
 
-def _claim(content: dict[str, Any]) -> ClaimRecord:
-    rows = tuple(tuple(row) for row in content["cells"])
-    names = {name: tuple(content[name]) for name in ("groups", "events", "absent")}
-    return ClaimRecord(**{**content, **names, "cells": rows})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issue:
+    """What a certificate is made of, besides the evidence and its verdict."""
 
+    subject: Subject
+    opening: Opening
+    position: int  # of the model among the candidates
+    smallest_cell: int  # fewest rows of a cell whose counts are published
+    salt: str  # of the ledger
 
-def _subject(content: dict[str, Any]) -> Subject:
-    names = {name: tuple(content[name]) for name in ("models", "claims")}
-    groups = tuple(tuple(group) for group in content["groups"])
-    outside = tuple(tuple(group) for group in content.get("outside", ()))
-    libraries = tuple((str(name), str(version)) for name, version in content["libraries"])
-    named = {"groups": groups, "outside": outside, "libraries": libraries}
-    return Subject(**{**content, **names, **named})
+    def certificate(self, evidence: Evidence, tested: CandidateVerdict) -> Certificate:
+        """Return the certificate of a candidate."""
+        judgement = tested.judgement
+        hidden = suppressed_groups(evidence.claims, self.smallest_cell)
+        whole = not any(map(any, hidden))
+        violated = judgement.verdict is Verdict.VIOLATED
+        return Certificate(
+            verdict=self._verdict(judgement.verdict),
+            reason=judgement.reason.value,
+            violated_level=simultaneous_level(evidence, tested.level) if violated else None,
+            claims=tuple(
+                self._claim(claim, finding, groups, tested, len(evidence.claims), whole=whole)
+                for claim, finding, groups in zip(
+                    evidence.claims, tested.findings(evidence), hidden, strict=False
+                )
+            ),
+            floor=self._floor(evidence.floor, judgement),
+            constant_target=evidence.constant_target,
+            opening=self.opening,
+            position=self.position,
+            smallest_cell=self.smallest_cell,
+            suppressed=not whole,
+            counts_sha256=counts_hash(evidence, self.salt),
+            subject=self.subject,
+        )
 
+    def _verdict(self, verdict: Verdict) -> str:
+        """Return the verdict, with VALIDATED instead of CERTIFIED on later rows."""
+        later = self.subject.later and verdict is Verdict.CERTIFIED
+        return (Verdict.VALIDATED if later else verdict).value
 
-def claim_record(
-    claim: Claim,
-    finding: TestResult,
-    hidden: tuple[bool, ...],
-    tested: CandidateVerdict,
-    level: float,
-    *,
-    whole: bool,
-) -> ClaimRecord:
-    """Return the record of a claim; ``level`` is that of its printed bound."""
-    room: BoundSlack | None = None
-    if whole and finding.verdict is Verdict.CERTIFIED:
-        room = sensitivity(claim, tested.level, shown_level=level)
-    cells = tuple(
-        tuple(None if hide else cell.content() for cell, hide in zip(row, hidden, strict=True))
-        for row in claim.cells
-    )
-    return ClaimRecord(
-        label=claim.label,
-        system=claim.system,
-        form=claim.form,
-        bound=claim.bound,
-        groups=claim.groups,
-        events=claim.events,
-        cells=cells,
-        absent=claim.absent,
-        independent=claim.independent,
-        n_outside=claim.n_outside,
-        method=method_of(claim),
-        verdict=finding.verdict.value,
-        reason=finding.reason.value,
-        detail=finding.detail,
-        tail=finding.tail if whole else None,
-        limit=finding.limit,
-        shown=None if room is None else room.bound,
-        shift_radius=None if room is None else room.shift_radius,
-        fragility=None if room is None else room.fragility,
-    )
+    def _claim(
+        self,
+        claim: Claim,
+        finding: TestResult,
+        hidden: tuple[bool, ...],
+        tested: CandidateVerdict,
+        n_claims: int,
+        *,
+        whole: bool,
+    ) -> ClaimRecord:
+        room: BoundSlack | None = None
+        if whole and finding.verdict is Verdict.CERTIFIED:
+            # All printed bounds hold simultaneously.
+            shared = tested.level / (tested.n_candidates * n_claims)
+            room = sensitivity(claim, tested.level, shown_level=shared)
+        return ClaimRecord(
+            **claim.terms(),
+            cells=tuple(
+                tuple(None if h else cell.content() for cell, h in zip(row, hidden, strict=True))
+                for row in claim.cells
+            ),
+            method=method_of(claim),
+            verdict=self._verdict(finding.verdict),
+            reason=finding.reason.value,
+            detail=finding.detail,
+            tail=finding.tail if whole else None,
+            limit=finding.limit,
+            shown=None if room is None else room.bound,
+            shift_radius=None if room is None else room.shift_radius,
+            fragility=None if room is None else room.fragility,
+        )
 
-
-def shown_level(tested: CandidateVerdict, evidence: Evidence) -> float:
-    """Return the level at which all printed bounds hold simultaneously."""
-    return tested.level / (tested.n_candidates * max(1, len(evidence.claims)))
-
-
-def floor_record(evidence: Evidence, judgement: Judgement) -> FloorRecord | None:
-    """Return the record of the minimum accuracy, or None without one."""
-    floor = evidence.floor
-    if floor is None:
-        return None
-    found = judgement.findings[-1] if judgement.findings else judgement
-    return FloorRecord(
-        bound=floor.bound,
-        accuracy=floor.accuracy,
-        n=floor.n,
-        verdict=found.verdict.value,
-        reason=found.reason.value,
-        method=floor.method,
-    )
-
-
-def said_of(verdict: str, subject: Subject) -> str:
-    """Return the verdict, with VALIDATED instead of CERTIFIED on later rows."""
-    later = subject.later and verdict == Verdict.CERTIFIED
-    return Verdict.VALIDATED.value if later else str(verdict)
-
-
-def violated_level(evidence: Evidence, tested: CandidateVerdict) -> float | None:
-    """Return the level of each one-sided bound of a VIOLATED, or None for other verdicts."""
-    if tested.judgement.verdict is not Verdict.VIOLATED:
-        return None
-    return simultaneous_level(evidence, tested.level)
+    def _floor(self, floor: MinScore | None, judgement: Judgement) -> FloorRecord | None:
+        if floor is None:
+            return None
+        found = judgement.findings[-1] if judgement.findings else judgement
+        return FloorRecord(
+            bound=floor.bound,
+            accuracy=floor.accuracy,
+            n=floor.n,
+            verdict=self._verdict(found.verdict),
+            reason=found.reason.value,
+            method=floor.method,
+        )
 
 
 def counts_hash(evidence: Evidence, salt: str) -> str:

@@ -17,19 +17,14 @@ from numpy.typing import NDArray
 from fairautoml.certification.certificate import (
     SMALLEST_CELL,
     Certificate,
+    Issue,
     Subject,
-    claim_record,
-    counts_hash,
-    floor_record,
-    said_of,
-    shown_level,
-    suppressed_groups,
-    violated_level,
 )
 from fairautoml.certification.evidence import (
     Claim,
     Claimed,
     Evidence,
+    MinScore,
     Rows,
     claim_from_counts,
     claim_from_rows,
@@ -58,8 +53,6 @@ from fairautoml.certification.rows import (
 )
 from fairautoml.certification.training import TrainingRows
 from fairautoml.certification.verdicts import (
-    CandidateVerdict,
-    Judgement,
     Reason,
     Verdict,
     judge_candidate,
@@ -229,56 +222,22 @@ def _tested(
         if position >= passed and position != terms.served:
             found.append(None)
             continue
-        candidate = judge_candidate(
+        tested = judge_candidate(
             evidence,
             opening.level,
             n_candidates=len(candidates),
             passed=position < passed,
             reached=position <= passed,
         )
-        found.append(
-            _certificate(subject, candidate, evidence, opening, terms, salt, position=position)
+        issue = Issue(
+            subject=subject,
+            opening=opening,
+            position=position,
+            smallest_cell=terms.smallest_cell,
+            salt=salt,
         )
+        found.append(issue.certificate(evidence, tested))
     return found
-
-
-def _certificate(
-    subject: Subject,
-    candidate: CandidateVerdict,
-    evidence: Evidence,
-    opening: Opening,
-    terms: Terms,
-    salt: str,
-    *,
-    position: int,
-) -> Certificate:
-    judgement: Judgement = candidate.judgement
-    hidden = suppressed_groups(evidence.claims, terms.smallest_cell)
-    whole = not any(any(groups) for groups in hidden)
-    printed = shown_level(candidate, evidence)
-    records = (
-        claim_record(claim, finding, groups, candidate, printed, whole=whole)
-        for claim, finding, groups in zip(
-            evidence.claims, candidate.findings(evidence), hidden, strict=False
-        )
-    )
-    floor = floor_record(evidence, judgement)
-    if floor is not None:
-        floor = replace(floor, verdict=said_of(floor.verdict, subject))
-    return Certificate(
-        verdict=said_of(judgement.verdict, subject),
-        reason=judgement.reason.value,
-        violated_level=violated_level(evidence, candidate),
-        claims=tuple(replace(one, verdict=said_of(one.verdict, subject)) for one in records),
-        floor=floor,
-        constant_target=evidence.constant_target,
-        opening=opening,
-        position=position,
-        smallest_cell=terms.smallest_cell,
-        suppressed=not whole,
-        counts_sha256=counts_hash(evidence, salt),
-        subject=subject,
-    )
 
 
 class Reading(Protocol):
@@ -585,16 +544,17 @@ class BroughtRows:
 
     def evidence(self, decided: NDArray[np.integer], used: NDArray[np.bool_]) -> Evidence:
         """Return the evidence on a model from the rows that may be read."""
-        y, decisions = self.y[used], decided[used]
-        codes = [codes[used] for codes in self._codes]
-        if self.entities is None:
-            found = _count_rows(self.claims, codes, y, decisions, self._min_score)
-        else:
-            entities = self.entities[used]
-            found = _count_entities(
-                self.claims, codes, y, decisions, self._min_score, entities=entities
-            )
-        return replace(found, constant_target=len(np.unique(y)) < 2)
+        y, decided = self.y[used], decided[used]
+        entities = None if self.entities is None else self.entities[used]
+        codes = (codes[used] for codes in self._codes)
+        return Evidence(
+            claims=tuple(
+                _counted(claim, groups, y, decided, entities)
+                for claim, groups in zip(self.claims, codes, strict=True)
+            ),
+            floor=_floor(self._min_score, y, decided, entities),
+            constant_target=len(np.unique(y)) < 2,
+        )
 
 
 class _Entities(NamedTuple):
@@ -618,65 +578,34 @@ def _entities(inputs: Inputs) -> _Entities:
     return _Entities(codes, name or "groups")
 
 
-def _count_rows(
-    claims: Sequence[Claimed],
-    codes: Sequence[NDArray[np.integer]],
+def _counted(
+    claim: Claimed,
+    codes: NDArray[np.integer],
     y: NDArray[np.integer],
     decided: NDArray[np.integer],
+    entities: NDArray[np.integer] | None,
+) -> Claim:
+    """Return the claim with its counts; rows of one entity are dependent."""
+    labels, system = claim.system.labels, claim.system.name
+    if entities is None:
+        counts = GroupCounts.from_rows(codes, y, decided, n_groups=claim.system.n_groups)
+        found = claim_from_counts(claim.constraint, counts, labels, system)
+    else:
+        rows = Rows(codes=codes, y=y, decision=decided.astype(np.float64), entities=entities)
+        found = claim_from_rows(claim.constraint, rows, labels, system=system)
+    return replace(found, n_outside=int((codes < 0).sum()))
+
+
+def _floor(
     min_score: float | None,
-) -> Evidence:
-    """Return the evidence if rows are independent."""
-    one_group = np.zeros(len(y), dtype=np.int64)
-    pooled = GroupCounts.from_rows(one_group, y, decided, n_groups=1)
-    return Evidence(
-        claims=tuple(
-            _counted(
-                claim_from_counts(
-                    claim.constraint,
-                    GroupCounts.from_rows(groups, y, decided, n_groups=claim.system.n_groups),
-                    claim.system.labels,
-                    claim.system.name,
-                ),
-                groups,
-            )
-            for claim, groups in zip(claims, codes, strict=True)
-        ),
-        floor=None if min_score is None else floor_from_counts(min_score, pooled),
-    )
-
-
-def _count_entities(
-    claims: Sequence[Claimed],
-    codes: Sequence[NDArray[np.integer]],
     y: NDArray[np.integer],
     decided: NDArray[np.integer],
-    min_score: float | None,
-    *,
-    entities: NDArray[np.integer],
-) -> Evidence:
-    """Return the evidence if rows of one entity are dependent."""
-    accepted, one_group = decided.astype(np.float64), np.zeros(len(y), dtype=np.int64)
-
-    def rows_of(groups: NDArray[np.integer]) -> Rows:
-        return Rows(codes=groups, y=y, decision=accepted, entities=entities)
-
-    return Evidence(
-        claims=tuple(
-            _counted(
-                claim_from_rows(
-                    claim.constraint,
-                    rows_of(groups),
-                    claim.system.labels,
-                    system=claim.system.name,
-                ),
-                groups,
-            )
-            for claim, groups in zip(claims, codes, strict=True)
-        ),
-        floor=None if min_score is None else floor_from_rows(min_score, rows_of(one_group)),
-    )
-
-
-def _counted(claim: Claim, groups: NDArray[np.integer]) -> Claim:
-    """Add the number of rows that the claim leaves out."""
-    return replace(claim, n_outside=int((groups < 0).sum()))
+    entities: NDArray[np.integer] | None,
+) -> MinScore | None:
+    if min_score is None:
+        return None
+    codes = np.zeros(len(y), dtype=np.int64)
+    if entities is None:
+        return floor_from_counts(min_score, GroupCounts.from_rows(codes, y, decided, n_groups=1))
+    rows = Rows(codes=codes, y=y, decision=decided.astype(np.float64), entities=entities)
+    return floor_from_rows(min_score, rows)

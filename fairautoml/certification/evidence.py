@@ -1,8 +1,8 @@
 """Turn constraints into claims with the counts of rows that test them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,8 @@ from fairautoml.metrics.groups import GroupSystem, SmallGroups, constrained, out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """One constraint on one group system."""
+class ClaimTerms:
+    """One constraint on one group system, without its counts."""
 
     label: str  # the constraint as text, with its group system
     system: str  # name of the group system
@@ -34,10 +34,20 @@ class Claim:
     bound: float  # largest difference allowed, or smallest ratio, in [0, 1]
     groups: tuple[str, ...]  # declared groups, also those without rows
     events: tuple[str, ...]  # rates that are each compared between the groups
-    cells: tuple[tuple[Cell, ...], ...]  # ``cells[event][group]``
     absent: tuple[str, ...] = ()  # groups without any row
     independent: bool = True  # no entity has rows in two cells
     n_outside: int = 0  # rows that are in none of the groups
+
+    def terms(self) -> dict[str, Any]:
+        """Return the fields of this class by name."""
+        return {field.name: getattr(self, field.name) for field in fields(ClaimTerms)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim(ClaimTerms):
+    """One constraint on one group system, with the counts that test it."""
+
+    cells: tuple[tuple[Cell, ...], ...]  # ``cells[event][group]``
 
     @property
     def undefined(self) -> tuple[str, ...]:
@@ -56,7 +66,21 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MinScore:
+class MeasuredScore:
+    """A minimum accuracy and the measured one."""
+
+    bound: float  # in [0, 1]
+    accuracy: float  # share of correct decisions, or its expectation
+    n: int  # rows (or entities), positive
+
+    @property
+    def label(self) -> str:
+        """The claim as text."""
+        return f"accuracy >= {self.bound}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinScore(MeasuredScore):
     """The claim that accuracy is at least ``bound``.
 
     Notes
@@ -74,16 +98,8 @@ class MinScore:
     Mathematical Statistics 27 (1956).
     """
 
-    bound: float  # in [0, 1]
-    accuracy: float  # share of correct decisions, or its expectation
-    n: int  # rows (or entities), positive
     # whether decisions are deterministic and rows are independent
     counted: bool = False
-
-    @property
-    def label(self) -> str:
-        """The claim as text."""
-        return f"accuracy >= {self.bound}"
 
     @property
     def method(self) -> str:
@@ -147,15 +163,28 @@ def claim_from_counts(
         tuple(Count(x=int(x), n=int(n)) for x, n in zip(*rate.sums(table), strict=True))
         for rate in constraint.metric.rates
     )
+    return _claim(constraint, system, groups, cells, table.sum(axis=(1, 2)) > 0)
+
+
+def _claim(
+    constraint: Constraint,
+    system: str,
+    groups: Sequence[str],
+    cells: tuple[tuple[Cell, ...], ...],
+    present: NDArray[np.bool_],
+    *,
+    independent: bool = True,
+) -> Claim:
     return Claim(
         label=label_of(constraint, system),
         system=system,
-        form=form_of(constraint),
+        form="ratio" if constraint.metric.form == "ratio" else "difference",
         bound=constraint.bound,
         groups=tuple(groups),
         events=tuple(rate.name for rate in constraint.metric.rates),
         cells=cells,
-        absent=tuple(name for name, rows in zip(groups, table, strict=True) if not rows.any()),
+        absent=tuple(name for name, some in zip(groups, present, strict=True) if not some),
+        independent=independent,
     )
 
 
@@ -172,11 +201,6 @@ def floor_from_counts(min_score: float, counts: GroupCounts) -> MinScore:
     right = np.trace(pooled)
     whole = bool(np.array_equal(np.rint(pooled), pooled))
     return MinScore(bound=min_score, accuracy=float(right / n), n=n, counted=whole)
-
-
-def form_of(constraint: Constraint) -> Literal["difference", "ratio"]:
-    """Return whether the constraint bounds the largest difference or the smallest ratio."""
-    return "ratio" if constraint.metric.form == "ratio" else "difference"
 
 
 def label_of(constraint: Constraint, system: str) -> str:
@@ -247,17 +271,8 @@ def claim_from_rows(
         for rate in constraint.metric.rates
     )
     present = np.bincount(rows.codes[rows.codes >= 0], minlength=len(groups)) > 0
-    return Claim(
-        label=label_of(constraint, system),
-        system=system,
-        form=form_of(constraint),
-        bound=constraint.bound,
-        groups=tuple(groups),
-        events=tuple(rate.name for rate in constraint.metric.rates),
-        cells=cells,
-        absent=tuple(name for name, some in zip(groups, present, strict=True) if not some),
-        independent=rows.entities is None or not _shared(rows.codes, rows.entities),
-    )
+    independent = rows.entities is None or not _shared(rows.codes, rows.entities)
+    return _claim(constraint, system, groups, cells, present, independent=independent)
 
 
 def _shared(codes: NDArray[np.integer], entities: NDArray[np.integer]) -> bool:

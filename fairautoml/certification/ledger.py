@@ -70,78 +70,6 @@ class Entry:
     seal: str  # SHA-256 of the content
 
 
-@dataclass(frozen=True, slots=True)
-class HashChain:
-    """An append-only file of entries, each with the hash of the one before."""
-
-    path: Path  # created when it is first locked; its folder must exist
-    clock: Callable[[], datetime]  # returns the time of an entry
-    first: Callable[[], Mapping[str, Any]]  # returns the content of the first entry of a new file
-
-    @contextmanager
-    def locked(self) -> Iterator[tuple[IO[bytes], list[Entry]]]:
-        """Lock and check the file; write the first entry if it is new."""
-        try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        except OSError as error:
-            raise _unusable(self.path, error) from error
-        with os.fdopen(descriptor, "r+b") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            self._drop_torn(stream)
-            stream.seek(0)
-            entries = self._checked(stream.read())
-            if not entries:
-                self.append(stream, NO_ENTRY, self.first())
-                sync_folder(self.path.parent)
-                stream.seek(0)
-                entries = self._checked(stream.read())
-            yield stream, entries
-
-    def _drop_torn(self, stream: IO[bytes]) -> None:
-        """Move a truncated last line to a side file: the opening that it announces never began."""
-        stream.seek(0)
-        data = stream.read()
-        whole = data.rfind(b"\n") + 1
-        rest = data[whole:]
-        if _read(rest) is not None:
-            stream.write(b"\n")
-        elif rest and _read(rest[:-1]) is None:
-            # A complete entry with a wrong last byte was altered, not truncated.
-            if whole == 0 and not BEGINNING.startswith(rest[: len(BEGINNING)]):
-                raise StorageCorruptError(self._not_written(1))
-            self._checked(data[:whole])  # a file that is no ledger is not changed
-            with self.path.with_name(f"{self.path.name}.torn").open("ab") as torn:
-                torn.write(rest + b"\n")
-            stream.truncate(whole)
-
-    def _checked(self, data: bytes) -> list[Entry]:
-        entries: list[Entry] = []
-        for number, line in enumerate(data.splitlines(), start=1):
-            content = _read(line)
-            before = entries[-1].seal if entries else NO_ENTRY
-            if content is None or content["previous"] != before:
-                raise StorageCorruptError(self._not_written(number))
-            entries.append(Entry(content, chain_hash(content)))
-        return entries
-
-    def _not_written(self, number: int) -> str:
-        return (
-            f"Line {number} of the ledger {str(self.path)!r} is not what was written there, or an "
-            "earlier line is missing. Nothing was changed. Restore the file from a copy, or "
-            "certify on rows that were never opened."
-        )
-
-    def append(self, stream: IO[bytes], previous: str, content: Mapping[str, Any]) -> str:
-        """Write an entry durably and return its hash."""
-        time = self.clock().isoformat(timespec="seconds")
-        whole = {**content, "previous": previous, "time": time}
-        stream.seek(0, os.SEEK_END)
-        stream.write(sealed(whole) + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-        return chain_hash(whole)
-
-
 def _unusable(path: Path, error: OSError) -> ParameterError:
     return ParameterError(
         f"ledger={str(path)!r} cannot be opened: {error.strerror}. "
@@ -252,14 +180,73 @@ class Ledger:
     path: Path  # created with the first entry; its folder must exist
     clock: Callable[[], datetime] = field(default=_utc)  # returns the time of an entry
 
-    @property
-    def _chain(self) -> HashChain:
-        return HashChain(self.path, self.clock, _first)
+    @contextmanager
+    def locked(self) -> Iterator[tuple[IO[bytes], list[Entry]]]:
+        """Lock and check the file; write the first entry if it is new."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+        with os.fdopen(descriptor, "r+b") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            self._drop_torn(stream)
+            stream.seek(0)
+            entries = self._checked(stream.read())
+            if not entries:
+                self._append(stream, NO_ENTRY, _first())
+                sync_folder(self.path.parent)
+                stream.seek(0)
+                entries = self._checked(stream.read())
+            yield stream, entries
+
+    def _drop_torn(self, stream: IO[bytes]) -> None:
+        """Move a truncated last line to a side file: the opening that it announces never began."""
+        stream.seek(0)
+        data = stream.read()
+        whole = data.rfind(b"\n") + 1
+        rest = data[whole:]
+        if _read(rest) is not None:
+            stream.write(b"\n")
+        elif rest and _read(rest[:-1]) is None:
+            # A complete entry with a wrong last byte was altered, not truncated.
+            if whole == 0 and not BEGINNING.startswith(rest[: len(BEGINNING)]):
+                raise StorageCorruptError(self._not_written(1))
+            self._checked(data[:whole])  # a file that is no ledger is not changed
+            with self.path.with_name(f"{self.path.name}.torn").open("ab") as torn:
+                torn.write(rest + b"\n")
+            stream.truncate(whole)
+
+    def _checked(self, data: bytes) -> list[Entry]:
+        entries: list[Entry] = []
+        for number, line in enumerate(data.splitlines(), start=1):
+            content = _read(line)
+            before = entries[-1].seal if entries else NO_ENTRY
+            if content is None or content["previous"] != before:
+                raise StorageCorruptError(self._not_written(number))
+            entries.append(Entry(content, chain_hash(content)))
+        return entries
+
+    def _not_written(self, number: int) -> str:
+        return (
+            f"Line {number} of the ledger {str(self.path)!r} is not what was written there, or an "
+            "earlier line is missing. Nothing was changed. Restore the file from a copy, or "
+            "certify on rows that were never opened."
+        )
+
+    def _append(self, stream: IO[bytes], previous: str, content: Mapping[str, Any]) -> str:
+        """Write an entry durably and return its hash."""
+        time = self.clock().isoformat(timespec="seconds")
+        whole = {**content, "previous": previous, "time": time}
+        stream.seek(0, os.SEEK_END)
+        stream.write(sealed(whole) + b"\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+        return chain_hash(whole)
 
     @property
     def salt(self) -> str:
         """Secret of the row keys and of the hold-out, drawn when the ledger is created."""
-        with self._chain.locked() as (_, entries):
+        with self.locked() as (_, entries):
             return str(entries[0].content["salt"])
 
     def open(
@@ -286,7 +273,7 @@ class Ledger:
                 "least one row must be opened. Pass for example delta=0.05."
             )
             raise InputError(msg)
-        with self._chain.locked() as (stream, entries):
+        with self.locked() as (stream, entries):
             before = _asked(entries, keys, question)
             if before is not None:
                 _check_delta([before], delta)
@@ -317,12 +304,12 @@ class Ledger:
                 "given": keys.multiset,
                 **_packed(keys.take(used)),
             }
-            entry = self._chain.append(stream, opening.previous, content)
+            entry = self._append(stream, opening.previous, content)
             return Opened(replace(opening, entry=entry), used)
 
     def check_delta(self, keys: RowKeys, delta: float) -> None:
         """Raise if some of the rows were opened with another error probability."""
-        with self._chain.locked() as (_, entries):
+        with self.locked() as (_, entries):
             openings = openings_in(entries)
             used = readable(openings, keys)
             _check_delta(overlapping(openings, keys.take(used)), delta)
@@ -332,7 +319,7 @@ class Ledger:
 
         ``failed`` are the models that were tested and not certified.
         """
-        with self._chain.locked() as (stream, entries):
+        with self.locked() as (stream, entries):
             before = _answer(entries, opening.entry, terms)
             if before is not None:
                 return before
@@ -343,17 +330,17 @@ class Ledger:
                 "answer": answer,
                 "failed": [*failed],
             }
-            self._chain.append(stream, entries[-1].seal, content)
+            self._append(stream, entries[-1].seal, content)
         return answer
 
     def opening(self, entry: str) -> Mapping[str, Any] | None:
         """Return the recorded opening with this hash, or None if there is none."""
-        with self._chain.locked() as (_, entries):
+        with self.locked() as (_, entries):
             return next((e.content for e in openings_in(entries) if e.seal == entry), None)
 
     def answers(self, entry: str) -> list[str]:
         """Return the certificates that were recorded for an opening."""
-        with self._chain.locked() as (_, entries):
+        with self.locked() as (_, entries):
             found = [e.content for e in entries if e.content.get("opening") == entry]
         return [text for one in found for text in json.loads(one["answer"]) if text is not None]
 

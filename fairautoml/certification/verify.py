@@ -1,27 +1,20 @@
 """Verify a certificate: its bytes, its numbers, and the model and data it refers to."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fairautoml.certification.bounds import cell_from_content
 from fairautoml.certification.certificate import (
     CAVEAT,
     Certificate,
     ClaimRecord,
-    claim_record,
+    Issue,
     counts_hash,
     damage,
-    floor_record,
-    said_of,
-    shown_level,
-    suppressed_groups,
-    violated_level,
 )
 from fairautoml.certification.evidence import Claim, Evidence, MinScore
 from fairautoml.certification.ledger import RECORDED, Ledger, level_of
 from fairautoml.certification.verdicts import (
     PASSED,
-    CandidateVerdict,
     Reason,
     Verdict,
     judge_candidate,
@@ -75,7 +68,7 @@ def verify_certificate(document: bytes, known: Known | None = None) -> Verificat
         "bytes": "",
         "claims": _claims(certificate),
         "level": _level(certificate),
-        "numbers": _numbers(certificate, known.evidence),
+        "numbers": _numbers(certificate, known),
         "model": _same("model", certificate.model, known.model),
         "data": _same("data", certificate.subject.data, known.data),
         "counts": _counts(certificate, known),
@@ -120,61 +113,49 @@ def _claims(certificate: Certificate) -> str:
     return "" if same else "claims: others than were fixed before the rows were opened"
 
 
-def _numbers(certificate: Certificate, evidence: Evidence | None) -> str | None:
+def _numbers(certificate: Certificate, known: Known) -> str | None:
     """Recompute all numbers from the given counts or, without them, from the published ones."""
     if not certificate.opening.index:
         return ""
-    evidence = _published(certificate) if evidence is None else evidence
+    evidence = _published(certificate) if known.evidence is None else known.evidence
     if evidence is None:
         return None
-    candidate = _judged(certificate, evidence)
-    judgement = candidate.judgement
-    said = said_of(judgement.verdict, certificate.subject)
-    if (said, judgement.reason.value) != (
-        certificate.verdict,
-        certificate.reason,
-    ):
+    found, stated = _reissued(certificate, evidence), certificate
+    if (found.verdict, found.reason) != (stated.verdict, stated.reason):
         return (
-            f"verdict: the counts give {said} {judgement.reason}, the certificate "
-            f"says {certificate.verdict} {certificate.reason}"
+            f"verdict: the counts give {found.verdict} {found.reason}, the certificate "
+            f"says {stated.verdict} {stated.reason}"
         )
-    return _differing(certificate, evidence, candidate)
+    if len(found.claims) != len(stated.claims):
+        return "claims: the evidence is about others"
+    for one, other in zip(found.claims, stated.claims, strict=True):
+        name = _first_difference(one, other)
+        if name:
+            return f"{name} of {other.label!r}: not what the counts give"
+    if found.floor != stated.floor:
+        return "floor: not what the counts give"
+    summary = (stated.suppressed, stated.violated_level)
+    same = summary == (found.suppressed, found.violated_level)
+    return "" if same else "suppressed, violated_level: not what the counts give"
 
 
-def _judged(certificate: Certificate, evidence: Evidence) -> CandidateVerdict:
-    return judge_candidate(
+def _reissued(certificate: Certificate, evidence: Evidence) -> Certificate:
+    """Return the certificate that the evidence gives."""
+    tested = judge_candidate(
         evidence,
         certificate.opening.level,
         n_candidates=len(certificate.subject.models),
         passed=certificate.verdict in PASSED,
         reached=certificate.reason != Reason.NOT_TESTED,
     )
-
-
-def _differing(certificate: Certificate, evidence: Evidence, candidate: CandidateVerdict) -> str:
-    """Return the first claim whose record does not follow from its counts."""
-    hidden = suppressed_groups(evidence.claims, certificate.smallest_cell)
-    whole = not any(any(groups) for groups in hidden)
-    if len(certificate.claims) != len(evidence.claims):
-        return "claims: the evidence is about others"
-    for claim, finding, groups, stated in zip(
-        evidence.claims, candidate.findings(evidence), hidden, certificate.claims, strict=False
-    ):
-        level = shown_level(candidate, evidence)
-        found = claim_record(claim, finding, groups, candidate, level, whole=whole)
-        found = replace(found, verdict=said_of(found.verdict, certificate.subject))
-        name = _first_difference(found, stated)
-        if name:
-            return f"{name} of {stated.label!r}: not what the counts give"
-    floor = floor_record(evidence, candidate.judgement)
-    if floor is not None:
-        floor = replace(floor, verdict=said_of(floor.verdict, certificate.subject))
-    if floor != certificate.floor:
-        return "floor: not what the counts give"
-    summary = (certificate.suppressed, certificate.violated_level)
-    if summary != (not whole, violated_level(evidence, candidate)):
-        return "suppressed, violated_level: not what the counts give"
-    return ""
+    issue = Issue(
+        subject=certificate.subject,
+        opening=certificate.opening,
+        position=certificate.position,
+        smallest_cell=certificate.smallest_cell,
+        salt="",
+    )
+    return issue.certificate(evidence, tested)
 
 
 def _first_difference(found: ClaimRecord, stated: ClaimRecord) -> str:
@@ -210,25 +191,12 @@ def _published(certificate: Certificate) -> Evidence | None:
 
 
 def _claim(record: ClaimRecord) -> Claim | None:
-    rows: Sequence[Sequence[dict[str, int | float | str] | None]] = record.cells
-    cells = [
-        [None if content is None else cell_from_content(content) for content in row]
-        for row in rows
-    ]
-    if any(cell is None for row in cells for cell in row):
+    if any(content is None for row in record.cells for content in row):
         return None
-    return Claim(
-        label=record.label,
-        system=record.system,
-        form="ratio" if record.form == "ratio" else "difference",
-        bound=record.bound,
-        groups=record.groups,
-        events=record.events,
-        cells=tuple(tuple(cell for cell in row if cell is not None) for row in cells),
-        absent=record.absent,
-        independent=record.independent,
-        n_outside=record.n_outside,
+    cells = tuple(
+        tuple(cell_from_content(c) for c in row if c is not None) for row in record.cells
     )
+    return Claim(**record.terms(), cells=cells)
 
 
 def _counts(certificate: Certificate, known: Known) -> str | None:

@@ -116,12 +116,8 @@ class Learner:
         return self.build(params, feature_schema, seed)
 
 
-class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Binary classifier on the encoded matrix; subclasses implement training and scoring.
-
-    Trained on a single class, the model predicts that class; most libraries raise an error, and
-    small folds may have one class only.
-    """
+class EncodedEstimator(BaseEstimator):  # type: ignore[misc]
+    """Estimator on the encoded matrix; subclasses implement training and scoring."""
 
     def __init__(
         self, params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
@@ -129,6 +125,18 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.params = params
         self.feature_schema = feature_schema
         self.seed = seed
+
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        """Write ``model_`` and return its node."""
+        raise NotPortableError(f"the learner {type(self).__name__} has no portable form")
+
+
+class BinaryClassifier(ClassifierMixin, EncodedEstimator):  # type: ignore[misc]
+    """Binary classifier.
+
+    Trained on a single class, the model predicts that class; most libraries raise an error, and
+    small folds may have one class only.
+    """
 
     def fit(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> Self:
         """Train from scratch."""
@@ -160,9 +168,6 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return out.node("constant", {"value": float(self.only_class_)})
         return self._dump(out, columns)
 
-    def _dump(self, out: Dump, columns: Positions) -> int:
-        raise _not_portable(self)
-
     @abstractmethod
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         """Return a model trained on labels of both classes."""
@@ -191,7 +196,7 @@ class EmptyColumns:
         return filled
 
 
-class MulticlassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class MulticlassClassifier(ClassifierMixin, EncodedEstimator):  # type: ignore[misc]
     """Multiclass classifier on the encoded matrix.
 
     The model is trained on the observed labels, renumbered without gaps, because most libraries
@@ -205,9 +210,7 @@ class MulticlassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         seed: int,
         n_classes: int,
     ) -> None:
-        self.params = params
-        self.feature_schema = feature_schema
-        self.seed = seed
+        super().__init__(params, feature_schema, seed)
         self.n_classes = n_classes
 
     def fit(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> Self:
@@ -242,9 +245,6 @@ class MulticlassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         content = {"of": shares, "known": self.known_.astype(np.int32), "size": self.n_classes}
         return out.node("spread", content)
 
-    def _dump(self, out: Dump, columns: Positions) -> int:
-        raise _not_portable(self)
-
     @abstractmethod
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         """Return a model trained on the labels 0, 1, ..., which all occur, at least two."""
@@ -254,18 +254,11 @@ class MulticlassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         """Return the probabilities of the observed labels, shape (n_rows, n_known)."""
 
 
-class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class Regressor(RegressorMixin, EncodedEstimator):  # type: ignore[misc]
     """Regressor on the encoded matrix.
 
     The target is standardised, so that regularisation does not depend on its unit.
     """
-
-    def __init__(
-        self, params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-    ) -> None:
-        self.params = params
-        self.feature_schema = feature_schema
-        self.seed = seed
 
     def fit(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> Self:
         """Train from scratch."""
@@ -293,9 +286,6 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         of = self._dump(out, columns)
         return out.node("scaled", {"of": of, "mean": self.mean_, "scale": self.scale_})
 
-    def _dump(self, out: Dump, columns: Positions) -> int:
-        raise _not_portable(self)
-
     @abstractmethod
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         """Return a model trained on a target of mean 0 and variance 1."""
@@ -303,10 +293,6 @@ class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     @abstractmethod
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         """Return the predictions by ``model_``, shape (n_rows,)."""
-
-
-def _not_portable(estimator: Any) -> NotPortableError:
-    return NotPortableError(f"the learner {type(estimator).__name__} has no portable form")
 
 
 class SklearnTraining:

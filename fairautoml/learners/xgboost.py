@@ -197,27 +197,6 @@ def _tree(found: Mapping[str, Any]) -> Tree:
     )
 
 
-def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> XGBoostBinary:
-    """Return an unfitted binary classifier; ``params`` have XGBoost's names."""
-    return XGBoostBinary(params, feature_schema, seed)
-
-
-def build_multiclass(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int, n_classes: int
-) -> XGBoostMulticlass:
-    """Return an unfitted multiclass classifier."""
-    return XGBoostMulticlass(params, feature_schema, seed, n_classes)
-
-
-def build_regressor(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> XGBoostNumbers:
-    """Return an unfitted regressor."""
-    return XGBoostNumbers(params, feature_schema, seed)
-
-
 LEARNER = Learner(
     name="xgboost",
     build=XGBoostBinary,

@@ -225,12 +225,34 @@ class Tally(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class GroupCounts:
+class _Counts:
     """Sums of weights by group, label and decision."""
 
     # ``table[g, y, d]`` is the weight of the rows of group ``g`` with label ``y`` that get
     # decision ``d``. A randomised decision splits its row's weight
-    table: NDArray[np.float64]  # shape (n_groups, 2, 2)
+    table: NDArray[np.float64]  # shape (n_groups, n_classes, n_classes)
+
+    def _summed(
+        self, of_cell: NDArray[np.integer], n_groups: int, masks: NDArray[np.bool_] | None
+    ) -> NDArray[np.float64]:
+        """Return the table of coarser groups."""
+        if masks is not None:
+            return np.tensordot(masks.astype(np.float64), self.table, 1)
+        table = np.zeros((n_groups, *self.table.shape[1:]))
+        kept = of_cell >= 0
+        np.add.at(table, of_cell[kept], self.table[kept])
+        return table
+
+    def pooled(self) -> NDArray[np.float64]:
+        """Return the table over all groups, ``[label, decision]``."""
+        summed: NDArray[np.float64] = self.table.sum(axis=0)
+        return summed
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCounts(_Counts):
+    """Counts of two classes."""
+
     # the table of all rows, ``[label, decision]``, if groups overlap, so that it is not the sum
     # over the groups
     overall: NDArray[np.float64] | None = None  # shape (2, 2)
@@ -273,12 +295,8 @@ class GroupCounts:
         ``masks``, shape (n_groups, n_cells), say which rows make up each group where groups
         overlap; then ``of_cell`` is not read.
         """
-        if masks is not None:
-            return GroupCounts(np.tensordot(masks.astype(np.float64), self.table, 1), self.total)
-        table = np.zeros((n_groups, 2, 2))
-        kept = of_cell >= 0
-        np.add.at(table, of_cell[kept], self.table[kept])
-        return GroupCounts(table)
+        overall = None if masks is None else self.total
+        return GroupCounts(self._summed(of_cell, n_groups, masks), overall)
 
     @property
     def total(self) -> NDArray[np.float64]:
@@ -288,11 +306,6 @@ class GroupCounts:
     def __add__(self, other: "GroupCounts") -> "GroupCounts":
         same = self.overall is None and other.overall is None
         return GroupCounts(self.table + other.table, None if same else self.total + other.total)
-
-    def pooled(self) -> NDArray[np.float64]:
-        """Return the 2 x 2 table over all groups, ``[label, decision]``."""
-        summed: NDArray[np.float64] = self.table.sum(axis=0)
-        return summed
 
     def rates(self, rate: Rate) -> NDArray[np.float64]:
         """Return one rate per group, NaN where its denominator is empty."""
@@ -380,12 +393,8 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassCounts:
-    """Sums of weights by group, label and decision."""
-
-    # ``table[g, y, d]`` is the weight of the rows of group ``g`` with label ``y`` that get
-    # decision ``d``
-    table: NDArray[np.float64]  # shape (n_groups, n_classes, n_classes)
+class ClassCounts(_Counts):
+    """Counts of several classes."""
 
     @classmethod
     def from_rows(
@@ -414,12 +423,7 @@ class ClassCounts:
         masks: NDArray[np.bool_] | None = None,
     ) -> "ClassCounts":
         """Return the counts of coarser groups, as ``GroupCounts.merged`` does."""
-        if masks is not None:
-            return ClassCounts(np.tensordot(masks.astype(np.float64), self.table, 1))
-        table = np.zeros((n_groups, *self.table.shape[1:]))
-        kept = of_cell >= 0
-        np.add.at(table, of_cell[kept], self.table[kept])
-        return ClassCounts(table)
+        return ClassCounts(self._summed(of_cell, n_groups, masks))
 
     def __add__(self, other: "ClassCounts") -> "ClassCounts":
         return ClassCounts(self.table + other.table)
@@ -428,11 +432,6 @@ class ClassCounts:
     def n_classes(self) -> int:
         """Number of classes."""
         return int(self.table.shape[-1])
-
-    def pooled(self) -> NDArray[np.float64]:
-        """Return the table over all groups, ``[label, decision]``."""
-        summed: NDArray[np.float64] = self.table.sum(axis=0)
-        return summed
 
     def rates(self, rate: Rate) -> NDArray[np.float64]:
         """Return a rate of every class against all others by group, NaN where it has none."""

@@ -26,6 +26,8 @@ class Task(ABC):
 
     name: TaskName
     checks: str  # operation of the runtime that validates scores as ``checked`` does
+    # sums that metrics on decisions are computed from
+    counts: type[GroupCounts] | type[ClassCounts] | type[GroupValues]
 
     @abstractmethod
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
@@ -39,7 +41,6 @@ class Task(ABC):
     def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the loss of each row, which the search minimizes, shape (n_rows,)."""
 
-    @abstractmethod
     def tally(
         self,
         cells: NDArray[np.integer],
@@ -50,6 +51,7 @@ class Task(ABC):
         n_groups: int,
     ) -> Tally:
         """Return the sums that metrics on decisions are computed from."""
+        return self.counts.from_rows(cells, y, outcome, weight, n_groups=n_groups)
 
     @abstractmethod
     def is_constant(self, table: NDArray[np.float64]) -> bool:
@@ -66,6 +68,15 @@ class Task(ABC):
         """Return the outcomes of the constant predictors that serve as baselines."""
 
 
+def _proba(estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
+    proba = np.asarray(estimator.predict_proba(X))
+    expected = (X.shape[0], n_classes)
+    if proba.shape != expected:
+        msg = f"predict_proba returned shape {proba.shape}, expected {expected}"
+        raise NonFiniteScoresError(msg)
+    return proba
+
+
 SMALLEST_PROBABILITY = 1e-7
 """Scores are clipped to [1e-7, 1 - 1e-7] inside the log loss."""
 
@@ -75,15 +86,12 @@ class Binary(Task):
 
     name = "binary"
     checks = "probability"
+    counts = GroupCounts
 
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
         """Return P(y = 1), shape (n_rows,)."""
         del n_classes
-        proba = np.asarray(estimator.predict_proba(X))
-        if proba.shape != (X.shape[0], 2):
-            msg = f"predict_proba returned shape {proba.shape}, expected ({X.shape[0]}, 2)"
-            raise NonFiniteScoresError(msg)
-        positive: NDArray[np.floating] = proba[:, 1]
+        positive: NDArray[np.floating] = _proba(estimator, X, 2)[:, 1]
         return positive
 
     def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -99,18 +107,6 @@ class Binary(Task):
         """Return the log loss of each row (natural logarithm), shape (n_rows,)."""
         p = np.clip(scores.astype(np.float64), SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
         return -np.where(y == 1, np.log(p), np.log1p(-p))
-
-    def tally(
-        self,
-        cells: NDArray[np.integer],
-        y: NDArray[Any],
-        outcome: NDArray[np.floating],
-        weight: NDArray[np.float64],
-        *,
-        n_groups: int,
-    ) -> GroupCounts:
-        """Return the counts by group, label and decision."""
-        return GroupCounts.from_rows(cells, y, outcome, weight, n_groups=n_groups)
 
     def is_constant(self, table: NDArray[np.float64]) -> bool:
         """Return whether all rows are predicted positive, or all negative."""
@@ -136,15 +132,11 @@ class Multiclass(Task):
 
     name = "multiclass"
     checks = "shares"
+    counts = ClassCounts
 
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
         """Return the probability of each class, shape (n_rows, n_classes)."""
-        proba = np.asarray(estimator.predict_proba(X))
-        if proba.shape != (X.shape[0], n_classes):
-            expected = (X.shape[0], n_classes)
-            msg = f"predict_proba returned shape {proba.shape}, expected {expected}"
-            raise NonFiniteScoresError(msg)
-        return proba
+        return _proba(estimator, X, n_classes)
 
     def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return float32 probabilities; each row sums to 1."""
@@ -167,18 +159,6 @@ class Multiclass(Task):
         given = scores[np.arange(len(y)), y].astype(np.float64)
         losses: NDArray[np.float64] = -np.log(np.maximum(given, SMALLEST_PROBABILITY))
         return losses
-
-    def tally(
-        self,
-        cells: NDArray[np.integer],
-        y: NDArray[Any],
-        outcome: NDArray[np.floating],
-        weight: NDArray[np.float64],
-        *,
-        n_groups: int,
-    ) -> ClassCounts:
-        """Return the counts by group, label and decision."""
-        return ClassCounts.from_rows(cells, y, outcome, weight, n_groups=n_groups)
 
     def is_constant(self, table: NDArray[np.float64]) -> bool:
         """Return whether all rows get the same class."""
@@ -208,6 +188,7 @@ class Regression(Task):
 
     name = "regression"
     checks = "number"
+    counts = GroupValues
 
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
         """Return the predicted numbers, shape (n_rows,)."""
@@ -232,18 +213,6 @@ class Regression(Task):
         """Return the squared error of each row, shape (n_rows,)."""
         found: NDArray[np.float64] = np.square(y - scores.astype(np.float64))
         return found
-
-    def tally(
-        self,
-        cells: NDArray[np.integer],
-        y: NDArray[Any],
-        outcome: NDArray[np.floating],
-        weight: NDArray[np.float64],
-        *,
-        n_groups: int,
-    ) -> GroupValues:
-        """Return predictions and true values by group."""
-        return GroupValues.from_rows(cells, y, outcome, weight, n_groups=n_groups)
 
     def is_constant(self, table: NDArray[np.float64]) -> bool:
         """Return whether all rows get the same number."""

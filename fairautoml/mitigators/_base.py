@@ -1,5 +1,6 @@
 """The mitigator protocol: training data, scores, goals and the ``Mitigator`` record."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import MissingSensitiveError
+from fairautoml.inference.runtime._rules import RULES
 from fairautoml.metrics import METRICS, BoundConstraint, Metric, TaskName
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
@@ -136,6 +138,23 @@ class ScoreRows:
             n_cells=self.n_cells,
             membership=None if self.membership is None else self.membership[rows],
         )
+
+
+class RuntimeRule(ABC):
+    """A rule that decides as its portable form does, so that both cannot differ."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return the portable form."""
+
+    def decide(
+        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Return what the rule decides for each row, as in ``Rule``."""
+        rule = self.to_dict()
+        return np.asarray(RULES[rule["kind"]](rule, scores, cells, None), dtype=np.float64)
 
 
 class FitBaseLearner(Protocol):

@@ -16,7 +16,7 @@ from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import worst
-from fairautoml.mitigators._base import Goal, RateMetrics, ScoreRows, scales
+from fairautoml.mitigators._base import Goal, RateMetrics, RuntimeRule, ScoreRows, scales
 from fairautoml.mitigators._linear_program import Program
 from fairautoml.mitigators._thresholds import (
     SLACK,
@@ -42,7 +42,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ThresholdRule:
+class ThresholdRule(RuntimeRule):
     """Accept a row when its score reaches the threshold of its group."""
 
     # per group the thresholds and the probability of each; a single step of share 1 is a
@@ -58,24 +58,6 @@ class ThresholdRule:
     def randomized(self) -> bool:
         """Whether the rule mixes two thresholds in some group."""
         return any(step.share < 1.0 for steps in self.steps for step in steps)
-
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        """Return the probability of acceptance, shape (n_rows,)."""
-        lookup = np.append(np.asarray(self.group_of_cell, dtype=np.int64), -1)
-        group = lookup[cells]
-        wide = scores.astype(np.float64)
-        depth = max(len(steps) for steps in self.steps)
-        accepted = np.zeros(len(wide))
-        for level in range(depth):
-            at = [s[level] if level < len(s) else Step(threshold=np.inf) for s in self.steps]
-            cut = np.array([step.threshold for step in at] + [self.neutral])
-            # Rows without a group use the neutral threshold, applied at the first level only.
-            last = 1.0 if level == 0 else 0.0
-            share = np.array([step.share for step in at] + [last])
-            accepted += share[group] * (wide >= cut[group])
-        return np.minimum(accepted, 1.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""
@@ -124,21 +106,13 @@ def _text(step: Step) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommonRule:
+class CommonRule(RuntimeRule):
     """Accept a row when its score reaches one common threshold."""
 
     threshold: float
 
     needs_sensitive: ClassVar[bool] = False
     randomized: ClassVar[bool] = False
-
-    def decide(
-        self,
-        scores: NDArray[np.floating],
-        cells: NDArray[np.integer],
-    ) -> NDArray[np.float64]:
-        """Return 1.0 where the score reaches the threshold, else 0.0; shape (n_rows,)."""
-        return (scores.astype(np.float64) >= self.threshold).astype(np.float64)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""
@@ -620,17 +594,11 @@ def _name(member: NDArray[np.bool_], names: Sequence[str], first: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class AsPredicted:
+class AsPredicted(RuntimeRule):
     """Return the prediction unchanged."""
 
     needs_sensitive: ClassVar[bool] = False
     randomized: ClassVar[bool] = False
-
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        """Return the predictions, shape (n_rows,)."""
-        return scores.astype(np.float64)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""
@@ -642,7 +610,7 @@ class AsPredicted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShiftRule:
+class ShiftRule(RuntimeRule):
     """Add a number that depends on the group."""
 
     shifts: tuple[float, ...]  # per part; rows without a part are not shifted
@@ -654,13 +622,6 @@ class ShiftRule:
         return any(self.shifts)
 
     randomized: ClassVar[bool] = False
-
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        """Return the shifted predictions, shape (n_rows,)."""
-        moved: NDArray[np.float64] = np.array([*self.shifts, 0.0])[self.parts.at(cells)]
-        return scores.astype(np.float64) + moved
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""
@@ -695,7 +656,7 @@ class Moves:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NumberRepair:
+class NumberRepair(RuntimeRule):
     """Move each prediction towards the common distribution of all groups."""
 
     strength: float  # fraction of the full repair, 0 to 1
@@ -707,13 +668,6 @@ class NumberRepair:
         return self.strength > 0
 
     randomized: ClassVar[bool] = False
-
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        """Return the repaired predictions, shape (n_rows,)."""
-        wide = scores.astype(np.float64)
-        return wide + self.strength * self.moves.full(wide, cells)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""

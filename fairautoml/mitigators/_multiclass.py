@@ -25,7 +25,7 @@ from scipy.sparse import csr_matrix, hstack, identity, kron, vstack
 
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate, effective_rows
-from fairautoml.mitigators._base import Goal, ScoreRows, scales
+from fairautoml.mitigators._base import Goal, RuntimeRule, ScoreRows, scales
 from fairautoml.mitigators._group_program import Parts
 
 SOFTNESS = (0.05, 0.01, 0.002)
@@ -303,12 +303,6 @@ def size_of(bands: Sequence[Band]) -> int:
 Numbers = tuple[tuple[float, ...], ...]
 
 
-def one_hot(chosen: NDArray[np.integer], n_classes: int) -> NDArray[np.float64]:
-    """Return 1.0 in the column of the chosen class, shape (n_rows, n_classes)."""
-    found: NDArray[np.float64] = np.eye(n_classes)[chosen]
-    return found
-
-
 def class_offsets(
     of_cell: Sequence[int], slopes: NDArray[np.float64], cuts: NDArray[np.float64]
 ) -> dict[str, Any]:
@@ -323,17 +317,11 @@ def class_offsets(
 
 
 @dataclass(frozen=True, slots=True)
-class MostLikely:
+class MostLikely(RuntimeRule):
     """Choose the class of the largest probability, the first of ties."""
 
     needs_sensitive: ClassVar[bool] = False
     randomized: ClassVar[bool] = False
-
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        """Return 1.0 for the chosen class, else 0.0; shape (n_rows, n_classes)."""
-        return one_hot(scores.argmax(axis=1), scores.shape[1])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""
@@ -345,7 +333,7 @@ class MostLikely:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClassRule:
+class ClassRule(RuntimeRule):
     """Choose the class with the largest scaled probability minus price."""
 
     slopes: Numbers  # factor and price of each class, per part
@@ -360,17 +348,6 @@ class ClassRule:
         return set(zip(self.slopes, self.cuts, strict=True)) != {(self.neutral, zero_offsets)}
 
     randomized: ClassVar[bool] = False
-
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        """Return 1.0 for the chosen class, else 0.0; shape (n_rows, n_classes)."""
-        # Index -1 selects the last element.
-        slopes = np.array([*self.slopes, self.neutral])
-        cuts = np.array([*self.cuts, tuple(0.0 for _ in self.neutral)])
-        part = self.parts.at(cells)
-        worth = slopes[part] * scores.astype(np.float64) - cuts[part]
-        return one_hot(worth.argmax(axis=1), scores.shape[1])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""

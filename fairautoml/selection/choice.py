@@ -24,7 +24,7 @@ from fairautoml.selection.feasibility import (
     constant_value,
     is_unconstrained,
 )
-from fairautoml.selection.margin import BoundProbability, OtherBoundProbability, chances_on
+from fairautoml.selection.margin import BoundProbability, chances_on
 from fairautoml.selection.price import CostlyGroup, costly_group
 
 Confidence = Literal["auto"] | float | None
@@ -287,7 +287,7 @@ class _Choice:
             ahead=self._lead(plain),
         )
 
-    def _chances(self, audit_ratio: float) -> BoundProbability | OtherBoundProbability:
+    def _chances(self, audit_ratio: float) -> BoundProbability:
         return chances_on(
             self.problem.dataset,
             self.problem.goal.targets,

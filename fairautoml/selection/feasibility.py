@@ -25,7 +25,7 @@ from fairautoml.metrics._table import Undefined, effective_rows
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.records import BASELINE, Assessment, Entry, Status
-from fairautoml.selection.margin import BoundProbability, OtherBoundProbability, chances_on
+from fairautoml.selection.margin import BoundProbability, chances_on
 
 EVEN = 0.5
 """Probability below which a constraint is more likely violated than met."""
@@ -154,8 +154,8 @@ class FeasibilityCheck:
     constant: float  # value of the best constant prediction
     demanding: bool  # whether the unconstrained model is clearly better than a constant
     n_rows: NDArray[np.float64]  # shape (n_cells,): effective rows by finest group
-    population: BoundProbability | OtherBoundProbability
-    rough: BoundProbability | OtherBoundProbability  # the first draws of ``population``
+    population: BoundProbability
+    rough: BoundProbability  # the first draws of ``population``
     judged: bool  # whether the groups have enough rows to judge every bound
 
     @classmethod

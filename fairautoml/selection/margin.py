@@ -47,12 +47,6 @@ def gaps_of(target: BoundConstraint, tables: NDArray[np.float64]) -> NDArray[np.
     return np.where(np.isnan(gaps), np.inf, gaps)
 
 
-def share_met(by_target: Sequence[TargetNoise], gaps: NDArray[np.float64]) -> float:
-    """Return the share of draws in which all limits are met, in [0, 1]."""
-    limits = np.array([[one.target.limit] for one in by_target])
-    return float((gaps <= limits).all(axis=0).mean())
-
-
 def drawn_groups(system: GroupSystem) -> NDArray[np.bool_]:
     """Return which finest groups make up each drawn group, shape (n_drawn, n_cells).
 
@@ -93,8 +87,9 @@ def noise_of_groups(
     return found
 
 
-OTHER_DRAWS = 500
-"""Draws: the standard error of a probability is at most 0.022."""
+DRAWS, OTHER_DRAWS = 1000, 500
+"""Draws for two classes, and otherwise: the standard errors of a probability are at most 0.016 and
+0.022."""
 
 MOST_NUMBERS, FEWEST_DRAWS = 100_000, 500
 """Random numbers from which there are fewer draws, and their least number."""
@@ -106,84 +101,15 @@ def n_draws(usual: int, n_numbers: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OtherBoundProbability:
-    """Draws of the noise of the tables, the same for all rules."""
-
-    # each limit with rows of shape (n_drawn,) and noise of shape (n_draws, n_drawn, n_columns)
-    by_target: tuple[TargetNoise, ...]
-
-    def first(self, n_draws: int) -> "OtherBoundProbability":
-        """Return the first draws."""
-        return OtherBoundProbability(tuple(one.first(n_draws) for one in self.by_target))
-
-    def gaps(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the gap of each target in each draw, shape (n_targets, n_draws)."""
-        return np.array(
-            [gaps_of(one.target, _moved(one, one.merged(counts))) for one in self.by_target]
-        )
-
-    def share_met(self, gaps: NDArray[np.float64]) -> float:
-        """Return the share of draws in which all limits are met, in [0, 1]."""
-        return share_met(self.by_target, gaps)
-
-    def met(self, counts: NDArray[np.float64]) -> float:
-        """Return the probability that all limits are met, in [0, 1]."""
-        return self.share_met(self.gaps(counts))
-
-
-def _moved(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return redrawn tables, shape (n_draws, n_drawn, ...), each group at its own weight."""
-    if counts.ndim == 2:
-        return redrawn(counts, drawn.n_rows, drawn.noise)
-    flat = counts.reshape(len(counts), -1)
-    mass = flat.sum(axis=1, keepdims=True)
-    shares = np.divide(flat, mass, out=np.zeros_like(flat), where=mass > 0)
-    tables = moved_shares(shares, drawn.n_rows, drawn.noise) * mass
-    found: NDArray[np.float64] = tables.reshape(-1, *counts.shape)
-    return found
-
-
-def other_chances_on(
-    dataset: Dataset,
-    targets: Sequence[BoundConstraint],
-    seed: int,
-    *,
-    audit_ratio: float,
-    entities: NDArray[np.integer] | None = None,
-) -> OtherBoundProbability:
-    """Return the draws for rules that are counted on the given rows."""
-    n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
-    _, squares = weight_sums(dataset.cells, dataset.weight, n_cells, entities)
-    width = 2 + N_BINS if dataset.task == "regression" else len(dataset.classes) ** 2
-    rng = np.random.default_rng([seed, OTHER_DRAWS])
-    noise = rng.standard_normal((n_draws(OTHER_DRAWS, n_cells * width), n_cells, width))
-    found = []
-    for target in targets:
-        member = drawn_groups(target.system)
-        rows, group = rows_of_groups(target.system, dataset.cells)
-        whose = None if entities is None else entities[rows]
-        n_rows = effective_rows(group, dataset.weight[rows], len(member), whose)
-        found.append(
-            TargetNoise(
-                target=target,
-                n_rows=n_rows / (1.0 + 1.0 / audit_ratio),
-                noise=noise_of_groups(member, squares, noise),
-            )
-        )
-    return OtherBoundProbability(tuple(found))
-
-
-DRAWS = 1000
-"""Draws: the standard error of a probability is at most 0.016."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class BoundProbability:
-    """Draws of the noise of the rates, the same for all rules."""
+    """Draws of the noise of the tables, the same for all rules.
 
-    # each limit with rows of shape (n_drawn, 3) and noise of shape (n_draws, n_drawn, 3): for the
-    # share of label 1 and for the acceptance of label 0 and label 1. With an audit the rows are
-    # as many as have the noise of both samples together
+    With an audit the rows are as many as have the noise of both samples together.
+    """
+
+    # For two classes each limit has rows of shape (n_drawn, 3) and noise of shape
+    # (n_draws, n_drawn, 3): for the share of label 1 and for the acceptance of label 0 and
+    # label 1. Otherwise rows of shape (n_drawn,) and noise of shape (n_draws, n_drawn, n_columns)
     by_target: tuple[TargetNoise, ...]
 
     @classmethod
@@ -219,7 +145,8 @@ class BoundProbability:
 
     def share_met(self, gaps: NDArray[np.float64]) -> float:
         """Return the share of draws in which all limits are met, in [0, 1]."""
-        return share_met(self.by_target, gaps)
+        limits = np.array([[one.target.limit] for one in self.by_target])
+        return float((gaps <= limits).all(axis=0).mean())
 
     def met(self, counts: NDArray[np.float64]) -> float:
         """Return the probability that all limits are met, in [0, 1]."""
@@ -227,7 +154,20 @@ class BoundProbability:
 
 
 def _redrawn(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return redrawn tables, shape (n_draws, n_drawn, 2, 2), each group at its own weight."""
+    """Return redrawn tables, shape (n_draws, n_drawn, ...), each group at its own weight."""
+    if counts.ndim == 2:
+        return redrawn(counts, drawn.n_rows, drawn.noise)
+    if counts.shape[1] == 2:
+        return _of_two_classes(drawn, counts)
+    flat = counts.reshape(len(counts), -1)
+    mass = flat.sum(axis=1, keepdims=True)
+    shares = np.divide(flat, mass, out=np.zeros_like(flat), where=mass > 0)
+    tables = moved_shares(shares, drawn.n_rows, drawn.noise) * mass
+    found: NDArray[np.float64] = tables.reshape(-1, *counts.shape)
+    return found
+
+
+def _of_two_classes(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.float64]:
     mass = counts.sum(axis=2)
     total = mass.sum(axis=1)
     positive = total * _moved_shares(mass[:, 1], total, drawn.n_rows[:, 0], drawn.noise[..., 0])
@@ -276,39 +216,43 @@ def chances_on(
     *,
     audit_ratio: float,
     entities: NDArray[np.integer] | None = None,
-) -> BoundProbability | OtherBoundProbability:
+) -> BoundProbability:
     """Return the draws for rules that are counted on the given rows."""
-    if dataset.task != "binary":
-        return other_chances_on(dataset, targets, seed, audit_ratio=audit_ratio, entities=entities)
     n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
-    cell_and_label = dataset.cells.astype(np.int64) * 2 + dataset.y
-    _, squares = weight_sums(cell_and_label, dataset.weight, 2 * n_cells, entities)
-    rng = np.random.default_rng([seed, DRAWS])
-    noise = rng.standard_normal((n_draws(DRAWS, n_cells * 3), n_cells, 3))
-    return BoundProbability(
-        tuple(
-            TargetNoise(
-                target=target,
-                n_rows=_rows_behind(dataset, target, audit_ratio, entities),
-                noise=_joined(drawn_groups(target.system), squares.reshape(n_cells, 2), noise),
-            )
-            for target in targets
-        )
-    )
+    binary, cells = dataset.task == "binary", dataset.cells.astype(np.int64)
+    width = 2 + N_BINS if dataset.task == "regression" else len(dataset.classes) ** 2
+    usual, width = (DRAWS, 3) if binary else (OTHER_DRAWS, width)
+    slot, n_slots = (cells * 2 + dataset.y, 2 * n_cells) if binary else (cells, n_cells)
+    _, squares = weight_sums(slot, dataset.weight, n_slots, entities)
+    rng = np.random.default_rng([seed, usual])
+    noise = rng.standard_normal((n_draws(usual, n_cells * width), n_cells, width))
+    # Both errors are independent: r (1 - r) / n + r (1 - r) / (n ratio).
+    worse = 1.0 + 1.0 / audit_ratio
+    found = []
+    for target in targets:
+        member = drawn_groups(target.system)
+        if binary:
+            n_rows = _rows_by_label(dataset, target, worse, entities)
+            moved = _joined(member, squares.reshape(n_cells, 2), noise)
+        else:
+            rows, group = rows_of_groups(target.system, dataset.cells)
+            whose = None if entities is None else entities[rows]
+            n_rows = effective_rows(group, dataset.weight[rows], len(member), whose) / worse
+            moved = noise_of_groups(member, squares, noise)
+        found.append(TargetNoise(target=target, n_rows=n_rows, noise=moved))
+    return BoundProbability(tuple(found))
 
 
-def _rows_behind(
+def _rows_by_label(
     dataset: Dataset,
     target: BoundConstraint,
-    audit_ratio: float,
+    worse: float,
     entities: NDArray[np.integer] | None,
 ) -> NDArray[np.float64]:
     """Return the effective rows behind share and acceptances of each group."""
     n_drawn = len(drawn_groups(target.system))
     rows, group = rows_of_groups(target.system, dataset.cells)
     label, weight = group * 2 + dataset.y[rows], dataset.weight[rows]
-    # Both errors are independent: r (1 - r) / n + r (1 - r) / (n ratio).
-    worse = 1.0 + 1.0 / audit_ratio
     if entities is None:
         by_label = effective_rows(label, weight, 2 * n_drawn).reshape(n_drawn, 2) / worse
         return np.column_stack([by_label.sum(axis=1), by_label])

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.mitigators import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators import Goal, Mitigator, RuntimeRule, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, Picks, build_problem
 from fairautoml.mitigators._thresholds import ThresholdCandidates, shrunk
 from fairautoml.records import Rule
@@ -42,7 +42,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PoolRule:
+class PoolRule(RuntimeRule):
     """Accept a row if a column drawn at random for its group reaches its threshold."""
 
     parts: tuple[tuple[Part, ...], ...]  # per group, the shares sum to 1
@@ -58,22 +58,6 @@ class PoolRule:
     def randomized(self) -> bool:
         """Whether a group has more than one part."""
         return any(len(of_group) > 1 for of_group in self.parts)
-
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        """Return the probability of acceptance, shape (n_rows,)."""
-        group = np.append(np.asarray(self.group_of_cell, dtype=np.int64), -1)[cells]
-        wide = scores.astype(np.float64)
-        # NumPy's order of summation over columns would depend on the other rows in the batch.
-        mean = sum(wide[:, at] for at in range(wide.shape[1])) / wide.shape[1]
-        unmixed = np.array([not of_group for of_group in self.parts] + [True])
-        accepted = np.where(unmixed[group], mean >= self.neutral, 0.0)
-        for at, of_group in enumerate(self.parts):
-            here = np.flatnonzero(group == at)
-            for part in of_group:
-                accepted[here] += part.share * (wide[here, part.column] >= part.threshold)
-        return np.minimum(accepted, 1.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""

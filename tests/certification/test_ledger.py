@@ -211,7 +211,7 @@ def test_processes_that_open_rows_at_once_lose_no_opening(ledger):
     for writer in writers:
         writer.communicate()
         assert writer.returncode == 0
-    with ledger._chain.locked() as (_, entries):
+    with ledger.locked() as (_, entries):
         questions = [entry.content["question"] for entry in entries[1:]]
     assert sorted(questions, key=int) == [str(number) for number in range(50)]
 

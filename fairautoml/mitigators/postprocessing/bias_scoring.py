@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.inference.runtime._rules import RULES
 from fairautoml.metrics._table import Rate
 from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows, scales
 from fairautoml.mitigators._blind_rules import (
@@ -79,12 +80,9 @@ class BiasScoreRule:
         self, scores: NDArray[np.floating], membership: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
-        left = scores.astype(np.float64)
-        per_share = self._per_share()
-        # Column by column, so that the sum of a row does not depend on the other rows.
-        for cell, y in np.argwhere(per_share):
-            left -= per_share[cell, y] * membership[:, cell, y]
-        return (left > self.threshold).astype(np.float64)
+        nowhere = np.full(len(scores), -1)
+        decided = RULES["bias"](self.to_dict(), scores, nowhere, membership)
+        return np.asarray(decided, dtype=np.float64)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""

@@ -13,16 +13,15 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._base import Goal, Mitigator, RuntimeRule, ScoreRows
 from fairautoml.mitigators._gedi import Search, Term
 from fairautoml.mitigators._group_program import CommonRule, rules_within, thresholds
 from fairautoml.records import Rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShiftedRule:
+class ShiftedRule(RuntimeRule):
     """Accept a row when its score reaches the threshold plus the polynomial of its number."""
 
     threshold: float  # for a row at the mean of all powers
@@ -32,14 +31,6 @@ class ShiftedRule:
 
     needs_sensitive: ClassVar[bool] = True
     randomized: ClassVar[bool] = False
-
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
-        cuts = self.threshold + np.array([*self.shifts, 0.0])
-        accepted: NDArray[np.bool_] = scores.astype(np.float64) >= cuts[cells]
-        return accepted.astype(np.float64)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""

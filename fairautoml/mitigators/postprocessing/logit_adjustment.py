@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts, Undefined
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
+from fairautoml.mitigators._base import Goal, Mitigator, RuntimeRule, ScoreRows, scales
 from fairautoml.mitigators._group_program import rules_within
-from fairautoml.mitigators._multiclass import BALANCED, class_offsets, one_hot
+from fairautoml.mitigators._multiclass import BALANCED, class_offsets
 from fairautoml.mitigators._thresholds import per_unit
 from fairautoml.records import Rule
 
@@ -29,20 +29,13 @@ STRENGTHS = np.linspace(0.0, 1.5, 16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClassFactors:
+class ClassFactors(RuntimeRule):
     """Choose the class whose probability times its factor is largest."""
 
     factors: tuple[float, ...]  # one per class, positive
 
     needs_sensitive: ClassVar[bool] = False
     randomized: ClassVar[bool] = False
-
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        """Return 1.0 for the chosen class, the first of ties; shape (n_rows, n_classes)."""
-        worth = scores.astype(np.float64) * np.array(self.factors)
-        return one_hot(worth.argmax(axis=1), scores.shape[1])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics._table import Rate
-from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows
+from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, RuntimeRule, ScoreRows
 from fairautoml.mitigators._group_program import (
     CommonRule,
     Ranked,
@@ -40,7 +40,7 @@ FEWEST_WIDTHS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BandRule:
+class BandRule(RuntimeRule):
     """Threshold on the score outside the band; inside the band the group decides."""
 
     low: float  # band: scores of at least ``low`` and below ``high``
@@ -52,12 +52,6 @@ class BandRule:
 
     needs_sensitive: ClassVar[bool] = True
     randomized: ClassVar[bool] = False
-
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
-        return self.cuts.decide(scores, cells)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""

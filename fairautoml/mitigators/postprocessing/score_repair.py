@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows
+from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, RuntimeRule, ScoreRows
 from fairautoml.mitigators._group_program import (
     CommonRule,
     Ranked,
@@ -43,7 +43,7 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RepairRule:
+class RepairRule(RuntimeRule):
     """Accept when the repaired score reaches one threshold.
 
     The repair keeps the order within a group, so it is equivalent to one threshold per group.
@@ -55,12 +55,6 @@ class RepairRule:
 
     needs_sensitive: ClassVar[bool] = True
     randomized: ClassVar[bool] = False
-
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
-        return self.cuts.decide(scores, cells)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""
