@@ -339,6 +339,7 @@ def _objective(plan: Plan, artifacts: Artifacts, stack: ExitStack) -> TrialEvalu
         artifacts=artifacts,
         root_seed=plan.seed,
         targets=plan.problem.goal.targets,
+        portable=artifacts.durable,
     )
 
 

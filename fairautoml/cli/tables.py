@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.automl import FairAutoML, FairAutoMLRegressor
+from fairautoml.automl import FairAutoML, FairAutoMLRegressor, read_run
 from fairautoml.certification.certificate import Certificate, damage
 from fairautoml.certification.ledger import Ledger, ledger_of, model_hash
 from fairautoml.certification.planning import row_plan
@@ -58,7 +58,13 @@ from fairautoml.settings import (
     check_run_dir,
     restored_parameters,
 )
-from fairautoml.storage.run_folder import file_hash, lacks, read_json, read_model, read_model_file
+from fairautoml.storage.run_folder import (
+    file_hash,
+    is_pickled,
+    lacks,
+    read_estimator_file,
+    read_json,
+)
 
 if TYPE_CHECKING:
     from fairautoml.records import Progress
@@ -751,7 +757,8 @@ def verify_files(
 ) -> Verification:
     """Verify a certificate against the given files.
 
-    The model is hashed, and loaded only if ``trust_pickle`` is true, because that can run code.
+    Of a run whose estimator is a pickle the file is hashed, and loaded only if ``trust_pickle`` is
+    true, because that can run code.
     """
     if data is not None and model is None:
         raise ParameterError("--data needs --model RUN, which says which column is what")
@@ -766,7 +773,8 @@ def verify_files(
     if damage(document, known.key) or model is None:
         return verify_certificate(document, known)
     problems = [_other_certificate(document, model)]
-    fitted: FairAutoML | None = read_model(model) if trust_pickle else None
+    read = trust_pickle or not is_pickled(model)
+    fitted: Any = read_run(model, trust_pickle=trust_pickle) if read else None
     if fitted is not None:
         known = replace(known, model=model_hash(fitted.model_))
     if data is not None:
@@ -784,7 +792,7 @@ def verify_files(
 
 def _other_certificate(document: bytes, folder: Path) -> str:
     """Hash the model file, and return the problem if the run has another certificate."""
-    noted = read_model_file(folder)[0].get("certificate_sha256")
+    noted = read_estimator_file(folder)[0].get("certificate_sha256")
     # A signed copy has other bytes than the certificate in the folder.
     unsigned = hashlib.sha256(Certificate.from_bytes(document).to_bytes()).hexdigest()
     if noted in (None, unsigned):

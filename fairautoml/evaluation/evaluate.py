@@ -1,5 +1,6 @@
 """Evaluate one trial: fit its folds and store models and out-of-fold scores."""
 
+import contextlib
 import math
 import resource
 import sys
@@ -8,6 +9,7 @@ import warnings
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.fitting import (
+    CVEnsemble,
     FittedModel,
     FoldData,
     Part,
@@ -24,7 +27,8 @@ from fairautoml.evaluation.fitting import (
     fit_config,
 )
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
-from fairautoml.exceptions import StorageFullError
+from fairautoml.exceptions import NotPortableError, StorageFullError
+from fairautoml.inference.stored import stored_models
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.records import Config, Trial, TrialResult, TrialState, seed_of
@@ -96,6 +100,7 @@ class TrialEvaluator:
     artifacts: Artifacts  # where scores and models go
     root_seed: int  # seed of the run
     targets: tuple[BoundConstraint, ...] = ()  # constraints for training-time mitigators
+    portable: bool = False  # whether models are also stored in a form that another process reads
 
     def __getstate__(self) -> dict[str, object]:
         """Drop cached properties: the receiving process maps the rows itself."""
@@ -142,7 +147,7 @@ class TrialEvaluator:
         """Learn groups and labels jointly in place of y."""
         pace = FoldPacer(trial, start, cold=True)
         found, model = learn(self.rows, trial.budget.sample_fraction, pace.check)
-        self.artifacts.write_models(trial.key, model)
+        self._write_models(trial, model, model)
         self.artifacts.write_scores(trial.key, found)
         return TrialResult(trial=trial, status=TrialState.SUCCESS)
 
@@ -167,7 +172,7 @@ class TrialEvaluator:
                     fold_log_loss=self._fold_losses(known.losses(), fold + 1),
                     error=reason,
                 )
-        self.artifacts.write_models(trial.key, tuple(models))
+        self._write_models(trial, tuple(models), CVEnsemble(tuple(models)))
         self.artifacts.write_scores(trial.key, known.scores())
         losses = known.losses()
         return TrialResult(
@@ -176,6 +181,15 @@ class TrialEvaluator:
             log_loss=float(np.average(losses, weights=self.dataset.weight)),
             fold_log_loss=self._fold_losses(losses, n_folds),
         )
+
+    def _write_models(self, trial: Trial, models: Any, deployed: Any) -> None:
+        self.artifacts.write_models(trial.key, models)
+        if self.portable:
+            width, sparse = self.dataset.X.shape[1], self.dataset.schema.sparse
+            # A plug-in without a portable form is trained again when the run is resumed.
+            with contextlib.suppress(NotPortableError):
+                content = stored_models(deployed, width, sparse=sparse)
+                self.artifacts.write_portable(trial.key, content)
 
     def _fit_and_score(
         self, trial: Trial, part: Part, start: float, known: OofScores
