@@ -64,6 +64,8 @@ from fairautoml.storage.run_folder import (
     lacks,
     read_estimator_file,
     read_json,
+    read_object,
+    reading,
 )
 
 if TYPE_CHECKING:
@@ -702,8 +704,8 @@ def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
 def resumed_estimator_of(arguments: argparse.Namespace) -> Estimator:
     """Return the estimator of a previous run, set to resume it."""
     folder = Path(arguments.run_dir)
-    kept = read_json(folder, "config.json")
-    if not isinstance(kept, dict) or not {"seed", "run_dir"} <= {*kept}:
+    kept = read_object(folder, "config.json")
+    if not {"seed", "run_dir"} <= {*kept}:
         raise ModelCorruptError(f"{str(folder / 'config.json')!r} is damaged; fit again")
     model = _of_task(kept.get("task", "auto"))
     known = model.get_params(deep=False)
@@ -711,11 +713,27 @@ def resumed_estimator_of(arguments: argparse.Namespace) -> Estimator:
     url = kept["run_dir"].get("url") if arguments.storage is None else arguments.storage
     storage = RunStorage(arguments.run_dir, "resume", url)
     parameters = {**restored_parameters(plain), "run_dir": storage, "random_state": kept["seed"]}
+    parameters["executor"] = _executor_again(parameters.get("executor"), arguments.scheduler)
     model.set_params(**parameters)
     if arguments.time is not None or arguments.trials is not None:
         model.set_params(time_budget=arguments.time, n_trials=arguments.trials)
     model.check_parameters()
     return model
+
+
+def _executor_again(executor: Any, scheduler: str | None) -> Any:
+    """Return the executor of a resumed run, which connects only to a scheduler that is named."""
+    if not isinstance(executor, Dask):
+        if scheduler is not None:
+            raise ParameterError(f"--scheduler {scheduler!r}: the run used no Dask scheduler")
+        return executor
+    if executor.address is not None and scheduler is None:
+        msg = (
+            f"the run used the Dask scheduler {executor.address!r}, whose messages can run code; "
+            "if you trust it, name it again with --scheduler"
+        )
+        raise ParameterError(msg)
+    return replace(executor, address=scheduler)
 
 
 def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -775,13 +793,14 @@ def verify_files(
     problems = [_other_certificate(document, model)]
     read = trust_pickle or not is_pickled(model)
     fitted: Any = read_run(model, trust_pickle=trust_pickle) if read else None
-    if fitted is not None:
-        known = replace(known, model=model_hash(fitted.model_))
-    if data is not None:
-        request = replace(read_request(model), data=data)
-        problems.append(_exchanged(data, model))
-        if not problems[-1]:
-            known = _with_table(known, fitted, request, document)
+    with reading(model):
+        if fitted is not None:
+            known = replace(known, model=model_hash(fitted.model_))
+        if data is not None:
+            request = replace(read_request(model), data=data)
+            problems.append(_exchanged(data, model))
+            if not problems[-1]:
+                known = _with_table(known, fitted, request, document)
     found = verify_certificate(document, known)
     return replace(
         found,

@@ -510,8 +510,8 @@ def read_estimator_file(folder: Path) -> tuple[dict[str, Any], bytes]:
 def check_certificate(folder: Path, about: Mapping[str, Any]) -> None:
     """Raise if the documents of a run folder are not those of its model."""
     if (folder / STAGED).is_file():
-        msg = f"The model of {str(folder)!r} was not replaced, but its documents: {remedy_for(folder)}"
-        raise ModelCorruptError(msg)
+        what = f"The model of {str(folder)!r} was not replaced, but its documents"
+        raise ModelCorruptError(f"{what}: {remedy_for(folder)}")
     path, noted = folder / "certificate.json", about.get("certificate_sha256")
     if noted is not None and path.is_file() and file_hash(path) != noted:
         msg = f"{str(path)!r} is not the certificate of the model beside it: {remedy_for(folder)}"
@@ -597,7 +597,7 @@ def dashboard(folder: Path) -> Any:
     except ImportError as error:
         remedy = "install it with: pip install 'fairautoml[dashboard]'"
         raise MissingExtraError(f"the dashboard needs optuna-dashboard; {remedy}") from error
-    about = read_json(folder, STUDY)
+    about = read_object(folder, STUDY)
     if about.get("storage") is not None:
         raise RunFolderError(
             f"the trials of {str(folder)!r} are recorded on a server; show them with: "
