@@ -313,8 +313,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         pool, params = self.pool_, self.get_params(deep=False)
         if not isinstance(self.random_state, int | None):
             params["random_state"] = self.seed_
-        if isinstance(self.run_dir, Path):
-            params["run_dir"] = str(self.run_dir)
         kept = ("schema", "groups", "classes", "seed", "task", "rows_by_label", "board", "best")
         fitted = {name: getattr(self, name) for name in PLAIN_ATTRIBUTES}
         return {

@@ -17,7 +17,6 @@ from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.evaluation.membership import with_membership, without_membership
 from fairautoml.evaluation.postprocess import judged
 from fairautoml.evaluation.problem import Problem
-from fairautoml.evaluation.ranking import pareto_front
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.execution import EXECUTORS
 from fairautoml.execution.local import FirstHere
@@ -51,7 +50,7 @@ from fairautoml.search.loop import (
 )
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.selection.leaderboard import TrialLog
-from fairautoml.selection.selectable import CheckpointCleaner
+from fairautoml.selection.selectable import CheckpointCleaner, selectable
 from fairautoml.storage.artifacts import Artifacts
 from fairautoml.storage.run_folder import scratch
 from fairautoml.storage.study import Study
@@ -147,12 +146,13 @@ def still_valid(
         return not record.cut_off or budget is None or budget - used > had
 
     ended = [record for record in past if over or not more(record)]
-    front = {e.trial_key for e in pareto_front(e for record in ended for e in record.entries)}
+    entries = [entry for record in ended for entry in record.entries]
+    needed = selectable([record.result for record in ended], entries)
     return {
         record.result.trial.number: record
         for record in ended
         if record.result.value is None
-        or _has_files(record, artifacts, shape, models=record.result.trial.key in front)
+        or _has_files(record, artifacts, shape, models=record.result.trial.key in needed)
     }
 
 

@@ -15,6 +15,7 @@ from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, cast, get_args, get_origin
 
 import numpy as np
@@ -132,6 +133,8 @@ class _Writer:
             return {"tuple": [self.plain(one) for one in value]}
         if isinstance(value, frozenset):
             return {"set": sorted(value)}
+        if isinstance(value, Path):
+            return {"path": str(value)}
         if isinstance(value, Mapping):
             return {"map": [[self.plain(key), self.plain(one)] for key, one in value.items()]}
         raise NotPortableError(f"{type(value).__name__} is no record that a run folder can hold")
@@ -236,6 +239,7 @@ _READ: dict[str, Any] = {
     "map": lambda reader, content: {reader.value(k): reader.value(v) for k, v in content},
     "named": _named,
     "object": _Reader.object,
+    "path": lambda _, content: Path(content),
     "scalar": _scalar_of,
     "set": lambda reader, content: frozenset(reader.collection(content)),
     "tuple": lambda reader, content: tuple(reader.collection(content)),
