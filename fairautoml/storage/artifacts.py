@@ -107,6 +107,8 @@ class Artifacts:
 
         Those with a rule of a plug-in are no records; a resumed run trains the trial again.
         """
+        if not entries:
+            return
         with contextlib.suppress(NotPortableError):
             content = packed(tuple(entries))
             self.replace(self._entries(key), lambda path: path.write_bytes(content))
