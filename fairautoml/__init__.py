@@ -44,38 +44,43 @@ _HOME = {
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
-def load_run(path: "str | Path") -> "FairAutoML | FairAutoMLRegressor":
+def load_run(
+    path: "str | Path", *, trust_pickle: bool = False
+) -> "FairAutoML | FairAutoMLRegressor":
     """Return the fitted estimator of a run folder (``run_dir=``, ``fairautoml fit --out``).
 
-    A run folder holds a pickle, and loading a pickle runs code: load only runs that you made
-    yourself or trust as you would trust a program. The hash in the folder detects damage, not
-    manipulation by a user with write access to the folder.
+    Reading runs no code of the folder: the estimator is built again from records, with its
+    leaderboard, trials, certificates and the models on the Pareto front, and gives the same
+    predictions. The hash in the folder detects damage, not manipulation by a user with write
+    access to the folder.
 
     Parameters
     ----------
     path : str or Path
         Run folder.
+    trust_pickle : bool, default=False
+        Also load the pickle of a run of an older version, or of a model with a part of a plug-in.
+        That can run any code: do it only with runs that you made or trust like a program.
 
     Raises
     ------
     RunFolderError
-        The folder holds no finished run, or a run of another format.
+        The folder holds no finished run, a run of another format, or a pickle.
     ModelCorruptError
-        The stored model differs from the one that was written.
+        A file differs from the one that was written.
     VersionMismatchError
         The run was written by another minor version of fairautoml.
 
     Warns
     -----
     DegradedWarning
-        The run was written with another minor version of scikit-learn, LightGBM or XGBoost.
+        A pickle was written with another minor version of scikit-learn, LightGBM or XGBoost.
     """
     from pathlib import Path
 
-    from fairautoml.storage.run_folder import read_model
+    from fairautoml.automl import read_run
 
-    model: FairAutoML = read_model(Path(path))
-    return model
+    return read_run(Path(path), trust_pickle=trust_pickle)
 
 
 def load_predictor(path: "str | Path") -> "PortablePredictor":

@@ -37,7 +37,6 @@ from fairautoml.search.allocators.ladder import first_fidelity
 from fairautoml.search.loop import MAX_PENDING
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.space_files import find_portfolio, load_space, read_portfolio
-from fairautoml.search.strategies import STRATEGIES, MakeStrategy
 from fairautoml.search.strategies._own import OwnStrategy
 from fairautoml.selection.final import REFIT_RESERVE_SHARE
 from fairautoml.settings import ALL_CORES, Settings
@@ -57,8 +56,7 @@ class Plan:
     first: tuple[Config, ...]  # the portfolio: evaluated before the strategy's own proposals
     # expensive training-time mitigations that the allocator may schedule
     mitigations: tuple[MitigationOption, ...]
-    strategy: str  # name
-    make_strategy: MakeStrategy
+    strategy: str  # registered name, or the class of an own strategy
     allocator: str
     executor: str
     limits: ResourceLimits  # of the executor: workers, memory, deadline
@@ -67,6 +65,7 @@ class Plan:
     seed: int  # root seed
     # the first of ``first``, if it is known to be fast
     small: Config | None = None
+    own_strategy: OwnStrategy | None = None  # replaces the registered one
     here: bool = False  # whether the first model is trained in this process
     notes: tuple[str, ...] = ()  # features that the search leaves out, for the user
 
@@ -487,12 +486,10 @@ def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
     return (*members[: usual + 1], *mitigated, *members[usual + 1 :])
 
 
-def _strategy(asked: str | OwnStrategy) -> tuple[str, MakeStrategy]:
-    """Return name and factory of the strategy."""
+def _strategy_name(asked: str | OwnStrategy) -> str:
     if isinstance(asked, OwnStrategy):
-        return asked.name, asked
-    name = AUTO_STRATEGY if asked == "auto" else asked
-    return name, STRATEGIES.get(name)
+        return asked.name
+    return AUTO_STRATEGY if asked == "auto" else asked
 
 
 def make_plan(
@@ -513,7 +510,7 @@ def make_plan(
     allocator = settings.allocator
     if allocator == "auto":
         allocator = _auto_allocator(problem, settings)
-    strategy, make = _strategy(settings.strategy)
+    own = settings.strategy if isinstance(settings.strategy, OwnStrategy) else None
     space = make_space(problem.dataset, settings, problem.goal, allocator)
     notes = _missing_learners() if settings.learners is None else ()
     mitigations: tuple[MitigationOption, ...] = ()
@@ -527,8 +524,8 @@ def make_plan(
         first=first,
         small=_fast_default(first),
         mitigations=mitigations,
-        strategy=strategy,
-        make_strategy=make,
+        strategy=_strategy_name(settings.strategy),
+        own_strategy=own,
         allocator=allocator,
         executor=executor,
         limits=ResourceLimits(

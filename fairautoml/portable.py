@@ -135,6 +135,16 @@ class Dump:
         }
         return self.node("trees", content)
 
+    def replant(
+        self, node: Mapping[str, Any], forest: Mapping[str, NDArray[Any]], columns: Positions
+    ) -> int:
+        """Add the trees of a node of another portable form, and return the new node."""
+        content = {key: value for key, value in node.items() if key != "op"}
+        content["first"] = self._sizes["trees"]
+        if node["count"]:
+            self._forests.append(_moved(node, forest, columns, self._sizes))
+        return self.node("trees", content)
+
     def forest(self) -> dict[str, Any]:
         """Return the trees of all ensembles in common arrays."""
         names = ("roots", "feature", "threshold", "left", "missing", "category", "leaves")
@@ -204,6 +214,42 @@ def _arranged(
     }
     for name, size in (("nodes", len(order)), ("leaves", value.size), ("sets", len(sets)),
                        ("trees", len(trees))):  # fmt: skip
+        sizes[name] += size
+    return found
+
+
+def _moved(
+    node: Mapping[str, Any],
+    forest: Mapping[str, NDArray[Any]],
+    columns: Positions,
+    sizes: dict[str, int],
+) -> dict[str, NDArray[Any]]:
+    """Return the trees of a node, which follow each other, in numbers of another model."""
+    first, count, roots = node["first"], node["count"], forest["roots"]
+    start = int(roots[first])
+    end = int(roots[first + count]) if first + count < len(roots) else len(forest["feature"])
+    found = {
+        name: forest[name][start:end]
+        for name in ("feature", "threshold", "left", "missing", "category")
+    }
+    left, category = found["left"], found["category"]
+    leaf, splits = left < 0, category >= 0
+    slots, sets = ~left[leaf], category[splits]
+    low, high = int(slots.min()), int(slots.max()) + node["outputs"]
+    kept = (int(sets.min()), int(sets.max()) + 1) if len(sets) else (0, 0)
+    moved = np.where(leaf, left + (low - sizes["leaves"]), left + (sizes["nodes"] - start))
+    found |= {
+        "roots": roots[first : first + count] + np.int32(sizes["nodes"] - start),
+        "feature": np.where(leaf, 0, columns[found["feature"]]).astype(np.int32),
+        "left": moved.astype(np.int32),
+        "category": np.where(splits, category + (sizes["sets"] - kept[0]), -1).astype(np.int32),
+        "sets": forest["sets"][slice(*kept)],
+        "leaves": forest["leaves"][low:high],
+    }
+    if not all(start < child < end - 1 for child in left[~leaf].tolist()):
+        raise IndexError("a tree points out of its ensemble")
+    for name, size in (("nodes", end - start), ("leaves", high - low),
+                       ("sets", kept[1] - kept[0]), ("trees", count)):  # fmt: skip
         sizes[name] += size
     return found
 

@@ -1,5 +1,6 @@
 """Store a run in its folder, and read a previous run to resume it."""
 
+import re
 import shutil
 import time
 import uuid
@@ -13,22 +14,33 @@ import numpy as np
 
 from fairautoml.certification.certificate import certificate_text
 from fairautoml.data.files import write_csv
+from fairautoml.evaluation.membership import MEMBERSHIP_KEY
 from fairautoml.evaluation.ranking import best_of
-from fairautoml.exceptions import NotPortableError, ResumeMismatchError, StorageCorruptError
+from fairautoml.exceptions import (
+    ModelCorruptError,
+    NotPortableError,
+    ResumeMismatchError,
+    StorageCorruptError,
+)
+from fairautoml.inference.stored import StoredModels, read_models, stored_models
 from fairautoml.plan import Plan
 from fairautoml.records import TrialRecord
 from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.search.strategies._optuna import distributions
+from fairautoml.selection.pool import Pool
 from fairautoml.settings import RunStorage
 from fairautoml.storage.artifacts import Artifacts, make_private
 from fairautoml.storage.journal import JournalFile, corrupt
+from fairautoml.storage.plain import packed
 from fairautoml.storage.run_folder import (
     DATABASE,
     LIBRARIES,
     STUDY,
     RunFolder,
+    file_hash,
     library_version,
     read_json,
+    remedy_for,
     scratch,
 )
 from fairautoml.storage.study import (
@@ -41,6 +53,9 @@ from fairautoml.storage.study import (
     read_past,
     text_hash,
 )
+
+FILE_NAME = re.compile(r"-?\d{1,9}-[0-9a-f]{16}(\.refit)?")
+"""Name of a file of models: key of a trial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +178,7 @@ class RunWriter:
         """Close the database and unlock the folder."""
         with ExitStack() as last:
             last.callback(self._folder.close)
+            last.callback(self._folder.artifacts.drop_pickles)
             self.study.close(time.monotonic() - self._plan.start)
 
 
@@ -187,7 +203,7 @@ class Run:
 def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None:
     """Write leaderboard, groups, summary, certificate and, last, the model."""
     board, summary = model.leaderboard_, model.summary_
-    folder.stage_model(model)
+    pickled = _stage(folder, model)
     try:
         folder.stage_portable(model.export)
     except NotPortableError:
@@ -199,7 +215,7 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
     folder.write_json("groups.json", dict(groups))
     folder.write_json("summary.json", dict(summary))
-    folder.place_model({"best": summary["best"]})
+    folder.place_model({"best": summary["best"]}, pickled=pickled)
 
 
 def save_certificate(folder: RunFolder, model: Any) -> None:
@@ -208,7 +224,7 @@ def save_certificate(folder: RunFolder, model: Any) -> None:
     Earlier certificates stay as ``certificate.1.json``, ``certificate.2.json``, ...
     """
     board, summary, certificate = model.leaderboard_, model.summary_, model.certificate_
-    folder.stage_model(model._storable())
+    pickled = _stage(folder, model._storable())
     document, page = certificate.to_bytes(), certificate_text(certificate)
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
@@ -216,7 +232,34 @@ def save_certificate(folder: RunFolder, model: Any) -> None:
     _keep_earlier(folder, document)
     folder.write("certificate.json", lambda path: path.write_bytes(document))
     folder.write("certificate.txt", lambda path: path.write_text(page, encoding="utf-8"))
-    folder.place_model({"best": summary["best"]})
+    folder.place_model({"best": summary["best"]}, pickled=pickled)
+
+
+def _stage(folder: RunFolder, model: Any) -> bool:
+    """Write the estimator as records, or as a pickle; return whether it is a pickle."""
+    try:
+        models = _write_models(folder.artifacts, model.pool_)
+        folder.stage_records(packed({**model._records(), "models": models}))
+    except NotPortableError:
+        folder.stage_pickle(model)
+        return True
+    return False
+
+
+def _write_models(artifacts: Artifacts, pool: Pool) -> dict[str, tuple[str, str]]:
+    """Write the models that no trial has written; return the names and hashes of all by trial."""
+    models: dict[str, Any] = {**pool.bags}
+    if pool.membership is not None:
+        models[MEMBERSHIP_KEY] = pool.membership
+    found = {}
+    for key, model in models.items():
+        name = f"{key}.refit" if key in pool.refitted else key
+        path = artifacts.portable(name)
+        if key in pool.refitted or not path.is_file():
+            content = stored_models(model, len(pool.schema.columns), sparse=pool.schema.sparse)
+            artifacts.write_portable(name, content)
+        found[key] = (name, file_hash(path))
+    return found
 
 
 def _keep_earlier(folder: RunFolder, document: bytes) -> None:
@@ -226,6 +269,19 @@ def _keep_earlier(folder: RunFolder, document: bytes) -> None:
     earlier, kept = latest.read_bytes(), [*folder.path.glob("certificate.*.json")]
     if earlier not in [path.read_bytes() for path in kept]:
         folder.write(f"certificate.{len(kept) + 1}.json", lambda path: path.write_bytes(earlier))
+
+
+def read_models_of(folder: Path, listed: Mapping[str, tuple[str, str]]) -> dict[str, StoredModels]:
+    """Return the models of a run folder by trial, after a check of their hashes."""
+    found = {}
+    for key, (name, sha256) in listed.items():
+        path = Artifacts(folder).portable(name)
+        named = FILE_NAME.fullmatch(name) is not None
+        if not named or not path.is_file() or file_hash(path) != sha256:
+            msg = f"{str(path)!r} is not the file that was written: {remedy_for(folder)}"
+            raise ModelCorruptError(msg)
+        found[key] = read_models(path)
+    return found
 
 
 def begin(
@@ -276,6 +332,8 @@ def _resume(plan: Plan, previous: PreviousRun, parameters: Mapping[str, Any]) ->
     place, folder, past = previous.place, previous.folder, previous.past
     check_same(past.fingerprint, _fingerprint(plan), str(place.path))
     folder.take()
+    folder.artifacts.drop_pickles()
+    _drop_damaged(folder.path)
     with ExitStack() as undo:
         study = Study.resume(place.database, past, folder.artifacts, _display(plan))
         undo.callback(study.close)
@@ -285,6 +343,15 @@ def _resume(plan: Plan, previous: PreviousRun, parameters: Mapping[str, Any]) ->
         write_config(folder, parameters, place, plan.seed)
         undo.pop_all()
     return RunWriter(folder, study, plan)
+
+
+def _drop_damaged(folder: Path) -> None:
+    """Delete models that cannot be read, so that their trials are run again."""
+    for path in (folder / "models").glob("*.fair"):
+        try:
+            read_models(path)
+        except ModelCorruptError:
+            path.unlink()
 
 
 def write_config(

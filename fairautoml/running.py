@@ -17,7 +17,6 @@ from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.evaluation.membership import with_membership, without_membership
 from fairautoml.evaluation.postprocess import judged
 from fairautoml.evaluation.problem import Problem
-from fairautoml.evaluation.ranking import pareto_front
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.execution import EXECUTORS
 from fairautoml.execution.local import FirstHere
@@ -42,8 +41,9 @@ from fairautoml.search.loop import (
     StopCondition,
     window_of,
 )
+from fairautoml.search.strategies import STRATEGIES
 from fairautoml.selection.leaderboard import TrialLog
-from fairautoml.selection.selectable import CheckpointCleaner
+from fairautoml.selection.selectable import CheckpointCleaner, selectable
 from fairautoml.storage.artifacts import Artifacts
 from fairautoml.storage.run_folder import scratch
 from fairautoml.storage.study import Study
@@ -139,12 +139,13 @@ def still_valid(
         return not record.cut_off or budget is None or budget - used > had
 
     ended = [record for record in past if over or not more(record)]
-    front = {e.trial_key for e in pareto_front(e for record in ended for e in record.entries)}
+    entries = [entry for record in ended for entry in record.entries]
+    needed = selectable([record.result for record in ended], entries)
     return {
         record.result.trial.number: record
         for record in ended
         if record.result.value is None
-        or _has_files(record, artifacts, problem, models=record.result.trial.key in front)
+        or _has_files(record, artifacts, problem, models=record.result.trial.key in needed)
     }
 
 
@@ -317,7 +318,8 @@ def _strategy(plan: Plan, recorded: Sequence[Config]) -> SearchStrategy:
     begun = plan.small is not None and plan.limits.deadline is not None
     begun = begun and plan.first[0] not in recorded[:1]
     first = plan.first[1:] if begun else plan.first
-    return plan.make_strategy(plan.space, plan.seed, first)
+    make = STRATEGIES.get(plan.strategy) if plan.own_strategy is None else plan.own_strategy
+    return make(plan.space, plan.seed, first)
 
 
 def _objective(plan: Plan, artifacts: Artifacts, stack: ExitStack) -> TrialEvaluator:
@@ -333,4 +335,5 @@ def _objective(plan: Plan, artifacts: Artifacts, stack: ExitStack) -> TrialEvalu
         root_seed=plan.seed,
         targets=plan.problem.goal.targets,
         prune=should_prune,
+        portable=artifacts.durable,
     )

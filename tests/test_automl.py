@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoML, GroupPolicy, RunStorage
+from fairautoml import FairAutoML, GroupPolicy, RunStorage, load_run
 from fairautoml.data import load
 from fairautoml.evaluation import evaluate
 from fairautoml.exceptions import DegradedWarning, InputError, NoModelError, RunFolderExistsError
-from fairautoml.storage.run_folder import read_json, read_model
+from fairautoml.storage.run_folder import read_json
 
 CONSTRAINT = "demographic_parity_difference <= 0.1"
 
@@ -182,7 +182,7 @@ def test_the_run_folder_holds_the_run_and_a_model_that_decides_the_same(
 ):
     X, _ = individuals
     model = quick(run_dir=tmp_path / "run", refit=refit).fit(*individuals, "sex")
-    kept = read_model(tmp_path / "run")
+    kept = load_run(tmp_path / "run")
     assert (kept.predict(X) == model.predict(X)).all()
     assert kept.callbacks is None
     assert read_json(tmp_path / "run", "config.json")["seed"] == 0
@@ -235,7 +235,7 @@ def test_an_interrupted_fit_keeps_the_best_model_so_far(individuals, tmp_path):
     assert model.interrupted_
     assert len(model.trials_) == 2
     assert model.best_entry_.trial_number == 1
-    assert read_model(tmp_path / "run").interrupted_
+    assert load_run(tmp_path / "run").interrupted_
     assert model.evaluate(*individuals)["accuracy"] > 0.7
 
 

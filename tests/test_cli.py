@@ -17,7 +17,7 @@ from fairautoml.cli.main import _ended_like_ctrl_c, _parser, main
 from fairautoml.cli.tables import fit_estimator_of, request_of
 from fairautoml.data import load
 from fairautoml.exceptions import StorageFullError
-from fairautoml.storage.run_folder import RunFolder, read_model
+from fairautoml.storage.run_folder import RunFolder
 
 CONSTRAINT = "demographic_parity_difference<=0.1"
 QUICK = ("--trials", "3", "--folds", "2", "--learner", "logistic_regression", "--seed", "1")
@@ -145,7 +145,7 @@ def test_predict_gives_a_decision_for_every_row_in_order(kept, capsys):
     assert list(found.columns) == ["prediction", "score", "probability", "threshold"]
     assert len(found) == len(table)
     assert (found["prediction"] == table["repaid"]).mean() > 0.7
-    model = read_model(run)
+    model = load_run(run)
     assert found["prediction"].tolist() == model.predict(table.drop(columns="repaid")).tolist()
     accepted = found["prediction"] == "yes"
     assert ((found["score"] > 0.5) == accepted).all()
@@ -227,7 +227,7 @@ def test_a_dropped_sensitive_column_gives_the_groups_and_is_no_feature(
     assert main(["fit", str(csv), *FIT, *fair, "--out", str(run)]) in {0, 4}
     result = json.loads(capsys.readouterr().out)
     assert set(result["holdout"]["rates"]["sex"]) == {"female", "male"}
-    model = read_model(run)
+    model = load_run(run)
     assert "sex" not in model.feature_names_in_
     assert model.model_.needs_sensitive
     assert main(["predict", str(run), str(csv)]) == 0
@@ -396,7 +396,7 @@ def test_the_leaderboard_is_shown_as_csv(kept, capsys):
 
 def test_a_run_folder_keeps_no_models_off_the_front_but_the_baseline(kept):
     stored = {path.stem for path in (kept[0] / "models").iterdir()}
-    served = set(read_model(kept[0]).pool_.bags)
+    served = set(load_run(kept[0]).pool_.bags)
     assert served <= stored
     assert [key.split("-")[0] for key in stored - served] == ["00000"]
 
@@ -570,25 +570,25 @@ def test_a_run_that_was_interrupted_at_once_continues(individuals, tmp_path, mon
     assert main(["resume", str(tmp_path / "run")]) in {0, 4}
 
 
-@pytest.mark.parametrize("where", ["stage_model", "place_model"])
+@pytest.mark.parametrize("where", ["stage_records", "place_model"])
 def test_a_model_that_could_not_be_replaced_is_served_on(
     individuals, tmp_path, monkeypatch, where
 ):
     run = str(tmp_path / "run")
     fit = ["fit", str(individuals / "people.csv"), *FIT, "--out", run]
     assert main(fit) in {0, 4}
-    before = (tmp_path / "run" / "model.joblib").read_bytes()
+    before = (tmp_path / "run" / "estimator.json.gz").read_bytes()
 
-    def full(*_):
+    def full(*_, **__):
         raise StorageFullError("no space left")
 
     with monkeypatch.context() as patched:
         patched.setattr(f"fairautoml.storage.run_folder.RunFolder.{where}", full)
         assert main(["resume", run, "--trials", "5"]) == 8
-    assert (tmp_path / "run" / "model.joblib").read_bytes() == before
+    assert (tmp_path / "run" / "estimator.json.gz").read_bytes() == before
     assert main(["predict", run, str(individuals / "people.csv")]) == 0
     # Where only the model is missing, the documents beside the old one are another's.
-    assert main(["report", run]) == (0 if where == "stage_model" else 8)
+    assert main(["report", run]) == (0 if where == "stage_records" else 8)
     assert main(["resume", run, "--trials", "5"]) in {0, 4}
     assert main(["report", run]) == 0
 
@@ -632,7 +632,7 @@ def test_a_folder_that_is_no_run_is_a_storage_error(tmp_path, capsys):
 def test_a_damaged_model_is_a_storage_error(individuals, tmp_path, capsys):
     run, csv = tmp_path / "run", str(individuals / "people.csv")
     assert main(["fit", csv, *FIT, "--out", str(run)]) == 0
-    for name, options in (("model.joblib", ["--trust-pickle"]), ("model.fair", [])):
+    for name, options in (("estimator.json.gz", ["--trust-pickle"]), ("model.fair", [])):
         assert main(["predict", str(run), csv, *options]) == 0
         (run / name).write_bytes(b"something else")
         capsys.readouterr()
@@ -643,7 +643,7 @@ def test_a_damaged_model_is_a_storage_error(individuals, tmp_path, capsys):
 def test_predict_and_export_run_no_code_of_the_folder(kept, tmp_path, capsys):
     run = tmp_path / "run"
     shutil.copytree(kept[0], run)
-    (run / "model.joblib").unlink()
+    (run / "estimator.json.gz").unlink()
     assert main(["predict", str(run), str(kept[1])]) == 0
     decided = capsys.readouterr().out
     assert main(["export", str(run), str(tmp_path / "m.fair")]) == 0
@@ -681,7 +681,7 @@ def test_a_group_called_na_is_a_group(tmp_path, capsys):
     assert main([*command, "--constraint", CONSTRAINT, *QUICK, *run, "--json"]) == 0
     capsys.readouterr()
     assert main(["predict", str(tmp_path / "run"), str(tmp_path / "t.csv")]) == 0
-    model = read_model(tmp_path / "run")
+    model = load_run(tmp_path / "run")
     assert set(model.pool_.groups.systems[0].labels) == {"NA", "None"}
 
 

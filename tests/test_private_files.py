@@ -40,7 +40,7 @@ def test_every_file_of_a_run_in_an_open_folder_is_private(umask, table, tmp_path
     assert main(["fit", table, *requested, "--out", str(run)]) in (0, 4)
     assert main(["report", str(run)]) == 0
     found = modes(run)
-    assert {"model.joblib", "study.db", "trials.jsonl", "run.lock", "report.html"} <= {*found}
+    assert {"estimator.json.gz", "study.db", "trials.jsonl", "run.lock", "report.html"} <= {*found}
     assert {"source.json", "holdout.json", "leaderboard.csv", "certificate.json"} <= {*found}
     assert any(name.startswith("scores/") for name in found)
     assert any(name.startswith("models/") for name in found)

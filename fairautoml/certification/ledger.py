@@ -5,6 +5,7 @@ It prevents accidents, not fraud: deleting the file resets it.
 """
 
 import base64
+import contextlib
 import fcntl
 import functools
 import hashlib
@@ -32,10 +33,13 @@ from fairautoml.certification.rows import Keys, RowKeys, numbered
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
+    NotPortableError,
     ParameterError,
     StorageCorruptError,
     warn,
 )
+from fairautoml.inference.export import portable_hash
+from fairautoml.inference.predictor import Predictor
 from fairautoml.storage.artifacts import sync_folder
 
 
@@ -608,7 +612,13 @@ class _Hasher(NumpyHasher):  # type: ignore[misc]
 
 
 def model_hash(classifier: Any) -> str:
-    """Return the SHA-256 of a classifier, including its weights, thresholds and schema."""
+    """Return the SHA-256 of a classifier, including its weights, thresholds and schema.
+
+    It is that of the portable form, which a model has after loading too, if there is one.
+    """
+    if isinstance(classifier, Predictor):
+        with contextlib.suppress(NotPortableError):
+            return portable_hash(classifier)
     # Loading may change the memory layout of arrays, which their hash depends on.
     plain = pickle.loads(pickle.dumps(classifier))
     return str(_Hasher(hash_name="sha256").hash(plain))

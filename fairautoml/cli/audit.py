@@ -170,7 +170,7 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="DATA", help="table with the rows of the certificate; needs --model")
     add("--ledger", metavar="FILE", help="file of the openings; default: the user's, with --data")
     add("--key", metavar="FILE", help="secret key that the certificate was signed with")
-    trust = "load the model to compare its content: runs the code in its pickle"
+    trust = "load the estimator of the run also if it is a pickle, which can run code"
     add("--trust-pickle", action="store_true", help=trust)
     add("--json", action="store_true", help="findings as JSON")
 
@@ -179,6 +179,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from fairautoml.cli.tables import NEED_MODEL, verify_files
+    from fairautoml.storage.run_folder import is_pickled
 
     named = (arguments.model, arguments.ledger, arguments.key)
     model, ledger, key = (None if one is None else Path(one) for one in named)
@@ -190,7 +191,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         key=key,
         trust_pickle=arguments.trust_pickle,
     )
-    hashed = model is not None and not arguments.trust_pickle
+    hashed = model is not None and not arguments.trust_pickle and is_pickled(model)
     unloaded = [name for name in found.unchecked if hashed and name in NEED_MODEL]
     if arguments.json:
         result = {"problems": found.problems, "checked": found.checked}

@@ -264,6 +264,8 @@ FIT = Command(about="search for a fair model of a table", arguments=fit_argument
 
 def _resume_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", metavar="RUN", help="folder of an interrupted fit")
+    scheduler = "the Dask scheduler of the fit; its messages can run code"
+    parser.add_argument("--scheduler", metavar="ADDRESS", help=scheduler)
     budget_arguments(parser, "that replace the budget of the fit, including what it has used")
     output_arguments(parser)
 
@@ -272,9 +274,12 @@ def _resume(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from fairautoml.cli.tables import read_request, resumed_estimator_of
+    from fairautoml.storage.run_folder import reading
 
-    request = read_request(Path(arguments.run_dir))
-    return fit_and_show(resumed_estimator_of(arguments), request, output=arguments.output)
+    folder = Path(arguments.run_dir)
+    with reading(folder):
+        request, model = read_request(folder), resumed_estimator_of(arguments)
+    return fit_and_show(model, request, output=arguments.output)
 
 
 RESUME = Command(about="continue an interrupted fit", arguments=_resume_arguments, run=_resume)

@@ -22,18 +22,23 @@ def _card(arguments: argparse.Namespace) -> int:
     from fairautoml.data.files import write_whole
     from fairautoml.report import read_documents
     from fairautoml.report.card import card_of, card_text
+    from fairautoml.storage.run_folder import reading
 
-    documents = read_documents(Path(arguments.run_dir))
-    if arguments.out is None:
-        if arguments.json:
-            show_json(card_of(documents))
+    folder = Path(arguments.run_dir)
+    out = None if arguments.out is None else Path(arguments.out)
+    if out is not None:
+        check_out(out)
+    with reading(folder):
+        documents = read_documents(folder)
+        card = card_of(documents) if arguments.json else card_text(documents)
+    if out is None:
+        if isinstance(card, str):
+            show(card)
         else:
-            show(card_text(documents))
+            show_json(card)
         return OK
-    out = Path(arguments.out)
-    check_out(out)
-    card = json.dumps(card_of(documents), indent=1, allow_nan=False) if arguments.json else None
-    write_whole(card_text(documents) if card is None else card + "\n", out)
+    text = card if isinstance(card, str) else json.dumps(card, indent=1, allow_nan=False) + "\n"
+    write_whole(text, out)
     say(f"written: {out}")
     return OK
 
@@ -100,10 +105,10 @@ def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
 def _leaderboard(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from fairautoml.storage.run_folder import read_json
+    from fairautoml.storage.run_folder import read_object, read_rows, reading
 
     folder = Path(arguments.run_dir)
-    rows, summary = read_json(folder, "leaderboard.json"), read_json(folder, "summary.json")
+    rows, summary = read_rows(folder, "leaderboard.json"), read_object(folder, "summary.json")
     if arguments.top is not None:
         rows = rows[: arguments.top]
     if arguments.format == "json":
@@ -116,12 +121,14 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     table = pd.DataFrame(rows)
     if arguments.format == "csv":
         write_csv(table, sys.stdout)
-    else:
-        from fairautoml.cli.text import board_text, headline_lines
+        return OK
+    from fairautoml.cli.text import board_text, headline_lines
 
+    with reading(folder):
         board = board_text(table, summary["best"]["objective"])
         served = [summary["headline"], ""] if "headline" in summary else []
-        show("\n".join([*headline_lines(summary.get("headlines", ())), *served, board]))
+        text = "\n".join([*headline_lines(summary.get("headlines", ())), *served, board])
+    show(text)
     return OK
 
 
@@ -142,12 +149,17 @@ def _report(arguments: argparse.Namespace) -> int:
     from fairautoml.bench.page import is_sweep, sweep_report
     from fairautoml.data.files import write_whole
     from fairautoml.report import read_documents, run_page, view_of
+    from fairautoml.storage.run_folder import reading
 
     folder = Path(arguments.folder)
     out = folder / "report.html" if arguments.out is None else Path(arguments.out)
     if arguments.out is not None:
         check_out(out)
-    page = sweep_report(folder) if is_sweep(folder) else run_page(view_of(read_documents(folder)))
+    with reading(folder):
+        if is_sweep(folder):
+            page = sweep_report(folder)
+        else:
+            page = run_page(view_of(read_documents(folder)))
     write_whole(page, out)
     say(f"written: {out}")
     return OK

@@ -16,7 +16,7 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--derive", action="append", default=[], help=derive)
     add("--raw", action="store_true", help="do not escape labels such as '+1'")
     scores = "add the score that carries the rule, the probability and the row's threshold"
-    pickle = "predict with the pickle of the run, which can run code"
+    pickle = "predict with the estimator of the run, also if it is a pickle, which can run code"
     add("--trust-pickle", action="store_true", help=pickle)
     add("--proba", action="store_true", help=scores)
 
@@ -36,7 +36,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         check_out(Path(arguments.out), arguments.data)
     folder = Path(arguments.run_dir)
     if arguments.trust_pickle:
-        model = load_run(folder)
+        model = load_run(folder, trust_pickle=True)
     else:
         model = read_predictor(folder if folder.is_file() else portable_file(folder))
     table, groups = read_new(arguments.data, model, Path(arguments.run_dir), arguments.derive)

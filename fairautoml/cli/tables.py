@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.automl import FairAutoML, FairAutoMLRegressor
+from fairautoml.automl import FairAutoML, FairAutoMLRegressor, read_run
 from fairautoml.certification.certificate import Certificate, damage
 from fairautoml.certification.ledger import Ledger, ledger_of, model_hash
 from fairautoml.certification.planning import row_plan
@@ -58,7 +58,15 @@ from fairautoml.settings import (
     check_run_dir,
     restored_parameters,
 )
-from fairautoml.storage.run_folder import file_hash, lacks, read_json, read_model, read_model_file
+from fairautoml.storage.run_folder import (
+    file_hash,
+    is_pickled,
+    lacks,
+    read_estimator_file,
+    read_json,
+    read_object,
+    reading,
+)
 
 if TYPE_CHECKING:
     from fairautoml.records import Progress
@@ -696,8 +704,8 @@ def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
 def resumed_estimator_of(arguments: argparse.Namespace) -> Estimator:
     """Return the estimator of a previous run, set to resume it."""
     folder = Path(arguments.run_dir)
-    kept = read_json(folder, "config.json")
-    if not isinstance(kept, dict) or not {"seed", "run_dir"} <= {*kept}:
+    kept = read_object(folder, "config.json")
+    if not {"seed", "run_dir"} <= {*kept}:
         raise ModelCorruptError(f"{str(folder / 'config.json')!r} is damaged; fit again")
     model = _of_task(kept.get("task", "auto"))
     known = model.get_params(deep=False)
@@ -705,11 +713,27 @@ def resumed_estimator_of(arguments: argparse.Namespace) -> Estimator:
     url = kept["run_dir"].get("url") if arguments.storage is None else arguments.storage
     storage = RunStorage(arguments.run_dir, "resume", url)
     parameters = {**restored_parameters(plain), "run_dir": storage, "random_state": kept["seed"]}
+    parameters["executor"] = _executor_again(parameters.get("executor"), arguments.scheduler)
     model.set_params(**parameters)
     if arguments.time is not None or arguments.trials is not None:
         model.set_params(time_budget=arguments.time, n_trials=arguments.trials)
     model.check_parameters()
     return model
+
+
+def _executor_again(executor: Any, scheduler: str | None) -> Any:
+    """Return the executor of a resumed run, which connects only to a scheduler that is named."""
+    if not isinstance(executor, Dask):
+        if scheduler is not None:
+            raise ParameterError(f"--scheduler {scheduler!r}: the run used no Dask scheduler")
+        return executor
+    if executor.address is not None and scheduler is None:
+        msg = (
+            f"the run used the Dask scheduler {executor.address!r}, whose messages can run code; "
+            "if you trust it, name it again with --scheduler"
+        )
+        raise ParameterError(msg)
+    return replace(executor, address=scheduler)
 
 
 def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -751,7 +775,8 @@ def verify_files(
 ) -> Verification:
     """Verify a certificate against the given files.
 
-    The model is hashed, and loaded only if ``trust_pickle`` is true, because that can run code.
+    Of a run whose estimator is a pickle the file is hashed, and loaded only if ``trust_pickle`` is
+    true, because that can run code.
     """
     if data is not None and model is None:
         raise ParameterError("--data needs --model RUN, which says which column is what")
@@ -766,14 +791,16 @@ def verify_files(
     if damage(document, known.key) or model is None:
         return verify_certificate(document, known)
     problems = [_other_certificate(document, model)]
-    fitted: FairAutoML | None = read_model(model) if trust_pickle else None
-    if fitted is not None:
-        known = replace(known, model=model_hash(fitted.model_))
-    if data is not None:
-        request = replace(read_request(model), data=data)
-        problems.append(_exchanged(data, model))
-        if not problems[-1]:
-            known = _with_table(known, fitted, request, document)
+    read = trust_pickle or not is_pickled(model)
+    fitted: Any = read_run(model, trust_pickle=trust_pickle) if read else None
+    with reading(model):
+        if fitted is not None:
+            known = replace(known, model=model_hash(fitted.model_))
+        if data is not None:
+            request = replace(read_request(model), data=data)
+            problems.append(_exchanged(data, model))
+            if not problems[-1]:
+                known = _with_table(known, fitted, request, document)
     found = verify_certificate(document, known)
     return replace(
         found,
@@ -784,7 +811,7 @@ def verify_files(
 
 def _other_certificate(document: bytes, folder: Path) -> str:
     """Hash the model file, and return the problem if the run has another certificate."""
-    noted = read_model_file(folder)[0].get("certificate_sha256")
+    noted = read_estimator_file(folder)[0].get("certificate_sha256")
     # A signed copy has other bytes than the certificate in the folder.
     unsigned = hashlib.sha256(Certificate.from_bytes(document).to_bytes()).hexdigest()
     if noted in (None, unsigned):

@@ -1,5 +1,6 @@
 """Evaluate one trial: fit its folds and store models and out-of-fold scores."""
 
+import contextlib
 import math
 import resource
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.fitting import (
+    CVEnsemble,
     FittedModel,
     FoldData,
     Part,
@@ -25,7 +28,8 @@ from fairautoml.evaluation.fitting import (
     fit_config,
 )
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
-from fairautoml.exceptions import ModelCorruptError, StorageFullError
+from fairautoml.exceptions import ModelCorruptError, NotPortableError, StorageFullError
+from fairautoml.inference.stored import stored_models
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.records import Config, Trial, TrialResult, TrialState, seed_of
@@ -105,6 +109,7 @@ class TrialEvaluator:
     root_seed: int  # seed of the run
     targets: tuple[BoundConstraint, ...] = ()  # constraints for training-time mitigators
     prune: Prune | None = None  # decides between folds whether a trial goes on; None = it does
+    portable: bool = False  # whether models are also stored in a form that another process reads
 
     def __getstate__(self) -> dict[str, object]:
         """Drop cached properties: the receiving process maps the rows itself."""
@@ -151,7 +156,7 @@ class TrialEvaluator:
         """Learn groups and labels jointly in place of y."""
         pace = FoldPacer(trial, start, cold=True)
         found, model = learn(self.rows, trial.fidelity.rows, pace.check)
-        self.artifacts.write_models(trial.key, model)
+        self._write_models(trial, model, model)
         self.artifacts.write_scores(trial.key, found)
         return TrialResult(trial=trial, status=TrialState.SUCCESS)
 
@@ -176,7 +181,7 @@ class TrialEvaluator:
                     fold_log_loss=known.fold_losses(),
                     error=reason,
                 )
-        self.artifacts.write_models(trial.key, tuple(known.models))
+        self._write_models(trial, tuple(known.models), CVEnsemble(tuple(known.models)))
         self.artifacts.write_scores(trial.key, known.scores)
         return TrialResult(
             trial=trial,
@@ -184,6 +189,16 @@ class TrialEvaluator:
             log_loss=_mean(known.losses(), self.dataset.weight[known.scored]),
             fold_log_loss=known.fold_losses(),
         )
+
+    def _write_models(self, trial: Trial, models: Any, deployed: Any) -> None:
+        self.artifacts.write_models(trial.key, models)
+        # Models of some of the folds only are never served.
+        if self.portable and trial.fidelity.folds > self.folds.max():
+            width, sparse = self.dataset.X.shape[1], self.dataset.schema.sparse
+            # A plug-in without a portable form is trained again when the run is resumed.
+            with contextlib.suppress(NotPortableError):
+                content = stored_models(deployed, width, sparse=sparse)
+                self.artifacts.write_portable(trial.key, content)
 
     def _taken_over(self, trial: Trial) -> OofScores:
         """Return the folds of the parent; they are trained again if its files are lost."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from fairautoml.evaluation.fitting import BaseFit, Encoded, FittedModel, FoldData, Part, fold_seed
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning, warn
-from fairautoml.mitigators import TrainRows
+from fairautoml.inference.stored import read_models
+from fairautoml.mitigators import GroupProbabilityModel, TrainRows
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 from fairautoml.storage.artifacts import Artifacts
@@ -165,7 +166,7 @@ def with_membership(
     if not any(mitigator.needs_membership for mitigator in problem.mitigators):
         return problem
     reason = _too_many(problem)
-    if not reason and not artifacts.has_scores(MEMBERSHIP_KEY):
+    if not reason and not _is_learned(problem, artifacts):
         reason = _learned(problem, run, seconds_left)
     if not reason:
         return replace(problem, membership=np.asarray(artifacts.scores(MEMBERSHIP_KEY)))
@@ -176,6 +177,14 @@ def with_membership(
     )
     warn(msg, DegradedWarning)
     return without_membership(problem)
+
+
+def _is_learned(problem: Problem, artifacts: Artifacts) -> bool:
+    """Return whether the probabilities and their models are stored."""
+    data = problem.dataset
+    shape = (data.n_rows, 1 if data.groups is None else data.groups.n_cells, 2)
+    known = artifacts.has_models(MEMBERSHIP_KEY)
+    return known and artifacts.has_all_scores(MEMBERSHIP_KEY, shape)
 
 
 def _learned(
@@ -224,16 +233,18 @@ def _too_many(problem: Problem) -> str:
 
 def learned_membership(problem: Problem, artifacts: Artifacts) -> Problem:
     """Return the problem with the stored probabilities, or without what needs them."""
-    if not artifacts.has_scores(MEMBERSHIP_KEY):
+    if not _is_learned(problem, artifacts):
         return without_membership(problem)
     return replace(problem, membership=np.asarray(artifacts.scores(MEMBERSHIP_KEY)))
 
 
 def kept_membership(
     artifacts: Artifacts, rules_read_it: Sequence[bool]
-) -> GroupProbabilities | None:
+) -> GroupProbabilityModel | None:
     """Return the trained models if a rule reads them."""
     if not any(rules_read_it):
         return None
+    if not artifacts.has_native(MEMBERSHIP_KEY):
+        return read_models(artifacts.portable(MEMBERSHIP_KEY))
     model: GroupProbabilities = artifacts.models(MEMBERSHIP_KEY)
     return model

@@ -48,20 +48,53 @@ def export_predictor(
         A part has no portable form; the message names it.
     """
     decision, arrays = _decision(predictor, unseen)
+    write_whole(archived(decision, arrays, about), path)
+
+
+def archived(
+    decision: Mapping[str, Any], arrays: list[NDArray[Any]], about: Mapping[str, Any]
+) -> bytes:
+    """Return the file of a portable form and its arrays."""
+    index, content = _packed(arrays)
     contents: dict[str, bytes | bytearray] = {
-        "decision.json": _json(decision),
-        "arrays.bin": arrays,
+        "decision.json": _json({**decision, "arrays": index}),
+        "arrays.bin": content,
     }
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    manifest = {**about, "format": FORMAT, "sha256": hashes}
-    contents["manifest.json"] = _json(manifest)
+    contents["manifest.json"] = _json({**about, "format": FORMAT, "sha256": hashes})
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for name in MEMBERS:
             archive.writestr(
                 zipfile.ZipInfo(name, NO_TIME), contents[name], zipfile.ZIP_DEFLATED, LEVEL
             )
-    write_whole(stream.getvalue(), path)
+    return stream.getvalue()
+
+
+def portable_hash(predictor: Predictor) -> str:
+    """Return the SHA-256 of the portable form, which does not depend on the order of arrays.
+
+    Raises
+    ------
+    NotPortableError
+        A part has no portable form.
+    """
+    decision, arrays = _decision(predictor, "error")
+    hashes = []
+    for values in arrays:
+        stored = _stored(values)
+        about = f"{stored.dtype.str}{stored.shape}".encode()
+        hashes.append(hashlib.sha256(about + stored.tobytes()).hexdigest())
+    text = json.dumps(_with_hashes(decision, hashes), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _with_hashes(value: Any, hashes: list[str]) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {"array"}:
+            return {"array": hashes[value["array"]]}
+        return {key: _with_hashes(one, hashes) for key, one in value.items()}
+    return [_with_hashes(one, hashes) for one in value] if isinstance(value, list) else value
 
 
 def portable_scores(
@@ -85,7 +118,9 @@ def _json(content: Any) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 
-def _decision(predictor: Predictor, unseen: UnseenPolicy) -> tuple[dict[str, Any], bytearray]:
+def _decision(
+    predictor: Predictor, unseen: UnseenPolicy
+) -> tuple[dict[str, Any], list[NDArray[Any]]]:
     schema, rule = predictor.schema, predictor.rule
     if not isinstance(rule, PortableRule):
         raise NotPortableError(f"the rule {type(rule).__name__} has no portable form")
@@ -108,22 +143,27 @@ def _decision(predictor: Predictor, unseen: UnseenPolicy) -> tuple[dict[str, Any
     }
     if decision["groups"] is not None:
         decision["groups"] = out.plain(decision["groups"])
-    index, content = _packed(out.arrays)
-    return {**decision, "steps": out.steps, "nodes": out.nodes, "arrays": index}, content
+    return {**decision, "steps": out.steps, "nodes": out.nodes}, out.arrays
 
 
 def _packed(arrays: list[NDArray[Any]]) -> tuple[list[Any], bytearray]:
     """Return type, shape and place of each array, and all arrays one after the other."""
     index, content = [], bytearray()
     for values in arrays:
-        kind = _DTYPES.get(values.dtype.kind, values.dtype.newbyteorder("<").str)
-        stored = values.astype(kind)
-        if not np.array_equal(stored, values, equal_nan=values.dtype.kind == "f"):
-            raise NotPortableError(f"an array holds numbers that {kind} does not")
+        stored = _stored(values)
         content += b"\0" * (-len(content) % ALIGNED)
-        index.append([kind, list(values.shape), len(content)])
+        index.append([stored.dtype.str, list(values.shape), len(content)])
         content += stored.tobytes()
     return index, content
+
+
+def _stored(values: NDArray[Any]) -> NDArray[Any]:
+    """Return an array in a type that a file can hold."""
+    kind = _DTYPES.get(values.dtype.kind, values.dtype.newbyteorder("<").str)
+    stored = values.astype(kind)
+    if not np.array_equal(stored, values, equal_nan=values.dtype.kind == "f"):
+        raise NotPortableError(f"an array holds numbers that {kind} does not")
+    return stored
 
 
 def _classes(classes: NDArray[Any]) -> dict[str, Any]:

@@ -38,10 +38,16 @@ class PortableModels:
         return cast("NDArray[np.float32]", found)
 
     def _scored(self, X: Any, cells: NDArray[np.integer]) -> tuple[Any, Any]:
-        if sparse.issparse(X):
-            rows = Rows.of(X)
-            X = with_absent(np.stack(rows.columns, axis=1), rows.absent)
-        return self.served._scores(X, cells.astype(np.int64))
+        return self.served._scores(dense(X), cells.astype(np.int64))
+
+
+def dense(X: Any) -> NDArray[np.floating]:
+    """Return encoded rows as the runtime reads them: of a sparse matrix every column twice."""
+    if not sparse.issparse(X):
+        return cast("NDArray[np.floating]", X)
+    rows = Rows.of(X)
+    found: NDArray[np.floating] = with_absent(np.stack(rows.columns, axis=1), rows.absent)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,7 +21,7 @@ from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import ACCURACY, FPR, SELECTION, SHOWN, TPR, with_compared
 from fairautoml.records import Entry, Status
 from fairautoml.selection.leaderboard import Leaderboard
-from fairautoml.storage.run_folder import check_certificate, read_json
+from fairautoml.storage.run_folder import check_certificate, read_object, read_rows
 
 DocumentRow = Mapping[str, Any]
 
@@ -49,16 +49,16 @@ class Documents:
 
 def read_documents(folder: Path) -> Documents:
     """Return the documents of a run folder without loading its model."""
-    leaderboard = read_json(folder, "leaderboard.json")
+    leaderboard = read_rows(folder, "leaderboard.json")
     certificate = _optional(folder, "certificate.json")
-    model = read_json(folder, "model.json")
+    model = read_object(folder, "model.json")
     check_certificate(folder, model)
     return Documents(
         name=folder.resolve().name,
         leaderboard=leaderboard,
-        summary=read_json(folder, "summary.json"),
+        summary=read_object(folder, "summary.json"),
         groups=_optional(folder, "groups.json") or {},
-        config=read_json(folder, "config.json"),
+        config=read_object(folder, "config.json"),
         trials=_lines(folder / "trials.jsonl"),
         certificate=certificate,
         certificate_text=_text(folder / "certificate.txt"),
@@ -75,8 +75,8 @@ def _source(folder: Path) -> DocumentRow:
     return {name: value for name, value in noted.items() if name != "salt"}
 
 
-def _optional(folder: Path, name: str) -> Any:
-    return read_json(folder, name) if (folder / name).is_file() else None
+def _optional(folder: Path, name: str) -> dict[str, Any] | None:
+    return read_object(folder, name) if (folder / name).is_file() else None
 
 
 def _text(path: Path) -> str:

@@ -14,6 +14,7 @@ from fairautoml.evaluation.membership import kept_membership
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor
+from fairautoml.inference.stored import read_models
 from fairautoml.metrics import TaskName
 from fairautoml.metrics._table import effective_rows
 from fairautoml.mitigators import MITIGATORS, GroupProbabilityModel, ScoreModel
@@ -40,6 +41,7 @@ class Pool:
     task: TaskName = "binary"  # kind of target
     # individuals with a positive weight by finest group and label; None without two classes
     rows_by_label: NDArray[np.int64] | None = None  # shape (n_cells, 2)
+    refitted: frozenset[str] = frozenset()  # trials whose model was trained on all rows instead
 
     def classifier(self, entry: Entry) -> Predictor:
         """Return the predictor of an entry without training."""
@@ -98,8 +100,7 @@ def make_pool(
     )
     keys = {key for entry in (*board.pareto_front(), best) for key in entry.sources}
     bags = {
-        key: refitted[key] if key in refitted else CVEnsemble(artifacts.models(key))
-        for key in sorted(keys)
+        key: refitted[key] if key in refitted else _models(artifacts, key) for key in sorted(keys)
     }
     return Pool(
         board=board,
@@ -114,7 +115,14 @@ def make_pool(
             artifacts, [isinstance(entry.rule, GroupUnawareRule) for entry in board.entries]
         ),
         rows_by_label=_individuals_by_label(problem),
+        refitted=frozenset(refitted),
     )
+
+
+def _models(artifacts: Artifacts, key: str) -> ScoreModel:
+    if artifacts.has_native(key):
+        return CVEnsemble(artifacts.models(key))
+    return read_models(artifacts.portable(key))
 
 
 def _readers(entries: tuple[Entry, ...]) -> frozenset[str]:

@@ -18,8 +18,14 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.exceptions import ModelCorruptError, StorageFullError
+from fairautoml.exceptions import (
+    ModelCorruptError,
+    NotPortableError,
+    RunFolderError,
+    StorageFullError,
+)
 from fairautoml.records import Entry
+from fairautoml.storage.plain import packed, unpacked
 
 UNREADABLE = (
     OSError,
@@ -48,7 +54,11 @@ class Artifacts:
     def prepare(self) -> None:
         """Create the sub-folders."""
         for name in ("scores", "models", "entries"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+            path = self.folder / name
+            if path.is_symlink():
+                msg = f"{str(path)!r} is a symbolic link; a run holds folders of its own"
+                raise RunFolderError(msg)
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def write_scores(self, key: str, scores: NDArray[np.float32]) -> None:
         """Store out-of-fold scores, shape (n_rows,) or (n_rows, n_classes), as float32."""
@@ -69,14 +79,12 @@ class Artifacts:
         return column
 
     def write_models(self, key: str, models: Any) -> None:
-        """Store the fold models of a trial."""
-        self.replace(
-            self.folder / "models" / f"{key}.joblib", lambda path: joblib.dump(models, path)
-        )
+        """Store the fold models of a trial for this process, which trusts its workers."""
+        self.replace(self._native(key), lambda path: joblib.dump(models, path))
 
     def models(self, key: str) -> Any:
-        """Return the fold models of a trial; call it only on files of the same run."""
-        path = self.folder / "models" / f"{key}.joblib"
+        """Return the fold models of a trial, which a worker of this process has written."""
+        path = self._native(key)
         try:
             return joblib.load(path)
         except UNREADABLE as exc:
@@ -86,30 +94,48 @@ class Artifacts:
             )
             raise ModelCorruptError(msg) from exc
 
+    def write_portable(self, key: str, content: bytes) -> None:
+        """Store the portable form of the fold models of a trial."""
+        self.replace(self.portable(key), lambda path: path.write_bytes(content))
+
+    def portable(self, key: str) -> Path:
+        """Return the file with the portable form of the fold models of a trial."""
+        return self.folder / "models" / f"{key}.fair"
+
     def write_entries(self, key: str, entries: Sequence[Entry]) -> None:
-        """Store the leaderboard entries of a trial, whose rules are no plain values."""
-        if entries:
-            content = zlib.compress(pickle.dumps(tuple(entries), pickle.HIGHEST_PROTOCOL), level=1)
-            self.replace(
-                self.folder / "entries" / f"{key}.pkl", lambda path: path.write_bytes(content)
-            )
+        """Store the leaderboard entries of a trial.
+
+        Those with a rule of a plug-in are no records; a resumed run trains the trial again.
+        """
+        if not entries:
+            return
+        with contextlib.suppress(NotPortableError):
+            content = packed(tuple(entries))
+            self.replace(self._entries(key), lambda path: path.write_bytes(content))
 
     def entries(self, key: str) -> tuple[Entry, ...]:
-        """Return the entries of a trial, none if they are lost; call it as ``models``."""
+        """Return the entries of a trial, none if they are lost."""
+        path = self._entries(key)
         try:
-            content = (self.folder / "entries" / f"{key}.pkl").read_bytes()
-            found: tuple[Entry, ...] = pickle.loads(zlib.decompress(content))
-        except UNREADABLE:
+            found = unpacked(path.read_bytes(), repr(str(path)))
+        except (OSError, ModelCorruptError):
             return ()
-        return found
+        whole = isinstance(found, tuple) and all(isinstance(one, Entry) for one in found)
+        return found if whole else ()
 
-    def has_scores(self, key: str) -> bool:
-        """Return whether the score column of a trial exists; models are written before scores."""
-        return (self.folder / "scores" / f"{key}.npy").is_file()
+    def _entries(self, key: str) -> Path:
+        return self.folder / "entries" / f"{key}.json.gz"
+
+    def has_native(self, key: str) -> bool:
+        """Return whether this process has the fold models of a trial as objects."""
+        return self._native(key).is_file()
 
     def has_models(self, key: str) -> bool:
         """Return whether the fold models of a trial exist."""
-        return (self.folder / "models" / f"{key}.joblib").is_file()
+        return self.has_native(key) or self.portable(key).is_file()
+
+    def _native(self, key: str) -> Path:
+        return self.folder / "models" / f"{key}.joblib"
 
     def has_all_scores(self, key: str, shape: tuple[int, ...]) -> bool:
         """Return whether the score column of a trial exists and is complete."""
@@ -125,7 +151,15 @@ class Artifacts:
 
     def drop_models(self, key: str) -> None:
         """Delete the fold models of a trial that is no longer selectable."""
-        (self.folder / "models" / f"{key}.joblib").unlink(missing_ok=True)
+        self._native(key).unlink(missing_ok=True)
+        self.portable(key).unlink(missing_ok=True)
+
+    def drop_pickles(self) -> None:
+        """Delete the pickles of a run that is read from disk, or has ended: none is ever read."""
+        for name in ("models", "entries"):
+            for pattern in ("*.joblib", "*.pkl"):
+                for path in (self.folder / name).glob(pattern):
+                    path.unlink()
 
     def drop_partials(self) -> None:
         """Remove partial files of killed trials; call it only when no trial is running."""

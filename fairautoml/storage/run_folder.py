@@ -24,6 +24,7 @@ from filelock import lock_descriptor
 
 from fairautoml.exceptions import (
     DegradedWarning,
+    FairAutoMLError,
     MissingExtraError,
     ModelCorruptError,
     RunFolderError,
@@ -41,6 +42,7 @@ from fairautoml.storage.artifacts import (
     sync_folder,
 )
 from fairautoml.storage.journal import read_only_storage
+from fairautoml.storage.plain import unpacked
 
 LIBRARIES = ("fairautoml", "lightgbm", "numpy", "pandas", "scikit-learn", "xgboost")
 
@@ -72,7 +74,9 @@ def distribution_of(name: str) -> str:
     return other if any(distributions(name=other)) else name
 
 
-def check_versions(folder: Path, versions: Mapping[str, object]) -> None:
+def check_versions(
+    folder: Path, versions: Mapping[str, object], learnt_with: Sequence[str] = ()
+) -> None:
     """Raise or warn if a model was written by other versions than the installed ones."""
     own = _others(versions, ("fairautoml",))
     if own:
@@ -83,7 +87,7 @@ def check_versions(folder: Path, versions: Mapping[str, object]) -> None:
             f"({_install(own)}), or fit again"
         )
         raise VersionMismatchError(msg)
-    others = _others(versions, LEARNT_WITH)
+    others = _others(versions, learnt_with)
     if others:
         shown = ", ".join(f"{name} {then} (now {now})" for name, (then, now) in others.items())
         msg = (
@@ -122,8 +126,14 @@ STUDY = "study.json"
 DATABASE = "study.db"
 """File with the recorded trials, unless they are on a server."""
 
-STAGED = "model.joblib.next"
-"""File with a model that is written but not yet the selected model."""
+RECORDS = "estimator.json.gz"
+"""File with the fitted estimator as records, which runs no code when it is read."""
+
+PICKLE = "model.joblib"
+"""File with the fitted estimator as a pickle, of old runs and if a part of it is no record."""
+
+STAGED = f"{RECORDS}.next"
+"""File with an estimator that is written but not yet the selected one, as either of the two."""
 
 PORTABLE = "model.fair"
 """File with the selected model that runs no code when it is read."""
@@ -131,8 +141,11 @@ PORTABLE = "model.fair"
 STAGED_PORTABLE = "model.fair.next"
 """The same of a model that is not yet the selected model; empty if it cannot be exported."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of a run folder."""
+
+PICKLED_FORMAT = 1
+"""Version in which the estimator was always a pickle."""
 
 OWN_FILES = frozenset(
     {
@@ -140,13 +153,15 @@ OWN_FILES = frozenset(
         "certificate.txt",
         "config.json",
         "entries",
+        RECORDS,
         "groups.json",
         "holdout.json",
         "leaderboard.csv",
         "leaderboard.json",
         PORTABLE,
         STAGED_PORTABLE,
-        "model.joblib",
+        PICKLE,
+        f"{PICKLE}.next",
         "model.json",
         STAGED,
         "models",
@@ -287,16 +302,21 @@ class RunFolder:
         text = path.read_bytes() if path.is_file() else b""
         return frozenset(map(_number, text[: text.rfind(b"\n") + 1].splitlines())) - {-1}
 
-    def stage_model(self, model: Any) -> None:
-        """Write a model beside the selected one, until ``place_model``."""
+    def stage_records(self, content: bytes) -> None:
+        """Write an estimator beside the selected one, until ``place_model``."""
+        self.write(STAGED, lambda path: path.write_bytes(content))
+
+    def stage_pickle(self, model: Any) -> None:
+        """Write an estimator that is no record, as ``stage_records`` does."""
         self.write(STAGED, lambda path: joblib.dump(model, path))
 
     def stage_portable(self, export: Callable[[Path], object] | None) -> None:
         """Write a model file beside the selected one; None = the staged model has none."""
         self.write(STAGED_PORTABLE, _empty if export is None else export)
 
-    def place_model(self, about: Mapping[str, object]) -> None:
+    def place_model(self, about: Mapping[str, object], *, pickled: bool) -> None:
         """Select the staged model; ``model.json``, written last, names it and its certificate."""
+        name, other = (PICKLE, RECORDS) if pickled else (RECORDS, PICKLE)
         certificate, portable = self.path / "certificate.json", self.path / PORTABLE
         if (self.path / STAGED_PORTABLE).is_file():
             (self.path / STAGED_PORTABLE).replace(portable)
@@ -305,12 +325,14 @@ class RunFolder:
         content = {
             **about,
             "format": FORMAT,
+            "estimator": name,
             "sha256": file_hash(self.path / STAGED),
             "portable_sha256": file_hash(portable) if portable.is_file() else None,
             "certificate_sha256": file_hash(certificate) if certificate.is_file() else None,
             "versions": own_versions(),
         }
-        (self.path / STAGED).replace(self.path / "model.joblib")
+        (self.path / STAGED).replace(self.path / name)
+        (self.path / other).unlink(missing_ok=True)
         self.write_json("model.json", content)
 
 
@@ -372,61 +394,114 @@ def read_json(folder: Path, name: str) -> Any:
         raise RunFolderError(msg)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise ModelCorruptError(f"{str(path)!r} is damaged: {exc}") from exc
 
 
-def read_model(folder: Path) -> Any:
-    """Check the hash of the model of a run folder and return the model.
+def read_object(folder: Path, name: str) -> dict[str, Any]:
+    """Return the content of a JSON file that holds an object."""
+    found = read_json(folder, name)
+    if not isinstance(found, dict):
+        raise ModelCorruptError(f"{str(folder / name)!r} is damaged: it holds no JSON object")
+    return found
 
-    A model is a pickle and can run code when it is loaded: load only models from a trusted source.
-    """
+
+def read_rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Return the content of a JSON file that holds a list of objects."""
+    found = read_json(folder, name)
+    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+        raise ModelCorruptError(f"{str(folder / name)!r} is damaged: it holds no list of rows")
+    return found
+
+
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turn what a damaged file of a run leads to into an error that names the folder."""
+    try:
+        yield
+    except FairAutoMLError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError,
+            RecursionError, StopIteration) as error:  # fmt: skip
+        msg = (
+            f"a file of {str(folder)!r} does not hold what fairautoml wrote ({error!r}): "
+            f"{remedy_for(folder)}"
+        )
+        raise ModelCorruptError(msg) from error
+
+
+def read_pickle(folder: Path) -> Any:
+    """Check the hash of the pickle of a run folder and load it, which can run code."""
     # The file is read once, so that the checked bytes are the loaded bytes.
-    about, content = read_model_file(folder)
+    about, content = read_estimator_file(folder)
+    check_versions(folder, _versions(folder, about), LEARNT_WITH)
+    return joblib.load(io.BytesIO(content))
+
+
+def read_records(folder: Path) -> Any:
+    """Check the hash of the records of the estimator and return them; no code of them is run."""
+    about, content = read_estimator_file(folder)
+    check_versions(folder, _versions(folder, about))
+    return unpacked(content, repr(str(folder / RECORDS)))
+
+
+def _versions(folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     versions = about.get("versions", {})
     if not isinstance(versions, dict):
         raise ModelCorruptError(f"{str(folder / 'model.json')!r} is damaged: no list of versions")
-    check_versions(folder, versions)
-    return joblib.load(io.BytesIO(content))
+    return versions
+
+
+def is_pickled(folder: Path) -> bool:
+    """Return whether the estimator of a run is a pickle."""
+    about = read_object(folder, "model.json")
+    return bool(about.get("estimator", PICKLE) != RECORDS)
+
+
+def need_trust(folder: Path) -> RunFolderError:
+    """Return the error for a run whose estimator is a pickle."""
+    return RunFolderError(
+        f"the estimator of {str(folder)!r} is a pickle, which can run code: an older version "
+        "wrote the run, or a part of the model is from a plug-in. If you trust the folder, load "
+        "it with fairautoml.load_run(..., trust_pickle=True)"
+    )
 
 
 def portable_file(folder: Path) -> Path:
     """Return the file of the selected model that runs no code, after a check of its hash."""
-    about, path = read_json(folder, "model.json"), folder / PORTABLE
-    noted = about.get("portable_sha256") if isinstance(about, dict) else None
+    about, path = read_object(folder, "model.json"), folder / PORTABLE
+    noted = about.get("portable_sha256")
     if noted is None:
         msg = (
             f"{str(folder)!r} has no {PORTABLE}: an older version wrote the run, or a part of its "
             "model cannot be exported. Load its pickle, which can run code, by --trust-pickle or "
-            "fairautoml.load_run"
+            "fairautoml.load_run(..., trust_pickle=True)"
         )
         raise RunFolderError(msg)
     if not path.is_file() or file_hash(path) != noted:
         msg = (
             f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); it is "
-            f"damaged or was replaced: {_remedy(folder)}"
+            f"damaged or was replaced: {remedy_for(folder)}"
         )
         raise ModelCorruptError(msg)
     return path
 
 
-def read_model_file(folder: Path) -> tuple[dict[str, Any], bytes]:
-    """Return ``model.json`` and the bytes of the model after a check of the hash."""
-    about = read_json(folder, "model.json")
-    path = folder / "model.joblib"
-    if not isinstance(about, dict):
-        raise ModelCorruptError(f"{str(folder / 'model.json')!r} is damaged: no JSON object")
-    if about.get("format") != FORMAT:
+def read_estimator_file(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """Return ``model.json`` and the bytes of the estimator after a check of the hash."""
+    about = read_object(folder, "model.json")
+    if about.get("format") not in (FORMAT, PICKLED_FORMAT):
         msg = (
             f"{str(folder)!r} has format {about.get('format')!r} and this version of fairautoml "
             f"reads {FORMAT}; use the version that wrote it, or fit again"
         )
         raise RunFolderError(msg)
+    path = folder / (RECORDS if about.get("estimator") == RECORDS else PICKLE)
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != about.get("sha256"):
         msg = (
             f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); "
-            f"it is damaged or was replaced: {_remedy(folder)}"
+            f"it is damaged or was replaced: {remedy_for(folder)}"
         )
         raise ModelCorruptError(msg)
     return about, content
@@ -435,17 +510,16 @@ def read_model_file(folder: Path) -> tuple[dict[str, Any], bytes]:
 def check_certificate(folder: Path, about: Mapping[str, Any]) -> None:
     """Raise if the documents of a run folder are not those of its model."""
     if (folder / STAGED).is_file():
-        msg = (
-            f"The model of {str(folder)!r} was not replaced, but its documents: {_remedy(folder)}"
-        )
-        raise ModelCorruptError(msg)
+        what = f"The model of {str(folder)!r} was not replaced, but its documents"
+        raise ModelCorruptError(f"{what}: {remedy_for(folder)}")
     path, noted = folder / "certificate.json", about.get("certificate_sha256")
     if noted is not None and path.is_file() and file_hash(path) != noted:
-        msg = f"{str(path)!r} is not the certificate of the model beside it: {_remedy(folder)}"
+        msg = f"{str(path)!r} is not the certificate of the model beside it: {remedy_for(folder)}"
         raise ModelCorruptError(msg)
 
 
-def _remedy(folder: Path) -> str:
+def remedy_for(folder: Path) -> str:
+    """Return what to do about a damaged file of a run."""
     if not (folder / STUDY).is_file():
         return "fit again"
     return f"if it was being replaced, finish with: fairautoml resume {folder}; else fit again"
@@ -523,7 +597,7 @@ def dashboard(folder: Path) -> Any:
     except ImportError as error:
         remedy = "install it with: pip install 'fairautoml[dashboard]'"
         raise MissingExtraError(f"the dashboard needs optuna-dashboard; {remedy}") from error
-    about = read_json(folder, STUDY)
+    about = read_object(folder, STUDY)
     if about.get("storage") is not None:
         raise RunFolderError(
             f"the trials of {str(folder)!r} are recorded on a server; show them with: "

@@ -269,10 +269,15 @@ def read_past(database: Database, study: str) -> PreviousTrials:
         raise corrupt(name, "a trial is missing")
     sealed = [trial.user_attrs.get(RECORD) for trial in trials]
     sealed += [value for key, value in attributes.items() if key.startswith(ATTEMPT)]
-    contents = sorted((_unsealed(each, name) for each in sealed), key=lambda each: each["turn"])
+    contents = [_unsealed(each, name) for each in sealed]
+    try:
+        contents = sorted(contents, key=lambda each: each["turn"])
+        read = [_record(content) for content in contents]
+        proposals = tuple(_config(each) for content in contents for each in content["proposals"])
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise corrupt(name, f"a record is not what was written: {exc!r}") from None
     records: dict[int, TrialRecord] = {}
-    for content in contents:
-        record = _record(content)
+    for record in read:
         # A trial that was run again replaces its earlier result.
         records.pop(record.result.trial.number, None)
         records[record.result.trial.number] = record
@@ -283,7 +288,7 @@ def read_past(database: Database, study: str) -> PreviousTrials:
         fingerprint=about["fingerprint"],
         seconds=max([used, *(record.seconds for record in records.values())]),
         records=tuple(records.values()),
-        proposals=tuple(_config(each) for content in contents for each in content["proposals"]),
+        proposals=proposals,
         n_recorded=1 + max((content["turn"] for content in contents), default=-1),
     )
 

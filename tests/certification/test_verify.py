@@ -47,7 +47,6 @@ def verified(place, **other):
         "certificate": place / "run" / "certificate.json",
         "model": place / "run",
         "data": str(place / "people.csv"),
-        "trust_pickle": True,
     }
     return verify_files(**{**parts, **other})
 
@@ -61,7 +60,7 @@ def test_a_certificate_is_what_it_says(kept, capsys):
     certificate = str(kept / "run" / "certificate.json")
     assert main(["verify", certificate]) == 0
     assert "not checked: model, data, counts, ledger" in capsys.readouterr().out
-    trusted = ["--model", str(kept / "run"), "--trust-pickle"]
+    trusted = ["--model", str(kept / "run")]
     assert main(["verify", certificate, *trusted, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["unchecked"] == ["data", "counts", "ledger"]
 
@@ -78,11 +77,12 @@ class Payload:
 
 @pytest.fixture
 def exchanged(kept, tmp_path):
-    """The run with a model that runs a command, its hash written into model.json."""
+    """A run of an older version whose pickle runs a command, its hash written into model.json."""
     run = tmp_path / "run"
     shutil.copytree(kept / "run", run)
     joblib.dump(Payload(tmp_path / "ran"), run / "model.joblib")
     about = json.loads((run / "model.json").read_text())
+    about |= {"format": 1, "estimator": "model.joblib"}
     about["sha256"] = hashlib.sha256((run / "model.joblib").read_bytes()).hexdigest()
     (run / "model.json").write_text(json.dumps(about))
     return run
@@ -109,14 +109,14 @@ def test_an_exchanged_model_is_not_run_and_what_was_not_checked_is_said(
     assert (exchanged.parent / "ran").exists()
 
 
-def test_data_and_ledger_are_compared_without_loading_the_model(kept, tmp_path):
-    found = verified(kept, trust_pickle=False)
+def test_model_data_and_ledger_are_compared_without_trust(kept, tmp_path):
+    found = verified(kept)
     assert found.ok
     assert {"data", "ledger", "model file"} <= set(found.checked)
-    assert found.unchecked == ("model", "counts")
+    assert found.unchecked == ()
     changed = tmp_path / "people.csv"
     changed.write_bytes(flipped(kept / "people.csv", 100, 0))
-    assert not verified(kept, trust_pickle=False, data=str(changed)).ok
+    assert not verified(kept, data=str(changed)).ok
 
 
 def test_a_run_with_another_certificate_is_found_without_loading_it(kept, tmp_path):
@@ -124,7 +124,7 @@ def test_a_run_with_another_certificate_is_found_without_loading_it(kept, tmp_pa
     about = json.loads((tmp_path / "run" / "model.json").read_text())
     about["certificate_sha256"] = "0" * 64
     (tmp_path / "run" / "model.json").write_text(json.dumps(about))
-    (problem,) = verified(kept, model=tmp_path / "run", data=None, trust_pickle=False).problems
+    (problem,) = verified(kept, model=tmp_path / "run", data=None).problems
     assert problem.startswith("model file: its run has the certificate with SHA-256 000")
 
 
@@ -133,7 +133,7 @@ def test_a_signed_copy_belongs_to_the_same_run(kept, tmp_path):
     (tmp_path / "key").write_bytes(b"secret")
     (tmp_path / "signed.json").write_bytes(certificate.to_bytes(key=b"secret"))
     signed = {"certificate": tmp_path / "signed.json", "key": tmp_path / "key"}
-    assert verified(kept, **signed, trust_pickle=False).ok
+    assert verified(kept, **signed).ok
 
 
 def test_a_run_made_in_python_is_distinguished_from_a_folder_that_is_no_run(
@@ -164,7 +164,7 @@ def wrong(place):
 
 
 def missed_changes(place, count):
-    files = [place / "run" / "certificate.json", place / "run" / "model.joblib"]
+    files = [place / "run" / "certificate.json", place / "run" / "estimator.json.gz"]
     files.append(place / "people.csv")
     rng = np.random.default_rng(0)
     missed = []

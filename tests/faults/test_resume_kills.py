@@ -131,7 +131,7 @@ def begun(folder):
 
 
 def has_files(folder, number, *, models):
-    kinds = {"scores": "npy", "models": "joblib"} if models else {"scores": "npy"}
+    kinds = {"scores": "npy", "models": "fair"} if models else {"scores": "npy"}
     found = [list((folder / kind).glob(f"{number:05d}-*.{end}")) for kind, end in kinds.items()]
     return all(len(files) == 1 and files[0].stat().st_size > 0 for files in found)
 

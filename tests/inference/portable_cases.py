@@ -1,13 +1,16 @@
 """Models, their files, and comparisons of the two."""
 
+from dataclasses import replace
+
 import numpy as np
 
 import fairautoml
 from fairautoml.data.columns import Column
 from fairautoml.data.groups import fit_groups
 from fairautoml.data.schema import TableSchema
-from fairautoml.inference.export import export_predictor
+from fairautoml.inference.export import export_predictor, portable_hash
 from fairautoml.inference.predictor import Predictor
+from fairautoml.inference.stored import read_models, stored_models
 from fairautoml.mitigators._group_program import AsPredicted, CommonRule
 from fairautoml.mitigators._multiclass import MostLikely
 
@@ -45,7 +48,26 @@ def reloaded(predictor, folder, unseen="base_model"):
     """Return what the file of a predictor answers with."""
     path = folder / "model.fair"
     export_predictor(predictor, path, unseen=unseen, about={})
+    assert_same_after_storing(predictor, folder)
     return fairautoml.load_predictor(path)
+
+
+def assert_same_after_storing(predictor, folder):
+    """The models of a trial that a run folder gives back are the same model as before."""
+    schema = predictor.schema
+
+    def stored(model):
+        path = folder / "trial.fair"
+        path.write_bytes(stored_models(model, len(schema.columns), sparse=schema.sparse))
+        return read_models(path)
+
+    membership = predictor.membership
+    again = replace(
+        predictor,
+        models=stored(predictor.models),
+        membership=None if membership is None else stored(membership),
+    )
+    assert portable_hash(again) == portable_hash(predictor)
 
 
 def groups_of(cells):

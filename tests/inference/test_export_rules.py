@@ -26,6 +26,7 @@ from fairautoml.records import Config, acceptance
 from fairautoml.search.space_files import load_space
 from fairautoml.selection.ensemble import Columns
 from fairautoml.selection.mixture import Part, PoolRule
+from fairautoml.storage.plain import packed, unpacked
 from fairautoml.testing import N_GROUPS, SYSTEM, example_scores, example_table, goal_of, points
 
 POST = [
@@ -52,6 +53,9 @@ def assert_same_rule(rule, scores, cells, membership=None):
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected)
     assert plain["randomized"] == rule.randomized
+    again = unpacked(packed(rule), "the record")
+    assert type(again) is type(rule)
+    assert repr(again) == repr(rule)
 
 
 @pytest.mark.parametrize(("name", "task"), POST)

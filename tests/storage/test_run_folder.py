@@ -20,12 +20,14 @@ from fairautoml.exceptions import (
     VersionMismatchError,
 )
 from fairautoml.storage import run_folder
+from fairautoml.storage.plain import packed
 from fairautoml.storage.run_folder import (
     RunFolder,
     distribution_of,
     library_version,
     read_json,
-    read_model,
+    read_pickle,
+    read_records,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -56,8 +58,8 @@ def finished_run(path):
     folder.write_json("config.json", {"seed": 1})
     folder.append_trial({"number": 0})
     folder.artifacts.write_scores("00000-a", np.zeros(3, dtype=np.float32))
-    folder.stage_model({"threshold": 0.5})
-    folder.place_model({"best": "a"})
+    folder.stage_records(packed({"threshold": 0.5}))
+    folder.place_model({"best": "a"}, pickled=False)
     folder.close()
 
 
@@ -224,34 +226,34 @@ def test_json_holds_no_nan_and_no_infinity(folder, number):
 
 def test_a_model_comes_back_as_it_was(tmp_path):
     finished_run(tmp_path / "run")
-    assert read_model(tmp_path / "run") == {"threshold": 0.5}
+    assert read_records(tmp_path / "run") == {"threshold": 0.5}
     assert read_json(tmp_path / "run", "model.json")["best"] == "a"
 
 
 @pytest.mark.parametrize("position", [0, 10, -1])
 def test_a_model_file_with_a_changed_byte_is_refused(tmp_path, position):
     finished_run(tmp_path / "run")
-    path = tmp_path / "run" / "model.joblib"
+    path = tmp_path / "run" / "estimator.json.gz"
     content = bytearray(path.read_bytes())
     content[position] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(ModelCorruptError, match=r"SHA-256 differs.*fit again"):
-        read_model(tmp_path / "run")
+        read_records(tmp_path / "run")
 
 
 def test_a_missing_model_file_is_refused(tmp_path):
     finished_run(tmp_path / "run")
-    (tmp_path / "run" / "model.joblib").unlink()
+    (tmp_path / "run" / "estimator.json.gz").unlink()
     with pytest.raises(ModelCorruptError, match="SHA-256 differs"):
-        read_model(tmp_path / "run")
+        read_records(tmp_path / "run")
 
 
 def test_a_model_of_another_format_is_refused(tmp_path):
     finished_run(tmp_path / "run")
     path = tmp_path / "run" / "model.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(RunFolderError, match=r"has format 2 and this version .* reads 1"):
-        read_model(tmp_path / "run")
+    path.write_text(path.read_text().replace('"format": 2', '"format": 3'))
+    with pytest.raises(RunFolderError, match=r"has format 3 and this version .* reads 2"):
+        read_records(tmp_path / "run")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2", "\x00"])
@@ -259,19 +261,19 @@ def test_a_manifest_that_is_no_json_is_refused(tmp_path, text):
     finished_run(tmp_path / "run")
     (tmp_path / "run" / "model.json").write_text(text)
     with pytest.raises(ModelCorruptError, match="is damaged"):
-        read_model(tmp_path / "run")
+        read_records(tmp_path / "run")
 
 
 def test_a_manifest_that_is_no_object_is_refused(tmp_path):
     finished_run(tmp_path / "run")
     (tmp_path / "run" / "model.json").write_text("[]")
     with pytest.raises(ModelCorruptError, match="no JSON object"):
-        read_model(tmp_path / "run")
+        read_records(tmp_path / "run")
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):
     with pytest.raises(RunFolderError, match=r"no finished run: it has no model\.json"):
-        read_model(tmp_path)
+        read_records(tmp_path)
 
 
 def never():
@@ -288,8 +290,8 @@ class Canary:
 def written_with(path, model=None, **versions):
     """Make a finished run that says it was written with these versions."""
     folder = RunFolder(path)
-    folder.stage_model({"threshold": 0.5} if model is None else model)
-    folder.place_model({})
+    folder.stage_pickle({"threshold": 0.5} if model is None else model)
+    folder.place_model({}, pickled=True)
     about = read_json(path, "model.json")
     folder.write_json("model.json", {**about, "versions": {**about["versions"], **versions}})
     folder.close()
@@ -307,7 +309,7 @@ def test_a_run_of_another_minor_version_of_this_library_is_not_loaded(tmp_path):
     now = version("fairautoml")
     way_out = f"written by fairautoml {other} and this is {now}.*pip install 'fairautoml=="
     with pytest.raises(VersionMismatchError, match=way_out):
-        read_model(path)
+        read_pickle(path)
 
 
 @pytest.mark.parametrize("name", ["scikit-learn", "lightgbm", "xgboost"])
@@ -319,7 +321,7 @@ def test_a_run_of_another_minor_version_of_a_learners_library_is_loaded_with_a_w
     now, package = library_version(name), distribution_of(name)
     reported = rf"fitted with {name} {other} \(now {now}\).*pip install '{package}==.*fit again"
     with pytest.warns(DegradedWarning, match=reported):
-        assert read_model(path) == {"threshold": 0.5}
+        assert read_pickle(path) == {"threshold": 0.5}
 
 
 def test_the_version_of_xgboost_is_found_whichever_package_it_is_installed_from(monkeypatch):
@@ -346,7 +348,7 @@ def test_the_version_of_xgboost_is_found_whichever_package_it_is_installed_from(
     ids=["another patch", "a plain checkout", "libraries that hold no model"],
 )
 def test_a_run_of_the_same_minor_versions_is_loaded_without_a_word(tmp_path, versions):
-    assert read_model(written_with(tmp_path / "run", **versions)) == {"threshold": 0.5}
+    assert read_pickle(written_with(tmp_path / "run", **versions)) == {"threshold": 0.5}
 
 
 def test_a_manifest_whose_versions_are_no_list_is_refused(tmp_path):
@@ -354,4 +356,4 @@ def test_a_manifest_whose_versions_are_no_list_is_refused(tmp_path):
     text = (path / "model.json").read_text()
     (path / "model.json").write_text(json.dumps({**json.loads(text), "versions": 3}))
     with pytest.raises(ModelCorruptError, match="no list of versions"):
-        read_model(path)
+        read_pickle(path)

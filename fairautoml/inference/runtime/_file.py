@@ -37,17 +37,23 @@ def load(path: str | Path) -> PortablePredictor:
     ModelFileError
         The file is damaged, no model file, or of another version.
     """
+    manifest, decision = read_archive(path)
     with checked(repr(str(path))), np.errstate(all="ignore"):
+        hashes = json.dumps(manifest["sha256"], sort_keys=True).encode()
+        found = PortablePredictor(manifest, decision, hashlib.sha256(hashes).hexdigest())
+        _try(found)
+    return found
+
+
+def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the manifest and the portable form of a file, with its arrays in their places."""
+    with checked(repr(str(path))):
         contents = _contents(Path(path))
         manifest = json.loads(contents["manifest.json"])
         _check_manifest(manifest, contents)
         decision = json.loads(contents["decision.json"])
         arrays = [_array(one, contents["arrays.bin"]) for one in decision.pop("arrays")]
-        hashes = json.dumps(manifest["sha256"], sort_keys=True).encode()
-        model_id = hashlib.sha256(hashes).hexdigest()
-        found = PortablePredictor(manifest, resolved(decision, arrays), model_id)
-        _try(found)
-    return found
+        return manifest, resolved(decision, arrays)
 
 
 def _contents(path: Path) -> dict[str, bytes]:
