@@ -104,7 +104,9 @@ def _linear(node: Spec, batch: Batch) -> Floats:
     coef = node["coef"]
     total = np.zeros((batch.n_rows, len(coef)), dtype=coef.dtype)
     if node["numbers"] is not None:
-        total = _scaled(node["numbers"], batch.matrix).astype(coef.dtype, copy=False) @ coef.T
+        scaled = _scaled(node["numbers"], batch.matrix)
+        sums = [np.multiply(scaled, one, order="C").sum(axis=1) for one in coef]
+        total = np.stack(sums, axis=1)
     for table in node["categories"]:
         total = total + table["values"][_codes(batch.matrix[table["column"]], table["values"])]
     return _linked(node, total)
