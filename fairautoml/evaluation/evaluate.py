@@ -25,6 +25,7 @@ from fairautoml.evaluation.fitting import (
 )
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
 from fairautoml.exceptions import StorageFullError
+from fairautoml.learners._base import count_trees
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.records import Config, Trial, TrialResult, TrialState, seed_of
@@ -175,6 +176,7 @@ class TrialEvaluator:
             status=TrialState.SUCCESS,
             log_loss=float(np.average(losses, weights=self.dataset.weight)),
             fold_log_loss=self._fold_losses(losses, n_folds),
+            n_trees=count_trees(models),
         )
 
     def _fit_and_score(

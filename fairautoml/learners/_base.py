@@ -3,7 +3,7 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -167,6 +167,18 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     @abstractmethod
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         """Return P(y = 1) by ``model_``, shape (n_rows,)."""
+
+
+def count_trees(part: Any) -> int:
+    """Return the number of trees of a model and of the models that it is made of."""
+    found = getattr(part, "n_trees_", None)
+    if found is not None:
+        return int(found)
+    if is_dataclass(part) and not isinstance(part, type):
+        part = [getattr(part, field.name) for field in fields(part)]
+    if isinstance(part, Mapping):
+        part = list(part.values())
+    return sum(map(count_trees, part)) if isinstance(part, tuple | list) else 0
 
 
 class EmptyColumns:

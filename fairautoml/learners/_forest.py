@@ -37,6 +37,11 @@ class _Forest(SklearnTraining):
     def _estimator(self, n_rows: int) -> Any:
         return self.kind(**self._options(n_rows), n_jobs=1, random_state=self.seed)
 
+    @property
+    def n_trees_(self) -> int:
+        """Number of trees."""
+        return 0 if self.model_ is None else len(self.model_.estimators_)
+
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         if sparse.issparse(X):
             return super()._predicted(X)

@@ -227,6 +227,11 @@ class _Boosting(SklearnTraining):
             self.trees_ = direct_trees(model, filled)
         return model
 
+    @property
+    def n_trees_(self) -> int:
+        """Number of trees."""
+        return 0 if self.model_ is None else sum(map(len, self.model_._predictors))
+
     def _dump(self, out: Dump, columns: Positions) -> int:
         # Trees never split on an empty column.
         if self.trees_ is None:

@@ -120,9 +120,8 @@ class _DirectSums:
         if multiclass and len(coef) == 1:
             # Two of the classes are known: the softmax needs a sum for each.
             coef, intercept = (np.concatenate([0 * one, one]) for one in (coef, intercept))
-        fitted = {
-            name: (part, at) for name, part, at in model.named_steps["columns"].transformers_
-        }
+        encoders = model.named_steps["columns"].transformers_
+        fitted = {name: (part, at) for name, part, at in encoders}
         tables: tuple[tuple[int, NDArray[np.float64]], ...] = ()
         n_numbers = coef.shape[1]
         if "categories" in fitted:
