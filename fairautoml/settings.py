@@ -190,7 +190,7 @@ class ServingOptions:
     ----------
     max_trials : int, default=8
         Largest number of trials in an ensemble; 0 = a single trial.
-    tolerance : float, default=0.002
+    tolerance : float, default=0.001
         Largest rise of the ensemble's cross-fitted loss, as a share of it, that is accepted for
         fewer trees; 0 = no member is left out that lowers the loss.
     max_trees : int or None, default=None

@@ -336,11 +336,18 @@ class SklearnTraining:
     def _weight(self, weight: NDArray[Any] | None) -> dict[str, Any]:
         return {"sample_weight": weight}
 
+    def _direct(self, X: Any) -> NDArray[np.floating] | None:
+        """Return the scores without scikit-learn's checks of the rows, None if that cannot be."""
+        del X
+        return None
+
 
 class SklearnClassifier(SklearnTraining, BinaryClassifier):
     """A scikit-learn binary classifier."""
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
+        if (direct := self._direct(X)) is not None:
+            return direct
         with one_thread():
             scores: NDArray[np.floating] = self.model_.predict_proba(X)[:, 1]
         return scores
@@ -350,6 +357,8 @@ class SklearnMulticlass(SklearnTraining, MulticlassClassifier):
     """A scikit-learn multiclass classifier."""
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
+        if (direct := self._direct(X)) is not None:
+            return direct
         with one_thread():
             shares: NDArray[np.floating] = self.model_.predict_proba(X)
         return shares
@@ -359,6 +368,8 @@ class SklearnRegressor(SklearnTraining, Regressor):
     """A scikit-learn regressor."""
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
+        if (direct := self._direct(X)) is not None:
+            return direct
         with one_thread():
             numbers: NDArray[np.floating] = self.model_.predict(X)
         return numbers

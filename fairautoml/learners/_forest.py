@@ -42,9 +42,9 @@ class _Forest(SklearnTraining):
         """Number of trees."""
         return 0 if self.model_ is None else len(self.model_.estimators_)
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
+    def _direct(self, X: Any) -> NDArray[np.floating] | None:
         if sparse.issparse(X):
-            return super()._predicted(X)
+            return None
         rows, trees = np.ascontiguousarray(X, dtype=np.float32), self.model_.estimators_
         total: NDArray[np.float64] = np.zeros((len(rows), trees[0].tree_.value.shape[2]))
         for tree in trees:

@@ -4,6 +4,7 @@ scikit-learn checks and encodes the rows of every call through a ColumnTransform
 which for one row takes several times as long as the trees.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -227,6 +228,13 @@ class _Boosting(SklearnTraining):
             self.trees_ = direct_trees(model, filled)
         return model
 
+    def _direct(self, X: Any) -> NDArray[np.floating] | None:
+        return None if self.trees_ is None else self._linked(self.trees_.sums(self.empty_.fill(X)))
+
+    @abstractmethod
+    def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
+        """Return the scores."""
+
     @property
     def n_trees_(self) -> int:
         """Number of trees."""
@@ -243,12 +251,9 @@ class _Boosting(SklearnTraining):
 class HistGradientBoostingBinary(_Boosting, SklearnClassifier):
     """Binary classifier; ``params`` have scikit-learn's names."""
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        filled = self.empty_.fill(X)
-        if self.trees_ is None:
-            return super()._predicted(filled)
-        scores: NDArray[np.floating] = self.model_._loss.predict_proba(self.trees_.sums(filled))
-        return scores[:, 1]
+    def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
+        scores: NDArray[np.floating] = self.model_._loss.predict_proba(sums)[:, 1]
+        return scores
 
 
 class HistGradientBoostingMulticlass(_Boosting, SklearnMulticlass):
@@ -256,11 +261,8 @@ class HistGradientBoostingMulticlass(_Boosting, SklearnMulticlass):
 
     link = "softmax"
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        filled = self.empty_.fill(X)
-        if self.trees_ is None:
-            return super()._predicted(filled)
-        shares: NDArray[np.floating] = self.model_._loss.predict_proba(self.trees_.sums(filled))
+    def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
+        shares: NDArray[np.floating] = self.model_._loss.predict_proba(sums)
         return shares
 
 
@@ -270,12 +272,8 @@ class HistGradientBoostingNumbers(_Boosting, SklearnRegressor):
     kind = HistGradientBoostingRegressor
     link = "identity"
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        filled = self.empty_.fill(X)
-        if self.trees_ is None:
-            return super()._predicted(filled)
-        # The link of the squared error is the identity.
-        return self.trees_.sums(filled)[:, 0]
+    def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
+        return sums[:, 0]
 
 
 LEARNER = Learner(

@@ -220,10 +220,8 @@ class _Linear(SklearnTraining):
             self.direct_ = _DirectSums.of(fitted, multiclass=self.link == "softmax")
         return fitted
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        if self.direct_ is None:
-            return super()._predicted(X)
-        return self._linked(self.direct_.of_rows(X))
+    def _direct(self, X: Any) -> NDArray[np.floating] | None:
+        return None if self.direct_ is None else self._linked(self.direct_.of_rows(X))
 
     def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
         found: NDArray[np.floating] = expit(sums[:, 0])
@@ -258,7 +256,8 @@ class LogisticRegressionMulticlass(_Linear, SklearnMulticlass):
     link = "softmax"
 
     def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
-        return softmax(sums, copy=False)
+        shares: NDArray[np.float64] = softmax(sums, copy=False)
+        return shares
 
 
 class RidgeNumbers(_Linear, SklearnRegressor):

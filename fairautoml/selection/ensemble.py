@@ -182,7 +182,7 @@ def mean_shares(by_fold: NDArray[np.float64], *, most: int | None) -> NDArray[np
     return shares
 
 
-TOLERANCE = 0.002
+TOLERANCE = 0.001
 """Largest rise of the cross-fitted loss that fewer trees may cost, as a share of the loss."""
 
 FIXED_COST = 100.0

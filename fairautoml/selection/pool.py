@@ -110,7 +110,9 @@ def make_pool(
     keys = {key for entry in (*board.pareto_front(), best) for key in entry.sources}
     models = {key: artifacts.models(key) for key in sorted(keys - set(refitted))}
     n_models = _allowed_folds(best, models, dataset, options)
-    bags = {key: CVEnsemble(found[:n_models]) for key, found in models.items()}
+    bags: dict[str, ScoreModel] = {
+        key: CVEnsemble(found[:n_models]) for key, found in models.items()
+    }
     bags |= {key: refitted[key] for key in keys & set(refitted)}
     return Pool(
         board=board,

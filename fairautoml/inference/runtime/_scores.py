@@ -87,7 +87,7 @@ def _trees(node: Spec, batch: Batch) -> Floats:
             _added(batch.trees.leaves[slots[at::classes]], node["before"][at], kind)
             for at in range(classes)
         ]
-    raw = (sums[0] if len(sums) == 1 else np.stack(sums, axis=1)) + kind(node["after"])
+    raw: Floats = (sums[0] if len(sums) == 1 else np.stack(sums, axis=1)) + kind(node["after"])
     if node["mean"]:
         raw /= count
     return LINKS[node["link"]](raw)
@@ -102,7 +102,7 @@ def _added(values: Floats, start: float, kind: Any) -> Floats:
     if values.shape[1] < FEW_ROWS:
         found: Floats = np.add.accumulate(values, axis=0)[-1]
         return found
-    total = values[0]
+    total: Floats = values[0]
     for one in values[1:]:
         total += one
     return total
