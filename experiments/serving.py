@@ -1,175 +1,317 @@
-"""Measure how long a fitted model takes for one row and for 100,000 rows.
+"""Measure served models: size, loading, one row, 100,000 rows, and accuracy against trees.
 
-One row of the CSV file per table, seed and model, so that two versions of the library can be
-compared: ``python experiments/serving.py --out results/serving/after.csv``. The tables are read
-from ``FAIRAUTOML_DATA_HOME``. Category columns that only one version passes to trees as they are
-are left out, so that both versions train the same models (``decisions`` is a hash of what they
-decide).
+Each table is fitted for 30 s and compared with LightGBM alone and with what FLAML and AutoGluon,
+if they are installed, return after the same time. The finished search is then resumed with other
+serving options, which trains nothing, for the curve of accuracy against trees.
+
+``python experiments/serving.py --out results/serving`` continues where it stopped and writes
+``systems.csv``, ``curve.csv`` and ``tables.md``. The tables are read from
+``FAIRAUTOML_DATA_HOME``.
 """
 
 import argparse
 import csv
-import hashlib
+import importlib.util
+import os
+import pickle
+import tempfile
 import time
 import warnings
-from collections import Counter
-from collections.abc import Callable
-from inspect import signature
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import lightgbm
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from fairautoml import FairAutoML
-from first_aid import TABLES, commit, markdown
+import fairautoml
+from fairautoml import FairAutoML, RunStorage, ServingOptions
+from fairautoml.data import load
+from first_aid import commit, gap_of, markdown
 
-CONSTRAINT = "equalized_odds_difference <= 0.05"
-N_TRIALS = 12
-MOST_CATEGORIES = 20
-REPEATS = {1: 50, 100_000: 3}
-"""Timed calls by number of rows; one more comes first."""
-FIELDS = (
-    "table", "seed", "model", "trials", "n_rows", "cpu_ms", "cpu_ms_median", "wall_ms",
-    "wall_ms_median", "decisions", "commit",
+METRIC, BOUND = "equalized_odds_difference", 0.05
+N_ROWS, MOST_TRAINING_ROWS = 100_000, 60_000
+ONE_ROW_CALLS, LOAD_CALLS = 40, 5
+SENSITIVE = {
+    "adult": "sex",
+    "compas_two_years": "race",
+    "bank_marketing_full": "marital",
+    "acs_income_2018": "SEX",
+    "acs_public_coverage_2018": "SEX",
+    "dutch_census_2001": "sex",
+    "german_credit": "sex",
+    "hmda_2018_high_priced": "race",
+    "kdd_census_income_test": "sex",
+    "meps_h181_subset": "race",
+}
+LEAST_GROUP = 300
+"""Rows of smaller groups are left out, so that the bound can be judged."""
+CURVE = {
+    "tolerance 0": ServingOptions(tolerance=0.0),
+    "tolerance .0005": ServingOptions(tolerance=0.0005),
+    "tolerance .001": ServingOptions(tolerance=0.001),
+    "tolerance .002": ServingOptions(tolerance=0.002),
+    "tolerance .005": ServingOptions(tolerance=0.005),
+    "max_trees 1000": ServingOptions(max_trees=1000),
+    "max_trees 300": ServingOptions(max_trees=300),
+}
+DEFAULT = "tolerance .001"
+SYSTEM_FIELDS = (
+    "table", "system", "n_trees", "kilobytes", "load_ms", "row_ms", "rows_per_second",
+    "ns_per_tree_and_row", "accuracy", "commit",
 )  # fmt: skip
+CURVE_FIELDS = ("table", "options", "n_trees", "accuracy", "gap", "commit")
 
 
-def few_categories(frame: pd.DataFrame, target: str) -> pd.DataFrame:
-    many = [
-        name
-        for name, column in frame.drop(columns=target).items()
-        if not pd.api.types.is_numeric_dtype(column) and column.nunique() > MOST_CATEGORIES
-    ]
-    return frame.drop(columns=many)
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, split, and the rows that predictions are timed on."""
+
+    name: str
+    target: str
+    sensitive: str
+    train: pd.DataFrame
+    test: pd.DataFrame
+
+    @classmethod
+    def read(cls, name: str) -> "Table":
+        found, sensitive = load(name), SENSITIVE[name]
+        frame = found.frame.drop(columns=list(found.drop), errors="ignore")
+        groups = frame[sensitive].astype(object)
+        sizes = groups.map(groups.value_counts()).fillna(0).astype(int)
+        frame = frame[sizes >= min(LEAST_GROUP, len(frame) // 5)]
+        frame = frame.assign(**{sensitive: frame[sensitive].astype(str)})
+        if len(frame) > MOST_TRAINING_ROWS / 0.7:
+            frame = frame.sample(round(MOST_TRAINING_ROWS / 0.7), random_state=0)
+        train, test = train_test_split(
+            frame, test_size=0.3, random_state=0, stratify=frame[found.target]
+        )
+        return cls(name, found.target, sensitive, train, test)
+
+    @property
+    def X(self) -> pd.DataFrame:
+        return self.train.drop(columns=self.target)
+
+    @property
+    def X_test(self) -> pd.DataFrame:
+        return self.test.drop(columns=self.target)
+
+    @property
+    def y(self) -> "pd.Series[Any]":
+        return self.train[self.target]
+
+    def many(self, X: pd.DataFrame) -> pd.DataFrame:
+        return X.sample(N_ROWS, replace=True, random_state=0).reset_index(drop=True)
+
+    def accuracy(self, decided: Any) -> float:
+        return round(float((np.asarray(decided) == self.test[self.target].to_numpy()).mean()), 5)
 
 
-def fitted(name: str, seed: int) -> tuple[FairAutoML, pd.DataFrame]:
-    """Return a model by the defaults and a fixed number of trials, and rows it has not seen."""
-    frame, target, sensitive = TABLES[name]()
-    frame = few_categories(frame, target)
-    train, test = train_test_split(frame, test_size=0.3, random_state=seed, stratify=frame[target])
-    # Commit 8aa71e1 sets rows aside by default.
-    older = {"certify": False} if "certify" in signature(FairAutoML).parameters else {}
-    model = FairAutoML(CONSTRAINT, n_trials=N_TRIALS, random_state=seed, **older)
-    model.fit(train.drop(columns=target), train[target], sensitive=sensitive)
-    return model, test.drop(columns=target)
-
-
-def models(model: FairAutoML) -> dict[str, FairAutoML]:
-    """Return the served model and, if that is of one trial, the best ensemble of the front."""
-    board = model.leaderboard_
-    found = {"served": model}
-    if board["learner"].iloc[0] != "ensemble" and (board["learner"] == "ensemble").any():
-        best = board[board["learner"] == "ensemble"].iloc[0]
-        other = model.select(max_gap=float(best["gap"]) + 1e-9)
-        # A single trial may have a smaller gap and a better score.
-        if other.best_entry_.members:
-            found["ensemble"] = other
-    return found
-
-
-def trials(model: FairAutoML) -> str:
-    """Return the learners of the averaged trials; each trial has five fold models."""
-    entry, board = model.best_entry_, model.leaderboard_
-    learners = dict(zip(board["trial"], board["learner"], strict=True))
-    keys = [key for key, _ in entry.members] or [entry.trial_key]
-    counts = Counter(learners[int(key.split("-")[0])] for key in keys)
-    return ", ".join(f"{count} {learner}" for learner, count in sorted(counts.items()))
-
-
-def milliseconds(call: Callable[[], object], repeats: int) -> dict[str, float]:
-    """Return the least and the median time of repeated calls, CPU (all threads) and wall."""
+def milliseconds(call: Callable[[], object], repeats: int) -> float:
+    """Return the median wall time of repeated calls; one more comes first."""
     call()
-    cpu, wall = [], []
+    times = []
     for _ in range(repeats):
-        start = time.perf_counter(), time.process_time()
+        start = time.perf_counter()
         call()
-        wall.append(1e3 * (time.perf_counter() - start[0]))
-        cpu.append(1e3 * (time.process_time() - start[1]))
+        times.append(1e3 * (time.perf_counter() - start))
+    return float(np.median(times))
+
+
+def timed(predict: Callable[[Any], Any], row: Any, many: Any, n_trees: int) -> dict[str, object]:
+    """Return the times of one row and of many rows."""
+    took = milliseconds(lambda: predict(row), ONE_ROW_CALLS)
+    start = time.perf_counter()
+    predict(many)
+    seconds = time.perf_counter() - start
+    each = 1e9 * seconds / (N_ROWS * n_trees) if n_trees else None
     return {
-        "cpu_ms": round(min(cpu), 2),
-        "cpu_ms_median": round(float(np.median(cpu)), 2),
-        "wall_ms": round(min(wall), 2),
-        "wall_ms_median": round(float(np.median(wall)), 2),
+        "row_ms": round(took, 3),
+        "rows_per_second": round(N_ROWS / seconds),
+        "ns_per_tree_and_row": each and round(each, 1),
     }
 
 
-def rows_of(name: str, seed: int):
-    """Fit once and time every model, at each number of rows."""
-    fit, test = fitted(name, seed)
-    many = test.sample(max(REPEATS), replace=True, random_state=seed).reset_index(drop=True)
-    for kind, model in models(fit).items():
-        decided = "".join(map(str, model.predict(many)))
-        for n_rows, repeats in REPEATS.items():
-            rows = many.head(n_rows)
-            took = milliseconds(lambda model=model, rows=rows: model.predict(rows), repeats)
-            yield {
-                "table": name, "seed": seed, "model": kind, "trials": trials(model),
-                "n_rows": n_rows, **took,
-                "decisions": hashlib.sha256(decided.encode()).hexdigest()[:12],
-                "commit": commit(),
-            }  # fmt: skip
+def own(table: Table, seconds: float, folder: Path) -> Iterator[dict[str, object]]:
+    """Return the rows of the estimator and of the runtime; the run stays in the folder."""
+    model = fitted(table, seconds, RunStorage(folder / "run"), CURVE[DEFAULT])
+    path = model.export(folder / "model.fair")
+    n_trees = model.summary_["n_trees"]
+    row, many = table.X_test.head(1), table.many(table.X_test)
+    common = {"n_trees": n_trees, "kilobytes": round(path.stat().st_size / 1e3)}
+    right = table.accuracy(model.predict(table.X_test))
+    yield {"system": "estimator", "accuracy": right, **common,
+           **timed(model.predict, row, many, n_trees)}  # fmt: skip
+    for compiled in (False, True) if importlib.util.find_spec("numba") else (False,):
+        load_ms = milliseconds(lambda: fairautoml.load_predictor(path), LOAD_CALLS)
+        served = fairautoml.load_predictor(path, compiled=compiled)
+        yield {
+            "system": "runtime, compiled" if compiled else "runtime",
+            "accuracy": table.accuracy(served.predict(table.X_test)),
+            "load_ms": round(load_ms, 1), **common,
+            **timed(served.predict, row.iloc[0].to_dict(), many, n_trees),
+        }  # fmt: skip
 
 
-def compared(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """Return the least times of both versions and their ratios."""
-    keys = ["table", "seed", "model", "n_rows"]
-    both = before.merge(after, on=keys, suffixes=("_before", "_after"))
-    for clock in ("cpu", "wall"):
-        both[f"{clock}_ratio"] = both[f"{clock}_ms_after"] / both[f"{clock}_ms_before"]
-    both["same"] = both["decisions_before"] == both["decisions_after"]
-    times = [
-        f"{clock}_ms_{version}" for clock in ("cpu", "wall") for version in ("before", "after")
-    ]
-    return both[[*keys, "trials_after", *times, "cpu_ratio", "wall_ratio", "same"]].sort_values(
-        ["n_rows", "table", "model", "seed"], kind="stable"
+def fitted(
+    table: Table, seconds: float, storage: RunStorage, options: ServingOptions
+) -> FairAutoML:
+    model = FairAutoML(
+        f"{METRIC} <= {BOUND}", time_budget=seconds, random_state=0, run_dir=storage,
+        ensemble=options,
+    )  # fmt: skip
+    return model.fit(table.X, table.y, sensitive=table.sensitive)
+
+
+def curve(table: Table, seconds: float, folder: Path) -> Iterator[dict[str, object]]:
+    """Select again with other serving options; the search is over, so nothing is trained."""
+    for name, options in CURVE.items():
+        model = fitted(table, seconds, RunStorage(folder / "run", "resume"), options)
+        decided = np.asarray(model.predict(table.X_test))
+        positive = model.positive_class_
+        y = (table.test[table.target] == positive).to_numpy()
+        groups = table.test[table.sensitive].to_numpy()
+        yield {
+            "options": name, "n_trees": model.summary_["n_trees"],
+            "accuracy": table.accuracy(decided),
+            "gap": round(gap_of(METRIC, y, decided == positive, groups), 5),
+        }  # fmt: skip
+
+
+def categorical(frame: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
+    """Return text columns as categories of the training table."""
+    texts = [name for name in like if not pd.api.types.is_numeric_dtype(like[name])]
+    levels = {name: pd.CategoricalDtype(like[name].dropna().unique()) for name in texts}
+    return frame.astype(levels)
+
+
+def lightgbm_alone(table: Table, seconds: float, folder: Path) -> Iterator[dict[str, object]]:
+    """LightGBM with its defaults, one thread."""
+    X = table.X
+    model = lightgbm.LGBMClassifier(n_jobs=1, verbosity=-1).fit(categorical(X, X), table.y)
+    path = folder / "lightgbm.txt"
+    model.booster_.save_model(path)
+    test = categorical(table.X_test, X)
+    yield {
+        "system": "LightGBM", "accuracy": table.accuracy(model.predict(test)),
+        "n_trees": model.booster_.num_trees(), "kilobytes": round(path.stat().st_size / 1e3),
+        "load_ms": milliseconds(lambda: lightgbm.Booster(model_file=path), LOAD_CALLS),
+        **timed(model.predict, test.head(1), table.many(test), model.booster_.num_trees()),
+    }  # fmt: skip
+
+
+def flaml(table: Table, seconds: float, folder: Path) -> Iterator[dict[str, object]]:
+    """The model of FLAML's search, without a constraint."""
+    from flaml import AutoML
+
+    model = AutoML()
+    model.fit(
+        table.X, table.y, task="classification", metric="accuracy", time_budget=seconds,
+        seed=0, verbose=0,
+    )  # fmt: skip
+    content = pickle.dumps(model)
+    yield {
+        "system": "FLAML", "accuracy": table.accuracy(model.predict(table.X_test)),
+        "kilobytes": round(len(content) / 1e3),
+        "load_ms": milliseconds(lambda: pickle.loads(content), LOAD_CALLS),
+        **timed(model.predict, table.X_test.head(1), table.many(table.X_test), 0),
+    }  # fmt: skip
+
+
+def autogluon(table: Table, seconds: float, folder: Path) -> Iterator[dict[str, object]]:
+    """AutoGluon's predictor with its default preset, without a constraint."""
+    from autogluon.tabular import TabularPredictor
+
+    path = folder / "autogluon"
+    model = TabularPredictor(table.target, path=str(path), verbosity=0)
+    model.fit(table.train, time_limit=seconds)
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    yield {
+        "system": "AutoGluon", "accuracy": table.accuracy(model.predict(table.X_test)),
+        "kilobytes": round(size / 1e3),
+        "load_ms": milliseconds(lambda: TabularPredictor.load(str(path)), 1),
+        **timed(model.predict, table.X_test.head(1), table.many(table.X_test), 0),
+    }  # fmt: skip
+
+
+OTHERS = {"lightgbm": lightgbm_alone, "flaml": flaml, "autogluon": autogluon}
+
+
+def measure(name: str, seconds: float, out: Path) -> None:
+    """Measure one table and append its rows."""
+    table, about = Table.read(name), {"table": name, "commit": commit()}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        systems = list(own(table, seconds, folder))
+        points = list(curve(table, seconds, folder))
+        for library, rows in OTHERS.items():
+            if importlib.util.find_spec(library) is not None:
+                systems += rows(table, seconds, folder)
+    # The curve first: a table counts as done by its systems.
+    append(out / "curve.csv", CURVE_FIELDS, [{**about, **row} for row in points])
+    append(out / "systems.csv", SYSTEM_FIELDS, [{**about, **row} for row in systems])
+
+
+def append(path: Path, fields: tuple[str, ...], rows: list[dict[str, object]]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, fields)
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def curve_summary(points: pd.DataFrame) -> pd.DataFrame:
+    """Return trees, and accuracy and gap against every member that lowers the loss."""
+    full = points[points["options"] == "tolerance 0"].set_index("table")
+    points = points.assign(
+        lost=points["table"].map(full["accuracy"]) - points["accuracy"],
+        share=points["n_trees"] / points["table"].map(full["n_trees"]),
     )
+    found = points.groupby("options", sort=False).agg(
+        median_trees=("n_trees", "median"), most_trees=("n_trees", "max"),
+        share_of_trees=("share", "mean"), accuracy_lost=("lost", "mean"),
+        most_lost=("lost", "max"), median_gap=("gap", "median"),
+    )  # fmt: skip
+    return found.round({"share_of_trees": 3, "accuracy_lost": 5, "most_lost": 5, "median_gap": 4}
+                       ).reset_index()  # fmt: skip
 
 
-def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the CPU times as text, for the page."""
-    return pd.DataFrame(
-        {
-            "table": table["table"],
-            "seed": table["seed"],
-            "model": table["model"],
-            "trials": table["trials_after"],
-            "rows": table["n_rows"],
-            "CPU ms before": table["cpu_ms_before"].map("{:,.1f}".format),
-            "CPU ms after": table["cpu_ms_after"].map("{:,.1f}".format),
-            "ratio": table["cpu_ratio"].map("{:.2f}".format),
-            "wall ms before": table["wall_ms_before"].map("{:,.1f}".format),
-            "wall ms after": table["wall_ms_after"].map("{:,.1f}".format),
-            "wall ratio": table["wall_ratio"].map("{:.2f}".format),
-            "same decisions": table["same"].map({True: "yes", False: "no"}),
-        }
-    )
+def system_summary(systems: pd.DataFrame) -> pd.DataFrame:
+    """Return the medians over the tables, and the largest time of one row."""
+    found = systems.groupby("system", sort=False).agg(
+        tables=("table", "nunique"), trees=("n_trees", "median"),
+        kilobytes=("kilobytes", "median"), load_ms=("load_ms", "median"),
+        row_ms=("row_ms", "median"), row_ms_most=("row_ms", "max"),
+        rows_per_second=("rows_per_second", "median"),
+        ns_per_tree_and_row=("ns_per_tree_and_row", "median"), accuracy=("accuracy", "mean"),
+    )  # fmt: skip
+    return found.round(3).reset_index()
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tables", nargs="+", default=["adult", "acs_income"], choices=TABLES)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--before", type=Path, help="compare --out with this file; fit nothing")
+    parser.add_argument("--tables", nargs="+", default=list(SENSITIVE), choices=SENSITIVE)
+    parser.add_argument("--seconds", type=float, default=30)
     args = parser.parse_args()
-    if args.before is not None:
-        print(markdown(shown(compared(pd.read_csv(args.before), pd.read_csv(args.out)))))
-        return
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    kept = pd.read_csv(args.out) if args.out.exists() else pd.DataFrame(columns=FIELDS)
-    done = set(zip(kept["table"], kept["seed"], strict=True))
-    for name, seed in ((n, s) for n in args.tables for s in args.seeds if (n, s) not in done):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            rows = list(rows_of(name, seed))
-        new = not args.out.exists()
-        with args.out.open("a", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS)
-            if new:
-                writer.writeheader()
-            writer.writerows(rows)
+    args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / "systems.csv"
+    done = set(pd.read_csv(path)["table"]) if path.exists() else set()
+    for name in args.tables:
+        if name not in done:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                measure(name, args.seconds, args.out)
+    systems, points = pd.read_csv(path), pd.read_csv(args.out / "curve.csv")
+    shown = (system_summary(systems), curve_summary(points))
+    text = "\n".join(markdown(frame.astype(object).fillna("-")) for frame in shown)
+    (args.out / "tables.md").write_text(
+        f"{os.cpu_count()} cores, {args.seconds:g} s per table\n\n{text}", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

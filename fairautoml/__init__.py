@@ -23,6 +23,7 @@ __all__ = [
     "GroupPolicy",
     "LocalProcesses",
     "RunStorage",
+    "ServingOptions",
     "audit",
     "load_predictor",
     "load_run",
@@ -37,6 +38,7 @@ _HOME = {
     "GroupPolicy": "fairautoml.settings",
     "LocalProcesses": "fairautoml.settings",
     "RunStorage": "fairautoml.settings",
+    "ServingOptions": "fairautoml.settings",
     "audit": "fairautoml.auditing",
     "weak_proxy_gap": "fairautoml.data.noisy_groups",
 }
@@ -83,7 +85,7 @@ def load_run(
     return read_run(Path(path), trust_pickle=trust_pickle)
 
 
-def load_predictor(path: "str | Path") -> "PortablePredictor":
+def load_predictor(path: "str | Path", *, compiled: bool = False) -> "PortablePredictor":
     """Return the predictor of a model file (``model.export``, ``fairautoml export``).
 
     Only NumPy is imported, and reading the file runs no code.
@@ -92,6 +94,9 @@ def load_predictor(path: "str | Path") -> "PortablePredictor":
     ----------
     path : str or Path
         File that ``export`` has written.
+    compiled : bool, default=False
+        Whether trees are walked by a function that numba (extra ``fast``) compiles in the first
+        prediction, in a second; without numba by NumPy. Predictions are the same.
 
     Raises
     ------
@@ -100,7 +105,7 @@ def load_predictor(path: "str | Path") -> "PortablePredictor":
     """
     from fairautoml.inference.runtime import load
 
-    return load(path)
+    return load(path, compiled=compiled)
 
 
 def __getattr__(name: str) -> Any:

@@ -79,9 +79,10 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         1; on a cluster, both mean all threads. At most 8 with ``n_trials`` alone.
     cv : int, default=5
         Cross-validation folds.
-    ensemble : int, default=8
+    ensemble : int or ServingOptions, default=8
         Largest number of trials that are averaged, if that is better than the best one alone; 0 =
-        no ensemble. The cost of a prediction grows with it.
+        no ensemble. Trials that lower the loss too little for their trees are left out;
+        ``ServingOptions(max_trees=1000, predict_latency_ms=5)`` limits the cost of a prediction.
     refit : bool, default=False
         Train the selected configuration once more on all rows instead of averaging its fold
         models. Smaller and faster, but the rule was fitted to the fold models, and no ensemble is

@@ -172,6 +172,7 @@ class FitResult:
             "headlines": list(self.headlines),
             "judgeability": [asdict(one) for one in self.plan.problem.dataset.judgeability],
             "notes": list(self.notes),
+            "n_trees": self.pool.n_trees,
             "best": describe_served(board, best),
         }
 
@@ -193,7 +194,7 @@ def run_fit(request: FitRequest, publish: Callable[[FitResult], Any]) -> None:
             choice = select_final(candidates, problem, options)
             selection_seconds = time.monotonic() - began
             refitted = refit_final(choice.best, problem, search.history.results, options)
-            pool = make_predictor(choice, plan, run, search.history, refitted)
+            pool = make_predictor(choice, plan, run, search.history, refitted, options)
         result = FitResult(
             pool=pool,
             choice=choice,
@@ -285,12 +286,19 @@ def selection_options(request: FitRequest, search: Search) -> SelectionOptions:
         least = min(FINISH_SECONDS, FINISH_SHARE * settings.time_budget)
         end = max(request.start + settings.time_budget, time.monotonic() + least)
     return SelectionOptions(
-        ensemble=settings.ensemble,
+        ensemble=settings.serving.max_trials,
+        tolerance=settings.serving.tolerance,
+        max_trees=_limit(settings.serving.max_trees),
+        max_ms=_limit(settings.serving.predict_latency_ms),
         confidence=settings.confidence,
         refit=settings.refit,
         end=end,
         seed=settings.seed,
     )
+
+
+def _limit(value: float | None) -> float:
+    return np.inf if value is None else value
 
 
 def make_predictor(
@@ -299,9 +307,10 @@ def make_predictor(
     run: Run,
     history: TrialLog,
     refitted: Mapping[str, ScoreModel],
+    options: SelectionOptions,
 ) -> Pool:
     """Load the deployable models, and delete all others."""
-    pool = make_pool(choice, plan.problem, run.artifacts, refitted, plan.seed)
+    pool = make_pool(choice, plan.problem, run.artifacts, refitted, options)
     CheckpointCleaner(run.artifacts, history.results, history.entries).tidy()
     return pool
 

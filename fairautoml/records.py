@@ -151,6 +151,7 @@ class TrialResult:
     fold_log_loss: tuple[float, ...] = ()  # log loss of each fold, in fold order
     seconds: float = 0.0  # wall-clock seconds of training and scoring
     peak_memory_mb: float = 0.0  # peak resident memory of the process that ran it, MiB
+    n_trees: int = 0  # trees of all fold models
     error: str = ""  # why it failed, empty on success
     value: float | None = None  # objective after the best post-processing, greater is better
     # one per constraint: gap minus limit, at most 0 when met, ``inf`` when unknown

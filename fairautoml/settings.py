@@ -26,6 +26,7 @@ from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.search.strategies._own import OwnStrategy, own_strategy
 from fairautoml.selection.choice import Confidence
+from fairautoml.selection.ensemble import TOLERANCE
 
 P = ParamSpec("P")
 
@@ -179,6 +180,45 @@ class Dask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServingOptions:
+    """How large the deployed model may be.
+
+    First the members of the ensemble are reduced, and the rule is fitted and judged again on
+    their out-of-fold scores; then the fold models of each trial. With fewer fold models the gap on
+    new rows varies more than was estimated.
+
+    Parameters
+    ----------
+    max_trials : int, default=8
+        Largest number of trials in an ensemble; 0 = a single trial.
+    tolerance : float, default=0.001
+        Largest rise of the ensemble's cross-fitted loss, as a share of it, that is accepted for
+        fewer trees; 0 = no member is left out that lowers the loss.
+    max_trees : int or None, default=None
+        Most trees of the selected model, over all its fold models.
+    predict_latency_ms : float or None, default=None
+        Most milliseconds that the models may take for one row, as measured in ``fit``. Reading
+        the row takes one or two more.
+    """
+
+    max_trials: int = 8
+    tolerance: float = TOLERANCE
+    max_trees: int | None = None
+    predict_latency_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        check_ensemble(self.max_trials)
+        if check_share("ServingOptions.tolerance", self.tolerance) is None:
+            raise ParameterError("ServingOptions.tolerance=None must be a number in [0, 1]")
+        if self.max_trees is not None:
+            check_count("ServingOptions.max_trees", self.max_trees, least=1, also="None or ")
+        value = self.predict_latency_ms
+        if value is not None and not (is_number(value) and float(value) > 0):
+            msg = f"ServingOptions.predict_latency_ms={value!r} must be None or a positive number"
+            raise ParameterError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Parameters of the estimator after checking."""
 
@@ -197,7 +237,7 @@ class Settings:
     memory_mb: float | None  # memory of one trial, MiB
     n_workers: int | None  # trials at the same time
     cv: int  # requested cross-validation folds, at least 2
-    ensemble: int  # most trials in the ensemble, 0 = a single trial
+    serving: ServingOptions  # limits of the deployed model
     refit: bool  # whether the selected model is trained once more after the search
     confidence: Confidence  # required probability that the constraint holds on new rows
     group_policy: GroupPolicy
@@ -231,8 +271,7 @@ def validate_settings(params: Any) -> Settings:
         memory_mb=executor[2],
         n_workers=check_workers(params.n_jobs),
         cv=check_count("cv", params.cv, least=2),
-        # ``refit`` replaces the fold models of a single trial.
-        ensemble=0 if params.refit else check_ensemble(params.ensemble),
+        serving=_serving_options(params),
         refit=bool(params.refit),
         confidence=check_confidence(params.confidence),
         group_policy=check_group_policy(params.group_policy),
@@ -242,6 +281,14 @@ def validate_settings(params: Any) -> Settings:
         callbacks=check_callbacks(params.callbacks),
         seed=check_seed(params.random_state),
     )
+
+
+def _serving_options(params: Any) -> ServingOptions:
+    given = params.ensemble
+    if not isinstance(given, ServingOptions):
+        given = ServingOptions(max_trials=check_ensemble(given))
+    # ``refit`` replaces the fold models of a single trial.
+    return replace(given, max_trials=0) if params.refit else given
 
 
 def _check_flag(name: str, value: Any) -> None:
@@ -342,6 +389,8 @@ def plain_parameters(params: Any) -> dict[str, Any]:
         plain["strategy"] = type(params.strategy).__name__
     plain["constraint"] = [c.label for c in check_constraints(params.constraint)]
     policy, executor = params.group_policy, params.executor
+    if isinstance(params.ensemble, ServingOptions):
+        plain["ensemble"] = _plain_options(params.ensemble)
     if policy is not None:
         bins = None if policy.bins is None else plain_bins(policy.bins)
         plain["group_policy"] = _plain_options(replace(policy, bins=bins))
@@ -361,7 +410,9 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _plain_options(options: GroupPolicy | LocalProcesses | Dask) -> dict[str, Any]:
+def _plain_options(
+    options: GroupPolicy | LocalProcesses | Dask | ServingOptions,
+) -> dict[str, Any]:
     return {option.name: _plain(getattr(options, option.name)) for option in fields(options)}
 
 
@@ -370,6 +421,8 @@ def restored_parameters(plain: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(plain)
     if isinstance(policy := found.get("group_policy"), Mapping):
         found["group_policy"] = GroupPolicy(**policy)
+    if isinstance(serving := found.get("ensemble"), Mapping):
+        found["ensemble"] = ServingOptions(**serving)
     if isinstance(executor := found.get("executor"), Mapping):
         ((name, options),) = executor.items()
         found["executor"] = {"Dask": Dask, "LocalProcesses": LocalProcesses}[name](**options)

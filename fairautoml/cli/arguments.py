@@ -141,6 +141,10 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cv", type=count, default=5, metavar="N", help="folds of every trial (default: 5)")
     most = "largest number of trials in an ensemble (default: 8); 0 = one model"
     add("--ensemble", type=_ensemble, default=8, metavar="N", help=most)
+    trees = "most trees of the selected model, over all its fold models"
+    add("--max-trees", type=count, metavar="N", help=trees)
+    slow = "most milliseconds that its models may take for one row, as measured in the fit"
+    add("--latency", type=_milliseconds, metavar="MS", help=slow)
     # Former spellings.
     hidden: Any = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS}
     add("--folds", "--n-folds", dest="cv", type=count, **hidden)
@@ -173,6 +177,10 @@ def budget_arguments(parser: argparse.ArgumentParser, default: str) -> None:
 
 def _seconds(text: str) -> float:
     return _number(text, float, "a positive number of seconds, such as 60")
+
+
+def _milliseconds(text: str) -> float:
+    return _number(text, float, "a positive number of milliseconds, such as 5")
 
 
 def _mib(text: str) -> float:

@@ -54,6 +54,7 @@ from fairautoml.settings import (
     GroupPolicy,
     LocalProcesses,
     RunStorage,
+    ServingOptions,
     check_group_policy,
     check_run_dir,
     restored_parameters,
@@ -629,11 +630,19 @@ def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) ->
         n_jobs=arguments.jobs,
         cv=arguments.cv,
         run_dir=_storage_of(arguments),
-        ensemble=arguments.ensemble,
+        ensemble=_serving_of(arguments),
         confidence=arguments.confidence,
         random_state=arguments.seed,
     )
     return model
+
+
+def _serving_of(arguments: argparse.Namespace) -> int | ServingOptions:
+    """Return the limits of the deployed model."""
+    trials, trees, latency = arguments.ensemble, arguments.max_trees, arguments.latency
+    if trees is None and latency is None:
+        return int(trials)
+    return ServingOptions(max_trials=trials, max_trees=trees, predict_latency_ms=latency)
 
 
 def _executor_of(arguments: argparse.Namespace) -> str | LocalProcesses | Dask:

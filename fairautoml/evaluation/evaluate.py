@@ -30,6 +30,7 @@ from fairautoml.evaluation.fitting import (
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
 from fairautoml.exceptions import ModelCorruptError, NotPortableError, StorageFullError
 from fairautoml.inference.stored import stored_models
+from fairautoml.learners._base import count_trees
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.records import Config, Trial, TrialResult, TrialState, seed_of
@@ -188,6 +189,7 @@ class TrialEvaluator:
             status=TrialState.SUCCESS,
             log_loss=_mean(known.losses(), self.dataset.weight[known.scored]),
             fold_log_loss=known.fold_losses(),
+            n_trees=count_trees(known.models),
         )
 
     def _write_models(self, trial: Trial, models: Any, deployed: Any) -> None:

@@ -180,6 +180,13 @@ class CVEnsemble:
 
     models: tuple[FittedModel, ...]
 
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def first(self, count: int) -> "CVEnsemble":
+        """Return the mean of the first ``count`` models."""
+        return CVEnsemble(self.models[:count])
+
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the mean of the scores over the models (``Task``)."""
         total = np.zeros(1)

@@ -67,6 +67,27 @@ class StoredModels:
         schema = {"columns": [0] * self.spec["n_features"], "sparse": self.spec["sparse"]}
         return Program({**self.spec, "schema": schema, "membership": None})
 
+    def __len__(self) -> int:
+        return len(self._top["of"]) if self._top["op"] == "mean" else 1
+
+    def first(self, count: int) -> "StoredModels":
+        """Return the mean of the first ``count`` models."""
+        if count >= len(self):
+            return self
+        of = self._top["of"][:count]
+        nodes = [*self.spec["nodes"][: of[-1] + 1], {**self._top, "of": of}]
+        return StoredModels({**self.spec, "nodes": nodes, "scores": len(nodes) - 1})
+
+    @property
+    def n_trees_(self) -> int:
+        """Number of trees."""
+        return sum(node["count"] for node in self.spec["nodes"] if node["op"] == "trees")
+
+    @property
+    def _top(self) -> Mapping[str, Any]:
+        top: Mapping[str, Any] = self.spec["nodes"][self.spec["scores"]]
+        return top
+
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the scores of encoded rows (``Task``)."""
         matrix, of_row = dense(X), cells.astype(np.int64)

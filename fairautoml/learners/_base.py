@@ -3,7 +3,7 @@
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -177,6 +177,18 @@ class BinaryClassifier(ClassifierMixin, EncodedEstimator):  # type: ignore[misc]
         """Return P(y = 1) by ``model_``, shape (n_rows,)."""
 
 
+def count_trees(part: Any) -> int:
+    """Return the number of trees of a model and of the models that it is made of."""
+    found = getattr(part, "n_trees_", None)
+    if found is not None:
+        return int(found)
+    if is_dataclass(part) and not isinstance(part, type):
+        part = [getattr(part, field.name) for field in fields(part)]
+    if isinstance(part, Mapping):
+        part = list(part.values())
+    return sum(map(count_trees, part)) if isinstance(part, tuple | list) else 0
+
+
 class EmptyColumns:
     """Stores which columns are empty in the training rows, and sets them to a constant.
 
@@ -313,11 +325,18 @@ class SklearnTraining:
     def _weight(self, weight: NDArray[Any] | None) -> dict[str, Any]:
         return {"sample_weight": weight}
 
+    def _direct(self, X: Any) -> NDArray[np.floating] | None:
+        """Return the scores without scikit-learn's checks of the rows, None if that cannot be."""
+        del X
+        return None
+
 
 class SklearnClassifier(SklearnTraining, BinaryClassifier):
     """A scikit-learn binary classifier."""
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
+        if (direct := self._direct(X)) is not None:
+            return direct
         with one_thread():
             scores: NDArray[np.floating] = self.model_.predict_proba(X)[:, 1]
         return scores
@@ -327,6 +346,8 @@ class SklearnMulticlass(SklearnTraining, MulticlassClassifier):
     """A scikit-learn multiclass classifier."""
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
+        if (direct := self._direct(X)) is not None:
+            return direct
         with one_thread():
             shares: NDArray[np.floating] = self.model_.predict_proba(X)
         return shares
@@ -336,6 +357,8 @@ class SklearnRegressor(SklearnTraining, Regressor):
     """A scikit-learn regressor."""
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
+        if (direct := self._direct(X)) is not None:
+            return direct
         with one_thread():
             numbers: NDArray[np.floating] = self.model_.predict(X)
         return numbers

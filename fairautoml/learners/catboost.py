@@ -58,6 +58,11 @@ class CatBoostBinary(BinaryClassifier):
         scores: NDArray[np.floating] = proba[:, 1]
         return scores
 
+    @property
+    def n_trees_(self) -> int:
+        """Number of trees."""
+        return 0 if self.model_ is None else int(self.model_.tree_count_)
+
     def _dump(self, out: Dump, columns: Positions) -> int:
         info = self._described()
         tests = _Tests(out, columns, info, self._codes())

@@ -2,46 +2,26 @@
 
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-from fairautoml.learners._base import (
-    Learner,
-    SklearnClassifier,
-    SklearnMulticlass,
-    SklearnRegressor,
-)
-from fairautoml.learners._forest import dump_forest
-from fairautoml.portable import Dump, Positions
-from fairautoml.threads import n_threads
+from fairautoml.learners._base import Learner
+from fairautoml.learners._forest import ForestClassifier, ForestMulticlass, ForestRegressor
 
 
-class ExtraTreesBinary(SklearnClassifier):
-    """scikit-learn's extra trees on category codes as ordinal numbers, with missing values."""
+class ExtraTreesBinary(ForestClassifier):
+    """Binary classifier; ``params`` have scikit-learn's names."""
 
-    def _estimator(self, n_rows: int) -> ExtraTreesClassifier:
-        return ExtraTreesClassifier(**self.params, n_jobs=n_threads(), random_state=self.seed)
-
-    def _dump(self, out: Dump, columns: Positions) -> int:
-        return dump_forest(self.model_, out, columns, output=1)
+    kind = ExtraTreesClassifier
 
 
-class ExtraTreesMulticlass(SklearnMulticlass):
+class ExtraTreesMulticlass(ForestMulticlass):
     """Multiclass variant."""
 
-    def _estimator(self, n_rows: int) -> ExtraTreesClassifier:
-        return ExtraTreesClassifier(**self.params, n_jobs=n_threads(), random_state=self.seed)
-
-    def _dump(self, out: Dump, columns: Positions) -> int:
-        return dump_forest(self.model_, out, columns, output=None)
+    kind = ExtraTreesClassifier
 
 
-class ExtraTreesNumbers(SklearnRegressor):
+class ExtraTreesNumbers(ForestRegressor):
     """Regression variant."""
 
-    def _estimator(self, n_rows: int) -> ExtraTreesRegressor:
-        params = {**self.params, "criterion": "squared_error"}
-        return ExtraTreesRegressor(**params, n_jobs=n_threads(), random_state=self.seed)
-
-    def _dump(self, out: Dump, columns: Positions) -> int:
-        return dump_forest(self.model_, out, columns, output=0)
+    kind = ExtraTreesRegressor
 
 
 LEARNER = Learner(

@@ -4,8 +4,10 @@ scikit-learn checks and encodes the rows of every call through a ColumnTransform
 which for one row takes several times as long as the trees.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,8 +31,11 @@ from fairautoml.threads import one_thread
 N_COMPARED = 50
 """Training rows on which the sums are checked against scikit-learn's."""
 
+FEW_ROWS = 16
+"""Most rows that walk all trees at once; more are faster one tree after the other."""
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class DirectTrees:
     """Sums of the trees, bitwise equal to scikit-learn's."""
 
@@ -51,12 +56,56 @@ class DirectTrees:
             # NaN compares false and gets the last entry, that of missing values.
             rows[:, at] = positions[np.where(codes < last, codes, last).astype(np.intp)]
         binned, missing = self.bins.transform(rows), self.bins.missing_values_bin_idx_
+        if 0 < len(rows) <= FEW_ROWS:
+            return self._few_sums(binned, missing)
         found = np.zeros((len(rows), self.baseline.shape[1]), order="F")
         found += self.baseline
         for iteration in self.trees:
             for at, tree in enumerate(iteration):
                 found[:, at] += tree.predict_binned(binned, missing, 1)
         return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Drop the cached arrays."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    @cached_property
+    def _joined(self) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
+        """Nodes of all trees, the first node of each, and the same of the category sets."""
+        trees = [tree for iteration in self.trees for tree in iteration]
+        nodes = [tree.nodes for tree in trees]
+        sets = [tree.binned_left_cat_bitsets for tree in trees]
+        return np.concatenate(nodes), _starts(nodes), np.concatenate(sets), _starts(sets)
+
+    def _few_sums(self, binned: NDArray[np.uint8], missing: int) -> NDArray[np.float64]:
+        nodes, starts, sets, set_starts = self._joined
+        n_rows, n_sums = len(binned), self.baseline.shape[1]
+        start, first_set = np.repeat(starts, n_rows), np.repeat(set_starts, n_rows)
+        row, at = np.tile(np.arange(n_rows), len(starts)), start
+        while True:
+            node = nodes[at]
+            leaf = node["is_leaf"] != 0
+            if leaf.all():
+                break
+            value = binned[row, node["feature_idx"]]
+            left = value <= node["bin_threshold"]
+            if len(sets):
+                split = np.flatnonzero(node["is_categorical"])
+                code = value[split]
+                bits = sets[first_set[split] + node["bitset_idx"][split], code >> 5]
+                left[split] = (bits >> (code & 31)) & 1
+            left = np.where(value == missing, node["missing_go_to_left"] != 0, left)
+            at = np.where(leaf, at, start + np.where(left, node["left"], node["right"]))
+        values = node["value"].reshape(-1, n_sums, n_rows)
+        # Accumulated, as scikit-learn adds one tree after the other.
+        each = np.concatenate([self.baseline.T.repeat(n_rows, axis=1)[None], values])
+        total: NDArray[np.float64] = np.add.accumulate(each, axis=0)[-1].T
+        return total
+
+
+def _starts(parts: Sequence[Sized]) -> NDArray[np.int64]:
+    """Return the position of each part in all parts joined."""
+    return np.cumsum([0, *(len(part) for part in parts[:-1])])
 
 
 def direct_trees(model: Any, X: NDArray[np.floating]) -> DirectTrees | None:
@@ -189,6 +238,18 @@ class _Boosting(SklearnTraining):
             self.trees_ = direct_trees(model, filled)
         return model
 
+    def _direct(self, X: Any) -> NDArray[np.floating] | None:
+        return None if self.trees_ is None else self._linked(self.trees_.sums(self.empty_.fill(X)))
+
+    @abstractmethod
+    def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
+        """Return the scores."""
+
+    @property
+    def n_trees_(self) -> int:
+        """Number of trees."""
+        return 0 if self.model_ is None else sum(map(len, self.model_._predictors))
+
     def _dump(self, out: Dump, columns: Positions) -> int:
         # Trees never split on an empty column.
         if self.trees_ is None:
@@ -200,12 +261,9 @@ class _Boosting(SklearnTraining):
 class HistGradientBoostingBinary(_Boosting, SklearnClassifier):
     """Binary classifier; ``params`` have scikit-learn's names."""
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        filled = self.empty_.fill(X)
-        if self.trees_ is None:
-            return super()._predicted(filled)
-        scores: NDArray[np.floating] = self.model_._loss.predict_proba(self.trees_.sums(filled))
-        return scores[:, 1]
+    def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
+        scores: NDArray[np.floating] = self.model_._loss.predict_proba(sums)[:, 1]
+        return scores
 
 
 class HistGradientBoostingMulticlass(_Boosting, SklearnMulticlass):
@@ -213,11 +271,8 @@ class HistGradientBoostingMulticlass(_Boosting, SklearnMulticlass):
 
     link = "softmax"
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        filled = self.empty_.fill(X)
-        if self.trees_ is None:
-            return super()._predicted(filled)
-        shares: NDArray[np.floating] = self.model_._loss.predict_proba(self.trees_.sums(filled))
+    def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
+        shares: NDArray[np.floating] = self.model_._loss.predict_proba(sums)
         return shares
 
 
@@ -227,12 +282,8 @@ class HistGradientBoostingNumbers(_Boosting, SklearnRegressor):
     kind = HistGradientBoostingRegressor
     link = "identity"
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        filled = self.empty_.fill(X)
-        if self.trees_ is None:
-            return super()._predicted(filled)
-        # The link of the squared error is the identity.
-        return self.trees_.sums(filled)[:, 0]
+    def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
+        return sums[:, 0]
 
 
 LEARNER = Learner(

@@ -130,6 +130,11 @@ class _Booster:
         _set(rows, y, weight)
         return rows
 
+    @property
+    def n_trees_(self) -> int:
+        """Number of trees."""
+        return 0 if self.model_ is None else int(self.model_.num_trees())
+
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         # Prediction does not use the number of threads set for training.
         scores: NDArray[np.floating] = self.model_.predict(X, num_threads=n_threads())

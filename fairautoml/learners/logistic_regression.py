@@ -1,15 +1,18 @@
 """Logistic and ridge regression on one-hot categories and scaled or piecewise linear numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
+from sklearn.utils.extmath import softmax
 
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
@@ -45,11 +48,138 @@ def _categories(min_frequency: ParamValue) -> OneHotEncoder:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Numbers:
+    """Number columns without gaps, scaled, and cut into pieces if there are edges."""
+
+    columns: NDArray[np.int64]
+    fill: NDArray[np.float32]
+    flags: NDArray[np.int32]  # positions among the columns of those with an indicator of gaps
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    bent: PiecewiseLinearEncoder | None
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, columns: Sequence[int]) -> "_Numbers":
+        """Read a fitted pipeline."""
+        fill, scaled = pipeline.named_steps["fill"], pipeline.named_steps["numbers"]
+        bent = None
+        if isinstance(scaled, FeatureUnion):
+            (_, scaled), (_, bent) = scaled.transformer_list
+        return cls(
+            columns=np.array(columns),
+            fill=np.nan_to_num(fill.statistics_.astype(np.float32)),
+            flags=fill.indicator_.features_.astype(np.int32),
+            mean=scaled.mean_.astype(np.float32),
+            scale=scaled.scale_.astype(np.float32),
+            bent=bent,
+        )
+
+    def encoded(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return the columns that have a coefficient."""
+        block = X[:, self.columns]
+        gaps = np.isnan(block)
+        filled = np.where(gaps, self.fill, block)
+        filled = np.concatenate([filled, gaps[:, self.flags].astype(np.float32)], axis=1)
+        scaled: NDArray[np.floating] = (filled - self.mean) / self.scale
+        if self.bent is None:
+            return scaled
+        return np.concatenate([scaled, self.bent.transform(filled)], axis=1)
+
+    def portable(self, columns: Positions) -> dict[str, Any]:
+        """Return the portable form."""
+        return {
+            "columns": columns[self.columns],
+            "fill": self.fill,
+            "flags": self.flags,
+            "mean": self.mean,
+            "scale": self.scale,
+            "edges": [] if self.bent is None else self.bent.edges_,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _DirectSums:
+    """Sums of a fitted pipeline on dense rows.
+
+    scikit-learn checks the rows in every step, which takes far longer than the sums of one row.
+    """
+
+    numbers: _Numbers | None
+    # per category column its position and what each code adds, the last entry for missing
+    tables: tuple[tuple[int, NDArray[np.float64]], ...]
+    coef: NDArray[np.float64]  # shape (n_sums, n_numbers)
+    intercept: NDArray[np.float64]  # shape (n_sums,)
+
+    @classmethod
+    def of(cls, model: Pipeline, *, multiclass: bool) -> "_DirectSums":
+        """Read a fitted pipeline."""
+        last = model.named_steps["model"]
+        coef = np.atleast_2d(last.coef_)
+        intercept = np.broadcast_to(last.intercept_, coef.shape[:1])
+        if multiclass and len(coef) == 1:
+            # Two of the classes are known: the softmax needs a sum for each.
+            coef, intercept = (np.concatenate([0 * one, one]) for one in (coef, intercept))
+        encoders = model.named_steps["columns"].transformers_
+        fitted = {name: (part, at) for name, part, at in encoders}
+        tables: tuple[tuple[int, NDArray[np.float64]], ...] = ()
+        n_numbers = coef.shape[1]
+        if "categories" in fitted:
+            encoder, places = fitted["categories"]
+            n_numbers -= int(sum(encoder._n_features_outs))
+            tables = _tables(encoder, coef[:, n_numbers:], places)
+        numbers = _Numbers.of(*fitted["numbers"]) if "numbers" in fitted else None
+        return cls(
+            numbers=numbers, tables=tables, coef=coef[:, :n_numbers].copy(), intercept=intercept
+        )
+
+    def of_rows(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the sums, shape (n_rows, n_sums)."""
+        total = np.zeros((len(X), len(self.intercept)))
+        if self.numbers is not None:
+            # Not BLAS, whose order of summation depends on the number of rows.
+            encoded = self.numbers.encoded(X)
+            sums = [np.multiply(encoded, one, order="C").sum(axis=1) for one in self.coef]
+            total = np.stack(sums, axis=1)
+        for column, values in self.tables:
+            codes, last = X[:, column], len(values) - 1
+            total = total + values[np.where(codes < last, codes, last).astype(np.int64)]
+        return total + self.intercept
+
+    def dump(self, out: Dump, columns: Positions, link: str) -> int:
+        """Write the portable form and return its node."""
+        content = {
+            "numbers": None if self.numbers is None else self.numbers.portable(columns),
+            "categories": [
+                {"column": columns[at], "values": values} for at, values in self.tables
+            ],
+            "coef": self.coef,
+            "intercept": self.intercept,
+            "link": link,
+        }
+        return out.node("linear", content)
+
+
+def _tables(
+    encoder: OneHotEncoder, coef: NDArray[np.float64], places: Sequence[int]
+) -> tuple[tuple[int, NDArray[np.float64]], ...]:
+    n_codes = max(int(np.nanmax(known, initial=-1)) for known in encoder.categories_) + 1
+    codes = np.append(np.arange(n_codes, dtype=np.float32), np.float32(np.nan))
+    grid = np.repeat(codes[:, None], len(places), axis=1)
+    shown = encoder.transform(grid).toarray()
+    edges = np.cumsum([0, *encoder._n_features_outs])
+    return tuple(
+        (place, shown[:, a:b] @ coef[:, a:b].T)
+        for place, a, b in zip(places, edges[:-1], edges[1:], strict=True)
+    )
+
+
 class _Linear(SklearnTraining):
     """L2-regularised linear model; missing values are a category, or imputed with an indicator."""
 
     params: Mapping[str, ParamValue]
     feature_schema: FeatureSchema
+    direct_: _DirectSums | None = None
 
     def _estimator(self, n_rows: int) -> Pipeline:
         return Pipeline([("columns", self._columns()), ("model", self._model())])
@@ -86,60 +216,30 @@ class _Linear(SklearnTraining):
         # In float32 the rounding of a row would depend on the number of rows.
         last.coef_ = np.asarray(last.coef_, dtype=np.float64)
         last.intercept_ = np.asarray(last.intercept_, dtype=np.float64)
+        if not self.feature_schema.sparse:
+            self.direct_ = _DirectSums.of(fitted, multiclass=self.link == "softmax")
         return fitted
 
+    def _direct(self, X: Any) -> NDArray[np.floating] | None:
+        return None if self.direct_ is None else self._linked(self.direct_.of_rows(X))
+
+    def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
+        found: NDArray[np.floating] = expit(sums[:, 0])
+        return found
+
     def _dump(self, out: Dump, columns: Positions) -> int:
-        model: Pipeline = self.model_
-        encoders, last = model.named_steps["columns"], model.named_steps["model"]
+        if self.direct_ is not None:
+            return self.direct_.dump(out, columns, self.link)
+        encoders, last = self.model_.named_steps["columns"], self.model_.named_steps["model"]
         coef = np.atleast_2d(last.coef_)
-        intercept = np.broadcast_to(last.intercept_, coef.shape[:1]).astype(coef.dtype)
-        about = {"intercept": intercept, "link": self.link}
-        if self.feature_schema.sparse:
-            scale = 1.0 / encoders.named_steps["scale"].scale_
-            return out.node("sparse", {**about, "columns": columns, "factor": scale, "coef": coef})
-        parts = {name: (fitted, np.array(at)) for name, fitted, at in encoders.transformers_}
-        numbers, codes = parts.get("numbers"), parts.get("categories")
-        content: dict[str, Any] = {**about, "numbers": None, "categories": []}
-        n_numbers = coef.shape[1]
-        if codes is not None:
-            encoder, at = codes
-            n_numbers -= int(sum(encoder._n_features_outs))
-            content["categories"] = _tables(encoder, coef[:, n_numbers:], columns[at])
-        if numbers is not None:
-            pipeline, at = numbers
-            content["numbers"] = {**_scaling(pipeline), "columns": columns[at]}
-        return out.node("linear", {**content, "coef": coef[:, :n_numbers]})
-
-
-def _scaling(pipeline: Pipeline) -> dict[str, Any]:
-    """Return how numbers are filled, scaled and cut into pieces."""
-    fill, scaled = pipeline.named_steps["fill"], pipeline.named_steps["numbers"]
-    edges: list[NDArray[np.float64]] = []
-    if isinstance(scaled, FeatureUnion):
-        both = dict(scaled.transformer_list)
-        scaled, edges = both["scaled"], both["bent"].edges_
-    return {
-        "fill": np.nan_to_num(fill.statistics_.astype(np.float32)),
-        "flags": fill.indicator_.features_.astype(np.int32),
-        "mean": scaled.mean_.astype(np.float32),
-        "scale": scaled.scale_.astype(np.float32),
-        "edges": edges,
-    }
-
-
-def _tables(
-    encoder: OneHotEncoder, coef: NDArray[Any], columns: Positions
-) -> list[dict[str, Any]]:
-    """Return what each code of each column adds to the sums; the last entry is that of missing."""
-    n_codes = max(int(np.nanmax(known, initial=-1)) for known in encoder.categories_) + 1
-    codes = np.append(np.arange(n_codes, dtype=np.float32), np.float32(np.nan))
-    grid = np.repeat(codes[:, None], len(columns), axis=1)
-    shown = encoder.transform(grid).toarray()
-    edges = np.cumsum([0, *encoder._n_features_outs])
-    return [
-        {"column": column, "values": shown[:, a:b] @ coef[:, a:b].T.astype(np.float64)}
-        for column, a, b in zip(columns, edges[:-1], edges[1:], strict=True)
-    ]
+        content = {
+            "columns": columns,
+            "factor": 1.0 / encoders.named_steps["scale"].scale_,
+            "coef": coef,
+            "intercept": np.broadcast_to(last.intercept_, coef.shape[:1]),
+            "link": self.link,
+        }
+        return out.node("sparse", content)
 
 
 class LogisticRegressionBinary(_Linear, SklearnClassifier):
@@ -155,11 +255,18 @@ class LogisticRegressionMulticlass(_Linear, SklearnMulticlass):
 
     link = "softmax"
 
+    def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
+        shares: NDArray[np.float64] = softmax(sums, copy=False)
+        return shares
+
 
 class RidgeNumbers(_Linear, SklearnRegressor):
     """Ridge regression; ``C`` is the weight of half the squared errors against the penalty."""
 
     link = "identity"
+
+    def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
+        return sums[:, 0]
 
     def _model(self) -> Any:
         # LSQR supports sparse one-hot columns and does not depend on their order.

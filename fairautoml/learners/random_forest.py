@@ -5,56 +5,37 @@ from typing import Any
 
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-from fairautoml.learners._base import (
-    Learner,
-    ParamValue,
-    SklearnClassifier,
-    SklearnMulticlass,
-    SklearnRegressor,
-)
-from fairautoml.learners._forest import dump_forest
-from fairautoml.portable import Dump, Positions
-from fairautoml.threads import n_threads
+from fairautoml.learners._base import Learner, ParamValue
+from fairautoml.learners._forest import ForestClassifier, ForestMulticlass, ForestRegressor
 
 
-class RandomForestBinary(SklearnClassifier):
-    """scikit-learn's random forest on category codes as ordinal numbers, with missing values."""
+class _Sampled:
+    """The sample size of a tree as a number of rows."""
 
-    def _estimator(self, n_rows: int) -> RandomForestClassifier:
-        params = _counted(self.params, n_rows)
-        return RandomForestClassifier(**params, n_jobs=n_threads(), random_state=self.seed)
+    params: Mapping[str, ParamValue]
 
-    def _dump(self, out: Dump, columns: Positions) -> int:
-        return dump_forest(self.model_, out, columns, output=1)
+    def _options(self, n_rows: int) -> dict[str, Any]:
+        # scikit-learn 1.9 takes a fraction of the sum of the weights, not of the rows.
+        share = float(self.params.get("max_samples", 1.0))
+        return {**self.params, "max_samples": max(1, round(share * n_rows))}
 
 
-class RandomForestMulticlass(SklearnMulticlass):
+class RandomForestBinary(_Sampled, ForestClassifier):
+    """Binary classifier; ``params`` have scikit-learn's names."""
+
+    kind = RandomForestClassifier
+
+
+class RandomForestMulticlass(_Sampled, ForestMulticlass):
     """Multiclass variant."""
 
-    def _estimator(self, n_rows: int) -> RandomForestClassifier:
-        params = _counted(self.params, n_rows)
-        return RandomForestClassifier(**params, n_jobs=n_threads(), random_state=self.seed)
-
-    def _dump(self, out: Dump, columns: Positions) -> int:
-        return dump_forest(self.model_, out, columns, output=None)
+    kind = RandomForestClassifier
 
 
-class RandomForestNumbers(SklearnRegressor):
+class RandomForestNumbers(_Sampled, ForestRegressor):
     """Regression variant."""
 
-    def _estimator(self, n_rows: int) -> RandomForestRegressor:
-        params = {**_counted(self.params, n_rows), "criterion": "squared_error"}
-        return RandomForestRegressor(**params, n_jobs=n_threads(), random_state=self.seed)
-
-    def _dump(self, out: Dump, columns: Positions) -> int:
-        return dump_forest(self.model_, out, columns, output=0)
-
-
-def _counted(params: Mapping[str, ParamValue], n_rows: int) -> dict[str, Any]:
-    """Return the parameters with the sample size of a tree as a number of rows."""
-    # scikit-learn 1.9 takes a fraction of the sum of the weights, not of the rows.
-    share = float(params.get("max_samples", 1.0))
-    return {**params, "max_samples": max(1, round(share * n_rows))}
+    kind = RandomForestRegressor
 
 
 LEARNER = Learner(

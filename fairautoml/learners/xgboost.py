@@ -117,6 +117,14 @@ class _Booster:
             "nthread": 1,
         }
 
+    @property
+    def n_trees_(self) -> int:
+        """Number of trees."""
+        return 0 if self.model_ is None else self.model_.num_boosted_rounds() * self._per_round()
+
+    def _per_round(self) -> int:
+        return 1
+
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         scores: NDArray[np.floating] = self.model_.inplace_predict(X, missing=np.nan)
         return scores
@@ -135,6 +143,9 @@ class XGBoostMulticlass(_Booster, MulticlassClassifier):
 
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
         return {"objective": "multi:softprob", "num_class": int(y.max()) + 1}
+
+    def _per_round(self) -> int:
+        return len(self.known_)
 
 
 class XGBoostNumbers(_Booster, Regressor):

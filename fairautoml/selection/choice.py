@@ -6,7 +6,7 @@ counts like ``SURE``, because nothing is gained by more certainty.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from fairautoml.evaluation.problem import Problem
 from fairautoml.evaluation.ranking import best_of, order, pareto_front, tie
 from fairautoml.metrics import METRICS
 from fairautoml.records import BASELINE, Entry, GroupUnawareRule
+from fairautoml.selection.ensemble import TOLERANCE
 from fairautoml.selection.feasibility import (
     EVEN,
     FeasibilityCheck,
@@ -52,6 +53,9 @@ class SelectionOptions:
 
     # most trials in an ensemble, and in a mixture if randomized rules are allowed; 0 = neither
     ensemble: int = 8
+    tolerance: float = TOLERANCE  # rise of the ensemble's loss that fewer trees may cost
+    max_trees: float = np.inf  # most trees of the selected model
+    max_ms: float = np.inf  # most milliseconds of its models for one row
     confidence: Confidence = "auto"  # required probability that the constraint holds
     end: float | None = None  # ``time.monotonic()`` at which ``fit`` should be done
     # new rows per search row that the constraint must hold on; ``inf`` = the population
@@ -70,6 +74,9 @@ class CandidateRules:
     fine: tuple[Entry, ...]
     columns: Mapping[str, Column]  # those columns by trial key
     deployable: frozenset[str]  # keys of the trials whose models are stored
+    # trees of one fold model of each trial, and how many the selected model may have
+    n_trees: Mapping[str, float] = field(default_factory=dict)
+    max_trees: float = np.inf
 
     def only(self, keys: Collection[str]) -> "CandidateRules":
         """Return the rules of the columns with the given keys."""
@@ -81,8 +88,10 @@ class CandidateRules:
         )
 
     def can_serve(self, entry: Entry) -> bool:
-        """Return whether all models of an entry are stored."""
-        return self.deployable.issuperset(entry.sources)
+        """Return whether all models of an entry are stored, and one fold of them is allowed."""
+        stored = self.deployable.issuperset(entry.sources)
+        n_trees = sum(self.n_trees.get(key, 0.0) for key in entry.sources)
+        return stored and n_trees <= self.max_trees
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +194,7 @@ def select_final(
 ) -> FinalChoice:
     """Return the selected model with all entries that it was selected from."""
     if not problem.goal.targets:
-        best = best_of(candidates.usual)
+        best = best_of([entry for entry in candidates.usual if candidates.can_serve(entry)])
         if best is None:
             raise ValueError("The search has no entries, so no final model can be selected.")
         return FinalChoice(entries=candidates.usual, best=best)

@@ -182,6 +182,67 @@ def mean_shares(by_fold: NDArray[np.float64], *, most: int | None) -> NDArray[np
     return shares
 
 
+TOLERANCE = 0.001
+"""Largest rise of the cross-fitted loss that fewer trees may cost, as a share of the loss."""
+
+FIXED_COST = 100.0
+"""Cost of a trial's models beside their trees: a linear model has none."""
+
+
+def worth_their_cost(
+    columns: NDArray[np.float32],
+    y: NDArray[Any],
+    weight: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    cost: NDArray[np.floating],
+    *,
+    tolerance: float = TOLERANCE,
+    most: float = np.inf,
+    task: TaskName = "binary",
+) -> NDArray[np.int64]:
+    """Return the columns that an average keeps, at least one.
+
+    The column that lowers the loss least for its cost is left out, and again, while the loss is
+    within the tolerance and more than two columns are left, or while they cost too much.
+
+    Parameters
+    ----------
+    columns, y, weight, task
+        As for ``select_greedily``.
+    shares : ndarray, shape (n_columns, n_rows)
+        Share of each column that was selected without the fold of the row.
+    cost : ndarray, shape (n_columns,)
+        Cost of a prediction by each column, in trees or microseconds.
+    tolerance : float
+        Largest rise of the loss, as a share of it.
+    most : float
+        Largest cost of the columns kept.
+    """
+    given = _given(columns, y, task)
+    loss = _squared_error if task == "regression" else _loss
+    of_row = (weight / weight.sum()).astype(np.float32)
+
+    def loss_of(at: NDArray[np.int64]) -> float:
+        # A fold may have given all its weight to columns that were left out.
+        mine = np.where(shares[at].sum(axis=0) > 0, shares[at], 1.0)
+        mean = (mine * given[at]).sum(axis=0) / mine.sum(axis=0)
+        return loss(mean.astype(np.float32), 1, of_row)
+
+    kept = np.arange(len(columns))
+    now = loss_of(kept)
+    highest = (1.0 + tolerance) * now
+    while len(kept) > 1:
+        over = bool(cost[kept].sum() > most)
+        losses = np.array([loss_of(np.delete(kept, at)) for at in range(len(kept))])
+        allowed = np.flatnonzero((losses <= highest) | over)
+        if not over and (len(kept) == 2 or not len(allowed)):
+            break
+        rise = np.maximum(losses - now, 0.0) / (cost[kept] + FIXED_COST)
+        out = min(allowed.tolist(), key=lambda at: (rise[at], losses[at]))
+        kept, now = np.delete(kept, out), losses[out]
+    return kept
+
+
 def weighted_sums(
     shares: NDArray[np.float32], columns: NDArray[np.float32]
 ) -> NDArray[np.float32]:

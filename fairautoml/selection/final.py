@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,16 @@ from fairautoml.metrics._table import effective_rows
 from fairautoml.mitigators import Mitigator
 from fairautoml.records import BASELINE, Config, Entry, TrialResult, TrialState
 from fairautoml.selection.choice import ENSEMBLE, MIXTURE, CandidateRules, SelectionOptions
-from fairautoml.selection.ensemble import mean_shares, shares_by_fold, weighted_sums
+from fairautoml.selection.ensemble import (
+    mean_shares,
+    shares_by_fold,
+    weighted_sums,
+    worth_their_cost,
+)
 from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.selection.low_variance import QUIETED, low_variance_thresholds, shared_limits
 from fairautoml.selection.mixture import PoolRule, pool_mixture
+from fairautoml.selection.pool import milliseconds
 from fairautoml.selection.selectable import SelectableTrials, selectable
 from fairautoml.storage.artifacts import Artifacts
 
@@ -59,6 +66,8 @@ def collect_candidates(
         fine=tuple(work.finer(columns)),
         columns={column.trial_key: column for column in columns},
         deployable=selectable(history.results, history.entries),
+        n_trees={r.trial.key: r.n_trees / problem.n_folds for r in history.results},
+        max_trees=options.max_trees,
     )
 
 
@@ -86,6 +95,11 @@ class _Work:
             return None
         columns = np.stack([self._artifacts.scores(r.trial.key) for r in library])
         by_fold = self._shares(columns)
+        chosen = np.flatnonzero(mean_shares(by_fold, most=self.options.ensemble))
+        kept = self._worth_their_cost(chosen, library, columns, by_fold)
+        if len(kept) < len(chosen):
+            library, columns = [library[at] for at in kept], columns[kept]
+            by_fold = self._shares(columns)
         shares = mean_shares(by_fold, most=self.options.ensemble)
         at = np.flatnonzero(shares).tolist()
         if len(at) < 2:
@@ -163,13 +177,50 @@ class _Work:
             seconds=sum(result.seconds for result in members),
         )
 
+    def _worth_their_cost(
+        self,
+        kept: NDArray[np.int64],
+        library: Sequence[TrialResult],
+        columns: NDArray[np.float32],
+        by_fold: NDArray[np.float64],
+    ) -> NDArray[np.int64]:
+        """Return the members that pay for their trees, within the limits of the options."""
+        options, data, rows = self.options, self.problem.dataset, self._rows
+
+        def reduced(cost: NDArray[np.floating], most: float) -> NDArray[np.int64]:
+            return kept[
+                worth_their_cost(
+                    columns[kept][:, rows],
+                    data.y[rows],
+                    data.weight[rows],
+                    by_fold[:, kept][self.problem.folds[rows]].T,
+                    cost,
+                    tolerance=options.tolerance,
+                    most=most,
+                    task=data.task,
+                )
+            ]
+
+        n_trees = [library[at].n_trees for at in kept]
+        kept = reduced(np.array(n_trees, dtype=np.float64), options.max_trees)
+        if np.isfinite(options.max_ms):
+            models = [CVEnsemble(self._artifacts.models(library[at].trial.key)) for at in kept]
+            took = [1000 * milliseconds(model, data) for model in models]
+            kept = reduced(np.array(took), 1000 * options.max_ms)
+        return kept
+
+    @cached_property
+    def _rows(self) -> NDArray[np.int64]:
+        """At most ``MOST_ROWS`` rows that the ensemble is selected on."""
+        n_rows = self.problem.dataset.n_rows
+        if n_rows <= MOST_ROWS:
+            return np.arange(n_rows)
+        rng = np.random.default_rng([self.options.seed, n_rows])
+        return np.sort(rng.choice(n_rows, MOST_ROWS, replace=False))
+
     def _shares(self, columns: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the ensemble shares of the columns by fold, selected on at most ``MOST_ROWS``."""
-        data = self.problem.dataset
-        rows = np.arange(data.n_rows)
-        if data.n_rows > MOST_ROWS:
-            rng = np.random.default_rng([self.options.seed, data.n_rows])
-            rows = np.sort(rng.choice(data.n_rows, MOST_ROWS, replace=False))
+        """Return the ensemble shares of the columns by fold."""
+        data, rows = self.problem.dataset, self._rows
         return shares_by_fold(
             columns[:, rows],
             data.y[rows],

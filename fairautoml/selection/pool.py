@@ -1,5 +1,6 @@
 """Deployable models of a fit: the selected one and the others on the Pareto front."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,22 +8,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.data.dataset import Dataset
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.schema import TableSchema
 from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.evaluation.membership import kept_membership
 from fairautoml.evaluation.problem import Problem
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.inference.predictor import Predictor
-from fairautoml.inference.stored import read_models
+from fairautoml.inference.stored import StoredModels, read_models
+from fairautoml.learners._base import count_trees
 from fairautoml.metrics import TaskName
 from fairautoml.metrics._table import effective_rows
 from fairautoml.mitigators import MITIGATORS, GroupProbabilityModel, ScoreModel
 from fairautoml.records import Entry, GroupUnawareRule
-from fairautoml.selection.choice import FinalChoice
+from fairautoml.selection.choice import FinalChoice, SelectionOptions
 from fairautoml.selection.ensemble import models_of
 from fairautoml.selection.leaderboard import Leaderboard
 from fairautoml.storage.artifacts import Artifacts
+
+N_TIMED = 9
+"""Predictions of one row whose median time counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +64,11 @@ class Pool:
             constrained=bool(entry.measures),
         )
 
+    @property
+    def n_trees(self) -> int:
+        """Number of trees of the selected model."""
+        return count_trees(models_of(self.best, self.bags))
+
     def serving(self, entry: Entry) -> "Pool":
         """Return the pool with another selected entry, which the leaderboard puts first."""
         return replace(self, board=replace(self.board, served=entry), best=entry)
@@ -84,7 +95,7 @@ def make_pool(
     problem: Problem,
     artifacts: Artifacts,
     refitted: Mapping[str, ScoreModel],
-    seed: int,
+    options: SelectionOptions,
 ) -> Pool:
     """Load the deployable models and release all training rows."""
     dataset, best = problem.dataset, choice.best
@@ -99,9 +110,10 @@ def make_pool(
         sensitive_features=dataset.sensitive_features,
     )
     keys = {key for entry in (*board.pareto_front(), best) for key in entry.sources}
-    bags = {
-        key: refitted[key] if key in refitted else _models(artifacts, key) for key in sorted(keys)
-    }
+    models = {key: _models(artifacts, key) for key in sorted(keys - set(refitted))}
+    n_models = _allowed_folds(best, models, dataset, options)
+    bags: dict[str, ScoreModel] = {key: found.first(n_models) for key, found in models.items()}
+    bags |= {key: refitted[key] for key in keys & set(refitted)}
     return Pool(
         board=board,
         best=best,
@@ -110,7 +122,7 @@ def make_pool(
         groups=dataset.groups,
         classes=dataset.classes,
         task=dataset.task,
-        seed=seed,
+        seed=options.seed,
         membership=kept_membership(
             artifacts, [isinstance(entry.rule, GroupUnawareRule) for entry in board.entries]
         ),
@@ -119,10 +131,55 @@ def make_pool(
     )
 
 
-def _models(artifacts: Artifacts, key: str) -> ScoreModel:
+def _models(artifacts: Artifacts, key: str) -> CVEnsemble | StoredModels:
     if artifacts.has_native(key):
         return CVEnsemble(artifacts.models(key))
     return read_models(artifacts.portable(key))
+
+
+def _allowed_folds(
+    best: Entry,
+    models: Mapping[str, CVEnsemble | StoredModels],
+    dataset: Dataset,
+    options: SelectionOptions,
+) -> int:
+    """Return how many fold models of each trial keep the selected entry within its limits.
+
+    Out-of-fold scores are those of one fold model each, so the rule and its figures stay.
+    """
+    found = [models[key] for key in best.sources if key in models]
+    n_models = max((len(of_trial) for of_trial in found), default=1)
+
+    def fits(count: int) -> bool:
+        return count_trees([one.first(count) for one in found]) <= options.max_trees
+
+    while n_models > 1 and not fits(n_models):
+        n_models -= 1
+    if not found or not np.isfinite(options.max_ms):
+        return n_models
+
+    def took(count: int) -> float:
+        return sum(milliseconds(one.first(count), dataset) for one in found)
+
+    while (ms := took(n_models)) > options.max_ms and n_models > 1:
+        n_models -= 1
+    if ms > options.max_ms:
+        msg = (
+            f"One row takes {ms:.1f} ms, more than predict_latency_ms={options.max_ms:g}; give "
+            "faster learners, such as learners=['lightgbm', 'logistic_regression']"
+        )
+        warn(msg, DegradedWarning)
+    return n_models
+
+
+def milliseconds(model: ScoreModel, dataset: Dataset) -> float:
+    """Return the median time that a model takes for one row."""
+    times = []
+    for _ in range(N_TIMED):
+        start = time.perf_counter()
+        model.scores(dataset.X[:1], dataset.cells[:1])
+        times.append(1e3 * (time.perf_counter() - start))
+    return float(np.median(times))
 
 
 def _readers(entries: tuple[Entry, ...]) -> frozenset[str]:

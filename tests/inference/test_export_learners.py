@@ -1,6 +1,8 @@
 """The file of a model gives the scores of the model, bit for bit."""
 
+import copy
 import functools
+import sys
 import warnings
 
 import numpy as np
@@ -11,11 +13,13 @@ from hypothesis.extra import numpy as npst
 from portable_cases import assert_same_scores, predictor_of, reloaded
 from scipy import sparse
 
+from fairautoml import load_predictor
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.encoders import fit_encoding
 from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel
 from fairautoml.exceptions import NotPortableError
 from fairautoml.inference.export import export_predictor
+from fairautoml.inference.runtime._trees import compiled_walk, walk
 from fairautoml.learners import LEARNERS
 from fairautoml.learners._base import BinaryClassifier
 from fairautoml.selection.ensemble import WeightedAverage
@@ -202,3 +206,43 @@ def test_no_float32_lies_between_a_threshold_and_its_stored_one(values):
         above = np.nextafter(stored, np.float32(np.inf)).astype(np.float64)
     assert (stored.astype(np.float64) <= values).all()
     assert ((above > values) | (stored == np.inf)).all()
+
+
+def test_the_loop_that_numba_compiles_finds_the_leaves_that_numpy_finds(served_of):
+    X, _ = table(5)
+    cells = np.zeros(20, dtype=np.int32)
+    for name in ("hist_gradient_boosting", "lightgbm", "xgboost"):
+        served = copy.deepcopy(served_of(name, "binary"))
+        expected, _ = served._scores(X[:20], cells)
+        served._program.trees.walk = walk
+        np.testing.assert_array_equal(served._scores(X[:20], cells)[0], expected)
+
+
+def test_compiled_predictions_are_those_of_numpy(served_of, tmp_path):
+    pytest.importorskip("numba")
+    X, _ = table(6)
+    path = tmp_path / "model.fair"
+    export_predictor(averaged("lightgbm", "binary"), path, unseen="base_model", about={})
+    cells = np.zeros(len(X), dtype=np.int32)
+    expected, _ = served_of("lightgbm", "binary")._scores(X, cells)
+    found, _ = load_predictor(path, compiled=True)._scores(X, cells)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_without_numba_numpy_walks_the_trees(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    compiled_walk.cache_clear()
+    path = tmp_path / "model.fair"
+    export_predictor(averaged("lightgbm", "binary"), path, unseen="base_model", about={})
+    assert load_predictor(path, compiled=True)._program.trees.walk is None
+    compiled_walk.cache_clear()
+
+
+def test_many_rows_are_scored_by_several_threads_like_one(served_of, monkeypatch):
+    served = served_of("lightgbm", "binary")
+    X = np.tile(table(7)[0], (12, 1))
+    cells = np.zeros(len(X), dtype=np.int32)
+    expected, _ = served._scores(X, cells)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    monkeypatch.setattr("fairautoml.inference.runtime._predictor.BLOCKS_PER_THREAD", 1)
+    np.testing.assert_array_equal(served._scores(X, cells)[0], expected)

@@ -3,7 +3,12 @@ import pytest
 
 from fairautoml.data.splits import stratified_folds
 from fairautoml.metrics import METRICS
-from fairautoml.selection.ensemble import mean_shares, select_greedily, shares_by_fold
+from fairautoml.selection.ensemble import (
+    mean_shares,
+    select_greedily,
+    shares_by_fold,
+    worth_their_cost,
+)
 
 N_ROWS = 600
 
@@ -92,3 +97,29 @@ def test_of_the_mean_shares_the_largest_stay_and_sum_to_one():
     by_fold = np.array([[0.5, 0.5, 0.0], [0.5, 0.2, 0.3]])
     assert mean_shares(by_fold, most=None) == pytest.approx([0.5, 0.35, 0.15])
     assert mean_shares(by_fold, most=2) == pytest.approx([0.5 / 0.85, 0.35 / 0.85, 0.0])
+
+
+def kept_of(table, cost, **limits):
+    columns, y, weight = table
+    folds = np.arange(N_ROWS) % 5
+    shares = shares_by_fold(columns[:3], y, weight, folds, most=None)[folds].T
+    return worth_their_cost(columns[:3], y, weight, shares, np.array(cost), **limits).tolist()
+
+
+def test_a_column_that_hardly_lowers_the_loss_is_left_out(table):
+    columns, y, weight = table
+    # The third column is the first one again, with a little noise.
+    noise = np.random.default_rng(1).normal(scale=0.01, size=N_ROWS)
+    columns[2] = np.clip(columns[0] + noise, 0.01, 0.99)
+    assert kept_of((columns, y, weight), [100.0, 100.0, 900.0]) == [0, 1]
+
+
+def test_columns_that_lower_the_loss_are_kept(table):
+    assert kept_of(table, [100.0, 100.0, 100.0]) == [0, 1, 2]
+    assert len(kept_of(table, [100.0, 100.0, 100.0], tolerance=1.0)) == 2
+
+
+def test_the_column_that_is_left_out_first_lowers_the_loss_least_for_its_cost(table):
+    assert kept_of(table, [100.0, 100.0, 9000.0], most=300.0) == [0, 1]
+    assert kept_of(table, [9000.0, 100.0, 100.0], most=300.0) == [1, 2]
+    assert len(kept_of(table, [100.0, 100.0, 100.0], most=10.0)) == 1

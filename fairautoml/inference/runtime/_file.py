@@ -18,6 +18,7 @@ import numpy as np
 
 from fairautoml.inference.runtime._base import Array, ModelFileError, NewRowsError, checked
 from fairautoml.inference.runtime._predictor import PortablePredictor
+from fairautoml.inference.runtime._trees import compiled_walk
 
 FORMAT = 1
 """Version of the file; a file of another version is refused."""
@@ -29,7 +30,7 @@ MOST_BYTES = 4 * 2**30
 DTYPES = ("<f8", "<f4", "<i4", "|u1")
 
 
-def load(path: str | Path) -> PortablePredictor:
+def load(path: str | Path, *, compiled: bool = False) -> PortablePredictor:
     """Read a model file; no code of the file is run.
 
     Raises
@@ -42,6 +43,8 @@ def load(path: str | Path) -> PortablePredictor:
         hashes = json.dumps(manifest["sha256"], sort_keys=True).encode()
         found = PortablePredictor(manifest, decision, hashlib.sha256(hashes).hexdigest())
         _try(found)
+    if compiled:
+        found._program.trees.walk = compiled_walk()
     return found
 
 

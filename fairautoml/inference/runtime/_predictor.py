@@ -1,7 +1,9 @@
 """A model that was loaded from a file."""
 
+import os
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,9 @@ from fairautoml.inference.runtime._scores import Program
 
 BLOCK_ROWS = 512
 """Rows that are scored at once."""
+
+BLOCKS_PER_THREAD = 8
+"""Fewer blocks are scored faster by fewer threads."""
 
 
 class PortablePredictor:
@@ -132,11 +137,17 @@ class PortablePredictor:
 
     def _scores(self, matrix: Floats, cells: Array) -> tuple[Floats, Floats | None]:
         """Return the scores, and the group probabilities if the rule reads them."""
-        starts = range(0, max(len(cells), 1), BLOCK_ROWS)
-        parts = [
-            self._program(matrix[at : at + BLOCK_ROWS], cells[at : at + BLOCK_ROWS])
-            for at in starts
-        ]
+        blocks = [slice(at, at + BLOCK_ROWS) for at in range(0, max(len(cells), 1), BLOCK_ROWS)]
+
+        def scored(rows: slice) -> tuple[Floats, Floats | None]:
+            return self._program(matrix[rows], cells[rows])
+
+        n_threads = min(len(blocks) // BLOCKS_PER_THREAD, os.cpu_count() or 1)
+        if n_threads > 1:
+            with ThreadPoolExecutor(n_threads) as pool:
+                parts = list(pool.map(scored, blocks))
+        else:
+            parts = [scored(rows) for rows in blocks]
         scores = np.concatenate([part[0] for part in parts])
         shares = [part[1] for part in parts if part[1] is not None]
         return scores, np.concatenate(shares) if shares else None

@@ -17,6 +17,9 @@ from fairautoml.inference.runtime._base import (
 from fairautoml.inference.runtime._rules import groups_of
 from fairautoml.inference.runtime._trees import Trees
 
+FEW_ROWS = 16
+"""Fewer rows are added up faster by one call over all trees."""
+
 
 class Batch:
     """The rows that are scored, and what the nodes have found for them."""
@@ -84,10 +87,10 @@ def _trees(node: Spec, batch: Batch) -> Floats:
             _added(batch.trees.leaves[slots[at::classes]], node["before"][at], kind)
             for at in range(classes)
         ]
-    raw = np.stack(sums, axis=1) + kind(node["after"])
+    raw: Floats = (sums[0] if len(sums) == 1 else np.stack(sums, axis=1)) + kind(node["after"])
     if node["mean"]:
         raw /= count
-    return LINKS[node["link"]](raw[:, 0] if raw.shape[1] == 1 else raw)
+    return LINKS[node["link"]](raw)
 
 
 def _added(values: Floats, start: float, kind: Any) -> Floats:
@@ -96,15 +99,22 @@ def _added(values: Floats, start: float, kind: Any) -> Floats:
     if len(values) == 0:
         return np.full(values.shape[1], start, dtype=kind)
     values[0] += kind(start)
-    found: Floats = np.add.accumulate(values, axis=0)[-1]
-    return found
+    if values.shape[1] < FEW_ROWS:
+        found: Floats = np.add.accumulate(values, axis=0)[-1]
+        return found
+    total: Floats = values[0]
+    for one in values[1:]:
+        total += one
+    return total
 
 
 def _linear(node: Spec, batch: Batch) -> Floats:
     coef = node["coef"]
     total = np.zeros((batch.n_rows, len(coef)), dtype=coef.dtype)
     if node["numbers"] is not None:
-        total = _scaled(node["numbers"], batch.matrix).astype(coef.dtype, copy=False) @ coef.T
+        scaled = _scaled(node["numbers"], batch.matrix)
+        sums = [np.multiply(scaled, one, order="C").sum(axis=1) for one in coef]
+        total = np.stack(sums, axis=1)
     for table in node["categories"]:
         total = total + table["values"][_codes(batch.matrix[table["column"]], table["values"])]
     return _linked(node, total)

@@ -1,5 +1,9 @@
 """All trees of a model, walked at once."""
 
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
 import numpy as np
 
 from fairautoml.inference.runtime._base import Array, Floats, ModelFileError, Spec
@@ -8,10 +12,47 @@ BLOCK_WALKS = 1 << 16
 """Walks through a tree that are made at once, so that the nodes stay in the processor's cache."""
 
 
+def walk(
+    matrix: Floats, roots: Array, nodes: tuple[Array, ...], sets: Array, found: Array
+) -> None:
+    """Write where the value of each tree and row is; a loop that numba can compile."""
+    feature, threshold, left, missing, category = nodes
+    n_codes = sets.shape[1]
+    for tree in range(len(roots)):
+        for row in range(matrix.shape[1]):
+            node = roots[tree]
+            child = left[node]
+            while child >= 0:
+                value = matrix[feature[node], row]
+                if np.isnan(value):
+                    right = not missing[node]
+                elif category[node] >= 0:
+                    known = 0 <= value < n_codes
+                    right = not (known and sets[category[node], int(value)])
+                else:
+                    right = value > threshold[node]
+                node = child + right
+                child = left[node]
+            found[tree, row] = ~child
+
+
+@cache
+def compiled_walk() -> Callable[..., None] | None:
+    """Return the compiled loop, None without numba."""
+    try:
+        import numba  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    except ImportError:
+        return None
+    compiled: Any = numba.njit(walk, nogil=True, cache=True)
+    made: Callable[..., None] = compiled
+    return made
+
+
 class Trees:
     """All trees of a model; the right child of a node follows the left one."""
 
     def __init__(self, spec: Spec, width: int) -> None:
+        self.walk: Callable[..., None] | None = None
         self.leaves, self.threshold = spec["leaves"], spec["threshold"]
         # NumPy would convert smaller integers at every use.
         self.roots, self.feature, self.left, self.category = (
@@ -40,6 +81,10 @@ class Trees:
         """Return where the value of each tree and row is, shape (n_trees, n_rows)."""
         n_rows = matrix.shape[1]
         found = np.empty((len(self.roots), n_rows), dtype=np.intp)
+        if self.walk is not None:
+            nodes = (self.feature, self.threshold, self.left, self.missing, self.category)
+            self.walk(matrix, self.roots, nodes, self.sets, found)
+            return found
         step = max(1, BLOCK_WALKS // max(n_rows, 1))
         rows = Columns(matrix, self.feature)
         for at in range(0, len(self.roots), step):

@@ -581,6 +581,11 @@ class Boosted:
     booster: Any  # the trees
     start: float  # log-odds of label 1 in the training rows
 
+    @property
+    def n_trees_(self) -> int:
+        """Number of trees."""
+        return int(self.booster.num_trees())
+
     def margins(self, X: Any) -> Array:
         """Return the log-odds of label 1, shape (n_rows,)."""
         return self.start + _added(self.booster, X, 0, self.booster.current_iteration())
