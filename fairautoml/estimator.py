@@ -55,6 +55,8 @@ from fairautoml.report.summary import (
     describe_certificate,
     describe_served,
     status_of,
+    table_from_json,
+    table_to_json,
     trials_frame,
 )
 from fairautoml.report.view import describe_groups
@@ -80,6 +82,10 @@ from fairautoml.settings import (
     validate_settings,
 )
 from fairautoml.storage.run_folder import library_version
+
+
+TABLES = ("leaderboard_", "pareto_front_", "trials_")
+"""Fitted attributes that are stored as text."""
 
 
 class Estimator(BaseEstimator):  # type: ignore[misc]
@@ -296,6 +302,16 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if model.task != "regression":
             self.classes_ = np.sort(model.classes)
         self.positive_class_ = model.classes[1] if model.task == "binary" else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        tables = {name: table_to_json(state[name]) for name in TABLES if name in state}
+        return {**state, **tables}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        stored = {name: state[name] for name in TABLES if isinstance(state.get(name), str)}
+        tables = {name: table_from_json(text) for name, text in stored.items()}
+        super().__setstate__({**state, **tables})
 
     def _storable(self) -> Self:
         """Return a copy for a run folder."""
