@@ -83,7 +83,6 @@ from fairautoml.settings import (
 )
 from fairautoml.storage.run_folder import library_version
 
-
 TABLES = ("leaderboard_", "pareto_front_", "trials_")
 """Fitted attributes that are stored as text."""
 
@@ -681,9 +680,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             The folder of the file does not exist.
         """
         check_is_fitted(self)
-        out = Path(path)
-        if out.is_dir() or not out.parent.is_dir():
-            raise ParameterError(f"export: {str(out)!r} must be a file in a folder that exists")
+        out = file_to_write(path, "export")
         about = {
             "versions": {name: library_version(name) for name in SHOWN_VERSIONS},
             "headline": self.summary_["headline"],
@@ -713,9 +710,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         ParameterError
             The folder of the file does not exist.
         """
-        out = Path(path)
-        if out.is_dir() or not out.parent.is_dir():
-            raise ParameterError(f"report: {str(out)!r} must be a file in a folder that exists")
+        out = file_to_write(path, "report")
         page = run_page(self._view(out.stem))
         write_whole(page, out)
         return out
@@ -798,6 +793,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.string = True
         tags.non_deterministic = self.n_trials is None or self.time_budget is not None
         return tags
+
+
+def file_to_write(path: str | Path, method: str) -> Path:
+    """Return the path, or raise an error if it cannot be that of a file."""
+    out = Path(path)
+    if out.is_dir() or not out.parent.is_dir():
+        raise ParameterError(f"{method}: {str(out)!r} must be a file in a folder that exists")
+    return out
 
 
 def recounted(model: Any, inputs: Inputs, certificate: Certificate, ledger: Ledger) -> Evidence:

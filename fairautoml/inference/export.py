@@ -47,10 +47,11 @@ def export_predictor(
     NotPortableError
         A part has no portable form; the message names it.
     """
-    decision, arrays = _decision(predictor, unseen)
+    decision, arrays = portable_form(predictor, unseen)
+    index, content = _packed(arrays)
     contents: dict[str, bytes | bytearray] = {
-        "decision.json": _json(decision),
-        "arrays.bin": arrays,
+        "decision.json": _json({**decision, "arrays": index}),
+        "arrays.bin": content,
     }
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     manifest = {**about, "format": FORMAT, "sha256": hashes}
@@ -85,7 +86,16 @@ def _json(content: Any) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 
-def _decision(predictor: Predictor, unseen: UnseenPolicy) -> tuple[dict[str, Any], bytearray]:
+def portable_form(
+    predictor: Predictor, unseen: UnseenPolicy
+) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+    """Return a predictor as JSON values and the arrays that these refer to.
+
+    Raises
+    ------
+    NotPortableError
+        A part has no portable form; the message names it.
+    """
     schema, rule = predictor.schema, predictor.rule
     if not isinstance(rule, PortableRule):
         raise NotPortableError(f"the rule {type(rule).__name__} has no portable form")
@@ -108,8 +118,7 @@ def _decision(predictor: Predictor, unseen: UnseenPolicy) -> tuple[dict[str, Any
     }
     if decision["groups"] is not None:
         decision["groups"] = out.plain(decision["groups"])
-    index, content = _packed(out.arrays)
-    return {**decision, "steps": out.steps, "nodes": out.nodes, "arrays": index}, content
+    return {**decision, "steps": out.steps, "nodes": out.nodes}, out.arrays
 
 
 def _packed(arrays: list[NDArray[Any]]) -> tuple[list[Any], bytearray]:
