@@ -6,9 +6,8 @@ import json
 import unicodedata
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fairautoml.report.charts import (
@@ -21,6 +20,9 @@ from fairautoml.report.charts import (
     spent_bars,
 )
 from fairautoml.report.view import DASH, RunView, held_facts
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MOST_LETTERS = 600
 """Longest text on a page; the middle of a longer one is left out."""
@@ -92,7 +94,9 @@ def visible(text: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("fairautoml.report"),
         autoescape=True,
