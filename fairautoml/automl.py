@@ -19,7 +19,7 @@ from fairautoml.inference.export import portable_form
 from fairautoml.inference.predictor import isolated_config
 from fairautoml.inference.restore import restored
 from fairautoml.inference.runtime._file import resolved
-from fairautoml.settings import GroupPolicy, check_group_policy, one_sensitive
+from fairautoml.settings import GroupPolicy, one_sensitive
 
 FARTHEST = 36.0
 """Largest log-odds: further ones are probabilities of 0 or 1 in float64."""
@@ -279,8 +279,7 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
 
         check_is_fitted(self)
         out = file_to_write(path, "to_onnx")
-        unseen = check_group_policy(self.group_policy).unseen
-        write_onnx(resolved(*portable_form(self.model_, unseen)), out)
+        write_onnx(resolved(*portable_form(self.model_, "base_model")), out)
         return out
 
     def _row_thresholds(self, X: Any, sensitive: Any) -> NDArray[np.floating] | None:
