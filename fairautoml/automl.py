@@ -14,10 +14,12 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.data.target import known_labels, plain_numbers
-from fairautoml.estimator import Estimator
+from fairautoml.estimator import Estimator, file_to_write
 from fairautoml.evaluation.membership import MEMBERSHIP_KEY
+from fairautoml.inference.export import portable_form
 from fairautoml.inference.predictor import isolated_config
 from fairautoml.inference.restore import restored
+from fairautoml.inference.runtime._file import resolved
 from fairautoml.run_files import read_models_of
 from fairautoml.selection.pool import Pool
 from fairautoml.settings import GroupPolicy, one_sensitive
@@ -256,6 +258,46 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         matrix, cells = self._encoded(X, sensitive, sensitive_features)
         with isolated_config():
             return self.model_.acceptance(matrix, cells)
+
+    def to_onnx(self, path: str | Path) -> Path:
+        """Write the selected model as an ONNX graph.
+
+        The graph has an input of shape (n_rows, 1) for each feature and each sensitive column that
+        the model reads, under its name: text as strings, all else as float32. Missing values are
+        ``""`` and NaN. Its outputs have shape (n_rows,): ``decision`` is the label,
+        ``fair_score`` and ``base_score`` are those of ``positive_class_`` in ``predict_proba`` and
+        ``base_proba``. Labels of groups must be spelled as in ``fit``; rows of other groups get
+        the decision of rows without a group, where ``predict`` may raise an error. Scores may
+        differ by 1e-6.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write, such as ``"model.onnx"``; an existing file is replaced.
+
+        Returns
+        -------
+        Path
+            The written file.
+
+        Raises
+        ------
+        NotFittedError
+            ``fit`` has not been called.
+        NotPortableError
+            A part has no form in ONNX; the message names it. Trees, linear models, encodings,
+            thresholds and two classes have one.
+        MissingExtraError
+            onnx is not installed.
+        ParameterError
+            The folder of the file does not exist.
+        """
+        from fairautoml.inference.onnx_graph import write_onnx
+
+        check_is_fitted(self)
+        out = file_to_write(path, "to_onnx")
+        write_onnx(resolved(*portable_form(self.model_, "base_model")), out)
+        return out
 
     def _row_thresholds(self, X: Any, sensitive: Any) -> NDArray[np.floating] | None:
         """Return the threshold of each row, None for a rule without thresholds."""

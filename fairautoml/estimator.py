@@ -55,6 +55,8 @@ from fairautoml.report.summary import (
     describe_certificate,
     describe_served,
     status_of,
+    table_from_json,
+    table_to_json,
     trials_frame,
 )
 from fairautoml.report.view import describe_groups
@@ -81,6 +83,9 @@ from fairautoml.settings import (
     validate_settings,
 )
 from fairautoml.storage.run_folder import library_version
+
+TABLES = ("leaderboard_", "pareto_front_", "trials_")
+"""Fitted attributes that are stored as text."""
 
 
 class Estimator(BaseEstimator):  # type: ignore[misc]
@@ -297,6 +302,16 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         if model.task != "regression":
             self.classes_ = np.sort(model.classes)
         self.positive_class_ = model.classes[1] if model.task == "binary" else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        tables = {name: table_to_json(state[name]) for name in TABLES if name in state}
+        return {**state, **tables}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        stored = {name: state[name] for name in TABLES if isinstance(state.get(name), str)}
+        tables = {name: table_from_json(text) for name, text in stored.items()}
+        super().__setstate__({**state, **tables})
 
     def _storable(self) -> Self:
         """Return a copy for a run folder."""
@@ -701,9 +716,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             The folder of the file does not exist.
         """
         check_is_fitted(self)
-        out = Path(path)
-        if out.is_dir() or not out.parent.is_dir():
-            raise ParameterError(f"export: {str(out)!r} must be a file in a folder that exists")
+        out = file_to_write(path, "export")
         about = {
             "versions": {name: library_version(name) for name in SHOWN_VERSIONS},
             "headline": self.summary_["headline"],
@@ -733,9 +746,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         ParameterError
             The folder of the file does not exist.
         """
-        out = Path(path)
-        if out.is_dir() or not out.parent.is_dir():
-            raise ParameterError(f"report: {str(out)!r} must be a file in a folder that exists")
+        out = file_to_write(path, "report")
         page = run_page(self._view(out.stem))
         write_whole(page, out)
         return out
@@ -818,6 +829,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.string = True
         tags.non_deterministic = self.n_trials is None or self.time_budget is not None
         return tags
+
+
+def file_to_write(path: str | Path, method: str) -> Path:
+    """Return the path, or raise an error if it cannot be that of a file."""
+    out = Path(path)
+    if out.is_dir() or not out.parent.is_dir():
+        raise ParameterError(f"{method}: {str(out)!r} must be a file in a folder that exists")
+    return out
 
 
 def recounted(model: Any, inputs: Inputs, certificate: Certificate, ledger: Ledger) -> Evidence:

@@ -47,7 +47,7 @@ def export_predictor(
     NotPortableError
         A part has no portable form; the message names it.
     """
-    decision, arrays = _decision(predictor, unseen)
+    decision, arrays = portable_form(predictor, unseen)
     write_whole(archived(decision, arrays, about), path)
 
 
@@ -118,9 +118,16 @@ def _json(content: Any) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 
-def _decision(
+def portable_form(
     predictor: Predictor, unseen: UnseenPolicy
 ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+    """Return a predictor as JSON values and the arrays that these refer to.
+
+    Raises
+    ------
+    NotPortableError
+        A part has no portable form; the message names it.
+    """
     schema, rule = predictor.schema, predictor.rule
     if not isinstance(rule, PortableRule):
         raise NotPortableError(f"the rule {type(rule).__name__} has no portable form")

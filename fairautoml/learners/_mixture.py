@@ -19,7 +19,7 @@ class Measured:
     n_experts: int  # number of experts at that time
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class DriftMonitor:
     """Counts the consecutive windows whose loss or gap was too large."""
 

@@ -6,9 +6,8 @@ import json
 import unicodedata
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fairautoml.report.charts import (
@@ -22,6 +21,9 @@ from fairautoml.report.charts import (
 )
 from fairautoml.report.rungs import ladder_steps
 from fairautoml.report.view import DASH, RunView, held_facts
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MOST_LETTERS = 600
 """Longest text on a page; the middle of a longer one is left out."""
@@ -94,7 +96,9 @@ def visible(text: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("fairautoml.report"),
         autoescape=True,

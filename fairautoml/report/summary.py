@@ -1,5 +1,6 @@
 """Trials, entries, certificates and runs as plain values, and notes on the result of a fit."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -77,6 +78,17 @@ def trials_frame(history: TrialLog) -> pd.DataFrame:
     """Return one row per trial, failures included."""
     rows = sorted(history.results, key=lambda result: result.trial.number)
     return pd.DataFrame([describe_config(result) for result in rows])
+
+
+def table_to_json(table: pd.DataFrame) -> str:
+    """Return columns and dtypes as text, for formats that cannot hold a DataFrame (skops)."""
+    return json.dumps([[name, str(c.dtype), c.tolist()] for name, c in table.items()])
+
+
+def table_from_json(text: str) -> pd.DataFrame:
+    """Return the table that ``table_to_json`` has written."""
+    columns = json.loads(text)
+    return pd.DataFrame({name: pd.Series(values, dtype=kind) for name, kind, values in columns})
 
 
 CUT_OFF = frozenset({TrialState.STOPPED, TrialState.TIMEOUT})

@@ -124,6 +124,16 @@ def test_many_rows_have_the_scores_of_the_model(served_of, name, task):
     assert_same_scores(averaged(name, task), served, X, cells, ULP.get(name, 0))
 
 
+@pytest.mark.parametrize("name", [name for name, task in CASES if task == "binary"])
+def test_skops_gives_the_model_of_a_learner_back(name):
+    skops = pytest.importorskip("skops.io")
+    content = skops.dumps(averaged(name, "binary"))
+    again = skops.loads(content, trusted=skops.get_untrusted_types(data=content))
+    X, cells = table(2)[0], np.zeros(N_ROWS, dtype=np.int32)
+    expected = averaged(name, "binary").models.scores(X, cells)
+    np.testing.assert_array_equal(again.models.scores(X, cells), expected)
+
+
 @pytest.mark.parametrize("name", [n for n in LEARNERS.names() if LEARNERS.get(n).handles_sparse])
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_sparse_rows_have_the_scores_of_the_model(tmp_path, name, task):

@@ -18,7 +18,7 @@ from fairautoml.inference.runtime._base import (
 )
 from fairautoml.inference.runtime._groups import cells_of, read_groups, sensitive_rows
 from fairautoml.inference.runtime._rows import Rows, encoded, read_schema
-from fairautoml.inference.runtime._rules import RULES, draws, fair_scores
+from fairautoml.inference.runtime._rules import RULES, draws, fair_scores, row_thresholds
 from fairautoml.inference.runtime._scores import Program
 
 BLOCK_ROWS = 512
@@ -111,6 +111,14 @@ class PortablePredictor:
     def acceptance_proba(self, X: Any, sensitive: Any = None) -> Floats:
         """Return the rule's probability of acceptance, of each class, or the numbers."""
         return self._acceptance(*self._read(X, sensitive))
+
+    def thresholds(self, X: Any, sensitive: Any = None) -> Floats | None:
+        """Return the probability from which each row is accepted, None for other rules.
+
+        Of a randomized rule it is the one that was drawn for the row.
+        """
+        matrix, cells = self._read(X, sensitive)
+        return row_thresholds(self._rule, cells, self._drawn(matrix))
 
     def _decisions(self, matrix: Floats, cells: Array) -> Array:
         return self._chosen(matrix, self._acceptance(matrix, cells))
