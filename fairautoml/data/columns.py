@@ -132,6 +132,36 @@ class Column:
     levels: tuple[Key, ...] = ()  # category of each code 0, 1, 2, ..
 
 
+@dataclass(frozen=True, slots=True)
+class PositionalNames(Sequence[str]):
+    """Names ``x0``, ``x1``, ... of the columns of a table without names."""
+
+    n_columns: int
+
+    def __len__(self) -> int:
+        return self.n_columns
+
+    def __getitem__(self, at: Any) -> Any:
+        found = range(self.n_columns)[at]
+        return tuple(f"x{n}" for n in found) if isinstance(at, slice) else f"x{found}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseColumns(Sequence[Column]):
+    """Columns of a sparse matrix, all numbers; no object per column is stored."""
+
+    positions: NDArray[np.int64]  # rising positions in the matrix given to ``fit``
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return tuple(SparseColumns(self.positions[at]))
+        position = int(self.positions[at])
+        return Column(name=f"x{position}", position=position, kind="number")
+
+
 def fit_column(
     name: str, position: int, values: "pd.Series[Any]"
 ) -> tuple[Column, NDArray[np.float32]]:

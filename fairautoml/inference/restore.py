@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from fairautoml.data.columns import Column
+from fairautoml.data.columns import Column, PositionalNames, SparseColumns
 from fairautoml.data.groups import GroupSchema, MissingPolicy
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.sensitive_numbers import NumberBins, Reading, Scale
 from fairautoml.exceptions import ModelCorruptError
 from fairautoml.inference.predictor import Predictor
 from fairautoml.inference.runtime import ModelFileError, PortablePredictor, load
-from fairautoml.inference.runtime._rows import Rows, with_absent
+from fairautoml.inference.runtime._rows import SparseRows
 from fairautoml.inference.runtime._rules import RULES
 from fairautoml.metrics._table import TaskName
 
@@ -39,8 +39,7 @@ class PortableModels:
 
     def _scored(self, X: Any, cells: NDArray[np.integer]) -> tuple[Any, Any]:
         if sparse.issparse(X):
-            rows = Rows.of(X)
-            X = with_absent(np.stack(rows.columns, axis=1), rows.absent)
+            X = SparseRows(X)
         return self.served._scores(X, cells.astype(np.int64))
 
 
@@ -121,15 +120,19 @@ def restored(path: Path) -> Restored:
 
 
 def _schema(spec: Mapping[str, Any]) -> TableSchema:
-    columns = tuple(
-        Column(name=c["name"], position=c["position"], kind=c["kind"], levels=tuple(c["codes"]))
-        for c in spec["columns"]
-    )
+    if spec["sparse"]:
+        columns = SparseColumns(spec["columns"])
+        names = PositionalNames(len(spec["names_in"]))
+        return TableSchema(columns=columns, names_in=names, named=False, sparse=True)
     return TableSchema(
-        columns=columns,
+        columns=tuple(
+            Column(
+                name=c["name"], position=c["position"], kind=c["kind"], levels=tuple(c["codes"])
+            )
+            for c in spec["columns"]
+        ),
         names_in=tuple(spec["names_in"]),
         named=spec["named"],
-        sparse=spec["sparse"],
     )
 
 

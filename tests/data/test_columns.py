@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -585,6 +586,30 @@ def test_a_sparse_matrix_can_lose_columns_and_meet_dense_tables_later():
     with pytest.warns(DegradedWarning, match="read by position"):
         later = schema.transform(pd.DataFrame(dense))
     assert same(later.toarray(), dense[:, [0, 2]])
+
+
+def test_columns_of_a_sparse_matrix_without_a_value_are_left_out_and_noted():
+    X = sp.csr_matrix(([1.0, 2.0, 3.0], ([0, 1, 1], [5, 2, 5])), shape=(3, 1_000_000))
+    schema = fit_schema(X)
+    assert schema.names == ("x2", "x5")
+    assert len(schema.names_in) == 1_000_000
+    assert schema.notes == (
+        "999,998 of 1,000,000 columns of the sparse X are not used: no row has a value in them",
+    )
+    assert same(schema.transform(X).toarray(), X[:, [2, 5]].toarray())
+    with pytest.raises(InputError, match="no usable column left"):
+        fit_schema(sp.csr_matrix((3, 4)))
+
+
+def test_reading_a_wide_sparse_matrix_costs_as_much_as_its_values():
+    narrow, wide = (sp.eye_array(1000, width, format="csr") for width in (1000, 2_000_000))
+    for X in (narrow, wide):
+        tracemalloc.start()
+        schema = fit_schema(X)
+        pickled, peak = pickle.dumps(schema), tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(pickled) < 20_000
+        assert peak < 200_000 + 20 * X.shape[1]  # arrays over the columns, no objects
 
 
 def test_a_sparse_matrix_after_a_dense_table_is_refused():
