@@ -7,8 +7,9 @@ if one is missing. Texts that look like dates or numbers stay categories, with a
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,24 @@ def fit_column(
     return column, _as_category(codes)
 
 
+MIN_LEVEL_ROWS = 2
+"""Rows of ``fit`` in which a category must occur, so that no file holds a value of one row only;
+a rarer one is read like one that ``fit`` has not seen."""
+
+
+def without_rare(
+    column: Column, values: NDArray[np.float32]
+) -> tuple[Column, NDArray[np.float32]]:
+    """Return an encoded column without the categories of too few rows, which are missing then."""
+    codes = np.where(np.isnan(values), -1, values).astype(np.int64)
+    kept = np.bincount(codes[codes >= 0], minlength=len(column.levels)) >= MIN_LEVEL_ROWS
+    if kept.all():
+        return column, values
+    renumbered = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1)
+    levels = tuple(compress(column.levels, kept))
+    return replace(column, levels=levels), _as_category(renumbered[codes])
+
+
 def _as_category(codes: NDArray[np.int64]) -> NDArray[np.float32]:
     encoded = codes.astype(np.float32)
     encoded[codes < 0] = np.nan
@@ -245,14 +264,14 @@ TYPES = frozenset({"Period", "Timestamp", "datetime", "date"})
 """Types of levels that are always dates."""
 
 
-def like_dates(column: Column, rows: NDArray[np.integer[Any]]) -> str:
-    """Return how much a column of categories looks like dates, with an example; else nothing."""
+def like_dates(column: Column, rows: NDArray[np.integer[Any]]) -> tuple[str, str] | None:
+    """Return how much a column of categories looks like dates, and an example."""
     dates = np.array([_is_date(level) for level in column.levels])
     share = float(rows[dates].sum() / rows.sum())
     if share < MIN_READABLE_SHARE:
-        return ""
+        return None
     example = column.levels[int(np.flatnonzero(dates)[0])][1]
-    return f"{column.name!r} ({share:.0%} of the values, for example {example!r})"
+    return f"{column.name!r} ({share:.0%} of the values", repr(example)
 
 
 def said_of_dates(found: str) -> str:
@@ -313,24 +332,24 @@ MOST_READ = 1000
 _NUMBERS = frozenset({"int", "float"})
 
 
-def like_numbers(column: Column, rows: NDArray[np.integer[Any]]) -> str:
-    """Return how much a column of categories looks like numbers, with an example; else nothing."""
+def like_numbers(column: Column, rows: NDArray[np.integer[Any]]) -> tuple[str, str] | None:
+    """Return how much a column of categories looks like numbers, and an example."""
     plain = np.array([_matches(PLAIN, level) or level[0] in _NUMBERS for level in column.levels])
     local = np.array([_matches(LOCAL, level) for level in column.levels]) & ~plain
     share = float(rows[plain | local].sum() / rows.sum())
     if share < MIN_READABLE_SHARE:
-        return ""
+        return None
     values = [value for _, value in column.levels]
     odd = [value for value, fine in zip(values, plain, strict=True) if not fine]
     if local.any():
         why = _needed([value for value, found in zip(values, local, strict=True) if found])
     elif 2 * sum(bool(CODE.fullmatch(str(value))) for value in odd) > len(odd):
-        return ""
+        return None
     elif odd:
         why = f"{odd[0]!r}, which is no number"
     else:
         why = f"{values[0]!r}, which pandas.to_numeric reads"
-    return f"{column.name!r} ({share:.0%} of the values, for example {why})"
+    return f"{column.name!r} ({share:.0%} of the values", why
 
 
 def said_of_numbers(found: str) -> str:
@@ -371,10 +390,13 @@ FEWEST_LEVELS = 20
 
 def text_hints(
     columns: Sequence[Column], series: "Sequence[pd.Series[Any]]", matrix: NDArray[np.float32]
-) -> tuple[str, ...]:
-    """Return warnings about category columns that look like numbers or dates."""
-    numbers: list[str] = []
-    dates: list[str] = []
+) -> tuple[tuple[str, str], ...]:
+    """Return warnings about category columns that look like numbers or dates.
+
+    Each comes with a note to store, which holds no value of the rows.
+    """
+    numbers: list[tuple[str, str] | None] = []
+    dates: list[tuple[str, str] | None] = []
     for column, values, codes in zip(columns, series, matrix.T, strict=True):
         declared = isinstance(values.dtype, pd.CategoricalDtype)
         if column.kind != "category" or declared or len(column.levels) < FEWEST_LEVELS:
@@ -384,7 +406,14 @@ def text_hints(
         numbers.append(like_numbers(column, rows))
         dates.append(like_dates(column, rows))
     readings = ((said_of_numbers, numbers), (said_of_dates, dates))
-    return tuple(say(few(list(filter(None, found)))) for say, found in readings if any(found))
+    pairs = [(say, list(filter(None, found))) for say, found in readings if any(found)]
+    return tuple(
+        (
+            say(few([f"{shown}, for example {example})" for shown, example in found])),
+            say(few([f"{shown})" for shown, _ in found])),
+        )
+        for say, found in pairs
+    )
 
 
 def few(found: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from fairautoml.data.columns import (
     fit_column,
     strange_values,
     text_hints,
+    without_rare,
 )
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.derive import parse_overlapping
@@ -234,19 +235,35 @@ def _fit_series(
         columns.append(column)
         matrix[:, at] = values
     hints = text_hints(columns, [series[position] for position in wanted], matrix)
-    schema = _noted(schema, (*hints, *spelling_hints(columns)))
+    schema = _noted(schema, hints)
     return _keep(replace(schema, columns=tuple(columns)), matrix, reasons)
 
 
-def _noted(schema: TableSchema, hints: tuple[str, ...]) -> TableSchema:
+def forget_rare(schema: TableSchema, matrix: Any) -> tuple[TableSchema, Any]:
+    """Drop the categories of too few rows, and columns that have no other ones."""
+    categorical = schema.feature_schema.categorical
+    if not categorical:
+        return schema, matrix
+    columns, reasons = list(schema.columns), {}
+    for at in categorical:
+        columns[at], matrix[:, at] = without_rare(columns[at], matrix[:, at])
+        if not columns[at].levels:
+            reasons[at] = _RARE
+    # After the rare ones are gone, so that no note holds a value of one row.
+    schema = _noted(schema, [(hint, hint) for hint in spelling_hints(columns)])
+    return _keep(replace(schema, columns=tuple(columns)), matrix, reasons)
+
+
+def _noted(schema: TableSchema, hints: Sequence[tuple[str, str]]) -> TableSchema:
     """Warn about and note text columns that were likely not meant as categories."""
-    for hint in hints:
+    for hint, _ in hints:
         warn(hint, DegradedWarning)
-    return replace(schema, notes=(*schema.notes, *hints))
+    return replace(schema, notes=(*schema.notes, *(note for _, note in hints)))
 
 
 _EMPTY = "all values are missing"
 _CONSTANT = "all values are equal"
+_RARE = "no category occurs in two rows"
 
 
 def _useless(values: NDArray[np.float32], *, constant: bool) -> str:

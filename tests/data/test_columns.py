@@ -33,6 +33,11 @@ def frame() -> pd.DataFrame:
     )
 
 
+def without_example(warned):
+    """Return what is stored of a warning: no value of the rows."""
+    return re.sub(r", for example .*?\)\. ", "). ", str(warned.message))
+
+
 def fit_schema(X, drop=()):
     return fit_columns(read_table(X), drop=drop)[0]
 
@@ -418,7 +423,7 @@ def test_texts_that_look_like_numbers_stay_categories_with_a_warning_and_a_note(
         schema = fit_schema(X)
     assert len(warned) == 1
     assert [column.kind for column in schema.columns] == ["category", "number"]
-    assert schema.notes == (str(warned[0].message),)
+    assert schema.notes == (without_example(warned[0]),)
 
 
 NO_NUMBERS = {
@@ -487,7 +492,7 @@ def test_dates_that_are_read_as_categories_are_reported(values):
         schema = fit_schema(X)
     assert len(warned) == 1
     assert schema.columns[0].kind == "category"
-    assert schema.notes == (str(warned[0].message),)
+    assert schema.notes == (without_example(warned[0]),)
 
 
 NO_DATES = {
