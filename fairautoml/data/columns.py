@@ -16,8 +16,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.sensitive_numbers import Kind, kind_of, numbers, to_float32
-from fairautoml.exceptions import InputError
+from fairautoml.data.sensitive_numbers import (
+    Kind,
+    has_time_zone,
+    kind_of,
+    numbers,
+    to_float32,
+)
+from fairautoml.exceptions import DegradedWarning, InputError, warn
 
 Key = tuple[str, Any]
 
@@ -131,6 +137,7 @@ class Column:
     position: int  # its position in the table given to ``fit``
     kind: Kind  # {"number", "category", "datetime", "timedelta", "empty"}: how it is encoded
     levels: tuple[Key, ...] = ()  # category of each code 0, 1, 2, ..
+    zoned: bool | None = None  # whether dates had a time zone; None = not known, or no dates
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +177,8 @@ def fit_column(
     kind = kind_of(values, name)
     if kind != "category":
         found = numbers(values, kind, name)
-        column = Column(name=name, position=position, kind=kind)
+        zoned = has_time_zone(values) if kind == "datetime" else None
+        column = Column(name=name, position=position, kind=kind, zoned=zoned)
         return column, to_float32(found, (name,))
     codes, levels = encode_levels(values, f"column {name!r} of X")
     column = Column(name=name, position=position, kind="category", levels=levels)
@@ -219,7 +227,23 @@ def encode_column(column: Column, values: "pd.Series[Any]") -> NDArray[np.float3
             f"{which}; convert it to what it was at fit."
         )
         raise InputError(msg)
+    if kind == "datetime" and column.zoned is not None:
+        _check_time_zone(column, values)
     return to_float32(numbers(values, kind, name), (name,))
+
+
+def _check_time_zone(column: Column, dates: "pd.Series[Any]") -> None:
+    zoned = has_time_zone(dates)
+    if zoned in (None, column.zoned):
+        return
+    then, now = ("a", "none") if column.zoned else ("no", "one")
+    remedy = ".dt.tz_localize('Europe/Paris')" if column.zoned else ".dt.tz_localize(None)"
+    msg = (
+        f"column {column.name!r} of X held dates with {then} time zone at fit and has {now} now; "
+        "dates without a zone are taken for UTC, which may be hours off. Convert it to what it "
+        f"was at fit, for example with {remedy}"
+    )
+    warn(msg, DegradedWarning)
 
 
 def _first_strange(values: "pd.Series[Any]") -> str:

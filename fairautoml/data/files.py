@@ -282,6 +282,10 @@ def read_later(
     return table.assign(**{n: _as_dates(table[n]) for n in dates if n in table.columns})
 
 
+_OFFSET = re.compile(r"[T ]\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)\s*$")
+"""End of a time in ISO 8601 format with a difference to UTC."""
+
+
 def _only_text(levels: Sequence[tuple[str, Any]]) -> bool:
     return _kinds(levels) == {"str"}
 
@@ -303,7 +307,9 @@ def _as_dates(column: "pd.Series[Any]") -> "pd.Series[Any]":
         return column
     try:
         # Where clocks change, dates of one zone have two differences to UTC.
-        return pd.to_datetime(column, format="ISO8601", utc=True)
+        dates = pd.to_datetime(column, format="ISO8601", utc=True)
     except ValueError as error:
         msg = f"column {column.name!r} held dates at fit; write dates as 2026-01-31: {error}"
         raise InputError(msg) from error
+    zoned = column.dropna().str.contains(_OFFSET).any()
+    return dates if zoned else dates.dt.tz_localize(None)

@@ -149,7 +149,8 @@ def _of_polars(column: Any, argument: str) -> "pd.Series[Any]":
             "make columns of them (unnest) or leave it out"
         )
         raise InputError(msg)
-    return pd.Series(values)
+    zoned = getattr(column.dtype, "time_zone", None) is not None
+    return pd.Series(values).dt.tz_localize("UTC") if zoned else pd.Series(values)
 
 
 def _check_unique(names: list[str], argument: str) -> None:

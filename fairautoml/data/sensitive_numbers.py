@@ -93,6 +93,12 @@ def numbers(values: "pd.Series[Any]", kind: Kind, name: str) -> NDArray[np.float
         raise InputError(msg) from error
 
 
+def has_time_zone(dates: "pd.Series[Any]") -> bool | None:
+    """Return whether dates have a time zone, None without any date."""
+    known = dates.dropna()
+    return None if known.empty else pd.Timestamp(known.iloc[0]).tzinfo is not None
+
+
 def _days(durations: NDArray[Any]) -> NDArray[np.float64]:
     days: NDArray[np.float64] = durations / np.timedelta64(1, "D")
     return days

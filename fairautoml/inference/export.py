@@ -143,7 +143,13 @@ def _schema(schema: TableSchema) -> dict[str, Any]:
             raise NotPortableError(msg)
     return {
         "columns": [
-            {"name": c.name, "position": c.position, "kind": c.kind, "levels": c.levels}
+            {
+                "name": c.name,
+                "position": c.position,
+                "kind": c.kind,
+                "levels": c.levels,
+                "zoned": c.zoned,
+            }
             for c in schema.columns
         ],
         "names_in": list(schema.names_in),

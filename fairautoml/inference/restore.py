@@ -127,7 +127,11 @@ def _schema(spec: Mapping[str, Any]) -> TableSchema:
     return TableSchema(
         columns=tuple(
             Column(
-                name=c["name"], position=c["position"], kind=c["kind"], levels=tuple(c["codes"])
+                name=c["name"],
+                position=c["position"],
+                kind=c["kind"],
+                levels=tuple(c["codes"]),
+                zoned=c["zoned"],
             )
             for c in spec["columns"]
         ),

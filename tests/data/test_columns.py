@@ -327,6 +327,18 @@ def test_dates_are_days_since_1970_in_utc():
     assert same(column([dt.date(1970, 1, 3), None, dt.date(1970, 1, 4)]), [2, MISSING, 3])
 
 
+def test_dates_that_gain_or_lose_their_time_zone_are_reported():
+    naive = pd.DataFrame({"d": pd.to_datetime(["2020-01-02 03:00", None, "2020-02-02 00:00"])})
+    aware = naive.assign(d=naive["d"].dt.tz_localize("Asia/Tokyo"))
+    python = aware.astype({"d": object})
+    for then, now in ((naive, aware), (naive, python), (aware, naive), (python, naive)):
+        schema = fit_schema(then)
+        schema.transform(then)
+        with pytest.warns(DegradedWarning, match="'d' of X held dates with .* time zone at fit"):
+            schema.transform(now)
+    assert same(fit_schema(aware).transform(python), fit_schema(python).transform(aware))
+
+
 def test_durations_are_days():
     assert same(column(pd.to_timedelta(["1D", None, "36h"])), [1, MISSING, 1.5])
     assert same(column(pd.Series([dt.timedelta(2), None], dtype=object)), [2, MISSING])

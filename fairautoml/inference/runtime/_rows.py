@@ -1,5 +1,6 @@
 """Read new rows of any kind as the matrix that the model was trained on."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -113,6 +114,8 @@ def objects(values: Iterable[Any]) -> Array:
 def column_of(values: Any) -> Array:
     if isinstance(values, list | tuple):
         return objects(values)
+    if getattr(getattr(values, "dtype", None), "time_zone", None):
+        return objects(values.to_list())  # of polars, whose array has no zone
     found = np.asarray(values)
     if isinstance(values, np.ma.MaskedArray):
         found = found.astype(object)
@@ -170,7 +173,7 @@ def read_schema(spec: Spec) -> dict[str, Any]:
             raise ModelFileError("a column that no table has")
         columns.append({
             "name": str(column["name"]), "position": position, "kind": column["kind"],
-            "codes": codes, "types": {kind for kind, _ in codes},
+            "codes": codes, "types": {kind for kind, _ in codes}, "zoned": column.get("zoned"),
         })  # fmt: skip
     return {
         "columns": columns, "names_in": names_in, "named": bool(spec["named"]), "sparse": False,
@@ -260,6 +263,13 @@ def _numbers(column: Spec, values: Array) -> Floats:
     if kind not in (column["kind"], "empty") and column["kind"] != "empty":
         msg = f"column {column['name']!r} of X held {KINDS[column['kind']]}"
         raise NewRowsError(f"{msg} and holds {KINDS[kind]} now; convert it")
+    if kind == "datetime" and column.get("zoned") not in (None, _zoned(values)):
+        then, now = ("a", "none") if column["zoned"] else ("no", "one")
+        msg = (
+            f"column {column['name']!r} of X held dates with {then} time zone at fit and has "
+            f"{now} now; dates without a zone are taken for UTC"
+        )
+        warnings.warn(msg, stacklevel=2)
     with np.errstate(over="ignore"):
         found = _as_floats(values, kind).astype(np.float32)
     if np.isinf(found).any():
@@ -307,6 +317,14 @@ def _as_floats(values: Array, kind: str) -> Floats:
     start = np.datetime64(0, "D") if kind == "datetime" else np.timedelta64(0, "D")
     found: Floats = (values - start) / np.timedelta64(1, "D")
     return found
+
+
+def _zoned(values: Array) -> bool:
+    """Return whether dates have a time zone; those of NumPy have none."""
+    if values.dtype.kind != "O":
+        return False
+    first = next(value for value in values.tolist() if not is_missing(value))
+    return getattr(first, "tzinfo", None) is not None
 
 
 def _moment(value: Any) -> Any:
