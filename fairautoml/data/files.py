@@ -121,6 +121,9 @@ def _safe(cell: object) -> object:
 
 
 def _not_found(file: Path) -> str:
+    if file.exists():
+        kind = "folder" if file.is_dir() else "pipe or a device, which can be read only once"
+        return f"path is {str(file)!r}, which is a {kind}; give a file"
     folder = file.parent
     names = [other.name for other in folder.iterdir()] if folder.is_dir() else []
     near = difflib.get_close_matches(file.name, names, n=3)

@@ -1,6 +1,7 @@
 import gzip
 import importlib.util
 import io
+import os
 
 import numpy as np
 import pandas as pd
@@ -207,6 +208,14 @@ def test_a_missing_file_is_refused_with_near_names(tmp_path):
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"there is no such file$"):
         read_table(tmp_path / "nowhere" / "people.csv")
+
+
+def test_a_pipe_or_a_folder_is_called_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "folder.csv").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(InputError, match=rf"{name}.csv', which is a {name}.*; give a file"):
+            read_table(tmp_path / f"{name}.csv")
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path):
