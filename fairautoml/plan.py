@@ -501,7 +501,7 @@ def make_plan(
         space=space,
         baseline=BASELINE,
         first=first,
-        small=_fast_default(first),
+        small=first[0] if _starts_linear(first, problem.dataset) else _fast_default(first),
         light=None,
         mitigations=mitigations,
         strategy=AUTO_STRATEGY if settings.strategy == "auto" else settings.strategy,
@@ -565,13 +565,21 @@ boosted model take a second per 10,000 columns, those of a linear one a fifth of
 
 def _fast_first(first: tuple[Config, ...], dataset: Dataset) -> tuple[Config, ...]:
     """Return the configurations, the linear ones first on a wide sparse table."""
-    schema = dataset.feature_schema
-    if not schema.sparse or schema.n_features < WIDE_COLUMNS:
+    if not _is_wide(dataset):
         return first
     return tuple(sorted(first, key=lambda config: config.learner != LINEAR))
 
 
 LINEAR = "logistic_regression"
+
+
+def _starts_linear(first: Sequence[Config], dataset: Dataset) -> bool:
+    return _is_wide(dataset) and first[0].learner == LINEAR
+
+
+def _is_wide(dataset: Dataset) -> bool:
+    schema = dataset.feature_schema
+    return schema.sparse and schema.n_features >= WIDE_COLUMNS
 
 
 def _fast_default(first: Sequence[Config]) -> Config | None:
