@@ -198,8 +198,9 @@ def _fit_matrix(schema: TableSchema, table: Table, wanted: list[int]) -> tuple[T
     columns = tuple(Column(name=table.names[at], position=at, kind="number") for at in wanted)
     schema = replace(schema, columns=columns)
     matrix = _from_matrix(schema, table.matrix, wanted)
-    empty = np.isnan(matrix).all(axis=0)
-    return _keep(schema, matrix, dict.fromkeys(np.flatnonzero(empty).tolist(), _EMPTY))
+    at_first = np.flatnonzero(np.isnan(matrix[0])).tolist()
+    empty = [at for at in at_first if np.isnan(matrix[:, at]).all()]
+    return _keep(schema, matrix, dict.fromkeys(empty, _EMPTY))
 
 
 def _fit_sparse(

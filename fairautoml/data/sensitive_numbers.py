@@ -108,6 +108,9 @@ def to_float32(values: NDArray[Any], names: Sequence[str]) -> NDArray[np.float32
     """Return a new float32 array; what float32 cannot hold is an error."""
     with np.errstate(over="ignore"):
         result = np.array(values, dtype=np.float32, order="C", copy=True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(result.sum()):
+            return result
     infinite = np.isinf(result)
     if infinite.any():
         counts = infinite.reshape(len(result), -1).sum(axis=0)
