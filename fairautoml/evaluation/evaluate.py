@@ -27,7 +27,7 @@ from fairautoml.evaluation.membership import MEMBERSHIP, learn
 from fairautoml.exceptions import StorageFullError
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics.tasks import TASKS
-from fairautoml.records import Config, Trial, TrialResult, TrialState, seed_of
+from fairautoml.records import BASELINE, Config, Trial, TrialResult, TrialState, seed_of
 from fairautoml.search.allocators._base import ENOUGH_ROWS, FEWEST_FOLDS, should_prune
 from fairautoml.storage.artifacts import Artifacts
 
@@ -188,7 +188,10 @@ class TrialEvaluator:
             seed_of(self.root_seed, config) + part.fold,
             deadline=_fold_deadline(trial, start, done=part.fold),
         )
-        held_out = self.rows.held_out(part, config.encoding)
+        if config == BASELINE:
+            held_out = self.rows.held_out_without_features(part)
+        else:
+            held_out = self.rows.held_out(part, config.encoding)
         known.add(held_out.rows, model.scores_encoded(held_out.X, held_out.cells))
         return model
 

@@ -365,6 +365,12 @@ class FoldData:
 
         return self.kept.get(("held out", part, encoding), encoded)
 
+    def held_out_without_features(self, part: Part) -> HeldOut:
+        """Return the rows outside the training folds for a model that reads no feature."""
+        rows = self._rows_outside(part)
+        X = np.empty((len(rows), 0), dtype=np.float32)
+        return HeldOut(rows=rows, X=X, cells=self.dataset.cells[rows])
+
     def _encoder(self, part: Part, encoding: str) -> Encoder:
         return self.kept.get(
             ("encoder", part, encoding), lambda: _Fitted(self.train(part, encoding).encoder)
@@ -386,10 +392,13 @@ class FoldData:
         return made
 
     def _held_out(self, part: Part) -> HeldOut:
-        rows = np.flatnonzero((self.folds == part.fold) != part.own)
+        rows = self._rows_outside(part)
         X = self.dataset.X[rows]
         freeze(X)
         return HeldOut(rows=rows, X=X, cells=self.dataset.cells[rows])
+
+    def _rows_outside(self, part: Part) -> NDArray[np.int64]:
+        return np.flatnonzero((self.folds == part.fold) != part.own)
 
 
 def fold_seed(root_seed: int, fold: int) -> int:
