@@ -148,6 +148,14 @@ def _read_arrow(file: Path, suffix: str) -> pd.DataFrame:
 def _with_named_index(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the named levels of the index as first columns, unless columns repeat them."""
     names = frame.index.names
+    for at, name in enumerate(names):
+        level = frame.index.get_level_values(at)
+        if name in frame.columns and not level.equals(pd.Index(frame[name])):
+            warn(
+                f"the index and a column of the file are both called {name!r} and differ; the "
+                "column is read. Rename one to read both",
+                DegradedWarning,
+            )
     levels = [at for at, n in enumerate(names) if n is not None and n not in frame.columns]
     for at in reversed(levels):
         frame.insert(0, names[at], frame.index.get_level_values(at), allow_duplicates=True)

@@ -425,6 +425,15 @@ WRITTEN = {
 }
 
 
+@pytest.mark.parametrize("write", [lambda n: f"{n * 2**52 + 11:015x}", lambda n: str(10**29 + n)])
+@pytest.mark.filterwarnings("ignore:columns of X are text although they look like numbers")
+def test_hex_and_thirty_digit_identifiers_are_left_out_with_a_note(write):
+    schema = fit_schema(pd.DataFrame({"id": [write(n) for n in range(60)], "u": range(60)}))
+    assert schema.names == ("u",)
+    reason = "60 different values in 60 rows, such as an identifier has"
+    assert schema.notes[-1] == f"column 'id' of X is not used: {reason}"
+
+
 @pytest.mark.parametrize("write", WRITTEN.values(), ids=WRITTEN)
 def test_texts_that_look_like_numbers_stay_categories_with_a_warning_and_a_note(write):
     X = pd.DataFrame({"price": [write(n) for n in range(30)], "u": range(30)}, dtype=object)

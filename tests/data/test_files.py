@@ -69,6 +69,13 @@ def test_an_index_that_repeats_a_column_or_has_no_name_is_left_out(tmp_path):
     pd.testing.assert_frame_equal(read_table(tmp_path / "p.parquet"), EXPECTED)
 
 
+def test_an_index_that_differs_from_the_column_of_its_name_is_reported(tmp_path):
+    frame = EXPECTED.set_index("name", drop=False)
+    frame.iloc[::-1].assign(name=EXPECTED["name"].to_numpy()).to_parquet(tmp_path / "p.parquet")
+    with pytest.warns(DegradedWarning, match="index and a column .* both called 'name'"):
+        read_table(tmp_path / "p.parquet")
+
+
 def test_two_levels_of_an_index_with_one_name_are_refused(tmp_path):
     frame = EXPECTED.set_index(["name", "age"]).rename_axis(["id", "id"])
     frame.to_parquet(tmp_path / "p.parquet")
