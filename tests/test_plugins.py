@@ -205,7 +205,7 @@ PROGRAMS = {
     "fit": command_line(*FIT, *NEW_CONSTRAINT, "--out", "run", "--holdout", "0.3"),
     "card": command_line("card", "run"),
     "plan": command_line("plan", "lending", "--sensitive", "sex", *NEW_CONSTRAINT),
-    "verify": command_line("verify", "run/certificate.json"),
+    "verify": command_line("verify", "run/certificate.json", "--model", "run"),
 }
 SWEEP = (
     "tasks: [{name: a, dataset: lending, sensitive: [sex], n_trials: 1, system: majority_peer,"

@@ -3,11 +3,22 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from fairautoml.cli._base import DATA, NOT_CERTIFIED, OK, Command, check_out, show, show_json
+from fairautoml.cli._base import (
+    DATA,
+    NOT_ANCHORED,
+    NOT_CERTIFIED,
+    OK,
+    Command,
+    check_out,
+    show,
+    show_json,
+)
 from fairautoml.cli.arguments import level_arguments, table_arguments, whose_arguments
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from fairautoml.certification.verify import Verification
 
 
 def _audit_arguments(parser: argparse.ArgumentParser) -> None:
@@ -196,8 +207,9 @@ def _verify(arguments: argparse.Namespace) -> int:
     if arguments.json:
         result = {"problems": found.problems, "checked": found.checked}
         result |= {"unchecked": found.unchecked}
-        show_json({"ok": found.ok, **result, "need_trust_pickle": unloaded})
-        return OK if found.ok else DATA
+        conclusion = {"ok": found.ok, "anchored": found.anchored}
+        show_json({**conclusion, **result, "need_trust_pickle": unloaded})
+        return _code(found)
     for problem in found.problems:
         show(f"WRONG: {problem}")
     show(f"checked: {', '.join(found.checked)}")
@@ -208,8 +220,23 @@ def _verify(arguments: argparse.Namespace) -> int:
             f"The model was hashed, not loaded, so {', '.join(unloaded)} could not be checked. "
             "Loading runs the code in its pickle; if you trust the folder, add --trust-pickle."
         )
-    show("the certificate is what it says" if found.ok else "DO NOT RELY on this certificate")
-    return OK if found.ok else DATA
+    show(_CONCLUSIONS[_code(found)])
+    return _code(found)
+
+
+_CONCLUSIONS = {
+    OK: "the certificate is what it says",
+    DATA: "DO NOT RELY on this certificate",
+    NOT_ANCHORED: "the certificate is consistent with itself, not anchored: it was compared with "
+    "no model, data, ledger or key, and anybody can write such a file. Give --model, --data, "
+    "--ledger or --key.",
+}
+
+
+def _code(found: "Verification") -> int:
+    if not found.ok:
+        return DATA
+    return OK if found.anchored else NOT_ANCHORED
 
 
 VERIFY = Command(about="check a certificate", arguments=_verify_arguments, run=_verify)

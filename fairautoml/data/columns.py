@@ -7,16 +7,23 @@ if one is missing. Texts that look like dates or numbers stay categories, with a
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from itertools import compress
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.sensitive_numbers import Kind, kind_of, numbers, to_float32
-from fairautoml.exceptions import InputError
+from fairautoml.data.sensitive_numbers import (
+    Kind,
+    has_time_zone,
+    kind_of,
+    numbers,
+    to_float32,
+)
+from fairautoml.exceptions import DegradedWarning, InputError, warn
 
 Key = tuple[str, Any]
 
@@ -130,6 +137,37 @@ class Column:
     position: int  # its position in the table given to ``fit``
     kind: Kind  # {"number", "category", "datetime", "timedelta", "empty"}: how it is encoded
     levels: tuple[Key, ...] = ()  # category of each code 0, 1, 2, ..
+    zoned: bool | None = None  # whether dates had a time zone; None = not known, or no dates
+
+
+@dataclass(frozen=True, slots=True)
+class PositionalNames(Sequence[str]):
+    """Names ``x0``, ``x1``, ... of the columns of a table without names."""
+
+    n_columns: int
+
+    def __len__(self) -> int:
+        return self.n_columns
+
+    def __getitem__(self, at: Any) -> Any:
+        found = range(self.n_columns)[at]
+        return tuple(f"x{n}" for n in found) if isinstance(at, slice) else f"x{found}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseColumns(Sequence[Column]):
+    """Columns of a sparse matrix, all numbers; no object per column is stored."""
+
+    positions: NDArray[np.int64]  # rising positions in the matrix given to ``fit``
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return tuple(SparseColumns(self.positions[at]))
+        position = int(self.positions[at])
+        return Column(name=f"x{position}", position=position, kind="number")
 
 
 def fit_column(
@@ -139,11 +177,30 @@ def fit_column(
     kind = kind_of(values, name)
     if kind != "category":
         found = numbers(values, kind, name)
-        column = Column(name=name, position=position, kind=kind)
+        zoned = has_time_zone(values) if kind == "datetime" else None
+        column = Column(name=name, position=position, kind=kind, zoned=zoned)
         return column, to_float32(found, (name,))
     codes, levels = encode_levels(values, f"column {name!r} of X")
     column = Column(name=name, position=position, kind="category", levels=levels)
     return column, _as_category(codes)
+
+
+MIN_LEVEL_ROWS = 2
+"""Rows of ``fit`` in which a category must occur, so that no file holds a value of one row only;
+a rarer one is read like one that ``fit`` has not seen."""
+
+
+def without_rare(
+    column: Column, values: NDArray[np.float32]
+) -> tuple[Column, NDArray[np.float32]]:
+    """Return an encoded column without the categories of too few rows, which are missing then."""
+    codes = np.where(np.isnan(values), -1, values).astype(np.int64)
+    kept = np.bincount(codes[codes >= 0], minlength=len(column.levels)) >= MIN_LEVEL_ROWS
+    if kept.all():
+        return column, values
+    renumbered = np.append(np.where(kept, np.cumsum(kept) - 1, -1), -1)
+    levels = tuple(compress(column.levels, kept))
+    return replace(column, levels=levels), _as_category(renumbered[codes])
 
 
 def _as_category(codes: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -170,7 +227,23 @@ def encode_column(column: Column, values: "pd.Series[Any]") -> NDArray[np.float3
             f"{which}; convert it to what it was at fit."
         )
         raise InputError(msg)
+    if kind == "datetime" and column.zoned is not None:
+        _check_time_zone(column, values)
     return to_float32(numbers(values, kind, name), (name,))
+
+
+def _check_time_zone(column: Column, dates: "pd.Series[Any]") -> None:
+    zoned = has_time_zone(dates)
+    if zoned in (None, column.zoned):
+        return
+    then, now = ("a", "none") if column.zoned else ("no", "one")
+    remedy = ".dt.tz_localize('Europe/Paris')" if column.zoned else ".dt.tz_localize(None)"
+    msg = (
+        f"column {column.name!r} of X held dates with {then} time zone at fit and has {now} now; "
+        "dates without a zone are taken for UTC, which may be hours off. Convert it to what it "
+        f"was at fit, for example with {remedy}"
+    )
+    warn(msg, DegradedWarning)
 
 
 def _first_strange(values: "pd.Series[Any]") -> str:
@@ -215,14 +288,14 @@ TYPES = frozenset({"Period", "Timestamp", "datetime", "date"})
 """Types of levels that are always dates."""
 
 
-def like_dates(column: Column, rows: NDArray[np.integer[Any]]) -> str:
-    """Return how much a column of categories looks like dates, with an example; else nothing."""
+def like_dates(column: Column, rows: NDArray[np.integer[Any]]) -> tuple[str, str] | None:
+    """Return how much a column of categories looks like dates, and an example."""
     dates = np.array([_is_date(level) for level in column.levels])
     share = float(rows[dates].sum() / rows.sum())
     if share < MIN_READABLE_SHARE:
-        return ""
+        return None
     example = column.levels[int(np.flatnonzero(dates)[0])][1]
-    return f"{column.name!r} ({share:.0%} of the values, for example {example!r})"
+    return f"{column.name!r} ({share:.0%} of the values", repr(example)
 
 
 def said_of_dates(found: str) -> str:
@@ -283,24 +356,24 @@ MOST_READ = 1000
 _NUMBERS = frozenset({"int", "float"})
 
 
-def like_numbers(column: Column, rows: NDArray[np.integer[Any]]) -> str:
-    """Return how much a column of categories looks like numbers, with an example; else nothing."""
+def like_numbers(column: Column, rows: NDArray[np.integer[Any]]) -> tuple[str, str] | None:
+    """Return how much a column of categories looks like numbers, and an example."""
     plain = np.array([_matches(PLAIN, level) or level[0] in _NUMBERS for level in column.levels])
     local = np.array([_matches(LOCAL, level) for level in column.levels]) & ~plain
     share = float(rows[plain | local].sum() / rows.sum())
     if share < MIN_READABLE_SHARE:
-        return ""
+        return None
     values = [value for _, value in column.levels]
     odd = [value for value, fine in zip(values, plain, strict=True) if not fine]
     if local.any():
         why = _needed([value for value, found in zip(values, local, strict=True) if found])
     elif 2 * sum(bool(CODE.fullmatch(str(value))) for value in odd) > len(odd):
-        return ""
+        return None
     elif odd:
         why = f"{odd[0]!r}, which is no number"
     else:
         why = f"{values[0]!r}, which pandas.to_numeric reads"
-    return f"{column.name!r} ({share:.0%} of the values, for example {why})"
+    return f"{column.name!r} ({share:.0%} of the values", why
 
 
 def said_of_numbers(found: str) -> str:
@@ -341,10 +414,13 @@ FEWEST_LEVELS = 20
 
 def text_hints(
     columns: Sequence[Column], series: "Sequence[pd.Series[Any]]", matrix: NDArray[np.float32]
-) -> tuple[str, ...]:
-    """Return warnings about category columns that look like numbers or dates."""
-    numbers: list[str] = []
-    dates: list[str] = []
+) -> tuple[tuple[str, str], ...]:
+    """Return warnings about category columns that look like numbers or dates.
+
+    Each comes with a note to store, which holds no value of the rows.
+    """
+    numbers: list[tuple[str, str] | None] = []
+    dates: list[tuple[str, str] | None] = []
     for column, values, codes in zip(columns, series, matrix.T, strict=True):
         declared = isinstance(values.dtype, pd.CategoricalDtype)
         if column.kind != "category" or declared or len(column.levels) < FEWEST_LEVELS:
@@ -354,7 +430,14 @@ def text_hints(
         numbers.append(like_numbers(column, rows))
         dates.append(like_dates(column, rows))
     readings = ((said_of_numbers, numbers), (said_of_dates, dates))
-    return tuple(say(few(list(filter(None, found)))) for say, found in readings if any(found))
+    pairs = [(say, list(filter(None, found))) for say, found in readings if any(found)]
+    return tuple(
+        (
+            say(few([f"{shown}, for example {example})" for shown, example in found])),
+            say(few([f"{shown})" for shown, _ in found])),
+        )
+        for say, found in pairs
+    )
 
 
 def few(found: Sequence[str]) -> str:

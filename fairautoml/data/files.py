@@ -121,6 +121,9 @@ def _safe(cell: object) -> object:
 
 
 def _not_found(file: Path) -> str:
+    if file.exists():
+        kind = "folder" if file.is_dir() else "pipe or a device, which can be read only once"
+        return f"path is {str(file)!r}, which is a {kind}; give a file"
     folder = file.parent
     names = [other.name for other in folder.iterdir()] if folder.is_dir() else []
     near = difflib.get_close_matches(file.name, names, n=3)
@@ -145,6 +148,14 @@ def _read_arrow(file: Path, suffix: str) -> pd.DataFrame:
 def _with_named_index(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the named levels of the index as first columns, unless columns repeat them."""
     names = frame.index.names
+    for at, name in enumerate(names):
+        level = frame.index.get_level_values(at)
+        if name in frame.columns and not level.equals(pd.Index(frame[name])):
+            warn(
+                f"the index and a column of the file are both called {name!r} and differ; the "
+                "column is read. Rename one to read both",
+                DegradedWarning,
+            )
     levels = [at for at, n in enumerate(names) if n is not None and n not in frame.columns]
     for at in reversed(levels):
         frame.insert(0, names[at], frame.index.get_level_values(at), allow_duplicates=True)
@@ -282,6 +293,10 @@ def read_later(
     return table.assign(**{n: _as_dates(table[n]) for n in dates if n in table.columns})
 
 
+_OFFSET = re.compile(r"[T ]\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)\s*$")
+"""End of a time in ISO 8601 format with a difference to UTC."""
+
+
 def _only_text(levels: Sequence[tuple[str, Any]]) -> bool:
     return _kinds(levels) == {"str"}
 
@@ -303,7 +318,9 @@ def _as_dates(column: "pd.Series[Any]") -> "pd.Series[Any]":
         return column
     try:
         # Where clocks change, dates of one zone have two differences to UTC.
-        return pd.to_datetime(column, format="ISO8601", utc=True)
+        dates = pd.to_datetime(column, format="ISO8601", utc=True)
     except ValueError as error:
         msg = f"column {column.name!r} held dates at fit; write dates as 2026-01-31: {error}"
         raise InputError(msg) from error
+    zoned = column.dropna().str.contains(_OFFSET).any()
+    return dates if zoned else dates.dt.tz_localize(None)

@@ -6,7 +6,7 @@ is read without pyarrow.
 
 import difflib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from fairautoml.data.columns import texts_of
+from fairautoml.data.columns import PositionalNames, texts_of
 from fairautoml.data.sensitive_numbers import kind_of, numbers
 from fairautoml.data.splits import row_draws
 from fairautoml.exceptions import InputError, ParameterError
@@ -93,7 +93,7 @@ def _shown(index: "pd.Index[Any]") -> str:
 class Table:
     """A table before encoding; exactly one of ``columns`` and ``matrix`` is set."""
 
-    names: tuple[str, ...]  # column names; ``x0``, ``x1``, ... where the user gave none
+    names: Sequence[str]  # column names; ``x0``, ``x1``, ... where the user gave none
     named: bool  # whether the names are the user's
     n_rows: int  # number of rows
     columns: "tuple[pd.Series[Any], ...] | None" = None  # the columns, in order
@@ -149,7 +149,8 @@ def _of_polars(column: Any, argument: str) -> "pd.Series[Any]":
             "make columns of them (unnest) or leave it out"
         )
         raise InputError(msg)
-    return pd.Series(values)
+    zoned = getattr(column.dtype, "time_zone", None) is not None
+    return pd.Series(values).dt.tz_localize("UTC") if zoned else pd.Series(values)
 
 
 def _check_unique(names: list[str], argument: str) -> None:
@@ -262,7 +263,7 @@ def _read_sparse(X: Any) -> Table:
     if X.dtype.kind not in "biuf":
         msg = f"X is a sparse matrix of {X.dtype}; only numbers and booleans can be sparse."
         raise InputError(msg)
-    return Table(names=_positional(X.shape[1]), named=False, n_rows=X.shape[0], matrix=X)
+    return Table(names=PositionalNames(X.shape[1]), named=False, n_rows=X.shape[0], matrix=X)
 
 
 def _read_array(X: Any) -> Table:
@@ -279,7 +280,7 @@ def _read_array(X: Any) -> Table:
         )
         raise InputError(msg)
     n_rows, n_columns = array.shape
-    names = _positional(n_columns)
+    names = PositionalNames(n_columns)
     if array.dtype.kind in "biuf":
         return Table(names=names, named=False, n_rows=n_rows, matrix=array)
     columns = tuple(pd.Series(array[:, at]) for at in range(n_columns))
@@ -297,10 +298,6 @@ def _refuse_complex(dtype: Any) -> None:
     if dtype.kind == "c":
         msg = f"Complex data not supported: X has dtype {dtype}. Give real numbers."
         raise InputError(msg)
-
-
-def _positional(n_columns: int) -> tuple[str, ...]:
-    return tuple(f"x{at}" for at in range(n_columns))
 
 
 def _check_not_empty(table: Table, *, allow_empty: bool) -> None:

@@ -164,14 +164,13 @@ def same_intervals(
     known = codes >= 0
     of = codes[known]
     sizes = np.bincount(of)
-    filled = sizes[sizes > 0]
+    filled, glance = sizes[sizes > 0], np.flatnonzero(known)[:_GLANCE]
     if len(filled) < 2 or filled.min() < FEWEST:
         return ()
     found = []
     for name, values in _of_numbers(matrix, schema):
-        own = values[known]
-        # Sorting all rows by every feature would be slow.
-        if _in_intervals(own[:_GLANCE], of[:_GLANCE]) and _in_intervals(own, of):
+        # Sorting, or copying, all rows of every feature would be slow.
+        if _in_intervals(values[glance], of[:_GLANCE]) and _in_intervals(values[known], of):
             found.append(name)
     return tuple(found)
 

@@ -26,7 +26,7 @@ from fairautoml.data.groups import (
     reveals_group,
 )
 from fairautoml.data.leakage import Labelled, given_away, same_numbers, same_partition
-from fairautoml.data.schema import TableSchema, fit_columns
+from fairautoml.data.schema import TableSchema, fit_columns, forget_rare
 from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.data.target import (
     TaskOption,
@@ -119,6 +119,7 @@ def build_dataset(
         given = Labelled(groups=groups, cells=cells, sensitive=values)
         schema, matrix, aware = _without_proxies(schema, matrix, given, options)
     _warn_about_target(schema, matrix, labels)
+    schema, matrix = forget_rare(schema, matrix)
     return Dataset(
         X=matrix,
         y=labels,

@@ -5,7 +5,7 @@ rows of a batch, as some would renumber the categories that are present.
 """
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.columns import Column, encode_column, fit_column, strange_values, text_hints
+from fairautoml.data.columns import (
+    Column,
+    SparseColumns,
+    encode_column,
+    fit_column,
+    strange_values,
+    text_hints,
+    without_rare,
+)
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.derive import parse_overlapping
 from fairautoml.data.frames import Table, as_series, check_length, column_of, read_table
@@ -84,8 +92,8 @@ def _columns(proxies: Any) -> "dict[str, pd.Series[Any]]":
 class TableSchema:
     """Encoding of a table as the float32 matrix of the learners; plain data."""
 
-    columns: tuple[Column, ...]  # the kept features, in the order of the matrix
-    names_in: tuple[str, ...]  # all columns of the table given to ``fit``
+    columns: Sequence[Column]  # the kept features, in the order of the matrix
+    names_in: Sequence[str]  # all columns of the table given to ``fit``
     named: bool  # whether those names are the user's own
     sparse: bool = False  # the table was a sparse matrix
     notes: tuple[str, ...] = ()  # which columns were dropped, and why
@@ -96,14 +104,22 @@ class TableSchema:
         return tuple(column.name for column in self.columns)
 
     @property
+    def positions(self) -> NDArray[np.int64]:
+        """Positions of the kept features in the table given to ``fit``."""
+        if isinstance(self.columns, SparseColumns):
+            return self.columns.positions
+        return np.array([column.position for column in self.columns], dtype=np.int64)
+
+    @property
     def feature_schema(self) -> FeatureSchema:
         """Feature schema of the matrix."""
+        if self.sparse:
+            return FeatureSchema(n_features=len(self.columns), sparse=True)
         categorical = tuple(at for at, c in enumerate(self.columns) if c.kind == "category")
         return FeatureSchema(
             n_features=len(self.columns),
             categorical=categorical,
             cardinalities=tuple(len(self.columns[at].levels) for at in categorical),
-            sparse=self.sparse,
         )
 
     def without(self, names: Collection[str], reason: str) -> "TableSchema":
@@ -145,7 +161,8 @@ def fit_columns(table: Table, *, drop: Collection[str]) -> tuple[TableSchema, An
     """Learn the encoding of a table and apply it, in one pass.
 
     All-missing columns are dropped, with a warning; in tables with names constant columns too
-    (an array is taken as it is, as scikit-learn does).
+    (an array is taken as it is, as scikit-learn does). Columns of a sparse matrix without a
+    stored value are dropped, so that time and memory depend on the stored values only.
     """
     _check_drop(table, drop)
     schema = TableSchema(
@@ -153,8 +170,12 @@ def fit_columns(table: Table, *, drop: Collection[str]) -> tuple[TableSchema, An
         names_in=table.names,
         named=table.named,
         sparse=table.sparse,
-        notes=tuple(_dropped(name, "listed in drop") for name in table.names if name in drop),
+        notes=tuple(_dropped(n, "listed in drop") for n in table.names if n in drop)
+        if drop
+        else (),
     )
+    if table.sparse:
+        return _fit_sparse(schema, table, drop)
     wanted = [at for at, name in enumerate(table.names) if name not in drop]
     if not wanted:
         raise InputError(_nothing_left(schema.notes))
@@ -164,7 +185,7 @@ def fit_columns(table: Table, *, drop: Collection[str]) -> tuple[TableSchema, An
 
 
 def _check_drop(table: Table, drop: Collection[str]) -> None:
-    unknown = sorted(set(drop) - set(table.names))
+    unknown = sorted(set(drop) - set(table.names)) if drop else []
     if unknown:
         msg = (
             f"drop names columns that X does not have: {unknown}; X has "
@@ -176,11 +197,28 @@ def _check_drop(table: Table, drop: Collection[str]) -> None:
 def _fit_matrix(schema: TableSchema, table: Table, wanted: list[int]) -> tuple[TableSchema, Any]:
     columns = tuple(Column(name=table.names[at], position=at, kind="number") for at in wanted)
     schema = replace(schema, columns=columns)
-    if table.sparse:
-        return schema, _sparse_matrix(schema, table, wanted)
     matrix = _from_matrix(schema, table.matrix, wanted)
-    empty = np.isnan(matrix).all(axis=0)
-    return _keep(schema, matrix, dict.fromkeys(np.flatnonzero(empty).tolist(), _EMPTY))
+    at_first = np.flatnonzero(np.isnan(matrix[0])).tolist()
+    empty = [at for at in at_first if np.isnan(matrix[:, at]).all()]
+    return _keep(schema, matrix, dict.fromkeys(empty, _EMPTY))
+
+
+def _fit_sparse(
+    schema: TableSchema, table: Table, drop: Collection[str]
+) -> tuple[TableSchema, Any]:
+    n_columns = len(table.names)
+    matrix = sparse_float32(table.matrix, table.names)
+    stored = np.bincount(matrix.indices, minlength=n_columns) > 0
+    stored[[table.names.index(name) for name in drop]] = False
+    kept = np.flatnonzero(stored)
+    notes = schema.notes
+    if left_out := n_columns - len(kept) - len({*drop}):
+        empty = f"{left_out:,} of {n_columns:,} columns of the sparse X"
+        notes = (*notes, f"{empty} are not used: no row has a value in them")
+    if not len(kept):
+        raise InputError(_nothing_left(notes))
+    schema = replace(schema, columns=SparseColumns(kept), notes=notes)
+    return schema, matrix if len(kept) == n_columns else matrix[:, kept]
 
 
 def _fit_series(
@@ -198,19 +236,35 @@ def _fit_series(
         columns.append(column)
         matrix[:, at] = values
     hints = text_hints(columns, [series[position] for position in wanted], matrix)
-    schema = _noted(schema, (*hints, *spelling_hints(columns)))
+    schema = _noted(schema, hints)
     return _keep(replace(schema, columns=tuple(columns)), matrix, reasons)
 
 
-def _noted(schema: TableSchema, hints: tuple[str, ...]) -> TableSchema:
+def forget_rare(schema: TableSchema, matrix: Any) -> tuple[TableSchema, Any]:
+    """Drop the categories of too few rows, and columns that have no other ones."""
+    categorical = schema.feature_schema.categorical
+    if not categorical:
+        return schema, matrix
+    columns, reasons = list(schema.columns), {}
+    for at in categorical:
+        columns[at], matrix[:, at] = without_rare(columns[at], matrix[:, at])
+        if not columns[at].levels:
+            reasons[at] = _RARE
+    # After the rare ones are gone, so that no note holds a value of one row.
+    schema = _noted(schema, [(hint, hint) for hint in spelling_hints(columns)])
+    return _keep(replace(schema, columns=tuple(columns)), matrix, reasons)
+
+
+def _noted(schema: TableSchema, hints: Sequence[tuple[str, str]]) -> TableSchema:
     """Warn about and note text columns that were likely not meant as categories."""
-    for hint in hints:
+    for hint, _ in hints:
         warn(hint, DegradedWarning)
-    return replace(schema, notes=(*schema.notes, *hints))
+    return replace(schema, notes=(*schema.notes, *(note for _, note in hints)))
 
 
 _EMPTY = "all values are missing"
 _CONSTANT = "all values are equal"
+_RARE = "no category occurs in two rows"
 
 
 def _useless(values: NDArray[np.float32], *, constant: bool) -> str:
@@ -295,18 +349,16 @@ def _from_mixed(
     return result
 
 
-def _sparse_matrix(schema: TableSchema, table: Table, positions: list[int]) -> Any:
+def _sparse_matrix(schema: TableSchema, table: Table, positions: Any) -> Any:
     if table.columns is not None:
         columns = zip(schema.columns, positions, strict=True)
         dense = [encode_column(c, table.columns[at]) for c, at in columns]
         return sparse_float32(np.column_stack(dense), schema.names)
-    matrix = table.matrix
-    if positions != list(range(len(table.names))):
-        matrix = (matrix.tocsc() if table.sparse else matrix)[:, positions]
-    return sparse_float32(matrix, schema.names)
+    matrix = sparse_float32(table.matrix, table.names)
+    return matrix if len(positions) == matrix.shape[1] else matrix[:, positions]
 
 
-def _locate(schema: TableSchema, table: Table) -> list[int]:
+def _locate(schema: TableSchema, table: Table) -> Any:
     """Return the position in ``table`` of each kept feature."""
     if schema.named and table.named:
         return _locate_by_name(schema, table)
@@ -320,7 +372,7 @@ def _locate(schema: TableSchema, table: Table) -> list[int]:
         then, now = ("names", "none") if schema.named else ("no names", "names")
         msg = f"X had column {then} at fit and has {now} now; its columns are read by position"
         warn(msg, DegradedWarning)
-    return [column.position for column in schema.columns]
+    return schema.positions if schema.sparse else schema.positions.tolist()
 
 
 def _locate_by_name(schema: TableSchema, table: Table) -> list[int]:

@@ -93,15 +93,24 @@ def numbers(values: "pd.Series[Any]", kind: Kind, name: str) -> NDArray[np.float
         raise InputError(msg) from error
 
 
+def has_time_zone(dates: "pd.Series[Any]") -> bool | None:
+    """Return whether dates have a time zone, None without any date."""
+    known = dates.dropna()
+    return None if known.empty else pd.Timestamp(known.iloc[0]).tzinfo is not None
+
+
 def _days(durations: NDArray[Any]) -> NDArray[np.float64]:
     days: NDArray[np.float64] = durations / np.timedelta64(1, "D")
     return days
 
 
-def to_float32(values: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.float32]:
+def to_float32(values: NDArray[Any], names: Sequence[str]) -> NDArray[np.float32]:
     """Return a new float32 array; what float32 cannot hold is an error."""
     with np.errstate(over="ignore"):
         result = np.array(values, dtype=np.float32, order="C", copy=True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(result.sum()):
+            return result
     infinite = np.isinf(result)
     if infinite.any():
         counts = infinite.reshape(len(result), -1).sum(axis=0)
@@ -109,8 +118,8 @@ def to_float32(values: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.float
     return result
 
 
-def _infinite(counts: NDArray[np.integer], names: tuple[str, ...]) -> str:
-    found = [f"{name!r} ({n})" for name, n in zip(names, counts.tolist(), strict=True) if n]
+def _infinite(counts: NDArray[np.integer], names: Sequence[str]) -> str:
+    found = [f"{names[at]!r} ({counts[at]})" for at in np.flatnonzero(counts).tolist()]
     return (
         f"X contains infinity (inf) or a value too large for dtype('float32'), largest "
         f"{np.finfo(np.float32).max:.3g}, in {len(found)} column(s), with their counts: "
@@ -119,7 +128,7 @@ def _infinite(counts: NDArray[np.integer], names: tuple[str, ...]) -> str:
     )
 
 
-def sparse_float32(matrix: Any, names: tuple[str, ...]) -> Any:
+def sparse_float32(matrix: Any, names: Sequence[str]) -> Any:
     """Return a new float32 CSR matrix under the same rules; it is never made dense."""
     with np.errstate(over="ignore"):
         # LightGBM knows csr_matrix but not every sparse array class.

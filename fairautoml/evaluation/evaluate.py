@@ -33,7 +33,7 @@ from fairautoml.inference.stored import stored_models
 from fairautoml.learners._base import count_trees
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics.tasks import TASKS
-from fairautoml.records import Config, Trial, TrialResult, TrialState, seed_of
+from fairautoml.records import BASELINE, Config, Trial, TrialResult, TrialState, seed_of
 from fairautoml.storage.artifacts import Artifacts
 from fairautoml.threads import threads
 
@@ -225,7 +225,10 @@ class TrialEvaluator:
             seed_of(self.root_seed, config) + fold,
             deadline=_fold_deadline(trial, start, done=fold),
         )
-        held_out = self.rows.held_out(part, config.encoding)
+        if config == BASELINE:
+            held_out = self.rows.held_out_without_features(part)
+        else:
+            held_out = self.rows.held_out(part, config.encoding)
         known.scores[held_out.rows] = model.scores_encoded(held_out.X, held_out.cells)
         known.models.append(model)
 

@@ -374,6 +374,12 @@ class FoldData:
 
         return self.kept.get(("held out", part, encoding), encoded)
 
+    def held_out_without_features(self, part: Part) -> HeldOut:
+        """Return the rows of the fold for a model that reads no feature."""
+        rows = np.flatnonzero(self.folds == part.fold)
+        X = np.empty((len(rows), 0), dtype=np.float32)
+        return HeldOut(rows=rows, X=X, cells=self.dataset.cells[rows])
+
     def _encoder(self, part: Part, encoding: str) -> Encoder:
         return self.kept.get(
             ("encoder", part, encoding), lambda: _Fitted(self.train(part, encoding).encoder)

@@ -79,7 +79,7 @@ def portable_hash(predictor: Predictor) -> str:
     NotPortableError
         A part has no portable form.
     """
-    decision, arrays = _decision(predictor, "error")
+    decision, arrays = portable_form(predictor, "error")
     hashes = []
     for values in arrays:
         stored = _stored(values)
@@ -138,7 +138,7 @@ def portable_form(
     decision = {
         "task": predictor.task,
         "classes": _classes(predictor.classes),
-        "schema": _schema(schema),
+        "schema": out.plain(_schema(schema)),
         "groups": _groups(predictor.groups, unseen) if predictor.needs_sensitive else None,
         "rule": out.plain(rule.to_dict()),
         "constrained": predictor.constrained,
@@ -181,18 +181,27 @@ def _classes(classes: NDArray[Any]) -> dict[str, Any]:
 
 
 def _schema(schema: TableSchema) -> dict[str, Any]:
+    if schema.sparse:
+        names_in = len(schema.names_in)
+        return {"columns": schema.positions, "names_in": names_in, "named": False, "sparse": True}
     for column in schema.columns:
         if {kind for kind, _ in column.levels} & {"Timestamp", "Timedelta"}:
             msg = f"column {column.name!r} holds dates as categories; convert it before fit"
             raise NotPortableError(msg)
     return {
         "columns": [
-            {"name": c.name, "position": c.position, "kind": c.kind, "levels": c.levels}
+            {
+                "name": c.name,
+                "position": c.position,
+                "kind": c.kind,
+                "levels": c.levels,
+                "zoned": c.zoned,
+            }
             for c in schema.columns
         ],
-        "names_in": schema.names_in,
+        "names_in": list(schema.names_in),
         "named": schema.named,
-        "sparse": schema.sparse,
+        "sparse": False,
     }
 
 

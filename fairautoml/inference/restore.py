@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from fairautoml.data.columns import Column
+from fairautoml.data.columns import Column, PositionalNames, SparseColumns
 from fairautoml.data.groups import GroupSchema, MissingPolicy
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.sensitive_numbers import NumberBins, Reading, Scale
 from fairautoml.exceptions import ModelCorruptError
 from fairautoml.inference.predictor import Predictor
 from fairautoml.inference.runtime import ModelFileError, PortablePredictor, load
-from fairautoml.inference.runtime._rows import Rows, with_absent
+from fairautoml.inference.runtime._rows import SparseRows
 from fairautoml.inference.runtime._rules import RULES
 from fairautoml.metrics._table import TaskName
 
@@ -38,16 +38,12 @@ class PortableModels:
         return cast("NDArray[np.float32]", found)
 
     def _scored(self, X: Any, cells: NDArray[np.integer]) -> tuple[Any, Any]:
-        return self.served._scores(dense(X), cells.astype(np.int64))
+        return self.served._scores(runtime_rows(X), cells.astype(np.int64))
 
 
-def dense(X: Any) -> NDArray[np.floating]:
-    """Return encoded rows as the runtime reads them: of a sparse matrix every column twice."""
-    if not sparse.issparse(X):
-        return cast("NDArray[np.floating]", X)
-    rows = Rows.of(X)
-    found: NDArray[np.floating] = with_absent(np.stack(rows.columns, axis=1), rows.absent)
-    return found
+def runtime_rows(X: Any) -> Any:
+    """Return encoded rows as the runtime reads them: of a sparse matrix in dense blocks."""
+    return SparseRows(X) if sparse.issparse(X) else X
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,15 +123,23 @@ def restored(path: Path) -> Restored:
 
 
 def _schema(spec: Mapping[str, Any]) -> TableSchema:
-    columns = tuple(
-        Column(name=c["name"], position=c["position"], kind=c["kind"], levels=tuple(c["codes"]))
-        for c in spec["columns"]
-    )
+    if spec["sparse"]:
+        columns = SparseColumns(spec["columns"])
+        names = PositionalNames(len(spec["names_in"]))
+        return TableSchema(columns=columns, names_in=names, named=False, sparse=True)
     return TableSchema(
-        columns=columns,
+        columns=tuple(
+            Column(
+                name=c["name"],
+                position=c["position"],
+                kind=c["kind"],
+                levels=tuple(c["codes"]),
+                zoned=c["zoned"],
+            )
+            for c in spec["columns"]
+        ),
         names_in=tuple(spec["names_in"]),
         named=spec["named"],
-        sparse=spec["sparse"],
     )
 
 

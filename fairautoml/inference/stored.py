@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fairautoml.exceptions import ModelCorruptError
 from fairautoml.inference.export import archived
-from fairautoml.inference.restore import dense
+from fairautoml.inference.restore import runtime_rows
 from fairautoml.inference.runtime import ModelFileError
 from fairautoml.inference.runtime._file import read_archive
 from fairautoml.inference.runtime._predictor import BLOCK_ROWS
@@ -90,7 +90,7 @@ class StoredModels:
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the scores of encoded rows (``Task``)."""
-        matrix, of_row = dense(X), cells.astype(np.int64)
+        matrix, of_row = runtime_rows(X), cells.astype(np.int64)
         starts = range(0, max(len(of_row), 1), BLOCK_ROWS)
         blocks = [slice(at, at + BLOCK_ROWS) for at in starts]
         return np.concatenate([self.program(matrix[b], of_row[b])[0] for b in blocks])

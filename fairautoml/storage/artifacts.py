@@ -170,7 +170,7 @@ class Artifacts:
         """Write a file with ``write`` and move it to ``path`` atomically."""
         partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
         try:
-            with full_disk_named(path):
+            with disk_errors_named(path):
                 make_private(partial)
                 write(partial)
                 if self.durable:
@@ -183,14 +183,22 @@ class Artifacts:
 
 
 @contextlib.contextmanager
-def full_disk_named(target: Path) -> Iterator[None]:
-    """Raise ``StorageFullError`` with the file name if the disk is full."""
+def disk_errors_named(target: Path) -> Iterator[None]:
+    """Raise an error that names the file if the disk is full or the folder was deleted."""
     try:
         yield
+    except FileNotFoundError as exc:
+        if target.parent.is_dir():
+            raise
+        msg = f"the folder {str(target.parent)!r} was deleted while the run wrote to it; fit again"
+        raise RunFolderError(msg) from exc
     except OSError as exc:
         if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        msg = f"no space left for {str(target)!r}; free some space and run again"
+        msg = (
+            f"no space left for {str(target)!r}; free some space, and continue a run with a "
+            "folder by if_exists='resume' (fairautoml resume)"
+        )
         raise StorageFullError(msg) from exc
 
 

@@ -36,7 +36,7 @@ from fairautoml.exceptions import (
 from fairautoml.storage.artifacts import (
     Artifacts,
     append_private,
-    full_disk_named,
+    disk_errors_named,
     make_private,
     sync_file,
     sync_folder,
@@ -272,7 +272,7 @@ class RunFolder:
         target = self.path / name
         partial = target.with_name(f".{name}.tmp")
         try:
-            with full_disk_named(target):
+            with disk_errors_named(target):
                 make_private(partial)
                 write(partial)
                 sync_file(partial)
@@ -285,7 +285,7 @@ class RunFolder:
         """Append one line to the human-readable ``trials.jsonl``; the study is the full record."""
         text = json.dumps(dict(line), sort_keys=True, allow_nan=False)
         path = self.path / "trials.jsonl"
-        with full_disk_named(path), append_private(path) as stream:
+        with disk_errors_named(path), append_private(path) as stream:
             _cut_torn_line(stream)
             stream.write(text.encode() + b"\n")
 

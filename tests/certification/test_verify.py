@@ -58,11 +58,26 @@ def test_a_certificate_is_what_it_says(kept, capsys):
         "bytes", "claims", "level", "numbers", "model", "data", "counts", "ledger", "model file",
     }  # fmt: skip
     certificate = str(kept / "run" / "certificate.json")
-    assert main(["verify", certificate]) == 0
-    assert "not checked: model, data, counts, ledger" in capsys.readouterr().out
     trusted = ["--model", str(kept / "run")]
     assert main(["verify", certificate, *trusted, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["unchecked"] == ["data", "counts", "ledger"]
+
+
+def test_a_certificate_alone_is_consistent_but_not_anchored(kept, tmp_path, capsys):
+    alone = ["verify", str(kept / "run" / "certificate.json")]
+    assert main(alone) == 11
+    out = capsys.readouterr().out
+    assert "not checked: model, data, counts, ledger" in out
+    assert "the certificate is consistent with itself, not anchored" in out
+    assert main([*alone, "--json"]) == 11
+    assert json.loads(capsys.readouterr().out)["anchored"] is False
+    assert main([*alone, "--ledger", str(kept / "ledger.jsonl")]) == 0
+    (tmp_path / "key").write_bytes(b"secret")
+    certificate = Certificate.from_bytes((kept / "run" / "certificate.json").read_bytes())
+    (tmp_path / "signed.json").write_bytes(certificate.to_bytes(key=b"secret"))
+    signed = ["verify", str(tmp_path / "signed.json")]
+    assert main(signed) == 11
+    assert main([*signed, "--key", str(tmp_path / "key")]) == 0
 
 
 class Payload:

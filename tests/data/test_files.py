@@ -1,6 +1,7 @@
 import gzip
 import importlib.util
 import io
+import os
 
 import numpy as np
 import pandas as pd
@@ -66,6 +67,13 @@ def test_an_index_that_repeats_a_column_or_has_no_name_is_left_out(tmp_path):
     pd.testing.assert_frame_equal(read_table(tmp_path / "p.parquet"), EXPECTED)
     EXPECTED.set_index(pd.Index(["p", "q"])).to_parquet(tmp_path / "p.parquet")
     pd.testing.assert_frame_equal(read_table(tmp_path / "p.parquet"), EXPECTED)
+
+
+def test_an_index_that_differs_from_the_column_of_its_name_is_reported(tmp_path):
+    frame = EXPECTED.set_index("name", drop=False)
+    frame.iloc[::-1].assign(name=EXPECTED["name"].to_numpy()).to_parquet(tmp_path / "p.parquet")
+    with pytest.warns(DegradedWarning, match="index and a column .* both called 'name'"):
+        read_table(tmp_path / "p.parquet")
 
 
 def test_two_levels_of_an_index_with_one_name_are_refused(tmp_path):
@@ -207,6 +215,14 @@ def test_a_missing_file_is_refused_with_near_names(tmp_path):
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"there is no such file$"):
         read_table(tmp_path / "nowhere" / "people.csv")
+
+
+def test_a_pipe_or_a_folder_is_called_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "folder.csv").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(InputError, match=rf"{name}.csv', which is a {name}.*; give a file"):
+            read_table(tmp_path / f"{name}.csv")
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path):

@@ -8,6 +8,7 @@ from fairautoml.data.files import read_later
 from fairautoml.data.frames import read_table
 from fairautoml.data.groups import fit_groups
 from fairautoml.data.schema import fit_columns
+from fairautoml.exceptions import DegradedWarning
 
 
 def learned(X, sensitive=None):
@@ -33,6 +34,20 @@ def test_dates_of_a_zone_are_read_across_the_change_of_clocks(tmp_path):
     table.to_csv(tmp_path / "new.csv", index=False)
     read = read_later(tmp_path / "new.csv", schema=schema, groups=None)
     np.testing.assert_allclose(schema.transform(read), matrix)
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_dates_of_a_file_have_a_zone_if_they_are_written_with_one(tmp_path, zone):
+    days = pd.date_range("2026-03-27", periods=6, tz=zone)
+    table = pd.DataFrame({"day": days, "x": np.arange(6.0)})
+    schema, _, _ = learned(table)
+    table.to_csv(tmp_path / "new.csv", index=False)
+    schema.transform(read_later(tmp_path / "new.csv", schema=schema, groups=None))
+    other = table.assign(day=days.tz_localize("UTC") if zone is None else days.tz_localize(None))
+    other.to_csv(tmp_path / "new.csv", index=False)
+    read = read_later(tmp_path / "new.csv", schema=schema, groups=None)
+    with pytest.warns(DegradedWarning, match="time zone at fit"):
+        schema.transform(read)
 
 
 @pytest.mark.parametrize("empty", [np.nan, None])

@@ -39,6 +39,17 @@ SEEN = pd.DataFrame(
 Y = (np.arange(60) % 7 > 2).astype(np.int8)
 
 
+def test_dates_that_gain_or_lose_their_time_zone_are_reported(tmp_path):
+    aware = SEEN.assign(day=SEEN["day"].dt.tz_localize("Asia/Tokyo"))
+    for then, now in ((SEEN, aware), (aware, SEEN)):
+        served = reloaded(predictor_on(then, {"sex": then["sex"]}), tmp_path)
+        served.predict(then, then["sex"])
+        with pytest.warns(UserWarning, match="'day' of X held dates with .* time zone at fit"):
+            served.predict(now, now["sex"])
+    polars = pl.from_pandas(aware.drop(columns="size")).with_columns(size=pl.lit(1))
+    served.predict(polars, aware["sex"])
+
+
 def predictor_on(frame, sensitive, *, unseen="error", **options):
     table = read_table(frame)
     schema, matrix = fit_columns(table, drop=())
@@ -151,6 +162,7 @@ def test_other_types_of_the_same_values_are_read_the_same(both, changed):
     assert_read_the_same(both, frame, frame["sex"])
 
 
+@pytest.mark.filterwarnings("ignore:column 'day' of X held dates with no time zone")
 def test_dates_of_a_time_zone_are_read_the_same(both):
     frame = SEEN.assign(day=SEEN["day"].dt.tz_localize("Europe/Berlin"))
     assert_read_the_same(both, frame, frame["sex"])

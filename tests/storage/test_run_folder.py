@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -186,13 +187,26 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(folder, monkeypatch):
     folder.write_json("config.json", {"seed": 1})
     folder.append_trial({"number": 0})
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(StorageFullError, match=r"no space left for .*config.json.*free some"):
+    remedy = r"no space left for .*config.json.*free some space.*by if_exists='resume'"
+    with pytest.raises(StorageFullError, match=remedy):
         folder.write_json("config.json", {"seed": 2})
     (folder.path / "trials.jsonl").unlink()
     (folder.path / "trials.jsonl").symlink_to("/dev/full")
     with pytest.raises(StorageFullError, match=r"no space left for .*trials.jsonl"):
         folder.append_trial({"number": 1})
     assert read_json(folder.path, "config.json") == {"seed": 1}
+
+
+def test_a_folder_that_was_deleted_during_the_run_is_named(folder):
+    shutil.rmtree(folder.path)
+    scores = np.zeros(3, dtype=np.float32)
+    for write in (
+        lambda: folder.append_trial({"number": 0}),
+        lambda: folder.write_json("config.json", {"seed": 1}),
+        lambda: folder.artifacts.write_scores("00000-a", scores),
+    ):
+        with pytest.raises(RunFolderError, match=r"'.*run.*' was deleted while the run wrote"):
+            write()
 
 
 def test_another_error_of_the_disk_is_passed_on_as_it_is(folder):

@@ -22,7 +22,7 @@ class NewRowsError(ValueError):
     """The new rows cannot be read; the message names the column and what is allowed."""
 
 
-MOST = 1_000_000
+MOST = 10_000_000
 """Largest number of columns, classes or groups; a larger one is damage."""
 
 

@@ -21,8 +21,8 @@ from fairautoml.inference.runtime._rows import Rows, encoded, read_schema
 from fairautoml.inference.runtime._rules import RULES, draws, fair_scores, row_thresholds
 from fairautoml.inference.runtime._scores import Program
 
-BLOCK_ROWS = 512
-"""Rows that are scored at once."""
+BLOCK_ROWS, BLOCK_VALUES = 512, 2**24
+"""Largest number of rows, and of values, that are scored at once."""
 
 BLOCKS_PER_THREAD = 8
 """Fewer blocks are scored faster by fewer threads."""
@@ -40,7 +40,11 @@ class PortablePredictor:
         self._order = np.argsort(self.classes)
         self._schema = read_schema(decision["schema"])
         self._groups = None if decision["groups"] is None else read_groups(decision["groups"])
-        self.feature_names = tuple(column["name"] for column in self._schema["columns"])
+        columns = self._schema["columns"]
+        if self._schema["sparse"]:
+            self.feature_names = tuple(f"x{position}" for position in columns.tolist())
+        else:
+            self.feature_names = tuple(column["name"] for column in columns)
         self._rule, self._odd = decision["rule"], decision["odd"]
         self._constrained, self.salt = bool(decision["constrained"]), int(decision["salt"])
         self._program = Program(decision)
@@ -124,7 +128,10 @@ class PortablePredictor:
         return self._chosen(matrix, self._acceptance(matrix, cells))
 
     def _drawn(self, matrix: Floats) -> Floats | None:
-        return draws(matrix, self._odd) if self._rule["randomized"] else None
+        if not self._rule["randomized"]:
+            return None
+        blocks = self._blocks(len(matrix))
+        return np.concatenate([draws(matrix[rows], self._odd) for rows in blocks])
 
     def _chosen(self, matrix: Floats, accepted: Floats) -> Array:
         """Return the position of the class of each row, or the number."""
@@ -145,7 +152,7 @@ class PortablePredictor:
 
     def _scores(self, matrix: Floats, cells: Array) -> tuple[Floats, Floats | None]:
         """Return the scores, and the group probabilities if the rule reads them."""
-        blocks = [slice(at, at + BLOCK_ROWS) for at in range(0, max(len(cells), 1), BLOCK_ROWS)]
+        blocks = self._blocks(len(cells))
 
         def scored(rows: slice) -> tuple[Floats, Floats | None]:
             return self._program(matrix[rows], cells[rows])
@@ -159,6 +166,10 @@ class PortablePredictor:
         scores = np.concatenate([part[0] for part in parts])
         shares = [part[1] for part in parts if part[1] is not None]
         return scores, np.concatenate(shares) if shares else None
+
+    def _blocks(self, n_rows: int) -> list[slice]:
+        size = max(1, min(BLOCK_ROWS, BLOCK_VALUES // max(self._program.width, 1)))
+        return [slice(at, at + size) for at in range(0, max(n_rows, 1), size)]
 
     def _read(self, X: Any, sensitive: Any) -> tuple[Floats, Array]:
         table = Rows.of(X)

@@ -1,5 +1,6 @@
 """Read new rows of any kind as the matrix that the model was trained on."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -21,8 +22,7 @@ from fairautoml.inference.runtime._base import (
 class Rows:
     """A table by columns; ``names`` is None where the user gave none."""
 
-    # which values a sparse matrix does not hold, shape (n_rows, n_columns)
-    absent: Array | None = None
+    sparse: "SparseRows | None" = None  # the rows of a sparse matrix, then without ``columns``
 
     def __init__(self, names: tuple[str, ...] | None, columns: list[Array], n_rows: int) -> None:
         self.names, self.columns, self.n_rows = names, columns, n_rows
@@ -45,7 +45,9 @@ class Rows:
                 raise NewRowsError("the rows have different names; give None for a missing value")
             return cls(names, [objects(column) for column in values], len(X))
         if hasattr(X, "tocsr"):
-            return cls._of_sparse(X)
+            found = cls(None, [], X.shape[0])
+            found.sparse = SparseRows(X)
+            return found
         if hasattr(X, "columns"):
             return cls._of_frame(X)
         return cls._of_array(X)
@@ -70,26 +72,32 @@ class Rows:
         return cls(tuple(str(name) for name in names), read, len(read[0]) if read else 0)
 
     @classmethod
-    def _of_sparse(cls, X: Any) -> "Rows":
-        """Read a sparse matrix, what it does not hold as 0."""
-        X = X.tocsr()
-        if X.dtype.kind not in "biuf":
-            raise NewRowsError(f"X is a sparse matrix of {X.dtype}; only numbers can be sparse")
-        dense, absent = np.zeros(X.shape, dtype=np.float32), np.ones(X.shape, dtype=bool)
-        row = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
-        np.add.at(dense, (row, X.indices), X.data.astype(np.float32))
-        absent[row, X.indices] = False
-        found = cls(None, list(dense.T), X.shape[0])
-        found.absent = absent
-        return found
-
-    @classmethod
     def _of_array(cls, X: Any) -> "Rows":
         array = np.asarray(X) if hasattr(X, "__array__") else np.array(X, dtype=object)
         if array.ndim != 2 or array.dtype.kind == "c":
             msg = f"X must be a table of two dimensions, found shape {array.shape}"
             raise NewRowsError(msg)
         return cls(None, list(array.T), len(array))
+
+
+class SparseRows:
+    """Rows of a sparse matrix, made dense in blocks, with absent values as 0 and as missing."""
+
+    def __init__(self, X: Any) -> None:
+        self.matrix = X.tocsr()
+        if X.dtype.kind not in "biuf":
+            raise NewRowsError(f"X is a sparse matrix of {X.dtype}; only numbers can be sparse")
+
+    def __len__(self) -> int:
+        return int(self.matrix.shape[0])
+
+    def __getitem__(self, rows: slice) -> Floats:
+        block = self.matrix[rows]
+        dense, absent = np.zeros(block.shape, dtype=np.float32), np.ones(block.shape, dtype=bool)
+        row = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
+        np.add.at(dense, (row, block.indices), block.data.astype(np.float32))
+        absent[row, block.indices] = False
+        return _with_absent(dense, absent)
 
 
 def is_column(value: Any) -> bool:
@@ -106,6 +114,8 @@ def objects(values: Iterable[Any]) -> Array:
 def column_of(values: Any) -> Array:
     if isinstance(values, list | tuple):
         return objects(values)
+    if getattr(getattr(values, "dtype", None), "time_zone", None):
+        return objects(values.to_list())  # of polars, whose array has no zone
     found = np.asarray(values)
     if isinstance(values, np.ma.MaskedArray):
         found = found.astype(object)
@@ -153,6 +163,8 @@ def codes_of(levels: Any) -> dict[tuple[str, Any], int]:
 
 def read_schema(spec: Spec) -> dict[str, Any]:
     """Return the features of a file, checked."""
+    if spec["sparse"]:
+        return _read_sparse_schema(spec)
     names_in, columns = [str(name) for name in spec["names_in"]], []
     for column in spec["columns"]:
         codes = codes_of(column["levels"])
@@ -161,30 +173,52 @@ def read_schema(spec: Spec) -> dict[str, Any]:
             raise ModelFileError("a column that no table has")
         columns.append({
             "name": str(column["name"]), "position": position, "kind": column["kind"],
-            "codes": codes, "types": {kind for kind, _ in codes},
+            "codes": codes, "types": {kind for kind, _ in codes}, "zoned": column.get("zoned"),
         })  # fmt: skip
-    flags = {name: bool(spec[name]) for name in ("named", "sparse")}
-    return {"columns": columns, "names_in": names_in, **flags}
+    return {
+        "columns": columns, "names_in": names_in, "named": bool(spec["named"]), "sparse": False,
+    }  # fmt: skip
 
 
-def encoded(schema: Spec, table: Rows) -> Floats:
+def _read_sparse_schema(spec: Spec) -> dict[str, Any]:
+    """Return the features of a sparse matrix, all numbers, by their positions."""
+    positions, n_columns = spec["columns"], small(spec["names_in"])
+    rising = positions.ndim == 1 and positions.dtype.kind == "i" and (np.diff(positions) > 0).all()
+    if not rising or len(positions) == 0 or positions[0] < 0 or positions[-1] >= n_columns:
+        raise ModelFileError("a column that no table has")
+    return {"columns": positions, "names_in": range(n_columns), "named": False, "sparse": True}
+
+
+def encoded(schema: Spec, table: Rows) -> Any:
     """Return the rows as the model was trained on them, shape (n_rows, n_features)."""
+    if schema["sparse"]:
+        return _encoded_sparse(schema, table)
+    if table.sparse is not None:
+        raise NewRowsError("X is a sparse matrix and was a table at fit; give X.toarray()")
     places = _places(schema, table)
     found = np.empty((table.n_rows, len(places)), dtype=np.float32)
     for at, (column, place) in enumerate(zip(schema["columns"], places, strict=True)):
         values = table.columns[place]
         encode = _categories if column["kind"] == "category" else _numbers
         found[:, at] = encode(column, values)
-    if not schema["sparse"]:
-        if table.absent is not None:
-            raise NewRowsError("X is a sparse matrix and was a table at fit; give X.toarray()")
-        return found
-    return with_absent(found, None if table.absent is None else table.absent[:, places])
+    return found
 
 
-def with_absent(found: Floats, absent: Array | None) -> Floats:
+def _encoded_sparse(schema: Spec, table: Rows) -> Any:
+    positions, n_columns = schema["columns"], len(schema["names_in"])
+    matrix = None if table.sparse is None else table.sparse.matrix
+    _check_width(len(table.columns) if matrix is None else matrix.shape[1], n_columns)
+    if matrix is not None:
+        return SparseRows(matrix if len(positions) == n_columns else matrix[:, positions])
+    found = np.empty((table.n_rows, len(positions)), dtype=np.float32)
+    for at, position in enumerate(positions.tolist()):
+        column = {"name": f"x{position}", "kind": "number"}
+        found[:, at] = _numbers(column, table.columns[position])
+    return _with_absent(found, found == 0)
+
+
+def _with_absent(found: Floats, absent: Array) -> Floats:
     """Return the values of a sparse matrix twice: absent ones are 0, and they are missing."""
-    absent = found == 0 if absent is None else absent
     return np.concatenate([found, np.where(absent, np.float32(np.nan), found)], axis=1)
 
 
@@ -198,11 +232,13 @@ def _places(schema: Spec, table: Rows) -> list[int]:
             msg = f"X lacks the column(s) {lacking[:20]}; it has {list(table.names[:20])}"
             raise NewRowsError(msg)
         return [at[name] for name in wanted]
-    n_columns = len(schema["names_in"])
-    if len(table.columns) != n_columns:
-        msg = f"X has {len(table.columns)} columns and the model reads {n_columns}"
-        raise NewRowsError(msg)
+    _check_width(len(table.columns), len(schema["names_in"]))
     return [column["position"] for column in schema["columns"]]
+
+
+def _check_width(found: int, wanted: int) -> None:
+    if found != wanted:
+        raise NewRowsError(f"X has {found} columns and the model reads {wanted}")
 
 
 def _categories(column: Spec, values: Array) -> Floats:
@@ -227,6 +263,13 @@ def _numbers(column: Spec, values: Array) -> Floats:
     if kind not in (column["kind"], "empty") and column["kind"] != "empty":
         msg = f"column {column['name']!r} of X held {KINDS[column['kind']]}"
         raise NewRowsError(f"{msg} and holds {KINDS[kind]} now; convert it")
+    if kind == "datetime" and column.get("zoned") not in (None, _zoned(values)):
+        then, now = ("a", "none") if column["zoned"] else ("no", "one")
+        msg = (
+            f"column {column['name']!r} of X held dates with {then} time zone at fit and has "
+            f"{now} now; dates without a zone are taken for UTC"
+        )
+        warnings.warn(msg, stacklevel=2)
     with np.errstate(over="ignore"):
         found = _as_floats(values, kind).astype(np.float32)
     if np.isinf(found).any():
@@ -274,6 +317,14 @@ def _as_floats(values: Array, kind: str) -> Floats:
     start = np.datetime64(0, "D") if kind == "datetime" else np.timedelta64(0, "D")
     found: Floats = (values - start) / np.timedelta64(1, "D")
     return found
+
+
+def _zoned(values: Array) -> bool:
+    """Return whether dates have a time zone; those of NumPy have none."""
+    if values.dtype.kind != "O":
+        return False
+    first = next(value for value in values.tolist() if not is_missing(value))
+    return getattr(first, "tzinfo", None) is not None
 
 
 def _moment(value: Any) -> Any:
