@@ -62,6 +62,9 @@ class FeatureSchema:
     cardinalities: tuple[int, ...] = ()  # number of codes of each of those columns
     # the matrix is a ``scipy.sparse`` CSR matrix (then all columns are numeric)
     sparse: bool = False
+    # only a function that is linear in the columns may be learned: any other could restore what
+    # a mitigator has removed
+    linear_only: bool = False
 
     @property
     def native(self) -> tuple[int, ...]:

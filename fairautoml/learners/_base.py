@@ -49,6 +49,9 @@ class Learner:
     shares_rows : bool
         Whether ``fit`` accepts the read-only matrix that is shared between configurations, in
         order to cache derived data; otherwise it receives a writable copy.
+    linear : bool
+        Whether scores are a monotone function of a weighted sum of the columns, if the feature
+        schema is ``linear_only``.
     extra : str
         Optional extra of this package that installs the library; empty for core dependencies.
     opt_in : bool
@@ -65,6 +68,7 @@ class Learner:
     handles_weights: bool = True
     handles_sparse: bool = False
     shares_rows: bool = False
+    linear: bool = False
     extra: str = ""
     opt_in: bool = False
     space: str = ""

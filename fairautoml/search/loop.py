@@ -523,7 +523,9 @@ def propose(space: SearchSpace, suggest: Suggest) -> Config:
     learner = _pick("learner", tuple(space.learners), suggest)
     params = _walk(space.learners[learner], suggest)
     encoding = _pick("encoding", space.encodings, suggest)
-    mitigation = _pick("mitigation", tuple(space.mitigations), suggest)
+    mitigation = space.mitigation_of(
+        learner, _pick("mitigation", tuple(space.mitigations), suggest)
+    )
     return Config(
         learner=learner,
         params=params,
