@@ -2,7 +2,7 @@
 
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -371,17 +371,36 @@ def start_workers(settings: Settings, n_rows: int = 0, n_columns: int = 0) -> No
 def make_space(dataset: Dataset, settings: Settings, goal: Goal, allocator: str) -> SearchSpace:
     """Return the space: applicable learners, encodings and training-time mitigations."""
     learners = _learner_spaces(dataset, settings.learners)
+    mitigations = _mitigation_spaces(
+        goal,
+        settings,
+        costly=settings.mitigators is not None
+        and not ALLOCATORS.get(allocator).schedules_mitigation,
+    )
     return SearchSpace(
         learners=learners,
         encodings=encodings_of(dataset.feature_schema, group_columns=bool(dataset.group_columns)),
         native_learners=frozenset(n for n in learners if LEARNERS.get(n).native_categories),
-        mitigations=_mitigation_spaces(
-            goal,
-            settings,
-            costly=settings.mitigators is not None
-            and not ALLOCATORS.get(allocator).schedules_mitigation,
-        ),
+        mitigations=mitigations,
+        excluded=_excluded(learners, mitigations),
     )
+
+
+def _excluded(learners: Iterable[str], mitigations: Iterable[str]) -> frozenset[tuple[str, str]]:
+    """Return the learners that could undo what a mitigation removes, with that mitigation."""
+    other = [name for name in learners if not LEARNERS.get(name).linear]
+    removers = [
+        name for name in mitigations if name != "none" and MITIGATORS.get(name).linear_only
+    ]
+    if removers and len(other) == len(list(learners)):
+        known = [name for name in LEARNERS.available() if LEARNERS.get(name).linear]
+        msg = (
+            f"mitigators: {removers[0]!r} needs a linear learner, because others could restore "
+            f"the groups from what it leaves; found learners={other}. Add one of {known} to "
+            f"learners, or leave {removers[0]!r} out"
+        )
+        raise InputError(msg)
+    return frozenset((name, remover) for remover in removers for name in other)
 
 
 def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, ParamSpace]:
@@ -463,7 +482,7 @@ def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
     """Return the portfolio members that lie in the space, then the other learners' defaults.
 
     An inexpensive training-time mitigation was requested by name, so it is tried early, with the
-    first configuration that is not the fast default.
+    first configuration that is not the fast default and whose learner it may be combined with.
     """
     found = find_portfolio(PORTFOLIO)
     if found is None:
@@ -479,7 +498,15 @@ def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
             members.append(Config(learner=name, params=part.defaults()))
     usual = 1 if len(members) > 1 and _fast_default(members) is not None else 0
     mitigated = [
-        replace(members[usual], mitigation=name, mitigation_params=part.defaults())
+        replace(
+            next(
+                config
+                for config in (*members[usual:], *members)
+                if space.mitigation_of(config.learner, name) == name
+            ),
+            mitigation=name,
+            mitigation_params=part.defaults(),
+        )
         for name, part in space.mitigations.items()
         if name != "none" and MITIGATORS.get(name).cost != "costly"
     ]

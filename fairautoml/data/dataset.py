@@ -64,6 +64,9 @@ class FeatureSchema:
     sparse: bool = False
     # most categories of a column that boosted trees take as categories, not as numbers
     most_native: int = MOST_NATIVE
+    # only a function that is linear in the columns may be learned: any other could restore what
+    # a mitigator has removed
+    linear_only: bool = False
 
     @property
     def native(self) -> tuple[int, ...]:

@@ -19,18 +19,22 @@ def row_draws(X: Any, salt: int) -> NDArray[np.float64]:
 
 def row_bits(X: Any, salt: int) -> NDArray[np.uint64]:
     """Return 64 bits per row, from the row's content and the salt alone."""
-    rng = np.random.default_rng(salt)
     if isinstance(X, np.ndarray):
         clean = np.where(np.isnan(X), np.float32(np.inf), X) + np.float32(0.0)
         bits = clean.astype(np.float32).view(np.uint32).astype(np.uint64)
-        odd = rng.integers(0, 2**63, size=X.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(
-            1
-        )
-        mixed = _scrambled(bits * odd).sum(axis=1, dtype=np.uint64)
+        mixed = _scrambled(bits * row_factors(X.shape[1], salt)).sum(axis=1, dtype=np.uint64)
     else:
-        projected = np.asarray(X @ rng.standard_normal(X.shape[1])).ravel()
+        projection = np.random.default_rng(salt).standard_normal(X.shape[1])
+        projected = np.asarray(X @ projection).ravel()
         mixed = projected.astype(np.float64).view(np.uint64)
     return _scrambled(mixed)
+
+
+def row_factors(n_features: int, salt: int) -> NDArray[np.uint64]:
+    """Return the odd factor of each column of a dense matrix in ``row_bits``."""
+    rng = np.random.default_rng(salt)
+    drawn = rng.integers(0, 2**63, size=n_features, dtype=np.uint64)
+    return drawn * np.uint64(2) + np.uint64(1)
 
 
 def _scrambled(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

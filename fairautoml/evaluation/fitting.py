@@ -285,6 +285,9 @@ def _that_count(rows: TrainRows) -> TrainRows:
 
 
 def _fit_learner(learner: Learner, config: Config, rows: TrainRows, seed: int) -> LearnerModel:
+    if rows.feature_schema.linear_only and not learner.linear:
+        msg = f"learner {learner.name!r} is not linear, so it could restore the removed groups"
+        raise TypeError(msg)
     rows = _that_count(rows)
     estimator = learner.built(
         config.params, rows.feature_schema, seed, task=rows.task, n_classes=rows.n_classes

@@ -17,6 +17,7 @@ from fairautoml.data.files import write_whole
 from fairautoml.data.groups import GroupSchema, UnseenPolicy
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.sensitive_numbers import NumberBins, Scale, bin_labels
+from fairautoml.data.splits import row_factors
 from fairautoml.exceptions import NotPortableError
 from fairautoml.inference.predictor import Predictor
 from fairautoml.inference.runtime import FORMAT, MEMBERS
@@ -235,9 +236,6 @@ def _groups(groups: GroupSchema | None, unseen: UnseenPolicy) -> dict[str, Any] 
 
 def _odd(salt: int, n_features: int, *, sparse: bool) -> NDArray[Any]:
     """Return the factors of ``row_bits``, so that a file does not depend on a generator."""
-    rng = np.random.default_rng(salt)
     if sparse:
-        return rng.standard_normal(n_features)
-    drawn = rng.integers(0, 2**63, size=n_features, dtype=np.uint64)
-    odd = drawn * np.uint64(2) + np.uint64(1)
-    return odd.view(np.int32)
+        return np.random.default_rng(salt).standard_normal(n_features)
+    return row_factors(n_features, salt).view(np.int32)

@@ -51,6 +51,9 @@ class Learner:
         order to cache derived data; otherwise it receives a writable copy.
     native_categories : bool
         Whether the learner takes the columns ``feature_schema.native`` as categories.
+    linear : bool
+        Whether scores are a monotone function of a weighted sum of the columns, if the feature
+        schema is ``linear_only``.
     extra : str
         Optional extra of this package that installs the library; empty for core dependencies.
     opt_in : bool
@@ -68,6 +71,7 @@ class Learner:
     handles_sparse: bool = False
     shares_rows: bool = False
     native_categories: bool = False
+    linear: bool = False
     extra: str = ""
     opt_in: bool = False
     space: str = ""

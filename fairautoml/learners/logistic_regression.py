@@ -199,8 +199,13 @@ class _Linear(SklearnTraining):
         numeric = [
             at for at in range(self.feature_schema.n_features) if at not in set(categorical)
         ]
+        bent = not self.feature_schema.linear_only
         encoders = [
-            ("numbers", _numbers(self.params.get("numeric", "scaled")), numeric),
+            (
+                "numbers",
+                _numbers(self.params.get("numeric", "scaled") if bent else "scaled"),
+                numeric,
+            ),
             ("categories", _categories(self.params.get("min_frequency", 10)), categorical),
         ]
         return ColumnTransformer([encoder for encoder in encoders if encoder[2]])
@@ -279,4 +284,5 @@ LEARNER = Learner(
     build_multiclass=LogisticRegressionMulticlass,
     build_regressor=RidgeNumbers,
     handles_sparse=True,
+    linear=True,
 )

@@ -62,4 +62,5 @@ LEARNER = Learner(
     build_multiclass=PriorMulticlass,
     build_regressor=PriorNumbers,
     handles_sparse=True,
+    linear=True,
 )

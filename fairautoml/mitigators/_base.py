@@ -264,6 +264,9 @@ class Mitigator:
         Whether the mitigator only randomises; it is then used only if that is allowed.
     overlapping : bool
         Whether it supports constraints on overlapping groups.
+    linear_only : bool
+        Whether only linear learners may train on the changed rows, because any other could read
+        the groups from them; its feature schema is then ``linear_only``.
     tasks : frozenset of str
         Supported types of the target.
     train : callable, optional
@@ -290,6 +293,7 @@ class Mitigator:
     extra: str = ""
     randomizes: bool = False
     overlapping: bool = False
+    linear_only: bool = False
     tasks: frozenset[TaskName] = frozenset({"binary"})
     train: Train | None = None
     fit_rules: FitRules | None = None

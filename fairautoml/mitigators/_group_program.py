@@ -19,6 +19,7 @@ from fairautoml.metrics.rates import worst
 from fairautoml.mitigators._base import Goal, RateMetrics, RuntimeRule, ScoreRows, scales
 from fairautoml.mitigators._linear_program import Program
 from fairautoml.mitigators._thresholds import (
+    MAX_CUTS,
     SLACK,
     RateIntervals,
     ThresholdCandidates,
@@ -157,9 +158,11 @@ class ThresholdProblem:
         """Best threshold on true probabilities without constraints."""
         return self.gain[1] / (self.gain[0] + self.gain[1])
 
-    def cuts(self, labelled: ScoreRows) -> tuple[ThresholdCandidates, ...]:
+    def cuts(
+        self, labelled: ScoreRows, most: int | None = MAX_CUTS
+    ) -> tuple[ThresholdCandidates, ...]:
         """Return the threshold candidates of every group."""
-        built = build_cuts(labelled, self.groups, self.system.n_groups)
+        built = build_cuts(labelled, self.groups, self.system.n_groups, most)
         pairs = zip(built, self.lacks, strict=True)
         return tuple(replace(cuts, lacks=lacks) for cuts, lacks in pairs)
 
@@ -197,7 +200,8 @@ class ThresholdProblem:
         self, labelled: ScoreRows, tolerances: Sequence[float], *, randomized: bool
     ) -> list[tuple[float, ThresholdRule | None]]:
         """Return the best rule for each tolerance, None where none is found."""
-        cuts = self.cuts(labelled)
+        # The program mixes corners of the hulls only, which are few among all cuts.
+        cuts = self.cuts(labelled, None if randomized else MAX_CUTS)
         solve = self.mixtures if randomized else self.deterministic
         return [
             (tolerance, None if picks is None else self.rule(cuts, picks))

@@ -292,21 +292,22 @@ def _least(cuts: Sequence[ThresholdCandidates], rate: Rate, weights: NDArray[np.
 
 def _hull(cut: ThresholdCandidates) -> NDArray[np.int64]:
     """Return the cuts on the upper or lower convex hull in the plane of the label rates."""
-    points = cut.accepted / np.maximum(cut.totals, np.finfo(float).tiny)
-    upper = _chain(points, 1.0)
-    lower = _chain(points, -1.0)
-    return np.union1d(upper, lower)
+    x, y = (cut.accepted / np.maximum(cut.totals, np.finfo(float).tiny)).T
+    return np.union1d(_chain(x, y), _chain(y, x))
 
 
-def _chain(points: NDArray[np.float64], sign: float) -> list[int]:
-    kept: list[int] = []
-    for i, (x, y) in enumerate(points):
-        while len(kept) >= 2:
-            (x0, y0), (x1, y1) = points[kept[-2]], points[kept[-1]]
-            if sign * ((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)) < 0:
-                break
-            kept.pop()
-        kept.append(i)
+def _chain(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[int]:
+    """Return the corners of a curve of rising x and y that lie above (Barber et al. 1996)."""
+    kept, parts = [0, len(x) - 1], [(0, len(x) - 1)]
+    while parts:
+        start, end = parts.pop()
+        between = slice(start + 1, end)
+        height = (x[end] - x[start]) * (y[between] - y[start])
+        height -= (y[end] - y[start]) * (x[between] - x[start])
+        if height.max(initial=0.0) > 0:
+            top = start + 1 + int(height.argmax())
+            kept.append(top)
+            parts += [(start, top), (top, end)]
     return kept
 
 

@@ -100,19 +100,20 @@ class ThresholdCandidates:
 
 
 def build_cuts(
-    rows: ScoreRows, groups: NDArray[np.integer], n_groups: int
+    rows: ScoreRows, groups: NDArray[np.integer], n_groups: int, most: int | None = MAX_CUTS
 ) -> tuple[ThresholdCandidates, ...]:
-    """Return the threshold candidates of every group."""
+    """Return the threshold candidates of every group, at most ``most`` between its scores."""
     order = np.argsort(-rows.scores)
     if n_groups > 1 or (groups != 0).any():
         # A small integer key uses the radix sort, three times as fast as sorting by both keys.
         small = groups[order].astype(np.min_scalar_type(-n_groups))
         order = order[np.argsort(small, kind="stable")]
     edges = np.searchsorted(groups[order], np.arange(n_groups + 1))
-    return tuple(_cuts_of(rows, order[start:end]) for start, end in itertools.pairwise(edges))
+    pairs = itertools.pairwise(edges)
+    return tuple(_cuts_of(rows, order[start:end], most) for start, end in pairs)
 
 
-def _cuts_of(rows: ScoreRows, order: NDArray[np.integer]) -> ThresholdCandidates:
+def _cuts_of(rows: ScoreRows, order: NDArray[np.integer], most: int | None) -> ThresholdCandidates:
     """Cumulate from the highest score down; ties stay on one side of every cut."""
     score = rows.scores[order].astype(np.float64)
     weight, y = rows.weight[order], rows.y[order]
@@ -120,11 +121,11 @@ def _cuts_of(rows: ScoreRows, order: NDArray[np.integer]) -> ThresholdCandidates
     np.cumsum(weight * (1 - y), out=cumulated[1:, 0])
     np.cumsum(weight * y, out=cumulated[1:, 1])
     last_of_score = np.flatnonzero(score[:-1] > score[1:]) + 1
-    if len(last_of_score) > MAX_CUTS:
+    if most is not None and len(last_of_score) > most:
         # Equal steps in the sum of both label rates give rare labels as fine a grid as others.
         totals = np.maximum(cumulated[-1], np.finfo(float).tiny)
         mass = cumulated[last_of_score] @ (1 / totals)
-        steps = np.linspace(0, mass[-1], MAX_CUTS + 2)[1:-1]
+        steps = np.linspace(0, mass[-1], most + 2)[1:-1]
         last_of_score = last_of_score[np.unique(np.searchsorted(mass, steps))]
     at = np.concatenate([[0], last_of_score, [len(score)]])
     above, below = score[last_of_score - 1], score[last_of_score]

@@ -93,10 +93,11 @@ class ChangedColumns:
 
 
 def train_on_changed(
-    rows: TrainRows, change: ColumnChange, fit_base: FitBaseLearner
+    rows: TrainRows, change: ColumnChange, fit_base: FitBaseLearner, feature_schema: FeatureSchema
 ) -> ScoreModel:
     """Return the model of the transformed rows, which applies the same change to new rows."""
-    changed = replace(rows, X=change.apply(rows.X, rows.cells))
+    X = change.apply(rows.X, rows.cells)
+    changed = replace(rows, X=X, feature_schema=feature_schema)
     return ChangedColumns(change=change, model=fit_base(changed))
 
 
@@ -137,19 +138,6 @@ def groups_of_cells(of_cell: NDArray[np.integer], cells: NDArray[np.integer]) ->
     groups = np.full(len(cells), -1, dtype=np.int64)
     groups[known] = of_cell[cells[known]]
     return groups
-
-
-def numeric_columns(feature_schema: FeatureSchema, name: str) -> NDArray[np.int64]:
-    """Return the positions of the numeric columns, ascending."""
-    refuse_sparse(feature_schema, name)
-    columns = np.setdiff1d(np.arange(feature_schema.n_features), feature_schema.categorical)
-    if not len(columns):
-        msg = (
-            f"{name} changes numeric columns, and X has {feature_schema.n_features} category "
-            "columns only; leave this mitigator out"
-        )
-        raise InputError(msg)
-    return columns
 
 
 def refuse_sparse(feature_schema: FeatureSchema, name: str) -> None:

@@ -450,7 +450,9 @@ def propose(space: SearchSpace, suggest: Suggest) -> Config:
     encoding = _pick("encoding", space.encodings, suggest)
     if encoding == "native" and learner not in space.native_learners:
         encoding = "codes"
-    mitigation = _pick("mitigation", tuple(space.mitigations), suggest)
+    mitigation = space.mitigation_of(
+        learner, _pick("mitigation", tuple(space.mitigations), suggest)
+    )
     return Config(
         learner=learner,
         params=params,

@@ -183,6 +183,12 @@ class SearchSpace:
     native_learners: frozenset[str] = frozenset()
     # space of each training-time mitigation; ``"none"`` has no parameters
     mitigations: Mapping[str, ParamSpace] = field(default_factory=_without_mitigation)
+    # pairs of learner and mitigation that are not trained; the learner is then not mitigated
+    excluded: frozenset[tuple[str, str]] = frozenset()
+
+    def mitigation_of(self, learner: str, mitigation: str) -> str:
+        """Return the mitigation, or ``"none"`` if the pair is excluded."""
+        return "none" if (learner, mitigation) in self.excluded else mitigation
 
 
 def coordinates(space: SearchSpace) -> dict[str, Range]:

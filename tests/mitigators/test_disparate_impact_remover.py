@@ -66,11 +66,50 @@ def test_order_within_a_group_is_kept():
         assert (np.diff(after[mine, 0][np.argsort(before[mine, 0])]) >= 0).all()
 
 
-def test_missing_values_stay_missing_and_codes_stay():
+def test_missing_numbers_stay_missing():
     rows = biased_rows()
     after = changed(rows)
-    assert np.array_equal(np.isnan(after), np.isnan(rows.X))
-    assert np.array_equal(after[:, 2], rows.X[:, 2], equal_nan=True)
+    assert np.array_equal(np.isnan(after[:, :2]), np.isnan(rows.X[:, :2]))
+
+
+def shares(x, groups):
+    return [np.bincount(np.nan_to_num(x[groups == g], nan=3).astype(int), minlength=4)
+            / np.count_nonzero(groups == g) for g in (0, 1)]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["number", "category"])
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_tied_values_and_categories_have_one_distribution_afterwards(kind, strength):
+    rng = np.random.default_rng(0)
+    groups = rng.integers(2, size=8000)
+    x = np.where(rng.uniform(size=8000) < 0.8, groups, rng.integers(3, size=8000)).astype(float)
+    x[rng.uniform(size=8000) < 0.3 * groups] = 0.0 if kind == "number" else np.nan
+    table, categorical = np.column_stack([x, rng.normal(size=8000)]), (0,)[: kind == "category"]
+    rows = rows_of(
+        table, x == 1, groups, categorical=categorical, cardinalities=(3,) * len(categorical)
+    )
+    after = changed(rows, strength)[:, 0]
+    if kind == "category":
+        before = np.ptp(shares(x, groups), axis=0)
+        np.testing.assert_allclose(
+            np.ptp(shares(after, groups), axis=0), (1 - strength) * before, atol=0.02
+        )
+    elif strength == 1:
+        steps = np.linspace(0.02, 0.98, 49)
+        first, second = (np.quantile(after[groups == g], steps) for g in (0, 1))
+        np.testing.assert_allclose(first, second, atol=0.07)
+
+
+def test_a_category_that_gives_the_group_becomes_constant():
+    table = np.hstack([X, GROUPS[:, None] + 1])
+    after = changed(rows_of(table, Y, GROUPS, categorical=(1,), cardinalities=(3,)))
+    assert len(np.unique(after[:, 1])) == 1
+
+
+def test_a_category_unknown_from_training_stays():
+    table = np.hstack([X, np.array([[0.0], [1], [1], [1], [0], [1]])])
+    rows = rows_of(table, Y, GROUPS, categorical=(1,), cardinalities=(3,))
+    assert scored(rows, [[3.0, 2.0]], [0])[0, 1] == 2.0
 
 
 def test_new_rows_are_repaired_by_the_stored_tables_whatever_comes_with_them():

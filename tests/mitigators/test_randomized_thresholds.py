@@ -16,21 +16,21 @@ from mitigator_cases import (
     target,
     worth,
 )
+from scipy.optimize import linprog
 
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal, _thresholds
 from fairautoml.mitigators.postprocessing import group_thresholds
-from fairautoml.mitigators.postprocessing.randomized_thresholds import MITIGATOR, fit_rules
+from fairautoml.mitigators.postprocessing.randomized_thresholds import MITIGATOR
 from quick_fits import few_individuals, quick
 
 
-@pytest.fixture
-def real_labels(monkeypatch):
-    """No shrinkage: a rule fitted on few rows must then keep its promise on these very rows."""
-    monkeypatch.setattr(_thresholds, "ENOUGH_ROWS", 0)
+def fit_rules(rows, wanted, tolerances):
+    """Fit on the labels themselves: a rule must keep its promise on these very rows."""
+    return MITIGATOR.fit_rules(rows, wanted, tolerances, shrink=False)
 
 
-def test_half_of_a_group_of_equal_scores_is_accepted_where_parity_asks_for_half(real_labels):
+def test_half_of_a_group_of_equal_scores_is_accepted_where_parity_asks_for_half():
     # Accepting the share s of the second group loses 2 s, and each of the first two rows of the
     # first group gains 1: at equal rates the best is one half of each.
     rows = rows_of(
@@ -44,7 +44,7 @@ def test_half_of_a_group_of_equal_scores_is_accepted_where_parity_asks_for_half(
 
 @pytest.mark.parametrize("n_groups", [2, 4])
 @pytest.mark.parametrize("metric", SERVED)
-def test_mixtures_keep_the_tolerance_in_expectation(real_labels, metric, n_groups):
+def test_mixtures_keep_the_tolerance_in_expectation(metric, n_groups):
     rows = random_rows(1, n_groups, 600)
     wanted = goal(metric, n_groups, randomized=True)
     found = fit_rules(rows, wanted, (0.0, 0.05))
@@ -56,7 +56,8 @@ def test_mixtures_keep_the_tolerance_in_expectation(real_labels, metric, n_group
 
 @pytest.mark.parametrize("n_groups", [2, 4])
 @pytest.mark.parametrize("metric", [DEMOGRAPHIC, OPPORTUNITY, ODDS])
-def test_a_mixture_is_never_worse_than_the_best_thresholds(real_labels, metric, n_groups):
+def test_a_mixture_is_never_worse_than_the_best_thresholds(monkeypatch, metric, n_groups):
+    monkeypatch.setattr(_thresholds, "ENOUGH_ROWS", 0)
     rows = random_rows(1, n_groups, 600)
     tolerances = (0.0, 0.05)
     mixed = fit_rules(rows, goal(metric, n_groups, randomized=True), tolerances)
@@ -65,7 +66,62 @@ def test_a_mixture_is_never_worse_than_the_best_thresholds(real_labels, metric, 
         assert worth(counts_of(rule, rows)) >= worth(counts_of(other, rows)) - 1e-6
 
 
-def test_equalized_odds_at_zero_needs_a_mixture(real_labels):
+def best_worth(rows, metric, tolerance):
+    """The optimum over the probabilities of acceptance of every cut of every group, by HiGHS."""
+    groups = np.unique(rows.cells)
+    points = []
+    for group in groups:
+        mine = rows.cells == group
+        cuts = np.append(np.unique(rows.scores[mine]), np.inf)
+        accepted = rows.scores[mine] >= cuts[:, None]
+        weight, y = rows.weight[mine], rows.y[mine]
+        points.append(np.column_stack([accepted @ (weight * (1 - y)), accepted @ (weight * y)]))
+    of = np.repeat(np.arange(len(groups)), [len(one) for one in points])
+    every = np.concatenate(points)
+    rates = {DEMOGRAPHIC: [(1, 1)], OPPORTUNITY: [(0, 1)], ODDS: [(1, 0), (0, 1)]}[metric]
+    above = []
+    for rate in rates:
+        totals = np.array([one.max(axis=0) @ rate for one in points])
+        share = np.where(of == np.arange(len(groups))[:, None], every @ rate / totals[of], 0.0)
+        above += [share[a] - share[b] for a in range(len(groups)) for b in range(len(groups))]
+    found = linprog(
+        every @ [1.0, -1.0],
+        A_ub=np.array(above),
+        b_ub=np.full(len(above), tolerance),
+        A_eq=(of == np.arange(len(groups))[:, None]).astype(float),
+        b_eq=np.ones(len(groups)),
+        method="highs",
+    )
+    assert found.status == 0
+    return -found.fun
+
+
+@pytest.mark.parametrize("n_groups", [2, 3])
+@pytest.mark.parametrize("tolerance", [0.0, 0.05])
+@pytest.mark.parametrize("metric", [DEMOGRAPHIC, OPPORTUNITY, ODDS])
+def test_the_rule_is_the_optimum_of_the_linear_program_over_all_cuts(metric, tolerance, n_groups):
+    rows = random_rows(2, n_groups, 3_000)
+    wanted = goal(metric, n_groups, randomized=True)
+    ((_, rule),) = fit_rules(rows, wanted, [tolerance])
+    counts = counts_of(rule, rows)
+    assert gap_of(counts, wanted.targets[0]) <= tolerance + 1e-7
+    assert worth(counts) == pytest.approx(best_worth(rows, metric, tolerance), abs=1e-4)
+
+
+def test_shrunk_labels_are_met_exactly_and_the_observed_ones_are_not():
+    rows = random_rows(2, 2, 600)
+    wanted = goal(ODDS, 2, randomized=True)
+    ((_, rule),) = MITIGATOR.fit_rules(rows, wanted, [0.0])
+    assert gap_of(counts_of(rule, rows), wanted.targets[0]) > 0.005
+    alpha = np.bincount(rows.cells) / (np.bincount(rows.cells) + _thresholds.SHRINKAGE_ROWS)
+    labels = alpha[rows.cells] * rows.y + (1 - alpha[rows.cells]) * rows.scores
+    accepted = rule.decide(rows.scores, rows.cells)
+    for mass in (labels, 1 - labels):
+        rates = np.bincount(rows.cells, mass * accepted) / np.bincount(rows.cells, mass)
+        assert rates[0] == pytest.approx(rates[1], abs=1e-6)
+
+
+def test_equalized_odds_at_zero_needs_a_mixture():
     rows = random_rows(1, 2, 600)
     ((_, rule),) = fit_rules(rows, goal(ODDS, 2, randomized=True), [0.0])
     decision = rule.decide(rows.scores, rows.cells)
@@ -76,7 +132,7 @@ def test_equalized_odds_at_zero_needs_a_mixture(real_labels):
 @pytest.mark.parametrize(
     ("metric", "theirs"), [(DEMOGRAPHIC, "demographic_parity"), (ODDS, "equalized_odds")]
 )
-def test_the_optimum_is_no_worse_than_that_of_fairlearn(real_labels, metric, theirs):
+def test_the_optimum_is_no_worse_than_that_of_fairlearn(metric, theirs):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from fairlearn.postprocessing import ThresholdOptimizer
@@ -101,7 +157,7 @@ def test_the_optimum_is_no_worse_than_that_of_fairlearn(real_labels, metric, the
     assert worth(counts_of(rule, rows)) / 2_000 >= gain / 2_000 - 0.001
 
 
-def test_two_marginals_without_the_intersection_are_both_kept(real_labels):
+def test_two_marginals_without_the_intersection_are_both_kept():
     rows = random_rows(4, 4, 2_000)
     sex, age = system([0, 0, 1, 1], "sex"), system([0, 1, 0, 1], "age")
     targets = (target(ODDS, sex, 0.1), target(DEMOGRAPHIC, age, 0.05))
@@ -117,7 +173,7 @@ def test_there_is_no_rule_where_decisions_must_be_certain_or_nothing_is_constrai
     assert fit_rules(rows, Goal(targets=(), randomized=True), [0.0, 0.1]) == []
 
 
-def test_a_group_without_positives_is_left_out_of_equal_opportunity(real_labels):
+def test_a_group_without_positives_is_left_out_of_equal_opportunity():
     rows = random_rows(0, 3, 300)
     y = np.where(rows.cells == 2, 0, rows.y)
     lacking = rows_of(rows.scores, y, rows.cells)

@@ -22,6 +22,7 @@ from fairautoml.plan import (
 from fairautoml.search.allocators.ladder import first_fidelity
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.space_files import load_space
+from fairautoml.search.strategies import STRATEGIES
 from fairautoml.settings import validate_settings
 from quick_fits import few_individuals, quick
 
@@ -44,6 +45,30 @@ def test_a_cheap_mitigation_of_the_space_is_tried_early_and_a_costly_one_is_not(
     assert [one.mitigation for one in found[:4]] == ["none", "none", "reweighing", "none"]
     assert found[2].params == found[1].params
     assert "exponentiated_gradient" not in {config.mitigation for config in found}
+
+
+def test_a_mitigation_for_linear_learners_is_combined_with_no_other():
+    remover = load_space("mitigators", "correlation_remover")
+    spaces = {"none": ParamSpace(name="none"), "correlation_remover": remover}
+    excluded = frozenset({("lightgbm", "correlation_remover")})
+    space = SearchSpace(learners=LEARNERS, mitigations=spaces, excluded=excluded)
+    mitigated = [one for one in initial_configs(space) if one.mitigation != "none"]
+    assert [one.learner for one in mitigated] == ["logistic_regression"]
+    for strategy in ("random", "optuna_tpe", "admm", "cfo", "flaml_eci"):
+        asked = STRATEGIES.get(strategy)(space, 0, ())
+        for _ in range(10):
+            config = asked.ask()
+            if config is None:
+                break
+            assert (config.learner, config.mitigation) not in excluded
+
+
+@QUIET
+def test_a_mitigation_for_linear_learners_needs_one():
+    X, y, group = few_individuals()
+    asked = {"learners": ["lightgbm"], "mitigators": ["fair_representation"]}
+    with pytest.raises(InputError, match=r"needs a linear learner.*Add one of .*logistic"):
+        quick(**asked).fit(X, y, group)
 
 
 @pytest.mark.parametrize(

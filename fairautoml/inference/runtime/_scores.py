@@ -14,7 +14,7 @@ from fairautoml.inference.runtime._base import (
     Spec,
     small,
 )
-from fairautoml.inference.runtime._rules import groups_of
+from fairautoml.inference.runtime._rules import draws, groups_of
 from fairautoml.inference.runtime._trees import Trees
 
 FEW_ROWS = 16
@@ -293,24 +293,50 @@ def _fixed(step: Spec, matrix: Floats, cells: Array) -> Floats:
     return np.repeat(step["values"][:, None], matrix.shape[1], axis=1)
 
 
-def _shifted(step: Spec, matrix: Floats, cells: Array) -> Floats:
+def _decorrelated(step: Spec, matrix: Floats, cells: Array) -> Floats:
     shift = step["shift"][groups_of(step["of_cell"], cells)]
-    found: Floats = (matrix[step["columns"]].T - shift).T
+    found: Floats = (_designed(step["design"], matrix) - shift).T
     return found
 
 
 def _repaired(step: Spec, matrix: Floats, cells: Array) -> Floats:
-    column = matrix[step["column"]].copy()
-    found = ~np.isnan(column)
-    x, of_row = column[found].astype(np.float64), groups_of(step["of_cell"], cells)[found]
-    rank = np.interp(x, step["pooled"]["values"], step["pooled"]["ranks"])
-    for group, table in enumerate(step["groups"]):
-        mine = of_row == group
-        if len(table["values"]):
-            rank[mine] = np.interp(x[mine], table["values"], table["ranks"])
-    full = np.interp(rank, step["middle"]["ranks"], step["middle"]["values"])
-    column[found] = (1 - step["strength"]) * x + step["strength"] * full
+    column, of_row = matrix[step["column"]].copy(), groups_of(step["of_cell"], cells)
+    row, middle, strength = (
+        draws(matrix[step["row"]].T, step["odd"]),
+        step["middle"],
+        step["strength"],
+    )
+    for_rank, for_share = np.modf(row * step["factors"][:, None])[0]
+    if step["codes"] is None:
+        found = ~np.isnan(column)
+        x = column[found].astype(np.float64)
+        rank = _rank(step, x, of_row[found], for_rank[found])
+        full = np.interp(rank, middle["ranks"], middle["values"])
+        column[found] = (1 - strength) * x + strength * full
+        return column
+    present, codes = np.where(np.isnan(column), -1, column), step["codes"]
+    sorter = np.argsort(codes)
+    at = np.minimum(np.searchsorted(codes, present, sorter=sorter), len(codes) - 1)
+    found = (codes[sorter[at]] == present) & (for_share < strength)
+    x = sorter[at][found].astype(np.float64)
+    rank = _rank(step, x, of_row[found], for_rank[found])
+    ends = np.searchsorted(middle["ranks"][:-1], rank, side="right")
+    new = codes[middle["values"][ends].astype(np.int64)]
+    column[found] = np.where(new == -1, np.nan, new)
     return column
+
+
+def _rank(step: Spec, x: Floats, of_row: Array, draw: Floats) -> Floats:
+    rank = np.empty(len(x))
+    for group in (-1, *range(len(step["groups"]))):
+        table = step["pooled"] if group < 0 else step["groups"][group]
+        # Rows of a group without values keep the rank among all rows.
+        mine = np.ones(len(x), dtype=bool) if group < 0 else of_row == group
+        if len(table["values"]):
+            spread = np.interp(x[mine], table["values"], table["spread"])
+            ranks = np.interp(x[mine], table["values"], table["ranks"])
+            rank[mine] = ranks + (2 * draw[mine] - 1) * spread
+    return rank
 
 
 def _represented(step: Spec, matrix: Floats, cells: Array) -> Floats:
@@ -322,11 +348,11 @@ def _represented(step: Spec, matrix: Floats, cells: Array) -> Floats:
 
 
 STEPS: dict[str, Callable[[Spec, Floats, Array], Floats]] = {
+    "decorrelated": _decorrelated,
     "fixed": _fixed,
     "lookup": _lookup,
     "repaired": _repaired,
     "represented": _represented,
-    "shifted": _shifted,
 }
 
 

@@ -1,25 +1,28 @@
-"""Removes the linear relation of numeric features to the groups.
+"""Removes the linear relation of the features to the groups.
 
 The least-squares projection of a column on the group indicators is its group means, so
-``x' = x - strength (mean of the group - overall mean)``: at strength 1 every numeric column has
-the same mean in all groups. Source: Fairlearn's ``CorrelationRemover`` (Bird et al., "Fairlearn: a
-toolkit for assessing and improving fairness in AI", 2020), with one indicator per group; the
-treatment of missing values and weights is ours.
+``x' = x - strength (mean of the group - overall mean)``: at strength 1 every column has the same
+mean in all groups. Categories and missing values are one-hot columns, so the column of the
+sensitive attribute itself becomes constant. Other properties of the groups' distributions stay
+different; only linear learners may train on the result. Source: Fairlearn's
+``CorrelationRemover`` (Bird et al., "Fairlearn: a toolkit for assessing and improving fairness in
+AI", 2020), with one indicator per group; the treatment of missing values and weights is ours.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.data.dataset import FeatureSchema
+from fairautoml.data.encoders import Design, fit_design
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import (
     PARITY,
     RowGroups,
     groups_of_cells,
-    numeric_columns,
+    refuse_sparse,
     row_groups,
     share,
     train_on_changed,
@@ -30,66 +33,60 @@ from fairautoml.records import ParamValue
 NAME = "correlation_remover"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shifts:
-    """Shift of each numeric column in each group."""
+    """Shift of each column of the design matrix in each group."""
 
+    design: Design  # encoded rows to numbers without gaps
     of_cell: NDArray[np.int32]  # shape (n_cells,): group of each finest cell
-    columns: NDArray[np.int64]  # shape (n_columns,): positions of the columns
     shift: NDArray[np.float64]  # shape (n_groups + 1, n_columns): subtracted from the columns
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the shifted rows; missing values stay missing."""
-        changed = X.astype(np.float32)
+        """Return the shifted rows of the design matrix."""
         # Group -1 selects the last row.
         shift = self.shift[groups_of_cells(self.of_cell, cells)]
-        changed[:, self.columns] = X[:, self.columns] - shift
-        return changed
+        return (self.design.matrix(X) - shift).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
-        """Append the shifted columns and return those of the model."""
+        """Append the shifted columns and return them."""
         content = {
-            "columns": columns[self.columns], "of_cell": self.of_cell, "shift": self.shift
+            "design": self.design.portable(columns), "of_cell": self.of_cell, "shift": self.shift
         }  # fmt: skip
-        changed = columns.copy()
-        changed[self.columns] = out.step("shifted", content, len(self.columns))
-        return changed
+        return out.step("decorrelated", content, self.shift.shape[1])
 
 
 def train(
     rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Train on shifted numeric columns; category codes, including proxies, are unchanged.
+    """Train on the shifted columns of a design matrix.
 
     New rows of an unknown group, or of one that did not occur in training, are not shifted.
     """
     del seed
     groups = row_groups(rows, NAME)
-    columns = numeric_columns(rows.feature_schema, NAME)
+    refuse_sparse(rows.feature_schema, NAME)
     strength = share(params["strength"])
+    if strength == 0:
+        return fit_base(rows)
+    design = fit_design(rows.X, rows.feature_schema, rows.weight)
+    matrix = design.matrix(rows.X)
+    shift = np.zeros((groups.system.n_groups + 1, matrix.shape[1]))
+    shift[groups.present] = strength * _distances(matrix, rows.weight, groups)
+    change = Shifts(design=design, of_cell=groups.system.of_cell, shift=shift)
+    feature_schema = FeatureSchema(n_features=matrix.shape[1], linear_only=True)
+    return train_on_changed(rows, change, fit_base, feature_schema)
+
+
+def _distances(
+    matrix: NDArray[np.float64], weight: NDArray[np.float64], groups: RowGroups
+) -> NDArray[np.float64]:
+    """Return the mean of each group that is present minus the overall mean."""
     known = groups.of_row >= 0
-    shift = np.zeros((groups.system.n_groups + 1, len(columns)))
-    shift[:-1] = strength * _distances(rows.X[:, columns], rows.weight * known, groups)
-    change = Shifts(of_cell=groups.system.of_cell, columns=columns, shift=shift)
-    return train_on_changed(rows, change, fit_base)
-
-
-def _distances(X: Any, weight: NDArray[np.float64], groups: RowGroups) -> NDArray[np.float64]:
-    """Return group mean minus overall mean of the non-missing values; 0 where a group has none."""
-    found = ~np.isnan(X)
-    values = np.where(found, X, 0.0).astype(np.float64)
-    n_groups = groups.system.n_groups
-    totals, masses = np.zeros((2, n_groups, X.shape[1]))
-    for group in groups.present:
-        of_group = np.where(groups.of_row == group, weight, 0.0)
-        totals[group], masses[group] = of_group @ values, of_group @ found
-    apart = _mean(totals, masses) - _mean(totals.sum(axis=0), masses.sum(axis=0))
-    return np.where(masses > 0, apart, 0.0)
-
-
-def _mean(total: NDArray[np.float64], mass: NDArray[np.float64]) -> NDArray[np.float64]:
-    mean: NDArray[np.float64] = np.divide(total, mass, out=np.zeros_like(total), where=mass > 0)
-    return mean
+    means = [
+        np.average(matrix[mine], axis=0, weights=weight[mine])
+        for mine in (groups.of_row == group for group in groups.present)
+    ]
+    return np.stack(means) - np.average(matrix[known], axis=0, weights=weight[known])
 
 
 MITIGATOR = Mitigator(
@@ -99,6 +96,7 @@ MITIGATOR = Mitigator(
     serves=PARITY,
     cost="cheap",
     opt_in=True,
+    linear_only=True,
     ratio=1.0,
     train=train,
 )

@@ -1,11 +1,13 @@
 """Repeats every row with each sensitive value, and averages scores over the values.
 
 The score of a new row is ``sum_v omega_v p(x, value v)``; it does not depend on the row's own
-group, which is not needed for new rows. Features correlated with the group are unchanged, so gaps
-may remain. Sources: Pope and Sydnor, "Implementing anti-discrimination policies in statistical
-profiling models", AEJ: Economic Policy 2011 (averaging); augmentation with flipped attributes
-after Gupta et al., "Mitigating gender bias in distilled language models via counterfactual role
-reversal", 2022, arXiv 2203.12574.
+group, which is not needed for new rows. Features correlated with the group are unchanged: where
+all rows are repeated, the model uses them in place of the attribute, and gaps remain; with
+``fraction=0`` the attribute takes up the effect of the group, which is then averaged out. Sources:
+Pope and Sydnor, "Implementing anti-discrimination policies in statistical profiling models", AEJ:
+Economic Policy 2011 (averaging); augmentation with flipped attributes after Gupta et al.,
+"Mitigating gender bias in distilled language models via counterfactual role reversal", 2022, arXiv
+2203.12574.
 """
 
 from collections.abc import Mapping

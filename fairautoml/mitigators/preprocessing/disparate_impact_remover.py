@@ -1,9 +1,15 @@
-"""Moves numeric features towards one distribution for all groups, keeping ranks within a group.
+"""Moves the features to one distribution for all groups, keeping the order within a group.
 
 ``x' = (1 - strength) x + strength F_A^-1(F_group(x))``, where ``F_A^-1`` is the median of the
 groups' quantile functions. Source: Feldman, Friedler, Moeller, Scheidegger and
 Venkatasubramanian, "Certifying and removing disparate impact", KDD 2015, section 5 (geometric
-repair), arXiv 1412.3756. Ties get their mid-rank, quantiles are interpolated and weighted.
+repair), arXiv 1412.3756. Quantiles are interpolated and weighted.
+
+Equal values of one group share an interval of ranks, from which each row draws one: a common rank
+would give every group values of its own, from which trees could read the group. A draw depends on
+the content of the row alone. Categories are ordered by their share of label 1 and moved to the
+distribution of all rows, in a share ``strength`` of the rows; a column that
+is a function of the group becomes constant. Missing numbers stay missing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,12 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.data.encoders import MISSING
+from fairautoml.data.splits import row_draws, row_factors
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import (
     PARITY,
     RowGroups,
     groups_of_cells,
-    numeric_columns,
+    refuse_sparse,
     row_groups,
     share,
     train_on_changed,
@@ -34,18 +42,24 @@ MAX_POINTS = 1000
 MAX_KNOTS = 4 * MAX_POINTS
 """Points of the median, whose knots are those of all groups' quantile functions."""
 
+FACTORS = 2**19, 2**20
+"""Range of the factors that make the draws of the columns out of the draw of a row."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quantiles:
     """The distribution of one column in one group."""
 
     values: NDArray[np.float64]  # shape (n_points,): values at the ranks, ascending
     # share of weight below each value plus half of its own weight, strictly ascending in (0, 1)
     ranks: NDArray[np.float64]  # shape (n_points,)
+    # half of the share of weight of a value that several rows have, else 0
+    spread: NDArray[np.float64]  # shape (n_points,)
 
-    def rank(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the rank of each value; constant beyond the range."""
-        ranks: NDArray[np.float64] = np.interp(x, self.values, self.ranks)
+    def rank(self, x: NDArray[np.floating], draws: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return a rank of each value, by draws in [0, 1); constant beyond the range."""
+        middle, spread = (np.interp(x, self.values, one) for one in (self.ranks, self.spread))
+        ranks: NDArray[np.float64] = middle + (2 * draws - 1) * spread
         return ranks
 
     def value(self, rank: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -53,112 +67,199 @@ class Quantiles:
         values: NDArray[np.float64] = np.interp(rank, self.ranks, self.values)
         return values
 
+    def portable(self) -> dict[str, Any]:
+        """Return the portable form."""
+        return {"values": self.values, "ranks": self.ranks, "spread": self.spread}
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Repair:
-    """The repair of one column."""
+    """The repair of one column, whose categories are given by their position in an order."""
 
     groups: tuple[Quantiles, ...]  # one per group; empty if all values of the group are missing
     pooled: Quantiles  # of all rows of known group
-    middle: Quantiles  # median of the groups' values at each rank
+    middle: Quantiles  # median of the groups' values at each rank; of categories the pooled ends
+    # shape (n_categories,): ordered codes, ``MISSING`` for missing; None for numbers
+    codes: NDArray[np.int64] | None = None
 
-    def repaired(self, x: NDArray[np.floating], of_row: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the fully repaired values of rows without missing ones."""
-        rank = self.pooled.rank(x)
+    def repaired(
+        self,
+        x: NDArray[np.floating],
+        of_row: NDArray[np.int64],
+        draws: NDArray[np.float64],
+        strength: float,
+    ) -> NDArray[np.floating]:
+        """Return the repaired column; missing numbers and unknown categories stay as they are."""
+        changed, found = x.copy(), ~np.isnan(x)
+        if self.codes is not None:
+            places, found = places_of(x, self.codes)
+            found &= draws[1] < strength
+            new = self.codes[
+                self._category(self._rank(places[found], of_row[found], draws[0][found]))
+            ]
+            changed[found] = np.where(new == MISSING, np.nan, new)
+            return changed
+        known = x[found].astype(np.float64)
+        full = self.middle.value(self._rank(known, of_row[found], draws[0][found]))
+        changed[found] = (1 - strength) * known + strength * full
+        return changed
+
+    def _rank(
+        self, x: NDArray[Any], of_row: NDArray[np.int64], draws: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        rank = self.pooled.rank(x, draws)
         for group, table in enumerate(self.groups):
             mine = of_row == group
             if len(table.values):
-                rank[mine] = table.rank(x[mine])
-        return self.middle.value(rank)
+                rank[mine] = table.rank(x[mine], draws[mine])
+        return rank
+
+    def _category(self, rank: NDArray[np.float64]) -> NDArray[np.int64]:
+        at = np.searchsorted(self.middle.ranks[:-1], rank, side="right")
+        return self.middle.values[at].astype(np.int64)
 
     def portable(self) -> dict[str, Any]:
         """Return the portable form."""
-        groups, pooled, middle = (
-            [{"values": table.values, "ranks": table.ranks} for table in tables]
-            for tables in (self.groups, (self.pooled,), (self.middle,))
-        )
-        return {"groups": groups, "pooled": pooled[0], "middle": middle[0]}
+        return {
+            "groups": [table.portable() for table in self.groups],
+            "pooled": self.pooled.portable(),
+            "middle": self.middle.portable(),
+            "codes": self.codes,
+        }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def places_of(
+    x: NDArray[np.floating], codes: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the place of each category in an order, and whether it is there."""
+    present = np.where(np.isnan(x), MISSING, x)
+    sorter = np.argsort(codes)
+    at = np.minimum(np.searchsorted(codes, present, sorter=sorter), len(codes) - 1)
+    places = sorter[at]
+    return places, codes[places] == present
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Repairs:
-    """The repair of all numeric columns."""
+    """The repair of all columns."""
 
     of_cell: NDArray[np.int32]  # shape (n_cells,): group of each finest cell
     columns: tuple[tuple[int, Repair], ...]  # position of each repaired column, and its repair
     strength: float  # in [0, 1]
+    salt: int  # seed of the draws
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the repaired rows; missing values stay missing."""
+        """Return the repaired rows."""
         changed = X.astype(np.float32)
-        groups = groups_of_cells(self.of_cell, cells)
-        for at, repair in self.columns:
-            found = ~np.isnan(X[:, at])
-            x = X[found, at].astype(np.float64)
-            full = repair.repaired(x, groups[found])
-            changed[found, at] = (1 - self.strength) * x + self.strength * full
+        groups, row = groups_of_cells(self.of_cell, cells), row_draws(X, self.salt)
+        for (at, repair), factors in zip(self.columns, self._factors(), strict=True):
+            draws = np.modf(row * factors[:, None])[0]
+            changed[:, at] = repair.repaired(changed[:, at], groups, draws, self.strength)
         return changed
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
         """Append the repaired columns and return those of the model."""
         changed = columns.copy()
-        for at, repair in self.columns:
-            about = {"column": columns[at], "of_cell": self.of_cell, "strength": self.strength}
-            changed[at] = out.step("repaired", {**about, **repair.portable()}, 1)[0]
+        about = {
+            "of_cell": self.of_cell,
+            "strength": self.strength,
+            "row": columns,
+            "odd": row_factors(len(columns), self.salt).view(np.int32),
+        }
+        for (at, repair), factors in zip(self.columns, self._factors(), strict=True):
+            content = {**about, "column": columns[at], "factors": factors, **repair.portable()}
+            changed[at] = out.step("repaired", content, 1)[0]
         return changed
+
+    def _factors(self) -> NDArray[np.float64]:
+        drawn = np.random.default_rng(self.salt).integers(*FACTORS, size=(len(self.columns), 2))
+        return drawn.astype(np.float64)
 
 
 def train(
     rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
-    """Train on repaired numeric columns; category codes, including proxies, are unchanged.
+    """Train on repaired columns.
 
     New rows of an unknown group, or of one that did not occur in training, are ranked among all
     training rows. Values outside the range of their group are clipped to it.
     """
-    del seed
     groups = row_groups(rows, NAME)
-    columns = numeric_columns(rows.feature_schema, NAME)
-    tables = [(int(at), _repair(rows.X[:, at], rows.weight, groups)) for at in columns]
+    refuse_sparse(rows.feature_schema, NAME)
+    strength = share(params["strength"])
+    if strength == 0:
+        return fit_base(rows)
+    categorical = frozenset(rows.feature_schema.categorical)
+    tables = [
+        (at, (_of_categories if at in categorical else _of_numbers)(rows.X[:, at], rows, groups))
+        for at in range(rows.feature_schema.n_features)
+    ]
     change = Repairs(
         of_cell=groups.system.of_cell,
         columns=tuple((at, repair) for at, repair in tables if len(repair.pooled.values)),
-        strength=share(params["strength"]),
+        strength=strength,
+        salt=seed,
     )
-    return train_on_changed(rows, change, fit_base)
+    return train_on_changed(rows, change, fit_base, rows.feature_schema)
 
 
-def _repair(x: NDArray[np.floating], weight: NDArray[np.float64], groups: RowGroups) -> Repair:
+def _of_numbers(x: NDArray[np.floating], rows: TrainRows, groups: RowGroups) -> Repair:
+    tables, pooled = _tables(x, rows.weight, groups)
+    middle = _middle([table for table in tables if len(table.values)])
+    return Repair(groups=tables, pooled=pooled, middle=middle)
+
+
+def _of_categories(x: NDArray[np.floating], rows: TrainRows, groups: RowGroups) -> Repair:
+    known = groups.of_row >= 0
+    codes, at = np.unique(np.where(np.isnan(x), MISSING, x)[known], return_inverse=True)
+    weight = rows.weight[known]
+    mass = np.bincount(at, weights=weight)
+    rate = np.bincount(at, weights=weight * rows.y[known]) / mass
+    order = np.argsort(rate, kind="stable")
+    codes, ends = codes[order].astype(np.int64), np.cumsum(mass[order]) / mass.sum()
+    tables, pooled = _tables(places_of(x, codes)[0], rows.weight, groups)
+    places = np.arange(len(codes))
+    if all(len(table.values) <= 1 for table in tables):
+        # A column that is a function of the group carries nothing else.
+        places, ends = np.array([mass[order].argmax()]), np.ones(1)
+    middle = Quantiles(values=places.astype(np.float64), ranks=ends, spread=np.zeros_like(ends))
+    return Repair(groups=tables, pooled=pooled, middle=middle, codes=codes)
+
+
+def _tables(
+    x: NDArray[Any], weight: NDArray[np.float64], groups: RowGroups
+) -> tuple[tuple[Quantiles, ...], Quantiles]:
+    """Return the distribution in each group and among all rows of known group."""
     found = ~np.isnan(x) & (groups.of_row >= 0)
     present, weight, of_row = x[found].astype(np.float64), weight[found], groups.of_row[found]
     tables = tuple(
         quantiles(present[of_row == group], weight[of_row == group])
         for group in range(groups.system.n_groups)
     )
-    known = [table for table in tables if len(table.values)]
-    return Repair(groups=tables, pooled=quantiles(present, weight), middle=_middle(known))
+    return tables, quantiles(present, weight)
 
 
 def _middle(tables: Sequence[Quantiles]) -> Quantiles:
     if not tables:
-        return Quantiles(values=np.empty(0), ranks=np.empty(0))
+        return Quantiles(values=np.empty(0), ranks=np.empty(0), spread=np.empty(0))
     ranks = np.unique(np.concatenate([table.ranks for table in tables]))
     if len(ranks) > MAX_KNOTS:
         ranks = ranks[np.linspace(0, len(ranks) - 1, MAX_KNOTS).astype(np.int64)]
     values = np.median([table.value(ranks) for table in tables], axis=0)
-    return Quantiles(values=values, ranks=ranks)
+    return Quantiles(values=values, ranks=ranks, spread=np.zeros_like(ranks))
 
 
 def quantiles(x: NDArray[np.float64], weight: NDArray[np.float64]) -> Quantiles:
     """Return the weighted quantile table, with at most 1000 points at equal rank steps."""
-    values, at = np.unique(x, return_inverse=True)
+    values, at, counts = np.unique(x, return_inverse=True, return_counts=True)
     mass = np.bincount(at, weights=weight, minlength=len(values))
     ranks = (np.cumsum(mass) - mass / 2) / mass.sum()
+    spread = np.where(counts > 1, mass / 2, 0.0) / mass.sum()
     if len(values) > MAX_POINTS:
         steps = np.searchsorted(ranks, np.linspace(ranks[0], ranks[-1], MAX_POINTS))
         kept = np.unique(steps)
-        values, ranks = values[kept], ranks[kept]
-    return Quantiles(values=values, ranks=ranks)
+        values, ranks, spread = values[kept], ranks[kept], spread[kept]
+    return Quantiles(values=values, ranks=ranks, spread=spread)
 
 
 MITIGATOR = Mitigator(

@@ -4,9 +4,10 @@ The linear encoder moves the rows as little as possible until the means of all g
 that no linear model can predict the group: Belrose, Schneider-Joseph, Ravfogel, Cotterell, Raff
 and Biderman, *LEACE: Perfect linear concept erasure in closed form*, NeurIPS 2023, arXiv
 2306.03819, theorem 4.3. The network encoder learns hidden units that retain features and label but
-not the group, and then applies the same linear step. Neither needs the group of new rows. A
-non-linear learner may still detect the group. Where features and group are related through the
-label only, the proxies of the group also predict the label: use a lower strength.
+not the group, and then applies the same linear step. Neither needs the group of new rows. Other
+models could still detect the group, so only linear learners are trained on the representation.
+Where features and group are related through the label only, the proxies of the group also predict
+the label: use a lower strength.
 
 The network minimises ``log loss of the label + squared error of the features, mean per column +
 price * share of a unit's variance that lies between the groups, mean per unit + l2``: the three
@@ -23,7 +24,7 @@ Learning*, 2020, arXiv 2010.05057; weights per segment are ours.
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +40,11 @@ from fairautoml.exceptions import ParameterError
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import (
     PARITY,
-    ChangedColumns,
     RowGroups,
     refuse_sparse,
     row_groups,
     share,
+    train_on_changed,
 )
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
@@ -356,11 +357,8 @@ def train(
         return fit_base(rows)
     with one_thread():
         change = _representation(rows, groups, params, seed)
-    encoded = change.apply(rows.X, rows.cells)
-    feature_schema = FeatureSchema(n_features=encoded.shape[1])
-    return ChangedColumns(
-        change=change, model=fit_base(replace(rows, X=encoded, feature_schema=feature_schema))
-    )
+    feature_schema = FeatureSchema(n_features=len(change.erasure.mean), linear_only=True)
+    return train_on_changed(rows, change, fit_base, feature_schema)
 
 
 def _representation(
@@ -397,6 +395,7 @@ MITIGATOR = Mitigator(
     serves=PARITY,
     cost="cheap",
     opt_in=True,
+    linear_only=True,
     ratio=2.0,
     train=train,
 )

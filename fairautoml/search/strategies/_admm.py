@@ -194,6 +194,8 @@ class UnitHypercube:
     def read(self, arms: Arms, point: Floats) -> Reading:
         """Return the configuration at a point."""
         present = np.zeros(self.size, dtype=bool)
+        mitigated = self._space.mitigation_of(arms.learner, arms.mitigation)
+        arms = arms._replace(mitigation=mitigated)
         learner, mitigation = self._parts(arms)
         config = Config(
             learner=arms.learner,

@@ -9,7 +9,7 @@ Wang, Wu, Weimer and Zhu, "FLAML: a fast and lightweight AutoML library", MLSys 
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -131,12 +131,7 @@ class FlamlECI:
         self._rng = np.random.default_rng(int(seeds[-1]))
         self._searches: dict[str, FlamlSearch] = {
             name: CFO(
-                SearchSpace(
-                    learners={name: part},
-                    encodings=space.encodings,
-                    native_learners=space.native_learners,
-                    mitigations=space.mitigations,
-                ),
+                replace(space, learners={name: part}),
                 int(one),
                 [config for config in first if config.learner == name],
             )
