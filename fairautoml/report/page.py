@@ -4,8 +4,11 @@ import base64
 import hashlib
 import json
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -104,10 +107,22 @@ def _environment() -> Environment:
         ),
     )
     environment.filters.update(
-        percent=percent, number=number, short=short, seconds=duration, lines=lines
+        percent=percent,
+        number=number,
+        short=short,
+        seconds=duration,
+        lines=lines,
+        by_kind=by_kind,
     )
     environment.globals["rate_charts"] = rate_charts
     return environment
+
+
+def by_kind(blocks: Sequence[Any]) -> list[tuple[str, list[Any]]]:
+    """Return runs of blocks of one kind; header and rows are a table."""
+    kinds = ["table" if block.kind in ("header", "row") else block.kind for block in blocks]
+    runs = groupby(zip(kinds, blocks, strict=True), key=itemgetter(0))
+    return [(kind, [block for _, block in run]) for kind, run in runs]
 
 
 def lines(text: str) -> Markup:
