@@ -5,6 +5,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
 
@@ -42,6 +43,9 @@ def retrained(model: Any, X: Any, y: Any, sensitive: Any) -> Any:
         msg = "stability= needs the fitted estimator or its run (load_run), not a model file."
         raise InputError(msg)
     settings, taken = model.check_parameters(), pool.groups and pool.groups.sensitive_from_X
+    names = () if pool.groups is None else pool.groups.columns
+    if isinstance(sensitive, pd.DataFrame) and set(names) <= set(sensitive.columns):
+        sensitive = sensitive[list(names)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = build_dataset(

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.auditing.rates import Hidden, RateCells, rate_cells
-from fairautoml.auditing.rows import AuditRows
+from fairautoml.auditing.rates import RateCells, Shown, Tables, rate_cells
+from fairautoml.auditing.result import Section
 from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import Metric
 from fairautoml.metrics._table import Form
@@ -24,7 +24,7 @@ class ShiftRow:
     system: str  # sensitive column or intersection
     metric: str  # registered name
     factor: float  # largest factor by which the weight of a row may rise or fall
-    value: float | None = None  # on these rows; None if undefined or suppressed
+    value: float | None = None  # on these rows; None if undefined
     worst: float | None = None  # on the worst reweighting of these rows
     # one-sided confidence bound of ``worst`` in the population, at the level of the audit
     bound: float | None = None
@@ -35,13 +35,12 @@ class ShiftRow:
 
 
 def shift_rows(
-    rows: AuditRows,
+    tables: Tables,
+    systems: Sequence[GroupSystem],
     metrics: Sequence[Metric],
-    hidden: Hidden,
     level: float,
     *,
     factor: float,
-    largest_weight: float | None = None,
 ) -> tuple[ShiftRow, ...]:
     """Return the worst value of each metric if row weights may vary by a factor.
 
@@ -59,11 +58,41 @@ def shift_rows(
             "a row may rise or fall, such as 1.5."
         )
         raise ParameterError(msg)
-    systems = [system for system in rows.systems if system.n_groups >= 2]
     return tuple(
-        _row(rows, system, metric, hidden, level, factor, largest_weight)
-        for system in systems
-        for metric in metrics
+        _row(tables, system, metric, level, factor) for system in systems for metric in metrics
+    )
+
+
+def shift_section(
+    tables: Tables,
+    shown: Shown,
+    systems: Sequence[GroupSystem],
+    metrics: Sequence[Metric],
+    level: float,
+    factor: float,
+) -> Section:
+    """Return the section of an audit on the worst case under a shift."""
+    compared = [shown.compared(system) for system in systems]
+    rows = shift_rows(tables, compared, metrics, level, factor=factor)
+    return Section(
+        name="shift",
+        title=f"Worst case if the weight of a row within its group may vary by {factor:g}",
+        rows=rows,
+        columns={
+            "system": "groups", "metric": "metric", "value": "on these rows",
+            "worst": "worst case", "bound": "its confidence bound", "rate": "rate",
+            "lowest": "lowest", "highest": "highest", "reason": "undefined because",
+        },
+        sentences=tuple(_sentence(row, level) for row in rows if row.worst is not None),
+    )  # fmt: skip
+
+
+def _sentence(row: ShiftRow, level: float) -> str:
+    return (
+        f"{row.metric} of {row.system} is {row.value:.3f} on these rows. If some rows of a group "
+        f"became up to {row.factor:g} times as frequent and others as much rarer, it could be "
+        f"{row.worst:.3f} (rate {row.rate}: {row.highest} above {row.lowest}); in the population "
+        f"{row.bound:.3f} with {100 * (1 - level):g} % confidence."
     )
 
 
@@ -76,18 +105,12 @@ def shifted(rate: NDArray[np.float64], factor: float) -> Ends:
 
 
 def _row(
-    rows: AuditRows,
-    system: GroupSystem,
-    metric: Metric,
-    hidden: Hidden,
-    level: float,
-    factor: float,
-    largest_weight: float | None,
+    tables: Tables, system: GroupSystem, metric: Metric, level: float, factor: float
 ) -> ShiftRow:
     row = ShiftRow(system=system.name, metric=metric.name, factor=factor)
-    if hidden[system.name].any():
-        return replace(row, reason="suppressed")
-    cells = rate_cells(rows, system, metric, largest_weight)
+    if system.n_groups < 2:
+        return replace(row, reason="fewer than two groups are compared")
+    cells = rate_cells(tables, system, metric)
     if cells is None or any(_undefined(cell, metric.form) for cell in cells):
         return replace(row, reason="not a comparison of rates that all groups have")
     return _worst_of(row, cells, system, metric.form, level)

@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from fairautoml.auditing.rates import Hidden, defined_rates, outcome
-from fairautoml.auditing.result import Interval
+from fairautoml.auditing.rates import Shown
+from fairautoml.auditing.result import Interval, Section
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.certification.bounds import cp_lower, cp_upper
 from fairautoml.exceptions import ParameterError
@@ -72,7 +72,7 @@ class _Slice:
 class _Grouped:
     """Rows of one grouping, as the tree counts them."""
 
-    code: NDArray[np.int64]  # shape (n_rows,): group, -1 = outside or suppressed
+    code: NDArray[np.int64]  # shape (n_rows,): group, -1 = not compared
     n_groups: int
     counted: NDArray[np.bool_]  # shape (n_rates, n_rows): rows behind each rate
     happened: NDArray[np.bool_]  # shape (n_rates, n_rows)
@@ -92,7 +92,7 @@ def slice_rows(
     rows: AuditRows,
     X: pd.DataFrame,
     rates: Sequence[Rate],
-    hidden: Hidden,
+    systems: Sequence[GroupSystem],
     level: float,
     *,
     most: int,
@@ -112,20 +112,18 @@ def slice_rows(
         raise ParameterError(
             f"slices={most!r} must be a whole number of at least 1: how many slices are shown."
         )
-    shown = defined_rates(rows, rates)
     n_rows = len(rows.decision)
     drawn = np.random.default_rng(seed).permutation(n_rows)
     proposing = drawn < min(n_rows // 2, MOST_PROPOSING)
     conditions = list(_conditions(X.drop(columns=list(rows.columns), errors="ignore"), proposing))
     proposed = []
-    for system in rows.systems:
-        grouped = _grouped(rows, system, shown, hidden[system.name])
-        if len(np.unique(grouped.code[grouped.code >= 0])) >= 2:
-            found = _worst_slices(grouped, conditions, proposing, most)
-            proposed += [(system, grouped, one) for one in found]
+    for system in (one for one in systems if one.n_groups >= 2):
+        grouped = _grouped(rows, system, rates)
+        found = _worst_slices(grouped, conditions, proposing, most)
+        proposed += [(system, grouped, one) for one in found]
     each = level / max(1, len(proposed))
     measured = [
-        _measured(system, grouped, one, shown, ~proposing, each)
+        _measured(system, grouped, one, rates, ~proposing, each)
         for system, grouped, one in proposed
     ]
     return tuple(
@@ -133,17 +131,56 @@ def slice_rows(
     )
 
 
-def _grouped(
-    rows: AuditRows, system: GroupSystem, rates: Sequence[Rate], hidden: NDArray[np.bool_]
-) -> _Grouped:
+def slice_section(
+    rows: AuditRows,
+    X: pd.DataFrame,
+    rates: Sequence[Rate],
+    shown: Shown,
+    level: float,
+    most: int,
+    seed: int,
+) -> Section:
+    """Return the section of an audit on the worst slices."""
+    systems = [shown.compared(system) for system in rows.systems]
+    found = slice_rows(rows, X, rates, systems, level, most=most, seed=seed)
+    return Section(
+        name="slices",
+        title="Slices with the largest gaps (found on one part of the rows, measured on others)",
+        rows=found,
+        columns={
+            "system": "groups", "conditions": "slice", "rate": "rate", "lowest": "lowest",
+            "highest": "highest", "n_lowest": "rows of lowest", "n_highest": "rows of highest",
+            "gap": "gap", "interval": "joint interval", "overall": "gap on all rows",
+        },
+        sentences=tuple(_sentence(row, level) for row in found),
+        whole_names=True,
+    )  # fmt: skip
+
+
+def _sentence(row: SliceRow, level: float) -> str:
+    sure = f"{100 * (1 - level):g} %"
+    says = (
+        f"Where {' and '.join(row.conditions)}: the {row.rate} rate of {row.highest} is "
+        f"{abs(row.gap):.3f} {'above' if row.gap >= 0 else 'below'} that of {row.lowest}, on all "
+        f"rows {row.overall:+.3f}."
+    )
+    if row.interval.low > 0:
+        return (
+            f"{says} In the population it is at least {row.interval.low:.3f} above, with {sure} "
+            "confidence for all slices together."
+        )
+    return f"{says} That may be chance at {sure} confidence."
+
+
+def _grouped(rows: AuditRows, system: GroupSystem, rates: Sequence[Rate]) -> _Grouped:
     code = rows.codes(system)
-    code = np.where((code >= 0) & ~np.append(hidden, True)[code], code, -1)
-    masks = [outcome(rows.y, rows.decision, rate) for rate in rates]
+    y = np.zeros_like(rows.decision) if rows.y is None else rows.y
+    shares = [rate.shares(y, rows.decision) for rate in rates]
     return _Grouped(
         code=code,
         n_groups=system.n_groups,
-        counted=np.stack([here & (code >= 0) for here, _ in masks]),
-        happened=np.stack([happened for _, happened in masks]),
+        counted=np.stack([(mass > 0) & (code >= 0) for mass, _ in shares]),
+        happened=np.stack([top > 0 for _, top in shares]),
     )
 
 

@@ -10,11 +10,13 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from fairautoml.auditing.leakage import Features
-from fairautoml.auditing.rates import Hidden, counts_of
+from fairautoml.auditing.rates import Tables
+from fairautoml.auditing.result import Section
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.data.encoders import fit_design
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics import Metric, Undefined
+from fairautoml.metrics.groups import GroupSystem
 
 RIDGE = 1e-3
 """L2 penalty of the surrogate, per row."""
@@ -34,14 +36,14 @@ class StabilityRow:
     accuracy: float  # on the rows that were not trained on
     system: str  # sensitive column or intersection
     metric: str  # registered name
-    value: float | None  # on the rows that were not trained on; None if undefined or suppressed
+    value: float | None  # on the rows that were not trained on; None if undefined
 
 
 def stability_rows(
     rows: AuditRows,
     features: Features,
     metrics: Sequence[Metric],
-    hidden: Hidden,
+    systems: Sequence[GroupSystem],
     retrain: Retrain,
     *,
     shares: Sequence[float],
@@ -59,12 +61,15 @@ def stability_rows(
     functions", ICML 2017.
     """
     _check(rows, shares)
+    compared = [system for system in systems if system.n_groups >= 2]
+    if not compared:
+        raise InputError("stability= needs two groups or more with enough rows to compare.")
     order = np.random.default_rng(seed).permutation(len(rows.decision))
     half = len(order) // 2
     train, test = np.sort(order[:half]), np.sort(order[half:])
     y = np.asarray(rows.y)[train]
     by_random = np.random.default_rng((seed, 1)).permutation(half)
-    by_influence = np.argsort(-_influence(rows, features, train, y), kind="stable")
+    by_influence = np.argsort(-_influence(rows, features, compared[0], train, y), kind="stable")
     orders: tuple[tuple[Flips, NDArray[np.int64]], ...] = (
         ("random", by_random), ("influence", by_influence),
     )  # fmt: skip
@@ -83,8 +88,32 @@ def stability_rows(
             metric="",
             value=None,
         )
-        found += _gaps(_part(rows, test, decision), metrics, hidden, empty)
+        found += _gaps(_part(rows, test, decision), metrics, compared, empty)
     return tuple(found)
+
+
+def stability_section(rows: tuple[StabilityRow, ...]) -> Section:
+    """Return the section of an audit on flipped labels."""
+    return Section(
+        name="stability",
+        title="The pipeline trained again on flipped labels (one half trains, the other measures)",
+        rows=rows,
+        columns={
+            "flips": "flips", "share": "share", "n_flipped": "labels flipped",
+            "accuracy": "accuracy", "system": "groups", "metric": "metric", "value": "value",
+        },
+        sentences=tuple(_sentence(row) for row in rows if row.value is not None),
+    )  # fmt: skip
+
+
+def _sentence(row: StabilityRow) -> str:
+    how = {
+        "none": "Without flipped labels",
+        "random": f"With {100 * row.share:g} % of the labels flipped at random",
+        "influence": f"With the {100 * row.share:g} % of the labels flipped that raise the gap "
+        "most",
+    }[row.flips]
+    return f"{how}, {row.metric} of {row.system} is {row.value:.3f}, accuracy {row.accuracy:.3f}."
 
 
 def _check(rows: AuditRows, shares: Sequence[float]) -> None:
@@ -112,21 +141,26 @@ def _part(rows: AuditRows, at: NDArray[np.int64], decision: NDArray[np.int8]) ->
 
 
 def _gaps(
-    part: AuditRows, metrics: Sequence[Metric], hidden: Hidden, empty: StabilityRow
+    part: AuditRows,
+    metrics: Sequence[Metric],
+    systems: Sequence[GroupSystem],
+    empty: StabilityRow,
 ) -> list[StabilityRow]:
-    counts = counts_of(part, part.decision, part.weight)
-    found = []
-    for system in (one for one in part.systems if one.n_groups >= 2):
-        merged = counts.merged(system.of_cell, system.n_groups)
+    tables, found = Tables.count(part), []
+    for system in systems:
         for metric in metrics:
-            value = None if hidden[system.name].any() else metric.value(merged)
+            value = metric.value(tables.merged(system).weights)
             shown = None if isinstance(value, Undefined) else value
             found.append(replace(empty, system=system.name, metric=metric.name, value=shown))
     return found
 
 
 def _influence(
-    rows: AuditRows, features: Features, train: NDArray[np.int64], y: NDArray[np.int8]
+    rows: AuditRows,
+    features: Features,
+    system: GroupSystem,
+    train: NDArray[np.int64],
+    y: NDArray[np.int8],
 ) -> NDArray[np.float64]:
     """Return how much flipping each label raises the gap of the surrogate's mean scores."""
     matrix = features.matrix[train].astype(np.float64)
@@ -138,21 +172,16 @@ def _influence(
     p = expit(x @ theta)
     slope = (p * (1 - p))[:, None] * x
     hessian = slope.T @ x / n + RIDGE * np.eye(x.shape[1])
-    gap, gradient = _widest(rows, train, p, slope)
+    gap, gradient = _widest(rows.codes(system)[train], p, slope)
     by_row = x @ -np.linalg.solve(hessian, gradient) / n
     return np.asarray(np.sign(gap) * (2.0 * y - 1) * by_row)
 
 
 def _widest(
-    rows: AuditRows,
-    train: NDArray[np.int64],
-    p: NDArray[np.float64],
-    slope: NDArray[np.float64],
+    codes: NDArray[np.int64], p: NDArray[np.float64], slope: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64]]:
     """Return the largest gap of mean scores between two groups, and its gradient."""
-    system = next(one for one in rows.systems if one.n_groups >= 2)
-    codes = rows.codes(system)[train]
-    member = [codes == group for group in range(system.n_groups) if (codes == group).any()]
+    member = [codes == group for group in np.unique(codes[codes >= 0])]
     means = np.array([p[here].mean() for here in member])
     high, low = member[int(means.argmax())], member[int(means.argmin())]
     return float(np.ptp(means)), slope[high].mean(axis=0) - slope[low].mean(axis=0)

@@ -40,11 +40,12 @@ def run_page(view: RunView) -> str:
 
 def run_fragment(view: RunView) -> str:
     """Return the compact report of a run for a notebook, without a script."""
-    return (
-        _environment()
-        .get_template("fragment.html")
-        .render(view=view, style=_style("figure.css"), **_charts(view))
-    )
+    return render_fragment("fragment.html", view=view, **_charts(view))
+
+
+def render_fragment(template: str, **values: Any) -> str:
+    """Return a part of a page with its style, without a script."""
+    return _environment().get_template(template).render(style=_style("figure.css"), **values)
 
 
 def _charts(view: RunView) -> dict[str, Any]:

@@ -222,7 +222,7 @@ def test_row_order_and_group_names_change_nothing():
 def test_a_frame_has_a_row_per_record():
     rows = individuals()
     found = quick(rows.y, rows.decision, rows.groups)
-    table = found.frame("rates")
+    table = found.to_frame("rates")
     assert isinstance(table, pd.DataFrame)
     assert len(table) == len(found.rates)
     assert {"system", "group", "rate", "value", "low", "high", "method"} <= set(table)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import linprog
 
-from fairautoml.auditing.rates import hidden_groups
+from fairautoml.auditing.rates import Tables
 from fairautoml.auditing.rows import AuditReadOptions, Given, read_rows
 from fairautoml.auditing.shift import shift_rows, shifted
 from fairautoml.exceptions import ParameterError
@@ -29,8 +29,7 @@ def people(seed, n=300, n_groups=3):
 
 
 def worst_of(rows, metric, factor):
-    hidden = hidden_groups(rows, 0)
-    (row,) = shift_rows(rows, [metric], hidden, 0.05, factor=factor)
+    (row,) = shift_rows(Tables.count(rows), rows.systems, [metric], 0.05, factor=factor)
     return row
 
 

@@ -8,7 +8,6 @@ from sklearn.linear_model import LogisticRegression
 
 from fairautoml import FairAutoML
 from fairautoml.auditing.leakage import Features
-from fairautoml.auditing.rates import hidden_groups
 from fairautoml.auditing.retrain import retrained
 from fairautoml.auditing.rows import AuditReadOptions, Given, read_rows
 from fairautoml.auditing.stability import stability_rows
@@ -38,8 +37,8 @@ def flipped_gaps(seed, shares=(0.1,)):
         return model.fit(x[train], y).predict(x[test]).astype(np.int8)
 
     features = Features(matrix=x, feature_schema=FeatureSchema(n_features=2))
-    hidden = hidden_groups(rows, 0)
-    return stability_rows(rows, features, [DP], hidden, retrain, shares=shares, seed=seed)
+    systems = rows.systems
+    return stability_rows(rows, features, [DP], systems, retrain, shares=shares, seed=seed)
 
 
 def test_influence_raises_the_gap_and_random_flips_do_not():
