@@ -195,7 +195,7 @@ def _lines(found: Monitor) -> Iterator[str]:
         own = [one for one in found.series if one.kind == kind]
         if own:
             yield ""
-            yield title
+            yield f"{title}{_left_out(found)}"
             yield from _aligned([_header(found, kind), *(_row(found, one) for one in own)])
     yield from _adapted(found)
     if found.adaptation or found.alarms:
@@ -204,6 +204,11 @@ def _lines(found: Monitor) -> Iterator[str]:
     if found.notes:
         yield ""
         yield from (f"note: {note}" for note in found.notes)
+
+
+def _left_out(found: Monitor) -> str:
+    n = len(found.windows)
+    return f" (last {MOST_WINDOWS_SHOWN} of {n} windows)" if n > MOST_WINDOWS_SHOWN else ""
 
 
 def _header(found: Monitor, kind: Kind) -> tuple[str, ...]:
