@@ -55,8 +55,12 @@ class Outcomes:
         """Return the distinct values with their counts."""
         if len(values) == 0:
             return cls(values=values.astype(np.float64), counts=np.zeros(0))
-        distinct, counts = np.unique(values, axis=0, return_counts=True)
-        return cls(values=distinct, counts=counts.astype(np.float64))
+        # As complex numbers, pairs are sorted much faster than as rows.
+        pairs = np.ascontiguousarray(values, dtype=np.float64).view(np.complex128)
+        distinct, counts = np.unique(pairs, return_counts=True)
+        return cls(
+            values=distinct.view(np.float64).reshape(-1, 2), counts=counts.astype(np.float64)
+        )
 
     @property
     def mean(self) -> float | None:

@@ -1,5 +1,6 @@
 """A fitted model is watched from Python and from the command line."""
 
+import copy
 import json
 
 import numpy as np
@@ -45,6 +46,18 @@ def test_a_model_is_watched_without_labels_and_compared_with_its_training(fitted
     assert found.reference == "training rows (cross-fitted)"
     share = next(one for one in found.series if one.kind == "share")
     assert share.reference == pytest.approx(0.5, abs=0.1)
+
+
+def test_selection_rates_are_compared_with_those_of_the_certificate(fitted):
+    table, y = year(0.0, seed=1)
+    certified = copy.copy(fitted)
+    certified.certify(table[["x", "z", "sex"]], y)
+    found = certified.monitor(year(0.0)[0], time="month")
+    assert found.reference == "training rows (cross-fitted) and the certificate"
+    decided = certified.predict(table) == 1
+    rate = decided[table["sex"] == "a"].mean()
+    of_a = [s for s in found.series if (s.kind, s.name) == ("selection", "sex: a")]
+    assert of_a[0].reference == pytest.approx(rate)
 
 
 def test_adapting_proposes_a_fit_and_leaves_the_model_as_it_was(fitted):
