@@ -14,7 +14,7 @@ NOTE = (
 )
 
 POINTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("General description", "Annex IV, 1", ("provider", "interactions", "instructions")),
+    ("General description", "Annex IV, 1", ("interactions", "instructions")),
     ("Elements of the system and its development", "Annex IV, 2", ("cybersecurity",)),
     ("Monitoring, functioning and control", "Annex IV, 3", ()),
     ("Appropriateness of the performance metrics", "Annex IV, 4", ("metric_reason",)),

@@ -37,7 +37,8 @@ def markdown(title: str, sections: Sequence[Section]) -> str:
     for section in sections:
         if section.title:
             lines += [f"{'#' * section.level} {escaped(section.heading)}", ""]
-        lines += [*_lines(section.blocks), ""]
+        if section.blocks:
+            lines += [*_lines(section.blocks), ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -70,15 +71,16 @@ def _lines(blocks: Sequence[Block]) -> Iterator[str]:
             yield escaped(block.text)
 
 
-_START = re.compile(r"^(\d*)(>|[#+.)-]+(?=\s|$))")
-"""What makes a quotation, heading or list at the start of a line."""
-_MARKUP = re.compile(r"[\\`*\[\]|~$<]|(?<!\w)_|_(?!\w)|&(?=[#\w])")
+_START = re.compile(r"^(\d*)(>|\[(?=[ xX]\]|[^\]]*\]:)|[#+.)-]+(?=\s|$))")
+"""What makes a quotation, task, link target, heading or list at the start of a line."""
+_MARKUP = re.compile(r"[\\`*|~$]|<(?=[\w/!?])|\](?=[(\[])|(?<!\w)_|_(?!\w)|&(?=[#\w])")
+"""Signs that are markup, and brackets, underscores and others only where they would be."""
 
 
 def escaped(text: str) -> str:
     """Return a text with what would be markup of Markdown or HTML escaped, and nothing else.
 
-    Thus ``>=``, ``sex & race`` and names with underscores stay readable in the source.
+    Thus ``<=``, ``gap[sex & race]`` and names with underscores stay readable in the source.
     """
     entities = {"<": "&lt;", "&": "&amp;"}
     found = _MARKUP.sub(lambda sign: entities.get(sign[0], f"\\{sign[0]}"), visible(text).strip())

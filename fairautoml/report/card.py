@@ -281,7 +281,16 @@ def _data(view: RunView) -> Iterator[Block]:
         yield Block(text="Given in memory; the library does not know where it came from.")
     for name, value in view.source.items():
         if value not in (None, [], {}, ""):
-            yield Block(text=f"{name}: {value}")
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            yield Block(text=f"{name}: {text}")
+
+
+MARGIN = {
+    "margin": "Margin, the limit minus the cross-fitted gap",
+    "probability": "Estimated probability that the bounds hold in the population",
+    "price": "Objective lost by the margin",
+}
+"""Figures of the margin that are shown."""
 
 
 def _measured(view: RunView) -> Iterator[Block]:
@@ -299,10 +308,11 @@ def _measured(view: RunView) -> Iterator[Block]:
             text=f"Without regard to the constraint: {view.objective} {reference.score:.4f} at "
             f"gap {reference.gap:.4f} ({reference.learner})"
         )
+    margin = view.summary.get("margin") or {}
     yield from (
-        Block(text=f"Margin, {name.replace('_', ' ')}: {short(value)}")
-        for name, value in (view.summary.get("margin") or {}).items()
-        if isinstance(value, float)
+        Block(text=f"{text}: {short(margin[name])}")
+        for name, text in MARGIN.items()
+        if margin.get(name) is not None
     )
 
 

@@ -88,13 +88,17 @@ def test_the_card_has_every_constraint_with_its_limit_as_plain_json():
 
 def test_constraints_and_names_are_plain_in_the_markdown():
     ratio = documents(config={"constraint": ["demographic_parity_ratio[sex & race] >= 0.8"]})
-    assert r"- Constraint: demographic_parity_ratio\[sex & race\] >= 0.8" in card_text(ratio)
-    assert "&gt;" not in card_text(ratio)
+    assert "- Constraint: demographic_parity_ratio[sex & race] >= 0.8" in card_text(ratio)
+    assert "- Constraint: demographic_parity_difference <= 0.05" in card_text(documents())
+    assert "&" not in card_text(documents())
 
 
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
+        ("[x](javascript:a) [y]: z", r"[x\](javascript:a) [y]: z"),
+        ("[y]: http://z", r"\[y]: http://z"),
+        ("[x] done", r"\[x] done"),
         ("<b>x</b> &lt;", "&lt;b>x&lt;/b> &amp;lt;"),
         ("> quoted", r"\> quoted"),
         ("# head", r"\# head"),
