@@ -3,6 +3,8 @@
 Not the code of the paper of the same name (Wu, Wang, arXiv 2111.06495).
 """
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,16 +15,29 @@ from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from fairautoml.data.read import read_new_rows
 from fairautoml.data.target import known_labels, plain_numbers
 from fairautoml.estimator import Estimator, file_to_write
 from fairautoml.evaluation.membership import MEMBERSHIP_KEY
+from fairautoml.exceptions import InputError
 from fairautoml.inference.export import portable_form
 from fairautoml.inference.predictor import isolated_config
 from fairautoml.inference.restore import restored
 from fairautoml.inference.runtime._file import resolved
+from fairautoml.metrics.constraint import bind_constraints
+from fairautoml.monitoring.adapt import adapted
+from fairautoml.monitoring.monitor import (
+    check_delta,
+    read_windows,
+    reference_of,
+    watch,
+    watched_systems,
+)
+from fairautoml.monitoring.result import Monitor
+from fairautoml.monitoring.watch import WatchedRows
 from fairautoml.run_files import read_models_of
 from fairautoml.selection.pool import Pool
-from fairautoml.settings import GroupPolicy, one_sensitive
+from fairautoml.settings import GroupPolicy, check_constraints, check_group_policy, one_sensitive
 from fairautoml.storage.plain import check_record
 from fairautoml.storage.run_folder import (
     is_pickled,
@@ -298,6 +313,96 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         out = file_to_write(path, "to_onnx")
         write_onnx(resolved(*portable_form(self.model_, "base_model")), out)
         return out
+
+    def monitor(
+        self,
+        X: Any,
+        y: Any = None,
+        sensitive: Any = None,
+        *,
+        time: Any = None,
+        delta: float = 0.05,
+        adapt: bool = False,
+        sensitive_features: Any = None,
+    ) -> Monitor:
+        """Watch the model on the rows that it has decided since it was deployed.
+
+        Pass all rows since then each time: the more windows, the more is shown, and the
+        probability of a false alarm stays below ``delta`` however often you look.
+
+        Parameters
+        ----------
+        X : same kind of table as in ``fit``, shape (n_rows, n_features)
+            Rows of all windows; they are assumed to be independent within a window.
+        y : labels, shape (n_rows,), optional
+            True labels, for constraints on error rates.
+        sensitive : same form as in ``fit``, optional
+            Required unless the groups are columns of ``X``. Unknown groups are counted.
+        time : str or array-like, shape (n_rows,), optional
+            Time of each row, or the name of that column of ``X``: dates are grouped by month,
+            other values are the windows. None = one window.
+        delta : float
+            Probability of any false alarm, over all windows together.
+        adapt : bool
+            Whether to compare the model with an adaptive ``mixture_of_experts``; needs ``y``.
+            Another fit is proposed at most; the model is never changed.
+        sensitive_features : optional
+            Other name of ``sensitive``.
+
+        Returns
+        -------
+        Monitor
+            ``alarm``, ``alarms``, ``series``; ``text()``, ``to_html()``, ``to_json()``,
+            ``frame()``.
+
+        Raises
+        ------
+        MissingSensitiveError
+            The groups are needed and not given.
+        InputError
+            As in ``evaluate``; or the model has several classes or no groups.
+        """
+        check_is_fitted(self)
+        check_delta(delta)
+        if getattr(self, "pool_", None) is None:
+            raise InputError("monitor needs the fitted estimator or its run, not a model file.")
+        pool, lenient = self.pool_, copy.copy(self)
+        systems = watched_systems(pool)
+        lenient.group_policy = replace(check_group_policy(self.group_policy), unseen="base_model")
+        rows = self._matched(X, one_sensitive(sensitive, sensitive_features), y)
+        _, cells = read_new_rows(
+            rows.X, self._true_groups(rows), schema=pool.schema, groups=pool.groups,
+            unseen="base_model", judged=True,
+        )  # fmt: skip
+        windows = read_windows(X[time] if isinstance(time, str) else time, len(cells))
+        if isinstance(time, str) and time not in pool.schema.names_in:
+            rows = replace(rows, X=X.drop(columns=time))
+        matrix, served = lenient._read(rows)
+        with isolated_config():
+            watched = WatchedRows(
+                window=windows.of_row,
+                n_windows=len(windows.names),
+                cells=cells,
+                n_cells=systems[0].of_cell.size,
+                decision=self.model_.decisions(matrix, served).astype(np.int8),
+                y=None if y is None else known_labels(rows.y, pool.classes),
+                score=self.model_.scores(matrix, served),
+            )
+        targets = bind_constraints(
+            check_constraints(self.constraint), systems, pool.board.small_groups
+        )
+        reference, source = reference_of(pool, self.certificate_, systems)
+        found = watch(
+            watched, windows, targets, systems, reference, source=source, delta=delta,
+            seed=self.seed_,
+        )  # fmt: skip
+        if not adapt:
+            return found
+        compared = adapted(
+            watched, windows.names, matrix, pool.schema.feature_schema, systems[-1], targets,
+            self.seed_,
+        )  # fmt: skip
+        return replace(found, adaptation=compared)
 
     def _row_thresholds(self, X: Any, sensitive: Any) -> NDArray[np.floating] | None:
         """Return the threshold of each row, None for a rule without thresholds."""

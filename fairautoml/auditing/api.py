@@ -3,39 +3,38 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_float_dtype
 
+from fairautoml.auditing.changes import change_rows
 from fairautoml.auditing.contributions import Blocks, check_blocks, contributions_of, question_of
+from fairautoml.auditing.impact import ImpactOptions, impact_rows
 from fairautoml.auditing.individual import individual_fairness, similar_of
 from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
 from fairautoml.auditing.models import ModelAdapter, decider_of, small_groups_of
 from fairautoml.auditing.openings import open_rows, opening_notes, refuse_training_rows
 from fairautoml.auditing.rates import (
-    Hidden,
+    Shown,
+    Tables,
     gap_rows,
-    hidden_groups,
-    overall,
     rate_rows,
-    score_rows,
-    verdict_rows,
+    shown_groups,
     with_checked_weight,
 )
-from fairautoml.auditing.result import (
-    Audit,
-    ChangeRow,
-    Contributions,
-    IndividualFairness,
-    LeakageRow,
-    LevellingRow,
-    VerdictRow,
-)
+from fairautoml.auditing.result import Audit, Contributions, IndividualFairness, LeakageRow
 from fairautoml.auditing.rows import AuditReadOptions, AuditRows, Given, read_rows
-from fairautoml.auditing.tables import change_rows, impact_rows
+from fairautoml.auditing.scores import GivenMetric, score_rows
+from fairautoml.auditing.verdicts import Correction, overall, verdict_rows
+from fairautoml.auditing.worst_case import (
+    AuditedRows,
+    ModelRows,
+    WorstCase,
+    worst_case_sections,
+)
 from fairautoml.certification.certificate import SMALLEST_CELL
 from fairautoml.data.frames import Table, check_length, read_table
 from fairautoml.data.groups import read_sensitive
@@ -50,6 +49,9 @@ LARGEST = np.float64(np.finfo(np.float32).max)
 
 EXPLAINED = "demographic_parity_difference"
 """Metric whose gap is decomposed if no constraint is given."""
+
+MOST_NAMED = 8
+"""Most groups that a note names."""
 
 NOT_NEW = (
     "The rows were not declared new to the model (independent=True, --rows-are-new): verdicts "
@@ -77,8 +79,9 @@ class _AuditRequest:
     """Validated parameters and rows of an audit."""
 
     rows: AuditRows
+    tables: Tables
     constraints: tuple[Constraint, ...]
-    hidden: Hidden
+    shown: Shown
     level: float
     seed: int
 
@@ -101,20 +104,30 @@ def audit(
     constraint: str | Constraint | Sequence[str | Constraint] | None = None,
     sample_weight: Any = None,
     baseline: Any = None,
+    reference: str = "most_selected",
+    min_share: float = 0.0,
+    favourable: Any = None,
+    unknown: Sequence[str] | None = None,
+    metrics: Sequence[GivenMetric] | None = None,
+    by: Any = None,
     X: Any = None,
     model: Any = None,
     independent: bool = False,
     ledger: str | PathLike[str] | None = None,
     delta: float = 0.05,
+    correction: Correction = "holm",
     largest_weight: float | None = None,
     flips: Sequence[str] | None = None,
     noise: Mapping[str, float] | float | None = None,
     blocks: Blocks | None = None,
+    shift: float | None = None,
+    slices: int | None = None,
+    stability: Sequence[float] | None = None,
     pos_label: Any = None,
-    sensitive_missing: Any = "error",
+    sensitive_missing: Any = None,
     max_groups: int = 50,
     smallest_cell: int = SMALLEST_CELL,
-    leakage: bool = True,
+    leakage: bool | None = None,
     random_state: int = 0,
 ) -> Audit:
     """Audit the decisions of any model for fairness.
@@ -124,8 +137,10 @@ def audit(
     y_true : labels, shape (n_rows,), optional
         True labels. Without them only selection rates, impact ratios and demographic parity are
         audited.
-    y_pred : labels, shape (n_rows,)
-        Decisions; together with the true labels two distinct labels.
+    y_pred : labels, shape (n_rows,), optional
+        Decisions; together with the true labels two distinct labels. With neither labels nor
+        decisions, a row counts as selected if its score is above the median of the sample, as the
+        scoring rate of New York City's 6 RCNY 5-300 is defined.
     sensitive : array, column, DataFrame or dict of name -> column
         One or several sensitive attributes; several are also intersected.
     y_score : numbers, shape (n_rows,), optional
@@ -136,6 +151,23 @@ def audit(
         Weights of the rows in rates; numbers of rows are not weighted.
     baseline : labels, shape (n_rows,), optional
         Decisions of an unconstrained model on the same rows, to find which groups got worse.
+    reference : str
+        Group that the others are compared with in impact ratios: ``"most_selected"``,
+        ``"largest"`` or the name of a group.
+    min_share : float
+        Smallest share of the rows; smaller groups are shown, but neither gaps, impact ratios nor
+        verdicts compare them.
+    favourable : label, optional
+        The label that is good for the person; by default ``pos_label``. Selection in impact ratios
+        means this label.
+    unknown : sequence of str, optional
+        Values of sensitive columns that mean an unknown group. If given, rows with such a value,
+        or a missing one, in any column are counted and left out of every table.
+    metrics : sequence of str or callable, optional
+        Metrics by group in place of all performance metrics: names of metrics, of rates and of
+        scikit-learn scorers, scorers, and functions of labels and decisions.
+    by : array, column, DataFrame or dict of name -> column, optional
+        Control columns; the metrics by group are computed within each of their values.
     X : table, shape (n_rows, n_features), optional
         Features, for leakage of the groups and as input of ``model``.
     model : object with ``predict``, function of X, or LinearRule, optional
@@ -151,6 +183,9 @@ def audit(
     delta : float
         Error probability of every interval and bound, and of the verdicts of all audits of the
         same rows together, in (0, 0.5).
+    correction : {"holm", "fixed_sequence"}
+        How several constraints and group systems are tested jointly: by Holm's procedure, or each
+        at the full level, in the given order, up to the first that is not certified.
     largest_weight : float, optional
         Largest weight that the sampling design allows; makes bounds of weighted rates exact.
     flips : sequence of str, optional
@@ -162,16 +197,27 @@ def audit(
     blocks : mapping of str to sequence of str, optional
         Feature blocks whose contribution to the gap is computed; requires ``model``. ``{}`` makes
         every column a block.
+    shift : float, optional
+        Factor by which the weight of a row within its group may rise or fall; the worst gap under
+        such a shift is computed.
+    slices : int, optional
+        Number of slices of ``X`` with the largest gaps that are searched in each group system, on
+        one part of the rows, and measured on the others.
+    stability : sequence of float, optional
+        Shares of labels that are flipped, at random and by influence, before ``model`` is trained
+        again on one half of the rows and measured on the other; requires true labels.
     pos_label : label, optional
-        The favorable label; by default the last one in sorted order.
-    sensitive_missing : {"error", "own_group", "exclude"}
-        Whether missing sensitive values raise an error, form a group, or belong to no group.
+        The positive label; by default the last one in sorted order.
+    sensitive_missing : {"error", "own_group", "exclude"}, optional
+        Whether missing sensitive values raise an error, form a group, or belong to no group. By
+        default an error with true labels; without, they belong to no group and are counted.
     max_groups : int
         Largest number of groups of one sensitive column.
     smallest_cell : int
         Groups with fewer rows, positives or negatives are suppressed; 0 shows all groups.
-    leakage : bool
-        Whether to predict the groups from scores and features, the slowest part of the audit.
+    leakage : bool, optional
+        Whether to predict the groups from scores and features, the slowest part of the audit; by
+        default only with true labels.
     random_state : int
         Seed of all random draws.
 
@@ -186,8 +232,11 @@ def audit(
     ParameterError
         A parameter is outside its range, or requires another one.
     """
-    _check_parameters(delta, smallest_cell, random_state)
+    _check_parameters(delta, smallest_cell, random_state, correction)
     _check_needs(X, model, flips, noise, blocks)
+    worst = WorstCase(shift=shift, slices=slices, stability=stability)
+    worst.check(X, model)
+    impact = ImpactOptions(reference=reference, min_share=min_share)
     given = Given(
         y_true=y_true,
         y_pred=y_pred,
@@ -198,54 +247,77 @@ def audit(
         X=X,
     )
     options = AuditReadOptions(
-        pos_label=pos_label, sensitive_missing=sensitive_missing, max_groups=max_groups
+        pos_label=pos_label,
+        favourable=favourable,
+        sensitive_missing=sensitive_missing,
+        unknown=unknown,
+        max_groups=max_groups,
     )
     rows = with_checked_weight(read_rows(given, options), largest_weight)
+    tables = Tables.count(rows, largest_weight=largest_weight)
+    shown = shown_groups(rows, tables, smallest_cell, min_share)
+    constraints = parse_constraints(constraint)
+    seed = random_state
     request = _AuditRequest(
-        rows=rows,
-        constraints=parse_constraints(constraint),
-        hidden=hidden_groups(rows, smallest_cell),
-        level=delta,
-        seed=random_state,
+        rows=rows, tables=tables, constraints=constraints, shown=shown, level=delta, seed=seed
     )
     features, proxies = (None, ()) if X is None else _features(X, rows)
     own = _OfModel()
     if model is not None:
         asking = decider_of(model, X, read_sensitive(sensitive).columns, rows.classes)
         own = _of_model(request, *asking, flips, noise, blocks)
-    changes, levelling = _compared(request)
     small = small_groups_of(model)
     opening = None
-    if independent and request.constraints:
+    if independent and constraints:
         refuse_training_rows(model, given)
-        opening = open_rows(given, rows, request.constraints, delta, ledger, model)
-    level = delta if opening is None else opening.level
-    verdicts = _verdicts(replace(request, level=level), independent, largest_weight, small)
+        opening = open_rows(given, rows, constraints, delta, ledger, model)
+    verdicts = verdict_rows(
+        rows,
+        tables,
+        constraints,
+        shown,
+        delta if opening is None else opening.level,
+        independent=independent,
+        small_groups=small,
+        correction=correction,
+    )
+    changes, levelling = (
+        ((), ())
+        if rows.baseline is None
+        else change_rows(rows, tables, rows.baseline, shown.hidden)
+    )
+    wanted = rows.y is not None if leakage is None else leakage
     refused, accepted = rows.classes.tolist()
     return Audit(
         n_rows=len(rows.decision),
         labelled=rows.y is not None,
         weighted=rows.weight is not None,
+        median=rows.median,
         classes=(str(refused), str(accepted)),
+        favourable=rows.favourable,
         delta=delta,
         independent=independent,
         verdict=overall(verdicts),
-        rates=rate_rows(
-            rows,
-            request.hidden,
-            request.level,
-            largest_weight,
-            [c.metric for c in request.constraints],
+        rates=rate_rows(rows, tables, shown, delta, [one.metric for one in constraints]),
+        impact=impact_rows(rows, tables, shown, impact, delta),
+        scores=score_rows(
+            rows, shown, delta, seed, metrics=metrics, by=by, smallest=smallest_cell
         ),
-        impact=impact_rows(rows, request.hidden),
-        scores=score_rows(rows, request.hidden, request.level, random_state),
-        gaps=gap_rows(rows, request.hidden, request.level, largest_weight, random_state),
+        gaps=gap_rows(rows, tables, shown, delta, seed),
         verdicts=verdicts,
         changes=changes,
         levelling=levelling,
-        leakage=_leaks(request, features) if leakage else (),
+        leakage=_leaks(request, features) if wanted else (),
         contributions=own.contributions,
         individual=own.individual,
+        more=worst_case_sections(
+            worst,
+            AuditedRows(rows=rows, tables=tables, shown=shown, constraints=constraints),
+            ModelRows(X=X, model=model, features=features, sensitive=sensitive),
+            delta,
+            seed,
+        ),
+        unknown=rows.unknown,
         smallest_cell=smallest_cell,
         notes=(
             *_left_out(request, small),
@@ -257,7 +329,12 @@ def audit(
     )
 
 
-def _check_parameters(delta: float, smallest_cell: int, random_state: int) -> None:
+def _check_parameters(
+    delta: float, smallest_cell: int, random_state: int, correction: str
+) -> None:
+    if correction not in get_args(Correction):
+        allowed = " or ".join(map(repr, get_args(Correction)))
+        raise ParameterError(f"correction={correction!r} must be {allowed}.")
     if not 0 < delta < 0.5:
         msg = (
             f"delta={delta!r} must be an error probability above 0 and below 0.5; a confidence of "
@@ -322,30 +399,7 @@ def _finite(table: Table) -> Table:
 
 def _leaks(request: _AuditRequest, features: Features | None) -> tuple[LeakageRow, ...]:
     """Return how well scores and features predict the groups."""
-    return leakage_rows(request.rows, features, request.hidden, request.level, request.seed)
-
-
-def _compared(request: _AuditRequest) -> tuple[tuple[ChangeRow, ...], tuple[LevellingRow, ...]]:
-    """Return changes of the groups against the baseline, empty without a baseline."""
-    baseline = request.rows.baseline
-    return ((), ()) if baseline is None else change_rows(request.rows, baseline, request.hidden)
-
-
-def _verdicts(
-    request: _AuditRequest,
-    independent: bool,
-    largest_weight: float | None,
-    small_groups: tuple[SmallGroups, ...],
-) -> tuple[VerdictRow, ...]:
-    return verdict_rows(
-        request.rows,
-        request.constraints,
-        request.hidden,
-        request.level,
-        independent=independent,
-        largest_weight=largest_weight,
-        small_groups=small_groups,
-    )
+    return leakage_rows(request.rows, features, request.shown.hidden, request.level, request.seed)
 
 
 def _left_out(request: _AuditRequest, small_groups: tuple[SmallGroups, ...]) -> tuple[str, ...]:
@@ -394,9 +448,9 @@ def _contributions(
     metric = METRICS.get(EXPLAINED) if first is None else first.metric
     for system in request.rows.systems:
         named = first is None or first.system in (None, system.name)
-        if not named or system.n_groups < 2 or request.hidden[system.name].any():
+        if not named or system.n_groups < 2 or request.shown.hidden[system.name].any():
             continue
-        question = question_of(request.rows, system, metric)
+        question = question_of(request.tables, system, metric)
         if question is not None:
             parts = check_blocks(blocks or None, list(table.columns))
             _check_same(request.rows.decision, decider.decide(table))
@@ -418,14 +472,18 @@ def _notes(request: _AuditRequest, smallest_cell: int, independent: bool) -> tup
     notes = [NEW if independent else NOT_NEW, *request.rows.notes]
     if request.rows.y is None:
         notes.append(NO_LABELS)
-    if any(hidden.any() for hidden in request.hidden.values()):
+    shown = request.shown
+    if any(hidden.any() for hidden in shown.hidden.values()):
         notes.append(
             f"Groups with fewer than {smallest_cell} rows, positives or negatives are suppressed, "
             "and numbers that would reveal them; smallest_cell=0 shows them."
         )
-    unknown = [
-        f"{int((request.rows.codes(s) < 0).sum())} row(s) are in no group of {s.name!r}."
-        for s in request.rows.systems
-        if (request.rows.codes(s) < 0).any()
-    ]
+    for system in request.rows.systems:
+        left_out = ", ".join(shown.left_out(system)[:MOST_NAMED])
+        if left_out:
+            notes.append(
+                f"Groups of {system.name!r} with too few rows, which gaps, impact ratios and "
+                f"verdicts leave out: {left_out}."
+            )
+    unknown = [f"{n} row(s) are in no group of {name!r}." for name, n in request.rows.unknown]
     return (*notes, *unknown)

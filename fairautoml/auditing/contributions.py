@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.auditing.models import ModelAdapter
-from fairautoml.auditing.rates import cells_of, outcome
+from fairautoml.auditing.rates import Tables
 from fairautoml.auditing.result import Contributions, Share
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.exceptions import InputError
@@ -125,9 +125,9 @@ class Contrast:
     low: int
 
 
-def question_of(rows: AuditRows, system: GroupSystem, metric: Metric) -> Contrast | None:
+def question_of(tables: Tables, system: GroupSystem, metric: Metric) -> Contrast | None:
     """Return the largest gap of a metric's rates, or None if a rate is undefined."""
-    cells = [cells_of(rows, system, rate) for rate in metric.rates]
+    cells = [tables.cells(rate, system) for rate in metric.rates]
     if not cells or any(np.isnan(cell.values).any() for cell in cells):
         return None
     widest = max(cells, key=lambda cell: float(np.ptp(cell.values)))
@@ -178,7 +178,7 @@ def contributions_of(
     at = _drawn(codes, seed)
     table, names = X.iloc[at].reset_index(drop=True), list(blocks)
     moved = _orders(len(at), len(names), seed)
-    y, group = None if rows.y is None else rows.y[at], codes[at]
+    y, group = np.zeros(len(at), dtype=np.int8) if rows.y is None else rows.y[at], codes[at]
     weight = np.ones(len(at)) if rows.weight is None else rows.weight[at]
 
     def value(present: Coalition, repeat: int) -> float:
@@ -243,18 +243,18 @@ def _orders(n_rows: int, n_blocks: int, seed: int) -> NDArray[np.int64]:
 
 def _gap(
     decision: NDArray[np.integer],
-    y: NDArray[np.integer] | None,
+    y: NDArray[np.integer],
     group: NDArray[np.int64],
     weight: NDArray[Any],
     question: Contrast,
 ) -> float:
-    here, happened = outcome(y, decision, question.rate)
+    mass, happened = question.rate.shares(y, decision)
+    weight = weight * mass
     high, low = (
-        _mean(happened[here & (group == g)], weight[here & (group == g)])
-        for g in (question.high, question.low)
+        _mean(happened[group == g], weight[group == g]) for g in (question.high, question.low)
     )
     return high - low
 
 
-def _mean(happened: NDArray[np.bool_], weight: NDArray[Any]) -> float:
+def _mean(happened: NDArray[np.float64], weight: NDArray[Any]) -> float:
     return float(weight @ happened / weight.sum()) if weight.sum() > 0 else float("nan")

@@ -12,9 +12,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from fairautoml.auditing.rates import Hidden, auc_interval
+from fairautoml.auditing.rates import Hidden
 from fairautoml.auditing.result import LeakageRow
 from fairautoml.auditing.rows import AuditRows
+from fairautoml.auditing.scores import auc_interval
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.encoders import fit_design
 from fairautoml.exceptions import InputError

@@ -88,7 +88,7 @@ def decider_of(
         )
         raise InputError(msg)
     named = is_frame(X)
-    table = _table(X)
+    table = table_of(X)
     if isinstance(model, LinearRule):
         lacking = sorted(set(model.coefficients) - set(table.columns))
         if lacking:
@@ -109,7 +109,8 @@ def small_groups_of(model: Any) -> tuple[SmallGroups, ...]:
     return groups.small_groups if isinstance(groups, GroupSchema) else ()
 
 
-def _table(X: Any) -> pd.DataFrame:
+def table_of(X: Any) -> pd.DataFrame:
+    """Return X as a DataFrame with a plain index and text as names."""
     if isinstance(X, pd.DataFrame):
         table = X.reset_index(drop=True)
         table.columns = pd.Index([str(name) for name in X.columns])

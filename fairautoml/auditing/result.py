@@ -1,11 +1,18 @@
 """Result of an audit: its tables and records."""
 
+import io
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
+
+from fairautoml.data.files import write_csv
+from fairautoml.report.charts import DotPlot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Method = Literal[
     "clopper_pearson",
@@ -48,19 +55,33 @@ class RateRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImpactRow:
-    """Impact ratio of a group: its selection rate over that of the most selected group.
+    """Impact ratio of a group: its selection rate over that of the reference group.
+
+    Selected means the favourable outcome. The tests compare the group with the reference and are
+    None with weights.
 
     References
     ----------
-    Uniform Guidelines on Employee Selection Procedures, 29 CFR 1607.4 D.
+    Uniform Guidelines on Employee Selection Procedures, 29 CFR 1607.4 D. Standard errors:
+    Castaneda v. Partida, 430 U.S. 482, note 17; Hazelwood School District v. United States, 433
+    U.S. 299, note 14 (1977).
     """
 
     system: str  # sensitive column or intersection
     group: str
-    reference: str = ""  # most selected group among those shown
+    reference: str = ""  # group that the others are compared with
+    n: int | None = None  # number of rows; None if suppressed
+    selected: float | None = None  # number, or weight, of the selected rows
     selection_rate: float | None = None  # in [0, 1]; None if undefined or suppressed
+    interval: Interval | None = None  # of the selection rate, two-sided
     impact_ratio: float | None = None
+    # of the ratio, two-sided; with the most selected group as reference, whichever that is
+    ratio_interval: Interval | None = None
     below_four_fifths: bool | None = None  # whether the ratio is below 0.8 on these rows
+    # difference of the two rates in standard errors (pooled), negative for fewer selections
+    standard_errors: float | None = None
+    p_value: float | None = None  # Fisher's exact test, two-sided
+    p_holm: float | None = None  # corrected for all groups of the system
     reason: str = ""  # why there is no ratio
 
 
@@ -70,6 +91,7 @@ class ScoreRow:
 
     system: str  # sensitive column or intersection
     group: str
+    by: str = ""  # values of the control columns, empty without any
     metric: str
     value: float | None  # None if undefined or suppressed
     interval: Interval | None = None  # two-sided
@@ -96,6 +118,7 @@ class GapRow:
     null_mean: float | None = None
     # share of draws under the null hypothesis that are at least as far from parity (approximate)
     null_share: float | None = None
+    left_out: tuple[str, ...] = ()  # groups with too few rows, which the metric does not compare
     reason: str = ""  # why the value is None
 
 
@@ -110,6 +133,11 @@ class VerdictRow:
     verdict: str  # CERTIFIED, VIOLATED, INCONCLUSIVE or NOT_APPLICABLE
     reason: str
     detail: str
+    # confidence bound that decided: CERTIFIED if it meets the constraint, VIOLATED if not even the
+    # one on the side of parity does
+    bound: float | None = None
+    level: float | None = None  # error probability of ``bound`` after correction
+    left_out: tuple[str, ...] = ()  # groups with too few rows, about which nothing is stated
     # the rows were not declared new to the model, so that the verdict describes these rows only
     descriptive: bool
 
@@ -124,8 +152,7 @@ class ChangeRow:
     baseline: float | None  # rate of the baseline
     value: float | None  # rate of the audited decisions
     change: float | None  # ``value - baseline``
-    # for members of the group, with the positive label favorable; a lower false positive rate is
-    # better
+    # for members of the group: more acceptances are better if being accepted is favourable
     direction: str = ""  # {"better", "worse", "same", ""}
     p_value: float | None = None  # exact sign test of equally many changes in both directions
 
@@ -224,19 +251,26 @@ class IndividualFairness:
         return self.n_flip_stable / self.n_rows
 
 
-FORMAT = 1
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One part of an audit: what it says in plain words, its table and its pictures.
 
-Part = Literal[
-    "rates",
-    "impact",
-    "scores",
-    "gaps",
-    "verdicts",
-    "changes",
-    "levelling",
-    "leakage",
-    "contributions",
-]
+    A further question is a function in a file of its own that returns a ``Section`` with its own
+    type of rows; ``audit`` adds it to ``Audit.more``. Text, JSON, CSV and HTML then show it
+    without further code.
+    """
+
+    name: str  # key in JSON and ``to_frame``
+    title: str
+    rows: tuple[Any, ...] = ()  # frozen dataclasses of one type
+    # header of each shown field; an ``Interval`` is shown as "low to high"
+    columns: Mapping[str, str]
+    sentences: tuple[str, ...] = ()  # each number in plain English; shown before the table
+    pictures: tuple[DotPlot, ...] = ()
+    whole_names: bool = False  # whether long names are not shortened
+
+
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,8 +289,12 @@ class Audit:
         metrics derived from them.
     weighted : bool
         Whether rows have weights.
+    median : float or None
+        Median score of the sample, if a row counts as selected when its score is above it.
     classes : tuple of str
         Negative and positive label, as text.
+    favourable : str
+        The label that is good for the person.
     delta : float
         Error probability of every interval, bound and verdict.
     independent : bool
@@ -283,6 +321,10 @@ class Audit:
         Contributions of feature blocks to the gap.
     individual : IndividualFairness or None
         Number of rows whose decision provably does not change.
+    more : tuple of Section
+        Further parts.
+    unknown : tuple of (str, int)
+        Number of rows without a known group, by group system.
     smallest_cell : int
         Fewest rows of a cell that is shown.
     notes : tuple of str
@@ -294,7 +336,9 @@ class Audit:
     n_rows: int
     labelled: bool
     weighted: bool
+    median: float | None = None
     classes: tuple[str, str]
+    favourable: str
     delta: float
     independent: bool
     verdict: str
@@ -308,28 +352,51 @@ class Audit:
     leakage: tuple[LeakageRow, ...] = ()
     contributions: Contributions | None = None
     individual: IndividualFairness | None = None
+    more: tuple[Section, ...] = ()
+    unknown: tuple[tuple[str, int], ...] = ()
     smallest_cell: int
     notes: tuple[str, ...] = ()
     format: int = FORMAT
 
-    def frame(self, part: Part) -> pd.DataFrame:
-        """Return a part as a table, intervals as the columns ``low``, ``high``, ``method``.
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """All parts that have rows or sentences, in the order of the report."""
+        from fairautoml.auditing.sections import sections_of
+
+        return sections_of(self)
+
+    def to_frame(self, section: str | None = None) -> pd.DataFrame:
+        """Return a section as a table, intervals as columns ``low``, ``high`` and ``method``.
 
         Parameters
         ----------
-        part : str
-            ``"rates"``, ``"impact"``, ``"scores"``, ``"gaps"``, ``"verdicts"``, ``"changes"``,
-            ``"levelling"``, ``"leakage"`` or ``"contributions"``.
+        section : str, optional
+            Name of a section, such as ``"impact"``, ``"rates"``, ``"gaps"`` or ``"verdicts"``; by
+            default all of them, below each other, with their name in the column ``section``.
         """
-        if part == "contributions":
-            rows: Sequence[Any] = () if self.contributions is None else self.contributions.shares
-        else:
-            rows = getattr(self, part)
-        return pd.DataFrame([_flat(asdict(row)) for row in rows])
+        if section is not None:
+            return _frame(getattr(self, section, None) or self._rows_of(section))
+        parts = [_frame(one.rows).assign(section=one.name) for one in self.sections if one.rows]
+        table = pd.concat(parts, ignore_index=True)
+        return table[["section", *(name for name in table if name != "section")]]
+
+    def _rows_of(self, section: str) -> tuple[Any, ...]:
+        return next((one.rows for one in self.sections if one.name == section), ())
+
+    def to_csv(self) -> str:
+        """Return all sections as one CSV table, without columns that hold nothing."""
+        table = self.to_frame().replace("", None).dropna(axis="columns", how="all")
+        text = io.StringIO()
+        write_csv(table, text)
+        return text.getvalue()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
         found = asdict(self)
+        found["more"] = {
+            name: [asdict(row) for one in self.more if one.name == name for row in one.rows]
+            for name in dict.fromkeys(one.name for one in self.more)
+        }
         if self.individual is not None:
             found["individual"] |= {
                 name: getattr(self.individual, name)
@@ -341,21 +408,65 @@ class Audit:
         """Return everything as JSON in one line, without NaN or infinity."""
         return json.dumps(self.to_dict(), allow_nan=False)
 
-    def text(self) -> str:
-        """Return a report for a terminal; names are shown without control characters."""
+    def in_form(self, form: str) -> "Audit":
+        """Return the audit with the tables of a rule as further sections; see ``text``."""
+        from fairautoml.auditing.forms import form_of
+
+        return replace(self, more=(*self.more, *form_of(self, form)))
+
+    def text(self, form: str | None = None) -> str:
+        """Return a report for a terminal; names are shown without control characters.
+
+        Parameters
+        ----------
+        form : {"ll144", "four-fifths"}, optional
+            Show only the tables of 6 RCNY 5-301 (New York City), or the four steps of the
+            four-fifths rule (29 CFR 1607.4 D), in the words of the rule. Neither establishes
+            compliance.
+        """
         from fairautoml.auditing.page import audit_text
 
-        return audit_text(self)
+        return audit_text(self, form)
+
+    def to_html(self) -> str:
+        """Return the report as one self-contained HTML page."""
+        from fairautoml.auditing.page import audit_page
+
+        return audit_page(self)
+
+    def plot(self, system: str | None = None, ax: "Axes | None" = None) -> "Axes":
+        """Plot the selection rates of the groups with their intervals; requires matplotlib.
+
+        Parameters
+        ----------
+        system : str, optional
+            Sensitive column or intersection; by default the first one.
+        ax : matplotlib Axes, optional
+            Axes to draw on.
+        """
+        from fairautoml.auditing.sections import rate_plot
+        from fairautoml.report.charts import plot_dots
+
+        return plot_dots(rate_plot(self, system), ax)
 
     def _repr_html_(self) -> str:
-        from fairautoml.auditing.page import audit_html
+        from fairautoml.auditing.page import audit_fragment
 
-        return audit_html(self)
+        return audit_fragment(self)
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with its interval as three columns."""
-    if "interval" not in row:
-        return row
-    interval = row.pop("interval") or {}
-    return row | {name: interval.get(name) for name in ("low", "high", "method")}
+def _frame(rows: Any) -> pd.DataFrame:
+    found = rows.shares if isinstance(rows, Contributions) else rows
+    return pd.DataFrame([flat(asdict(row)) for row in found])
+
+
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with each interval as three columns."""
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        if not name.endswith("interval"):
+            found[name] = value
+            continue
+        prefix, ends = name.removesuffix("interval"), value or {}
+        found |= {f"{prefix}{end}": ends.get(end) for end in ("low", "high", "method")}
+    return found

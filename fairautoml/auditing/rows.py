@@ -1,5 +1,6 @@
 """Validate and encode the input of an audit: labels, decisions, scores and groups."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -7,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.columns import encode_levels, key_of
+from fairautoml.data.columns import encode_levels, key_of, level_arrays
 from fairautoml.data.frames import as_series, check_length, read_weights, unlike_indices
-from fairautoml.data.groups import MissingPolicy, fit_groups
-from fairautoml.data.spelling import refuse_spellings
+from fairautoml.data.groups import MissingPolicy, fit_groups, read_sensitive
+from fairautoml.data.spelling import normalized, refuse_spellings
 from fairautoml.data.target import encode_target, plain_labels
 from fairautoml.exceptions import InputError
 from fairautoml.metrics.groups import GroupSystem
@@ -47,58 +48,117 @@ class AuditRows:
     systems: tuple[GroupSystem, ...]  # one per sensitive column, then their intersection
     classes: NDArray[Any]  # shape (2,): the user's labels of 0 and 1
     columns: tuple[str, ...]  # names of the sensitive columns
+    accepted_is_favourable: bool = True  # whether decision 1 is good for the person
+    median: float | None = None  # of the sample, if a decision is a score above it
     notes: tuple[str, ...] = ()  # about groups that are declared and do not occur
 
     def codes(self, system: GroupSystem) -> NDArray[np.int64]:
         """Return the group of each row in a system, -1 = outside."""
         return system.of_cell[self.cells].astype(np.int64)
 
+    @property
+    def favourable(self) -> str:
+        """The label that is good for the person, as text."""
+        return str(self.classes[int(self.accepted_is_favourable)])
+
+    @property
+    def unknown(self) -> tuple[tuple[str, int], ...]:
+        """Number of rows in no group, by system."""
+        counts = np.bincount(self.cells, minlength=self.n_cells)
+        found = ((s.name, int(counts[s.of_cell < 0].sum())) for s in self.systems)
+        return tuple((name, n) for name, n in found if n)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReadOptions:
     """Options for reading rows."""
 
-    pos_label: Any = None  # the favorable label; None = the last one in sorted order
-    # as in ``FairAutoML``
-    sensitive_missing: MissingPolicy = "error"  # {"error", "own_group", "exclude"}
+    pos_label: Any = None  # the positive label; None = the last one in sorted order
+    favourable: Any = None  # the label that is good for the person; None = the positive one
+    # as in ``FairAutoML``; None = "error" with labels, else "exclude"
+    sensitive_missing: MissingPolicy | None = None
+    # values that mean an unknown group: such rows, and those with a missing one, are in no group
+    unknown: Sequence[str] | None = None
     max_groups: int = 50  # largest number of groups of one sensitive column
+
+
+ABOVE = np.array(["at most the median", "above the median"], dtype=object)
+"""Classes of an audit of scores."""
 
 
 def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
     """Validate and encode the rows of an audit."""
     _check_indices(given)
-    labels = _labels(given)
-    first = next(iter(labels))
-    n_rows = len(labels[first])
+    if given.sensitive is None:
+        msg = "sensitive is None, but an audit compares groups. Pass one group per row."
+        raise InputError(msg)
+    scored = given.y_pred is None and given.y_true is None and given.y_score is not None
+    labels = {} if scored else _labels(given)
+    first = next(iter(labels), "y_score")
+    n_rows = len(given.y_score if scored else labels[first])
     if n_rows == 0:
         raise InputError(f"{first} has no rows. Pass at least one row.")
     for name, values in labels.items():
         _check_rows(n_rows, values, name)
-    codes, classes = _encoded(labels, options.pos_label)
-    if given.sensitive is None:
-        msg = "sensitive is None, but an audit compares groups. Pass one group per row."
-        raise InputError(msg)
+    sensitive, missing = given.sensitive, options.sensitive_missing
+    if options.unknown is not None:
+        sensitive, missing = _without_unknown(sensitive, options.unknown), "exclude"
+    if missing is None:
+        missing = "exclude" if given.y_true is None else "error"
     schema, cells = fit_groups(
-        given.sensitive,
-        n_rows=n_rows,
-        missing=options.sensitive_missing,
-        max_groups=options.max_groups,
+        sensitive, n_rows=n_rows, missing=missing, max_groups=options.max_groups
     )
     _refuse_overlaps(schema.systems)
+    median = None
+    score = None if given.y_score is None else _scores(given.y_score, n_rows)
+    if scored and score is not None:
+        known = np.all([system.of_cell[cells] >= 0 for system in schema.systems], axis=0)
+        if not known.any():
+            raise InputError("sensitive: no row has a known group. Pass the groups of some rows.")
+        median = float(np.median(score[known]))
+        codes, classes = {"y_pred": (score > median).astype(np.int8)}, ABOVE
+    else:
+        codes, classes = _encoded(labels, options.pos_label)
     weight = None if given.sample_weight is None else read_weights(given.sample_weight, n_rows)
     return AuditRows(
         y=codes.get("y_true"),
         decision=codes["y_pred"],
         baseline=codes.get("baseline"),
-        score=None if given.y_score is None else _scores(given.y_score, n_rows),
+        score=score,
         weight=weight,
         cells=cells,
         n_cells=schema.n_cells,
         systems=schema.systems,
         classes=classes,
         columns=schema.columns,
+        accepted_is_favourable=_is_positive(options.favourable, classes),
+        median=median,
         notes=schema.notes,
     )
+
+
+def _without_unknown(sensitive: Any, unknown: Sequence[str]) -> dict[str, Any]:
+    """Return the sensitive columns, missing in all where the value of one is unknown."""
+    columns = read_sensitive(sensitive).columns
+    names = frozenset(map(normalized, unknown))
+    out = np.zeros(len(next(iter(columns.values()))), dtype=np.bool_)
+    for name, column in columns.items():
+        codes, levels = level_arrays(column, name)
+        means_unknown = [normalized(str(level)) in names for level in levels]
+        # The last element is what a missing value (-1) finds.
+        out |= np.array([*means_unknown, True])[codes]
+    return {name: column.astype(object).mask(out, None) for name, column in columns.items()}
+
+
+def _is_positive(favourable: Any, classes: NDArray[Any]) -> bool:
+    if favourable is None:
+        return True
+    keys = [key_of(label) for label in classes.tolist()]
+    if key_of(favourable) not in keys:
+        shown = " and ".join(map(repr, classes.tolist()))
+        msg = f"favourable={favourable!r} is not one of the labels {shown}. Pass one of them."
+        raise InputError(msg)
+    return keys.index(key_of(favourable)) == 1
 
 
 def _refuse_overlaps(systems: tuple[GroupSystem, ...]) -> None:
@@ -137,7 +197,7 @@ def _labels(given: Given) -> dict[str, NDArray[Any]]:
     labels = {}
     for name, values in found.items():
         if values is None and name == "y_pred":
-            raise InputError("y_pred is None. Pass one decision per row.")
+            raise InputError("y_pred is None. Pass one decision per row, or only y_score.")
         if values is None:
             continue
         try:
@@ -148,12 +208,20 @@ def _labels(given: Given) -> dict[str, NDArray[Any]]:
     return labels
 
 
+def _different(values: NDArray[Any]) -> list[Any]:
+    """Return the different values, in order of appearance."""
+    found: list[Any] = level_arrays(pd.Series(values, dtype=object), "y_pred")[1].tolist()
+    return found
+
+
 def _refuse_probabilities(labels: dict[str, NDArray[Any]]) -> None:
     for name, values in labels.items():
-        parts = [v for v in values.tolist() if isinstance(v, float) and not v.is_integer()]
+        different = _different(values)
+        parts = [v for v in different if isinstance(v, float) and not v.is_integer()]
         if parts:
+            count = int(np.isin(values, parts).sum())
             msg = (
-                f"{name} holds {len(parts)} number(s) with fractions, such as {parts[0]!r}; "
+                f"{name} holds {count} number(s) with fractions, such as {parts[0]!r}; "
                 "allowed are the two labels. Pass probabilities as y_score and decisions, such as "
                 "y_score >= 0.5, as y_pred."
             )
@@ -187,17 +255,17 @@ def _encoded(
 
 def _same_kind(labels: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Convert bools to 1 and 0 if another column has numbers, as with ``score > 0.5``."""
-    kinds = {name: {key_of(v)[0] for v in values.tolist()} for name, values in labels.items()}
-    if set().union(*kinds.values()) != {"bool", "int"}:
+    kinds = {key_of(v)[0] for values in labels.values() for v in _different(values)}
+    if kinds != {"bool", "int"}:
         return labels
     return {
-        name: np.array([int(value) for value in values.tolist()], dtype=object)
+        name: values.astype(np.float64).astype(np.int64).astype(object)
         for name, values in labels.items()
     }
 
 
 def _listed(values: NDArray[Any]) -> str:
-    keys = sorted({key_of(value) for value in values.tolist()})
+    keys = sorted({key_of(value) for value in _different(values)})
     shown = ", ".join(repr(value) for _, value in keys[:MOST_SHOWN])
     return shown if len(keys) <= MOST_SHOWN else f"{shown}, ..."
 

@@ -150,6 +150,7 @@ REASONS = {
     Reason.NOT_TESTED: (
         "a fairer candidate earlier in the sequence failed; this one was not tested"
     ),
+    Reason.NOT_REACHED: "an earlier constraint of the sequence was not certified",
     Reason.TOO_FEW_ROWS: "too few rows in one group",
     Reason.GROUP_ABSENT: "a group has no rows, or rows have no known group",
     Reason.UNDEFINED_CELL: "a rate is undefined because no row has its label or decision",

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     BOUND_BELOW_RATIO = "bound_below_ratio"
     FLOOR_NOT_SHOWN = "floor_not_shown"
     NOT_TESTED = "not_tested"
+    NOT_REACHED = "not_reached"
     TOO_FEW_ROWS = "too_few_rows"
     GROUP_ABSENT = "group_absent"
     UNDEFINED_CELL = "undefined_cell"
@@ -102,7 +103,7 @@ def judge(evidence: Evidence, level: float, *, violations: bool = True) -> Judge
     if alone is not None:
         return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=alone)
     simultaneous = simultaneous_level(evidence, level) if violations else None
-    findings = [_judge_claim(claim, level, simultaneous) for claim in evidence.claims]
+    findings = [judge_claim(claim, level, simultaneous) for claim in evidence.claims]
     if evidence.floor is not None:
         findings.append(_judge_floor(evidence.floor, level, simultaneous))
     if any(finding.verdict is not Verdict.CERTIFIED for finding in findings):
@@ -130,7 +131,8 @@ def _not_applicable(evidence: Evidence) -> Reason | None:
     return Reason.CONSTANT_TARGET if evidence.constant_target else None
 
 
-def _judge_claim(claim: Claim, level: float, simultaneous: float | None) -> TestResult:
+def judge_claim(claim: Claim, level: float, simultaneous: float | None) -> TestResult:
+    """Return the verdict on one claim; it is refuted at the level ``simultaneous``, if given."""
     blocked = _blocked(claim)
     if blocked is not None:
         return blocked
@@ -247,16 +249,25 @@ def _each(cells: tuple[Cell, ...], side: str, level: float) -> NDArray[np.float6
     return np.array([bounds[side](cell) for cell in cells])
 
 
-def _violates(claim: Claim, level: float) -> bool:
-    """Return whether simultaneous bounds refute the claim."""
+def parity_bound(claim: Claim, level: float) -> float:
+    """Return the bound on the side of parity: no smaller difference, or larger ratio, is likely.
+
+    The two groups are selected from the data, so ``level`` must be that of simultaneous bounds.
+    """
+    found = []
     for cells in claim.cells:
         lower, upper = _each(cells, "lower", level), _each(cells, "upper", level)
         if claim.form == "difference":
-            if largest_difference(lower, upper) > claim.bound:
-                return True
-        elif upper.min() < claim.bound * lower.max():
-            return True
-    return False
+            found.append(max(0.0, largest_difference(lower, upper)))
+        else:
+            found.append(min(1.0, upper.min() / lower.max()) if lower.max() > 0 else 1.0)
+    return float(max(found) if claim.form == "difference" else min(found))
+
+
+def _violates(claim: Claim, level: float) -> bool:
+    """Return whether simultaneous bounds refute the claim."""
+    bound = parity_bound(claim, level)
+    return bound > claim.bound if claim.form == "difference" else bound < claim.bound
 
 
 def _judge_floor(floor: MinScore, level: float, simultaneous: float | None) -> TestResult:

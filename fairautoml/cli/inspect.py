@@ -12,35 +12,66 @@ def _card_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run_dir", metavar="RUN", help="folder of a finished fit")
     add("-o", "--out", metavar="FILE", help="file to write instead of stdout")
-    add("--json", action="store_true", help="plain values as JSON instead of Markdown")
+    shape = "markdown (default), json, html, or annex-iv: Markdown in the order of Annex IV"
+    choices = ["markdown", "json", "html", "annex-iv"]
+    add("--format", choices=choices, default="markdown", help=shape)
+    add("--json", action="store_const", const="json", dest="format", help="--format json")
+    filled = "YAML or JSON file with the fields that only you can fill in, such as intended_use"
+    add("--fields", metavar="FILE", help=filled)
 
 
 def _card(arguments: argparse.Namespace) -> int:
-    import json
     from pathlib import Path
 
     from fairautoml.data.files import write_whole
     from fairautoml.report import read_documents
-    from fairautoml.report.card import card_of, card_text
     from fairautoml.storage.run_folder import reading
 
     folder = Path(arguments.run_dir)
-    out = None if arguments.out is None else Path(arguments.out)
-    if out is not None:
-        check_out(out)
+    if arguments.out is not None:
+        check_out(Path(arguments.out))
     with reading(folder):
         documents = read_documents(folder)
-        card = card_of(documents) if arguments.json else card_text(documents)
-    if out is None:
-        if isinstance(card, str):
-            show(card)
-        else:
-            show_json(card)
+        card = _card_in(arguments.format, documents, _fields(arguments.fields))
+    if arguments.out is None:
+        show(card.rstrip("\n"))
         return OK
-    text = card if isinstance(card, str) else json.dumps(card, indent=1, allow_nan=False) + "\n"
-    write_whole(text, out)
-    say(f"written: {out}")
+    write_whole(card, Path(arguments.out))
+    say(f"written: {arguments.out}")
     return OK
+
+
+def _card_in(shape: str, documents: Any, fields: dict[str, str]) -> str:
+    """Return the card in one of the formats."""
+    import json
+
+    from fairautoml.report.annex_iv import annex_sections
+    from fairautoml.report.blocks import document_page, markdown
+    from fairautoml.report.card import card_of, card_sections
+
+    if shape == "json":
+        return json.dumps(card_of(documents, fields), indent=1, allow_nan=False) + "\n"
+    if shape == "html":
+        return document_page(*card_sections(documents, fields))
+    sections = annex_sections if shape == "annex-iv" else card_sections
+    return markdown(*sections(documents, fields))
+
+
+def _fields(path: str | None) -> dict[str, str]:
+    """Return the fields of a YAML or JSON file, none without one."""
+    from pathlib import Path
+
+    import yaml
+
+    from fairautoml.exceptions import ParameterError
+    from fairautoml.report.card import check_fields
+
+    if path is None:
+        return {}
+    try:
+        return check_fields(yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {})
+    except yaml.YAMLError as error:
+        raise ParameterError(f"--fields {path!r} is no YAML: {error}") from error
 
 
 CARD = Command(about="write the model card of a run", arguments=_card_arguments, run=_card)

@@ -34,6 +34,7 @@ from fairautoml.cli.audit import AUDIT, PLAN, VERIFY
 from fairautoml.cli.bench import BENCH
 from fairautoml.cli.fit import CERTIFY, DEMO, FIT, RESUME
 from fairautoml.cli.inspect import CARD, DASHBOARD, LEADERBOARD, REPORT
+from fairautoml.cli.monitor import MONITOR
 from fairautoml.cli.predict import EXPORT, PREDICT
 from fairautoml.registry import Registry
 
@@ -83,6 +84,7 @@ COMMANDS: Registry[Command] = Registry(
         "export": EXPORT,
         "fit": FIT,
         "leaderboard": LEADERBOARD,
+        "monitor": MONITOR,
         "names": NAMES,
         "plan": PLAN,
         "predict": PREDICT,

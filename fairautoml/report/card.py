@@ -1,14 +1,39 @@
-"""Model card of a run, as plain values and as Markdown.
+"""Model card of a run: sections, plain values and Markdown.
 
-The sections follow Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
+The sections follow Mitchell et al., Model Cards for Model Reporting, FAT* 2019. Their headings
+name the points of Annex IV of Regulation (EU) 2024/1689 and the clauses of ISO/IEC TS 12791:2024
+that they serve.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fairautoml.exceptions import ParameterError
+from fairautoml.report.blocks import Block, Section, markdown
 from fairautoml.report.charts import percent
-from fairautoml.report.page import number, short, visible
+from fairautoml.report.page import number, short
 from fairautoml.report.view import Documents, RunView, System, held_facts, view_of
+
+FIELDS = {
+    "provider": "Provider, version and date of the system",
+    "intended_use": "Intended purpose, and uses that are out of scope",
+    "interactions": "Other systems, hardware and interfaces that it is used with",
+    "instructions": "Instructions for use for the deployer",
+    "data_provenance": "How the data were obtained, selected, labelled and cleaned",
+    "constraint_reason": "Why this constraint, these groups and this bound",
+    "metric_reason": "Why the performance metric is appropriate for the purpose",
+    "risks": "Foreseeable unintended outcomes and sources of risk",
+    "human_oversight": "Human oversight: who may overrule the system, and how",
+    "cybersecurity": "Cybersecurity measures",
+    "risk_management": "Risk management system",
+    "changes": "Changes through the lifecycle",
+    "standards": "Harmonised standards and other specifications applied",
+    "declaration": "EU declaration of conformity",
+    "monitoring_plan": "Plan of monitoring after deployment",
+}
+"""Fields that only the user can fill in, with what they ask for."""
+
+Fields = Mapping[str, str]
 
 LIMITS = (
     "Scores, gaps and group rates were measured by cross-fitting on the rows of the search, from "
@@ -25,8 +50,20 @@ LIMITS = (
 """Limits that every card states."""
 
 
-def card_of(documents: Documents) -> dict[str, Any]:
-    """Return the card of a run as plain values."""
+def check_fields(fields: Any) -> dict[str, str]:
+    """Return the fields that the user filled in; raise for unknown ones."""
+    if not isinstance(fields, dict):
+        raise ParameterError(f"fields must be a mapping of name to text, found {fields!r}")
+    unknown = sorted(set(map(str, fields)) - set(FIELDS))
+    if unknown:
+        msg = f"fields: {', '.join(unknown)} unknown; allowed are {', '.join(FIELDS)}"
+        raise ParameterError(msg)
+    return {name: str(text).strip() for name, text in fields.items() if text is not None}
+
+
+def card_of(documents: Documents, fields: Fields | None = None) -> dict[str, Any]:
+    """Return the card of a run as plain values; fields that are not filled in are None."""
+    filled = {} if fields is None else fields
     view = view_of(documents)
     served = view.served
     return {
@@ -66,6 +103,7 @@ def card_of(documents: Documents) -> dict[str, Any]:
             for name in ("n_trials", "n_failed", "seconds", "strategy", "allocator", "seed")
         },
         "environment": dict(view.versions),
+        "fields": {name: filled.get(name) for name in FIELDS},
         "limits": list(LIMITS),
     }
 
@@ -104,132 +142,231 @@ def _group_rates(system: System) -> dict[str, Any]:
     }
 
 
-def card_text(documents: Documents) -> str:
+def card_text(documents: Documents, fields: Fields | None = None) -> str:
     """Return the card of a run as Markdown."""
-    return "\n".join(_lines(documents, view_of(documents))) + "\n"
+    return markdown(*card_sections(documents, fields))
 
 
-def _lines(documents: Documents, view: RunView) -> Iterator[str]:
+def card_sections(
+    documents: Documents, fields: Fields | None = None
+) -> tuple[str, tuple[Section, ...]]:
+    """Return the title and the sections of the card of a run."""
+    view = view_of(documents)
+    known = parts_of(documents, view, {} if fields is None else fields)
+    order = [name for name in ORDER if name in known]
+    return f"Model card: {view.name}", tuple(known[name] for name in order)
+
+
+ORDER = (
+    "statement", "intended_use", "model", "constraint", "data", "measured", "outside", "groups",
+    "held_out", "certificate", "human_oversight", "monitoring_plan", "environment", "limits",
+)  # fmt: skip
+"""Sections of the card."""
+
+
+def parts_of(documents: Documents, view: RunView, fields: Fields) -> dict[str, Section]:
+    """Return all sections by name, without those that would be empty."""
+    parts = {
+        "statement": Section(title="", blocks=tuple(_statement(view))),
+        "intended_use": Section(
+            title="Intended use",
+            serves="Annex IV, 1(a); TS 12791, 5.1.2",
+            blocks=(field(fields, "intended_use"), field(fields, "provider")),
+        ),
+        "model": Section(
+            title="Model",
+            serves="Annex IV, 2(b) and 2(c); TS 12791, 6.2",
+            blocks=tuple(_model(documents, view)),
+        ),
+        "constraint": Section(
+            title="Objective and constraints",
+            serves="Annex IV, 2(b) and 4; TS 12791, 5.1.6",
+            blocks=(
+                *_objective(view),
+                field(fields, "constraint_reason"),
+                field(fields, "metric_reason"),
+            ),
+        ),
+        "data": Section(
+            title="Data",
+            serves="Annex IV, 2(d); TS 12791, 5.1.4",
+            blocks=(*_data(view), field(fields, "data_provenance")),
+        ),
+        "measured": Section(
+            title="Measured on the search rows, cross-fitted",
+            serves="Annex IV, 2(g) and 3; TS 12791, 5.3.3",
+            blocks=tuple(_measured(view)),
+        ),
+        "outside": Section(title="Rows behind the bound", level=3, blocks=tuple(_behind(view))),
+        "groups": Section(
+            title="Groups", serves="Annex IV, 3", level=3, blocks=tuple(_groups(view))
+        ),
+        "held_out": Section(
+            title="Measured on held-out rows",
+            serves="Annex IV, 2(g)",
+            blocks=tuple(
+                Block(text=f"{name}: {text}") for name, text in held_facts(documents.holdout)
+            ),
+        ),
+        "certificate": Section(
+            title="Certificate",
+            serves="Annex IV, 2(g); TS 12791, 5.3.3",
+            blocks=(_certificate(documents),),
+        ),
+        "human_oversight": Section(
+            title="Human oversight",
+            serves="Annex IV, 2(e) and 3",
+            blocks=(field(fields, "human_oversight"), field(fields, "risks")),
+        ),
+        "monitoring_plan": Section(
+            title="Monitoring plan",
+            serves="Annex IV, 9; TS 12791, 5.4",
+            blocks=(field(fields, "monitoring_plan"), Block(text=MONITOR)),
+        ),
+        "environment": Section(
+            title="Environment", serves="Annex IV, 1(c) and 2(c)", blocks=tuple(_versions(view))
+        ),
+        "limits": Section(
+            title="Limits",
+            serves="Annex IV, 3",
+            blocks=tuple(Block(text=limit) for limit in LIMITS),
+        ),
+    }
+    return {name: section for name, section in parts.items() if section.blocks}
+
+
+MONITOR = (
+    "Command: fairautoml monitor RUN new.csv --time-column COLUMN tests group shares, selection "
+    "rates and the constraints in every month; an alarm ends it with exit code 12."
+)
+EMPTY = "(empty: to be filled in)"
+
+
+def field(fields: Fields, name: str) -> Block:
+    """Return a field as the user filled it in, or as empty."""
+    return Block(text=f"{FIELDS[name]}: {fields.get(name) or EMPTY}")
+
+
+def _model(documents: Documents, view: RunView) -> Iterator[Block]:
     served = view.served
-    yield from (f"# Model card: {_safe(view.name)}", "")
-    yield from _statement(view)
-    yield from ("## Model", "")
-    yield f"- Learner: {_safe(served.learner)}, {served.n_models} trial(s)"
-    yield f"- Mitigation: {_safe(served.mitigations)}"
-    yield f"- Rule: {_safe(served.rule)}"
     needs = f"yes, {served.how_read}" if served.needs_sensitive else "no"
-    yield f"- Needs the sensitive columns of new rows: {needs}"
-    yield f"- SHA-256 of the model file: {documents.model_sha256 or 'not kept'}"
-    yield from ("", "## Objective and constraints", "")
-    yield f"- Objective: {view.objective}"
+    yield Block(text=f"Learner: {served.learner}, {served.n_models} trial(s)")
+    yield Block(text=f"Mitigation: {served.mitigations}")
+    yield Block(text=f"Rule: {served.rule}")
+    yield Block(text=f"Needs the sensitive columns of new rows: {needs}")
+    yield Block(text=f"SHA-256 of the model file: {documents.model_sha256 or 'not kept'}")
+
+
+def _objective(view: RunView) -> Iterator[Block]:
+    yield Block(text=f"Objective: {view.objective}")
     positive = view.summary.get("positive_class")
     if positive is not None:
-        yield f"- Positive class: {_safe(str(positive))}; accepted means decided so"
+        yield Block(text=f"Positive class: {positive}; accepted means decided so")
     for constraint in view.constraints:
-        yield f"- Constraint: {_safe(constraint)}"
-    yield from ("", "## Data", "", *_data(view))
-    yield from ("", "## Measured on the search rows (cross-fitted)", "", *_measured(view))
-    yield from _behind(view)
-    for system in view.systems:
-        yield from ("", f"### Rates by {_safe(system.name)}", "", *_rates(view, system.name))
-    if documents.holdout:
-        yield from ("", "## Measured on held-out rows", "")
-        yield from (f"- {_safe(name)}: {text}" for name, text in held_facts(documents.holdout))
-    yield from ("", "## Certificate", "")
-    text = documents.certificate_text.strip()
-    # Longer than any run of backticks inside, so that no name ends it.
-    fence = "`" * (3 + text.count("`"))
-    yield from ((f"{fence}text", text, fence) if text else ("None.",))
-    yield from ("", "## Environment", "", f"- Seed {view.summary.get('seed')}")
-    yield from (f"- {_safe(name)} {_safe(str(v))}" for name, v in sorted(view.versions.items()))
-    yield from ("", "## Limits", "", *(f"- {limit}" for limit in LIMITS))
+        yield Block(text=f"Constraint: {constraint}")
 
 
-def _statement(view: RunView) -> Iterator[str]:
+def _statement(view: RunView) -> Iterator[Block]:
     for headline in view.headlines:
-        yield from (f"**{_safe(headline)}**", "")
+        yield Block(text=headline, kind="strong")
     if view.statement:
-        yield from (*(f"- {title}: {_safe(text)}" for title, text in view.statement), "")
+        yield from (Block(text=f"{title}: {text}") for title, text in view.statement)
     elif view.headline:
-        yield from (f"**{_safe(view.headline)}**", "")
-    if view.notes:
-        yield from (*(f"- Note: {_safe(note)}" for note in view.notes), "")
+        yield Block(text=view.headline, kind="strong")
+    yield from (Block(text=f"Note: {note}") for note in view.notes)
 
 
-def _data(view: RunView) -> Iterator[str]:
+def _data(view: RunView) -> Iterator[Block]:
     if not view.source:
-        yield "- Given in memory; the library does not know where it came from."
+        yield Block(text="Given in memory; the library does not know where it came from.")
     for name, value in view.source.items():
         if value not in (None, [], {}, ""):
-            yield f"- {_safe(name)}: {_safe(str(value))}"
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            yield Block(text=f"{name}: {text}")
 
 
-def _measured(view: RunView) -> Iterator[str]:
+MARGIN = {
+    "margin": "Margin, the limit minus the cross-fitted gap",
+    "probability": "Estimated probability that the bounds hold in the population",
+    "price": "Objective lost by the margin",
+}
+"""Figures of the margin that are shown."""
+
+
+def _measured(view: RunView) -> Iterator[Block]:
     served, reference = view.served, view.reference
-    yield f"- {view.objective}: {served.score:.4f}"
+    yield Block(text=f"{view.objective}: {served.score:.4f}")
     if view.limit is not None:
         gap = "undefined" if served.gap is None else f"{served.gap:.4f}"
-        yield f"- Largest gap: {gap}; on these rows it {view.how_met}"
+        yield Block(text=f"Largest gap: {gap}; on these rows it {view.how_met}")
         for item in view.measured:
             value = "undefined" if item.value is None else f"{item.value:.4f}"
-            yield f"- {_safe(item.name)}: {value} (its gap may be at most {short(item.limit)})"
+            limit = f"(its gap may be at most {short(item.limit)})"
+            yield Block(text=f"{item.name}: {value} {limit}")
     if reference is not None and not reference.served and reference.gap is not None:
-        yield (
-            f"- Without regard to the constraint: {view.objective} {reference.score:.4f} at gap "
-            f"{reference.gap:.4f} ({_safe(reference.learner)})"
+        yield Block(
+            text=f"Without regard to the constraint: {view.objective} {reference.score:.4f} at "
+            f"gap {reference.gap:.4f} ({reference.learner})"
         )
+    margin = view.summary.get("margin") or {}
+    yield from (
+        Block(text=f"{text}: {short(margin[name])}")
+        for name, text in MARGIN.items()
+        if margin.get(name) is not None
+    )
 
 
-def _behind(view: RunView) -> Iterator[str]:
-    if view.outside or view.judgeability:
-        yield from ("", "### Rows behind the bound", "")
+def _behind(view: RunView) -> Iterator[Block]:
     for row in view.judgeability:
-        yield (
-            f"- {_safe(row['metric'])} on {_safe(row['system'])}: a perfectly fair rule would "
-            f"meet {short(row['bound'])} on these rows with probability {row['p0']:.2f}"
+        yield Block(
+            text=f"{row['metric']} on {row['system']}: a perfectly fair rule would meet "
+            f"{short(row['bound'])} on these rows with probability {row['p0']:.2f}"
         )
     for row in view.outside:
         rate = "too few rows to be published"
         if row["selection"] is not None:
             rate = f"{percent(row['selection'])} ({percent(row['low'])} to {percent(row['high'])})"
-        yield (
-            f"- Outside the bound of {_safe(row['metric'])}: {_safe(row['group'])} of "
-            f"{_safe(row['system'])}, {row['rows']} row(s), selection rate {rate}"
+        yield Block(
+            text=f"Outside the bound of {row['metric']}: {row['group']} of {row['system']}, "
+            f"{row['rows']} row(s), selection rate {rate}"
         )
 
 
-def _rates(view: RunView, name: str) -> Iterator[str]:
-    system = next(system for system in view.systems if system.name == name)
+def _groups(view: RunView) -> Iterator[Block]:
+    for system in view.systems:
+        yield Block(text=f"Rates by {system.name}", kind="strong")
+        yield from _rates(system)
+    if view.systems:
+        dash = (
+            "Without the constraint → selected; a dash: undefined, or too small to be published."
+        )
+        yield Block(text=dash, kind="paragraph")
+
+
+def _rates(system: System) -> Iterator[Block]:
     sizes = ("rows", "weight") if system.weighted else ("rows",)
-    titles = [_safe(title) for title in system.rates.values()]
-    yield f"| group | {' | '.join((*sizes, *titles))} |"
-    yield "| --- " * (1 + len(sizes) + len(titles)) + "|"
+    yield Block(kind="header", cells=("group", *sizes, *system.rates.values()))
     for group in system.groups:
-        rows = number(group.n_rows, 0)
-        if system.weighted:
-            rows += f" | {number(group.weight, 1)}"
-        cells = (
+        own = (number(group.n_rows, 0), number(group.weight, 1))
+        rates = (
             f"{percent(group.reference.get(rate))} → {percent(group.served.get(rate))}"
             for rate in system.rates
         )
-        yield f"| {_safe(group.label)} | {rows} | " + " | ".join(cells) + " |"
-    yield ""
-    yield "Without the constraint → selected; a dash: undefined, or too small to be published."
+        yield Block(kind="row", cells=(group.label, *own[: len(sizes)], *rates))
     for item in system.levelling:
         if item.down:
-            yield ""
-            yield (
-                f"Levelled down: the gap in {item.rate} closed from {percent(item.before)} to "
-                f"{percent(item.after)}; {item.n_worse} group(s) lost by it and none gained."
+            yield Block(
+                text=f"Levelled down: the gap in {item.rate} closed from {percent(item.before)} "
+                f"to {percent(item.after)}; {item.n_worse} group(s) lost by it and none gained.",
+                kind="paragraph",
             )
 
 
-_ESCAPED: Mapping[int, str] = {
-    **{ord(sign): f"\\{sign}" for sign in "\\`*_[]|#~$"},
-    **{ord("<"): "&lt;", ord(">"): "&gt;", ord("&"): "&amp;"},
-}
+def _certificate(documents: Documents) -> Block:
+    text = documents.certificate_text.strip()
+    return Block(text=text, kind="pre") if text else Block(text="None.", kind="paragraph")
 
 
-def _safe(text: str) -> str:
-    """Return a text with the markup of Markdown and HTML escaped."""
-    return visible(text).translate(_ESCAPED)
+def _versions(view: RunView) -> Iterator[Block]:
+    yield Block(text=f"Seed {view.summary.get('seed')}")
+    yield from (Block(text=f"{name} {version}") for name, version in sorted(view.versions.items()))

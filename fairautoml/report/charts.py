@@ -350,3 +350,58 @@ def _axes(ax: "Axes | None") -> "Axes":
         ) from error
     axes: Axes = pyplot.subplots()[1]
     return axes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dots:
+    """An estimate with its interval, as one line of a dot plot."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    text: str  # the estimate in words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DotPlot:
+    """Estimates of several groups with their intervals."""
+
+    title: str
+    rows: tuple[Dots, ...]
+    line: float | None = None  # value that the estimates are compared with
+    line_label: str = ""
+
+    @property
+    def x(self) -> Axis:
+        """Scale from 0 that has all estimates; much longer intervals are cut."""
+        values = [row.value for row in self.rows]
+        most = 1.5 * max([0.01, self.line or 0.0, *values])
+        high = min(most, max([*values, self.line or 0.0, *(row.high for row in self.rows)]))
+        return Axis(low=0.0, high=max(high, 0.01), start=DOT_START, end=DOT_END, title="")
+
+    def place(self, value: float) -> float:
+        """Return the position of a value, or the end of the axis beyond it."""
+        return self.x.at(min(value, self.x.high))
+
+    @property
+    def height(self) -> float:
+        """Height of the picture."""
+        return TOP + DOT_ROW * len(self.rows) + 34.0
+
+
+DOT_START, DOT_END, DOT_ROW = 8.0, 712.0, 58.0
+
+
+def plot_dots(plot: DotPlot, ax: "Axes | None" = None) -> "Axes":
+    """Plot estimates with their intervals, the first one on top."""
+    axes = _axes(ax)
+    places = range(len(plot.rows), 0, -1)
+    axes.hlines(places, [r.low for r in plot.rows], [r.high for r in plot.rows], color=GREY)
+    axes.plot([row.value for row in plot.rows], places, "o", color=BLUE)
+    axes.set_yticks(list(places), [row.label for row in plot.rows])
+    if plot.line is not None:
+        axes.axvline(plot.line, color=RED, linestyle="--", label=plot.line_label)
+    axes.set_xlim(0.0, plot.x.high)
+    axes.set_title(plot.title)
+    return axes

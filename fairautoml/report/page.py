@@ -4,8 +4,11 @@ import base64
 import hashlib
 import json
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -40,11 +43,12 @@ def run_page(view: RunView) -> str:
 
 def run_fragment(view: RunView) -> str:
     """Return the compact report of a run for a notebook, without a script."""
-    return (
-        _environment()
-        .get_template("fragment.html")
-        .render(view=view, style=_style("figure.css"), **_charts(view))
-    )
+    return render_fragment("fragment.html", view=view, **_charts(view))
+
+
+def render_fragment(template: str, **values: Any) -> str:
+    """Return a part of a page with its style, without a script."""
+    return _environment().get_template(template).render(style=_style("figure.css"), **values)
 
 
 def _charts(view: RunView) -> dict[str, Any]:
@@ -110,10 +114,22 @@ def _environment() -> "Environment":
         ),
     )
     environment.filters.update(
-        percent=percent, number=number, short=short, seconds=duration, lines=lines
+        percent=percent,
+        number=number,
+        short=short,
+        seconds=duration,
+        lines=lines,
+        by_kind=by_kind,
     )
     environment.globals["rate_charts"] = rate_charts
     return environment
+
+
+def by_kind(blocks: Sequence[Any]) -> list[tuple[str, list[Any]]]:
+    """Return runs of blocks of one kind; header and rows are a table."""
+    kinds = ["table" if block.kind in ("header", "row") else block.kind for block in blocks]
+    runs = groupby(zip(kinds, blocks, strict=True), key=itemgetter(0))
+    return [(kind, [block for _, block in run]) for kind, run in runs]
 
 
 def lines(text: str) -> Markup:

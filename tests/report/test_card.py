@@ -4,9 +4,13 @@ import json
 from dataclasses import replace
 
 import pytest
-from run_documents import documents
+from run_documents import HOSTILE, documents
 
-from fairautoml.report.card import card_of, card_text
+from fairautoml.cli.main import main
+from fairautoml.exceptions import ParameterError
+from fairautoml.report.annex_iv import annex_sections
+from fairautoml.report.blocks import document_page, markdown
+from fairautoml.report.card import FIELDS, card_of, card_sections, card_text, check_fields
 
 
 def levelled():
@@ -65,7 +69,7 @@ def test_headline_and_notes_stand_before_everything_else_of_the_card():
 
 def test_a_name_with_backticks_does_not_end_the_certificate():
     text = card_text(replace(documents(), certificate_text="a\n```\n# owned"))
-    fence = text.split("## Certificate\n\n")[1].split("text\n")[0]
+    fence = text.split("## Certificate")[1].split("\n\n")[1].split("text\n")[0]
     assert fence == "`" * 6
     assert f"# owned\n{fence}\n" in text
 
@@ -80,3 +84,84 @@ def test_the_card_has_every_constraint_with_its_limit_as_plain_json():
     measured = card["measured"]["constraints"]["demographic_parity_difference[sex]"]
     assert measured["limit"] == 0.05
     assert "(its gap may be at most 0.05)" in card_text(documents())
+
+
+def test_constraints_and_names_are_plain_in_the_markdown():
+    ratio = documents(config={"constraint": ["demographic_parity_ratio[sex & race] >= 0.8"]})
+    assert "- Constraint: demographic_parity_ratio[sex & race] >= 0.8" in card_text(ratio)
+    assert "- Constraint: demographic_parity_difference <= 0.05" in card_text(documents())
+    assert "&" not in card_text(documents())
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("[x](javascript:a) [y]: z", r"[x\](javascript:a) [y]: z"),
+        ("[y]: http://z", r"\[y]: http://z"),
+        ("[x] done", r"\[x] done"),
+        ("<b>x</b> &lt;", "&lt;b>x&lt;/b> &amp;lt;"),
+        ("> quoted", r"\> quoted"),
+        ("# head", r"\# head"),
+        ("1. first", r"1\. first"),
+        ("_a_b_ & c", r"\_a_b\_ & c"),
+        ("8.0", "8.0"),
+    ],
+)
+def test_only_what_would_be_markup_is_escaped(name, shown):
+    given = documents()
+    noted = replace(given, summary={**given.summary, "notes": [], "headline": name})
+    assert f"**{shown}**" in card_text(noted)
+
+
+def test_headings_name_the_clauses_that_they_serve():
+    text = card_text(documents())
+    for heading in (
+        "## Intended use (Annex IV, 1(a); TS 12791, 5.1.2)",
+        "## Data (Annex IV, 2(d); TS 12791, 5.1.4)",
+        "## Human oversight (Annex IV, 2(e) and 3)",
+        "## Monitoring plan (Annex IV, 9; TS 12791, 5.4)",
+    ):
+        assert heading in text
+
+
+def test_fields_are_shown_as_filled_in_or_as_empty():
+    filled = {"intended_use": "Ranking of loan applications", "human_oversight": ""}
+    text = card_text(documents(), filled)
+    assert f"{FIELDS['intended_use']}: Ranking of loan applications" in text
+    assert f"{FIELDS['human_oversight']}: (empty: to be filled in)" in text
+    assert card_of(documents(), filled)["fields"]["intended_use"] == filled["intended_use"]
+    assert card_of(documents())["fields"]["provider"] is None
+    with pytest.raises(ParameterError, match="purpose unknown"):
+        check_fields({"purpose": "x"})
+
+
+def test_the_evidence_has_every_point_and_field_of_the_annex_and_claims_no_compliance():
+    text = markdown(*annex_sections(documents()))
+    for point in range(1, 10):
+        assert f"(Annex IV, {point}" in text
+    assert all(asked in text for asked in FIELDS.values())
+    assert "makes no statement on compliance" in text
+
+
+def test_the_card_as_a_page_shows_hostile_names_as_text():
+    for name in HOSTILE:
+        page = document_page(*card_sections(documents(names=(name, "Male")), {"risks": name}))
+        for sign in ("<b id=owned", "<img", "<!--"):
+            assert sign not in page
+    assert "<h2>Certificate (Annex IV, 2(g)" in page
+
+
+def test_the_command_writes_every_format(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fairautoml.report.read_documents", lambda folder: documents())
+    fields = tmp_path / "fields.yaml"
+    fields.write_text("intended_use: Loans\n", encoding="utf-8")
+    for shape, sign in (
+        ("markdown", "# Model card"), ("json", '"fields"'), ("html", "<h2>"),
+        ("annex-iv", "## General description (Annex IV, 1)"),
+    ):  # fmt: skip
+        assert main(["card", "run", "--format", shape, "--fields", str(fields)]) == 0
+        shown = capsys.readouterr().out
+        assert sign in shown
+        assert "Loans" in shown
+    fields.write_text("purpose: x\n", encoding="utf-8")
+    assert main(["card", "run", "--fields", str(fields)]) == 2

@@ -1,0 +1,295 @@
+"""Parts of an audit in the order of the report, each with its sentences in plain English."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fairautoml.auditing.impact import FOUR_FIFTHS
+from fairautoml.auditing.result import Audit, ImpactRow, Interval, Section, VerdictRow
+from fairautoml.certification.certificate import REASONS
+from fairautoml.certification.verdicts import Reason
+from fairautoml.exceptions import ParameterError
+from fairautoml.metrics import parse_constraints
+from fairautoml.report.charts import DotPlot, Dots
+
+LONGEST = 40
+"""Largest number of characters of a name that are shown."""
+
+
+def printable(name: str) -> str:
+    """Return a name with control and direction characters escaped, and shortened."""
+    safe = escaped(name)
+    half = LONGEST // 2 - 2
+    return safe if len(safe) <= LONGEST else f"{safe[:half]}...{safe[-half:]}"
+
+
+def escaped(line: str) -> str:
+    """Return a text with control and direction characters escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def sections_of(audit: Audit) -> tuple[Section, ...]:
+    """Return all parts that have rows or sentences."""
+    found = (_verdicts(audit), *_impact(audit), *_tables(audit), *audit.more)
+    return tuple(section for section in found if section.rows or section.sentences)
+
+
+def percent(value: float) -> str:
+    """Return a share as a percentage with one decimal place."""
+    return f"{100 * value:.1f} %"
+
+
+def between(interval: Interval | None) -> str:
+    """Return an interval of a share as text."""
+    return "" if interval is None else f"{percent(interval.low)} to {percent(interval.high)}"
+
+
+def _verdicts(audit: Audit) -> Section:
+    title = f"Constraints: {audit.verdict}"
+    if audit.verdicts and not audit.independent:
+        title += " (descriptive: the rows were not declared new to the model)"
+    return Section(
+        name="verdicts",
+        title=title,
+        rows=audit.verdicts,
+        columns={
+            "system": "groups",
+            "constraint": "constraint",
+            "measured": "measured",
+            "within": "met on these rows",
+            "bound": "deciding bound",
+            "level": "its error probability",
+            "verdict": "verdict",
+            "reason": "because",
+            "detail": "where",
+        },
+        sentences=tuple(_verdict(row) for row in audit.verdicts),
+    )
+
+
+def _verdict(row: VerdictRow) -> str:
+    """Return a verdict in plain English, with the bound that decided it."""
+    constraint = parse_constraints(row.constraint)[0]
+    ratio = constraint.metric.form == "ratio"
+    what = f"{escaped(row.constraint)} between the groups of {printable(row.system)}"
+    measured = "" if row.measured is None else f" On these rows it is {row.measured:.3f}."
+    without = f" Without {_named(row.left_out)}." if row.left_out else ""
+    prefix = "descriptive: " if row.descriptive else ""
+    if row.descriptive and row.reason == Reason.NOT_INDEPENDENT:
+        why = " (rows not declared new)"
+    else:
+        why = f" ({REASONS[Reason(row.reason)]})" if row.reason else ""
+    detail = f": {printable(row.detail)}" if row.detail else ""
+    bound = ""
+    if row.bound is not None and row.level is not None:
+        side = ratio == (row.verdict != "VIOLATED")
+        words = "at least" if side else "at most"
+        sure = f"{100 * (1 - row.level):.4g} %"
+        bound = f" In the population it is {words} {row.bound:.3f} with {sure} confidence."
+    return f"{what}: {prefix}{row.verdict}{why}{detail}.{measured}{bound}{without}"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(printable(name) for name in names[:4]) + more
+
+
+def _impact(audit: Audit) -> Iterator[Section]:
+    """Return one section per group system: who is selected how often."""
+    for system in dict.fromkeys(row.system for row in audit.impact):
+        rows = tuple(row for row in audit.impact if row.system == system)
+        yield Section(
+            name="impact",
+            title=f"Impact ratios of {printable(system)}",
+            rows=rows,
+            columns={
+                "group": "group",
+                "n": "rows",
+                "selected": "selected",
+                "selection_rate": "selection rate",
+                "interval": f"{100 * (1 - audit.delta):g} % interval",
+                "impact_ratio": "impact ratio",
+                "ratio_interval": "its interval",
+                "below_four_fifths": "below four fifths",
+                "reference": "compared with",
+                "standard_errors": "standard errors apart",
+                "p_value": "p (Fisher)",
+                "p_holm": "p (Holm)",
+                "reason": "no ratio because",
+            },
+            sentences=tuple(_of_group(audit, row) for row in rows),
+            pictures=_pictures(system, rows),
+        )
+
+
+def _of_group(audit: Audit, row: ImpactRow) -> str:
+    """Return the impact ratio of a group in plain English."""
+    group = printable(row.group)
+    if row.n is None or row.selection_rate is None or row.selected is None:
+        return f"{group}: no rate is shown ({row.reason})."
+    happened = (
+        "scored above the median"
+        if audit.median is not None
+        else f"got {printable(audit.favourable)!r}"
+    )
+    sure = f"{100 * (1 - audit.delta):g} %"
+    count = f"{row.selected:,.0f} of {row.n:,}" if not audit.weighted else f"{row.n:,} rows,"
+    text = (
+        f"{group}: {count} {happened}, {percent(row.selection_rate)} (in the population "
+        f"{between(row.interval)} with {sure} confidence)."
+    )
+    if row.impact_ratio is None:
+        return f"{text} No ratio: {row.reason}."
+    if row.reference == row.group:
+        return f"{text} The other groups are compared with this one."
+    flag = "below" if row.below_four_fifths else "not below"
+    text += (
+        f" That is {row.impact_ratio:.3f} times the rate of {printable(row.reference)}, {flag} "
+        "four fifths."
+    )
+    return text + _chance(row)
+
+
+def _chance(row: ImpactRow) -> str:
+    if row.standard_errors is None or row.p_holm is None:
+        return ""
+    apart = abs(row.standard_errors)
+    beyond = "more" if apart > 2 else "not more"
+    by_chance = "below 0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}"
+    return (
+        f" The rates are {apart:.1f} standard errors apart, {beyond} than two; if the groups had "
+        f"the same chance, the probability of such a difference is {by_chance}."
+    )
+
+
+def _pictures(system: str, rows: Sequence[ImpactRow]) -> tuple[DotPlot, ...]:
+    rates = [
+        _dots(row.group, row.selection_rate, row.interval, percent(row.selection_rate))
+        for row in rows
+        if row.selection_rate is not None
+    ]
+    ratios = [
+        _dots(row.group, row.impact_ratio, row.ratio_interval, f"{row.impact_ratio:.3f}")
+        for row in rows
+        if row.impact_ratio is not None
+    ]
+    found = [DotPlot(title=f"Selection rates of {printable(system)}", rows=tuple(rates))]
+    if ratios:
+        title, label = f"Impact ratios of {printable(system)}", "four fifths"
+        found.append(DotPlot(title=title, rows=tuple(ratios), line=FOUR_FIFTHS, line_label=label))
+    return tuple(plot for plot in found if plot.rows)
+
+
+def _dots(label: str, value: float, interval: Interval | None, text: str) -> Dots:
+    low, high = (value, value) if interval is None else (interval.low, interval.high)
+    return Dots(label=printable(label), value=value, low=low, high=high, text=text)
+
+
+def rate_plot(audit: Audit, system: str | None) -> DotPlot:
+    """Return the plot of the selection rates of a system, by default the first one."""
+    known = list(dict.fromkeys(row.system for row in audit.impact))
+    wanted = next(iter(known), "") if system is None else system
+    if wanted not in known:
+        raise ParameterError(f"system={wanted!r} must be one of {', '.join(map(repr, known))}.")
+    return _pictures(wanted, [row for row in audit.impact if row.system == wanted])[0]
+
+
+_GROUPS = {"system": "groups", "group": "group"}
+
+
+def _tables(audit: Audit) -> Iterator[Section]:
+    """Return the parts that are tables only."""
+    approximate = any("approximate" in row.bounds for row in audit.gaps)
+    judged = {(parse_constraints(v.constraint)[0].metric.name, v.system) for v in audit.verdicts}
+    # One bound for each metric: that of its verdict, if there is one.
+    gaps = tuple(
+        replace(row, at_least=None, at_most=None) if (row.metric, row.system) in judged else row
+        for row in audit.gaps
+    )
+    yield _table(
+        "gaps",
+        f"Fairness metrics ({'approximate' if approximate else 'exact'} one-sided bounds of each "
+        "alone, where no constraint has another; by chance: mean of the metric if all groups had "
+        "the same rate, and how often it is as far from parity)",
+        gaps,
+        {
+            "system": "groups", "metric": "metric", "value": "value", "at_least": "at least",
+            "at_most": "at most", "lowest": "lowest", "highest": "highest",
+            "null_mean": "by chance", "null_share": "share by chance", "left_out": "without",
+            "reason": "undefined because",
+        },
+    )  # fmt: skip
+    shown = {"value": "value", "interval": "interval"}
+    yield _table("rates", "Rates", audit.rates, {**_GROUPS, "rate": "rate", "n": "rows", **shown})
+    yield _table(
+        "scores",
+        "Performance",
+        tuple(row for row in audit.scores if row.reason != "needs y_score"),
+        {**_GROUPS, "by": "within", "metric": "metric", **shown, "reason": "undefined because"},
+    )
+    yield _table(
+        "changes",
+        "Against the baseline (p: exact sign test on the rows that changed)",
+        audit.changes,
+        {
+            **_GROUPS, "rate": "rate", "baseline": "baseline", "value": "now",
+            "change": "change", "direction": "for them", "p_value": "p",
+        },
+    )  # fmt: skip
+    yield _table(
+        "levelling",
+        "Levelling down (smaller gap, a group worse off and none better off)",
+        audit.levelling,
+        {
+            "system": "groups", "rate": "rate", "gap_baseline": "gap before", "gap": "gap now",
+            "n_better": "better", "n_worse": "worse", "levelled_down": "levelled down",
+        },
+    )  # fmt: skip
+    yield _table(
+        "leakage",
+        "Leakage: best predicted group (cross-fitted; AUC 0.5 is chance, interval approximate)",
+        audit.leakage,
+        {
+            "system": "groups", "source": "from", "group": "group", "auc": "AUC",
+            "interval": "interval", "accuracy": "accuracy", "chance": "chance",
+            "fisher": "Fisher", "reason": "undefined because",
+        },
+    )  # fmt: skip
+    yield _contributions(audit)
+    yield _individual(audit)
+
+
+def _table(name: str, title: str, rows: tuple[Any, ...], columns: dict[str, str]) -> Section:
+    return Section(name=name, title=title, rows=rows, columns=columns)
+
+
+def _contributions(audit: Audit) -> Section:
+    columns = {"block": "block", "value": "contribution", "standard_error": "standard error"}
+    found = audit.contributions
+    if found is None:
+        return _table("contributions", "", (), columns)
+    title = (
+        f"Contributions to the {found.rate} rate of {printable(found.high)} minus that of "
+        f"{printable(found.low)}: {found.total:.4f}, {found.without:.4f} with all blocks permuted"
+    )
+    rows = tuple(sorted(found.shares, key=lambda share: -abs(share.value)))
+    return _table("contributions", title, rows, columns)
+
+
+def _individual(audit: Audit) -> Section:
+    found = audit.individual
+    if found is None:
+        return _table("individual", "", (), {})
+    noise = ", ".join(f"{printable(name)} +-{radius:.4g}" for name, radius in found.noise)
+    flips = ", ".join(printable(name) for name in found.flips)
+    changes = "; ".join(part for part in (f"flips of {flips}" if flips else "", noise) if part)
+    says = (
+        f"Individual fairness under {changes} ({found.level}): of {found.n_rows:,} rows "
+        f"{100 * found.certified:.1f} % certified, {100 * found.refuted:.1f} % refuted by a "
+        f"counterexample, {100 * found.unknown:.1f} % unknown; "
+        f"{100 * found.consistency:.1f} % unchanged by flips alone"
+    )
+    notes = tuple(f"note: {note}" for note in found.notes)
+    return Section(
+        name="individual", title="Individual fairness", columns={}, sentences=(says, *notes)
+    )

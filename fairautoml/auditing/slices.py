@@ -1,0 +1,322 @@
+"""Find the parts of the feature space with the largest gaps between groups.
+
+A shallow tree proposes slices on one half of the rows; the other half measures them. Weights are
+not used.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+from fairautoml.auditing.rates import Shown
+from fairautoml.auditing.result import Interval, Section
+from fairautoml.auditing.rows import AuditRows
+from fairautoml.certification.bounds import cp_lower, cp_upper
+from fairautoml.exceptions import ParameterError
+from fairautoml.metrics._table import Rate
+from fairautoml.metrics.groups import GroupSystem
+
+DEPTH = 3
+"""Most conditions of a slice."""
+CUTS = 9
+"""Thresholds that are tried for a number: its deciles."""
+MOST_VALUES = 12
+"""Most values of a category that are tried; the frequent ones."""
+FEWEST_ROWS = 25
+"""Fewest rows behind each of the two rates, on either half."""
+MOST_SHARED = 0.8
+"""Largest overlap of two slices that are both shown."""
+MOST_PROPOSING = 20_000
+"""Most rows that the tree reads; the others all measure."""
+ERRORS = 1.0
+"""Standard errors that are subtracted from a gap when slices are ranked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SliceRow:
+    """The gap between two groups in one slice, on rows that did not choose it."""
+
+    system: str  # sensitive column or intersection
+    conditions: tuple[str, ...]  # all hold in the slice, such as ``"age <= 25"``
+    rate: str
+    lowest: str  # groups that the slice was proposed for
+    highest: str
+    n_lowest: int  # rows of these groups behind the rate
+    n_highest: int
+    gap: float  # rate of ``highest`` minus that of ``lowest``
+    interval: Interval  # simultaneous over all slices of the audit
+    overall: float  # the same difference on all measuring rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Condition:
+    text: str
+    holds: NDArray[np.bool_]  # shape (n_rows,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Slice:
+    conditions: tuple[str, ...]
+    inside: NDArray[np.bool_]  # shape (n_rows,), on both halves
+    rate: int
+    lowest: int
+    highest: int
+    rank: float  # the gap minus its standard error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Grouped:
+    """Rows of one grouping, as the tree counts them."""
+
+    code: NDArray[np.int64]  # shape (n_rows,): group, -1 = not compared
+    n_groups: int
+    counted: NDArray[np.bool_]  # shape (n_rates, n_rows): rows behind each rate
+    happened: NDArray[np.bool_]  # shape (n_rates, n_rows)
+
+    def tables(self, inside: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return events and rows by rate and group, each of shape (n_rates, n_groups)."""
+        size = self.n_groups
+        n = [np.bincount(self.code[inside & c], minlength=size) for c in self.counted]
+        x = [
+            np.bincount(self.code[inside & c & h], minlength=size)
+            for c, h in zip(self.counted, self.happened, strict=True)
+        ]
+        return np.stack(x), np.stack(n)
+
+
+def slice_rows(
+    rows: AuditRows,
+    X: pd.DataFrame,
+    rates: Sequence[Rate],
+    systems: Sequence[GroupSystem],
+    level: float,
+    *,
+    most: int,
+    seed: int,
+) -> tuple[SliceRow, ...]:
+    """Return the slices with the largest gaps, at most that many per grouping, worst first.
+
+    The intervals are exact (Clopper-Pearson) and hold jointly with probability ``1 - level``,
+    because the tree saw none of the rows that they are computed from.
+
+    References
+    ----------
+    Honest splitting: Athey, Imbens, "Recursive partitioning for heterogeneous causal effects",
+    PNAS 113 (2016). Slices: Chung, Kraska, Polyzotis, Tae, Whang, "Slice Finder", ICDE 2019.
+    """
+    if isinstance(most, bool) or not isinstance(most, int | np.integer) or most < 1:
+        raise ParameterError(
+            f"slices={most!r} must be a whole number of at least 1: how many slices are shown."
+        )
+    n_rows = len(rows.decision)
+    drawn = np.random.default_rng(seed).permutation(n_rows)
+    proposing = drawn < min(n_rows // 2, MOST_PROPOSING)
+    conditions = list(_conditions(X.drop(columns=list(rows.columns), errors="ignore"), proposing))
+    proposed = []
+    for system in (one for one in systems if one.n_groups >= 2):
+        grouped = _grouped(rows, system, rates)
+        found = _worst_slices(grouped, conditions, proposing, most)
+        proposed += [(system, grouped, one) for one in found]
+    each = level / max(1, len(proposed))
+    measured = [
+        _measured(system, grouped, one, rates, ~proposing, each)
+        for system, grouped, one in proposed
+    ]
+    return tuple(
+        sorted((row for row in measured if row is not None), key=lambda row: -row.interval.low)
+    )
+
+
+def slice_section(
+    rows: AuditRows,
+    X: pd.DataFrame,
+    rates: Sequence[Rate],
+    shown: Shown,
+    level: float,
+    most: int,
+    seed: int,
+) -> Section:
+    """Return the section of an audit on the worst slices."""
+    systems = [shown.compared(system) for system in rows.systems]
+    found = slice_rows(rows, X, rates, systems, level, most=most, seed=seed)
+    return Section(
+        name="slices",
+        title="Slices with the largest gaps (found on one part of the rows, measured on others)",
+        rows=found,
+        columns={
+            "system": "groups", "conditions": "slice", "rate": "rate", "lowest": "lowest",
+            "highest": "highest", "n_lowest": "rows of lowest", "n_highest": "rows of highest",
+            "gap": "gap", "interval": "joint interval", "overall": "gap on all rows",
+        },
+        sentences=tuple(_sentence(row, level) for row in found),
+        whole_names=True,
+    )  # fmt: skip
+
+
+def _sentence(row: SliceRow, level: float) -> str:
+    sure = f"{100 * (1 - level):g} %"
+    says = (
+        f"Where {' and '.join(row.conditions)}: the {row.rate} rate of {row.highest} is "
+        f"{abs(row.gap):.3f} {'above' if row.gap >= 0 else 'below'} that of {row.lowest}, on all "
+        f"rows {row.overall:+.3f}."
+    )
+    if row.interval.low > 0:
+        return (
+            f"{says} In the population it is at least {row.interval.low:.3f} above, with {sure} "
+            "confidence for all slices together."
+        )
+    return f"{says} That may be chance at {sure} confidence."
+
+
+def _grouped(rows: AuditRows, system: GroupSystem, rates: Sequence[Rate]) -> _Grouped:
+    code = rows.codes(system)
+    y = np.zeros_like(rows.decision) if rows.y is None else rows.y
+    shares = [rate.shares(y, rows.decision) for rate in rates]
+    return _Grouped(
+        code=code,
+        n_groups=system.n_groups,
+        counted=np.stack([(mass > 0) & (code >= 0) for mass, _ in shares]),
+        happened=np.stack([top > 0 for _, top in shares]),
+    )
+
+
+def _conditions(X: pd.DataFrame, proposing: NDArray[np.bool_]) -> Iterator[_Condition]:
+    """Yield the conditions that a slice may consist of; thresholds come from proposing rows."""
+    for name in X.columns:
+        column = X[name].reset_index(drop=True)
+        numeric = is_numeric_dtype(column) and not is_bool_dtype(column)
+        if numeric and column.nunique() > MOST_VALUES:
+            values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+            known = values[proposing & np.isfinite(values)]
+            cuts = np.unique(np.quantile(known, np.arange(1, CUTS + 1) / (CUTS + 1)))
+            for cut in cuts.tolist():
+                yield _Condition(text=f"{name} <= {cut:.6g}", holds=values <= cut)
+                yield _Condition(text=f"{name} > {cut:.6g}", holds=values > cut)
+        else:
+            text = column.astype(object).where(column.notna(), "(missing)").map(str)
+            for value in text[proposing].value_counts().index[:MOST_VALUES]:
+                same = (text == value).to_numpy()
+                yield _Condition(text=f"{name} = {value}", holds=same)
+                yield _Condition(text=f"{name} != {value}", holds=~same)
+
+
+def _worst_slices(
+    grouped: _Grouped,
+    conditions: Sequence[_Condition],
+    proposing: NDArray[np.bool_],
+    most: int,
+) -> list[_Slice]:
+    """Grow the tree from the condition with the worst slice, and return its worst nodes."""
+    root: tuple[str, ...] = ()
+    front, found = [(root, np.ones(len(proposing), dtype=np.bool_))], list[_Slice]()
+    for _ in range(DEPTH):
+        nodes = [
+            child
+            for names, inside in front
+            for child in _children(grouped, conditions, names, inside, proposing)
+        ]
+        found += nodes
+        front = [(node.conditions, node.inside) for node in nodes]
+    found.sort(key=lambda one: -one.rank)
+    kept: list[_Slice] = []
+    for one in found:
+        if len(kept) < most and not any(_overlap(one, other) > MOST_SHARED for other in kept):
+            kept.append(one)
+    return kept
+
+
+def _overlap(one: _Slice, other: _Slice) -> float:
+    """Return the rows that two slices share, as a share of the rows of either."""
+    return float((one.inside & other.inside).sum() / (one.inside | other.inside).sum())
+
+
+def _children(
+    grouped: _Grouped,
+    conditions: Sequence[_Condition],
+    names: tuple[str, ...],
+    inside: NDArray[np.bool_],
+    proposing: NDArray[np.bool_],
+) -> list[_Slice]:
+    """Return the two parts of a node by the condition whose part is worst, if it can be split."""
+    best: list[_Slice] = []
+    for positive, negative in zip(conditions[::2], conditions[1::2], strict=True):
+        parts = [
+            _ranked(grouped, (*names, one.text), inside & one.holds, proposing)
+            for one in (positive, negative)
+        ]
+        defined = [part for part in parts if part is not None]
+        if defined and (not best or _worst(defined) > _worst(best)):
+            best = defined
+    return best
+
+
+def _worst(parts: Sequence[_Slice]) -> float:
+    return max(part.rank for part in parts)
+
+
+def _ranked(
+    grouped: _Grouped,
+    names: tuple[str, ...],
+    inside: NDArray[np.bool_],
+    proposing: NDArray[np.bool_],
+) -> _Slice | None:
+    """Return a slice with its worst pair of groups, None if it has too few rows."""
+    x, n = grouped.tables(inside & proposing)
+    enough = n >= FEWEST_ROWS
+    size = np.maximum(n, 1)
+    share = x / size
+    # Half an event on either side, so that a rate of 0 has a standard error.
+    smooth = (x + 0.5) / (size + 1)
+    variance = smooth * (1 - smooth) / size
+    gap = share[:, None, :] - share[:, :, None]
+    rank = gap - ERRORS * np.sqrt(variance[:, None, :] + variance[:, :, None])
+    rank[~(enough[:, None, :] & enough[:, :, None])] = -np.inf
+    rank[:, np.arange(grouped.n_groups), np.arange(grouped.n_groups)] = -np.inf
+    rate, lowest, highest = (int(i) for i in np.unravel_index(rank.argmax(), rank.shape))
+    if not np.isfinite(rank[rate, lowest, highest]):
+        return None
+    return _Slice(
+        conditions=names,
+        inside=inside,
+        rate=rate,
+        lowest=lowest,
+        highest=highest,
+        rank=float(rank[rate, lowest, highest]),
+    )
+
+
+def _measured(
+    system: GroupSystem,
+    grouped: _Grouped,
+    found: _Slice,
+    rates: Sequence[Rate],
+    measuring: NDArray[np.bool_],
+    level: float,
+) -> SliceRow | None:
+    """Return the gap of a slice on the other half of the rows, None if they are too few."""
+    pair = [found.lowest, found.highest]
+    x, n = (table[found.rate, pair] for table in grouped.tables(found.inside & measuring))
+    if n.min() < FEWEST_ROWS:
+        return None
+    all_x, all_n = (table[found.rate, pair] for table in grouped.tables(measuring))
+    # Two one-sided bounds at either end.
+    low, high = cp_lower(x, n, level / 4), cp_upper(x, n, level / 4)
+    share, overall = x / n, all_x / all_n
+    return SliceRow(
+        system=system.name,
+        conditions=found.conditions,
+        rate=rates[found.rate].name,
+        lowest=system.labels[found.lowest],
+        highest=system.labels[found.highest],
+        n_lowest=int(n[0]),
+        n_highest=int(n[1]),
+        gap=float(share[1] - share[0]),
+        interval=Interval(
+            low=float(low[1] - high[0]), high=float(high[1] - low[0]), method="clopper_pearson"
+        ),
+        overall=float(overall[1] - overall[0]),
+    )

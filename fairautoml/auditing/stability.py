@@ -1,0 +1,187 @@
+"""Measure how much flipped training labels change the gap and the accuracy of a pipeline."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+
+from fairautoml.auditing.leakage import Features
+from fairautoml.auditing.rates import Tables
+from fairautoml.auditing.result import Section
+from fairautoml.auditing.rows import AuditRows
+from fairautoml.data.encoders import fit_design
+from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.metrics import Metric, Undefined
+from fairautoml.metrics.groups import GroupSystem
+
+RIDGE = 1e-3
+"""L2 penalty of the surrogate, per row."""
+
+Flips = Literal["none", "random", "influence"]
+Retrain = Callable[[NDArray[np.int64], NDArray[np.int8], NDArray[np.int64]], NDArray[np.int8]]
+"""Trains the pipeline on rows with labels 0 or 1, and returns its decisions on other rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StabilityRow:
+    """Accuracy and one gap of the pipeline after training on flipped labels."""
+
+    flips: Flips  # which labels were flipped
+    share: float  # share of the training labels that were flipped
+    n_flipped: int
+    accuracy: float  # on the rows that were not trained on
+    system: str  # sensitive column or intersection
+    metric: str  # registered name
+    value: float | None  # on the rows that were not trained on; None if undefined
+
+
+def stability_rows(
+    rows: AuditRows,
+    features: Features,
+    metrics: Sequence[Metric],
+    systems: Sequence[GroupSystem],
+    retrain: Retrain,
+    *,
+    shares: Sequence[float],
+    seed: int,
+) -> tuple[StabilityRow, ...]:
+    """Return accuracy and gaps after flipping shares of the labels at random and by influence.
+
+    Half of the rows train the pipeline and the other half measure it. By influence, the labels
+    are flipped that raise the gap of a logistic surrogate most, to first order.
+
+    References
+    ----------
+    Liu, Wang, Wu, Zhang, Li, Su, Gao, "Towards poisoning fair representations", ICLR 2024
+    (arXiv 2309.16487); influence: Koh, Liang, "Understanding black-box predictions via influence
+    functions", ICML 2017.
+    """
+    _check(rows, shares)
+    compared = [system for system in systems if system.n_groups >= 2]
+    if not compared:
+        raise InputError("stability= needs two groups or more with enough rows to compare.")
+    order = np.random.default_rng(seed).permutation(len(rows.decision))
+    half = len(order) // 2
+    train, test = np.sort(order[:half]), np.sort(order[half:])
+    y = np.asarray(rows.y)[train]
+    by_random = np.random.default_rng((seed, 1)).permutation(half)
+    by_influence = np.argsort(-_influence(rows, features, compared[0], train, y), kind="stable")
+    orders: tuple[tuple[Flips, NDArray[np.int64]], ...] = (
+        ("random", by_random), ("influence", by_influence),
+    )  # fmt: skip
+    plans = [("none", 0.0, by_random), *((f, s, at) for s in shares for f, at in orders)]
+    found = []
+    for flips, share, at in plans:
+        flipped, n_flipped = y.copy(), round(share * half)
+        flipped[at[:n_flipped]] = 1 - flipped[at[:n_flipped]]
+        decision = retrain(train, flipped, test)
+        empty = StabilityRow(
+            flips=flips,
+            share=share,
+            n_flipped=n_flipped,
+            accuracy=float((decision == np.asarray(rows.y)[test]).mean()),
+            system="",
+            metric="",
+            value=None,
+        )
+        found += _gaps(_part(rows, test, decision), metrics, compared, empty)
+    return tuple(found)
+
+
+def stability_section(rows: tuple[StabilityRow, ...]) -> Section:
+    """Return the section of an audit on flipped labels."""
+    return Section(
+        name="stability",
+        title="The pipeline trained again on flipped labels (one half trains, the other measures)",
+        rows=rows,
+        columns={
+            "flips": "flips", "share": "share", "n_flipped": "labels flipped",
+            "accuracy": "accuracy", "system": "groups", "metric": "metric", "value": "value",
+        },
+        sentences=tuple(_sentence(row) for row in rows if row.value is not None),
+    )  # fmt: skip
+
+
+def _sentence(row: StabilityRow) -> str:
+    how = {
+        "none": "Without flipped labels",
+        "random": f"With {100 * row.share:g} % of the labels flipped at random",
+        "influence": f"With the {100 * row.share:g} % of the labels flipped that raise the gap "
+        "most",
+    }[row.flips]
+    return f"{how}, {row.metric} of {row.system} is {row.value:.3f}, accuracy {row.accuracy:.3f}."
+
+
+def _check(rows: AuditRows, shares: Sequence[float]) -> None:
+    if rows.y is None:
+        raise InputError("stability= needs the true labels of the rows. Give y_true (--y-true).")
+    for share in shares:
+        if not 0 < share < 0.5:
+            msg = (
+                f"stability={list(shares)!r} must be shares of labels above 0 and below 0.5, such "
+                "as [0.01, 0.05]."
+            )
+            raise ParameterError(msg)
+
+
+def _part(rows: AuditRows, at: NDArray[np.int64], decision: NDArray[np.int8]) -> AuditRows:
+    return replace(
+        rows,
+        y=np.asarray(rows.y)[at],
+        decision=decision,
+        baseline=None,
+        score=None,
+        weight=None if rows.weight is None else rows.weight[at],
+        cells=rows.cells[at],
+    )
+
+
+def _gaps(
+    part: AuditRows,
+    metrics: Sequence[Metric],
+    systems: Sequence[GroupSystem],
+    empty: StabilityRow,
+) -> list[StabilityRow]:
+    tables, found = Tables.count(part), []
+    for system in systems:
+        for metric in metrics:
+            value = metric.value(tables.merged(system).weights)
+            shown = None if isinstance(value, Undefined) else value
+            found.append(replace(empty, system=system.name, metric=metric.name, value=shown))
+    return found
+
+
+def _influence(
+    rows: AuditRows,
+    features: Features,
+    system: GroupSystem,
+    train: NDArray[np.int64],
+    y: NDArray[np.int8],
+) -> NDArray[np.float64]:
+    """Return how much flipping each label raises the gap of the surrogate's mean scores."""
+    matrix = features.matrix[train].astype(np.float64)
+    design = fit_design(matrix, features.feature_schema).matrix(matrix)
+    x = np.column_stack([design, np.ones(len(design))])
+    n = len(x)
+    surrogate = LogisticRegression(C=1 / (RIDGE * n), fit_intercept=False, max_iter=1_000)
+    theta = surrogate.fit(x, y).coef_[0]
+    p = expit(x @ theta)
+    slope = (p * (1 - p))[:, None] * x
+    hessian = slope.T @ x / n + RIDGE * np.eye(x.shape[1])
+    gap, gradient = _widest(rows.codes(system)[train], p, slope)
+    by_row = x @ -np.linalg.solve(hessian, gradient) / n
+    return np.asarray(np.sign(gap) * (2.0 * y - 1) * by_row)
+
+
+def _widest(
+    codes: NDArray[np.int64], p: NDArray[np.float64], slope: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """Return the largest gap of mean scores between two groups, and its gradient."""
+    member = [codes == group for group in np.unique(codes[codes >= 0])]
+    means = np.array([p[here].mean() for here in member])
+    high, low = member[int(means.argmax())], member[int(means.argmin())]
+    return float(np.ptp(means)), slope[high].mean(axis=0) - slope[low].mean(axis=0)

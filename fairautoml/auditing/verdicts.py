@@ -1,0 +1,233 @@
+"""Verdicts on constraints: exact tests of each, corrected jointly."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+
+import numpy as np
+
+from fairautoml.auditing.rates import Shown, Tables, applies, needs_labels, rate_cells
+from fairautoml.auditing.result import VerdictRow
+from fairautoml.auditing.rows import AuditRows
+from fairautoml.certification.certificate import shown_bound
+from fairautoml.certification.evidence import (
+    Claim,
+    Evidence,
+    Rows,
+    claim_from_counts,
+    claim_from_rows,
+)
+from fairautoml.certification.verdicts import (
+    Reason,
+    TestResult,
+    Verdict,
+    bound_of,
+    judge_claim,
+    parity_bound,
+    simultaneous_level,
+)
+from fairautoml.exceptions import InputError
+from fairautoml.metrics import Constraint, GroupCounts, Undefined
+from fairautoml.metrics.groups import GroupSystem, SmallGroups
+
+Correction = Literal["holm", "fixed_sequence"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """A constraint on one grouping, with its test at the level it was given."""
+
+    constraint: Constraint
+    system: GroupSystem  # groups that are judged
+    left_out: tuple[str, ...]
+    secret: frozenset[str]  # groups whose numbers are not published
+    claim: Claim
+    level: float = 0.0  # 0 = not tested
+    finding: TestResult | None = None
+
+
+def verdict_rows(
+    rows: AuditRows,
+    tables: Tables,
+    constraints: Sequence[Constraint],
+    shown: Shown,
+    level: float,
+    *,
+    independent: bool,
+    small_groups: Sequence[SmallGroups] = (),
+    correction: Correction = "holm",
+) -> tuple[VerdictRow, ...]:
+    """Return the verdict on every constraint on every grouping that it applies to.
+
+    One or more constraints are certified wrongly with probability at most ``level``: by Holm's
+    procedure, or in a fixed sequence, where each is tested at the full level as long as those
+    before it are certified. VIOLATED divides the level by all bounds.
+
+    References
+    ----------
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+    Statistics 6 (1979); fixed sequence: Maurer, Hothorn, Lehmacher, 1995.
+    """
+    _check(constraints, rows)
+    questions = list(_questions(rows, tables, constraints, shown, small_groups))
+    testable = [at for at, one in enumerate(questions) if one.system.n_groups >= 2]
+    claims = [questions[at].claim for at in testable]
+    refuting = simultaneous_level(Evidence(claims=tuple(claims)), level)
+    tested = _holm if correction == "holm" else _in_sequence
+    for at, found, used in zip(testable, *tested(claims, level, refuting), strict=True):
+        questions[at] = replace(questions[at], finding=found, level=used)
+    if rows.y is not None and len(np.unique(rows.y)) < 2:
+        questions = [_without_test(one, Reason.CONSTANT_TARGET) for one in questions]
+    return tuple(_row(one, tables, independent, refuting) for one in questions)
+
+
+def _questions(
+    rows: AuditRows,
+    tables: Tables,
+    constraints: Sequence[Constraint],
+    shown: Shown,
+    small_groups: Sequence[SmallGroups],
+) -> Iterator[_Question]:
+    for constraint in constraints:
+        for bound in reversed(constraint.bind(rows.systems, small_groups)):
+            parent = next(one for one in rows.systems if one.name == bound.system.name)
+            system = bound.system.without(shown.left_out(parent))
+            left_out = tuple(label for label in parent.labels if label not in system.labels)
+            claim = _claim(rows, tables, constraint, system)
+            yield _Question(
+                constraint=constraint,
+                system=system,
+                left_out=left_out,
+                secret=shown.suppressed(parent),
+                claim=claim,
+            )
+
+
+def _check(constraints: Sequence[Constraint], rows: AuditRows) -> None:
+    for constraint in constraints:
+        constraint.bind(rows.systems)
+        if not applies(constraint.metric):
+            msg = (
+                f"constraint={constraint.label!r}: {constraint.metric.name!r} is not a metric of "
+                "binary decisions in disjoint groups, as an audit requires. Bound another metric."
+            )
+            raise InputError(msg)
+        if rows.y is None and needs_labels(constraint.metric):
+            msg = (
+                f"constraint={constraint.label!r}: {constraint.metric.name!r} needs true labels, "
+                "and none were given. Give y_true (--y-true), or bound "
+                "demographic_parity_difference or demographic_parity_ratio."
+            )
+            raise InputError(msg)
+
+
+def _claim(rows: AuditRows, tables: Tables, constraint: Constraint, system: GroupSystem) -> Claim:
+    if rows.weight is not None and tables.largest_weight is not None:
+        sample = Rows(
+            codes=rows.codes(system),
+            y=np.zeros(len(rows.decision), dtype=np.int8) if rows.y is None else rows.y,
+            decision=rows.decision.astype(np.float64),
+            weight=rows.weight,
+            largest_weight=tables.largest_weight,
+        )
+        claim = claim_from_rows(constraint, sample, system.labels, system=system.name)
+    else:
+        counts: GroupCounts = tables.merged(system).rows
+        claim = claim_from_counts(constraint, counts, system.labels, system.name)
+    exact = rate_cells(tables, system, constraint.metric) is not None
+    if exact and (not tables.weighted or tables.largest_weight is not None):
+        return claim
+    return replace(claim, events=(), cells=())
+
+
+_Tested = tuple[list[TestResult], list[float]]
+
+
+def _holm(claims: Sequence[Claim], level: float, refuting: float) -> _Tested:
+    """Test at ``level / m`` where m claims are not certified yet, until none is added."""
+    certified: set[int] = set()
+    levels = [level] * len(claims)
+    while True:
+        each = level / max(1, len(claims) - len(certified))
+        levels = [used if at in certified else each for at, used in enumerate(levels)]
+        findings = [judge_claim(*one, refuting) for one in zip(claims, levels, strict=True)]
+        passed = {at for at, one in enumerate(findings) if one.verdict is Verdict.CERTIFIED}
+        if passed == certified:
+            return findings, levels
+        certified = passed
+
+
+def _in_sequence(claims: Sequence[Claim], level: float, refuting: float) -> _Tested:
+    """Test each claim at the full level, in the given order, up to the first failure."""
+    findings: list[TestResult] = []
+    going = True
+    for claim in claims:
+        found = judge_claim(claim, level, refuting)
+        if found.verdict is Verdict.CERTIFIED and not going:
+            found = replace(found, verdict=Verdict.INCONCLUSIVE, reason=Reason.NOT_REACHED)
+        going = going and found.verdict is Verdict.CERTIFIED
+        findings.append(found)
+    return findings, [level] * len(findings)
+
+
+def _without_test(question: _Question, reason: Reason) -> _Question:
+    label, verdict = question.constraint.label, Verdict.NOT_APPLICABLE
+    return replace(question, finding=TestResult(label=label, verdict=verdict, reason=reason))
+
+
+def _row(question: _Question, tables: Tables, independent: bool, refuting: float) -> VerdictRow:
+    constraint, system = question.constraint, question.system
+    if question.finding is None:
+        why = Reason.TOO_FEW_ROWS if question.left_out else Reason.SINGLE_GROUP
+        question = _without_test(question, why)
+    finding = cast(TestResult, question.finding)
+    secret = bool(question.secret & {*system.labels})
+    value = constraint.metric.value(tables.merged(system).weights)
+    measured = None if secret or isinstance(value, Undefined) else float(value)
+    bound, level = (None, None) if secret else _deciding(question, finding, refuting)
+    verdict, reason = finding.verdict, finding.reason
+    if reason is Reason.NO_EXACT_TEST and tables.weighted and tables.largest_weight is None:
+        exact = rate_cells(tables, system, constraint.metric) is not None
+        reason = Reason.NO_WEIGHT_LIMIT if exact else reason
+    if verdict is Verdict.CERTIFIED and not independent:
+        verdict, reason = Verdict.INCONCLUSIVE, Reason.NOT_INDEPENDENT
+    return VerdictRow(
+        constraint=constraint.label,
+        system=system.name,
+        measured=measured,
+        within=None if measured is None else constraint.gap(measured) <= constraint.limit,
+        verdict=verdict.value,
+        reason=reason.value,
+        detail="" if secret else finding.detail,
+        bound=bound,
+        level=level,
+        left_out=question.left_out,
+        descriptive=not independent,
+    )
+
+
+def _deciding(
+    question: _Question, finding: TestResult, refuting: float
+) -> tuple[float | None, float | None]:
+    """Return the bound that decided the verdict, and its level."""
+    claim = question.claim
+    if finding.verdict is Verdict.CERTIFIED:
+        return shown_bound(claim, question.level), question.level
+    if finding.verdict is Verdict.VIOLATED:
+        return parity_bound(claim, refuting), refuting
+    if finding.verdict is Verdict.INCONCLUSIVE and not (claim.absent or claim.undefined):
+        found = bound_of(claim, question.level)
+        beyond = found < claim.bound if claim.form == "ratio" else found > claim.bound
+        return (found, question.level) if beyond else (None, None)
+    return None, None
+
+
+def overall(found: Sequence[VerdictRow]) -> str:
+    """Return the verdict on all constraints together."""
+    each = {row.verdict for row in found if row.reason != Reason.SINGLE_GROUP}
+    if Verdict.VIOLATED in each:
+        return Verdict.VIOLATED.value
+    if not each or Verdict.NOT_APPLICABLE in each:
+        return Verdict.NOT_APPLICABLE.value
+    certified = each == {Verdict.CERTIFIED.value}
+    return (Verdict.CERTIFIED if certified else Verdict.INCONCLUSIVE).value

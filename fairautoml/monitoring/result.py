@@ -1,0 +1,265 @@
+"""Result of monitoring a model: its series and alarms, as text, values and HTML."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+Kind = Literal["constraint", "share", "selection", "base_rate", "score"]
+
+TITLES: dict[Kind, str] = {
+    "constraint": "Fairness metrics",
+    "share": "Share of each group among the rows",
+    "selection": "Selection rate of each group",
+    "base_rate": "Share of positive labels in each group",
+    "score": "Mean score of each group",
+}
+MOST_WINDOWS_SHOWN = 6
+"""Windows in the text; the JSON and the HTML page have all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One quantity in every window."""
+
+    kind: Kind
+    name: str  # metric and grouping, or grouping and group
+    values: tuple[float | None, ...]  # one per window; None if undefined
+    # of a constraint the bound, else the reference value; None if nothing is tested
+    reference: float | None = None
+    low: float | None = None  # values that are no drift, of all kinds but constraints
+    high: float | None = None
+    ratio: bool = False  # whether the metric is a ratio, whose lower values are worse
+    # of a tested constraint: bound that the metric has exceeded in some window up to each one,
+    # with the confidence of the monitor; of a ratio, that it has fallen below
+    shown: tuple[float | None, ...] = ()
+    alarm: int | None = None  # position of the first window with an alarm
+    untested: str = ""  # why nothing is tested
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adaptation:
+    """One window under the deployed model and under an adaptive mixture of experts.
+
+    Both are evaluated before the mixture is trained on the window.
+    """
+
+    window: str
+    loss: float  # log loss of the deployed model, in nats
+    gap: float | None
+    adaptive_loss: float
+    adaptive_gap: float | None
+    n_experts: int  # of the mixture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Monitor:
+    """What changed since the model was fitted or certified.
+
+    Parameters
+    ----------
+    windows : tuple of str
+        Names of the windows, in order of time.
+    n_rows : tuple of int
+        Rows of each window.
+    n_unknown_group : int
+        Rows without a known group; they count in no rate.
+    labelled : bool
+        Whether true labels were given.
+    delta : float
+        Probability of any false alarm, over all windows and series together.
+    reference : str
+        Where the reference values come from.
+    series : tuple of Series
+        One per constraint and grouping, group share, rate and score.
+    adaptation : tuple of Adaptation
+        The windows under an adaptive model; empty unless asked for.
+    notes : tuple of str
+        Remarks on what was not tested.
+
+    Examples
+    --------
+    >>> from fairautoml.monitoring import Monitor
+    >>> from fairautoml.monitoring.result import Series
+    >>> quiet = Series(
+    ...     kind="share", name="sex: F", values=(0.5,), reference=0.5, low=0.4, high=0.6
+    ... )
+    >>> found = Monitor(
+    ...     windows=("2026-01",), n_rows=(500,), n_unknown_group=0, labelled=False, delta=0.05,
+    ...     reference="training", series=(quiet,),
+    ... )
+    >>> found.alarm
+    False
+    """
+
+    windows: tuple[str, ...]
+    n_rows: tuple[int, ...]
+    n_unknown_group: int
+    labelled: bool
+    delta: float
+    reference: str
+    series: tuple[Series, ...]
+    adaptation: tuple[Adaptation, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """One sentence per alarm, constraints first."""
+        return tuple(self._alarm(one, one.alarm) for one in self.series if one.alarm is not None)
+
+    @property
+    def alarm(self) -> bool:
+        """Whether anything has raised an alarm."""
+        return bool(self.alarms)
+
+    @property
+    def proposal(self) -> str:
+        """What is proposed to do; nothing is done."""
+        starts = [one.alarm for one in self.series if one.alarm is not None]
+        grown = next((one.window for one in self.adaptation if one.n_experts > 1), None)
+        if not starts and grown is None:
+            return "No new fit is proposed."
+        since = self.windows[min(starts)] if starts else grown
+        return (
+            f"Proposed: fit again with the rows of recent windows (first alarm or change: {since})"
+            " and certify the new model on rows that it has not seen. The deployed model was not "
+            "changed."
+        )
+
+    def _alarm(self, one: Series, at: int) -> str:
+        window = self.windows[at]
+        if one.kind == "constraint":
+            side, than = ("fallen below", "lowest") if one.ratio else ("exceeded", "highest")
+            last = one.shown[-1] if one.shown else None
+            more = "" if last is None else f"; the {than} bound shown so far is {last:.3f}"
+            return f"{one.name} has {side} {one.reference:g} (alarm in window {window}{more})."
+        what = TITLES[one.kind].lower().replace(" of each group", "").replace(" in each group", "")
+        what = "share of rows" if one.kind == "share" else what
+        return (
+            f"The {what} of {one.name} has left {one.low:.3f} to {one.high:.3f} (reference "
+            f"{one.reference:.3f}, alarm in window {window})."
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """Return all values as a table, one row per series and window."""
+        return pd.DataFrame(
+            [
+                {"kind": one.kind, "series": one.name, "window": window, "value": value}
+                for one in self.series
+                for window, value in zip(self.windows, one.values, strict=True)
+            ]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return {
+            **asdict(self),
+            "alarm": self.alarm,
+            "alarms": list(self.alarms),
+            "proposal": self.proposal,
+        }
+
+    def to_json(self) -> str:
+        """Return everything as JSON in one line, without NaN or infinity."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    def to_html(self) -> str:
+        """Return a self-contained page with one chart per kind of series."""
+        from fairautoml.monitoring.page import monitor_page
+
+        return monitor_page(self)
+
+    def text(self) -> str:
+        """Return a report for a terminal."""
+        return "\n".join(_lines(self)) + "\n"
+
+
+def _lines(found: Monitor) -> Iterator[str]:
+    last = "" if len(found.windows) == 1 else f" to {found.windows[-1]}"
+    windows = f"{len(found.windows)} window{'' if len(found.windows) == 1 else 's'}"
+    yield (
+        f"Monitor of {sum(found.n_rows):,} rows in {windows}, {found.windows[0]}{last}; "
+        f"reference: {found.reference}"
+    )
+    yield (
+        f"Any false alarm in any window has probability at most {100 * found.delta:g} %, however "
+        "often you look."
+    )
+    yield ""
+    yield from (f"ALARM: {sentence}" for sentence in found.alarms)
+    if not found.alarms:
+        yield "No alarm."
+    for kind, title in TITLES.items():
+        own = [one for one in found.series if one.kind == kind]
+        if own:
+            yield ""
+            yield f"{title}{_left_out(found)}"
+            yield from _aligned([_header(found, kind), *(_row(found, one) for one in own)])
+    yield from _adapted(found)
+    if found.adaptation or found.alarms:
+        yield ""
+        yield found.proposal
+    if found.notes:
+        yield ""
+        yield from (f"note: {note}" for note in found.notes)
+
+
+def _left_out(found: Monitor) -> str:
+    n = len(found.windows)
+    return f" (last {MOST_WINDOWS_SHOWN} of {n} windows)" if n > MOST_WINDOWS_SHOWN else ""
+
+
+def _header(found: Monitor, kind: Kind) -> tuple[str, ...]:
+    shown = found.windows[-MOST_WINDOWS_SHOWN:]
+    if kind == "constraint":
+        return ("metric", *shown, "bound", "shown beyond", "alarm")
+    return ("group", *shown, "reference", "no drift within", "alarm")
+
+
+def _row(found: Monitor, one: Series) -> tuple[str, ...]:
+    values = tuple(map(_number, one.values[-MOST_WINDOWS_SHOWN:]))
+    alarm = "-" if one.alarm is None else found.windows[one.alarm]
+    if one.untested:
+        return (_safe(one.name), *values, _number(one.reference), "not tested", "-")
+    if one.kind == "constraint":
+        last = one.shown[-1] if one.shown else None
+        return (_safe(one.name), *values, _number(one.reference), _number(last), alarm)
+    between = f"{_number(one.low)} to {_number(one.high)}"
+    return (_safe(one.name), *values, _number(one.reference), between, alarm)
+
+
+def _adapted(found: Monitor) -> Iterator[str]:
+    if not found.adaptation:
+        return
+    yield ""
+    yield "Deployed model against an adaptive mixture of experts, before it trains on a window"
+    header = ("window", "log loss", "gap", "adaptive log loss", "adaptive gap", "experts")
+    rows = [
+        (
+            one.window,
+            _number(one.loss),
+            _number(one.gap),
+            _number(one.adaptive_loss),
+            _number(one.adaptive_gap),
+            str(one.n_experts),
+        )
+        for one in found.adaptation
+    ]
+    yield from _aligned([header, *rows])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _safe(line: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield f"  {'  '.join(cells)}".rstrip()

@@ -1,0 +1,268 @@
+"""Test the rows of consecutive windows for gaps beyond a bound and for drift."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairautoml.certification.bounds import cp_lower, cp_upper, hoeffding_margin
+from fairautoml.metrics import BoundConstraint, GroupCounts, Undefined
+from fairautoml.metrics._table import Rate
+from fairautoml.metrics.groups import GroupSystem
+from fairautoml.metrics.rates import SELECTION, worst
+from fairautoml.monitoring.bets import Outcomes, mixed
+from fairautoml.monitoring.result import Kind, Series
+
+DRIFT = 0.05
+"""Largest change of a share, rate or mean score that is not called drift."""
+
+GRID = np.arange(0.0, 1.0, 0.005)
+"""Bounds of a metric that are tried to show by how much it was exceeded."""
+
+SAME = 1e-9
+
+Shares = Mapping[tuple[Kind, str, str], tuple[float, float]]
+"""Events and rows of the reference by kind, grouping and group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WatchedRows:
+    """Rows of all windows, encoded."""
+
+    window: NDArray[np.int64]  # shape (n_rows,): position of the window
+    n_windows: int
+    cells: NDArray[np.int32]  # shape (n_rows,): finest group, -1 = unknown
+    n_cells: int
+    decision: NDArray[np.int8]  # shape (n_rows,): 0 or 1
+    y: NDArray[np.int8] | None = None  # shape (n_rows,): 0 or 1
+    score: NDArray[np.float64] | None = None  # shape (n_rows,): in [0, 1]
+
+    def codes(self, system: GroupSystem) -> NDArray[np.int64]:
+        """Return the group of each row, -1 where it is unknown."""
+        # Index -1 (unknown) selects the last element.
+        return np.append(system.of_cell, -1)[self.cells].astype(np.int64)
+
+    def outcome(self, rate: Rate) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return masks of the rows in the denominator and in the numerator of a rate."""
+        y = np.zeros_like(self.decision) if self.y is None else self.y
+        mass, top = rate.shares(y, self.decision)
+        return mass > 0, top > 0
+
+    def counts(self, at: int) -> GroupCounts:
+        """Return the counts of a window by finest group."""
+        here = self.window == at
+        y = np.zeros_like(self.decision) if self.y is None else self.y
+        return GroupCounts.from_rows(
+            self.cells[here], y[here], self.decision[here], n_groups=self.n_cells
+        )
+
+
+def constraint_series(
+    rows: WatchedRows, targets: Sequence[BoundConstraint], level: float, seed: int
+) -> tuple[Series, ...]:
+    """Return every constraint that the rows can be judged by, tested jointly at a level.
+
+    An alarm means that in some window the metric of the population was beyond its bound.
+    """
+    shown = [one for one in targets if rows.y is not None or not _needs_labels(one)]
+    tables = [rows.counts(at) for at in range(rows.n_windows)]
+    tested = [one for one in shown if _is_compared(one, tables)]
+    n_tests = sum(
+        len(one.metric.rates) * one.system.n_groups * (one.system.n_groups - 1) for one in tested
+    )
+    rng = np.random.default_rng(seed)
+    found = []
+    for target in shown:
+        results = [target.result(table) for table in tables]
+        ratio = target.metric.form == "ratio"
+        series = Series(
+            kind="constraint",
+            name=target.label,
+            values=tuple(one.value for one in results),
+            reference=1 - target.limit if ratio else target.limit,
+            ratio=ratio,
+        )
+        if target in tested:
+            found.append(_tested(rows, target, series, np.log(n_tests / level), rng))
+        else:
+            found.append(replace(series, untested="no comparison of the rates of two groups"))
+    return tuple(found)
+
+
+def _needs_labels(target: BoundConstraint) -> bool:
+    compared = target.metric.compared
+    return not compared or any(rate.needs_labels for rate in compared)
+
+
+def _is_compared(target: BoundConstraint, tables: Sequence[GroupCounts]) -> bool:
+    """Return whether the metric is the worst disparity of its rates between two groups."""
+    metric, system = target.metric, target.system
+    if not metric.rates or target.to_overall or metric.degree or system.n_groups < 2:
+        return False
+    table = target.merged(GroupCounts(np.sum([one.table for one in tables], axis=0)))
+    value = metric.value(table)
+    if isinstance(value, Undefined):
+        return True
+    rates = np.stack([table.rates(rate) for rate in metric.rates])
+    return bool(abs(float(worst(rates, metric.form)) - value) <= SAME)
+
+
+def _tested(
+    rows: WatchedRows,
+    target: BoundConstraint,
+    series: Series,
+    threshold: float,
+    rng: np.random.Generator,
+) -> Series:
+    """Return the series with what its bets have shown."""
+    limit = float(series.reference or 0.0)
+    bounds = np.unique(np.append(GRID, limit))
+    best = np.full((rows.n_windows, len(bounds)), -np.inf)
+    for outcomes in _pairs(rows, target, rng):
+        # The wealth falls as the bound rises, of a ratio as it falls.
+        logs = (
+            np.stack([_of_ratio(one, bounds) for one in outcomes])
+            if series.ratio
+            else np.stack([one.log_wealth(1.0, bounds) for one in outcomes])
+        )
+        best = np.maximum(best, mixed(logs))
+    rejected = best >= threshold
+    return replace(
+        series,
+        shown=tuple(_last(flags, bounds, series.ratio) for flags in rejected),
+        alarm=_first(rejected[:, np.searchsorted(bounds, limit)]),
+    )
+
+
+def _of_ratio(outcomes: Outcomes, bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the log wealth of bets that the second rate is below each share of the first."""
+    zero = np.zeros(1)
+    return np.concatenate([outcomes.log_wealth(float(bound), zero) for bound in bounds])
+
+
+def _pairs(
+    rows: WatchedRows, target: BoundConstraint, rng: np.random.Generator
+) -> Iterator[list[Outcomes]]:
+    """Yield the outcomes of each window for every rate and ordered pair of groups."""
+    codes = rows.codes(target.system)
+    for rate in target.metric.rates:
+        counted, happened = rows.outcome(rate)
+        parts = [
+            [
+                happened[counted & (codes == group) & (rows.window == at)]
+                for group in range(target.system.n_groups)
+            ]
+            for at in range(rows.n_windows)
+        ]
+        for first in range(target.system.n_groups):
+            for second in range(target.system.n_groups):
+                if first != second:
+                    yield [Outcomes.paired(own[first], own[second], rng) for own in parts]
+
+
+def _last(rejected: NDArray[np.bool_], bounds: NDArray[np.float64], ratio: bool) -> float | None:
+    """Return the strongest bound that was shown: the largest, of a ratio the smallest."""
+    if not rejected.any():
+        return None
+    return float(bounds[rejected].min() if ratio else bounds[rejected].max())
+
+
+def _first(flags: NDArray[np.bool_]) -> int | None:
+    return int(flags.argmax()) if flags.any() else None
+
+
+def drift_series(
+    rows: WatchedRows, systems: Sequence[GroupSystem], reference: Shares, level: float
+) -> tuple[Series, ...]:
+    """Return shares, rates and scores of every group, tested jointly at a level.
+
+    An alarm means that the value of the population has moved by more than ``DRIFT``. Half of the
+    level is for the sampling error of the reference. Scores are compared with the first window.
+    """
+    measured = list(_measured(rows, systems))
+    each = level / (2 * 2 * max(1, len(measured)))
+    found = []
+    for kind, system, group, outcomes in measured:
+        values = tuple(one.mean for one in outcomes)
+        series = Series(kind=kind, name=f"{system}: {group}", values=values)
+        known, tested = reference.get((kind, system, group)), outcomes
+        if kind == "score":
+            known = (values[0] or 0.0) * outcomes[0].counts.sum(), outcomes[0].counts.sum()
+            tested = [Outcomes.single(np.empty(0)), *outcomes[1:]]
+        if known is None or known[1] <= 0:
+            found.append(replace(series, untested="not in the reference"))
+            continue
+        low, high = _no_drift(*known, each, exact=kind != "score")
+        alarm = _moved(tested, low, high, np.log(1 / each))
+        found.append(
+            replace(series, reference=known[0] / known[1], low=low, high=high, alarm=alarm)
+        )
+    return tuple(found)
+
+
+def _measured(
+    rows: WatchedRows, systems: Sequence[GroupSystem]
+) -> Iterator[tuple[Kind, str, str, list[Outcomes]]]:
+    """Yield what is measured in each group, with the outcomes of each window."""
+    for system in systems:
+        codes = rows.codes(system)
+        for group, label in enumerate(system.labels):
+            own = codes == group
+            columns: list[tuple[Kind, NDArray[np.bool_], NDArray[np.floating]]] = [
+                ("share", codes >= 0, own.astype(np.float64)),
+                ("selection", own, rows.decision.astype(np.float64)),
+            ]
+            if rows.y is not None:
+                columns.append(("base_rate", own, rows.y.astype(np.float64)))
+            if rows.score is not None:
+                columns.append(("score", own, rows.score))
+            for kind, counted, values in columns:
+                windows = range(rows.n_windows)
+                parts = [values[counted & (rows.window == at)] for at in windows]
+                yield kind, system.name, label, [Outcomes.single(part) for part in parts]
+
+
+def _no_drift(x: float, n: float, level: float, *, exact: bool) -> tuple[float, float]:
+    """Return the values that are no drift: the interval of the reference, widened."""
+    if exact:
+        low, high = float(cp_lower(x, n, level)), float(cp_upper(x, n, level))
+    else:
+        margin = hoeffding_margin(level, int(n))
+        low, high = x / n - margin, x / n + margin
+    return max(0.0, low - DRIFT), min(1.0, high + DRIFT)
+
+
+def _moved(outcomes: Sequence[Outcomes], low: float, high: float, threshold: float) -> int | None:
+    """Return the first window in which the mean has been shown to be outside the ends."""
+    above = np.stack([one.log_wealth(1.0, np.array([high])) for one in outcomes])
+    below = np.stack([one.complement.log_wealth(1.0, np.array([1 - low])) for one in outcomes])
+    return _first((np.maximum(mixed(above), mixed(below)) >= threshold)[:, 0])
+
+
+def reference_shares(
+    counts: NDArray[np.float64], n_rows: NDArray[np.float64], systems: Sequence[GroupSystem]
+) -> dict[tuple[Kind, str, str], tuple[float, float]]:
+    """Return the reference of each group from counts by finest group, label and decision.
+
+    ``n_rows`` are the effective rows of the finest groups.
+    """
+    found: dict[tuple[Kind, str, str], tuple[float, float]] = {}
+    for system in systems:
+        table = GroupCounts(counts).merged(system.of_cell, system.n_groups)
+        n = system.member @ n_rows
+        mass = table.table.sum(axis=(1, 2))
+        of_rate = {
+            "share": mass / mass.sum(),
+            "selection": table.rates(SELECTION),
+            "base_rate": table.table[:, 1].sum(axis=1) / np.maximum(mass, SAME),
+        }
+        for group, label in enumerate(system.labels):
+            if mass[group] > 0:
+                rows = {"share": n.sum(), "selection": n[group], "base_rate": n[group]}
+                kinds: tuple[Kind, ...] = ("share", "selection", "base_rate")
+                for kind in kinds:
+                    size = float(rows[kind])
+                    key = (kind, system.name, label)
+                    found[key] = (float(of_rate[kind][group]) * size, size)
+    return found
