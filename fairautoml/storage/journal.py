@@ -99,6 +99,9 @@ class JournalFile:
             if code is not None and code & _PRIMARY in _DAMAGED:
                 raise corrupt(self.name, str(exc)) from exc
             raise unavailable(self.name, exc) from exc
+        except UnicodeDecodeError as exc:
+            # The message of SQLite quotes a damaged name.
+            raise corrupt(self.name, "a name in it is no text") from exc
 
 
 def connect(path: Path) -> sqlite3.Connection:
