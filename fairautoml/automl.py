@@ -53,9 +53,9 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         Seconds that ``fit`` may take, kept within 3 s or 5 %; 60 if neither it nor ``n_trials``
         is given, see ``summary_["time_budget"]``.
     n_trials : int or None, default=None
-        Number of trials, the baseline included; reproducible for any ``n_jobs``, except with
-        methods that read run times (``flaml_eci``, ``blendsearch``, ``cost_aware``,
-        ``cost_aware_simple``).
+        Number of trials, the baseline included, promotions to all folds not; reproducible for
+        any ``n_jobs``, except with methods that read run times (``flaml_eci``, ``blendsearch``,
+        ``cost_aware``, ``cost_aware_simple``).
     learners, mitigators : list of str or None, default=None
         Registered names to search over; None = all that fit the data and the constraint. Rules
         that decide at random within a group are used only if such a mitigator is named here, for
@@ -63,8 +63,13 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
     sensitive_at_predict : bool, default=True
         False: the model must not need the sensitive column of new rows; sensitive columns named
         in ``X`` are then not features either.
-    strategy, allocator : str, default="auto"
-        Registered names.
+    strategy : str, optuna.samplers.BaseSampler or FLAML searcher, default="auto"
+        How configurations are proposed: a registered name; a sampler, such as
+        ``optuna.samplers.GPSampler(seed=0)``, which maximizes the objective and receives the
+        violations as constraints; or a searcher without a space, such as ``flaml.CFO()``. Their
+        seed is their own.
+    allocator : str, default="auto"
+        When configurations are promoted or mitigated: a registered name.
     executor : str, LocalProcesses or Dask, default="auto"
         Where trials run: a registered name, ``LocalProcesses(memory_limit=2000)`` or
         ``Dask("tcp://host:8786")``.

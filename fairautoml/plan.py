@@ -10,6 +10,7 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
+from fairautoml.data.encoders import encodings_of
 from fairautoml.data.read import ReadOptions
 from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.data.splits import entity_folds, fold_count, row_draws, stratified_folds
@@ -30,12 +31,14 @@ from fairautoml.execution._worker import available_mb, preload
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.metrics import METRICS, BoundConstraint, bind_constraints
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
-from fairautoml.records import BASELINE, Budget, Config, MitigationOption, Terms
+from fairautoml.records import BASELINE, Config, Fidelity, MitigationOption, Terms
 from fairautoml.search.allocators import ALLOCATORS
-from fairautoml.search.allocators._base import Light, light_fraction
+from fairautoml.search.allocators.ladder import first_fidelity
 from fairautoml.search.loop import MAX_PENDING
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.space_files import find_portfolio, load_space, read_portfolio
+from fairautoml.search.strategies import STRATEGIES, MakeStrategy
+from fairautoml.search.strategies._own import OwnStrategy
 from fairautoml.selection.final import REFIT_RESERVE_SHARE
 from fairautoml.settings import ALL_CORES, Settings
 
@@ -52,33 +55,42 @@ class Plan:
     # runs first and needs no training, so that there is always a model
     baseline: Config
     first: tuple[Config, ...]  # the portfolio: evaluated before the strategy's own proposals
-    light: Light | None  # configurations for few rows, when a full trial would take too long
     # expensive training-time mitigations that the allocator may schedule
     mitigations: tuple[MitigationOption, ...]
-    strategy: str  # registered names
+    strategy: str  # name
+    make_strategy: MakeStrategy
     allocator: str
     executor: str
     limits: ResourceLimits  # of the executor: workers, memory, deadline
     n_trials: int | None  # maximum number of trials
     start: float  # ``time.monotonic()`` at which the budget began
     seed: int  # root seed
-    # the first of ``first``, if a trial on few rows replaces its trial on all rows
+    # the first of ``first``, if it is known to be fast
     small: Config | None = None
-    # whether the trials on few rows, or else the fast default configuration, are trained in this
-    # process while the first worker starts
-    here: bool = False
+    here: bool = False  # whether the first model is trained in this process
     notes: tuple[str, ...] = ()  # features that the search leaves out, for the user
 
 
+FEWEST_OF_CLASS = 20
+"""Rows of the smallest class in a fold below which one fold does not rank configurations."""
+
+
 def terms_of(plan: Plan) -> Terms:
-    """Return the budget and the costs that the allocator of a run works with."""
+    """Return what the allocator of a run knows."""
     data, folds = plan.problem.dataset, plan.problem.n_folds
     train_rows = data.n_rows * (folds - 1) // folds
+    smallest = data.n_rows if data.task == "regression" else int(np.bincount(data.y).min())
     return Terms(
-        budget=Budget(folds=folds, sample_fraction=min(1.0, MOST_TRAIN_ROWS / train_rows)),
+        fidelity=Fidelity(folds=folds, rows=min(1.0, MOST_TRAIN_ROWS / train_rows)),
         n_train_rows=train_rows,
         mitigations=plan.mitigations,
         row_cost=data.row_cost,
+        first=None if plan.limits.deadline is None else plan.first[0],
+        quick=plan.small is not None,
+        n_trials=plan.n_trials,
+        n_workers=1 if plan.limits.n_workers is None else plan.limits.n_workers,
+        stoppable=plan.executor != "serial",
+        screens=smallest >= FEWEST_OF_CLASS * folds,
     )
 
 
@@ -311,12 +323,12 @@ SMALL = Config(
 good as any other."""
 
 MOST_TRAINED_HERE, MAX_INLINE_COST = 50_000, 600_000
-"""Rows trained and rows predicted, over all folds, up to which the fast default runs in this
+"""Rows trained and rows predicted, over all folds, up to which the first model is trained in this
 process; for two classes and few columns."""
 
 PORTFOLIO = "default"
 AUTO_STRATEGY = "optuna_tpe"
-AUTO_ALLOCATOR = "flat"
+AUTO_ALLOCATOR, MITIGATING_ALLOCATOR = "ladder", "cost_aware"
 
 SHORT_BUDGET_SECONDS = 10.0
 """Time budget below which a second configuration is tried on few rows, and starting child
@@ -359,9 +371,11 @@ def start_workers(settings: Settings, n_rows: int = 0, n_columns: int = 0) -> No
 
 def make_space(dataset: Dataset, settings: Settings, goal: Goal, allocator: str) -> SearchSpace:
     """Return the space: applicable learners, encodings and training-time mitigations."""
+    learners = _learner_spaces(dataset, settings.learners)
     return SearchSpace(
-        learners=_learner_spaces(dataset, settings.learners),
-        encodings=("codes", "target") if dataset.feature_schema.high_cardinality else ("codes",),
+        learners=learners,
+        encodings=encodings_of(dataset.feature_schema, group_columns=bool(dataset.group_columns)),
+        native_learners=frozenset(n for n in learners if LEARNERS.get(n).native_categories),
         mitigations=_mitigation_spaces(
             goal,
             settings,
@@ -473,6 +487,14 @@ def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
     return (*members[: usual + 1], *mitigated, *members[usual + 1 :])
 
 
+def _strategy(asked: str | OwnStrategy) -> tuple[str, MakeStrategy]:
+    """Return name and factory of the strategy."""
+    if isinstance(asked, OwnStrategy):
+        return asked.name, asked
+    name = AUTO_STRATEGY if asked == "auto" else asked
+    return name, STRATEGIES.get(name)
+
+
 def make_plan(
     problem: Problem,
     settings: Settings,
@@ -488,7 +510,10 @@ def make_plan(
         if settings.refit:
             reserve += (REFIT_RESERVE_SHARE - RESERVE_SHARES[0]) * settings.time_budget
         deadline = start + settings.time_budget - reserve
-    allocator = AUTO_ALLOCATOR if settings.allocator == "auto" else settings.allocator
+    allocator = settings.allocator
+    if allocator == "auto":
+        allocator = _auto_allocator(problem, settings)
+    strategy, make = _strategy(settings.strategy)
     space = make_space(problem.dataset, settings, problem.goal, allocator)
     notes = _missing_learners() if settings.learners is None else ()
     mitigations: tuple[MitigationOption, ...] = ()
@@ -501,9 +526,9 @@ def make_plan(
         baseline=BASELINE,
         first=first,
         small=_fast_default(first),
-        light=None,
         mitigations=mitigations,
-        strategy=AUTO_STRATEGY if settings.strategy == "auto" else settings.strategy,
+        strategy=strategy,
+        make_strategy=make,
         allocator=allocator,
         executor=executor,
         limits=ResourceLimits(
@@ -517,43 +542,41 @@ def make_plan(
         seed=settings.seed,
         notes=notes,
     )
-    return (
-        plan if settings.time_budget is None else _in_time(plan, settings.time_budget, again=again)
-    )
+    if settings.time_budget is None:
+        return plan
+    plan = _in_time(plan, again=again)
+    return replace(plan, here=_soon_here(plan, settings.time_budget))
 
 
-def _in_time(plan: Plan, time_budget: float, *, again: bool) -> Plan:
-    """Return the plan with a deadline and a start that give a first model soon."""
+def _auto_allocator(problem: Problem, settings: Settings) -> str:
+    """Return the ladder, with training-time mitigations where only they serve the constraint.
+
+    They are chosen by measured times, so not with a number of trials alone.
+    """
+    served = any(m.name not in ("none", "common_threshold") for m in problem.mitigators)
+    if served or settings.time_budget is None or not _trained(problem.goal, settings):
+        return AUTO_ALLOCATOR
+    return MITIGATING_ALLOCATOR
+
+
+def _in_time(plan: Plan, *, again: bool) -> Plan:
+    """Return the plan with the least time to search a large table."""
     n_rows, limits = plan.problem.dataset.n_rows, plan.limits
-    if n_rows > LARGE_TABLE_ROWS and not again and limits.deadline is not None:
-        least = time.monotonic() + LEAST_SECONDS + n_rows / LEAST_ROWS_PER_SECOND
-        limits = replace(limits, deadline=max(limits.deadline, least))
-    return _begun_lightly(replace(plan, limits=limits), time_budget)
+    if n_rows <= LARGE_TABLE_ROWS or again or limits.deadline is None:
+        return plan
+    least = time.monotonic() + LEAST_SECONDS + n_rows / LEAST_ROWS_PER_SECOND
+    return replace(plan, limits=replace(limits, deadline=max(limits.deadline, least)))
 
 
-def _begun_lightly(plan: Plan, time_budget: float) -> Plan:
-    """Return the plan with its first trials, on few rows if all rows would take too long."""
-    terms, small = terms_of(plan), plan.small
-    fraction = None
-    if plan.n_trials is None:
-        fraction = light_fraction(terms, time_budget, quick=small is not None)
-    if fraction is None:
-        return replace(plan, here=small is not None and _soon_here(plan, terms.budget))
-    few, configs = terms.budget.on(fraction), plan.first[:1]
-    if small is not None and time_budget < SHORT_BUDGET_SECONDS:
-        configs = plan.first[:2]
-    light = Light(configs=configs, budget=few)
-    return replace(plan, light=light, here=small is not None and _soon_here(plan, few))
-
-
-def _soon_here(plan: Plan, budget: Budget) -> bool:
-    """Return whether the fast default is trained in this process instead of in a worker."""
+def _soon_here(plan: Plan, time_budget: float) -> bool:
+    """Return whether the first model is trained in this process instead of in a worker."""
     # Other executors have their own time and memory limits; a memory limit needs a child process.
-    if plan.executor != "local" or plan.limits.memory_mb is not None:
+    if plan.small is None or plan.executor != "local" or plan.limits.memory_mb is not None:
         return False
     terms = terms_of(plan)
-    trained = budget.folds * budget.sample_fraction * terms.n_train_rows * terms.row_cost
-    cost = budget.folds * plan.problem.dataset.n_rows * terms.row_cost
+    fidelity = first_fidelity(terms, time_budget)
+    trained = fidelity.folds * fidelity.rows * terms.n_train_rows * terms.row_cost
+    cost = plan.problem.dataset.n_rows * terms.row_cost
     return trained <= MOST_TRAINED_HERE and cost <= MAX_INLINE_COST
 
 

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Set
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from textwrap import shorten
 from typing import Any, Protocol, runtime_checkable
@@ -34,7 +34,7 @@ class Origin(StrEnum):
     """Component that created a trial."""
 
     SEARCH = "search"
-    ROWS = "rows"
+    PROMOTION = "promotion"
     MITIGATION = "mitigation"
 
 
@@ -57,7 +57,7 @@ class Config(_Keyed):
     learner: str  # registered name
     # hyperparameters of the learner, plain Python values
     params: Mapping[str, ParamValue] = field(default_factory=dict)
-    encoding: str = "codes"  # how categories reach the learner: ``"codes"`` or ``"target"``
+    encoding: str = "codes"  # how columns reach the learner, one of ``data.encoders.ENCODINGS``
     mitigation: str = "none"  # training-time (``pre`` or ``in``) mitigator, ``"none"`` without
     mitigation_params: Mapping[str, ParamValue] = field(default_factory=dict)  # its parameters
 
@@ -104,50 +104,31 @@ def seed_of(root_seed: int, config: Config) -> int:
     return int(sequence.generate_state(1, np.uint32)[0] >> 1)
 
 
-MODELS_OF_A_SAMPLE = 3
-"""Models of a trial whose sample fits into one fold. Fewer models average the scores much less
-than the selected model does; each further model costs a scoring of nearly all rows.
-"""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """Resources of a trial: time, rows and folds."""
+class Fidelity:
+    """How much of the data a trial uses: training rows and folds of the cross-validation."""
 
-    seconds: float | None = None  # wall-clock limit of the trial; None = no limit
     # rows that each model is trained on, as a share of the rows outside one fold, in (0, 1]
-    sample_fraction: float = 1.0
-    folds: int = 5  # models trained, at least 2
-
-    @property
-    def one_fold(self) -> float:
-        """Size of one fold as a share of the rows outside it."""
-        return 1.0 / (self.folds - 1)
-
-    @property
-    def models_of_a_sample(self) -> int:
-        """Number of models of a trial whose sample fits into one fold, at least 2."""
-        return max(2, min(MODELS_OF_A_SAMPLE, self.folds - 1))
-
-    def on(self, fraction: float) -> "Budget":
-        """Return the budget of the same trial on a sample, given this budget of a full trial."""
-        if fraction == self.sample_fraction:
-            return self
-        folds = self.models_of_a_sample if fraction <= self.one_fold else self.folds
-        return replace(self, sample_fraction=fraction, folds=folds)
+    rows: float = 1.0
+    folds: int = 5  # the first so many folds are scored, each by a model of the other folds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A configuration with a budget and a trial number."""
+    """A configuration with a fidelity and a trial number."""
 
     number: int  # trial number in order of creation, from 0
     config: Config  # configuration to evaluate
-    budget: Budget  # resources of the trial
+    fidelity: Fidelity  # rows and folds
+    max_seconds: float | None = None  # wall-clock limit of the trial; None = no limit
     origin: Origin = Origin.SEARCH  # SEARCH if the strategy proposed it and receives its result
-    # key of the incumbent trial that the pruner compares it with, fold by fold; empty = all folds
-    # are run
+    # key of the incumbent trial that it is compared with, fold by fold; empty = all folds are run
     rival: str = ""
+    # key of the trial of lower fidelity that it promotes; models and scores of its ``n_taken``
+    # first folds are taken over
+    parent: str = ""
+    n_taken: int = 0
+    n_threads: int = 1  # threads that its learner may use
 
     @property
     def key(self) -> str:
@@ -376,7 +357,7 @@ class Entry:
         return self.assessment is None or self.assessment.status is status
 
 
-LITTLE = 1 / 6
+LITTLE = 0.1
 """Share of the time left; time limits of search trials are never below it."""
 
 
@@ -395,12 +376,12 @@ class TrialRecord:
     @property
     def cut_off(self) -> bool:
         """Whether the end of the run stopped the trial, which may succeed with more time."""
-        status, limit = self.result.status, self.result.trial.budget.seconds
+        status, limit = self.result.status, self.result.trial.max_seconds
         return status is TrialState.STOPPED or (status is TrialState.TIMEOUT and limit is None)
 
     def has_more_time(self, budget: float | None) -> bool:
         """Return whether a time limit stopped the trial and much more time is available now."""
-        trial, limit = self.result.trial, self.result.trial.budget.seconds
+        trial, limit = self.result.trial, self.result.trial.max_seconds
         if self.result.status is not TrialState.TIMEOUT or limit is None:
             return self.cut_off
         # The limits of allocators are kept; those of the search are a share of the time left.
@@ -442,30 +423,48 @@ class MitigationOption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """Budget of a full trial, and the mitigations that an allocator may schedule.
+    """What an allocator knows of a run.
 
     Parameters
     ----------
-    budget : Budget
-        Budget of a full trial; its ``sample_fraction`` is the largest allowed.
+    fidelity : Fidelity
+        Fidelity of a full trial: all folds, and the largest share of the rows.
     n_train_rows : int
-        Rows that a fold trains on at ``sample_fraction`` 1.
+        Rows that a fold trains on at ``rows`` 1.
     mitigations : tuple of MitigationOption
         Expensive training-time mitigations; used only by an allocator that
         ``schedules_mitigation``.
     row_cost : float
         Cost of a row in training or prediction, relative to a row of a binary task with few
         columns.
+    first : Config, optional
+        Configuration of the first model; None = the first proposal of the strategy.
+    quick : bool
+        Whether ``first`` is known to be fast.
+    n_trials : int, optional
+        Number of trials that are not promotions, None under a time budget.
+    n_workers : int
+        Trials that run at the same time.
+    stoppable : bool
+        Whether the executor can stop a trial within a fold.
+    screens : bool
+        Whether one fold has enough rows of every class to rank configurations.
     """
 
-    budget: Budget
+    fidelity: Fidelity
     n_train_rows: int
     mitigations: tuple[MitigationOption, ...] = ()
     row_cost: float = 1.0
+    first: Config | None = None
+    quick: bool = False
+    n_trials: int | None = None
+    n_workers: int = 1
+    stoppable: bool = True
+    screens: bool = True
 
 
 class Allocator(Protocol):
-    """Decides which trial runs next and with which budget.
+    """Decides which trial runs next, and its fidelity.
 
     With ``schedules_mitigation`` the allocator decides when an expensive training-time mitigation
     is run; the strategy then searches without mitigations.
@@ -503,7 +502,7 @@ class Executor(Protocol):
     def submit(
         self, objective: Callable[[Trial], TrialResult], trial: Trial
     ) -> "Future[TrialResult]":
-        """Start a trial; its ``budget.seconds`` is enforced."""
+        """Start a trial; its ``max_seconds`` is enforced."""
         ...
 
     def wait(

@@ -364,7 +364,7 @@ def write_config(
 def _fingerprint(plan: Plan) -> dict[str, str]:
     """Return the hashes and names that must not change when a run is resumed.
 
-    Budget, executor and number of workers may change. Versions may not, because the same trial
+    Fidelity, executor and number of workers may change. Versions may not, because the same trial
     can give another model with another version.
     """
     problem, data = plan.problem, plan.problem.dataset

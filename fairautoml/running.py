@@ -23,7 +23,6 @@ from fairautoml.execution.local import FirstHere
 from fairautoml.execution.serial import SerialExecutor
 from fairautoml.plan import Plan, terms_of
 from fairautoml.records import (
-    Allocator,
     Config,
     Executor,
     OnProgress,
@@ -34,13 +33,7 @@ from fairautoml.records import (
     TrialResult,
 )
 from fairautoml.search.allocators import ALLOCATORS
-from fairautoml.search.allocators._base import (
-    FewerRows,
-    Light,
-    LightStart,
-    begun_with,
-    on_all_rows,
-)
+from fairautoml.search.allocators._base import should_prune
 from fairautoml.search.loop import (
     POLL_SECONDS,
     Proposals,
@@ -48,7 +41,6 @@ from fairautoml.search.loop import (
     StopCondition,
     window_of,
 )
-from fairautoml.search.strategies import STRATEGIES
 from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.selection.selectable import CheckpointCleaner, selectable
 from fairautoml.storage.artifacts import Artifacts
@@ -126,7 +118,7 @@ def unbroken(callbacks: Sequence[OnProgress]) -> OnProgress:
 def still_valid(
     past: Sequence[TrialRecord],
     artifacts: Artifacts,
-    shape: tuple[int, ...],
+    problem: Problem,
     budget: float | None,
     *,
     over: bool = False,
@@ -152,15 +144,17 @@ def still_valid(
         record.result.trial.number: record
         for record in ended
         if record.result.value is None
-        or _has_files(record, artifacts, shape, models=record.result.trial.key in needed)
+        or _has_files(record, artifacts, problem, models=record.result.trial.key in needed)
     }
 
 
 def _has_files(
-    record: TrialRecord, artifacts: Artifacts, shape: tuple[int, ...], *, models: bool
+    record: TrialRecord, artifacts: Artifacts, problem: Problem, *, models: bool
 ) -> bool:
-    key = record.result.trial.key
-    whole = bool(record.entries) and artifacts.has_all_scores(key, shape)
+    trial = record.result.trial
+    key, partial = trial.key, trial.fidelity.folds < problem.n_folds
+    shape = problem.dataset.score_shape
+    whole = (partial or bool(record.entries)) and artifacts.has_all_scores(key, shape)
     return whole and (not models or artifacts.has_models(key))
 
 
@@ -200,10 +194,10 @@ def run_search(
 ) -> tuple[TrialLog, bool]:
     """Run the search; return its log, and False if the user interrupted it."""
     recorded = () if study is None else study.past
-    plan, over = _as_begun(plan, recorded), is_over(plan, study)
+    over = is_over(plan, study)
     stop = StopCondition(n_trials=plan.n_trials, deadline=plan.limits.deadline)
     left = stop.seconds_left(plan.start)
-    past = still_valid(recorded, artifacts, plan.problem.dataset.score_shape, left, over=over)
+    past = still_valid(recorded, artifacts, plan.problem, left, over=over)
     executor = FirstHere(EXECUTORS.get(plan.executor)(plan.limits), _run_here(plan))
     history = TrialLog(n_workers=executor.n_workers)
     with ExitStack() as stack:
@@ -211,11 +205,8 @@ def run_search(
         objective = _objective(plan, artifacts, stack)
         problem, past, interrupted = _with_groups(plan, artifacts, executor, objective, past, over)
         history.resume_from(past.values())
-        proposals = Proposals(
-            _strategy(plan),
-            plan.baseline,
-            recorded=() if study is None else study.proposals,
-        )
+        proposed = () if study is None else study.proposals
+        proposals = Proposals(_strategy(plan, proposed), plan.baseline, recorded=proposed)
         search = SearchLoop(
             objective=objective,
             score=TrialScorer(
@@ -231,7 +222,9 @@ def run_search(
                 window=window_of(stop, executor),
             ),
             proposals=proposals,
-            allocator=_allocator(plan, _workers_then(past.values(), executor)),
+            allocator=ALLOCATORS.get(plan.allocator)(
+                replace(terms_of(plan), n_workers=_workers_then(past.values(), executor))
+            ),
             executor=executor,
             stop=StopCondition(n_trials=1) if interrupted else stop,
             overhead=history.overhead,
@@ -266,15 +259,12 @@ def _run_here(plan: Plan) -> Callable[[Trial], SerialExecutor | None]:
     # The baseline needs no training and runs even after the deadline.
     first = SerialExecutor(replace(plan.limits, deadline=None))
     then = SerialExecutor(plan.limits)
-    small = plan.light
-    if small is None:
-        small = Light(configs=plan.first[:1], budget=terms_of(plan).budget)
 
     def executor_of(trial: Trial) -> SerialExecutor | None:
         if trial.number == 0:
             return first
-        early = plan.here and trial.config in small.configs[trial.number - 1 : trial.number]
-        return then if early and replace(trial.budget, seconds=None) == small.budget else None
+        early = trial.number == 1 and trial.config == plan.small and not trial.parent
+        return then if plan.here and early else None
 
     return executor_of
 
@@ -322,9 +312,12 @@ def _workers_then(past: Iterable[TrialRecord], executor: Executor) -> int:
     return executor.n_workers if then is None else max(1, then - executor.queued)
 
 
-def _strategy(plan: Plan) -> SearchStrategy:
-    first = on_all_rows(plan.first, plan.small, plan.light)
-    return STRATEGIES.get(plan.strategy)(plan.space, plan.seed, first)
+def _strategy(plan: Plan, recorded: Sequence[Config]) -> SearchStrategy:
+    # A fast first model of few rows is not trained again on more.
+    begun = plan.small is not None and plan.limits.deadline is not None
+    begun = begun and plan.first[0] not in recorded[:1]
+    first = plan.first[1:] if begun else plan.first
+    return plan.make_strategy(plan.space, plan.seed, first)
 
 
 def _objective(plan: Plan, artifacts: Artifacts, stack: ExitStack) -> TrialEvaluator:
@@ -339,28 +332,6 @@ def _objective(plan: Plan, artifacts: Artifacts, stack: ExitStack) -> TrialEvalu
         artifacts=artifacts,
         root_seed=plan.seed,
         targets=plan.problem.goal.targets,
+        prune=should_prune,
         portable=artifacts.durable,
     )
-
-
-def _allocator(plan: Plan, n_workers: int) -> Allocator:
-    """Return the allocator of the plan, with trials on few rows first where they are planned."""
-    terms = terms_of(plan)
-    chosen = ALLOCATORS.get(plan.allocator)(terms)
-    if plan.light is not None:
-        chosen = LightStart(chosen, plan.light)
-    return FewerRows(chosen, terms, n_workers, stoppable=plan.executor != "serial")
-
-
-def _as_begun(plan: Plan, past: Iterable[TrialRecord]) -> Plan:
-    """Return the plan with the first trials of the previous run."""
-    begun = {record.result.trial.number: record.result.trial for record in past}
-    terms = terms_of(plan)
-    # Some allocators evaluate the baseline on few rows.
-    first = ALLOCATORS.get(plan.allocator)(terms).next_trial(
-        lambda: plan.baseline, number=0, seconds_left=None
-    )
-    own = terms.budget if first is None else replace(first.budget, seconds=None)
-    light = begun_with(plan.light, own, begun)
-    # Without the trials on few rows no configuration runs in this process.
-    return replace(plan, light=light, here=plan.here and (plan.light is None or light is not None))

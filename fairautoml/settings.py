@@ -24,6 +24,7 @@ from fairautoml.records import OnProgress
 from fairautoml.registry import check_name, check_names
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.strategies import STRATEGIES
+from fairautoml.search.strategies._own import OwnStrategy, own_strategy
 from fairautoml.selection.choice import Confidence
 
 P = ParamSpec("P")
@@ -189,7 +190,7 @@ class Settings:
     mitigators: tuple[str, ...] | None
     sensitive_at_predict: bool  # whether the model may read the sensitive column of new rows
     randomized: bool  # whether rules may randomize: a named mitigator does
-    strategy: str  # registered names; ``"auto"`` is resolved later
+    strategy: str | OwnStrategy  # a registered name; ``"auto"`` is resolved later
     allocator: str
     executor: str
     scheduler: str | None  # address of a cluster's scheduler
@@ -223,7 +224,7 @@ def validate_settings(params: Any) -> Settings:
         mitigators=mitigators,
         sensitive_at_predict=bool(params.sensitive_at_predict),
         randomized=any(MITIGATORS.get(name).randomizes for name in mitigators or ()),
-        strategy=check_name("strategy", params.strategy, STRATEGIES),
+        strategy=check_strategy(params.strategy),
         allocator=check_name("allocator", params.allocator, ALLOCATORS),
         executor=executor[0],
         scheduler=executor[1],
@@ -256,6 +257,21 @@ def _executor_options(value: Any) -> tuple[str, str | None, float | None]:
     if isinstance(value, LocalProcesses):
         return "local", None, check_memory(value.memory_limit)
     return check_name("executor", value, EXECUTORS), None, None
+
+
+def check_strategy(value: Any) -> str | OwnStrategy:
+    """Return the name of a strategy, or the one of the given sampler or searcher."""
+    if isinstance(value, str):
+        return check_name("strategy", value, STRATEGIES)
+    own = own_strategy(value)
+    if own is None:
+        msg = (
+            f"strategy={value!r} must be a registered name, a sampler such as "
+            "optuna.samplers.GPSampler(), or a searcher of FLAML without a space, such as "
+            "flaml.CFO()"
+        )
+        raise ParameterError(msg)
+    return own
 
 
 def check_group_policy(value: Any) -> GroupPolicy:
@@ -322,6 +338,8 @@ def plain_parameters(params: Any) -> dict[str, Any]:
     """Return the parameters of an estimator as JSON values, without storage and callbacks."""
     plain = dict(params.get_params(deep=False))
     del plain["callbacks"], plain["run_dir"], plain["random_state"]
+    if not isinstance(params.strategy, str):
+        plain["strategy"] = type(params.strategy).__name__
     plain["constraint"] = [c.label for c in check_constraints(params.constraint)]
     policy, executor = params.group_policy, params.executor
     if policy is not None:

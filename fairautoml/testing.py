@@ -38,8 +38,8 @@ from fairautoml.metrics.tasks import TASKS, NonFiniteScoresError
 from fairautoml.mitigators import Goal, Mitigator, ScoreRows, TrainRows
 from fairautoml.mitigators._base import Train
 from fairautoml.records import (
-    Budget,
     Config,
+    Fidelity,
     Rule,
     Trial,
     TrialResult,
@@ -754,7 +754,7 @@ def _sampled(make: MakeStrategy, space: SearchSpace, first: Config) -> Iterator[
             failed = number % 3 == 2
             strategy.tell(
                 TrialResult(
-                    trial=Trial(number=number, config=config, budget=Budget(folds=2)),
+                    trial=Trial(number=number, config=config, fidelity=Fidelity(folds=2)),
                     status=TrialState.FAILED if failed else TrialState.SUCCESS,
                     value=None if failed else 0.5 + number / 1000,
                     violations=(float("inf") if number % 2 else -0.01,),

@@ -1,12 +1,29 @@
-"""Limit the native libraries under scikit-learn to one thread."""
+"""Threads of a training: one, or several while fewer trials than cores run."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 _HERE = threading.local()
+_THREADS: ContextVar[int] = ContextVar("threads", default=1)
+
+
+def n_threads() -> int:
+    """Return the number of threads that a learner may use."""
+    return _THREADS.get()
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Allow learners so many threads."""
+    token = _THREADS.set(count)
+    try:
+        yield
+    finally:
+        _THREADS.reset(token)
 
 
 @contextmanager

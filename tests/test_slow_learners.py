@@ -32,10 +32,10 @@ def slow(monkeypatch):
             objective = make(*given)
 
             def judged(trial):
-                result = objective(replace(trial, budget=replace(trial.budget, seconds=None)))
+                result = objective(replace(trial, max_seconds=None))
                 idle = trial.config.learner == "prior"
-                budget = trial.budget
-                share = 0.0 if idle else budget.sample_fraction * budget.folds / N_FOLDS
+                n_folds = 0 if idle else trial.fidelity.folds - trial.n_taken
+                share = trial.fidelity.rows * n_folds / N_FOLDS
                 return replace(result, trial=trial, seconds=0.5 + seconds * share)
 
             return judged
@@ -74,8 +74,10 @@ def test_what_a_full_trial_takes_is_found_out_before_it_is_begun(table, slow):
     slow(60.0)
     trials = fitted(table, time_budget=60.0).trials_
     mine = trials[(trials["learner"] == LEARNER) & (trials["status"] == "success")]
-    fractions = mine["sample_fraction"].tolist()
-    # The first model is there at once, and the second is as large as half of the rest allows.
-    assert mine["seconds"].iloc[0] < 6.0
-    assert fractions[1] >= 2 * fractions[0]
-    assert mine["seconds"].iloc[1] > 6.0
+    first, *later = mine[["sample_fraction", "folds", "seconds"]].itertuples(index=False)
+    # The first model is there at once; then one fold of more rows, as many as the time allows.
+    assert first.seconds < 6.0
+    assert later[0].folds == 1
+    assert later[0].sample_fraction >= 2 * first.sample_fraction
+    assert max(one.seconds for one in later) < 0.3 * 60.0
+    assert any(one.folds == N_FOLDS for one in later)

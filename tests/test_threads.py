@@ -1,10 +1,13 @@
 import threading
 
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
 from fairautoml import threads
-from fairautoml.threads import one_limit, one_thread
+from fairautoml.data.dataset import FeatureSchema
+from fairautoml.learners import LEARNERS
+from fairautoml.threads import n_threads, one_limit, one_thread
 
 
 @pytest.fixture
@@ -56,3 +59,18 @@ def test_each_thread_has_limits_of_its_own(limits):
         thread.start()
         thread.join()
     assert limits == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "xgboost", "extra_trees", "random_forest"])
+def test_a_learner_uses_the_threads_of_its_trial_and_learns_the_same(name):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 5)).astype(np.float32)
+    y = (X[:, 0] + rng.normal(size=2000) > 0).astype(np.int8)
+    schema = FeatureSchema(n_features=5)
+    found = []
+    for count in (1, 2):
+        with threads.threads(count):
+            assert n_threads() == count
+            found.append(LEARNERS.get(name).build({}, schema, 0).fit(X, y).predict_proba(X))
+    assert n_threads() == 1
+    assert found[0] == pytest.approx(found[1], abs=1e-5)

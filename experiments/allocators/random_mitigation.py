@@ -17,8 +17,8 @@ class RandomMitigation:
     schedules_mitigation = True
 
     def __init__(self, terms: Terms, *, probability: float, seed: int) -> None:
-        self._budget = terms.budget
-        self._memory = AllocatorState(terms.mitigations, terms.budget)
+        self._full = terms.fidelity
+        self._memory = AllocatorState(terms.mitigations, terms.fidelity)
         self._probability = probability
         self._draws = np.random.default_rng(FIRST_SEED + seed)
 
@@ -32,11 +32,11 @@ class RandomMitigation:
             pairs = self._memory.pairs(prune=False)
             if pairs:
                 pair = pairs[int(self._draws.integers(len(pairs)))]
-                return self._memory.start(pair, number, self._budget)
+                return self._memory.start(pair, number)
         config = ask()
         if config is None:
             return None
-        return Trial(number=number, config=config, budget=self._budget)
+        return Trial(number=number, config=config, fidelity=self._full)
 
     def record(self, scored: TrialResult) -> None:
         """Learn which models are unfair."""

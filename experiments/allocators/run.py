@@ -16,7 +16,7 @@ from fairautoml.bench.sweep import manifest
 from fairautoml.bench.tasks import Sweep
 from fairautoml.data.files import write_csv
 from fairautoml.exceptions import RunFolderExistsError
-from fairautoml.records import Allocator, Budget, MitigationOption, Terms
+from fairautoml.records import Allocator, Fidelity, MitigationOption, Terms
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._expected_gain import Rules
 from fairautoml.search.allocators.cost_aware import CostAware
@@ -65,7 +65,8 @@ def make_allocator(contender: Contender, guess: Guess, seed: int) -> Allocator:
     """Return the allocator of a contender for one world."""
     ratio = guess.ratio if contender.told else guess.prior
     terms = Terms(
-        budget=Budget(),
+        # Of a single fold nothing is screened: a world has one cost per configuration.
+        fidelity=Fidelity(folds=1),
         n_train_rows=1000,
         mitigations=(MitigationOption(name=MITIGATION, ratio=ratio),),
     )

@@ -23,7 +23,7 @@ from fairautoml.exceptions import InputError, NoModelError
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import MITIGATORS
 from fairautoml.plan import apply_group_policy, define_problem
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 from fairautoml.settings import Settings
 from fairautoml.storage.artifacts import Artifacts
 from mitigators.plan import PLAIN, Arsenal, Table
@@ -109,8 +109,8 @@ class Bench:
         folds = problem.n_folds
         of_fold = self.dataset.n_rows * (folds - 1) / folds
         share = 1.0 if most_rows is None else min(1.0, most_rows / of_fold)
-        budget = Budget(folds=folds, sample_fraction=share)
-        trial = Trial(number=0, config=config, budget=budget)
+        fidelity = Fidelity(folds=folds, rows=share)
+        trial = Trial(number=0, config=config, fidelity=fidelity)
         result, seconds = timed(lambda: objective(trial))
         if result.status is not TrialState.SUCCESS:
             raise NoModelError(f"{result.status}: {result.error}")

@@ -62,20 +62,20 @@ class FeatureSchema:
     cardinalities: tuple[int, ...] = ()  # number of codes of each of those columns
     # the matrix is a ``scipy.sparse`` CSR matrix (then all columns are numeric)
     sparse: bool = False
+    # most categories of a column that boosted trees take as categories, not as numbers
+    most_native: int = MOST_NATIVE
 
     @property
     def native(self) -> tuple[int, ...]:
         """Positions of the category columns that boosted trees take as categories."""
-        return self._categorical(high_cardinality=False)
+        pairs = zip(self.categorical, self.cardinalities, strict=True)
+        return tuple(at for at, n_codes in pairs if n_codes <= self.most_native)
 
     @property
     def high_cardinality(self) -> tuple[int, ...]:
-        """Positions of the category columns that boosted trees take as numbers."""
-        return self._categorical(high_cardinality=True)
-
-    def _categorical(self, *, high_cardinality: bool) -> tuple[int, ...]:
+        """Positions of the category columns with more than ``MOST_NATIVE`` categories."""
         pairs = zip(self.categorical, self.cardinalities, strict=True)
-        return tuple(at for at, n_codes in pairs if (n_codes > MOST_NATIVE) == high_cardinality)
+        return tuple(at for at, n_codes in pairs if n_codes > MOST_NATIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +115,12 @@ class Dataset:
         n_columns = self.X.nnz / self.n_rows if self.feature_schema.sparse else self.X.shape[1]
         classes = len(self.classes) if self.task == "multiclass" else 1
         return max(1.0, float(n_columns) / FEW_COLUMNS) * classes
+
+    @property
+    def group_columns(self) -> tuple[int, ...]:
+        """Positions of the features that are a sensitive column or a proxy of one."""
+        names = self.schema.names
+        return tuple(at for at, name in enumerate(names) if name in self.sensitive_features)
 
     @property
     def strata(self) -> NDArray[np.int64]:

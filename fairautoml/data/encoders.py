@@ -134,8 +134,27 @@ def _frequent(codes: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[
     return np.sort(found[np.argsort(-mass, kind="stable")[:MOST_LEVELS]])
 
 
-ENCODINGS = ("codes", "target")
+WITHOUT_GROUPS = "_without_groups"
+"""Suffix of an encoding that hides the features that are a sensitive column."""
+
+ENCODINGS = ("codes", "target", "native", "codes_without_groups", "target_without_groups")
 INNER_FOLDS = 5
+
+UNLIMITED = 2**31
+"""Categories of a column that ``"native"`` leaves to the learner."""
+
+
+def encodings_of(feature_schema: FeatureSchema, *, group_columns: bool) -> tuple[str, ...]:
+    """Return the encodings that differ on a table."""
+    # Keeping the group usually pays, so one encoding without it is enough.
+    found = ("codes", "target", "native") if feature_schema.high_cardinality else ("codes",)
+    hides = group_columns and not feature_schema.sparse
+    return (*found, f"{found[:2][-1]}{WITHOUT_GROUPS}") if hides else found
+
+
+def hides_groups(encoding: str) -> bool:
+    """Return whether all encodings of a model, joined by ``+``, hide the sensitive columns."""
+    return all(one.endswith(WITHOUT_GROUPS) for one in encoding.split("+"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -165,11 +184,12 @@ class Encoder:
     # new codes of columns: by frequency where there are many, missing if not trained on
     replaced: tuple[Lookup, ...] = ()
     appended: tuple[Lookup, ...] = ()  # target means of columns
+    hidden: tuple[int, ...] = ()  # positions of columns that the learner sees as missing
 
     @property
     def is_identity(self) -> bool:
         """Whether rows are unchanged."""
-        return not self.replaced and not self.appended
+        return not self.replaced and not self.appended and not self.hidden
 
     def transform(self, X: Any) -> Any:
         """Return new rows as the learner was trained on them; ``X`` itself if nothing changes."""
@@ -182,6 +202,7 @@ class Encoder:
             encoded[:, lookup.column] = lookup.of(X)
         for at, lookup in enumerate(self.appended, start=n_features):
             encoded[:, at] = lookup.of(X)
+        encoded[:, self.hidden] = np.nan
         return encoded
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
@@ -202,21 +223,29 @@ def fit_encoding(
     feature_schema: FeatureSchema,
     seed: int,
     weight: NDArray[np.float64] | None = None,
+    *,
+    group_columns: tuple[int, ...] = (),
 ) -> tuple[Any, FeatureSchema, Encoder]:
     """Fit an encoding on training rows and encode them.
 
     The codes of a column of more than 20 categories are renumbered by falling frequency, for
     boosted trees take them as numbers. ``"target"`` also appends, for every such column, one with
     the target means of the other inner folds, so that no row's label is in its own features; not
-    where a class has fewer than two rows. Rows of weight 0 do not count, the others count equally.
+    where a class has fewer than two rows. ``"native"`` lets boosted trees take these columns as
+    categories. With ``WITHOUT_GROUPS`` the ``group_columns`` are missing in all rows. Rows of
+    weight 0 do not count, the others count equally.
     """
     if name not in ENCODINGS:
         known = ", ".join(ENCODINGS)
         raise UnknownNameError(f"no encoding is called {name!r}; known: {known}")
     with_weight = np.ones(len(y), dtype=np.bool_) if weight is None else weight > 0
-    codes = Encoder(replaced=_recodings(X, feature_schema, with_weight))
+    hidden = group_columns if hides_groups(name) else ()
+    codes = Encoder(replaced=_recodings(X, feature_schema, with_weight), hidden=hidden)
     encoded = codes.transform(X)
-    columns = feature_schema.high_cardinality if name == "target" else ()
+    if name == "native":
+        return encoded, replace(feature_schema, most_native=UNLIMITED), codes
+    many = set(feature_schema.high_cardinality) - set(hidden)
+    columns = tuple(sorted(many)) if name.startswith("target") else ()
     if not columns:
         return encoded, feature_schema, codes
     counted = np.flatnonzero(with_weight)
@@ -236,7 +265,7 @@ def fit_encoding(
     ]
     appended = tuple(one for encoder in encoders for one in _lookups(encoder, recoded))
     wider = replace(feature_schema, n_features=feature_schema.n_features + len(appended))
-    whole = Encoder(replaced=codes.replaced, appended=appended)
+    whole = replace(codes, appended=appended)
     return _append(encoded, *means), wider, whole
 
 

@@ -6,7 +6,8 @@ import resource
 import sys
 import time
 import warnings
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -27,48 +28,47 @@ from fairautoml.evaluation.fitting import (
     fit_config,
 )
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
-from fairautoml.exceptions import NotPortableError, StorageFullError
+from fairautoml.exceptions import ModelCorruptError, NotPortableError, StorageFullError
 from fairautoml.inference.stored import stored_models
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.records import Config, Trial, TrialResult, TrialState, seed_of
-from fairautoml.search.allocators._base import ENOUGH_ROWS, FEWEST_FOLDS, should_prune
 from fairautoml.storage.artifacts import Artifacts
+from fairautoml.threads import threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OofScores:
-    """Out-of-fold scores, accumulated model by model."""
+    """Out-of-fold scores and models, fold by fold."""
 
     dataset: Dataset  # the search rows
-    total: NDArray[np.float32]  # sum of the scores of each row
-    count: NDArray[np.float32]  # shape (n_rows,): models that have scored it
+    folds: NDArray[np.integer]  # shape (n_rows,): fold of each row
+    scores: NDArray[np.float32]  # score of each row, NaN without one
+    models: list[FittedModel] = field(default_factory=list)  # of the first folds
 
     @classmethod
-    def of(cls, dataset: Dataset) -> "OofScores":
+    def of(cls, dataset: Dataset, folds: NDArray[np.integer]) -> "OofScores":
         """Return empty scores."""
-        total = np.zeros(dataset.score_shape, dtype=np.float32)
-        return cls(dataset=dataset, total=total, count=np.zeros(len(total), dtype=np.float32))
+        scores = np.full(dataset.score_shape, np.nan, dtype=np.float32)
+        return cls(dataset=dataset, folds=folds, scores=scores)
 
-    def add(self, rows: NDArray[np.int64], found: NDArray[np.float32]) -> None:
-        """Add the scores of a model."""
-        self.total[rows] += found
-        self.count[rows] += 1
-
-    def scores(self) -> NDArray[np.float32]:
-        """Return the mean score of each row; NaN without a score."""
-        count = np.where(self.count == 0, np.nan, self.count).astype(np.float32)
-        return self.total / (count if self.total.ndim == 1 else count[:, None])
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """Whether each row has a score."""
+        known: NDArray[np.bool_] = self.folds < len(self.models)
+        return known
 
     def losses(self) -> NDArray[np.float64]:
-        """Return the log loss (or squared error) of each row; NaN without a score."""
-        losses = np.full(len(self.count), np.nan)
-        known = self.count > 0
-        found = TASKS.get(self.dataset.task).row_losses(
-            self.dataset.y[known], self.scores()[known]
+        """Return the log loss (or squared error) of the rows with a score."""
+        return TASKS.get(self.dataset.task).row_losses(
+            self.dataset.y[self.scored], self.scores[self.scored]
         )
-        losses[known] = found
-        return losses
+
+    def fold_losses(self) -> tuple[float, ...]:
+        """Return the mean loss of each fold so far."""
+        losses, of, weight = self.losses(), self.folds[self.scored], self.dataset.weight
+        weight = weight[self.scored]
+        return tuple(_mean(losses[of == k], weight[of == k]) for k in range(len(self.models)))
 
 
 LATER_FOLDS = 0.8
@@ -91,6 +91,14 @@ class OutOfTimeError(TimeoutError):
     """The trial's seconds are used up."""
 
 
+Prune = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], int], str]
+"""Returns why a trial is pruned, or an empty string.
+
+Arguments are the loss of each row so far, that of the incumbent on the same rows, their weights,
+and the number of folds so far. It is sent to worker processes.
+"""
+
+
 @dataclass(frozen=True)
 class TrialEvaluator:
     """Evaluate trials; scores and models are written to the artifacts."""
@@ -100,6 +108,7 @@ class TrialEvaluator:
     artifacts: Artifacts  # where scores and models go
     root_seed: int  # seed of the run
     targets: tuple[BoundConstraint, ...] = ()  # constraints for training-time mitigators
+    prune: Prune | None = None  # decides between folds whether a trial goes on; None = it does
     portable: bool = False  # whether models are also stored in a form that another process reads
 
     def __getstate__(self) -> dict[str, object]:
@@ -137,7 +146,7 @@ class TrialEvaluator:
         return replace(result, seconds=time.monotonic() - start, peak_memory_mb=_peak_mb())
 
     def _trained(self, trial: Trial, start: float) -> TrialResult:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), threads(trial.n_threads):
             warnings.simplefilter("ignore")
             if trial.config == MEMBERSHIP:
                 return self._learn_membership(trial, start)
@@ -146,73 +155,80 @@ class TrialEvaluator:
     def _learn_membership(self, trial: Trial, start: float) -> TrialResult:
         """Learn groups and labels jointly in place of y."""
         pace = FoldPacer(trial, start, cold=True)
-        found, model = learn(self.rows, trial.budget.sample_fraction, pace.check)
+        found, model = learn(self.rows, trial.fidelity.rows, pace.check)
         self._write_models(trial, model, model)
         self.artifacts.write_scores(trial.key, found)
         return TrialResult(trial=trial, status=TrialState.SUCCESS)
 
     def _cross_validate(self, trial: Trial, start: float) -> TrialResult:
-        n_folds = self.rows.n_folds
-        known = OofScores.of(self.dataset)
-        # A low-fidelity trial is not pruned: its scores average a growing number of models.
-        own = trial.budget.folds < n_folds
-        rival = None if own else self._rival(trial)
-        models: list[FittedModel] = []
-        pace = FoldPacer(trial, start, cold=trial.config.learner not in self.trained)
-        for fold in range(trial.budget.folds):
+        rival = self._rival(trial)
+        known = self._taken_over(trial)
+        pace = FoldPacer(
+            trial,
+            start,
+            cold=trial.config.learner not in self.trained,
+            first=len(known.models),
+        )
+        for fold in range(len(known.models), trial.fidelity.folds):
             pace.check(fold)
-            part = Part(fold=fold, fraction=trial.budget.sample_fraction, own=own)
-            models.append(self._fit_and_score(trial, part, start, known))
+            self._fit_and_score(trial, fold, start, known)
             self.trained.add(trial.config.learner)
-            reason = "" if rival is None else self._too_far(known, rival, trial, done=fold + 1)
+            reason = "" if rival is None else self._too_far(known, rival, trial)
             if reason:
                 return TrialResult(
                     trial=trial,
                     status=TrialState.PRUNED,
-                    fold_log_loss=self._fold_losses(known.losses(), fold + 1),
+                    fold_log_loss=known.fold_losses(),
                     error=reason,
                 )
-        self._write_models(trial, tuple(models), CVEnsemble(tuple(models)))
-        self.artifacts.write_scores(trial.key, known.scores())
-        losses = known.losses()
+        self._write_models(trial, tuple(known.models), CVEnsemble(tuple(known.models)))
+        self.artifacts.write_scores(trial.key, known.scores)
         return TrialResult(
             trial=trial,
             status=TrialState.SUCCESS,
-            log_loss=float(np.average(losses, weights=self.dataset.weight)),
-            fold_log_loss=self._fold_losses(losses, n_folds),
+            log_loss=_mean(known.losses(), self.dataset.weight[known.scored]),
+            fold_log_loss=known.fold_losses(),
         )
 
     def _write_models(self, trial: Trial, models: Any, deployed: Any) -> None:
         self.artifacts.write_models(trial.key, models)
-        if self.portable:
+        if self.portable and trial.fidelity.folds == self.rows.n_folds:
             width, sparse = self.dataset.X.shape[1], self.dataset.schema.sparse
             # A plug-in without a portable form is trained again when the run is resumed.
             with contextlib.suppress(NotPortableError):
                 content = stored_models(deployed, width, sparse=sparse)
                 self.artifacts.write_portable(trial.key, content)
 
-    def _fit_and_score(
-        self, trial: Trial, part: Part, start: float, known: OofScores
-    ) -> FittedModel:
-        """Fit the model of a part, and add its scores of the held-out rows."""
-        config = trial.config
+    def _taken_over(self, trial: Trial) -> OofScores:
+        """Return the folds of the parent; they are trained again if its files are lost."""
+        known = OofScores.of(self.dataset, self.folds)
+        if not trial.n_taken:
+            return known
+        try:
+            models = self.artifacts.models(trial.parent)
+            scores = self.artifacts.scores(trial.parent)
+        except (FileNotFoundError, ModelCorruptError):
+            return known
+        known.models.extend(models[: trial.n_taken])
+        known.scores[known.scored] = scores[known.scored]
+        return known
+
+    def _fit_and_score(self, trial: Trial, fold: int, start: float, known: OofScores) -> None:
+        """Fit the model of a fold, and add it and its scores of the held-out rows."""
+        config, part = trial.config, Part(fold=fold, fraction=trial.fidelity.rows)
         model = fit_config(
             config,
             self.rows.train(part, config.encoding),
-            seed_of(self.root_seed, config) + part.fold,
-            deadline=_fold_deadline(trial, start, done=part.fold),
+            seed_of(self.root_seed, config) + fold,
+            deadline=_fold_deadline(trial, start, done=fold),
         )
         held_out = self.rows.held_out(part, config.encoding)
-        known.add(held_out.rows, model.scores_encoded(held_out.X, held_out.cells))
-        return model
-
-    def _fold_losses(self, losses: NDArray[np.float64], done: int) -> tuple[float, ...]:
-        inside = [self.folds == k for k in range(done)]
-        return tuple(_mean(losses[rows], self.dataset.weight[rows]) for rows in inside)
+        known.scores[held_out.rows] = model.scores_encoded(held_out.X, held_out.cells)
+        known.models.append(model)
 
     def _rival(self, trial: Trial) -> NDArray[np.float64] | None:
         """Return the loss of each row by the incumbent, or None if it is not stored."""
-        if not trial.rival:
+        if not trial.rival or self.prune is None:
             return None
         try:
             scores = self.artifacts.scores(trial.rival)
@@ -220,16 +236,13 @@ class TrialEvaluator:
         except FileNotFoundError:
             return None
 
-    def _too_far(
-        self, known: OofScores, rival: NDArray[np.float64], trial: Trial, *, done: int
-    ) -> str:
+    def _too_far(self, known: OofScores, rival: NDArray[np.float64], trial: Trial) -> str:
         """Return the reason to prune the trial after these folds, or an empty string."""
-        rows = self.folds < done
-        too_early = done < FEWEST_FOLDS and rows.sum() < ENOUGH_ROWS
-        if too_early or done == trial.budget.folds:
+        done, rows = len(known.models), known.scored
+        if self.prune is None or done == trial.fidelity.folds:
             return ""
-        reason = should_prune(known.losses()[rows], rival[rows], self.dataset.weight[rows])
-        return reason and f"stopped after {done} of {trial.budget.folds} folds: {reason}"
+        reason = self.prune(known.losses(), rival[rows], self.dataset.weight[rows], done)
+        return reason and f"stopped after {done} of {trial.fidelity.folds} folds: {reason}"
 
 
 def _failed(trial: Trial, error: Exception | SystemExit) -> TrialResult:
@@ -266,36 +279,39 @@ class FoldPacer:
     # the learner has not trained in this process before: the first fold includes the import of a
     # library and therefore predicts the next fold only
     cold: bool
+    first: int = 0  # folds before this one were taken over from another trial
     _last: float = 0.0
     _shortest: float = math.inf
 
     def check(self, done: int) -> None:
         """Raise if the next or a later fold is not expected to finish in time."""
         used = time.monotonic() - self.start
-        if done:
+        if done > self.first:
             self._shortest = min(self._shortest, used - self._last)
         self._last = used
-        seconds = self.trial.budget.seconds
+        seconds = self.trial.max_seconds
         if seconds is not None and used + self._expected(done) > seconds:
-            msg = f"{done} of {self.trial.budget.folds} folds took {used:.1f} s of {seconds:.1f} s"
+            msg = (
+                f"{done} of {self.trial.fidelity.folds} folds took {used:.1f} s of {seconds:.1f} s"
+            )
             raise OutOfTimeError(msg)
 
     def _expected(self, done: int) -> float:
         """Return a lower bound on the seconds of the other folds."""
-        if not done or self.trial.config.mitigation != "none":
+        if done == self.first or self.trial.config.mitigation != "none":
             return 0.0
-        to_come = 1 if self.cold and done == 1 else self.trial.budget.folds - done
+        to_come = 1 if self.cold and done == self.first + 1 else self.trial.fidelity.folds - done
         # Expect at least the full cost of the next fold: not every executor can interrupt it.
         return self._shortest * max(1.0, LATER_FOLDS * to_come)
 
 
 def _fold_deadline(trial: Trial, start: float, *, done: int) -> float | None:
     """Return the deadline of this fold if the remaining folds share the time left."""
-    seconds = trial.budget.seconds
+    seconds = trial.max_seconds
     if seconds is None:
         return None
     now = time.monotonic()
-    return now + FOLD_SHARE * max(0.0, start + seconds - now) / (trial.budget.folds - done)
+    return now + FOLD_SHARE * max(0.0, start + seconds - now) / (trial.fidelity.folds - done)
 
 
 def _mean(losses: NDArray[np.float64], weight: NDArray[np.float64]) -> float:

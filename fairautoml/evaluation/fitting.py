@@ -228,7 +228,13 @@ def encode(
 ) -> Encoded:
     """Fit an encoding on training rows and encode them."""
     X, feature_schema, encoder = fit_encoding(
-        encoding, rows.X, rows.y, rows.feature_schema, seed, rows.weight
+        encoding,
+        rows.X,
+        rows.y,
+        rows.feature_schema,
+        seed,
+        rows.weight,
+        group_columns=rows.group_columns,
     )
     train = TrainRows(
         X=X,
@@ -293,13 +299,10 @@ MOST_BYTES = 256 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Rows that a model is trained on; rows of other folds are available for scoring."""
+    """Rows that a model is trained on; it scores the rows of its fold."""
 
     fold: int  # a fold
-    # rows trained on, as a share of the rows outside that fold (outside a fold of mean size if
-    # ``own``), in (0, 1]
-    fraction: float
-    own: bool = False  # train on rows of the fold itself instead of all other folds
+    fraction: float  # rows trained on, as a share of the rows outside that fold, in (0, 1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -351,9 +354,8 @@ class FoldData:
         return found
 
     def held_out(self, part: Part, encoding: str) -> HeldOut:
-        """Return the rows outside the training folds, encoded like the training rows."""
-        key = ("held out", part.fold, part.own)
-        plain = self.kept.get(key, lambda: self._held_out(part))
+        """Return the rows of the fold, encoded like the training rows."""
+        plain = self.kept.get(("held out", part.fold), lambda: self._held_out(part.fold))
         encoder = self._encoder(part, encoding)
         if encoder.is_identity:
             return plain
@@ -372,11 +374,8 @@ class FoldData:
 
     def _train(self, part: Part, encoding: str) -> Encoded:
         seed = fold_seed(self.root_seed, part.fold)
-        inside, n_rows = self.folds == part.fold, len(self.folds)
-        # Folds of entities with many rows differ in size.
-        usual = n_rows - n_rows / self.n_folds
-        size = max(1, round(part.fraction * (usual if part.own else np.count_nonzero(~inside))))
-        rows = np.flatnonzero(inside == part.own)
+        rows = np.flatnonzero(self.folds != part.fold)
+        size = max(1, round(part.fraction * len(rows)))
         if size < len(rows):
             labels, cells = strata_of(self.dataset.y[rows]), self.dataset.cells[rows]
             rows = rows[nested_sample(labels, cells, seed, size)]
@@ -385,8 +384,8 @@ class FoldData:
             freeze(array)
         return made
 
-    def _held_out(self, part: Part) -> HeldOut:
-        rows = np.flatnonzero((self.folds == part.fold) != part.own)
+    def _held_out(self, fold: int) -> HeldOut:
+        rows = np.flatnonzero(self.folds == fold)
         X = self.dataset.X[rows]
         freeze(X)
         return HeldOut(rows=rows, X=X, cells=self.dataset.cells[rows])

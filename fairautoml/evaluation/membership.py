@@ -18,13 +18,13 @@ from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.inference.stored import read_models
 from fairautoml.mitigators import GroupProbabilityModel, TrainRows
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
 MEMBERSHIP = Config(learner="group_membership")
 """Pseudo-learner of the group probability model; no registered learner has this name."""
 
-MEMBERSHIP_KEY = Trial(number=-1, config=MEMBERSHIP, budget=Budget()).key
+MEMBERSHIP_KEY = Trial(number=-1, config=MEMBERSHIP, fidelity=Fidelity()).key
 """Storage key of its models and probabilities; -1, as it is not a trial of the search."""
 
 BOOSTER = Config(
@@ -196,7 +196,7 @@ def _learned(
     if result.status is TrialState.TIMEOUT:
         again = _trial(problem, seconds_left(), LESS_EFFORT)
         outside = problem.dataset.n_rows * (1 - 1 / problem.n_folds)
-        first, second = (_training(outside, t.budget.sample_fraction) for t in (trial, again))
+        first, second = (_training(outside, t.fidelity.rows) for t in (trial, again))
         if first != second:
             result = run(again)
     return "" if result.status is TrialState.SUCCESS else f"{result.status}: {result.error}"
@@ -205,7 +205,7 @@ def _learned(
 def _trial(problem: Problem, seconds_left: float | None, share: float) -> Trial:
     """Return the trial that trains the model in the time left; its fraction is the effort."""
     if seconds_left is None:
-        budget = Budget(folds=problem.n_folds)
+        seconds, rows_share = None, 1.0
     else:
         data = problem.dataset
         n_classes = 2 if data.groups is None else 2 * data.groups.n_cells
@@ -213,12 +213,9 @@ def _trial(problem: Problem, seconds_left: float | None, share: float) -> Trial:
         most = EXPECTED_SHARE * seconds_left / (rows * n_classes * data.row_cost)
         # Powers of 1/2 make the effort robust to small changes of the time left.
         effort = 0.5 ** max(0, math.ceil(-math.log2(max(most, SMALLEST))))
-        budget = Budget(
-            seconds=SHARE_OF_TIME * seconds_left,
-            sample_fraction=share * effort,
-            folds=problem.n_folds,
-        )
-    return Trial(number=-1, config=MEMBERSHIP, budget=budget)
+        seconds, rows_share = SHARE_OF_TIME * seconds_left, share * effort
+    fidelity = Fidelity(rows=rows_share, folds=problem.n_folds)
+    return Trial(number=-1, config=MEMBERSHIP, fidelity=fidelity, max_seconds=seconds)
 
 
 def without_membership(problem: Problem) -> Problem:

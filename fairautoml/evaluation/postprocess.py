@@ -292,11 +292,22 @@ def judged(
     seconds: float,
     end: float | None = None,
 ) -> TrialRecord:
-    """Return the record of a result: its entries, and its value and violations."""
+    """Return the record of a result: its entries, and its value and violations.
+
+    A trial that did not run all folds is scored on the rows of its folds and has no entries,
+    because it cannot be selected.
+    """
     entries: tuple[Entry, ...] = ()
+    full = result.trial.fidelity.folds >= problem.n_folds
     if result.status is TrialState.SUCCESS:
-        entries = expand(result, artifacts.scores(result.trial.key), problem, end)
-    return TrialRecord(result=_scored(result, entries, problem), entries=entries, seconds=seconds)
+        scores = artifacts.scores(result.trial.key)
+        if full:
+            entries = expand(result, scores, problem, end)
+        else:
+            rows, part = problem.on_folds(result.trial.fidelity.folds)
+            entries = expand(result, scores[rows], part, end)
+    result = _scored(result, entries, problem)
+    return TrialRecord(result=result, entries=entries if full else (), seconds=seconds)
 
 
 def _scored(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> TrialResult:

@@ -1,12 +1,13 @@
 """The problem that is optimized: data, constraints, objective and mitigators."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
+from fairautoml.data.splits import stratified_folds
 from fairautoml.metrics import BoundConstraint, Metric
 from fairautoml.mitigators import Goal, Mitigator
 
@@ -15,6 +16,10 @@ TOLERANCES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.
 
 FACTORS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 """Tolerances as multiples of the user's limit, for gaps in units of the target."""
+
+
+INNER_FOLDS, SEED = 3, 0
+"""Folds within the scored rows of a trial that did not run all folds, and their seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,33 @@ class Problem:
     def n_folds(self) -> int:
         """Number of folds."""
         return int(self.folds.max()) + 1
+
+    @property
+    def _near_the_limit(self) -> tuple[float, ...]:
+        """The tolerances of the user's limit and of half of it, which the best rule needs."""
+        if not self.goal.targets:
+            return self.tolerances
+        limit = self.goal.targets[0].limit
+        half = max((t for t in self.tolerances if t <= limit / 2), default=limit)
+        return tuple(t for t in self.tolerances if t in (half, limit))
+
+    def on_folds(self, n_folds: int) -> tuple[NDArray[np.bool_], "Problem"]:
+        """Return the rows of the first folds, and the problem on them with folds of its own."""
+        rows: NDArray[np.bool_] = self.folds < n_folds
+        part = self.dataset.take(np.flatnonzero(rows))
+        entities = None if self.entities is None else self.entities[rows]
+        folds = stratified_folds(part.strata, part.cells, INNER_FOLDS, SEED)
+        if entities is not None and len(np.unique(entities)) >= INNER_FOLDS:
+            folds = (np.unique(entities, return_inverse=True)[1] % INNER_FOLDS).astype(np.int16)
+        return rows, replace(
+            self,
+            dataset=part,
+            folds=folds,
+            tolerances=self._near_the_limit,
+            draws=None if self.draws is None else self.draws[rows],
+            membership=None if self.membership is None else self.membership[rows],
+            entities=entities,
+        )
 
 
 def tolerance_grid(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:

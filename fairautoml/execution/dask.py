@@ -96,16 +96,16 @@ class DaskExecutor(RealTime):
     def _supervise(self, payload: "DaskPayload", trial: Trial) -> TrialResult:
         reason = ""
         for attempt in range(ATTEMPTS):
-            budget = seconds_until(trial.budget, self._deadline, self.spare)
-            if self._closing.is_set() or (budget.seconds is not None and budget.seconds <= 0):
+            allowed = seconds_until(trial.max_seconds, self._deadline, self.spare)
+            if self._closing.is_set() or (allowed is not None and allowed <= 0):
                 return TrialResult(
                     trial=trial, status=TrialState.STOPPED, error="the search ended"
                 )
-            answer, reason = self._attempt(payload, replace(trial, budget=budget))
+            answer, reason = self._attempt(payload, replace(trial, max_seconds=allowed))
             if answer is not None:
                 result, files = answer
                 payload.keep(files)
-                return with_trial(result, trial, budget)
+                return with_trial(result, trial, allowed)
             logger.info("trial %d, attempt %d: %s", trial.number, attempt + 1, reason)
         return TrialResult(
             trial=trial, status=TrialState.WORKER_LOST, error=f"{reason}, {ATTEMPTS} times"
@@ -150,21 +150,26 @@ class DaskPayload:
         self._sent: dict[str, Any] = {}
 
     def load(self, trial: Trial) -> tuple[Any, Any]:
-        """Return futures of the payload and of the incumbent's scores.
+        """Return futures of the payload and of the files of earlier trials that the trial reads.
 
         Each is sent once to all workers, and again only if all workers that had it died.
         """
         with self._lock:
             payload = self._scattered("payload", lambda: self._payload)
-            if not is_persistent(self.objective) or not trial.rival:
+            if not is_persistent(self.objective):
                 return payload, {}
-            for old in self._sent.keys() - {"payload", trial.rival}:
+            names = [f"scores/{trial.rival}.npy"] if trial.rival else []
+            if trial.n_taken:
+                names += [f"scores/{trial.parent}.npy", f"models/{trial.parent}.joblib"]
+            folder = self.objective.artifacts.folder
+            paths = {name: folder / name for name in names if (folder / name).exists()}
+            key = ", ".join(paths)
+            for old in self._sent.keys() - {"payload", key}:
                 del self._sent[old]
-            path = self.objective.artifacts.folder / "scores" / f"{trial.rival}.npy"
-            if not path.exists():
+            if not paths:
                 return payload, {}
             return payload, self._scattered(
-                trial.rival, lambda: {f"scores/{path.name}": path.read_bytes()}
+                key, lambda: {name: path.read_bytes() for name, path in paths.items()}
             )
 
     def keep(self, files: Files) -> None:

@@ -20,7 +20,7 @@ from fairautoml.exceptions import InputError
 from fairautoml.execution import ResourceLimits
 from fairautoml.execution._worker import CHILD, GRACE_SECONDS, Ready, Worker, memory_per_worker_mb
 from fairautoml.execution.serial import RealTime, SerialExecutor, seconds_until, with_trial
-from fairautoml.records import Budget, Executor, Trial, TrialResult, TrialState
+from fairautoml.records import Executor, Trial, TrialResult, TrialState
 
 Run = Callable[[Trial], TrialResult]
 
@@ -165,7 +165,7 @@ class Watchdog:
         """Return the result of the trial."""
         result = self._hand_over(trial)
         while result is None:
-            left = less(trial.budget, time.monotonic() - self._start).seconds
+            left = less(trial.max_seconds, time.monotonic() - self._start)
             if self._closing.is_set():
                 self._worker.kill()
                 result = self._ended(trial, TrialState.STOPPED, "the search ended")
@@ -177,9 +177,9 @@ class Watchdog:
 
     def _hand_over(self, trial: Trial) -> TrialResult | None:
         self._worker.hush(0)
-        budget = less(trial.budget, time.monotonic() - self._start)
+        left = less(trial.max_seconds, time.monotonic() - self._start)
         try:
-            self._worker.connection.send(replace(trial, budget=budget))
+            self._worker.connection.send(replace(trial, max_seconds=left))
         except OSError:
             return self._gone(trial)
         return None
@@ -241,7 +241,7 @@ class Watchdog:
     def _out_of_time(self, trial: Trial) -> TrialResult:
         used = time.monotonic() - self._start
         self._worker.kill(GRACE_SECONDS)
-        error = f"killed after {used:.1f} s; the limit was {trial.budget.seconds:.1f} s"
+        error = f"killed after {used:.1f} s; the limit was {trial.max_seconds:.1f} s"
         return self._ended(trial, TrialState.TIMEOUT, error)
 
     def _out_of_memory(self, trial: Trial) -> TrialResult:
@@ -281,11 +281,9 @@ class Watchdog:
         )
 
 
-def less(budget: Budget, seconds: float) -> Budget:
-    """Return the budget minus some of its seconds."""
-    if budget.seconds is None:
-        return budget
-    return replace(budget, seconds=max(0.0, budget.seconds - seconds))
+def less(max_seconds: float | None, seconds: float) -> float | None:
+    """Return a time limit minus some seconds."""
+    return None if max_seconds is None else max(0.0, max_seconds - seconds)
 
 
 def _manner(code: int | None) -> str:
@@ -342,15 +340,15 @@ class LocalExecutor(RealTime):
 
     def _run(self, packed: bytes, trial: Trial) -> TrialResult:
         start = time.monotonic()
-        budget = allowed = seconds_until(trial.budget, self._deadline, self.spare)
-        if self._closing.is_set() or _is_spent(budget):
+        left = allowed = seconds_until(trial.max_seconds, self._deadline, self.spare)
+        if self._closing.is_set() or _is_spent(left):
             return TrialResult(trial=trial, status=TrialState.STOPPED, error="the search ended")
-        result = self._attempt(packed, replace(trial, budget=budget), self._idle_worker(packed))
+        result = self._attempt(packed, replace(trial, max_seconds=left), self._idle_worker(packed))
         if result.status is TrialState.WORKER_LOST:
-            budget = less(budget, time.monotonic() - start)
-            if not self._closing.is_set() and not _is_spent(budget):
+            left = less(left, time.monotonic() - start)
+            if not self._closing.is_set() and not _is_spent(left):
                 logger.info("trial %d is run again: %s", trial.number, result.error)
-                result = self._attempt(packed, replace(trial, budget=budget), None)
+                result = self._attempt(packed, replace(trial, max_seconds=left), None)
         return with_trial(result, trial, allowed)
 
     def _attempt(self, packed: bytes, trial: Trial, worker: Worker | None) -> TrialResult:
@@ -358,7 +356,7 @@ class LocalExecutor(RealTime):
         start = time.monotonic()
         if worker is None:
             try:
-                worker = PendingWorker(packed).result(trial.budget.seconds, self._closing)
+                worker = PendingWorker(packed).result(trial.max_seconds, self._closing)
             except (OSError, EOFError) as exc:
                 error = f"no worker process could be started: {exc!r}"
                 return TrialResult(trial=trial, status=TrialState.WORKER_LOST, error=error)
@@ -400,8 +398,8 @@ def _cap(limits: ResourceLimits) -> Cap | None:
     return None if share is None else Cap(megabytes=share, explicit=False)
 
 
-def _is_spent(budget: Budget) -> bool:
-    return budget.seconds is not None and budget.seconds <= 0
+def _is_spent(seconds: float | None) -> bool:
+    return seconds is not None and seconds <= 0
 
 
 EXECUTOR = LocalExecutor

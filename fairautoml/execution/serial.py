@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
 from fairautoml.execution import ResourceLimits
-from fairautoml.records import Budget, Trial, TrialResult, TrialState
+from fairautoml.records import Trial, TrialResult, TrialState
 
 
 class RealTime:
@@ -41,32 +41,33 @@ class SerialExecutor(RealTime):
     ) -> "Future[TrialResult]":
         """Run the trial and return the finished future."""
         future: Future[TrialResult] = Future()
-        allowed = replace(trial, budget=seconds_until(trial.budget, self._deadline, self.spare))
-        result = objective(allowed)
-        future.set_result(with_trial(result, trial, allowed.budget))
+        allowed = seconds_until(trial.max_seconds, self._deadline, self.spare)
+        result = objective(replace(trial, max_seconds=allowed))
+        future.set_result(with_trial(result, trial, allowed))
         return future
 
     def shutdown(self) -> None:
         """Do nothing: no trial is running."""
 
 
-def seconds_until(budget: Budget, deadline: float | None, spare: float) -> Budget:
-    """Return the budget, with at most the seconds that are left before the deadline."""
+def seconds_until(max_seconds: float | None, deadline: float | None, spare: float) -> float | None:
+    """Return the time limit of a trial, at most what is left before the deadline."""
     if deadline is None:
-        return budget
+        return max_seconds
     left = max(0.0, deadline - spare - time.monotonic())
-    return replace(budget, seconds=left if budget.seconds is None else min(left, budget.seconds))
+    return left if max_seconds is None else min(left, max_seconds)
 
 
-def with_trial(result: TrialResult, trial: Trial, allowed: Budget) -> TrialResult:
+def with_trial(result: TrialResult, trial: Trial, allowed: float | None) -> TrialResult:
     """Return the result under the submitted trial.
 
     A trial that the end of the run stopped before its own time limit is recorded without a limit,
     so that a resumed run with more time runs it again.
     """
-    own, left = trial.budget.seconds, allowed.seconds
-    if result.status is TrialState.TIMEOUT and own is not None and left is not None and left < own:
-        trial = replace(trial, budget=replace(trial.budget, seconds=None))
+    own = trial.max_seconds
+    cut_off = own is not None and allowed is not None and allowed < own
+    if result.status is TrialState.TIMEOUT and cut_off:
+        trial = replace(trial, max_seconds=None)
     return replace(result, trial=trial)
 
 

@@ -34,14 +34,13 @@ class VirtualExecutor:
         worker = min(range(self.n_workers), key=self._free.__getitem__)
         start = max(self._clock, self._free[worker])
         seconds = self._allowed(trial, start)
-        allowed = replace(trial.budget, seconds=seconds)
-        result = objective(replace(trial, budget=allowed))
+        result = objective(replace(trial, max_seconds=seconds))
         if seconds is not None and result.seconds > seconds:
             error = f"ended after {seconds:.1f} s; it would take {result.seconds:.1f} s"
             result = TrialResult(
                 trial=trial, status=TrialState.TIMEOUT, seconds=seconds, error=error
             )
-        result = with_trial(result, trial, allowed)
+        result = with_trial(result, trial, seconds)
         future: Future[TrialResult] = Future()
         future.set_result(result)
         self._free[worker] = self._ends[future] = start + result.seconds
@@ -67,7 +66,7 @@ class VirtualExecutor:
 
     def _allowed(self, trial: Trial, start: float) -> float | None:
         """Return the time limit of a trial that begins at ``start``."""
-        limits = [] if trial.budget.seconds is None else [trial.budget.seconds]
+        limits = [] if trial.max_seconds is None else [trial.max_seconds]
         if self._deadline is not None:
             limits.append(max(0.0, self._deadline - self.spare - start))
         return min(limits, default=None)

@@ -49,6 +49,8 @@ class Learner:
     shares_rows : bool
         Whether ``fit`` accepts the read-only matrix that is shared between configurations, in
         order to cache derived data; otherwise it receives a writable copy.
+    native_categories : bool
+        Whether the learner takes the columns ``feature_schema.native`` as categories.
     extra : str
         Optional extra of this package that installs the library; empty for core dependencies.
     opt_in : bool
@@ -65,6 +67,7 @@ class Learner:
     handles_weights: bool = True
     handles_sparse: bool = False
     shares_rows: bool = False
+    native_categories: bool = False
     extra: str = ""
     opt_in: bool = False
     space: str = ""

@@ -10,13 +10,14 @@ from fairautoml.learners._base import (
 )
 from fairautoml.learners._forest import dump_forest
 from fairautoml.portable import Dump, Positions
+from fairautoml.threads import n_threads
 
 
 class ExtraTreesBinary(SklearnClassifier):
     """scikit-learn's extra trees on category codes as ordinal numbers, with missing values."""
 
     def _estimator(self, n_rows: int) -> ExtraTreesClassifier:
-        return ExtraTreesClassifier(**self.params, n_jobs=1, random_state=self.seed)
+        return ExtraTreesClassifier(**self.params, n_jobs=n_threads(), random_state=self.seed)
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         return dump_forest(self.model_, out, columns, output=1)
@@ -26,7 +27,7 @@ class ExtraTreesMulticlass(SklearnMulticlass):
     """Multiclass variant."""
 
     def _estimator(self, n_rows: int) -> ExtraTreesClassifier:
-        return ExtraTreesClassifier(**self.params, n_jobs=1, random_state=self.seed)
+        return ExtraTreesClassifier(**self.params, n_jobs=n_threads(), random_state=self.seed)
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         return dump_forest(self.model_, out, columns, output=None)
@@ -37,7 +38,7 @@ class ExtraTreesNumbers(SklearnRegressor):
 
     def _estimator(self, n_rows: int) -> ExtraTreesRegressor:
         params = {**self.params, "criterion": "squared_error"}
-        return ExtraTreesRegressor(**params, n_jobs=1, random_state=self.seed)
+        return ExtraTreesRegressor(**params, n_jobs=n_threads(), random_state=self.seed)
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         return dump_forest(self.model_, out, columns, output=0)

@@ -151,6 +151,10 @@ def _left_codes(known: NDArray[np.float64], bits: NDArray[np.uint32], missing: b
     return left
 
 
+MOST_CATEGORIES = 255
+"""Most categories of a categorical feature that scikit-learn accepts."""
+
+
 class _Boosting(SklearnTraining):
     """Histogram gradient boosting on category codes."""
 
@@ -162,8 +166,14 @@ class _Boosting(SklearnTraining):
     link = "logistic"
 
     def _estimator(self, n_rows: int) -> Any:
-        categorical = np.zeros(self.feature_schema.n_features, dtype=bool)
-        categorical[list(self.feature_schema.native)] = True
+        known = self.feature_schema
+        few = {
+            at
+            for at, n_codes in zip(known.categorical, known.cardinalities, strict=True)
+            if n_codes <= MOST_CATEGORIES
+        }
+        categorical = np.zeros(known.n_features, dtype=bool)
+        categorical[[at for at in known.native if at in few]] = True
         return self.kind(
             **self.params,
             categorical_features=categorical,
@@ -230,4 +240,5 @@ LEARNER = Learner(
     build=HistGradientBoostingBinary,
     build_multiclass=HistGradientBoostingMulticlass,
     build_regressor=HistGradientBoostingNumbers,
+    native_categories=True,
 )

@@ -20,6 +20,7 @@ from fairautoml.learners._lightgbm import dump_booster
 from fairautoml.learners._linear import Binned
 from fairautoml.portable import Dump, Positions
 from fairautoml.registry import missing_library
+from fairautoml.threads import n_threads
 
 try:
     import lightgbm
@@ -88,7 +89,7 @@ class _Booster:
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> lightgbm.Booster:
         fixed = {
             **self._objective(y),
-            "num_threads": 1,
+            "num_threads": n_threads(),
             "verbosity": -1,
             "seed": self.seed,
             "deterministic": True,
@@ -131,7 +132,7 @@ class _Booster:
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         # Prediction does not use the number of threads set for training.
-        scores: NDArray[np.floating] = self.model_.predict(X, num_threads=1)
+        scores: NDArray[np.floating] = self.model_.predict(X, num_threads=n_threads())
         return scores
 
     def _dump(self, out: Dump, columns: Positions) -> int:
@@ -188,4 +189,5 @@ LEARNER = Learner(
     build_regressor=LightGBMNumbers,
     handles_sparse=True,
     shares_rows=True,
+    native_categories=True,
 )

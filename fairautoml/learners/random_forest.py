@@ -14,6 +14,7 @@ from fairautoml.learners._base import (
 )
 from fairautoml.learners._forest import dump_forest
 from fairautoml.portable import Dump, Positions
+from fairautoml.threads import n_threads
 
 
 class RandomForestBinary(SklearnClassifier):
@@ -21,7 +22,7 @@ class RandomForestBinary(SklearnClassifier):
 
     def _estimator(self, n_rows: int) -> RandomForestClassifier:
         params = _counted(self.params, n_rows)
-        return RandomForestClassifier(**params, n_jobs=1, random_state=self.seed)
+        return RandomForestClassifier(**params, n_jobs=n_threads(), random_state=self.seed)
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         return dump_forest(self.model_, out, columns, output=1)
@@ -32,7 +33,7 @@ class RandomForestMulticlass(SklearnMulticlass):
 
     def _estimator(self, n_rows: int) -> RandomForestClassifier:
         params = _counted(self.params, n_rows)
-        return RandomForestClassifier(**params, n_jobs=1, random_state=self.seed)
+        return RandomForestClassifier(**params, n_jobs=n_threads(), random_state=self.seed)
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         return dump_forest(self.model_, out, columns, output=None)
@@ -43,7 +44,7 @@ class RandomForestNumbers(SklearnRegressor):
 
     def _estimator(self, n_rows: int) -> RandomForestRegressor:
         params = {**_counted(self.params, n_rows), "criterion": "squared_error"}
-        return RandomForestRegressor(**params, n_jobs=1, random_state=self.seed)
+        return RandomForestRegressor(**params, n_jobs=n_threads(), random_state=self.seed)
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         return dump_forest(self.model_, out, columns, output=0)

@@ -23,6 +23,7 @@ from fairautoml.learners._base import (
 from fairautoml.learners._linear import Binned
 from fairautoml.portable import Dump, Positions, Sums, Tree
 from fairautoml.registry import missing_library
+from fairautoml.threads import n_threads
 
 try:
     import xgboost
@@ -57,7 +58,7 @@ class _Booster:
         fixed = {
             **self._objective(y),
             "tree_method": "hist",
-            "nthread": 1,
+            "nthread": n_threads(),
             "verbosity": 0,
             "seed": self.seed,
         }
@@ -224,4 +225,5 @@ LEARNER = Learner(
     build_regressor=XGBoostNumbers,
     handles_sparse=True,
     shares_rows=True,
+    native_categories=True,
 )

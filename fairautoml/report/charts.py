@@ -15,7 +15,7 @@ WIDTH, HEIGHT = 720.0, 400.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 14.0, 48.0
 ORIGINS = {
     "search": "a new configuration",
-    "rows": "more rows for a promising one",
+    "promotion": "more rows or folds for a promising one",
     "mitigation": "a costly mitigation of a promising one",
 }
 

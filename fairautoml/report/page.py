@@ -20,6 +20,7 @@ from fairautoml.report.charts import (
     shortened,
     spent_bars,
 )
+from fairautoml.report.rungs import ladder_steps
 from fairautoml.report.view import DASH, RunView, held_facts
 
 MOST_LETTERS = 600
@@ -49,6 +50,7 @@ def _charts(view: RunView) -> dict[str, Any]:
         "pareto": pareto_chart(view),
         "history": history_chart(view),
         "bars": spent_bars(view),
+        "ladder": ladder_steps(view.summary.get("rungs", ())),
         "origins": ORIGINS,
     }
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from fairautoml.certification.certificate import Certificate
 from fairautoml.records import Entry, Origin, Status, TrialResult, TrialState
+from fairautoml.report.rungs import describe_rungs
 from fairautoml.selection.choice import FinalChoice, Margin
 from fairautoml.selection.leaderboard import Leaderboard, NewIncumbent, TrialLog
 
@@ -23,7 +24,8 @@ def describe_config(result: TrialResult) -> dict[str, Any]:
         "encoding": config.encoding,
         "mitigation": config.mitigation,
         "origin": str(result.trial.origin),
-        "sample_fraction": round(result.trial.budget.sample_fraction, 6),
+        "sample_fraction": round(result.trial.fidelity.rows, 6),
+        "folds": result.trial.fidelity.folds,
         "params": dict(config.params),
         "mitigation_params": dict(config.mitigation_params),
         "key": config.key,
@@ -108,6 +110,7 @@ def run_summary(history: TrialLog, choice: FinalChoice, *, seconds: float) -> di
         "seconds_to_best": round(moments[-1].seconds, 3) if moments else None,
         "improvements": [describe_improvement(moment) for moment in moments],
         "seconds_by_origin": _by_origin(history.results),
+        "rungs": describe_rungs(history.results),
         "n_workers": history.n_workers,
         "margin": None if choice.margin is None else asdict(choice.margin),
     }

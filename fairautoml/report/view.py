@@ -403,7 +403,7 @@ class Spent:
     """Training seconds of one learner and origin."""
 
     name: str  # learner, or learner and training-time mitigation
-    origin: str  # ``"search"``, ``"rows"`` or ``"mitigation"``: why the allocator spent them
+    origin: str  # ``"search"``, ``"promotion"`` or ``"mitigation"``: why the allocator spent them
     seconds: float  # training time
     trials: int  # number of trials
 

@@ -4,10 +4,8 @@ The loop asks the strategy for configurations, runs them as trials and reports t
 """
 
 import logging
-import math
 import time
-from bisect import insort
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -18,7 +16,7 @@ from fairautoml.records import (
     Allocator,
     Config,
     Executor,
-    Origin,
+    Fidelity,
     ParamValue,
     SearchStrategy,
     Trial,
@@ -38,13 +36,6 @@ An adaptive strategy thus sees the same history with any number of workers; more
 ``MAX_PENDING`` workers stay idle. A time budget has no such limit.
 """
 
-SHARE_OF_REST, TIMES_THE_USUAL = 1 / 3, 10.0
-"""Under a time budget a search trial may take this share of the time left, or this multiple of the
-median time of successful trials of its kind, whichever is larger."""
-
-_Size = tuple[float, int]
-"""Sample fraction and number of models of a trial."""
-
 POLL_SECONDS = 0.5
 """Seconds between two looks at the clock while trials run."""
 
@@ -56,76 +47,16 @@ LONG = 0.5
 class StopCondition:
     """Limits at which the search ends."""
 
-    n_trials: int | None = None  # maximum number of trials
+    n_trials: int | None = None  # maximum number of trials that are not promotions
     deadline: float | None = None  # time on the executor's clock at which all trials must end
 
     def seconds_left(self, now: float) -> float | None:
         """Return the seconds until the deadline, None without one."""
         return None if self.deadline is None else self.deadline - now
 
-    def reached(self, n_trials: int, now: float) -> bool:
-        """Whether no further trial may start; the first one always may."""
-        left = self.seconds_left(now) if n_trials else None
-        return (self.n_trials is not None and n_trials >= self.n_trials) or (
-            left is not None and left <= 0
-        )
-
-
-@dataclass(slots=True)
-class Pruner:
-    """Names the incumbent that a trial is compared with: the lowest log loss per sample size.
-
-    A plain search trial whose first folds are far behind the incumbent cannot become the best.
-    Trials that the allocator created are not compared: a mitigation changes the log loss.
-    """
-
-    _best: dict[_Size, tuple[float, str]] = field(default_factory=dict)
-
-    def learn(self, scored: TrialResult) -> None:
-        """Update the incumbents with a result."""
-        if scored.status is TrialState.SUCCESS and scored.log_loss is not None:
-            size = _size(scored.trial)
-            best = self._best.get(size)
-            if best is None or scored.log_loss <= best[0]:
-                found = (scored.log_loss, scored.trial.key)
-                self._best[size] = found if best is None else min(found, best)
-
-    def against(self, trial: Trial) -> Trial:
-        """Return the trial, with the key of its incumbent if it may be pruned."""
-        plain = trial.origin is Origin.SEARCH and trial.config.mitigation == "none"
-        best = self._best.get(_size(trial))
-        return replace(trial, rival=best[1]) if plain and best is not None else trial
-
-
-@dataclass(slots=True)
-class Caps:
-    """Time limits of search trials, so that one that hangs does not use up the time budget.
-
-    Until a trial of its sample size and mitigation has succeeded, a trial may take all of the time
-    left: in a short run on a large table it is the only full trial. Without a time budget there
-    are no limits, as results must then not depend on the speed of the machine.
-    """
-
-    _known: defaultdict[tuple[_Size, str], list[float]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-
-    def learn(self, scored: TrialResult) -> None:
-        """Record the seconds of a success; the first trial needs no training and is ignored."""
-        if scored.status is TrialState.SUCCESS and scored.trial.number > 0:
-            insort(self._known[_kind(scored.trial)], scored.seconds)
-
-    def on(self, trial: Trial, seconds_left: float | None) -> Trial:
-        """Return the trial, with a time limit if it may not take all of the time left."""
-        known = self._known[_kind(trial)]
-        if seconds_left is None or not known or trial.origin is not Origin.SEARCH:
-            return trial
-        usual = known[len(known) // 2]
-        most = max(SHARE_OF_REST * seconds_left, TIMES_THE_USUAL * usual)
-        own = trial.budget.seconds
-        if most >= (seconds_left if own is None else own):
-            return trial
-        return replace(trial, budget=replace(trial.budget, seconds=most))
+    def used_up(self, n_trials: int) -> bool:
+        """Whether no further trial may start unless it promotes another one."""
+        return self.n_trials is not None and n_trials >= self.n_trials
 
 
 def window_of(stop: StopCondition, executor: Executor) -> int:
@@ -136,15 +67,6 @@ def window_of(stop: StopCondition, executor: Executor) -> int:
 def _depth_of(executor: Executor) -> int:
     """Return the number of trials in the executor, one of them queued so no worker is idle."""
     return executor.n_workers + executor.queued
-
-
-def _size(trial: Trial) -> _Size:
-    """Return the size of a trial; losses and seconds of equal sizes are comparable."""
-    return trial.budget.sample_fraction, trial.budget.folds
-
-
-def _kind(trial: Trial) -> tuple[_Size, str]:
-    return _size(trial), trial.config.mitigation
 
 
 @dataclass(slots=True)
@@ -276,9 +198,12 @@ class Proposals:
             self._known[key] = scored
 
 
-def _identity(trial: Trial) -> tuple[str, float, int]:
+_Identity = tuple[str, Fidelity]
+
+
+def _identity(trial: Trial) -> _Identity:
     """Return what trials have in common that train the same models, whatever their time limit."""
-    return trial.config.key, trial.budget.sample_fraction, trial.budget.folds
+    return trial.config.key, trial.fidelity
 
 
 @dataclass(slots=True)
@@ -287,7 +212,7 @@ class Past:
 
     results: dict[int, TrialResult] = field(default_factory=dict)  # by number, not yet told
     repeat: dict[int, Trial] = field(default_factory=dict)  # to be run again under their number
-    known: dict[tuple[str, float, int], TrialResult] = field(default_factory=dict)
+    known: dict[_Identity, TrialResult] = field(default_factory=dict)
     last: int = -1  # largest number
     followed: bool = True  # whether the search asks for the same trials again
     clock: float | None = None  # time of the run while its results are told
@@ -311,16 +236,15 @@ class SearchLoop:
     stop: StopCondition  # limits of the search
     overhead: Overhead = field(default_factory=Overhead)
     _next: int = 0  # number of the next trial
-    _n_skipped: int = 0  # numbers below it without a trial
+    _counted: set[int] = field(default_factory=set)  # trials that are not promotions
     _n_reported: int = 0
     _queue: deque[Trial] = field(default_factory=deque)
     _running: "set[Future[TrialResult]]" = field(default_factory=set)
     _pending: dict[int, Config | None] = field(default_factory=dict)  # proposals, by trial number
     _scored: dict[int, TrialResult] = field(default_factory=dict)
     _past: Past = field(default_factory=Past)
+    _made: dict[_Identity, TrialResult] = field(default_factory=dict)  # of the allocator's trials
     _swapped: dict[int, int] = field(default_factory=dict)  # numbers for the allocator
-    _pruner: Pruner = field(default_factory=Pruner)
-    _caps: Caps = field(default_factory=Caps)
     _scoring: float = 0.0  # seconds that the last success took, on the executor's clock
 
     def run(self) -> bool:
@@ -400,21 +324,20 @@ class SearchLoop:
         # A trial has no effect if no time is left to score it.
         now = self.executor.now() if self._past.clock is None else self._past.clock
         now += self._scoring
-        if self.stop.reached(self._next - self._n_skipped, now):
+        left = self.stop.seconds_left(now) if self._next else None
+        if left is not None and left <= 0:
             return False
-        proposed: list[Config] = []
+        used_up, proposed = self.stop.used_up(len(self._counted)), list[Config]()
 
         def ask() -> Config | None:
-            config = self.proposals.ask()
+            config = None if used_up else self.proposals.ask()
             if config is not None:
                 proposed.append(config)
             return config
 
-        left = self.stop.seconds_left(now) if self._next else None
         trial = self.allocator.next_trial(ask, number=self._next, seconds_left=left)
-        if trial is None:
+        if trial is None or (used_up and not trial.parent):
             return False
-        trial = self._caps.on(self._pruner.against(trial), left)
         self._enter(trial, proposed[-1] if proposed else None)
         return True
 
@@ -423,22 +346,24 @@ class SearchLoop:
         recorded = self._past.trial(trial.number) if self._past.followed else None
         if recorded is not None and _differ(recorded, trial):
             self._leave_record()
-            if self.stop.reached(self._next - self._n_skipped, -math.inf):
+            if self.stop.used_up(len(self._counted)) and not trial.parent:
                 return
             # The allocator knows the trial under the number of the recorded one.
             self._swapped = {trial.number: self._next, self._next: trial.number}
             trial = replace(trial, number=self._next)
         self._next = trial.number + 1
         self._pending[trial.number] = proposed
+        if not trial.parent:
+            self._counted.add(trial.number)
         if trial.number in self._past.results:
             return
         self._past.repeat.pop(trial.number, None)
-        known = None if self._past.followed else self._past.known.get(_identity(trial))
+        known = (self._made if self._past.followed else self._past.known).get(_identity(trial))
         if known is None:
             self._queue.append(trial)
         else:
             self._scored[trial.number] = replace(known, trial=trial)
-            self._n_skipped += 1
+            self._counted.discard(trial.number)
 
     def _leave_record(self) -> None:
         """Give new numbers to new trials, and queue those that are to be run again."""
@@ -446,9 +371,9 @@ class SearchLoop:
             return
         self._past.followed = False
         self.proposals.forget_record()
-        used = {*self._past.results, *self._past.repeat, *range(self._next)}
+        recorded = (*(r.trial for r in self._past.results.values()), *self._past.repeat.values())
+        self._counted |= {trial.number for trial in recorded if not trial.parent}
         self._next = max(self._past.last + 1, self._next)
-        self._n_skipped = self._next - len(used)
         for trial in self._past.repeat.values():
             self.proposals.claim(trial.config)
             self._pending[trial.number] = trial.config
@@ -495,6 +420,8 @@ class SearchLoop:
             if proposed is not None:
                 # The allocator may have added a mitigation, which the strategy does not know.
                 self.proposals.tell(replace(scored, trial=replace(scored.trial, config=proposed)))
+            elif not scored.trial.parent:
+                self._made[_identity(scored.trial)] = scored
             self._n_reported += 1
             self.overhead.tell += time.perf_counter() - start
             self._refill()
@@ -503,8 +430,6 @@ class SearchLoop:
         number = scored.trial.number
         asked = replace(scored.trial, number=self._swapped.get(number, number))
         self.allocator.record(replace(scored, trial=asked))
-        self._pruner.learn(scored)
-        self._caps.learn(scored)
 
 
 def _differ(recorded: Trial, trial: Trial) -> bool:
@@ -523,6 +448,8 @@ def propose(space: SearchSpace, suggest: Suggest) -> Config:
     learner = _pick("learner", tuple(space.learners), suggest)
     params = _walk(space.learners[learner], suggest)
     encoding = _pick("encoding", space.encodings, suggest)
+    if encoding == "native" and learner not in space.native_learners:
+        encoding = "codes"
     mitigation = _pick("mitigation", tuple(space.mitigations), suggest)
     return Config(
         learner=learner,

@@ -177,8 +177,10 @@ class SearchSpace:
     """Learners, encodings and mitigations of a search, with their parameters."""
 
     learners: Mapping[str, ParamSpace]  # space of each learner
-    # encodings of categorical columns: ``("codes",)`` or ``("codes", "target")``
+    # encodings of the columns, such as ``("codes", "target")``
     encodings: tuple[str, ...] = ("codes",)
+    # learners for which ``"native"`` differs from ``"codes"``
+    native_learners: frozenset[str] = frozenset()
     # space of each training-time mitigation; ``"none"`` has no parameters
     mitigations: Mapping[str, ParamSpace] = field(default_factory=_without_mitigation)
 

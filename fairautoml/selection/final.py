@@ -407,9 +407,9 @@ def refit_final(
 
 def expected_seconds(result: TrialResult, n_folds: int) -> float:
     """Return the expected seconds of training on all rows, linear in the rows of the trial."""
-    budget = result.trial.budget
-    share = budget.sample_fraction * (n_folds - 1) / n_folds
-    return result.seconds / budget.folds / share
+    trial = result.trial
+    share = trial.fidelity.rows * (n_folds - 1) / n_folds
+    return result.seconds / (trial.fidelity.folds - trial.n_taken) / share
 
 
 def _warn(msg: str, seconds: float) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fairautoml.data.encoders import hides_groups
 from fairautoml.evaluation.ranking import best_of, order, pareto_front, tie
 from fairautoml.metrics import METRICS
 from fairautoml.metrics.groups import GroupSystem, SmallGroups
@@ -80,7 +81,8 @@ class Leaderboard:
 
     def sensitive_read_by(self, entry: Entry) -> str:
         """Return the parts of an entry that read sensitive columns or their proxy features."""
-        found = (*self.asks_groups(entry), *(("features",) if self.sensitive_features else ()))
+        read = self.sensitive_features and not hides_groups(entry.config.encoding)
+        found = (*self.asks_groups(entry), *(("features",) if read else ()))
         return " + ".join(found) if found else "nothing"
 
     def frame(self, entries: Sequence[Entry] | None = None) -> pd.DataFrame:

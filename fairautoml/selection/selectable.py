@@ -17,6 +17,9 @@ LIBRARY = 30
 SINGLES = 3
 """Trials with the best entries, which are ensemble members and final models on their own."""
 
+PROMOTABLE = 20
+"""Trials of lowest log loss among those of some folds, whose models a promotion may take over."""
+
 EVERY = 20
 """Results between two cleanups of models: forests take up to hundreds of MB each."""
 
@@ -67,6 +70,20 @@ def selectable(results: Sequence[TrialResult], entries: Sequence[Entry]) -> froz
     )
 
 
+def promotable(results: Sequence[TrialResult]) -> frozenset[str]:
+    """Return the keys of trials of some of the folds that the search may promote.
+
+    The models of others are trained again if needed.
+    """
+    n_folds = max((result.trial.fidelity.folds for result in results), default=0)
+    some = [r for r in results if r.trial.fidelity.folds < n_folds and r.log_loss is not None]
+    ranked = sorted(some, key=lambda result: (result.log_loss, result.trial.number))
+    best: dict[str, TrialResult] = {}
+    for result in ranked:
+        best.setdefault(result.trial.config.learner, result)
+    return frozenset(r.trial.key for r in (*ranked[:PROMOTABLE], *best.values()))
+
+
 @dataclass(slots=True)
 class CheckpointCleaner:
     """Deletes fold models that no selectable entry uses, every ``EVERY`` results."""
@@ -82,11 +99,11 @@ class CheckpointCleaner:
         full = record.result.status is TrialState.DISK_FULL
         if full or len(self.results) >= self._seen + EVERY:
             self._seen = len(self.results)
-            self.tidy()
+            self.tidy(promotable(self.results))
 
-    def tidy(self) -> None:
-        """Delete the models of all trials that are not selectable."""
-        kept = selectable(self.results, self.entries)
+    def tidy(self, promotable: frozenset[str] = frozenset()) -> None:
+        """Delete the models of all trials that are neither selectable nor promotable."""
+        kept = selectable(self.results, self.entries) | promotable
         for key in {result.trial.key for result in self.results} - kept - self._gone:
             self.artifacts.drop_models(key)
             self._gone.add(key)

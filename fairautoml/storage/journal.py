@@ -100,8 +100,8 @@ class JournalFile:
                 raise corrupt(self.name, str(exc)) from exc
             raise unavailable(self.name, exc) from exc
         except UnicodeDecodeError as exc:
-            # The message of SQLite quotes a damaged name.
-            raise corrupt(self.name, "a name in it is no text") from exc
+            # SQLite quotes a damaged name of a table in its message.
+            raise corrupt(self.name, str(exc)) from exc
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -110,7 +110,7 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         connection.close()
         raise
     return connection

@@ -29,8 +29,8 @@ from optuna.trial import TrialState as OptunaTrialState
 
 from fairautoml.exceptions import ResumeMismatchError, RunFolderError, StorageFullError
 from fairautoml.records import (
-    Budget,
     Config,
+    Fidelity,
     Origin,
     ParamValue,
     Trial,
@@ -41,7 +41,7 @@ from fairautoml.records import (
 from fairautoml.storage.artifacts import Artifacts
 from fairautoml.storage.journal import corrupt
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the attributes, stored with every study."""
 
 RUN, USED, RECORD, ATTEMPT = "fairautoml", "seconds_used", "fairautoml", "attempt "
@@ -388,7 +388,7 @@ def _result(plain: Mapping[str, Any]) -> TrialResult:
     trial = plain["trial"]
     made = {
         "config": _config(trial["config"]),
-        "budget": Budget(**trial["budget"]),
+        "fidelity": Fidelity(**trial["fidelity"]),
         "origin": Origin(trial["origin"]),
     }
     known: dict[str, Any] = {name: _numbers(value) for name, value in plain.items()}

@@ -13,10 +13,10 @@ from fairautoml.cli.text import (
     result_text,
 )
 from fairautoml.records import (
-    Budget,
     Config,
     ConstraintResult,
     Entry,
+    Fidelity,
     Progress,
     Trial,
     TrialResult,
@@ -34,7 +34,7 @@ class Terminal(io.StringIO):
 
 
 def progress(score=None, *, n_trials=1, left=12.4, gaps=(0.03,)):
-    trial = Trial(number=0, config=Config(learner="prior"), budget=Budget())
+    trial = Trial(number=0, config=Config(learner="prior"), fidelity=Fidelity())
     entry = None
     if score is not None:
         entry = Entry(

@@ -1,7 +1,7 @@
 import pytest
 
 from fairautoml.execution import EXECUTORS, ResourceLimits
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 
 
 def objective(trial):
@@ -15,7 +15,8 @@ TRIALS = [
     Trial(
         number=n,
         config=Config(learner="fake", params={"turn": n}),
-        budget=Budget(folds=2, seconds=None if n % 2 else 300.0),
+        fidelity=Fidelity(folds=2),
+        max_seconds=None if n % 2 else 300.0,
     )
     for n in range(7)
 ]

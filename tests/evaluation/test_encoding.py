@@ -6,7 +6,7 @@ from scipy import sparse
 from sklearn.preprocessing import TargetEncoder
 
 from fairautoml.data.dataset import FeatureSchema
-from fairautoml.data.encoders import fit_encoding
+from fairautoml.data.encoders import ENCODINGS, encodings_of, fit_encoding
 from fairautoml.exceptions import UnknownNameError
 
 FEATURE_SCHEMA = FeatureSchema(n_features=3, categorical=(0, 2), cardinalities=(40, 3))
@@ -181,3 +181,39 @@ def test_an_unknown_encoding_is_refused_with_the_known_ones(table):
     X, y = table
     with pytest.raises(UnknownNameError, match="called 'onehot'; known: codes, target"):
         fit_encoding("onehot", X, y, FEATURE_SCHEMA, 0)
+
+
+def test_native_leaves_many_categories_to_the_learner(table):
+    X, y = table
+    _, codes, _ = fit_encoding("codes", X, y, FEATURE_SCHEMA, 0)
+    encoded, native, _ = fit_encoding("native", X, y, FEATURE_SCHEMA, 0)
+    assert codes.native == (2,)
+    assert native.native == (0, 2)
+    assert encoded.shape == X.shape
+
+
+@pytest.mark.parametrize("name", ["codes_without_groups", "target_without_groups"])
+def test_hidden_group_columns_are_missing_in_old_and_new_rows(table, name):
+    X, y = table
+    encoded, _, encoder = fit_encoding(name, X, y, FEATURE_SCHEMA, 0, group_columns=(2,))
+    for rows in (encoded, encoder.transform(X[:7])):
+        assert np.isnan(rows[:, 2]).all()
+        assert not np.isnan(rows[20:, :2]).any()
+
+
+def test_a_hidden_column_has_no_target_means(table):
+    X, y = table
+    encoded, _, _ = fit_encoding("target_without_groups", X, y, FEATURE_SCHEMA, 0)
+    hidden, _, _ = fit_encoding(
+        "target_without_groups", X, y, FEATURE_SCHEMA, 0, group_columns=(0,)
+    )
+    assert (encoded.shape[1], hidden.shape[1]) == (4, 3)
+
+
+def test_a_table_offers_only_encodings_that_differ_on_it():
+    assert encodings_of(FEW, group_columns=False) == ("codes",)
+    assert encodings_of(FEW, group_columns=True) == ("codes", "codes_without_groups")
+    assert encodings_of(FEATURE_SCHEMA, group_columns=False) == ("codes", "target", "native")
+    whole = encodings_of(FEATURE_SCHEMA, group_columns=True)
+    assert whole == ("codes", "target", "native", "target_without_groups")
+    assert set(whole) < set(ENCODINGS)

@@ -11,11 +11,11 @@ from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.metrics import METRICS, Constraint, GroupCounts, bind_constraints
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 
 N_ROWS = 400
 RESULT = TrialResult(
-    trial=Trial(number=2, config=Config(learner="fake"), budget=Budget(folds=4)),
+    trial=Trial(number=2, config=Config(learner="fake"), fidelity=Fidelity(folds=4)),
     status=TrialState.SUCCESS,
     seconds=1.5,
 )

@@ -109,7 +109,7 @@ def test_it_is_learned_once_and_found_again(objective):
             problem_of(objective, READER), objective.artifacts, run, lambda: 100.0
         )
         assert found.membership.shape == (objective.dataset.n_rows, 3, 2)
-    assert [trial.budget.seconds for trial in ran] == [15.0]
+    assert [trial.max_seconds for trial in ran] == [15.0]
     assert kept_membership(objective.artifacts, [False, True]) is not None
     assert kept_membership(objective.artifacts, [False]) is None
 
@@ -154,7 +154,7 @@ def test_with_little_time_the_effort_is_a_power_of_a_half(objective):
     efforts = []
     for seconds in (100.0, 1.0, 0.9, 0.3, 1e-9):
         _, (trial,) = trials_of(objective, seconds, statuses=(TrialState.FAILED,))
-        efforts.append(trial.budget.sample_fraction)
+        efforts.append(trial.fidelity.rows)
     assert efforts[0] == 1.0
     assert efforts == sorted(efforts, reverse=True)
     assert efforts[1] == efforts[2]
@@ -164,7 +164,7 @@ def test_with_little_time_the_effort_is_a_power_of_a_half(objective):
 
 def test_without_a_time_budget_nothing_is_saved(objective):
     _, (trial,) = trials_of(objective, None)
-    assert (trial.budget.sample_fraction, trial.budget.seconds) == (1.0, None)
+    assert (trial.fidelity.rows, trial.max_seconds) == (1.0, None)
 
 
 def test_half_the_effort_is_half_the_trees_and_less_is_fewer_rows_too(objective, monkeypatch):
@@ -189,7 +189,7 @@ def test_half_the_effort_is_half_the_trees_and_less_is_fewer_rows_too(objective,
 def test_what_took_too_long_is_tried_once_more_with_less(objective):
     found, ran = trials_of(objective, 100.0, statuses=(TrialState.TIMEOUT, TrialState.SUCCESS))
     assert found.membership is not None
-    assert [trial.budget.sample_fraction for trial in ran] == [1.0, 0.25]
+    assert [trial.fidelity.rows for trial in ran] == [1.0, 0.25]
 
 
 def test_what_took_too_long_twice_is_left_out(objective):

@@ -17,7 +17,8 @@ from fairautoml.evaluation.fitting import LONGEST_ERROR, CVEnsemble
 from fairautoml.execution import EXECUTORS, ResourceLimits
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.records import Budget, Config, Trial, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialState
+from fairautoml.search.allocators._base import should_prune
 from fairautoml.storage.artifacts import Artifacts
 
 FOREST = Config(
@@ -63,7 +64,9 @@ def artifacts(tmp_path):
 @pytest.fixture
 def objective(dataset, artifacts):
     folds = stratified_folds(dataset.y, dataset.cells, 3, 0)
-    return TrialEvaluator(data=dataset, folds=folds, artifacts=artifacts, root_seed=7)
+    return TrialEvaluator(
+        data=dataset, folds=folds, artifacts=artifacts, root_seed=7, prune=should_prune
+    )
 
 
 class Seen(DummyClassifier):
@@ -136,10 +139,11 @@ def learners(monkeypatch):
     monkeypatch.setattr(LEARNERS, "_loaded", known | LEARNERS._loaded)
 
 
-def trial_of(config, **budget):
+def trial_of(config, seconds=None, **fidelity):
     if isinstance(config, str):
         config = Config(learner=config)
-    return Trial(number=3, config=config, budget=Budget(**{"folds": 3, **budget}))
+    fidelity = Fidelity(**{"folds": 3, **fidelity})
+    return Trial(number=3, config=config, fidelity=fidelity, max_seconds=seconds)
 
 
 def test_out_of_fold_scores_are_those_of_models_that_did_not_see_the_row(objective, dataset):
@@ -296,8 +300,8 @@ def test_a_trial_without_any_time_does_not_start(objective, learners):
     assert Seen.rows == []
 
 
-def test_the_sample_fraction_is_the_share_of_rows_trained_on(objective, learners):
-    assert objective(trial_of("seen", sample_fraction=0.5)).status is TrialState.SUCCESS
+def test_the_rows_of_a_fidelity_are_the_share_of_rows_trained_on(objective, learners):
+    assert objective(trial_of("seen", rows=0.5)).status is TrialState.SUCCESS
     assert [len(rows) for rows in Seen.rows] == [30, 30, 30]
     # All rows are scored all the same.
     assert not np.isnan(objective.artifacts.scores(trial_of("seen").key)).any()
@@ -336,7 +340,7 @@ def test_what_a_trial_made_in_this_process_is_not_sent_to_the_workers(objective,
     joblib.dump(objective.data, file)
     mapped = replace(objective, data=file)
     bare = pickle.dumps(mapped)
-    trial = Trial(number=0, config=Config(learner="prior"), budget=Budget(folds=3))
+    trial = Trial(number=0, config=Config(learner="prior"), fidelity=Fidelity(folds=3))
     assert mapped(trial).status is TrialState.SUCCESS
     assert pickle.dumps(mapped) == bare
     sent = pickle.loads(bare)
@@ -393,7 +397,7 @@ def test_a_trial_far_behind_its_rival_stops_after_two_folds(
 def test_a_first_fold_of_many_rows_is_enough_to_stop_a_trial(
     objective, rival, learners, monkeypatch
 ):
-    monkeypatch.setattr("fairautoml.evaluation.evaluate.ENOUGH_ROWS", 30)
+    monkeypatch.setattr("fairautoml.search.allocators._base.ENOUGH_ROWS", 30)
     monkeypatch.setattr(Predicts, "answer", staticmethod(wrong_way))
     result = objective(replace(trial_of("predicts"), rival=rival))
     assert result.status is TrialState.PRUNED
@@ -430,7 +434,7 @@ def test_two_folds_are_never_stopped_between(objective, dataset, rival, learners
 def test_what_ran_before_in_the_process_does_not_change_a_trial(objective, name):
     def trial(number, **params):
         config = Config(learner=name, params={"n_estimators": 10, **params})
-        return Trial(number=number, config=config, budget=Budget(folds=3))
+        return Trial(number=number, config=config, fidelity=Fidelity(folds=3))
 
     wanted = trial(0)
     cold = replace(objective)(wanted)

@@ -11,7 +11,7 @@ from fairautoml.evaluation.problem import Problem, tolerance_grid
 from fairautoml.metrics import METRICS, Constraint, bind_constraints
 from fairautoml.metrics.tasks import TASKS, NonFiniteScoresError
 from fairautoml.mitigators import MITIGATORS, Goal
-from fairautoml.records import Budget, Config, Trial, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
 FOREST = Config(learner="extra_trees", params={"n_estimators": 10})
@@ -57,7 +57,7 @@ def run(task, artifacts, config=FOREST):
     objective = TrialEvaluator(
         data=data, folds=np.arange(data.n_rows) % 4, artifacts=artifacts, root_seed=0
     )
-    return data, objective(Trial(number=0, config=config, budget=Budget(folds=4)))
+    return data, objective(Trial(number=0, config=config, fidelity=Fidelity(folds=4)))
 
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])

@@ -3,7 +3,12 @@ import pytest
 from sklearn.metrics import log_loss
 
 from fairautoml.metrics.tasks import BINARY
-from fairautoml.search.allocators._base import MARGIN, should_prune
+from fairautoml.search.allocators._base import ENOUGH_ROWS, FEWEST_FOLDS, MARGIN
+from fairautoml.search.allocators._base import should_prune as after_folds
+
+
+def should_prune(*given):
+    return after_folds(*given, FEWEST_FOLDS)
 
 
 def test_the_mean_of_the_row_losses_is_the_log_loss():
@@ -55,3 +60,8 @@ def test_the_scale_of_the_weights_does_not_matter_and_a_row_without_weight_does_
         np.append(part, value) for part, value in ((losses, -99.0), (rival, 7.0), (weight, 0.0))
     ]
     assert should_prune(*more) == expected
+
+
+def test_one_fold_of_few_rows_is_not_enough():
+    assert after_folds(*behind(0.3, 0.1, n=ENOUGH_ROWS - 1), 1) == ""
+    assert after_folds(*behind(0.3, 0.1, n=ENOUGH_ROWS), 1) != ""

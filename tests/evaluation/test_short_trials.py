@@ -1,4 +1,6 @@
-"""Trials that train fewer models than there are folds, each on rows of one fold."""
+"""Trials of some of the folds, and what a promotion takes over from them."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,107 +9,125 @@ from sklearn.datasets import make_classification
 from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.evaluate import TrialEvaluator
-from fairautoml.evaluation.fitting import CVEnsemble, FoldData, Part
-from fairautoml.records import Budget, Config, Trial, TrialState
+from fairautoml.evaluation.fitting import Part
+from fairautoml.evaluation.postprocess import judged
+from fairautoml.evaluation.problem import Problem
+from fairautoml.metrics import METRICS, bind_constraints
+from fairautoml.metrics.constraint import Constraint
+from fairautoml.mitigators import MITIGATORS, Goal
+from fairautoml.records import Config, Fidelity, Origin, Trial, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
-N_SEARCH = 12_000
-FOLDS = 5
-BOOSTER = Config(learner="lightgbm", params={"n_estimators": 60, "learning_rate": 0.1})
-ACCEPTED = (0.1, 0.3, 0.6)
-"""Shares of people that are accepted."""
+N_ROWS, FOLDS = 3_000, 5
+BOOSTER = Config(learner="lightgbm", params={"n_estimators": 20})
 
 
-@pytest.fixture(scope="module")
-def individuals():
-    X, y = make_classification(30_000, 12, n_informative=6, flip_y=0.2, random_state=0)
-    return X, y, np.where(X[:, 0] > 0, "a", "b")
-
-
-@pytest.fixture(scope="module")
-def objective(individuals, tmp_path_factory):
-    X, y, groups = (part[:N_SEARCH] for part in individuals)
+@pytest.fixture
+def objective(tmp_path):
+    X, y = make_classification(N_ROWS, 6, n_informative=4, flip_y=0.2, random_state=0)
+    groups = np.where(X[:, 0] > 0, "a", "b")
     dataset = build_dataset(X, y, groups, options=ReadOptions(sensitive_in_X="allow"))
-    artifacts = Artifacts(tmp_path_factory.mktemp("artifacts"))
+    artifacts = Artifacts(tmp_path / "artifacts")
     artifacts.prepare()
     folds = stratified_folds(dataset.y, dataset.cells, FOLDS, 0)
     return TrialEvaluator(data=dataset, folds=folds, artifacts=artifacts, root_seed=0)
 
 
-def run(objective, config, *, folds, rows, rival=""):
-    fraction = rows / (N_SEARCH * (FOLDS - 1) / FOLDS)
-    budget = Budget(folds=folds, sample_fraction=fraction)
-    trial = Trial(number=folds, config=config, budget=budget, rival=rival)
-    result = objective(trial)
-    assert (result.status, result.error) == (TrialState.SUCCESS, "")
-    scores = objective.artifacts.scores(trial.key)
-    return result, scores, objective.artifacts.models(trial.key)
+def trial_of(number, **more):
+    return Trial(**{"number": number, "config": BOOSTER, "fidelity": Fidelity(folds=1), **more})
 
 
-def furthest_rate(objective, individuals, scores, models):
-    """How far acceptance rates among new people are from those that thresholds were set for."""
-    X, _, groups = (part[N_SEARCH:] for part in individuals)
-    new = CVEnsemble(models).scores(X.astype(np.float32), np.zeros(len(X), dtype=np.int32))
-    known = np.asarray(individuals[2][:N_SEARCH])
-    found = [
-        np.mean(new[groups == group] >= np.quantile(scores[known == group], 1 - rate)) - rate
-        for group in ("a", "b")
-        for rate in ACCEPTED
-    ]
-    return float(np.max(np.abs(found)))
+def promoted(parent, **more):
+    return trial_of(
+        9, fidelity=Fidelity(folds=FOLDS), origin=Origin.PROMOTION, parent=parent.key, n_taken=1,
+        **more,
+    )  # fmt: skip
 
 
-def test_a_score_is_the_mean_of_the_models_that_saw_no_row_of_its_fold(objective):
+def files(objective, trial):
+    scores, models = objective.artifacts.scores(trial.key), objective.artifacts.models(trial.key)
     data = objective.dataset
-    _, scores, models = run(objective, BOOSTER, folds=3, rows=500)
-    assert len(models) == 3
-    each = np.array([model.scores(data.X, data.cells) for model in models])
-    for fold in range(FOLDS):
-        inside = objective.folds == fold
-        others = [model for at, model in enumerate(each) if at != fold]
-        assert scores[inside] == pytest.approx(np.mean(others, axis=0)[inside], abs=1e-6)
+    return np.array(scores), [model.scores(data.X, data.cells) for model in models]
 
 
-@pytest.mark.parametrize("rows", [500, 2_000, 9_600])
-def test_the_rows_of_a_short_trial_are_of_one_fold_and_as_many_as_it_has(objective, rows):
-    data, fraction = objective.dataset, rows / 9_600
-    part = Part(fold=2, fraction=fraction, own=True)
-    train, held_out = objective.rows.train(part, "codes"), objective.rows.held_out(part, "codes")
-    inside = np.flatnonzero(objective.folds == 2)
-    assert len(train.train.y) == min(rows, len(inside))
-    own = {row.tobytes() for row in data.X[inside]}
-    assert {row.tobytes() for row in train.train.X} <= own
-    assert np.array_equal(held_out.rows, np.flatnonzero(objective.folds != 2))
+def test_a_trial_of_one_fold_scores_the_rows_of_that_fold_only(objective):
+    trial = trial_of(1)
+    result = objective(trial)
+    scores, models = files(objective, trial)
+    inside = objective.folds == 0
+    assert result.status is TrialState.SUCCESS
+    assert len(models) == len(result.fold_log_loss) == 1
+    assert np.array_equal(scores[inside], models[0][inside])
+    assert np.isnan(scores[~inside]).all()
+    y, found = objective.dataset.y[inside], scores[inside].astype(float)
+    loss = -np.log(np.where(y == 1, found, 1 - found)).mean()
+    assert result.log_loss == pytest.approx(loss, rel=1e-6)
 
 
-def test_a_fold_of_a_person_with_many_rows_leaves_the_others_as_many_as_they_have(objective):
-    folds = np.where(np.arange(N_SEARCH) < 60 * 4, np.arange(N_SEARCH) % 4, 4)
-    rows = FoldData(dataset=objective.dataset, folds=folds, root_seed=0)
-    found = [
-        len(rows.train(Part(fold=k, fraction=0.1, own=True), "codes").train.y) for k in (0, 4)
-    ]
-    assert found == [60, 960]
+def test_a_promotion_trains_the_other_folds_and_equals_a_trial_of_all_folds(
+    objective, monkeypatch
+):
+    whole, parent = trial_of(0, fidelity=Fidelity(folds=FOLDS)), trial_of(1)
+    expected = objective(whole)
+    objective(parent)
+    trained = []
+    fold_data = type(objective.rows)
+    train = fold_data.train
+    monkeypatch.setattr(
+        fold_data, "train", lambda self, part, encoding: (
+            trained.append(part.fold), train(self, part, encoding)
+        )[1],
+    )  # fmt: skip
+    result = objective(promoted(parent))
+    assert trained == [1, 2, 3, 4]
+    assert (result.log_loss, result.fold_log_loss) == (expected.log_loss, expected.fold_log_loss)
+    found, wanted = files(objective, promoted(parent)), files(objective, whole)
+    assert np.array_equal(found[0], wanted[0])
+    assert np.array_equal(found[1], wanted[1])
 
 
-def test_the_loss_of_a_short_trial_is_that_of_what_it_serves(objective, individuals):
-    result, _, models = run(objective, BOOSTER, folds=3, rows=2_000)
-    X, y, _ = (part[N_SEARCH:] for part in individuals)
-    new = CVEnsemble(models).scores(X.astype(np.float32), np.zeros(len(X), dtype=np.int32))
-    found = -np.log(np.where(y == 1, new, 1 - new)).mean()
-    assert result.log_loss == pytest.approx(found, rel=0.02)
-    assert len(result.fold_log_loss) == FOLDS
+def test_a_promotion_whose_parent_lost_its_files_trains_all_folds(objective):
+    parent = trial_of(1)
+    objective(parent)
+    objective.artifacts.drop_models(parent.key)
+    result = objective(promoted(parent))
+    assert result.status is TrialState.SUCCESS
+    assert not np.isnan(files(objective, promoted(parent))[0]).any()
 
 
-def test_thresholds_of_a_short_trial_hold_for_what_it_serves(objective, individuals):
-    _, short, models = run(objective, BOOSTER, folds=3, rows=1_000)
-    _, crossed, five = run(objective, BOOSTER, folds=5, rows=1_000)
-    assert furthest_rate(objective, individuals, short, models) < 0.02
-    # What they are there for: a model that saw few rows is bolder than the mean of five.
-    assert furthest_rate(objective, individuals, crossed, five) > 0.03
+def test_the_rows_of_a_sample_are_outside_the_fold_and_part_of_every_larger_one(objective):
+    few, more = (
+        objective.rows.train(Part(fold=2, fraction=share), "codes").train.X for share in (0.2, 0.6)
+    )
+    outside = {row.tobytes() for row in objective.dataset.X[objective.folds != 2]}
+    rows, larger = ({row.tobytes() for row in X} for X in (few, more))
+    assert len(few) == 480
+    assert rows <= larger <= outside
 
 
-def test_a_short_trial_is_not_stopped_for_a_rival_that_is_far_ahead(objective):
-    ahead = Trial(number=9, config=BOOSTER, budget=Budget(folds=FOLDS))
-    assert objective(ahead).status is TrialState.SUCCESS
-    weak = Config(learner="prior")
-    run(objective, weak, folds=3, rows=500, rival=ahead.key)
+def test_a_trial_of_one_fold_has_a_value_and_violations_and_no_entry(objective):
+    dataset = objective.dataset
+    constraint = Constraint.parse("demographic_parity_difference <= 0.05")
+    targets = bind_constraints((constraint,), dataset.systems)
+    problem = Problem(
+        dataset=dataset,
+        folds=objective.folds,
+        objective=METRICS.get("accuracy"),
+        goal=Goal(targets=targets, objective="accuracy"),
+        mitigators=(MITIGATORS.get("none"), MITIGATORS.get("group_thresholds")),
+        tolerances=(0.0, 0.05),
+    )
+    record = judged(objective(trial_of(1)), objective.artifacts, problem, 1.0)
+    whole = trial_of(2, fidelity=Fidelity(folds=FOLDS))
+    full = judged(objective(whole), objective.artifacts, problem, 1.0)
+    assert record.entries == ()
+    assert full.entries
+    assert record.result.value == pytest.approx(full.result.value, abs=0.05)
+    assert len(record.result.violations) == 1
+    assert record.result.plain_value is not None
+    rows, part = problem.on_folds(1)
+    assert np.array_equal(rows, objective.folds == 0)
+    assert part.dataset.n_rows == rows.sum()
+    assert part.tolerances == problem.tolerances == (0.0, 0.05)
+    grid = replace(problem, tolerances=(0.0, 0.01, 0.02, 0.03, 0.05, 0.1))
+    assert grid.on_folds(1)[1].tolerances == (0.02, 0.05)

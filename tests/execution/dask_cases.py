@@ -8,7 +8,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
 
@@ -16,7 +16,8 @@ def trial_of(action, *, number=0, seconds=None, rival="", **params):
     return Trial(
         number=number,
         config=Config(learner=action, params=params),
-        budget=Budget(folds=2, seconds=seconds),
+        fidelity=Fidelity(folds=2),
+        max_seconds=seconds,
         rival=rival,
     )
 

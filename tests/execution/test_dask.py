@@ -160,7 +160,7 @@ def test_the_deadline_of_the_run_limits_a_trial_without_one(cluster, tmp_path):
     executor.shutdown()
     assert {r.status for r in results} <= {TrialState.TIMEOUT, TrialState.STOPPED}
     assert wait_until(lambda: not any(is_alive(pid) for pid in lines(file)))
-    assert all(result.trial.budget.seconds is None for result in results)
+    assert all(result.trial.max_seconds is None for result in results)
 
 
 def test_scores_and_models_come_back_and_nothing_stays_on_the_workers(cluster, remote, add_rows):

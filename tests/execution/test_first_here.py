@@ -3,7 +3,7 @@ from concurrent.futures import Future
 from fairautoml.execution import ResourceLimits
 from fairautoml.execution.local import FirstHere
 from fairautoml.execution.serial import SerialExecutor
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 
 
 class NeverReady:
@@ -27,7 +27,7 @@ class NeverReady:
 
 
 def trial(number):
-    return Trial(number=number, config=Config(learner="fake"), budget=Budget(folds=2))
+    return Trial(number=number, config=Config(learner="fake"), fidelity=Fidelity(folds=2))
 
 
 def here(executors):
@@ -61,7 +61,7 @@ def test_a_small_trial_ends_here_too_and_keeps_its_time():
     seen = []
 
     def look(trial):
-        seen.append(trial.budget.seconds)
+        seen.append(trial.max_seconds)
         return succeed(trial)
 
     futures = [executor.submit(look, trial(number)) for number in range(3)]

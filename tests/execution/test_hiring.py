@@ -5,7 +5,7 @@ import pytest
 
 from fairautoml.execution import ResourceLimits, local
 from fairautoml.execution.local import LocalExecutor, PendingWorker
-from fairautoml.records import Budget, Config, Trial, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialState
 
 
 class Slow:
@@ -45,7 +45,8 @@ def trial_of(seconds):
     return Trial(
         number=0,
         config=Config(learner="x"),
-        budget=Budget(folds=2, seconds=seconds),
+        fidelity=Fidelity(folds=2),
+        max_seconds=seconds,
     )
 
 

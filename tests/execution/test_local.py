@@ -16,7 +16,7 @@ from fairautoml.exceptions import InputError
 from fairautoml.execution import ResourceLimits
 from fairautoml.execution._worker import MAIN, _hidden_main
 from fairautoml.execution.local import LocalExecutor
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 
 PATIENCE = 300
 """Seconds that a test waits for what a slow machine does late; of no avail to what never comes."""
@@ -26,7 +26,8 @@ def trial_of(action, *, number=0, seconds=None, **params):
     return Trial(
         number=number,
         config=Config(learner=action, params=params),
-        budget=Budget(folds=2, seconds=seconds),
+        fidelity=Fidelity(folds=2),
+        max_seconds=seconds,
     )
 
 
@@ -36,7 +37,7 @@ def act(trial):
         _count(trial.config.params)
         if runs(Path(trial.config.params["file"])) > 1:
             return TrialResult(
-                trial=trial, status=TrialState.SUCCESS, error=str(trial.budget.seconds)
+                trial=trial, status=TrialState.SUCCESS, error=str(trial.max_seconds)
             )
         time.sleep(1.0)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -183,7 +184,7 @@ def test_the_deadline_of_the_run_limits_a_trial_without_one(left, spare):
     results = [future.result(timeout=PATIENCE) for future in futures]
     executor.shutdown()
     assert [result.status for result in results] == [TrialState.TIMEOUT, TrialState.STOPPED]
-    assert all(result.trial.budget.seconds is None for result in results)
+    assert all(result.trial.max_seconds is None for result in results)
 
 
 def test_grandchildren_are_killed_with_their_trial(local, tmp_path):

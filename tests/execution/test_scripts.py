@@ -52,7 +52,6 @@ def search(*names):
         space=SearchSpace(learners={name: ParamSpace(name=name) for name in names}),
         baseline=Config(learner="prior"),
         first=tuple(Config(learner=name) for name in names),
-        light=None,
         strategy="random",
         allocator="flat",
         mitigations=(),
@@ -207,9 +206,9 @@ def test_an_objective_out_of_a_script_is_refused_with_the_way_out(tmp_path):
     script.write_text(
         "from fairautoml.exceptions import InputError\n"
         "from fairautoml.execution import EXECUTORS, ResourceLimits\n"
-        "from fairautoml.records import Budget, Config, Trial\n"
+        "from fairautoml.records import Fidelity, Config, Trial\n"
         "def objective(trial):\n    return None\n"
-        "trial = Trial(number=0, config=Config(learner='x'), budget=Budget(folds=2))\n"
+        "trial = Trial(number=0, config=Config(learner='x'), fidelity=Fidelity(folds=2))\n"
         "executor = EXECUTORS.get('local')(ResourceLimits())\n"
         "try:\n    executor.submit(objective, trial).result()\n"
         "except InputError as exc:\n    print(exc)\n"

@@ -2,12 +2,12 @@ import pytest
 
 from fairautoml.execution import ResourceLimits
 from fairautoml.execution.virtual import VirtualExecutor
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 
 
 def lasting(seconds, number=0, limit=None):
     config = Config(learner="fake", params={"seconds": seconds})
-    return Trial(number=number, config=config, budget=Budget(seconds=limit, folds=2))
+    return Trial(number=number, config=config, fidelity=Fidelity(folds=2), max_seconds=limit)
 
 
 def objective(trial):
@@ -70,7 +70,7 @@ def test_the_objective_learns_how_much_time_there_is():
     seen = []
 
     def watch(trial):
-        seen.append(trial.budget.seconds)
+        seen.append(trial.max_seconds)
         return objective(trial)
 
     executor = VirtualExecutor(ResourceLimits(deadline=8.0))

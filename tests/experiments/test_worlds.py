@@ -8,7 +8,7 @@ import pytest
 from allocators.random_mitigation import RandomMitigation
 from allocators.worlds import MITIGATION, World, area, play
 from fairautoml.execution.virtual import VirtualExecutor
-from fairautoml.records import Budget, MitigationOption, Terms
+from fairautoml.records import Fidelity, MitigationOption, Terms
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._expected_gain import Rules
 from fairautoml.search.allocators.cost_aware import CostAware
@@ -20,7 +20,7 @@ SEEDS = 40
 
 def terms(prior):
     costly = MitigationOption(name=MITIGATION, ratio=prior)
-    return Terms(budget=Budget(folds=2), n_train_rows=1000, mitigations=(costly,))
+    return Terms(fidelity=Fidelity(folds=1), n_train_rows=1000, mitigations=(costly,))
 
 
 @cache

@@ -10,7 +10,7 @@ from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.evaluate import TrialEvaluator
 from fairautoml.execution import ResourceLimits
 from fairautoml.execution.local import LocalExecutor
-from fairautoml.records import Budget, Config, Trial, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
 REPEATS = int(os.environ.get("FAIRAUTOML_FAULTS", "10"))
@@ -75,7 +75,7 @@ def test_scores_that_are_no_probabilities_fail_and_the_others_go_on(plugins, tmp
     objective = TrialEvaluator(data=data, folds=folds, artifacts=artifacts, root_seed=0)
     names = ["prior" if n % 2 else BAD[n // 2 % len(BAD)] for n in range(2 * len(BAD) * REPEATS)]
     trials = [
-        Trial(number=n, config=Config(learner=name), budget=Budget(folds=2))
+        Trial(number=n, config=Config(learner=name), fidelity=Fidelity(folds=2))
         for n, name in enumerate(names)
     ]
     executor = LocalExecutor(ResourceLimits(n_workers=2))

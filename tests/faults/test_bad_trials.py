@@ -11,7 +11,7 @@ from deeds import act
 
 from fairautoml.execution import ResourceLimits
 from fairautoml.execution.local import LocalExecutor
-from fairautoml.records import Budget, Config, Trial, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialState
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,8 @@ def trial_of(deed, number, *, seconds=None, **params):
     return Trial(
         number=number,
         config=Config(learner=deed, params=params),
-        budget=Budget(folds=2, seconds=seconds),
+        fidelity=Fidelity(folds=2),
+        max_seconds=seconds,
     )
 
 

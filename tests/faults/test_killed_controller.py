@@ -11,10 +11,10 @@ import time
 
 from fairautoml.execution import ResourceLimits
 from fairautoml.execution.local import LocalExecutor
-from fairautoml.records import Budget, Config, Trial
+from fairautoml.records import Fidelity, Config, Trial
 from hanging import hang
 
-trial = Trial(number=0, config=Config(learner="fake"), budget=Budget())
+trial = Trial(number=0, config=Config(learner="fake"), fidelity=Fidelity())
 LocalExecutor(ResourceLimits(n_workers=1)).submit(hang, trial)
 time.sleep(300)
 """

@@ -20,7 +20,7 @@ from fairautoml.execution import EXECUTORS, ResourceLimits
 from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal
 from fairautoml.plan import Plan
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 from fairautoml.running import run_search
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.space_files import load_space
@@ -57,7 +57,6 @@ def plan_of(seconds):
         space=SearchSpace(learners={name: load_space("learners", name) for name in NAMES}),
         baseline=Config(learner="prior"),
         first=(),
-        light=None,
         strategy="random",
         allocator="flat",
         mitigations=(),
@@ -95,7 +94,7 @@ def answered(trial):
 def warm():
     """The first worker of a process imports for seconds, which would be taken off a run's time."""
     executor = EXECUTORS.get("local")(ResourceLimits(n_workers=1))
-    first = Trial(number=0, config=Config(learner="prior"), budget=Budget(folds=2))
+    first = Trial(number=0, config=Config(learner="prior"), fidelity=Fidelity(folds=2))
     executor.submit(answered, first).result()
     executor.shutdown()
 

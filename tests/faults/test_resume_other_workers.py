@@ -103,7 +103,6 @@ def go(monkeypatch, tmp_path):
             space=SPACE,
             baseline=Config(learner="prior"),
             first=FIRST,
-            light=None,
             executor="virtual",
             limits=ResourceLimits(n_workers=n_workers, deadline=deadline),
             start=start,
@@ -206,7 +205,7 @@ def test_the_same_workers_hear_what_they_heard(go, heard):
 def test_what_ran_out_of_a_short_limit_has_its_turn_again_in_a_longer_run(go, monkeypatch):
     def slow(trial):
         found = run_trial(trial)
-        seconds = 30.0 * trial.budget.sample_fraction
+        seconds = 30.0 * trial.fidelity.rows
         return replace(found, seconds=seconds) if trial.config.learner == "other" else found
 
     monkeypatch.setattr(running, "_objective", lambda *_: slow)
@@ -229,7 +228,7 @@ def test_what_ran_out_of_a_short_limit_has_its_turn_again_in_a_longer_run(go, mo
         record.result
         for record in again.new
         if record.result.trial.config.learner == "other"
-        and record.result.trial.budget.sample_fraction == 1.0
+        and record.result.trial.fidelity.rows == 1.0
     ]
     assert any(result.status is TrialState.SUCCESS for result in full)
 

@@ -7,8 +7,8 @@ import pytest
 from fairautoml.execution import ResourceLimits
 from fairautoml.execution.virtual import VirtualExecutor
 from fairautoml.records import (
-    Budget,
     Config,
+    Fidelity,
     Terms,
     Trial,
     TrialRecord,
@@ -18,7 +18,7 @@ from fairautoml.records import (
 from fairautoml.search.allocators.flat import Flat
 from fairautoml.search.loop import Proposals, SearchLoop, StopCondition
 
-TERMS = Terms(budget=Budget(folds=2), n_train_rows=100)
+TERMS = Terms(fidelity=Fidelity(folds=2), n_train_rows=100)
 
 
 class Counting:
@@ -155,7 +155,7 @@ def test_a_trial_that_is_asked_for_later_than_recorded_is_answered_from_the_reco
             return super().ask()
 
     again = Run(Late(), first.records, n_trials=20)
-    ran = {(trial.config.key, trial.budget.folds) for trial in again.executed}
+    ran = {(trial.config.key, trial.fidelity.folds) for trial in again.executed}
     known = {(r.result.trial.config.key, 2) for r in first.records}
     assert ran.isdisjoint(known)
     assert len(again.executed) == 14
@@ -205,8 +205,9 @@ def test_the_seconds_that_are_left_do_not_make_another_trial():
 
     def limited(record):
         trial = record.result.trial
-        budget = replace(trial.budget, seconds=3.0)
-        return replace(record, result=replace(record.result, trial=replace(trial, budget=budget)))
+        return replace(
+            record, result=replace(record.result, trial=replace(trial, max_seconds=3.0))
+        )
 
     again = Run(Counting(), [limited(record) for record in first.records], n_trials=4)
     assert again.executed == []
@@ -214,8 +215,8 @@ def test_the_seconds_that_are_left_do_not_make_another_trial():
 
 def test_a_trial_on_other_rows_is_another_trial():
     first = Run(Counting(), n_trials=4)
-    few = Terms(budget=Budget(folds=2, sample_fraction=0.5), n_train_rows=100)
+    few = Terms(fidelity=Fidelity(folds=2, rows=0.5), n_train_rows=100)
     again = Run(Counting(), first.records, allocator=Flat(few), n_trials=6)
     assert again.numbers == [4, 5]
     assert isinstance(again.executed[0], Trial)
-    assert {trial.budget.sample_fraction for trial in again.executed} == {0.5}
+    assert {trial.fidelity.rows for trial in again.executed} == {0.5}

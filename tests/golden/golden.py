@@ -104,7 +104,7 @@ FITS = {
     "random": lambda: binary(strategy="random", n_trials=16),
     "cfo": lambda: binary(strategy="cfo", n_trials=16),
     "admm": lambda: binary(strategy="admm", n_trials=16),
-    "successive_halving": lambda: binary(allocator="successive_halving", n_trials=16),
+    "ladder": lambda: binary(allocator="ladder", n_trials=16),
     "dask": on_dask,
 }
 

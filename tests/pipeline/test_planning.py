@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 from unittest import mock
 
@@ -5,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoML, LocalProcesses, RunStorage
+from fairautoml import FairAutoML, LocalProcesses
 from fairautoml.data.read import build_dataset
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.plan import (
@@ -16,7 +17,9 @@ from fairautoml.plan import (
     initial_configs,
     make_plan,
     start_workers,
+    terms_of,
 )
+from fairautoml.search.allocators.ladder import first_fidelity
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.space_files import load_space
 from fairautoml.settings import validate_settings
@@ -160,27 +163,37 @@ def planned(n_rows, *, n_columns=1, n_trials=None, blind=False, late=0.0, **requ
         return make_plan(problem, settings, 100.0)
 
 
+def first_rows(plan, seconds):
+    """The share of the rows of the first model."""
+    return first_fidelity(terms_of(plan), seconds).rows
+
+
 @pytest.mark.parametrize("seconds", [30, 3600])
-def test_a_large_table_begins_with_a_sample(seconds):
+def test_a_large_table_begins_with_a_fast_model_of_a_sample(seconds):
     plan = planned(40_000, time_budget=seconds)
-    assert plan.light.configs == plan.first[:1] == (plan.small,)
-    assert plan.light.budget.sample_fraction == 0.25
+    terms = terms_of(plan)
+    assert terms.first == plan.first[0] == plan.small
+    assert terms.quick
+    assert first_rows(plan, seconds) * terms.n_train_rows == pytest.approx(6_000)
     assert plan.here
 
 
-def test_a_short_budget_tries_a_second_candidate_on_the_sample_before_all_rows():
-    for seconds, here in ((3, False), (6, True)):
-        plan = planned(40_000, time_budget=seconds)
-        assert plan.light.configs == plan.first[:2]
-        assert plan.here == here
-
-
-@pytest.mark.parametrize(("learners", "small"), [(None, True), (["logistic_regression"], False)])
-def test_a_short_budget_begins_with_a_small_model_of_the_learners_allowed(learners, small):
+@pytest.mark.parametrize(("learners", "quick"), [(None, True), (["logistic_regression"], False)])
+def test_a_short_budget_begins_with_a_small_model_of_the_learners_allowed(learners, quick):
     plan = planned(60_000, time_budget=2, learners=learners)
-    assert plan.light.budget.sample_fraction < 0.2
-    assert (SMALL.params.items() <= plan.light.configs[0].params.items()) == small
-    assert plan.light.configs[0].learner == ("lightgbm" if small else learners[0])
+    terms = terms_of(plan)
+    assert first_rows(plan, 2) < 0.2
+    assert terms.quick == quick
+    assert (SMALL.params.items() <= terms.first.params.items()) == quick
+    assert terms.first.learner == ("lightgbm" if quick else learners[0])
+
+
+def test_one_fold_ranks_nothing_where_it_has_few_rows_of_a_class():
+    assert terms_of(planned(3_000, time_budget=30)).screens
+    plan = planned(3_000, time_budget=30)
+    rare = np.where(np.arange(3_000) < 60, 1, 0)
+    problem = replace(plan.problem, dataset=replace(plan.problem.dataset, y=rare))
+    assert not terms_of(replace(plan, problem=problem)).screens
 
 
 def test_a_table_of_many_columns_is_left_to_the_workers():
@@ -207,25 +220,21 @@ def test_rules_that_weigh_how_likely_groups_are_have_more_time_after_the_search(
 
 
 def test_a_small_table_begins_with_a_small_model_of_all_rows_in_this_process():
-    for n_rows in (3_000, 9_000):
-        plan = planned(n_rows, time_budget=30)
-        assert plan.light is None
-        assert plan.first[0] == plan.small
-        assert plan.here
+    plan = planned(3_000, time_budget=30)
+    assert plan.first[0] == plan.small
+    assert first_rows(plan, 30) == 1.0
+    assert plan.here
 
 
 @pytest.mark.parametrize(
-    "requested",
-    [
-        {"n_trials": 5},
-        {"n_trials": 5, "time_budget": 30},
-        {"time_budget": 600, "learners": ["random_forest"]},
-    ],
+    "requested", [{"n_trials": 5}, {"time_budget": 600, "learners": ["random_forest"]}]
 )
-def test_neither_a_number_of_trials_nor_another_learner_begins_with_a_sample(requested):
-    plan = planned(40_000, **requested)
-    assert plan.light is None
-    assert not plan.here
+def test_neither_a_number_of_trials_nor_another_learner_trains_in_this_process(requested):
+    assert not planned(40_000, **requested).here
+
+
+def test_with_a_number_of_trials_the_strategy_proposes_the_first_model():
+    assert terms_of(planned(40_000, n_trials=5)).first is None
 
 
 @pytest.mark.parametrize(
@@ -258,29 +267,26 @@ def test_workers_are_made_ready_only_where_there_will_be_some(monkeypatch):
 
 
 @QUIET
-def test_a_resumed_run_begins_as_it_began(tmp_path):
-    X, y, group = few_individuals()
-    rows = np.resize(np.arange(len(y)), 40_000)
-    table = X.iloc[rows].reset_index(drop=True), y[rows], group[rows]
-    requested = {
-        "n_trials": None,
-        "learners": ["prior"],
-        "cv": 5,
-        "run_dir": tmp_path / "run",
-    }
-    first = quick(time_budget=1.5, **requested).fit(*table).trials_["sample_fraction"]
-    assert first.iloc[0] < 0.5
-    for seconds in (1.5, 3):
-        requested["run_dir"] = RunStorage(tmp_path / "run", "resume")
-        again = quick(time_budget=seconds, **requested).fit(*table).trials_
-        # The baseline is on record; a larger budget would have begun with more rows.
-        assert again["sample_fraction"].iloc[0] == first.iloc[0]
-        assert (again["trial"] == 0).sum() == 1
-
-
-@QUIET
 def test_a_budget_that_is_over_before_the_search_begins_still_gives_the_baseline():
     X, y, group = few_individuals()
     model = quick(n_trials=None, time_budget=1e-6).fit(X, y, group)
     assert model.best_entry_.constant
     assert model.predict(X, group).shape == (len(y),)
+
+
+LEAST_SERVED = {"constraint": "accuracy_parity_difference<=0.1", "blind": True}
+
+
+@pytest.mark.parametrize(
+    ("requested", "allocator"),
+    [
+        ({"time_budget": 30}, "ladder"),
+        ({"time_budget": 30, "constraint": None}, "ladder"),
+        ({"time_budget": 30, **LEAST_SERVED, "blind": False}, "ladder"),
+        ({"time_budget": 30, **LEAST_SERVED}, "cost_aware"),
+        ({"n_trials": 9, **LEAST_SERVED}, "ladder"),
+        ({"time_budget": 30, "allocator": "flat"}, "flat"),
+    ],
+)
+def test_training_time_mitigation_joins_where_no_post_processor_serves(requested, allocator):
+    assert planned(3_000, **requested).allocator == allocator

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from fairautoml.exceptions import DegradedWarning, FairAutoMLWarning, StorageFullError
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 from fairautoml.selection import selectable as candidates
 from fairautoml.selection.selectable import CheckpointCleaner, selectable
 from fairautoml.storage.artifacts import Artifacts
@@ -15,7 +15,7 @@ from quick_fits import few_individuals, quick
 
 def result(number, log_loss=0.5, status=TrialState.SUCCESS):
     config = Config(learner="one", params={"c": float(number)})
-    trial = Trial(number=number, config=config, budget=Budget(folds=2))
+    trial = Trial(number=number, config=config, fidelity=Fidelity(folds=2))
     return TrialResult(trial=trial, status=status, log_loss=log_loss)
 
 
@@ -29,7 +29,7 @@ def test_what_falls_behind_in_a_search_never_comes_back(monkeypatch):
     tried = {e.trial_number: e.config for e in entries}
     results = [
         TrialResult(
-            trial=Trial(number=number, config=tried[number], budget=Budget(folds=2)),
+            trial=Trial(number=number, config=tried[number], fidelity=Fidelity(folds=2)),
             status=TrialState.SUCCESS,
             log_loss=1.0 / (1 + number % 5),
         )

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fairautoml.records import Budget, Config, Trial, seed_of
+from fairautoml.records import Config, Fidelity, Trial, seed_of
 from fairautoml.storage.artifacts import Artifacts
 
 
@@ -42,7 +42,9 @@ def test_the_seed_depends_on_the_root_seed_and_fits_every_learner():
 
 
 def test_the_key_of_a_trial_sorts_by_its_number():
-    keys = [Trial(number=n, config=Config(learner="a"), budget=Budget()).key for n in (9, 10, 100)]
+    keys = [
+        Trial(number=n, config=Config(learner="a"), fidelity=Fidelity()).key for n in (9, 10, 100)
+    ]
     assert keys == sorted(keys)
 
 

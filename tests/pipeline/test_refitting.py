@@ -9,7 +9,7 @@ import pytest
 
 from fairautoml.evaluation.evaluate import TrialEvaluator
 from fairautoml.exceptions import DegradedWarning, NoFeasibleModelWarning
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 from fairautoml.selection import final
 from fairautoml.selection.final import expected_seconds
 from quick_fits import few_individuals, quick
@@ -74,16 +74,16 @@ def test_an_overrun_that_was_not_to_be_expected_is_said(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("budget", "seconds"),
+    ("fidelity", "seconds"),
     [
-        (Budget(folds=5), 12.5),
-        (Budget(folds=5, sample_fraction=0.5), 25.0),
-        (Budget(folds=5).on(0.1), 125.0),
-        (Budget(folds=2), 20.0),
+        (Fidelity(folds=5), 12.5),
+        (Fidelity(folds=5, rows=0.5), 25.0),
+        (Fidelity(folds=5, rows=0.1), 125.0),
+        (Fidelity(folds=2), 20.0),
     ],
 )
-def test_the_time_follows_from_the_rows_that_a_model_of_the_trial_had(budget, seconds):
-    trial = Trial(number=1, config=Config(learner="prior"), budget=budget)
-    result = TrialResult(trial=trial, status=TrialState.SUCCESS, seconds=10.0 * budget.folds)
-    n_folds = 2 if budget.folds == 2 else 5
+def test_the_time_follows_from_the_rows_that_a_model_of_the_trial_had(fidelity, seconds):
+    trial = Trial(number=1, config=Config(learner="prior"), fidelity=fidelity)
+    result = TrialResult(trial=trial, status=TrialState.SUCCESS, seconds=10.0 * fidelity.folds)
+    n_folds = 2 if fidelity.folds == 2 else 5
     assert expected_seconds(result, n_folds) == pytest.approx(seconds)

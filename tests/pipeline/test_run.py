@@ -2,7 +2,6 @@ import os
 import tempfile
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
@@ -15,10 +14,9 @@ from fairautoml.execution import ResourceLimits
 from fairautoml.metrics import METRICS, Constraint, bind_constraints
 from fairautoml.mitigators import MITIGATORS, Goal
 from fairautoml.plan import Plan, terms_of
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Trial, TrialState
 from fairautoml.run_files import PreviousRun, RunLocation, begin
-from fairautoml.running import _allocator, _as_begun, _run_here, run_search
-from fairautoml.search.allocators._base import Light
+from fairautoml.running import _run_here, run_search
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.space_files import load_space
 from fairautoml.search.strategies import STRATEGIES
@@ -52,7 +50,6 @@ def plan():
         space=space,
         baseline=Config(learner="prior"),
         first=tuple(first),
-        light=None,
         strategy="optuna_tpe",
         allocator="flat",
         mitigations=(),
@@ -284,33 +281,27 @@ def test_the_environment_of_the_caller_is_untouched(plan, artifacts):
     assert dict(os.environ) == before
 
 
-def test_what_is_small_runs_here_and_whatever_else_comes_as_early_does_not(plan):
-    full, few = terms_of(plan).budget, terms_of(plan).budget.on(0.1)
+def test_the_first_model_runs_here_and_whatever_else_comes_as_early_does_not(plan):
+    full = terms_of(plan).fidelity
     first, second = plan.first[:2]
 
-    def here(requested, number, config, budget):
-        trial = Trial(number=number, config=config, budget=replace(budget, seconds=3.0))
+    def here(requested, number, config, **more):
+        trial = Trial(number=number, config=config, fidelity=full, **more)
         return _run_here(requested)(trial) is not None
 
-    assert here(plan, 0, plan.baseline, full)
-    assert not here(plan, 1, first, full)
-    requested = replace(plan, here=True)
-    found = [here(requested, n, c, full) for n, c in ((1, first), (1, second), (2, first))]
+    assert here(plan, 0, plan.baseline)
+    assert not here(plan, 1, first)
+    requested = replace(plan, here=True, small=first)
+    found = [here(requested, n, c) for n, c in ((1, first), (1, second), (2, first))]
     assert found == [True, False, False]
-    requested = replace(plan, here=True, light=Light(configs=(first, second), budget=few))
-    cases = ((1, first, few), (2, second, few), (2, second, full), (3, first, few))
-    assert [here(requested, *case) for case in cases] == [True, True, False, False]
 
 
-def test_trials_and_seconds_in_turn_lose_no_first_candidate(keeping, plan):
-    # The run of seconds tries its small candidate on few rows, the run of trials on all.
-    full, few = terms_of(plan).budget, terms_of(plan).budget.on(0.1)
-    light = Light(configs=plan.first[:1], budget=few)
+def test_trials_and_seconds_in_turn_lose_no_first_configuration(keeping, plan):
     requested = {"small": plan.first[0], "first": plan.first[:2]}
     keeping({**requested, "n_trials": 2})
-    history, _ = keeping({**requested, "light": light, "n_trials": 3}, resume=True)
-    tried = [(r.trial.config, r.trial.budget) for r in history.results]
-    assert tried == [(plan.baseline, full), (plan.first[0], full), (plan.first[1], full)]
+    later = ResourceLimits(n_workers=1, deadline=time.monotonic() + 60)
+    history, _ = keeping({**requested, "limits": later, "n_trials": 3}, resume=True)
+    assert [r.trial.config for r in history.results] == [plan.baseline, *plan.first[:2]]
 
 
 def test_an_interrupt_of_the_first_training_leaves_the_baseline(plan, artifacts, monkeypatch):
@@ -320,42 +311,8 @@ def test_an_interrupt_of_the_first_training_leaves_the_baseline(plan, artifacts,
         return fit_config(config, *rest, **named)
 
     monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_config", fit)
-    requested = replace(plan, here=True, executor="local", n_trials=3)
+    requested = replace(plan, here=True, small=plan.first[0], executor="local", n_trials=3)
     history, finished = run_search(requested, artifacts)
     assert not finished
     assert [result.trial.config for result in history.results] == [plan.baseline]
     assert history.best is not None
-
-
-def test_a_run_that_began_without_a_sample_trains_no_full_model_here(plan):
-    requested = replace(
-        plan, here=True, light=Light(configs=plan.first[:1], budget=Budget().on(0.1))
-    )
-    result = TrialResult(
-        trial=Trial(number=0, config=plan.baseline, budget=terms_of(plan).budget),
-        status=TrialState.SUCCESS,
-    )
-    found = _as_begun(requested, [SimpleNamespace(result=result)])
-    assert (found.light, found.here) == (None, False)
-    assert _as_begun(requested, []) == requested
-    assert _as_begun(replace(requested, light=None), [SimpleNamespace(result=result)]).here
-
-
-@pytest.mark.parametrize(("executor", "whole"), [("serial", False), ("local", True)])
-def test_only_where_a_fold_cannot_be_stopped_an_untried_learner_begins_with_fewer_rows(
-    plan, monkeypatch, executor, whole
-):
-    terms = replace(terms_of(plan), n_train_rows=50_000)
-    monkeypatch.setattr("fairautoml.running.terms_of", lambda _: terms)
-    allocator = _allocator(replace(plan, executor=executor), 1)
-    learners = iter((plan.baseline, *plan.first[:2]))
-    for number in range(2):
-        trial = allocator.next_trial(lambda: next(learners), number=number, seconds_left=9.0)
-        allocator.record(
-            TrialResult(
-                trial=trial, status=TrialState.SUCCESS, value=0.7, violations=(0.0,), seconds=1.0
-            )
-        )
-    trial = allocator.next_trial(lambda: next(learners), number=2, seconds_left=2.0)
-    assert trial.config.learner != plan.first[0].learner
-    assert (trial.budget.sample_fraction == 1.0) == whole

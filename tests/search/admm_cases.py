@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 from fairautoml.search.space import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
 
 
 def scored(config, value=0.8, gap=(), limit=(), status=TrialState.SUCCESS):
     return TrialResult(
-        trial=Trial(number=0, config=config, budget=Budget(folds=2)),
+        trial=Trial(number=0, config=config, fidelity=Fidelity(folds=2)),
         status=status,
         value=value,
         violations=tuple(g - e for g, e in zip(gap, limit, strict=True)),

@@ -4,8 +4,8 @@ from dataclasses import replace
 from itertools import count
 
 from fairautoml.records import (
-    Budget,
     Config,
+    Fidelity,
     MitigationOption,
     Origin,
     Terms,
@@ -14,15 +14,15 @@ from fairautoml.records import (
     TrialState,
 )
 
-FULL = Budget(folds=2)
-"""Of two folds a sample has as many models as all rows: costs are those of the rows alone."""
+FULL = Fidelity(folds=1)
+"""Of a single fold nothing is screened: every trial is full."""
 
 
-def terms(*ratios, n_train_rows=1000, budget=FULL):
+def terms(*ratios, n_train_rows=1000, fidelity=FULL):
     costly = tuple(
         MitigationOption(name=f"costly{at}", ratio=ratio) for at, ratio in enumerate(ratios)
     )
-    return Terms(budget=budget, n_train_rows=n_train_rows, mitigations=costly)
+    return Terms(fidelity=fidelity, n_train_rows=n_train_rows, mitigations=costly)
 
 
 class Asking:
@@ -66,6 +66,6 @@ def plain(number, *, fraction=1.0):
     return Trial(
         number=number,
         config=Config(learner="fake", params={"turn": number}),
-        budget=replace(FULL, sample_fraction=fraction),
+        fidelity=replace(FULL, rows=fraction),
         origin=Origin.SEARCH,
     )

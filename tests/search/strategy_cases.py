@@ -2,7 +2,7 @@
 
 import math
 
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 from fairautoml.search.space import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.search.strategies._parzen import parzen
@@ -64,8 +64,8 @@ def study_of(strategy, owner=""):
 def scored(
     config, value=0.8, violations=(0.0,), status=TrialState.SUCCESS, seconds=0.1, fraction=1.0
 ):
-    budget = Budget(folds=2, sample_fraction=fraction)
-    trial = Trial(number=0, config=config, budget=budget)
+    fidelity = Fidelity(folds=2, rows=fraction)
+    trial = Trial(number=0, config=config, fidelity=fidelity)
     return TrialResult(
         trial=trial, status=status, value=value, violations=violations, seconds=seconds
     )
@@ -88,11 +88,16 @@ def toy_scored(config):
 
 
 def mean_regret(name, n_seeds=5, n_asks=60):
+    """Mean regret of a registered strategy."""
+    return mean_regret_of(STRATEGIES.get(name), n_seeds, n_asks)
+
+
+def mean_regret_of(make, n_seeds=5, n_asks=60):
     """How far the best feasible of 60 candidates is from the constrained optimum, on average."""
     first = [Config(learner=part.name, params=part.defaults()) for part in (TREES, LINEAR)]
     found = []
     for seed in range(n_seeds):
-        strategy = STRATEGIES.get(name)(TOY, seed, first)
+        strategy = make(TOY, seed, first)
         outcomes = []
         for _ in range(n_asks):
             outcomes.append(toy_scored(strategy.ask()))

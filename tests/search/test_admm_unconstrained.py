@@ -1,7 +1,7 @@
 import numpy as np
 from strategy_cases import TOY
 
-from fairautoml.records import Budget, Trial, TrialResult, TrialState
+from fairautoml.records import Fidelity, Trial, TrialResult, TrialState
 from fairautoml.search.strategies import STRATEGIES
 
 
@@ -13,7 +13,7 @@ def proposals(name, violation):
         digit = int(config.key[:4], 16)
         strategy.tell(
             TrialResult(
-                trial=Trial(number=number, config=config, budget=Budget()),
+                trial=Trial(number=number, config=config, fidelity=Fidelity()),
                 status=TrialState.SUCCESS,
                 value=digit / 0xFFFF,
                 violations=(violation(digit),),

@@ -84,7 +84,7 @@ def test_the_first_mitigation_is_the_cheapest_once_the_search_has_paid_for_it():
 def test_nothing_is_mitigated_while_mitigations_have_cost_more_than_the_search():
     memory = memory_with((0.2, 1.0), (0.21, 1.0), (0.22, 1.0), ratio=1.0)
     greedy = Rules(test="greedy")
-    trial = memory.start(choose(memory, greedy, None), 3, FULL)
+    trial = memory.start(choose(memory, greedy, None), 3)
     memory.record(scored(trial, gap=0.01, seconds=3.5))
     assert choose(memory, greedy, None) is None
     assert choose(memory, Rules(test="greedy", cap=False), None) is not None
@@ -92,7 +92,7 @@ def test_nothing_is_mitigated_while_mitigations_have_cost_more_than_the_search()
 
 def test_what_a_running_mitigation_is_expected_to_cost_counts_for_the_cap():
     memory = memory_with((0.2, 1.0), (0.21, 1.0), ratio=3.0)
-    memory.start(choose(memory, Rules(test="greedy", early=False), None), 2, FULL)
+    memory.start(choose(memory, Rules(test="greedy", early=False), None), 2)
     assert choose(memory, Rules(test="greedy", early=False), None) is None
 
 
@@ -165,7 +165,7 @@ def test_a_trial_without_a_result_costs_time_and_is_not_mitigated(status):
 
 def test_a_mitigation_that_runs_out_of_time_raises_the_ratio_and_is_not_repeated():
     memory = memory_with((0.2, 1.0), ratio=10.0)
-    trial = memory.start(memory.pairs()[0], 1, FULL)
+    trial = memory.start(memory.pairs()[0], 1)
     memory.record(scored(trial, status=TrialState.TIMEOUT, seconds=100.0))
     arm = memory.arms[0]
     assert (arm.n, arm.n_fair, arm.ratio) == (1, 0, 55.0)
@@ -179,6 +179,6 @@ def test_of_several_mitigations_each_keeps_its_own_ratio():
     memory.record(scored(plain(0), loss=0.2, seconds=1.0))
     first = choose(memory, Rules(test="greedy", early=False), None)
     assert first.arm.costly.name == "a"
-    memory.record(scored(memory.start(first, 1, FULL), gap=-0.01, seconds=30.0))
+    memory.record(scored(memory.start(first, 1), gap=-0.01, seconds=30.0))
     assert [arm.ratio for arm in memory.arms] == [20.0, 20.0]
     assert [pair.arm.costly.name for pair in memory.pairs(prune=False)] == ["b"]

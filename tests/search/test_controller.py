@@ -7,19 +7,18 @@ import pytest
 
 from fairautoml.exceptions import DegradedWarning
 from fairautoml.records import (
-    Budget,
     Config,
+    Fidelity,
     Origin,
     Terms,
-    Trial,
     TrialResult,
     TrialState,
 )
 from fairautoml.search import loop
 from fairautoml.search.allocators.flat import Flat
-from fairautoml.search.loop import MAX_PENDING, Caps, Proposals, Pruner, SearchLoop, StopCondition
+from fairautoml.search.loop import MAX_PENDING, Proposals, SearchLoop, StopCondition
 
-TERMS = Terms(budget=Budget(folds=2), n_train_rows=100)
+TERMS = Terms(fidelity=Fidelity(folds=2), n_train_rows=100)
 
 
 class Shuffled:
@@ -289,6 +288,8 @@ class Mitigates(Flat):
 
     def next_trial(self, ask, *, number, seconds_left):
         trial = super().next_trial(ask, number=number, seconds_left=seconds_left)
+        if trial is None:
+            return None
         return replace(trial, config=replace(trial.config, mitigation="costly"))
 
 
@@ -307,8 +308,8 @@ class Grows(Flat):
     last = None
 
     def next_trial(self, ask, *, number, seconds_left):
-        if number % 2:
-            return replace(self.last, number=number, origin=Origin.ROWS)
+        if number % 2 and self.last is not None:
+            return replace(self.last, number=number, origin=Origin.PROMOTION)
         self.last = super().next_trial(ask, number=number, seconds_left=seconds_left)
         return self.last
 
@@ -321,35 +322,13 @@ def test_a_strategy_does_not_see_what_the_allocator_added():
     assert [kind for kind, _ in strategy.calls].count("tell") == 3
 
 
-def test_a_trial_is_compared_with_the_best_one_on_as_many_rows():
-    pruner = Pruner()
-
-    def trial(number, fraction, **more):
-        config = Config(learner="fake", params={"turn": number})
-        budget = Budget(folds=2, sample_fraction=fraction)
-        return Trial(number=number, config=config, budget=budget, **more)
-
-    for number, (fraction, loss) in enumerate([(0.1, 0.5), (0.1, 0.4), (1.0, 0.3), (0.1, 0.45)]):
-        known = scored_trial(succeed(trial(number, fraction)))
-        pruner.learn(replace(known, log_loss=loss))
-    assert pruner.against(trial(9, 0.1)).rival == trial(1, 0.1).key
-    assert pruner.against(trial(9, 1.0)).rival == trial(2, 1.0).key
-    assert pruner.against(trial(9, 0.5)).rival == ""
-    # The mean of other models is not what a model of a fold is compared with.
-    more = replace(trial(9, 1.0), budget=Budget(folds=5))
-    assert pruner.against(more).rival == ""
-    assert pruner.against(trial(9, 1.0, origin=Origin.ROWS)).rival == ""
-    mitigated = replace(trial(9, 1.0), config=Config(learner="fake", mitigation="costly"))
-    assert pruner.against(mitigated).rival == ""
-
-
 def limits_of(seconds, deadline, n=5):
     """The limits of trials that take so long each, on a clock that begins at 100."""
     found, clock, executor = [], [100.0], Immediate()
     executor.clock = lambda: clock[0]
 
     def objective(trial):
-        found.append(trial.budget.seconds)
+        found.append(trial.max_seconds)
         clock[0] += seconds
         return succeed(trial)
 
@@ -363,39 +342,8 @@ def limits_of(seconds, deadline, n=5):
     return found
 
 
-def test_under_a_time_budget_a_trial_may_take_a_third_of_the_rest_once_one_has_succeeded():
-    first, second, *later = limits_of(2.0, 400.0)
-    # The first needs no training, and the second may be the only full one.
-    assert (first, second) == (None, None)
-    assert later == pytest.approx([296 / 3, 294 / 3, 292 / 3])
-
-
-def test_a_trial_may_always_take_ten_times_what_is_usual():
-    assert limits_of(40.0, 1100.0, n=3) == [None, None, 400.0]
-    assert limits_of(40.0, 400.0, n=4) == [None] * 4
-
-
 def test_without_a_time_budget_no_trial_has_a_limit():
     assert limits_of(2.0, None) == [None] * 5
-
-
-def test_what_is_the_first_of_its_kind_may_take_all_that_is_left():
-    def trial(number, *, fraction=1.0, mitigation="none", **more):
-        config = Config(learner="fake", params={"turn": number}, mitigation=mitigation)
-        budget = Budget(folds=2, sample_fraction=fraction)
-        return Trial(number=number, config=config, budget=budget, **more)
-
-    caps = Caps()
-    caps.learn(replace(scored_trial(succeed(trial(1))), seconds=1.0))
-    caps.learn(replace(scored_trial(succeed(trial(2))), status=TrialState.TIMEOUT, seconds=9.0))
-    assert caps.on(trial(3), 60.0).budget.seconds == 20.0
-    assert caps.on(trial(3), 12.0).budget.seconds == 10.0
-    for other in (
-        trial(3, fraction=0.5),
-        trial(3, mitigation="reweighing"),
-        trial(3, origin=Origin.ROWS),
-    ):
-        assert caps.on(other, 60.0) == other
 
 
 def test_no_trial_starts_when_not_even_the_shortest_fold_fits_into_what_is_left():

@@ -1,4 +1,4 @@
-from fairautoml.records import Budget, Config, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 from fairautoml.search.loop import TRIES, Proposals
 
 A, B, C = (Config(learner=name) for name in "abc")
@@ -21,7 +21,7 @@ class Script:
 
 
 def result(config, status=TrialState.SUCCESS):
-    trial = Trial(number=0, config=config, budget=Budget(folds=2))
+    trial = Trial(number=0, config=config, fidelity=Fidelity(folds=2))
     value = 0.5 if status is TrialState.SUCCESS else None
     return TrialResult(trial=trial, status=status, value=value, violations=(), seconds=0.0)
 

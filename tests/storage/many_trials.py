@@ -47,7 +47,6 @@ def cheap_plan(n_trials, start, strategy):
         space=SearchSpace(learners={"prior": ParamSpace(name="prior", ranges=ranges)}),
         baseline=Config(learner="prior"),
         first=(),
-        light=None,
         mitigations=(),
         strategy=strategy,
         allocator="flat",

@@ -6,7 +6,7 @@ import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution
 
-from fairautoml.records import Budget, Config, Trial, TrialRecord, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, Trial, TrialRecord, TrialResult, TrialState
 from fairautoml.storage.artifacts import Artifacts
 from fairautoml.storage.journal import JournalFile, read_only_storage
 from fairautoml.storage.study import Display, Study
@@ -24,7 +24,7 @@ DISPLAY = Display(
 
 def trial(number, **params):
     config = Config(learner="prior", params={"x": number / 7, **params})
-    return Trial(number=number, config=config, budget=Budget(folds=2))
+    return Trial(number=number, config=config, fidelity=Fidelity(folds=2))
 
 
 def record(number, *, status=TrialState.SUCCESS, seconds=None, violation=-0.01, tried=None):

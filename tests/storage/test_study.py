@@ -20,7 +20,7 @@ from fairautoml.exceptions import (
     StorageFullError,
     StorageUnavailableError,
 )
-from fairautoml.records import Budget, Config, Origin, Trial, TrialState
+from fairautoml.records import Config, Fidelity, Origin, Trial, TrialState
 from fairautoml.storage import journal
 from fairautoml.storage.artifacts import Artifacts
 from fairautoml.storage.journal import JournalFile, connect
@@ -152,7 +152,7 @@ def test_a_trial_that_makes_its_lost_files_again_is_recorded_once(path):
 
 
 def test_a_second_attempt_with_more_time_stands_beside_the_first_and_counts(path):
-    limited = Trial(number=1, config=trial(1).config, budget=Budget(folds=2, seconds=1.0))
+    limited = Trial(number=1, config=trial(1).config, fidelity=Fidelity(folds=2), max_seconds=1.0)
     study = begun(path)
     study.keep(record(0))
     study.keep(record(1, status=TrialState.TIMEOUT, tried=limited))
@@ -277,7 +277,7 @@ def test_a_version_of_the_record_from_the_future_is_refused(path, monkeypatch):
     monkeypatch.setattr("fairautoml.storage.study.SCHEMA", 99)
     kept(path, 1)
     monkeypatch.undo()
-    with pytest.raises(RunFolderError, match=r"attributes of version 99 .* reads 3"):
+    with pytest.raises(RunFolderError, match=r"attributes of version 99 .* reads 4"):
         past_of(path)
 
 
@@ -373,7 +373,7 @@ def test_a_folder_with_braces_in_its_name_holds_a_study(tmp_path):
 def test_the_dashboard_shows_both_objectives_parameters_and_constraints(path):
     study = begun(path)
     config = Config(learner="tree", params={"rate": 0.2, "depth": 4})
-    study.keep(record(0, tried=Trial(number=0, config=config, budget=Budget())))
+    study.keep(record(0, tried=Trial(number=0, config=config, fidelity=Fidelity())))
     study.close()
     directions, (shown,), front = shown_study(path)
     found = {name: direction.name for name, direction in directions.items()}
@@ -437,14 +437,13 @@ def test_a_trial_that_broke_is_shown_without_a_value(path, status, state):
 
 def limited(seconds, *, status=TrialState.TIMEOUT, origin=Origin.SEARCH):
     found = record(0, status=status, seconds=5.0)
-    budget = replace(found.result.trial.budget, seconds=seconds)
-    tried = replace(found.result.trial, budget=budget, origin=origin)
+    tried = replace(found.result.trial, max_seconds=seconds, origin=origin)
     return replace(found, result=replace(found.result, trial=tried))
 
 
 @pytest.mark.parametrize(
     ("limit", "budget", "again"),
-    [(4.0, 10.0, False), (4.0, 35.0, True), (4.0, None, True), (None, 5.0, True)],
+    [(4.0, 10.0, False), (4.0, 55.0, True), (4.0, None, True), (None, 5.0, True)],
 )
 def test_a_trial_that_had_little_time_for_itself_has_more_in_a_longer_run(limit, budget, again):
     assert limited(limit).has_more_time(budget) is again

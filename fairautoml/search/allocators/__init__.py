@@ -1,4 +1,4 @@
-"""Registry of allocators, which decide the budgets of trials; one file per allocator."""
+"""Registry of allocators, which decide the fidelity of trials; one file per allocator."""
 
 from typing import Protocol
 

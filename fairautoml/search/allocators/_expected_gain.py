@@ -13,15 +13,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from fairautoml.records import (
-    Budget,
     Config,
+    Fidelity,
     MitigationOption,
     Origin,
     Trial,
     TrialResult,
     TrialState,
 )
-from fairautoml.search.allocators._base import RowCosts, bare, fair, is_baseline, now_or_never
+from fairautoml.search.allocators._base import CostModel, bare, fair, is_baseline
 
 FEWEST_SHIFTS = 5
 """Number of mitigations from which the most favourable shift of the loss is estimated."""
@@ -156,9 +156,14 @@ class Progress:
 class AllocatorState:
     """State that the rules read: arms, costs, progress and models to mitigate."""
 
-    def __init__(self, mitigations: tuple[MitigationOption, ...], full: Budget) -> None:
+    def __init__(
+        self,
+        mitigations: tuple[MitigationOption, ...],
+        full: Fidelity,
+        costs: CostModel | None = None,
+    ) -> None:
         self.arms = tuple(Arm(costly) for costly in mitigations)
-        self.costs = RowCosts()
+        self._costs = CostModel() if costs is None else costs
         self.search = Progress()
         self.mitigated = 0.0
         self.best_fair = math.inf
@@ -179,6 +184,11 @@ class AllocatorState:
         """Whether a mitigation is running."""
         return bool(self._open)
 
+    def expected(self, number: int) -> float | None:
+        """Return the expected seconds of a running mitigation, None for other trials."""
+        pair = self._open.get(number)
+        return None if pair is None else pair.seconds
+
     def pairs(self, *, prune: bool = True) -> list[Pair]:
         """Return the pairs of bases and mitigations that were not tried yet."""
         found: list[Pair] = []
@@ -192,7 +202,7 @@ class AllocatorState:
             ]
         return found
 
-    def start(self, pair: Pair, number: int, budget: Budget) -> Trial:
+    def start(self, pair: Pair, number: int) -> Trial:
         """Return the trial of a mitigation and mark the pair as tried."""
         pair.base.tried.add(pair.arm.costly.name)
         pair.arm.n_open += 1
@@ -201,7 +211,7 @@ class AllocatorState:
         return Trial(
             number=number,
             config=mitigated(pair.base.config, pair.arm.costly),
-            budget=budget,
+            fidelity=self._full,
             origin=Origin.MITIGATION,
         )
 
@@ -216,7 +226,6 @@ class AllocatorState:
             pair.arm.n_open -= 1
             pair.arm.learn(pair.base, scored)
             return
-        self.costs.learn(scored)
         self.search.pay(scored.seconds)
         if succeeded:
             self._learn_plain(scored)
@@ -227,22 +236,36 @@ class AllocatorState:
             # A model that is no better than a constant predictor is not mitigated.
             self._floor = min(self._floor, loss)
             return
-        fraction = scored.trial.budget.sample_fraction
-        smallest = min(self._smallest, fraction)
-        if fraction == smallest:
-            # Improvements are compared at one sample size, that of the search.
+        work = scored.trial.fidelity.rows * scored.trial.fidelity.folds
+        smallest = min(self._smallest, work)
+        if work == smallest:
+            # Improvements are compared at one fidelity, that of the search.
             self._smallest = smallest
             self._incumbent = scored if loss < self.search.best else self._incumbent
-            full_seconds = self.costs.seconds(scored, self._full)
+            full_seconds = self._full_seconds(scored)
             self.search.learn(loss, is_fair=fair(scored.violations), full_seconds=full_seconds)
         elif self._incumbent is not None:
             # The cost of a promotion improves the estimate for the incumbent.
-            self.search.full_seconds = self.costs.seconds(self._incumbent, self._full)
+            self.search.full_seconds = self._full_seconds(self._incumbent)
         config = scored.trial.config
         mitigable = config.mitigation == "none" and not fair(violations)
-        if mitigable and fraction >= self._full.sample_fraction:
-            base = Base(config, loss, scored.seconds)
-            self._pool.setdefault(config.key, base)
+        if mitigable and scored.trial.fidelity == self._full:
+            self._pool.setdefault(config.key, Base(config, loss, self._full_seconds(scored)))
+
+    def _full_seconds(self, scored: TrialResult) -> float:
+        """Return the expected seconds of the configuration at full fidelity."""
+        trial = Trial(number=-1, config=scored.trial.config, fidelity=self._full)
+        expected = self._costs.seconds(trial)
+        return scored.seconds if expected is None else expected
+
+
+LAST_CHANCE = 1.5
+"""A last trial starts at once if the time left is below this multiple of its seconds."""
+
+
+def now_or_never(seconds: float, left: float, longest: float) -> bool:
+    """Return whether a trial fits into the time left but may not after one more trial."""
+    return seconds <= left and (left < LAST_CHANCE * seconds or left - longest < seconds)
 
 
 Test = Literal["full", "simple", "gain", "greedy"]

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from fairautoml.records import Config, Terms, Trial, TrialResult
-from fairautoml.search.allocators._base import Clock
 from fairautoml.search.allocators._expected_gain import AllocatorState, Pair
+from fairautoml.search.allocators.flat import Flat
 
 RESERVE = 1.2
 """Time reserved for the mitigation, in units of its expected cost."""
 
 
-class MitigateAfter:
+class MitigateAfter(Flat):
     """Searches, then mitigates the best plain model; a reference for comparisons of allocators.
 
     Without a deadline the mitigation starts when the strategy has no more proposals.
@@ -19,52 +19,38 @@ class MitigateAfter:
     schedules_mitigation = True
 
     def __init__(self, terms: Terms, *, retry: bool = False) -> None:
-        self._budget = terms.budget
-        self._memory = AllocatorState(terms.mitigations, terms.budget)
-        self._clock = Clock()
+        super().__init__(terms)
+        self._memory = AllocatorState(terms.mitigations, terms.fidelity, self.costs)
         self._retry = retry
         self._searching = True
 
-    def next_trial(
-        self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
-    ) -> Trial | None:
-        """Return a full trial of the next configuration, or the mitigation at the end."""
-        if seconds_left is not None and seconds_left <= 0:
-            return None
-        left = self._clock.left_at_start(seconds_left)
-        trial, seconds = None, None
-        if self._searching and not self._is_time(left):
-            trial = self._search(ask, number)
-            self._searching = trial is not None or not self._clock.idle
-        if trial is None and not self._searching:
-            pair = self._best_in_time(left)
-            if pair is not None:
-                trial, seconds = self._memory.start(pair, number, self._budget), pair.seconds
-        if trial is not None:
-            self._clock.note_ask(number, seconds_left, seconds)
-        return trial
-
     def record(self, scored: TrialResult) -> None:
         """Record the cost and the result of a trial."""
-        self._clock.note_result(scored)
+        super().record(scored)
         self._memory.record(scored)
 
-    def _is_time(self, left: float | None) -> bool:
-        """End the search, and return True, if one more trial would leave too little time."""
+    def expected(self, trial: Trial) -> float | None:
+        """Return the expected seconds of a trial."""
+        known = self._memory.expected(trial.number)
+        return super().expected(trial) if known is None else known
+
+    def mitigation(self, number: int, left: float | None) -> Trial | None:
+        """Return the mitigation of the best model once one more trial would leave too little."""
         pairs = self._memory.pairs(prune=False)
-        if left is None or not pairs:
-            return False
-        over = left - self._clock.longest < RESERVE * _best(pairs).seconds
-        self._searching = not over
-        return over
+        if self._searching and left is not None and pairs:
+            self._searching = left - self.longest >= RESERVE * _best(pairs).seconds
+        return None if self._searching else self._mitigated(number, left)
 
-    def _search(self, ask: Callable[[], Config | None], number: int) -> Trial | None:
-        config = ask()
-        if config is None:
-            return None
-        return Trial(number=number, config=config, budget=self._budget)
+    def proposal(self, ask: Callable[[], Config | None]) -> Config | None:
+        """Return a new configuration while the search lasts."""
+        return ask() if self._searching else None
 
-    def _best_in_time(self, left: float | None) -> Pair | None:
+    def rest(self, number: int, left: float | None) -> Trial | None:
+        """Return the mitigation of the best model."""
+        self._searching = False
+        return self._mitigated(number, left)
+
+    def _mitigated(self, number: int, left: float | None) -> Trial | None:
         if self._memory.mitigating or (self._memory.mitigated > 0 and not self._retry):
             return None
         pairs = [
@@ -72,7 +58,7 @@ class MitigateAfter:
             for pair in self._memory.pairs(prune=self._retry)
             if left is None or RESERVE * pair.seconds <= left
         ]
-        return _best(pairs) if pairs else None
+        return self._memory.start(_best(pairs), number) if pairs else None
 
 
 def _best(pairs: list[Pair]) -> Pair:

@@ -184,6 +184,12 @@ def started(kind: Any, begin: Begin) -> Any:
     )
 
 
+def joined(searcher: Any, begin: Begin) -> Any:
+    """Return a searcher without a space of its own, after giving it the space and the loss."""
+    searcher.set_search_properties(LOSS, "min", dict(begin.domains))
+    return searcher
+
+
 def _starts_of_the_others(space: SearchSpace, first: Sequence[Config]) -> list[Config]:
     """Return the defaults of every learner without an initial configuration.
 

@@ -134,6 +134,7 @@ class FlamlECI:
                 SearchSpace(
                     learners={name: part},
                     encodings=space.encodings,
+                    native_learners=space.native_learners,
                     mitigations=space.mitigations,
                 ),
                 int(one),
@@ -182,7 +183,7 @@ class FlamlECI:
             return
         loss = penalised_loss(scored)
         # A full trial may use a sample of a large table, so shares are relative to the largest.
-        size = scored.trial.budget.sample_fraction
+        size = scored.trial.fidelity.rows
         self._most = max(self._most, size)
         self._accounts[learner] = booked(
             self._accounts[learner], loss, scored.seconds, size / self._most

@@ -1,0 +1,46 @@
+"""Strategies from a sampler of Optuna or a searcher of FLAML that the user has made."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from fairautoml.records import Config, SearchStrategy
+from fairautoml.search.space import SearchSpace
+from fairautoml.search.strategies._optuna import StudyStrategy, new_study, value_only
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OwnStrategy:
+    """Makes a strategy from a copy of the given sampler or searcher, which keeps its own seed."""
+
+    given: Any
+
+    @property
+    def name(self) -> str:
+        """Class of the sampler or searcher."""
+        return type(self.given).__name__
+
+    def __call__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> SearchStrategy:
+        """Return the strategy over a space, beginning with the configurations ``first``."""
+        given = copy.deepcopy(self.given)
+        if isinstance(given, optuna.samplers.BaseSampler):
+            study = new_study(given, "maximize")
+            return StudyStrategy(space, first, study, objectives=value_only)
+        from fairautoml.search.strategies._flaml import FlamlSearch, joined
+
+        return FlamlSearch(space, seed, first, lambda begin: joined(given, begin))
+
+
+def own_strategy(value: Any) -> OwnStrategy | None:
+    """Return the strategy of a sampler or searcher, None for any other value."""
+    if isinstance(value, optuna.samplers.BaseSampler):
+        return OwnStrategy(value)
+    # FLAML is imported only where one of its objects can be meant.
+    if not type(value).__module__.startswith("flaml."):
+        return None
+    from flaml.tune.searcher.suggestion import Searcher
+
+    return OwnStrategy(value) if isinstance(value, Searcher) else None
