@@ -329,6 +329,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         pool, params = self.pool_, self.get_params(deep=False)
         if not isinstance(self.random_state, int | None):
             params["random_state"] = self.seed_
+        if not isinstance(self.strategy, str):
+            # A sampler of the user is needed for another fit only.
+            params["strategy"] = "auto"
         kept = ("schema", "groups", "classes", "seed", "task", "rows_by_label", "board", "best")
         fitted = {name: getattr(self, name) for name in PLAIN_ATTRIBUTES}
         return {

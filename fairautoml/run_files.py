@@ -29,7 +29,7 @@ from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.search.strategies._optuna import distributions
 from fairautoml.selection.pool import Pool
 from fairautoml.settings import RunStorage
-from fairautoml.storage.artifacts import Artifacts, make_private
+from fairautoml.storage.artifacts import Artifacts, file_hash, make_private
 from fairautoml.storage.journal import JournalFile, corrupt
 from fairautoml.storage.plain import packed
 from fairautoml.storage.run_folder import (
@@ -37,7 +37,6 @@ from fairautoml.storage.run_folder import (
     LIBRARIES,
     STUDY,
     RunFolder,
-    file_hash,
     library_version,
     read_json,
     remedy_for,
@@ -333,7 +332,7 @@ def _resume(plan: Plan, previous: PreviousRun, parameters: Mapping[str, Any]) ->
     check_same(past.fingerprint, _fingerprint(plan), str(place.path))
     folder.take()
     folder.artifacts.drop_pickles()
-    _drop_damaged(folder.path)
+    _drop_damaged(folder.artifacts.portable(MEMBERSHIP_KEY))
     with ExitStack() as undo:
         study = Study.resume(place.database, past, folder.artifacts, _display(plan))
         undo.callback(study.close)
@@ -345,13 +344,13 @@ def _resume(plan: Plan, previous: PreviousRun, parameters: Mapping[str, Any]) ->
     return RunWriter(folder, study, plan)
 
 
-def _drop_damaged(folder: Path) -> None:
-    """Delete models that cannot be read, so that their trials are run again."""
-    for path in (folder / "models").glob("*.fair"):
-        try:
+def _drop_damaged(path: Path) -> None:
+    """Delete models that cannot be read, so that they are trained again."""
+    try:
+        if path.is_file():
             read_models(path)
-        except ModelCorruptError:
-            path.unlink()
+    except ModelCorruptError:
+        path.unlink()
 
 
 def write_config(

@@ -59,8 +59,8 @@ from fairautoml.settings import (
     check_run_dir,
     restored_parameters,
 )
+from fairautoml.storage.artifacts import file_hash
 from fairautoml.storage.run_folder import (
-    file_hash,
     is_pickled,
     lacks,
     read_estimator_file,

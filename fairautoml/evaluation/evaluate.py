@@ -195,7 +195,7 @@ class TrialEvaluator:
     def _write_models(self, trial: Trial, models: Any, deployed: Any) -> None:
         self.artifacts.write_models(trial.key, models)
         # Models of some of the folds only are never served.
-        if self.portable and trial.fidelity.folds > self.folds.max():
+        if self.portable and trial.fidelity.folds == self.rows.n_folds:
             width, sparse = self.dataset.X.shape[1], self.dataset.schema.sparse
             # A plug-in without a portable form is trained again when the run is resumed.
             with contextlib.suppress(NotPortableError):

@@ -2,13 +2,14 @@
 
 import contextlib
 import errno
+import hashlib
 import io
 import math
 import os
 import pickle
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -149,6 +150,19 @@ class Artifacts:
             return False
         return known and path.stat().st_size == len(usual) + math.prod(shape) * SCORES.itemsize
 
+    def hashes(self, key: str) -> dict[str, str]:
+        """Return the SHA-256 of the files of a trial that another process reads, by folder."""
+        return {path.parent.name: file_hash(path) for path in self._files(key) if path.is_file()}
+
+    def drop_altered(self, key: str, hashes: Mapping[str, str]) -> None:
+        """Delete the files of a trial that are not those that were written."""
+        for path in self._files(key):
+            if path.is_file() and file_hash(path) != hashes.get(path.parent.name):
+                path.unlink()
+
+    def _files(self, key: str) -> tuple[Path, ...]:
+        return self.folder / "scores" / f"{key}.npy", self.portable(key), self._entries(key)
+
     def drop_models(self, key: str) -> None:
         """Delete the fold models of a trial that is no longer selectable."""
         self._native(key).unlink(missing_ok=True)
@@ -200,6 +214,12 @@ def disk_errors_named(target: Path) -> Iterator[None]:
             "folder by if_exists='resume' (fairautoml resume)"
         )
         raise StorageFullError(msg) from exc
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def make_private(path: Path) -> None:

@@ -37,6 +37,7 @@ from fairautoml.storage.artifacts import (
     Artifacts,
     append_private,
     disk_errors_named,
+    file_hash,
     make_private,
     sync_file,
     sync_folder,
@@ -370,12 +371,6 @@ def _cut_torn_line(stream: IO[bytes]) -> None:
     if stream.read(1) != b"\n":
         stream.seek(0)
         stream.truncate(stream.read().rfind(b"\n") + 1)
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def lacks(folder: str | Path | None, name: str) -> bool:

@@ -106,6 +106,8 @@ class PreviousTrials:
     records: tuple[TrialRecord, ...]  # in order of completion, without their entries
     proposals: tuple[Config, ...]  # of the strategy, also those of replaced records
     n_recorded: int  # results so far, with those of trials that were run again
+    # SHA-256 of the files of each trial by folder, by trial number
+    files: Mapping[int, Mapping[str, str]]
 
     @property
     def numbers(self) -> frozenset[int]:
@@ -147,11 +149,16 @@ class Study:
     def resume(
         cls, database: Database, past: PreviousTrials, artifacts: Artifacts, display: Display
     ) -> "Study":
-        """Open the record of a resumed run and read the entries of its trials."""
+        """Open the record of a resumed run and read the entries of its trials.
+
+        Files that are not those that were written are deleted, so that the trial is run again.
+        """
         study = cls.__new__(cls)
         study._open(database, artifacts, display, create=False)
         with database.errors():
             study._id = study._storage.get_study_id_from_name(past.study)
+        for number, key in ((r.result.trial.number, r.result.trial.key) for r in past.records):
+            artifacts.drop_altered(key, past.files[number])
         study.past = tuple(
             r
             if r.result.value is None
@@ -186,8 +193,10 @@ class Study:
         if status is TrialState.DISK_FULL:
             # An infrastructure failure is not stored, so a resumed run runs the trial again.
             raise StorageFullError(record.result.error)
-        self._artifacts.write_entries(record.result.trial.key, record.entries)
-        content = _sealed({"turn": self._turn, **_plain(record)})
+        key = record.result.trial.key
+        self._artifacts.write_entries(key, record.entries)
+        files = self._artifacts.hashes(key)
+        content = _sealed({"turn": self._turn, **_plain(record), "files": files})
         # One that may have its turn again, or that made its lost files again, is shown once.
         if record.cut_off or self._ended.get(number) is status:
             self._write(f"{ATTEMPT}{self._turn}", content)
@@ -272,15 +281,17 @@ def read_past(database: Database, study: str) -> PreviousTrials:
     contents = [_unsealed(each, name) for each in sealed]
     try:
         contents = sorted(contents, key=lambda each: each["turn"])
-        read = [_record(content) for content in contents]
+        read = [(_record(content), dict(content["files"])) for content in contents]
         proposals = tuple(_config(each) for content in contents for each in content["proposals"])
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise corrupt(name, f"a record is not what was written: {exc!r}") from None
     records: dict[int, TrialRecord] = {}
-    for record in read:
+    files: dict[int, Mapping[str, str]] = {}
+    for record, hashes in read:
         # A trial that was run again replaces its earlier result.
         records.pop(record.result.trial.number, None)
         records[record.result.trial.number] = record
+        files[record.result.trial.number] = hashes
     used = _unsealed(attributes[USED], name) if USED in attributes else 0.0
     return PreviousTrials(
         study=study,
@@ -289,6 +300,7 @@ def read_past(database: Database, study: str) -> PreviousTrials:
         seconds=max([used, *(record.seconds for record in records.values())]),
         records=tuple(records.values()),
         proposals=proposals,
+        files=files,
         n_recorded=1 + max((content["turn"] for content in contents), default=-1),
     )
 
