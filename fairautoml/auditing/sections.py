@@ -1,15 +1,28 @@
 """Parts of an audit in the order of the report, each with its sentences in plain English."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fairautoml.auditing.impact import FOUR_FIFTHS
-from fairautoml.auditing.result import Audit, ImpactRow, Interval, Section, VerdictRow
+from fairautoml.auditing.result import (
+    Audit,
+    ChangeRow,
+    GapRow,
+    ImpactRow,
+    Interval,
+    LeakageRow,
+    LevellingRow,
+    Section,
+    VerdictRow,
+)
+from fairautoml.auditing.scores import RATE_NAMES
 from fairautoml.certification.certificate import REASONS
 from fairautoml.certification.verdicts import Reason
 from fairautoml.exceptions import ParameterError
-from fairautoml.metrics import parse_constraints
+from fairautoml.metrics import METRICS, Metric
 from fairautoml.report.charts import DotPlot, Dots
 
 LONGEST = 40
@@ -69,8 +82,7 @@ def _verdicts(audit: Audit) -> Section:
 
 def _verdict(row: VerdictRow) -> str:
     """Return a verdict in plain English, with the bound that decided it."""
-    constraint = parse_constraints(row.constraint)[0]
-    ratio = constraint.metric.form == "ratio"
+    ratio = _metric_of(row).form == "ratio"
     what = f"{escaped(row.constraint)} between the groups of {printable(row.system)}"
     measured = "" if row.measured is None else f" On these rows it is {row.measured:.3f}."
     without = f" Without {_named(row.left_out)}." if row.left_out else ""
@@ -87,6 +99,10 @@ def _verdict(row: VerdictRow) -> str:
         sure = f"{100 * (1 - row.level):.4g} %"
         bound = f" In the population it is {words} {row.bound:.3f} with {sure} confidence."
     return f"{what}: {prefix}{row.verdict}{why}{detail}.{measured}{bound}{without}"
+
+
+def _metric_of(row: VerdictRow) -> Metric:
+    return METRICS.get(re.split(r"[\s\[]", row.constraint, maxsplit=1)[0])
 
 
 def _named(names: Sequence[str]) -> str:
@@ -133,11 +149,12 @@ def _of_group(audit: Audit, row: ImpactRow) -> str:
         else f"got {printable(audit.favourable)!r}"
     )
     sure = f"{100 * (1 - audit.delta):g} %"
-    count = f"{row.selected:,.0f} of {row.n:,}" if not audit.weighted else f"{row.n:,} rows,"
-    text = (
-        f"{group}: {count} {happened}, {percent(row.selection_rate)} (in the population "
-        f"{between(row.interval)} with {sure} confidence)."
-    )
+    share = percent(row.selection_rate)
+    if audit.weighted:
+        count = f"{share} of the weight of {row.n:,} rows {happened}"
+    else:
+        count = f"{row.selected:,.0f} of {row.n:,} {happened}, {share}"
+    text = f"{group}: {count} (in the population {between(row.interval)} with {sure} confidence)."
     if row.impact_ratio is None:
         return f"{text} No ratio: {row.reason}."
     if row.reference == row.group:
@@ -155,11 +172,21 @@ def _chance(row: ImpactRow) -> str:
         return ""
     apart = abs(row.standard_errors)
     beyond = "more" if apart > 2 else "not more"
-    by_chance = "below 0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}"
     return (
         f" The rates are {apart:.1f} standard errors apart, {beyond} than two; if the groups had "
-        f"the same chance, the probability of such a difference is {by_chance}."
+        f"the same chance, the probability of such a difference is "
+        f"{_probability(row.p_holm)}."
     )
+
+
+def _probability(value: float) -> str:
+    return "below 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _rate(name: str) -> str:
+    """Return the usual name of a rate."""
+    usual = (usual for usual, rate in RATE_NAMES.items() if rate == name)
+    return next(usual, name).replace("_", " ")
 
 
 def _pictures(system: str, rows: Sequence[ImpactRow]) -> tuple[DotPlot, ...]:
@@ -200,7 +227,7 @@ _GROUPS = {"system": "groups", "group": "group"}
 def _tables(audit: Audit) -> Iterator[Section]:
     """Return the parts that are tables only."""
     approximate = any("approximate" in row.bounds for row in audit.gaps)
-    judged = {(parse_constraints(v.constraint)[0].metric.name, v.system) for v in audit.verdicts}
+    judged = {(_metric_of(row).name, row.system) for row in audit.verdicts}
     # One bound for each metric: that of its verdict, if there is one.
     gaps = tuple(
         replace(row, at_least=None, at_most=None) if (row.metric, row.system) in judged else row
@@ -218,6 +245,8 @@ def _tables(audit: Audit) -> Iterator[Section]:
             "null_mean": "by chance", "null_share": "share by chance", "left_out": "without",
             "reason": "undefined because",
         },
+        # Without labels, the impact ratios say it.
+        partial(_gap, audit) if audit.labelled else None,
     )  # fmt: skip
     shown = {"value": "value", "interval": "interval"}
     yield _table("rates", "Rates", audit.rates, {**_GROUPS, "rate": "rate", "n": "rows", **shown})
@@ -235,6 +264,7 @@ def _tables(audit: Audit) -> Iterator[Section]:
             **_GROUPS, "rate": "rate", "baseline": "baseline", "value": "now",
             "change": "change", "direction": "for them", "p_value": "p",
         },
+        _change,
     )  # fmt: skip
     yield _table(
         "levelling",
@@ -244,6 +274,7 @@ def _tables(audit: Audit) -> Iterator[Section]:
             "system": "groups", "rate": "rate", "gap_baseline": "gap before", "gap": "gap now",
             "n_better": "better", "n_worse": "worse", "levelled_down": "levelled down",
         },
+        _levelling,
     )  # fmt: skip
     yield _table(
         "leakage",
@@ -254,13 +285,63 @@ def _tables(audit: Audit) -> Iterator[Section]:
             "interval": "interval", "accuracy": "accuracy", "chance": "chance",
             "fisher": "Fisher", "reason": "undefined because",
         },
+        _leak,
     )  # fmt: skip
     yield _contributions(audit)
     yield _individual(audit)
 
 
-def _table(name: str, title: str, rows: tuple[Any, ...], columns: dict[str, str]) -> Section:
-    return Section(name=name, title=title, rows=rows, columns=columns)
+def _gap(audit: Audit, row: GapRow) -> str:
+    if row.value is None or row.at_least is None or row.at_most is None:
+        return ""
+    about = METRICS.get(row.metric).about.rstrip(".")
+    return (
+        f"{printable(row.system)}, {row.metric}: {row.value:.3f}. {about}. Lowest "
+        f"{_rate(row.rate)} for {printable(row.lowest)}, highest for {printable(row.highest)}. In "
+        f"the population at least {row.at_least:.3f} and at most {row.at_most:.3f}, each with "
+        f"{100 * (1 - audit.delta):g} % confidence."
+    )
+
+
+def _change(row: ChangeRow) -> str:
+    if row.baseline is None or row.value is None:
+        return ""
+    chance = "" if row.p_value is None else f" (p {_probability(row.p_value)})"
+    what = f"{printable(row.group)} ({printable(row.system)}): {_rate(row.rate)}"
+    return (
+        f"{what} {percent(row.baseline)} before, {percent(row.value)} now, {row.direction} for its "
+        f"members{chance}."
+    )
+
+
+def _levelling(row: LevellingRow) -> str:
+    if not row.levelled_down or row.gap_baseline is None or row.gap is None:
+        return ""
+    return (
+        f"{printable(row.system)}: the gap in {_rate(row.rate)} fell from "
+        f"{row.gap_baseline:.3f} to {row.gap:.3f} because {row.n_worse} group(s) are worse off "
+        "and none is better off."
+    )
+
+
+def _leak(row: LeakageRow) -> str:
+    if row.auc is None:
+        return ""
+    return (
+        f"{printable(row.system)}: the {row.source} tells {printable(row.group)} from the others "
+        f"with an AUC of {row.auc:.3f}; 0.5 is chance, 1 is certainty."
+    )
+
+
+def _table(
+    name: str,
+    title: str,
+    rows: tuple[Any, ...],
+    columns: dict[str, str],
+    says: Callable[[Any], str] | None = None,
+) -> Section:
+    found = () if says is None else tuple(line for row in rows if (line := says(row)))
+    return Section(name=name, title=title, rows=rows, columns=columns, sentences=found)
 
 
 def _contributions(audit: Audit) -> Section:
