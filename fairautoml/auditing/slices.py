@@ -150,7 +150,7 @@ def slice_section(
         columns={
             "system": "groups", "conditions": "slice", "rate": "rate", "lowest": "lowest",
             "highest": "highest", "n_lowest": "rows of lowest", "n_highest": "rows of highest",
-            "gap": "gap", "interval": "joint interval", "overall": "gap on all rows",
+            "gap": "gap", "interval": "joint interval", "overall": "gap without slicing",
         },
         sentences=tuple(_sentence(row, level) for row in found),
         whole_names=True,
@@ -161,8 +161,8 @@ def _sentence(row: SliceRow, level: float) -> str:
     sure = f"{100 * (1 - level):g} %"
     says = (
         f"Where {' and '.join(row.conditions)}: the {row.rate} rate of {row.highest} is "
-        f"{abs(row.gap):.3f} {'above' if row.gap >= 0 else 'below'} that of {row.lowest}, on all "
-        f"rows {row.overall:+.3f}."
+        f"{abs(row.gap):.3f} {'above' if row.gap >= 0 else 'below'} that of {row.lowest}; in all "
+        f"slices together {row.overall:+.3f}."
     )
     if row.interval.low > 0:
         return (

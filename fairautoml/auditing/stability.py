@@ -110,8 +110,8 @@ def _sentence(row: StabilityRow) -> str:
     how = {
         "none": "Without flipped labels",
         "random": f"With {100 * row.share:g} % of the labels flipped at random",
-        "influence": f"With the {100 * row.share:g} % of the labels flipped that raise the gap "
-        "most",
+        "influence": f"With the {100 * row.share:g} % of the labels flipped that raise the gap of "
+        "a logistic model most",
     }[row.flips]
     return f"{how}, {row.metric} of {row.system} is {row.value:.3f}, accuracy {row.accuracy:.3f}."
 

@@ -31,7 +31,7 @@ def test_every_question_is_a_section_with_sentences(given):
     assert row["rate"] in {"tpr", "fpr"}
     assert 1 <= len(found.to_frame("slices")) <= 2
     assert found.to_frame("stability")["flips"].tolist() == ["none", "random", "influence"]
-    text = found.text()
+    text = " ".join(found.text().split())
     assert "1.5 times as frequent" in text
     assert "labels flipped at random" in text
     assert set(json.loads(found.to_json())["more"]) == {"shift", "slices", "stability"}
