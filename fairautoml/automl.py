@@ -18,7 +18,6 @@ from sklearn.utils.validation import check_is_fitted
 from fairautoml.data.read import read_new_rows
 from fairautoml.data.target import known_labels, plain_numbers
 from fairautoml.estimator import Estimator, file_to_write
-from fairautoml.evaluation.membership import MEMBERSHIP_KEY
 from fairautoml.exceptions import InputError
 from fairautoml.inference.export import portable_form
 from fairautoml.inference.predictor import isolated_config
@@ -35,10 +34,8 @@ from fairautoml.monitoring.monitor import (
 )
 from fairautoml.monitoring.result import Monitor
 from fairautoml.monitoring.watch import WatchedRows
-from fairautoml.run_files import read_models_of
-from fairautoml.selection.pool import Pool
+from fairautoml.run_files import read_models_of, restore_estimator
 from fairautoml.settings import GroupPolicy, check_constraints, check_group_policy, one_sensitive
-from fairautoml.storage.plain import check_record
 from fairautoml.storage.run_folder import (
     is_pickled,
     need_trust,
@@ -542,14 +539,7 @@ def read_run(folder: Path, *, trust_pickle: bool = False) -> FairAutoML | FairAu
     with reading(folder):
         records = read_records(folder)
         models = read_models_of(folder, records["models"])
-        membership = models.pop(MEMBERSHIP_KEY, None)
-        refitted = frozenset(key for key, (name, _) in records["models"].items() if name != key)
-        kept = records["pool"]
-        pool = Pool(**kept, bags=models, membership=membership, refitted=refitted)
-        check_record(pool, "bags", "membership")
-        model = (FairAutoMLRegressor if pool.task == "regression" else FairAutoML)()
-        model.set_params(**records["params"])
-        if records["task_option"] != model.task_option:
-            model.task_option = records["task_option"]
-        model._restore_fit(records, pool)
+        regression = records["pool"]["task"] == "regression"
+        model = (FairAutoMLRegressor if regression else FairAutoML)()
+        restore_estimator(model, records, models)
     return model

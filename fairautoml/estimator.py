@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
@@ -323,44 +323,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             # A later ``fit`` of the loaded model neither replaces nor continues the run unasked.
             stored.run_dir = RunStorage(self.run_dir.path, url=url)
         return stored
-
-    def _records(self) -> dict[str, Any]:
-        """Return what a run folder holds of the fitted estimator, apart from the models."""
-        pool, params = self.pool_, self.get_params(deep=False)
-        if not isinstance(self.random_state, int | None):
-            params["random_state"] = self.seed_
-        if not isinstance(self.strategy, str):
-            # A sampler of the user is needed for another fit only.
-            params["strategy"] = "auto"
-        kept = ("schema", "groups", "classes", "seed", "task", "rows_by_label", "board", "best")
-        fitted = {name: getattr(self, name) for name in PLAIN_ATTRIBUTES}
-        return {
-            "params": {**params, "callbacks": None},
-            "task_option": self.task_option,
-            "fitted": fitted,
-            "pool": {name: getattr(pool, name) for name in kept},
-            "trials": (list(self.trials_.columns), _records(self.trials_)),
-            "certificates": [(entry, _text_of(one)) for entry, one in self._certificates],
-            "certificate": None if self.certificate_ is None else _text_of(self.certificate_),
-        }
-
-    def _restore_fit(self, records: Mapping[str, Any], pool: Pool) -> None:
-        """Set the fitted attributes from ``_records`` and the pool with its models."""
-        for name in PLAIN_ATTRIBUTES:
-            setattr(self, name, records["fitted"][name])
-        self._remember_names(pool.schema)
-        self.pool_ = pool
-        if pool.task != "regression":
-            self.classes_ = np.sort(pool.classes)
-        self.positive_class_ = pool.classes[1] if pool.task == "binary" else None
-        pairs = records["certificates"]
-        self._certificates = tuple((entry, _certificate_of(text)) for entry, text in pairs)
-        self._serve(pool, pool.best)
-        last = records["certificate"]
-        self.certificate_ = None if last is None else _certificate_of(last)
-        columns, rows = records["trials"]
-        self.trials_ = pd.DataFrame(rows, columns=columns)
-        self._tabulate(pool.board, pool.board.frame())
 
     def predict(
         self, X: Any, sensitive: Any = None, *, sensitive_features: Any = None
@@ -902,21 +864,6 @@ def _checked(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:
     check_given(rows.y)
     check_length(n_rows, rows.y, "y")
     return None if rows.sample_weight is None else read_weights(rows.sample_weight, n_rows)
-
-
-PLAIN_ATTRIBUTES = (
-    "interrupted_", "seed_", "notes_", "summary_", "_entry_notes", "_applies", "_guessing",
-    "_training_rows", "_sequence",
-)  # fmt: skip
-"""Fitted attributes that are records; the others follow from them and the pool."""
-
-
-def _text_of(certificate: Certificate) -> str:
-    return certificate.to_bytes().decode("ascii")
-
-
-def _certificate_of(text: str) -> Certificate:
-    return Certificate.from_bytes(text.encode("ascii"))
 
 
 SHOWN_VERSIONS = ("fairautoml", "scikit-learn", "lightgbm", "xgboost", "numpy", "pandas")

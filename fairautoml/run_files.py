@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from fairautoml.certification.certificate import certificate_text
+from fairautoml.certification.certificate import Certificate, certificate_text
 from fairautoml.data.files import write_csv
 from fairautoml.evaluation.membership import MEMBERSHIP_KEY
 from fairautoml.evaluation.ranking import best_of
@@ -31,7 +32,7 @@ from fairautoml.selection.pool import Pool
 from fairautoml.settings import RunStorage
 from fairautoml.storage.artifacts import Artifacts, file_hash, make_private
 from fairautoml.storage.journal import JournalFile, corrupt
-from fairautoml.storage.plain import packed
+from fairautoml.storage.plain import check_record, packed
 from fairautoml.storage.run_folder import (
     DATABASE,
     LIBRARIES,
@@ -238,7 +239,7 @@ def _stage(folder: RunFolder, model: Any) -> bool:
     """Write the estimator as records, or as a pickle; return whether it is a pickle."""
     try:
         models = _write_models(folder.artifacts, model.pool_)
-        folder.stage_records(packed({**model._records(), "models": models}))
+        folder.stage_records(packed({**_records_of(model), "models": models}))
     except NotPortableError:
         folder.stage_pickle(model)
         return True
@@ -259,6 +260,66 @@ def _write_models(artifacts: Artifacts, pool: Pool) -> dict[str, tuple[str, str]
             artifacts.write_portable(name, content)
         found[key] = (name, file_hash(path))
     return found
+
+
+PLAIN_ATTRIBUTES = (
+    "interrupted_", "seed_", "notes_", "summary_", "_entry_notes", "_applies", "_guessing",
+    "_training_rows", "_sequence",
+)  # fmt: skip
+"""Fitted attributes that are records; the others follow from them and the pool."""
+
+POOL = ("schema", "groups", "classes", "seed", "task", "rows_by_label", "board", "best")
+"""Fields of a pool that are records."""
+
+
+def _records_of(model: Any) -> dict[str, Any]:
+    """Return a fitted estimator as records, without its models."""
+    params, trials, certificate = model.get_params(deep=False), model.trials_, model.certificate_
+    if not isinstance(model.random_state, int | None):
+        params["random_state"] = model.seed_
+    if not isinstance(model.strategy, str):
+        # A sampler of the user is needed for another fit only.
+        params["strategy"] = "auto"
+    rows = trials.astype(object).where(trials.notna(), None).to_dict("records")
+    return {
+        "params": {**params, "callbacks": None},
+        "task_option": model.task_option,
+        "fitted": {name: getattr(model, name) for name in PLAIN_ATTRIBUTES},
+        "pool": {name: getattr(model.pool_, name) for name in POOL},
+        "trials": (list(trials.columns), rows),
+        "certificates": [(entry, _text_of(one)) for entry, one in model._certificates],
+        "certificate": None if certificate is None else _text_of(certificate),
+    }
+
+
+def restore_estimator(model: Any, records: Mapping[str, Any], models: Mapping[str, Any]) -> None:
+    """Set parameters and fitted attributes from records and the models of the pool."""
+    bags = {key: one for key, one in models.items() if key != MEMBERSHIP_KEY}
+    refitted = frozenset(key for key, (name, _) in records["models"].items() if name != key)
+    kept = {**records["pool"], "bags": bags, "refitted": refitted}
+    pool = Pool(**kept, membership=models.get(MEMBERSHIP_KEY))
+    check_record(pool, "bags", "membership")
+    model.set_params(**records["params"])
+    if records["task_option"] != model.task_option:
+        model.task_option = records["task_option"]
+    for name in PLAIN_ATTRIBUTES:
+        setattr(model, name, records["fitted"][name])
+    model._certificates = tuple((e, _certificate_of(text)) for e, text in records["certificates"])
+    model.pool_ = pool
+    model._serve(pool, pool.best)
+    model._restore(model.model_)
+    last, (columns, rows) = records["certificate"], records["trials"]
+    model.certificate_ = None if last is None else _certificate_of(last)
+    model.trials_ = pd.DataFrame(rows, columns=columns)
+    model._tabulate(pool.board, pool.board.frame())
+
+
+def _text_of(certificate: Certificate) -> str:
+    return certificate.to_bytes().decode("ascii")
+
+
+def _certificate_of(text: str) -> Certificate:
+    return Certificate.from_bytes(text.encode("ascii"))
 
 
 def _keep_earlier(folder: RunFolder, document: bytes) -> None:
