@@ -99,6 +99,9 @@ class JournalFile:
             if code is not None and code & _PRIMARY in _DAMAGED:
                 raise corrupt(self.name, str(exc)) from exc
             raise unavailable(self.name, exc) from exc
+        except UnicodeDecodeError as exc:
+            # SQLite's message quotes the damaged bytes.
+            raise corrupt(self.name, str(exc)) from exc
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -107,7 +110,7 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         connection.close()
         raise
     return connection
