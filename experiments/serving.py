@@ -51,9 +51,7 @@ LEAST_GROUP = 300
 """Rows of smaller groups are left out, so that the bound can be judged."""
 CURVE = {
     "tolerance 0": ServingOptions(tolerance=0.0),
-    "tolerance .0005": ServingOptions(tolerance=0.0005),
     "tolerance .001": ServingOptions(tolerance=0.001),
-    "tolerance .002": ServingOptions(tolerance=0.002),
     "tolerance .005": ServingOptions(tolerance=0.005),
     "max_trees 1000": ServingOptions(max_trees=1000),
     "max_trees 300": ServingOptions(max_trees=300),

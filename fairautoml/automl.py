@@ -138,8 +138,9 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         Error rates of the proxies, bounds on the groups, and the corrected gap of the selected
         model.
     summary_ : dict
-        Figures of the run: trials, seconds, budget, overhead, margin, best entry; ``headline``,
-        the selected model, its cost in score and the probability that the bound holds.
+        Figures of the run: trials, seconds, budget, overhead, margin, best entry, its trees;
+        ``headline``, the selected model, its cost in score and the probability that the bound
+        holds.
     status_ : {"feasible", "unsure", "infeasible", "no_constraint"}
         ``"feasible"``: the selected model meets the constraint on the search rows, cross-fitted
         and as deployed; it leaves no groups that hold half of the rows with a single decision; it

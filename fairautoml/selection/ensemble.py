@@ -200,10 +200,10 @@ def worth_their_cost(
     most: float = np.inf,
     task: TaskName = "binary",
 ) -> NDArray[np.int64]:
-    """Return the columns that an average keeps, at least one.
+    """Return the columns that an average keeps, at least two.
 
     The column that lowers the loss least for its cost is left out, and again, while the loss is
-    within the tolerance and more than two columns are left, or while they cost too much.
+    within the tolerance or the columns cost too much.
 
     Parameters
     ----------
@@ -231,11 +231,11 @@ def worth_their_cost(
     kept = np.arange(len(columns))
     now = loss_of(kept)
     highest = (1.0 + tolerance) * now
-    while len(kept) > 1:
+    while len(kept) > 2:
         over = bool(cost[kept].sum() > most)
         losses = np.array([loss_of(np.delete(kept, at)) for at in range(len(kept))])
         allowed = np.flatnonzero((losses <= highest) | over)
-        if not over and (len(kept) == 2 or not len(allowed)):
+        if not len(allowed):
             break
         rise = np.maximum(losses - now, 0.0) / (cost[kept] + FIXED_COST)
         out = min(allowed.tolist(), key=lambda at: (rise[at], losses[at]))

@@ -205,8 +205,8 @@ class _Work:
         kept = reduced(np.array(n_trees, dtype=np.float64), options.max_trees)
         if np.isfinite(options.max_ms):
             models = [CVEnsemble(self._artifacts.models(library[at].trial.key)) for at in kept]
-            took = [1000 * milliseconds(model, data) for model in models]
-            kept = reduced(np.array(took), 1000 * options.max_ms)
+            took = np.array([1000 * milliseconds(model, data) for model in models])
+            kept = reduced(took, 1000 * options.max_ms)
         return kept
 
     @cached_property

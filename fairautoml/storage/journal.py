@@ -100,7 +100,7 @@ class JournalFile:
                 raise corrupt(self.name, str(exc)) from exc
             raise unavailable(self.name, exc) from exc
         except UnicodeDecodeError as exc:
-            # SQLite quotes a damaged name of a table in its message.
+            # SQLite's message quotes the damaged bytes.
             raise corrupt(self.name, str(exc)) from exc
 
 

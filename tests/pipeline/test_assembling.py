@@ -72,7 +72,8 @@ def test_the_shares_of_the_members_sum_to_one(fitted):
 
 
 def test_an_ensemble_decides_by_the_weighted_mean_of_its_members(individuals, fitted):
-    entry = next(e for e in fitted.pool_.board.pareto_front() if e.members)
+    stored = set(fitted.pool_.bags)
+    entry = next(e for e in mixed_entries(fitted) if stored.issuperset(e.sources))
     classifier = fitted.pool_.classifier(entry)
     X = np.zeros((5, len(individuals[0].columns)), dtype=np.float32)
     cells = np.zeros(5, dtype=np.int32)

@@ -2,6 +2,7 @@ import argparse
 
 import pytest
 
+from fairautoml import ServingOptions
 from fairautoml.cli.arguments import NO_LIMIT, fit_arguments
 from fairautoml.cli.tables import fit_estimator_of
 
@@ -25,6 +26,12 @@ def parsed(*flags):
 def test_the_command_line_says_how_the_answer_is_made(flags, expected):
     model = fit_estimator_of(parsed(*flags))
     assert (model.ensemble, model.confidence) == expected
+
+
+def test_the_command_line_limits_trees_and_latency():
+    model = fit_estimator_of(parsed("--ensemble", "4", "--max-trees", "900", "--latency", "2.5"))
+    expected = ServingOptions(max_trials=4, max_trees=900, predict_latency_ms=2.5)
+    assert model.ensemble == expected
 
 
 @pytest.mark.parametrize("text", ["0.5", "1", "sure"])

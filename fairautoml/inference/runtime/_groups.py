@@ -16,6 +16,7 @@ from fairautoml.inference.runtime._rows import (
     is_missing,
     key_of,
     objects,
+    read_each,
 )
 
 MISSING = ("missing", None)
@@ -138,28 +139,31 @@ def _levels(groups: Spec, column: Spec, values: Array) -> Array:
     """Return the position of each value among the groups of a column."""
     name, codes = column["name"], column["codes"]
     unseen = ABSENT if groups["missing"] == "exclude" else UNSEEN
-    found = np.full(len(values), codes.get(MISSING, unseen), dtype=np.int64)
     kinds: set[str] = set()
-    for at, value in enumerate(values.tolist()):
+
+    def level(value: Any) -> int:
         read = _read_group(column, value)
         if is_missing(read):
             if groups["missing"] == "error" and not groups["lenient"]:
                 raise NewRowsError(f"sensitive {name!r} has missing values; give every group")
-            continue
+            return int(codes.get(MISSING, unseen))
         kind, text = key = key_of(read)
         kinds.add(kind)
         same = column["spellings"].get(_normalized(text), UNSEEN) if kind == "str" else UNSEEN
-        found[at] = codes.get(key, same)
-        if found[at] == UNSEEN and not groups["lenient"]:
+        found = int(codes.get(key, same))
+        if found == UNSEEN and not groups["lenient"]:
             shown = ", ".join(repr(one) for _, one in [*codes][:20])
             msg = f"sensitive {name!r} holds the group {read!r}; the model knows {shown}"
             raise NewRowsError(msg)
+        return found
+
+    levels = np.array(read_each(values, level), dtype=np.int64)
     if column["reading"] != "scale" and column["types"] and kinds - column["types"]:
         raise NewRowsError(
             f"sensitive {name!r} held groups of type {' and '.join(sorted(column['types']))} and "
             f"holds type {' and '.join(sorted(kinds))} now; convert it"
         )
-    return found
+    return levels
 
 
 def _read_group(column: Spec, value: Any) -> Any:

@@ -1,7 +1,8 @@
 """Read new rows of any kind as the matrix that the model was trained on."""
 
+import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from numbers import Number
@@ -146,6 +147,21 @@ def key_of(value: Any) -> tuple[str, Any]:
     return (type(value).__name__, str(value))
 
 
+def read_each(values: Array, read: Callable[[Any], Any]) -> list[Any]:
+    """Return what is read of each value; equal values of a type are read once."""
+    known: dict[type, dict[Any, Any]] = {str: {}, int: {}, bool: {}, float: {}}
+    found = []
+    for value in values.tolist():
+        of_type = known.get(type(value))
+        if of_type is None:
+            found.append(read(value))
+            continue
+        if value not in of_type:
+            of_type[value] = read(value)
+        found.append(of_type[value])
+    return found
+
+
 KINDS = {
     "number": "numbers",
     "category": "text or categories",
@@ -243,13 +259,16 @@ def _check_width(found: int, wanted: int) -> None:
 
 def _categories(column: Spec, values: Array) -> Floats:
     codes, then = column["codes"], column["types"]
-    found = np.full(len(values), np.nan, dtype=np.float32)
     kinds = {"datetime"} if values.dtype.kind in "mM" else set()
-    for at, value in enumerate(values.tolist()):
-        if not is_missing(value):
-            key = key_of(value)
-            kinds.add(key[0])
-            found[at] = codes.get(key, np.nan)
+
+    def read(value: Any) -> float:
+        if is_missing(value):
+            return math.nan
+        key = key_of(value)
+        kinds.add(key[0])
+        return float(codes.get(key, math.nan))
+
+    found = np.array(read_each(values, read), dtype=np.float32)
     if kinds and not kinds & then:
         raise NewRowsError(
             f"column {column['name']!r} of X held categories of type {' and '.join(sorted(then))} "
