@@ -115,9 +115,12 @@ def expand_column(column: Column, problem: Problem, end: float | None = None) ->
     entries: list[Entry] = []
     served = replace(rows, scores=_scores_when_served(column, problem))
     uninformed = bool((served.scores == served.scores[:1]).all())
+    by_groups = uninformed and bool(problem.goal.targets)
     for mitigator in problem.mitigators:
-        # Constant scores have no order that group probabilities could change.
-        if uninformed and mitigator.needs_membership:
+        # Constant scores have no order that group probabilities could change, and a rule that
+        # reads the groups would decide by them alone.
+        reads_groups = by_groups and mitigator.needs_sensitive_at_predict
+        if reads_groups or (uninformed and mitigator.needs_membership):
             continue
         found = capture_failure(partial(_entries, mitigator, rows, served, column, problem, end))
         if isinstance(found, list):

@@ -291,6 +291,23 @@ def test_the_rule_that_is_served_is_judged_too(dataset, whole, part, uniform):
     assert entry.feasible != uniform
 
 
+def test_no_rule_that_reads_the_groups_is_fitted_to_constant_scores(dataset):
+    fitted = []
+
+    def fit_rules(rows, *_):
+        fitted.append(rows)
+        return []
+
+    aware = replace(MITIGATORS.get("group_thresholds"), fit_rules=fit_rules)
+    problem = problem_of(dataset, f"{PARITY}<=0.2", ["none"])
+    problem = replace(problem, mitigators=(*problem.mitigators, aware))
+    constant = np.full(dataset.n_rows, 0.3, dtype=np.float32)
+    assert [entry.mitigator for entry in expand(RESULT, constant, problem)] == ["none"]
+    assert not fitted
+    expand(RESULT, scores_of(dataset), problem)
+    assert fitted
+
+
 @pytest.mark.parametrize("mitigator", POST)
 def test_a_prior_whose_folds_lie_on_both_sides_of_a_half_is_constant(dataset, mitigator):
     problem = problem_of(dataset, f"{PARITY}<=0.2", [mitigator, "none"])
