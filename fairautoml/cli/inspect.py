@@ -20,20 +20,24 @@ def _card(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from fairautoml.data.files import write_whole
-    from fairautoml.report import read_documents
+    from fairautoml.report import intact, read_documents
     from fairautoml.report.card import card_of, card_text
 
-    documents = read_documents(Path(arguments.run_dir))
+    folder = Path(arguments.run_dir)
+    with intact(folder):
+        documents = read_documents(folder)
+        card, text = card_of(documents), card_text(documents)
     if arguments.out is None:
         if arguments.json:
-            show_json(card_of(documents))
+            show_json(card)
         else:
-            show(card_text(documents))
+            show(text)
         return OK
     out = Path(arguments.out)
     check_out(out)
-    card = json.dumps(card_of(documents), indent=1, allow_nan=False) if arguments.json else None
-    write_whole(card_text(documents) if card is None else card + "\n", out)
+    if arguments.json:
+        text = json.dumps(card, indent=1, allow_nan=False) + "\n"
+    write_whole(text, out)
     say(f"written: {out}")
     return OK
 
@@ -100,29 +104,33 @@ def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
 def _leaderboard(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
+    from fairautoml.report import intact
     from fairautoml.storage.run_folder import read_json
 
     folder = Path(arguments.run_dir)
-    rows, summary = read_json(folder, "leaderboard.json"), read_json(folder, "summary.json")
-    if arguments.top is not None:
-        rows = rows[: arguments.top]
-    if arguments.format == "json":
+    with intact(folder):
+        rows, summary = read_json(folder, "leaderboard.json"), read_json(folder, "summary.json")
+        _show_leaderboard(list(rows)[: arguments.top], summary, arguments.format)
+    return OK
+
+
+def _show_leaderboard(rows: list[Any], summary: Any, shape: str) -> None:
+    if shape == "json":
         show_json(rows)
-        return OK
+        return
     import pandas as pd
 
     from fairautoml.data.files import write_csv
 
     table = pd.DataFrame(rows)
-    if arguments.format == "csv":
+    if shape == "csv":
         write_csv(table, sys.stdout)
-    else:
-        from fairautoml.cli.text import board_text, headline_lines
+        return
+    from fairautoml.cli.text import board_text, headline_lines
 
-        board = board_text(table, summary["best"]["objective"])
-        served = [summary["headline"], ""] if "headline" in summary else []
-        show("\n".join([*headline_lines(summary.get("headlines", ())), *served, board]))
-    return OK
+    board = board_text(table, summary["best"]["objective"])
+    served = [summary["headline"], ""] if "headline" in summary else []
+    show("\n".join([*headline_lines(summary.get("headlines", ())), *served, board]))
 
 
 LEADERBOARD = Command(
@@ -141,13 +149,17 @@ def _report(arguments: argparse.Namespace) -> int:
 
     from fairautoml.bench.page import is_sweep, sweep_report
     from fairautoml.data.files import write_whole
-    from fairautoml.report import read_documents, run_page, view_of
+    from fairautoml.report import intact, read_documents, run_page, view_of
 
     folder = Path(arguments.folder)
     out = folder / "report.html" if arguments.out is None else Path(arguments.out)
     if arguments.out is not None:
         check_out(out)
-    page = sweep_report(folder) if is_sweep(folder) else run_page(view_of(read_documents(folder)))
+    if is_sweep(folder):
+        page = sweep_report(folder)
+    else:
+        with intact(folder):
+            page = run_page(view_of(read_documents(folder)))
     write_whole(page, out)
     say(f"written: {out}")
     return OK

@@ -5,11 +5,12 @@ fitted estimator.
 """
 
 from fairautoml.report.page import run_fragment, run_page
-from fairautoml.report.view import Documents, RunView, read_documents, view_of
+from fairautoml.report.view import Documents, RunView, intact, read_documents, view_of
 
 __all__ = [
     "Documents",
     "RunView",
+    "intact",
     "read_documents",
     "run_fragment",
     "run_page",

@@ -4,6 +4,7 @@ import json
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from fairautoml.certification.bounds import cp_lower, cp_upper
 from fairautoml.certification.certificate import hidden_among
 from fairautoml.data.groups import GroupSchema
-from fairautoml.exceptions import RunFolderError
+from fairautoml.exceptions import FairAutoMLError, ModelCorruptError, RunFolderError
 from fairautoml.metrics import METRICS, GroupCounts
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import ACCURACY, FPR, SELECTION, SHOWN, TPR, with_compared
@@ -45,6 +46,21 @@ class Documents:
     # evaluation of the selected model on held-out rows, empty without any
     holdout: DocumentRow = field(default_factory=dict)
     model_sha256: str = ""  # hash of the model file, empty without one
+
+
+@contextmanager
+def intact(folder: Path) -> Iterator[None]:
+    """Raise ModelCorruptError where documents of a run folder have another shape than written."""
+    try:
+        yield
+    except FairAutoMLError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        msg = (
+            f"the documents of {str(folder)!r} are damaged ({type(error).__name__}: {error}); "
+            "restore the folder or fit again"
+        )
+        raise ModelCorruptError(msg) from error
 
 
 def read_documents(folder: Path) -> Documents:

@@ -372,7 +372,7 @@ def read_json(folder: Path, name: str) -> Any:
         raise RunFolderError(msg)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise ModelCorruptError(f"{str(path)!r} is damaged: {exc}") from exc
 
 
