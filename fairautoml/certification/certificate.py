@@ -569,7 +569,7 @@ class Certificate:
         try:
             content = json.loads(document)
             return _certificate(content)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             msg = (
                 f"certificate: the {len(document)} bytes are not a certificate of format "
                 f"{FORMAT}. Pass a file that fairautoml wrote."
@@ -582,7 +582,7 @@ def damage(document: bytes, key: bytes | None = None) -> str:
     try:
         content = json.loads(document)
         whole = isinstance(content, dict) and canonical(content) == document
-    except ValueError:
+    except (ValueError, RecursionError):
         whole = False
     if not whole:
         return "the bytes are not those of a certificate"

@@ -85,7 +85,7 @@ def _read(line: bytes) -> dict[str, Any] | None:
     """Return the content of a line, or None if the line was altered."""
     try:
         content = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(content, dict) or "previous" not in content:
         return None

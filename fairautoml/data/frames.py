@@ -195,7 +195,11 @@ def as_array(values: Any, argument: str) -> NDArray[Any]:
     if isinstance(values, np.ndarray):
         return np.asarray(values)
     if hasattr(values, "__array__"):
-        return np.asarray(values)
+        try:
+            return np.asarray(values)
+        except (RuntimeError, TypeError, ValueError) as error:
+            msg = f"{argument} cannot be read as an array ({error!r}); give a NumPy array."
+            raise InputError(msg) from error
     if not hasattr(values, "__len__") or isinstance(values, str | bytes | dict):
         msg = (
             f"{argument} must be a table or an array, found {type(values).__name__}; "
@@ -226,7 +230,15 @@ def as_series(values: Any, argument: str) -> "pd.Series[Any]":
     # pandas cannot hold halves of all operations nor long doubles; float64 holds both kinds.
     if array.dtype.kind == "f" and array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
-    return pd.Series(array)
+    return _series(array, argument)
+
+
+def _series(array: NDArray[Any], argument: str) -> "pd.Series[Any]":
+    try:
+        return pd.Series(array)
+    except UnicodeEncodeError as error:
+        msg = f"{argument} holds text that is no valid Unicode ({error.reason}); correct it."
+        raise InputError(msg) from error
 
 
 def read_table(X: Any, *, allow_empty: bool = False) -> Table:
@@ -331,6 +343,8 @@ def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     """Return the weights of the rows."""
     values = as_series(sample_weight, "sample_weight")
     check_length(n_rows, values, "sample_weight")
+    if values.dtype.kind == "c":
+        raise InputError("sample_weight holds complex numbers. Give one number >= 0 per row.")
     try:
         weight = np.array(values.to_numpy(dtype=np.float64, na_value=np.nan))
     except (TypeError, ValueError) as error:

@@ -23,6 +23,17 @@ MISSING = ("missing", None)
 UNSEEN, ABSENT = -2, -3
 
 
+def check_indices(X: Any, sensitive: Any) -> None:
+    """Raise if pandas tables have different indices: rows are paired by position."""
+    parts = sensitive.values() if isinstance(sensitive, Mapping) else [sensitive]
+    for part in parts:
+        first: Any = getattr(X, "index", None)
+        other: Any = getattr(part, "index", None)
+        both = hasattr(first, "equals") and hasattr(other, "equals")
+        if both and len(first) == len(other) and not first.equals(other):
+            raise NewRowsError("X and sensitive have different indices; bring them into one order")
+
+
 def sensitive_rows(groups: Spec, table: Rows, sensitive: Any) -> Rows:
     """Return the sensitive columns in the order of the file."""
     names = [column["name"] for column in groups["columns"]]

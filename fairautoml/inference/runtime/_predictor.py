@@ -16,7 +16,12 @@ from fairautoml.inference.runtime._base import (
     Spec,
     checked,
 )
-from fairautoml.inference.runtime._groups import cells_of, read_groups, sensitive_rows
+from fairautoml.inference.runtime._groups import (
+    cells_of,
+    check_indices,
+    read_groups,
+    sensitive_rows,
+)
 from fairautoml.inference.runtime._rows import Rows, encoded, read_schema
 from fairautoml.inference.runtime._rules import RULES, draws, fair_scores, row_thresholds
 from fairautoml.inference.runtime._scores import Program
@@ -176,6 +181,7 @@ class PortablePredictor:
         matrix = encoded(self._schema, table)
         if self._groups is None:
             return matrix, np.zeros(table.n_rows, dtype=np.int64)
+        check_indices(X, sensitive)
         given = sensitive_rows(self._groups, table, sensitive)
         if given.n_rows != table.n_rows:
             msg = f"sensitive has {given.n_rows} rows and X has {table.n_rows}; give one per row"

@@ -74,7 +74,10 @@ class Rows:
 
     @classmethod
     def _of_array(cls, X: Any) -> "Rows":
-        array = np.asarray(X) if hasattr(X, "__array__") else np.array(X, dtype=object)
+        try:
+            array = np.asarray(X) if hasattr(X, "__array__") else np.array(X, dtype=object)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise NewRowsError(f"X cannot be read as an array ({error!r})") from error
         if array.ndim != 2 or array.dtype.kind == "c":
             msg = f"X must be a table of two dimensions, found shape {array.shape}"
             raise NewRowsError(msg)
