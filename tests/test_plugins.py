@@ -177,7 +177,7 @@ NAMED = (
     'n_trials=5, strategy="near_the_best", objective="informedness", learners=["small_tree"], '
     'mitigators=["one_cut", "independence_weights"]'
 )
-FIT = ("fit", "lending", "--sensitive", "sex", "--trials", "2")
+FIT = ("fit", "lending", "--sensitive", "sex", "--trials", "2", "--rows", "4000")
 NEW_CONSTRAINT = ("--constraint", f"{NEW_METRIC}<=0.1")
 
 
@@ -198,7 +198,7 @@ PROGRAMS = {
     "refused": REFUSED,
     **{
         options: SEARCH.replace("demographic_parity_difference", NEW_METRIC).format(
-            options=f"n_trials=6, cv=2, {options}"
+            options=f"n_trials=4, cv=2, {options}"
         )
         for options in WITHOUT_GROUPS
     },
