@@ -106,8 +106,8 @@ table = load("lending").frame
 X, y, sex = table.drop(columns="repaid"), table["repaid"], table["sex"]
 model = FairAutoML(
     f"{NAME} <= 0.1", n_trials=3, learners=["logistic_regression"], random_state=0
-).fit(X[:12000], y[:12000], "sex")
-X, y, sex = X[12000:16000], y[12000:16000], sex[12000:16000]
+).fit(X[:5000], y[:5000], "sex")
+X, y, sex = X[5000:9000], y[5000:9000], sex[5000:9000]
 model.certify(X, y)
 judged = model.evaluate(X, y, sensitive=sex)
 decided = model.predict(X)
