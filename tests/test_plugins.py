@@ -106,8 +106,8 @@ table = load("lending").frame
 X, y, sex = table.drop(columns="repaid"), table["repaid"], table["sex"]
 model = FairAutoML(
     f"{NAME} <= 0.1", n_trials=3, learners=["logistic_regression"], random_state=0
-).fit(X[:12000], y[:12000], "sex")
-X, y, sex = X[12000:16000], y[12000:16000], sex[12000:16000]
+).fit(X[:5000], y[:5000], "sex")
+X, y, sex = X[5000:9000], y[5000:9000], sex[5000:9000]
 model.certify(X, y)
 judged = model.evaluate(X, y, sensitive=sex)
 decided = model.predict(X)
@@ -177,7 +177,7 @@ NAMED = (
     'n_trials=5, strategy="near_the_best", objective="informedness", learners=["small_tree"], '
     'mitigators=["one_cut", "independence_weights"]'
 )
-FIT = ("fit", "lending", "--sensitive", "sex", "--trials", "2")
+FIT = ("fit", "lending", "--sensitive", "sex", "--trials", "2", "--rows", "4000")
 NEW_CONSTRAINT = ("--constraint", f"{NEW_METRIC}<=0.1")
 
 
@@ -198,7 +198,7 @@ PROGRAMS = {
     "refused": REFUSED,
     **{
         options: SEARCH.replace("demographic_parity_difference", NEW_METRIC).format(
-            options=f"n_trials=6, cv=2, {options}"
+            options=f"n_trials=4, cv=2, {options}"
         )
         for options in WITHOUT_GROUPS
     },

@@ -1,13 +1,54 @@
 """Named datasets with metadata: roles of the columns, source and licence."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pandas as pd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class NamedTable:
+class DatasetMetadata:
+    """The fields of a ``NamedTable`` that do not need the rows; see there.
+
+    ``features`` names the columns that are known when decisions are made; empty = all that are not
+    dropped.
+    """
+
+    target: str
+    positive_label: str | int | None
+    sensitive: tuple[str, ...]
+    drop: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    weight: str | None = None
+    task: str = "binary"
+    notes: str = ""
+    licence: str = ""
+    citation: str = ""
+
+    def table(self, name: str, frame: pd.DataFrame) -> "NamedTable":
+        """Return the table of these facts; the weight is dropped, codes become categories.
+
+        Parameters
+        ----------
+        name : str
+            Name of the table.
+        frame : DataFrame
+            Its rows; not modified.
+        """
+        weight = () if self.weight is None else (self.weight,)
+        drop = dict.fromkeys((*self.drop, *weight, *self._no_features(frame)))
+        facts = {field.name: getattr(self, field.name) for field in fields(DatasetMetadata)}
+        frame = _with_categories(frame, self.categorical)
+        return NamedTable(**{**facts, "drop": tuple(drop)}, name=name, frame=frame)
+
+    def _no_features(self, frame: pd.DataFrame) -> tuple[str, ...]:
+        kept = {*self.features, *self.sensitive, self.target}
+        return tuple(str(c) for c in frame.columns if c not in kept) if self.features else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NamedTable(DatasetMetadata):
     """A loaded dataset with the metadata needed to learn from it.
 
     Parameters
@@ -36,67 +77,6 @@ class NamedTable:
 
     name: str
     frame: pd.DataFrame
-    target: str
-    positive_label: str | int | None
-    sensitive: tuple[str, ...]
-    drop: tuple[str, ...]
-    categorical: tuple[str, ...]
-    weight: str | None
-    task: str
-    notes: str
-    licence: str
-    citation: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetMetadata:
-    """The fields of a ``NamedTable`` that do not need the rows; see there.
-
-    ``features`` names the columns that are known when decisions are made; empty = all that are not
-    dropped.
-    """
-
-    target: str
-    positive_label: str | int | None
-    sensitive: tuple[str, ...]
-    drop: tuple[str, ...] = ()
-    categorical: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
-    weight: str | None = None
-    task: str = "binary"
-    notes: str = ""
-    licence: str = ""
-    citation: str = ""
-
-    def table(self, name: str, frame: pd.DataFrame) -> NamedTable:
-        """Return the table of these facts; the weight is dropped, codes become categories.
-
-        Parameters
-        ----------
-        name : str
-            Name of the table.
-        frame : DataFrame
-            Its rows; not modified.
-        """
-        weight = () if self.weight is None else (self.weight,)
-        return NamedTable(
-            name=name,
-            frame=_with_categories(frame, self.categorical),
-            target=self.target,
-            positive_label=self.positive_label,
-            sensitive=self.sensitive,
-            drop=tuple(dict.fromkeys((*self.drop, *weight, *self._no_features(frame)))),
-            categorical=self.categorical,
-            weight=self.weight,
-            task=self.task,
-            notes=self.notes,
-            licence=self.licence,
-            citation=self.citation,
-        )
-
-    def _no_features(self, frame: pd.DataFrame) -> tuple[str, ...]:
-        kept = {*self.features, *self.sensitive, self.target}
-        return tuple(str(c) for c in frame.columns if c not in kept) if self.features else ()
 
 
 def _with_categories(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:

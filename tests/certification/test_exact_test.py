@@ -55,7 +55,7 @@ def test_the_region_is_right_where_the_statistic_is_not_monotone():
     assert rejection_region(float(values[2]), 3000, 30, 0.1)[0] == 0
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(
     st.integers(1, 12),
     st.integers(1, 12),
@@ -110,7 +110,7 @@ def chances(decisions, n1, n2, rates1, rates2):
         (20, 20, 0.05, 0.0423),
         (10, 40, 0.2, 0.0470),
         (40, 10, 0.3, 0.0467),
-        (60, 60, 0.2, 0.0476),
+        pytest.param(60, 60, 0.2, 0.0476, marks=pytest.mark.slow),
     ],
 )
 def test_enumerated_size_is_at_most_the_level_and_the_known_one(n1, n2, eps, size):
@@ -150,7 +150,7 @@ def test_the_enumerated_size_for_a_ratio_is_at_most_the_level_and_the_known_one(
 
 @pytest.mark.parametrize("tau", [0.01, 0.5, 0.99])
 def test_a_ratio_of_nothing_to_nothing_is_never_shown(tau):
-    for n1, n2 in product((1, 50, 10**6), repeat=2):
+    for n1, n2 in product((1, 50, 10**5), repeat=2):
         assert not pair_test(0, n1, 0, n2, 0.0, 0.05, tau).passed
 
 
@@ -168,9 +168,8 @@ def test_the_last_rate_is_the_numerator_of_the_ratio():
     assert pair_test(5, 400, 0, 400, 0.0, 0.05, 0.0).passed
 
 
-@pytest.mark.parametrize(
-    ("n", "rate", "eps"), [(300, 0.3, 0.1), pytest.param(600, 0.3, 0.05, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "rate", "eps"), [(300, 0.3, 0.1), (600, 0.3, 0.05)])
 def test_from_300_rows_the_boundary_is_certified_in_two_to_five_of_a_hundred_runs(n, rate, eps):
     def near(p):
         reach = 3.5 * np.sqrt(n * p * (1 - p))

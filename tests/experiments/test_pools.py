@@ -21,8 +21,8 @@ from fairautoml.exceptions import InputError, ParameterError
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = [
-    *("lending", "--sensitive", "sex", "--rows", "700", "--holdout", "0.4", "--json"),
-    *("--trials", "4", "--folds", "2", "--seed", "1", "--strategy=random"),
+    *("lending", "--sensitive", "sex", "--rows", "400", "--holdout", "0.4", "--json"),
+    *("--trials", "3", "--folds", "2", "--seed", "1", "--strategy=random"),
     *("--learner", "logistic_regression", "--learner", "lightgbm"),
     *("--constraint", "demographic_parity_difference<=0.1"),
 ]
@@ -96,7 +96,7 @@ def test_every_way_of_assembling_is_measured_at_every_margin_for_every_constrain
     chosen = {"default", "hindsight", "oracle", "oracle plug-in", *LUCKLESS}
     assert set(table["who"]) - ways == chosen
     assert served[["accuracy", "gap", "majority"]].notna().all(axis=None)
-    assert measured_again["pool"]["n_held"] == 280
+    assert measured_again["pool"]["n_held"] == 160
     json.dumps(measured_again, allow_nan=False)
 
 
@@ -127,7 +127,7 @@ def test_the_same_pool_answers_another_question_without_training(measured, measu
 def test_another_pool_is_trained(measured, monkeypatch):
     monkeypatch.setattr(pools_cell, "run_search", refuse)
     with pytest.raises(AssertionError, match="trained again"):
-        pools_cell.measure(parsed(measured[0], "--trials", "3"))
+        pools_cell.measure(parsed(measured[0], "--trials", "2"))
 
 
 def test_a_pool_without_a_question_is_refused(tmp_path):

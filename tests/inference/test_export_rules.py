@@ -1,5 +1,6 @@
 """The file of a model decides as its rule does, and computes the scores of every mitigator."""
 
+import itertools
 import json
 import warnings
 from dataclasses import replace
@@ -156,7 +157,9 @@ def test_models_of_every_mitigator_have_the_same_scores(tmp_path, name, base):
     task = "binary" if "binary" in MITIGATORS.get(name).tasks else "regression"
     X = np.concatenate([example_table(task, seed)[0] for seed in range(3)])
     cells = np.random.default_rng(5).integers(-1, N_GROUPS, size=len(X))
-    for model in trained(name, base, task):
+    # A second learner tells how models of the mitigator hold theirs: one point suffices.
+    n_points = None if base == "logistic_regression" else 1
+    for model in itertools.islice(trained(name, base, task), n_points):
         whole = CVEnsemble((FittedModel(Encoder(), model, task),))
         predictor = predictor_of(whole, task)
         served = reloaded(predictor, tmp_path)

@@ -340,7 +340,12 @@ def test_all_tolerances_of_twenty_thousand_rows_take_seconds_at_most(n_groups, s
 # What deciding alike for everybody is worth there is 0.504 and 0.580.
 @pytest.mark.parametrize(
     ("metric", "seed", "least"),
-    [(ODDS, 1, 0.57), (ODDS, 2, 0.66), (DEMOGRAPHIC, 1, 0.6), (DEMOGRAPHIC, 2, 0.65)],
+    [
+        pytest.param(ODDS, 1, 0.57, marks=pytest.mark.slow),
+        (ODDS, 2, 0.66),
+        pytest.param(DEMOGRAPHIC, 1, 0.6, marks=pytest.mark.slow),
+        (DEMOGRAPHIC, 2, 0.65),
+    ],
 )
 def test_many_groups_cost_seconds_and_keep_the_tolerance(metric, seed, least):
     rows, wanted = sampled(seed, 12, 20_000), goal(metric, 12)

@@ -228,7 +228,7 @@ def test_bounds_that_cannot_be_kept_are_missed_by_as_little_as_can_be_in_the_wor
     assert shares.tolist() == pytest.approx([0.0, 1.0], abs=1e-6)
 
 
-@pytest.mark.parametrize("unit", [1e-6, 1e8])
+@pytest.mark.parametrize("unit", [pytest.param(1e-6, marks=pytest.mark.slow), 1e8])
 def test_the_shares_of_the_members_do_not_depend_on_the_unit_of_the_target(unit):
     rows = training_rows()
     scaled = replace(

@@ -280,7 +280,7 @@ def balanced(seed, n_rows, n_classes):
 
 @pytest.mark.parametrize(("n_classes", "n_rows"), [(2, 121), (7, 350)])
 def test_a_prior_on_balanced_labels_is_constant_and_never_feasible(n_classes, n_rows):
-    for seed in range(12):
+    for seed in range(6):
         model = FairAutoML(f"{PARITY} <= 0.2", n_trials=1, cv=3, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -126,8 +126,9 @@ def test_a_selected_model_shows_its_own_numbers_everywhere(run):
 def test_a_selected_model_selects_again_and_leaves_the_first_one_alone(run):
     model, _ = run
     before, view = model.leaderboard_.copy(), model._view()
-    for other in others_of(model):
-        for gap in model.pareto_front_["gap"]:
+    gaps = model.pareto_front_["gap"]
+    for other in others_of(model)[:2]:
+        for gap in gaps:
             direct, again = model.select(max_gap=gap), other.select(max_gap=gap)
             assert again.best_entry_ is direct.best_entry_
             assert again.summary_ == direct.summary_
