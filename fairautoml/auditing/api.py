@@ -272,7 +272,7 @@ def audit(
         n_rows=len(rows.decision),
         labelled=rows.y is not None,
         weighted=rows.weight is not None,
-        scored=rows.scored,
+        median=rows.median,
         classes=(str(refused), str(accepted)),
         favourable=rows.favourable,
         delta=delta,

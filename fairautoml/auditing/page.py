@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from fairautoml.auditing.forms import FORMS
 from fairautoml.auditing.result import Audit, Interval, Section
 from fairautoml.auditing.sections import escaped, printable
+from fairautoml.exceptions import ParameterError
 from fairautoml.report.page import render, render_fragment
 
 MOST_ROWS = 40
@@ -13,9 +15,23 @@ HUGE = 1e6
 """Upper ends from which an interval is unbounded."""
 
 
-def audit_text(audit: Audit) -> str:
-    """Return an audit as plain text."""
-    return "\n".join(_lines(audit)) + "\n"
+def audit_text(audit: Audit, form: str | None = None) -> str:
+    """Return an audit as plain text, or only its tables in the form of a rule."""
+    if form is None:
+        return "\n".join(_lines(audit)) + "\n"
+    if form not in FORMS:
+        raise ParameterError(f"form={form!r} must be one of {', '.join(map(repr, FORMS))}.")
+    return "\n".join(_form_lines(FORMS[form](audit))) + "\n"
+
+
+def _form_lines(sections: Sequence[Section]) -> Iterator[str]:
+    for section in sections:
+        if section.title:
+            yield section.title
+        if section.rows:
+            yield from _aligned([[*section.columns.values()], *_cells(section)])
+        yield from (escaped(line) for line in section.sentences)
+        yield ""
 
 
 def audit_page(audit: Audit) -> str:
@@ -37,7 +53,9 @@ def headline(audit: Audit) -> str:
     """Return the number of rows, what accepted means, and the confidence."""
     weighted = ", weighted" if audit.weighted else ""
     accepted, good = printable(audit.classes[1]), printable(audit.favourable)
-    what = f"selected means {good!r}" if audit.scored else f"accepted means {accepted!r}"
+    what = (
+        f"selected means {good!r}" if audit.median is not None else f"accepted means {accepted!r}"
+    )
     if audit.favourable != audit.classes[1]:
         what += f", favourable is {good!r}"
     return (

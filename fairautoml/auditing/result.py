@@ -1,5 +1,6 @@
 """Result of an audit: its tables and records."""
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from fairautoml.data.files import write_csv
 from fairautoml.report.charts import DotPlot
 
 if TYPE_CHECKING:
@@ -286,8 +288,8 @@ class Audit:
         metrics derived from them.
     weighted : bool
         Whether rows have weights.
-    scored : bool
-        Whether a row counts as selected if its score is above the median of the sample.
+    median : float or None
+        Median score of the sample, if a row counts as selected when its score is above it.
     classes : tuple of str
         Negative and positive label, as text.
     favourable : str
@@ -333,7 +335,7 @@ class Audit:
     n_rows: int
     labelled: bool
     weighted: bool
-    scored: bool = False
+    median: float | None = None
     classes: tuple[str, str]
     favourable: str
     delta: float
@@ -380,6 +382,13 @@ class Audit:
     def _rows_of(self, section: str) -> tuple[Any, ...]:
         return next((one.rows for one in self.sections if one.name == section), ())
 
+    def to_csv(self) -> str:
+        """Return all sections as one CSV table, without columns that hold nothing."""
+        table = self.to_frame().replace("", None).dropna(axis="columns", how="all")
+        text = io.StringIO()
+        write_csv(table, text)
+        return text.getvalue()
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
         found = asdict(self)
@@ -395,11 +404,19 @@ class Audit:
         """Return everything as JSON in one line, without NaN or infinity."""
         return json.dumps(self.to_dict(), allow_nan=False)
 
-    def text(self) -> str:
-        """Return a report for a terminal; names are shown without control characters."""
+    def text(self, form: str | None = None) -> str:
+        """Return a report for a terminal; names are shown without control characters.
+
+        Parameters
+        ----------
+        form : {"ll144", "four-fifths"}, optional
+            Show only the tables of 6 RCNY 5-301 (New York City), or the four steps of the
+            four-fifths rule (29 CFR 1607.4 D), in the words of the rule. Neither establishes
+            compliance.
+        """
         from fairautoml.auditing.page import audit_text
 
-        return audit_text(self)
+        return audit_text(self, form)
 
     def to_html(self) -> str:
         """Return the report as one self-contained HTML page."""

@@ -49,7 +49,7 @@ class AuditRows:
     classes: NDArray[Any]  # shape (2,): the user's labels of 0 and 1
     columns: tuple[str, ...]  # names of the sensitive columns
     accepted_is_favourable: bool = True  # whether decision 1 is good for the person
-    scored: bool = False  # whether a decision is a score above the median of the sample
+    median: float | None = None  # of the sample, if a decision is a score above it
     notes: tuple[str, ...] = ()  # about groups that are declared and do not occur
 
     def codes(self, system: GroupSystem) -> NDArray[np.int64]:
@@ -109,11 +109,14 @@ def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
         sensitive, n_rows=n_rows, missing=missing, max_groups=options.max_groups
     )
     _refuse_overlaps(schema.systems)
+    median = None
     score = None if given.y_score is None else _scores(given.y_score, n_rows)
     if scored and score is not None:
         known = np.all([system.of_cell[cells] >= 0 for system in schema.systems], axis=0)
-        codes = {"y_pred": (score > np.median(score[known])).astype(np.int8)}
-        classes = ABOVE
+        if not known.any():
+            raise InputError("sensitive: no row has a known group. Pass the groups of some rows.")
+        median = float(np.median(score[known]))
+        codes, classes = {"y_pred": (score > median).astype(np.int8)}, ABOVE
     else:
         codes, classes = _encoded(labels, options.pos_label)
     weight = None if given.sample_weight is None else read_weights(given.sample_weight, n_rows)
@@ -129,7 +132,7 @@ def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
         classes=classes,
         columns=schema.columns,
         accepted_is_favourable=_is_positive(options.favourable, classes),
-        scored=scored,
+        median=median,
         notes=schema.notes,
     )
 

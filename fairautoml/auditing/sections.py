@@ -128,7 +128,9 @@ def _of_group(audit: Audit, row: ImpactRow) -> str:
     if row.n is None or row.selection_rate is None or row.selected is None:
         return f"{group}: no rate is shown ({row.reason})."
     happened = (
-        "scored above the median" if audit.scored else f"got {printable(audit.favourable)!r}"
+        "scored above the median"
+        if audit.median is not None
+        else f"got {printable(audit.favourable)!r}"
     )
     sure = f"{100 * (1 - audit.delta):g} %"
     count = f"{row.selected:,.0f} of {row.n:,}" if not audit.weighted else f"{row.n:,} rows,"

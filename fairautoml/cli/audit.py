@@ -3,11 +3,24 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from fairautoml.cli._base import DATA, NOT_CERTIFIED, OK, Command, check_out, show, show_json
+from fairautoml.cli._base import (
+    DATA,
+    FAILED,
+    NOT_CERTIFIED,
+    OK,
+    Command,
+    check_out,
+    show,
+    show_json,
+)
 from fairautoml.cli.arguments import level_arguments, table_arguments, whose_arguments
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
+
+    from fairautoml.auditing.result import Audit
 
 
 def _audit_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,74 +28,147 @@ def _audit_arguments(parser: argparse.ArgumentParser) -> None:
     add("data", metavar="PREDICTIONS", help="CSV, TSV or parquet file, one row per decision")
     truth = "column of the true labels; without it only selection rates are audited"
     add("--y-true", metavar="COL", help=truth)
-    add("--y-pred", required=True, metavar="COL", help="column of the decisions")
+    add("--y-pred", metavar="COL", help="column of the decisions")
+    median = "column of scores in place of decisions: selected means above the sample's median"
+    add("--score", metavar="COL", help=median)
     add("--y-score", metavar="COL", help="column of scores of the positive class")
     sensitive = "sensitive column; may be repeated, then the columns are also crossed"
     add("--sensitive", action="append", required=True, metavar="COL", help=sensitive)
-    rule = "such as 'equalized_odds_difference<=0.05'; may be repeated"
+    _comparison_arguments(parser)
+    rule = "such as 'equalized_odds_difference<=0.05' or four_fifths; may be repeated"
     add("--constraint", action="append", default=[], help=rule)
+    jointly = "joint test of several constraints: holm (default) or fixed_sequence"
+    add("--correction", choices=["holm", "fixed_sequence"], default="holm", help=jointly)
     add("--weight", metavar="COL", help="column of sample weights")
     largest = "largest weight that the sampling allows; makes weighted bounds exact"
     add("--largest-weight", type=float, metavar="W", help=largest)
     add("--baseline", metavar="COL", help="column of an unconstrained model's decisions")
-    add("--positive", metavar="LABEL", help="the favourable label (default: sorted last)")
+    add("--positive", metavar="LABEL", help="the positive label (default: sorted last)")
+    good = "the label that is good for the person (default: the positive one)"
+    add("--favourable", "--favorable", dest="favourable", metavar="LABEL", help=good)
     wrong = "error probability of intervals and verdicts (default: 0.05)"
     add("--delta", type=float, default=0.05, help=wrong)
     new = "neither the model nor the constraint was chosen on these rows: verdicts may certify"
     add("--rows-are-new", action="store_true", help=new)
     kept = "file that records which rows were audited (default: one per user and columns)"
     add("--ledger", metavar="FILE", help=kept)
-    policy = "missing sensitive values: refused (default), a group, or in no group"
+    policy = "missing sensitive values: refused (default with labels), a group, or in no group"
     choices = ["error", "own_group", "exclude"]
-    add("--sensitive-missing", choices=choices, default="error", help=policy)
+    add("--sensitive-missing", choices=choices, help=policy)
     add("--max-groups", type=int, default=50, metavar="N", help="groups of one column (50)")
     hide = "hide groups with fewer rows, positives or negatives (default: 10; 0: show all)"
     add("--smallest-cell", type=int, metavar="N", help=hide)
     add("--no-leakage", action="store_true", help="do not predict the groups from the scores")
     add("--seed", type=int, default=0, help="root seed (default: 0)")
+    _output_arguments(parser)
+
+
+def _comparison_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    with_what = "group of the impact ratios: most_selected (default), largest, or a group's name"
+    add("--reference", default="most_selected", metavar="GROUP", help=with_what)
+    share = "leave groups with a smaller share of the rows out of comparisons, such as 0.02"
+    add("--min-share", type=float, default=0.0, metavar="SHARE", help=share)
+    outside = "value that means an unknown group; may be repeated; such rows are only counted"
+    add("--unknown", action="append", metavar="VALUE", help=outside)
+    metric = "metric, rate or scikit-learn scorer by group, in place of all; may be repeated"
+    add("--metric", action="append", metavar="NAME", help=metric)
+    within = "control column: metrics are computed within its values; may be repeated"
+    add("--by", action="append", metavar="COL", help=within)
+
+
+def _output_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    rule = "tables in the words of a rule: ll144 (6 RCNY 5-301), four-fifths (29 CFR 1607.4 D)"
+    add("--format", choices=["ll144", "four-fifths"], help=rule)
     add("--json", action="store_true", help="result as JSON")
-    add("--out", metavar="FILE", help="write the result to FILE instead of stdout")
-    certified = "exit with code 9 unless every constraint is certified"
-    add("--require-certified", action="store_true", help=certified)
+    add("--out", metavar="FILE", help="write to FILE (.html, .json, .csv, else text)")
+    fail = "exit with code 1 if a constraint is violated, or unless all are certified"
+    add("--fail-on", choices=["violated", "not-certified"], help=fail)
+    add("--require-certified", action="store_true", help=argparse.SUPPRESS)
 
 
 def _audit(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from fairautoml.auditing import audit
-    from fairautoml.certification.certificate import SMALLEST_CELL
-    from fairautoml.data.files import write_whole
+    from fairautoml.exceptions import ParameterError
 
     out = None if arguments.out is None else Path(arguments.out)
     if out is not None:
         check_out(out, arguments.data)
+    if (arguments.y_pred is None) == (arguments.score is None):
+        raise ParameterError("Pass either --y-pred (decisions) or --score (scores).")
+    if arguments.fail_on and not arguments.constraint and arguments.format != "four-fifths":
+        msg = "--fail-on needs a --constraint, such as four_fifths, or --format four-fifths."
+        raise ParameterError(msg)
+    found = _audited(arguments)
+    _write(found, arguments, out)
+    if arguments.require_certified and found.verdict != "CERTIFIED":
+        return NOT_CERTIFIED
+    flagged = arguments.format == "four-fifths" and any(
+        row.below_four_fifths for row in found.impact
+    )
+    if arguments.fail_on == "violated":
+        return FAILED if flagged or found.verdict == "VIOLATED" else OK
+    return FAILED if arguments.fail_on and found.verdict != "CERTIFIED" else OK
+
+
+def _audited(arguments: argparse.Namespace) -> "Audit":
+    from fairautoml.auditing import audit
+    from fairautoml.certification.certificate import SMALLEST_CELL
+    from fairautoml.data.spelling import PLACEHOLDERS
+
     table = _table(arguments)
-    smallest = arguments.smallest_cell
-    found = audit(
+    smallest, unknown = arguments.smallest_cell, arguments.unknown
+    if arguments.format == "ll144" and unknown is None:
+        unknown = sorted(PLACEHOLDERS)
+    if arguments.format is not None and smallest is None:
+        smallest = 0  # The rules ask for the numbers of every category.
+    return audit(
         _column(table, arguments.y_true),
-        table[arguments.y_pred],
+        _column(table, arguments.y_pred),
         table[list(dict.fromkeys(arguments.sensitive))],
-        y_score=_column(table, arguments.y_score),
+        y_score=_column(table, arguments.score or arguments.y_score),
         constraint=arguments.constraint,
         sample_weight=_column(table, arguments.weight),
         baseline=_column(table, arguments.baseline),
+        reference=arguments.reference,
+        min_share=arguments.min_share,
+        favourable=_label(table, arguments, "--favourable", arguments.favourable),
+        unknown=unknown,
+        metrics=arguments.metric,
+        by=None if arguments.by is None else table[list(dict.fromkeys(arguments.by))],
         independent=arguments.rows_are_new,
         ledger=arguments.ledger,
         delta=arguments.delta,
+        correction=arguments.correction,
         largest_weight=arguments.largest_weight,
-        pos_label=_positive(table, arguments),
+        pos_label=_label(table, arguments, "--positive", arguments.positive),
         sensitive_missing=arguments.sensitive_missing,
         max_groups=arguments.max_groups,
         smallest_cell=SMALLEST_CELL if smallest is None else smallest,
-        leakage=not arguments.no_leakage,
+        leakage=False if arguments.no_leakage else None,
         random_state=arguments.seed,
     )
-    text = found.to_json() if arguments.json else found.text().rstrip("\n")
-    if out is None:
-        show(text)
+
+
+def _write(found: "Audit", arguments: argparse.Namespace, out: "Path | None") -> None:
+    """Write the audit in the form of the options or of the file's suffix."""
+    from fairautoml.data.files import write_whole
+
+    suffix = "" if out is None else out.suffix.lower()
+    if suffix == ".html":
+        text = found.to_html()
+    elif suffix == ".csv":
+        text = found.to_csv()
+    elif arguments.json or suffix == ".json":
+        text = f"{found.to_json()}\n"
     else:
-        write_whole(f"{text}\n", out)
-    return NOT_CERTIFIED if arguments.require_certified and found.verdict != "CERTIFIED" else OK
+        text = found.text(arguments.format)
+    if out is None:
+        show(text.rstrip("\n"))
+    else:
+        write_whole(text, out)
 
 
 def _table(arguments: argparse.Namespace) -> "pd.DataFrame":
@@ -90,20 +176,23 @@ def _table(arguments: argparse.Namespace) -> "pd.DataFrame":
     from fairautoml.cli.tables import check_columns
     from fairautoml.data.files import read_table
 
-    labels = [arguments.y_true, arguments.y_pred, arguments.baseline, *arguments.sensitive]
-    text = [name for name in labels if name is not None]
+    labels = [arguments.y_true, arguments.y_pred, arguments.baseline]
+    groups = [*arguments.sensitive, *(arguments.by or ())]
+    text = [name for name in (*labels, *groups) if name is not None]
     table = read_table(arguments.data, text_columns=text)
     options = {
         "--y-true": [arguments.y_true],
         "--y-pred": [arguments.y_pred],
+        "--score": [arguments.score],
         "--y-score": [arguments.y_score],
         "--baseline": [arguments.baseline],
         "--weight": [arguments.weight],
         "--sensitive": arguments.sensitive,
+        "--by": arguments.by or [],
     }
     for option, names in options.items():
         check_columns(table, option, [name for name in names if name is not None])
-    return _with_truths(table, [name for name in labels[:3] if name is not None])
+    return _with_truths(table, [name for name in labels if name is not None])
 
 
 def _with_truths(table: "pd.DataFrame", labels: list[str]) -> "pd.DataFrame":
@@ -121,18 +210,22 @@ def _column(table: "pd.DataFrame", name: str | None) -> "pd.Series[Any] | None":
     return None if name is None else table[name]
 
 
-def _positive(table: "pd.DataFrame", arguments: argparse.Namespace) -> Any:
-    """Return the positive label in the type of the column."""
+def _label(
+    table: "pd.DataFrame", arguments: argparse.Namespace, option: str, text: str | None
+) -> Any:
+    """Return a label in the type of the column."""
     from fairautoml.exceptions import ParameterError
 
-    if arguments.positive is None:
+    if text is None:
         return None
     named = arguments.y_pred if arguments.y_true is None else arguments.y_true
+    if named is None:
+        raise ParameterError(f"{option} is for decisions; with --score leave it out.")
     labels = {str(label): label for label in table[named].dropna().unique().tolist()}
-    if arguments.positive not in labels:
-        msg = f"--positive {arguments.positive!r}: the labels are {', '.join(map(repr, labels))}"
+    if text not in labels:
+        msg = f"{option} {text!r}: the labels are {', '.join(map(repr, labels))}"
         raise ParameterError(msg)
-    return labels[arguments.positive]
+    return labels[text]
 
 
 AUDIT = Command(about="audit the decisions of any model", arguments=_audit_arguments, run=_audit)

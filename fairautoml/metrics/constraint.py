@@ -20,8 +20,43 @@ FORMAT = re.compile(
     r"\s*(?P<operator>[<>=]+)"
     r"\s*(?P<bound>[^\s<>=]+)\s*"
 )
+FOUR_FIFTHS = re.compile(
+    r"\s*(?:four_fifths|four_fifths_rule|80_percent_rule)\s*(?:\[\s*(?P<system>\S|\S.*\S)\s*\])?\s*"
+)
+"""The four-fifths rule, which has its bound in its name."""
 SomeTally = TypeVar("SomeTally", bound=Tally)
 OPERATOR = {"difference": "<=", "ratio": ">=", "level": "<="}
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "demographic_parity_ratio": (
+        "disparate_impact", "disparate_impact_ratio", "impact_ratio", "adverse_impact",
+        "adverse_impact_ratio", "four_fifths",
+    ),
+    "demographic_parity_difference": ("demographic_parity", "selection_rate_difference"),
+    "equal_opportunity_difference": (
+        "equal_opportunity", "true_positive_rate_difference", "true_positive_rate_parity",
+    ),
+    "equalized_odds_difference": ("equalized_odds", "separation"),
+    "false_positive_rate_difference": ("predictive_equality", "false_positive_rate_parity"),
+    "false_negative_rate_difference": ("false_negative_rate_parity",),
+    "predictive_parity_difference": ("predictive_parity", "precision_difference"),
+    "accuracy_parity_difference": (
+        "accuracy_parity", "accuracy_difference", "overall_accuracy_equality",
+    ),
+}  # fmt: skip
+"""Other usual names of metrics, in lower case with underscores."""
+
+INSTEAD = {
+    "average_odds": "a mean of two gaps can hide one of them; use equalized_odds_difference, the "
+    "larger of the two",
+    "average_odds_difference": "a mean of two gaps can hide one of them; use "
+    "equalized_odds_difference, the larger of the two",
+    "treatment_equality": "use false_negative_rate_difference and false_positive_rate_difference, "
+    "one constraint each",
+    "calibration": "it is a property of scores; of decisions, use predictive_parity_difference",
+    "sufficiency": "of decisions, use predictive_parity_difference",
+}
+"""Names of notions that are not offered, with what comes closest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +96,19 @@ class Constraint:
 
     @classmethod
     def parse(cls, text: str) -> "Constraint":
-        """Read ``metric <= bound``, ``metric >= bound`` or ``metric[system] <= bound``."""
+        """Read ``metric <= bound``, ``metric >= bound`` or ``metric[system] <= bound``.
+
+        Usual other names of a metric are read as well, and ``four_fifths`` as its ratio >= 0.8.
+        """
+        rule = FOUR_FIFTHS.fullmatch(text)
+        if rule is not None:
+            ratio = METRICS.get("demographic_parity_ratio")
+            return cls(metric=ratio, bound=0.8, system=rule["system"])
         found = FORMAT.fullmatch(text)
         if found is None:
             msg = f"constraint={text!r} is not 'metric <= bound'; write for example {EXAMPLES}"
             raise InputError(msg)
-        metric = _metric(found["name"], text)
+        metric = _metric(found["name"], found["operator"], text)
         constraint = cls(metric=metric, bound=_bound(found["bound"], text), system=found["system"])
         operator = OPERATOR[metric.form]
         if found["operator"] != operator:
@@ -271,13 +313,20 @@ def _bound(number: str, text: str) -> float:
         raise InputError(msg) from None
 
 
-def _metric(name: str, text: str) -> Metric:
+def _metric(name: str, operator: str, text: str) -> Metric:
     if name in METRICS.names():
         return METRICS.get(name)
+    usual = name.casefold().replace("-", "_").replace("equalised", "equalized")
+    usual = usual.replace("statistical_parity", "demographic_parity")
     known = _fairness_names()
-    near = difflib.get_close_matches(name, known, n=3) or known
-    msg = f"constraint={text!r}: no metric is called {name!r}; use for example {', '.join(near)}"
-    raise InputError(msg)
+    if operator == ">=" and f"{usual}_ratio" in known:
+        return METRICS.get(f"{usual}_ratio")
+    for registered, aliases in {**dict.fromkeys(known, ()), **ALIASES}.items():
+        if usual == registered or usual in aliases:
+            return METRICS.get(registered)
+    near = difflib.get_close_matches(usual, known, n=3) or known
+    advice = INSTEAD.get(usual, f"use for example {', '.join(near)}")
+    raise InputError(f"constraint={text!r}: no metric is called {name!r}; {advice}")
 
 
 def _fairness_names() -> tuple[str, ...]:
