@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fairautoml.auditing.result import Audit, ImpactRow, Section
 from fairautoml.auditing.sections import printable
 from fairautoml.data.spelling import normalized
+from fairautoml.exceptions import ParameterError
 
 NO_COMPLIANCE = (
     "The tables follow the form of the rule; they do not establish compliance with it and are no "
@@ -108,6 +109,7 @@ def ll144(audit: Audit) -> tuple[Section, ...]:
             title=_title(rows),
             rows=tuple(_row(row) for row in sorted(rows, key=_order)),
             columns=columns,
+            whole_names=True,
         )
         for rows in _by_system(audit)
     ]
@@ -146,9 +148,16 @@ def four_fifths(audit: Audit) -> tuple[Section, ...]:
             f"4. Less than four-fifths (80 percent): {result}.",
             *(line for row in compared if (line := _significance(row))),
         )
-        name, title = "four_fifths", printable(rows[0].system)
-        table = tuple(_row(row) for row in rows)
-        found.append(Section(name=name, title=title, rows=table, columns=columns, sentences=says))
+        found.append(
+            Section(
+                name="four_fifths",
+                title=printable(rows[0].system),
+                rows=tuple(_row(row) for row in rows),
+                columns=columns,
+                sentences=says,
+                whole_names=True,
+            )
+        )
     closing = (
         "Smaller differences may still be adverse impact where they are significant in both "
         "statistical and practical terms, and larger ones may not be where they rest on small "
@@ -171,3 +180,10 @@ FORMS: dict[str, Callable[[Audit], tuple[Section, ...]]] = {
     "ll144": ll144,
     "four-fifths": four_fifths,
 }
+
+
+def form_of(audit: Audit, form: str) -> tuple[Section, ...]:
+    """Return the sections of a form."""
+    if form not in FORMS:
+        raise ParameterError(f"form={form!r} must be one of {', '.join(map(repr, FORMS))}.")
+    return FORMS[form](audit)

@@ -1,12 +1,11 @@
 """Render an audit as plain text for a terminal, as an HTML page, and as a fragment of one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from fairautoml.auditing.forms import FORMS
+from fairautoml.auditing.forms import form_of
 from fairautoml.auditing.result import Audit, Interval, Section
 from fairautoml.auditing.sections import escaped, printable
-from fairautoml.exceptions import ParameterError
 from fairautoml.report.page import render, render_fragment
 
 MOST_ROWS = 40
@@ -19,9 +18,7 @@ def audit_text(audit: Audit, form: str | None = None) -> str:
     """Return an audit as plain text, or only its tables in the form of a rule."""
     if form is None:
         return "\n".join(_lines(audit)) + "\n"
-    if form not in FORMS:
-        raise ParameterError(f"form={form!r} must be one of {', '.join(map(repr, FORMS))}.")
-    return "\n".join(_form_lines(FORMS[form](audit))) + "\n"
+    return "\n".join(_form_lines(form_of(audit, form))) + "\n"
 
 
 def _form_lines(sections: Sequence[Section]) -> Iterator[str]:
@@ -90,11 +87,12 @@ def _lines(audit: Audit) -> Iterator[str]:
 
 def _cells(section: Section) -> list[list[str]]:
     """Return the shown fields of every row as text."""
-    return [[cell(getattr(row, name)) for name in section.columns] for row in section.rows]
+    shown = escaped if section.whole_names else printable
+    return [[cell(getattr(row, name), shown) for name in section.columns] for row in section.rows]
 
 
-def cell(value: Any) -> str:
-    """Return a value of a table as text."""
+def cell(value: Any, shown: Callable[[str], str] = printable) -> str:
+    """Return a value of a table as text, names by ``shown``."""
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):
@@ -107,8 +105,8 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.4f}"
     if isinstance(value, tuple):
-        return ", ".join(printable(str(one)) for one in value) or "-"
-    return printable(str(value))
+        return ", ".join(shown(str(one)) for one in value) or "-"
+    return shown(str(value))
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

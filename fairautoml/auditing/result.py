@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -267,6 +267,7 @@ class Section:
     columns: Mapping[str, str]
     sentences: tuple[str, ...] = ()  # each number in plain English; shown before the table
     pictures: tuple[DotPlot, ...] = ()
+    whole_names: bool = False  # whether long names are not shortened
 
 
 FORMAT = 2
@@ -392,7 +393,10 @@ class Audit:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
         found = asdict(self)
-        found["more"] = {one.name: [asdict(row) for row in one.rows] for one in self.more}
+        found["more"] = {
+            name: [asdict(row) for one in self.more if one.name == name for row in one.rows]
+            for name in dict.fromkeys(one.name for one in self.more)
+        }
         if self.individual is not None:
             found["individual"] |= {
                 name: getattr(self.individual, name)
@@ -403,6 +407,12 @@ class Audit:
     def to_json(self) -> str:
         """Return everything as JSON in one line, without NaN or infinity."""
         return json.dumps(self.to_dict(), allow_nan=False)
+
+    def in_form(self, form: str) -> "Audit":
+        """Return the audit with the tables of a rule as further sections; see ``text``."""
+        from fairautoml.auditing.forms import form_of
+
+        return replace(self, more=(*self.more, *form_of(self, form)))
 
     def text(self, form: str | None = None) -> str:
         """Return a report for a terminal; names are shown without control characters.

@@ -157,6 +157,8 @@ def _write(found: "Audit", arguments: argparse.Namespace, out: "Path | None") ->
     from fairautoml.data.files import write_whole
 
     suffix = "" if out is None else out.suffix.lower()
+    if arguments.format is not None and (arguments.json or suffix in {".html", ".csv", ".json"}):
+        found = found.in_form(arguments.format)
     if suffix == ".html":
         text = found.to_html()
     elif suffix == ".csv":
