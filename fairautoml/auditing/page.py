@@ -1,6 +1,7 @@
 """Render an audit as plain text for a terminal, as an HTML page, and as a fragment of one."""
 
 from collections.abc import Callable, Iterator, Sequence
+from textwrap import wrap
 from typing import Any
 
 from fairautoml.auditing.forms import form_of
@@ -10,6 +11,8 @@ from fairautoml.report.page import render, render_fragment
 
 MOST_ROWS = 40
 """Largest number of rows of a table that are shown; the JSON has all."""
+WIDTH = 99
+"""Longest line of a sentence."""
 HUGE = 1e6
 """Upper ends from which an interval is unbounded."""
 
@@ -67,8 +70,11 @@ def _lines(audit: Audit) -> Iterator[str]:
     for section in sections:
         if section.sentences:
             yield ""
-            yield section.title
-            yield from (f"  {escaped(line)}" for line in section.sentences[:MOST_ROWS])
+            yield from wrap(section.title, WIDTH)
+            for line in section.sentences[:MOST_ROWS]:
+                yield from wrap(
+                    escaped(line), WIDTH, initial_indent="  ", subsequent_indent="    "
+                )
             if len(section.sentences) > MOST_ROWS:
                 yield f"  ... and {len(section.sentences) - MOST_ROWS} more rows"
     yield ""
@@ -79,7 +85,7 @@ def _lines(audit: Audit) -> Iterator[str]:
         cells = _cells(section)
         if cells:
             yield ""
-            yield section.title
+            yield from wrap(section.title, WIDTH)
             yield from _aligned([[*section.columns.values()], *cells[:MOST_ROWS]])
             if len(cells) > MOST_ROWS:
                 yield f"  ... and {len(cells) - MOST_ROWS} more rows"

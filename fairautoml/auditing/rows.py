@@ -219,8 +219,9 @@ def _refuse_probabilities(labels: dict[str, NDArray[Any]]) -> None:
         different = _different(values)
         parts = [v for v in different if isinstance(v, float) and not v.is_integer()]
         if parts:
+            count = int(np.isin(values, parts).sum())
             msg = (
-                f"{name} holds {len(parts)} number(s) with fractions, such as {parts[0]!r}; "
+                f"{name} holds {count} number(s) with fractions, such as {parts[0]!r}; "
                 "allowed are the two labels. Pass probabilities as y_score and decisions, such as "
                 "y_score >= 0.5, as y_pred."
             )

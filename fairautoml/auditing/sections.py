@@ -102,7 +102,6 @@ def _impact(audit: Audit) -> Iterator[Section]:
             title=f"Impact ratios of {printable(system)}",
             rows=rows,
             columns={
-                "system": "groups",
                 "group": "group",
                 "n": "rows",
                 "selected": "selected",
@@ -112,7 +111,7 @@ def _impact(audit: Audit) -> Iterator[Section]:
                 "ratio_interval": "its interval",
                 "below_four_fifths": "below four fifths",
                 "reference": "compared with",
-                "standard_errors": "difference in standard errors",
+                "standard_errors": "standard errors apart",
                 "p_value": "p (Fisher)",
                 "p_holm": "p (Holm)",
                 "reason": "no ratio because",

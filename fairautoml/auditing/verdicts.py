@@ -105,6 +105,7 @@ def _questions(
 
 def _check(constraints: Sequence[Constraint], rows: AuditRows) -> None:
     for constraint in constraints:
+        constraint.bind(rows.systems)
         if not applies(constraint.metric):
             msg = (
                 f"constraint={constraint.label!r}: {constraint.metric.name!r} is not a metric of "

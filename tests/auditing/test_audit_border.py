@@ -163,7 +163,7 @@ def test_the_json_holds_everything_and_no_nan():
     assert "NaN" not in text
     assert "Infinity" not in text
     content = json.loads(text)
-    assert content["format"] == 1
+    assert content["format"] == 2
     assert len(content["rates"]) == len(found.rates)
     assert content["gaps"][0]["value"] == found.gaps[0].value
 

@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from fairautoml import audit
 from fairautoml.auditing.leakage import fisher_of_rows, fisher_score, gaussian_auc
-from fairautoml.auditing.rates import auc_interval
+from fairautoml.auditing.scores import auc_interval
 
 
 @pytest.mark.parametrize(

@@ -30,13 +30,18 @@ def test_a_gap_closed_by_accepting_the_worse_off_is_not():
     assert (row.gap, row.n_better, row.levelled_down) == (0.0, 1, False)
 
 
-def test_more_false_positives_are_worse():
+def test_more_acceptances_are_better_only_where_being_accepted_is_good():
     y = np.zeros(80, int)
     y[0] = 1
     baseline = np.zeros(80, int)
     decision = np.r_[np.zeros(40), np.ones(40)].astype(int)
     found = two_groups(y, baseline, decision)
+    assert only(found.changes, rate="fpr", group="b").direction == "better"
+    groups = np.repeat(["a", "b"], 40)
+    found = quick(y, decision, groups, baseline=baseline, smallest_cell=0, favourable=0)
     assert only(found.changes, rate="fpr", group="b").direction == "worse"
+    assert only(found.changes, rate="accuracy", group="b").direction == "worse"
+    assert [row.selection_rate for row in found.impact] == [1.0, 0.0]
 
 
 def test_changes_are_differences_of_rates_and_p_values_those_of_a_sign_test():

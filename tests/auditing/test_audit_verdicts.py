@@ -4,8 +4,9 @@ import pytest
 from audit_people import individuals, only, quick
 
 from fairautoml import FairAutoML
-from fairautoml.auditing.rates import hidden_groups, verdict_rows
+from fairautoml.auditing.rates import Tables, shown_groups
 from fairautoml.auditing.rows import AuditReadOptions, Given, read_rows
+from fairautoml.auditing.verdicts import verdict_rows
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint
 
@@ -166,24 +167,75 @@ def test_false_certificates_stay_within_the_level():
         x = rng.binomial(150, [0.3, 0.4501])
         y, decision, groups = of_counts((x[0], 150), (x[1], 150))
         rows = read_rows(Given(y_true=y, y_pred=decision, sensitive=groups), AuditReadOptions())
-        found = verdict_rows(
-            rows,
-            [constraint],
-            hidden_groups(rows, 0),
-            0.05,
-            independent=True,
-            largest_weight=None,
-        )
+        tables = Tables.count(rows)
+        shown = shown_groups(rows, tables, 0, 0.0)
+        found = verdict_rows(rows, tables, [constraint], shown, 0.05, independent=True)
         false += found[0].verdict == "CERTIFIED"
     # The .999 quantile of Bin(200, .05).
     assert false <= 21
 
 
-def test_every_constraint_must_hold_for_any_to_be_certified():
+def test_a_second_question_does_not_remove_the_answer_to_the_first():
     rows = of_counts((90, 300), (90, 300))
     both = [CAN, "predictive_parity_difference <= 0.01"]
     found = quick(*rows, constraint=both, independent=True)
-    assert only(found.verdicts, constraint=CAN).reason == "only_together"
+    first, second = (only(found.verdicts, constraint=one) for one in both)
+    assert (first.verdict, second.verdict) == ("CERTIFIED", "INCONCLUSIVE")
+    # A first opening has level 0.04; Holm's procedure halves it, then tests the other in full.
+    assert (first.level, second.level) == pytest.approx((0.02, 0.04))
+    assert (found.verdict, first.bound <= 0.1 < 0.2 < second.bound) == ("INCONCLUSIVE", True)
+
+
+def test_a_fixed_sequence_ends_at_the_first_constraint_that_is_not_certified():
+    rows = of_counts((90, 300), (90, 300))
+    loose = "demographic_parity_difference <= 0.1"
+    strict = "predictive_parity_difference <= 0.01"
+    first, second = (
+        quick(*rows, constraint=order, independent=True, correction="fixed_sequence").verdicts
+        for order in ([loose, strict], [strict, loose])
+    )
+    assert [row.verdict for row in first] == ["CERTIFIED", "INCONCLUSIVE"]
+    assert [row.verdict for row in second] == ["INCONCLUSIVE"] * 2
+    assert second[1].reason == "not_reached"
+    assert first[0].level == pytest.approx(0.04)
+
+
+def test_holm_errs_in_one_of_two_true_violations_as_often_as_one_test():
+    rng = np.random.default_rng(1)
+    constraints = [Constraint.parse(f"{name} <= 0.15") for name in (
+        "equal_opportunity_difference", "false_positive_rate_difference",
+    )]  # fmt: skip
+    y, groups = np.tile(np.repeat([0, 1], 150), 2), np.repeat(["a", "b"], 300)
+    false = 0
+    for _ in range(200):
+        x = rng.binomial(150, [0.3, 0.3, 0.4501, 0.4501])
+        decision = np.concatenate([np.r_[np.ones(n), np.zeros(150 - n)] for n in x]).astype(int)
+        rows = read_rows(Given(y_true=y, y_pred=decision, sensitive=groups), AuditReadOptions())
+        tables = Tables.count(rows)
+        shown = shown_groups(rows, tables, 0, 0.0)
+        found = verdict_rows(rows, tables, constraints, shown, 0.05, independent=True)
+        false += any(row.verdict == "CERTIFIED" for row in found)
+    assert false <= 21
+
+
+def test_the_bound_of_a_verdict_is_on_its_side_of_the_constraint():
+    certified = quick(*of_counts((90, 300), (90, 300)), constraint=CAN, independent=True)
+    assert certified.verdicts[0].bound <= 0.1
+    violated = quick(*of_counts((190, 200), (20, 200)), constraint=CAN, independent=True)
+    assert violated.verdicts[0].bound > 0.1
+    assert "at least" in violated.sections[0].sentences[0]
+    unclear = quick(*of_counts((30, 100), (30, 100)), constraint=CAN, independent=True)
+    assert unclear.verdicts[0].bound > 0.1
+
+
+def test_a_small_group_is_left_out_by_name_and_the_rest_is_judged():
+    rows = of_counts((90, 300), (90, 300), (15, 19), (4, 18))
+    found = quick(*rows, constraint=CAN, independent=True)
+    verdict = found.verdicts[0]
+    assert (verdict.verdict, verdict.left_out) == ("CERTIFIED", ("g2", "g3"))
+    assert verdict.measured == 0.0
+    assert only(found.gaps, metric="demographic_parity_difference").left_out == ("g2", "g3")
+    assert "Without g2, g3." in found.text()
 
 
 def test_the_groups_with_too_few_rows_are_named():

@@ -131,7 +131,7 @@ def test_the_text_shows_rates_ratios_and_the_flag(table, capsys):
     assert run(table, "--sensitive", "sex") == 0
     text = capsys.readouterr().out
     assert "Impact ratios" in text
-    assert "below 0.8" in text
+    assert "below four fifths" in text
     assert "selection" in text
     assert not LABEL_RATES & set(text.split())
 
