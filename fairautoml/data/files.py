@@ -206,8 +206,8 @@ def _parse(
 
 def _numbers_if_all(column: pd.Series) -> pd.Series:
     """Convert a column to numbers if every label is one, so that ages can be binned."""
-    values = column.dropna()
-    if len(values) == 0 or not values.map(lambda text: bool(PLAIN.fullmatch(text))).all():
+    texts = column.dropna().unique()
+    if len(texts) == 0 or not all(PLAIN.fullmatch(text) for text in texts):
         return column
     return pd.to_numeric(column)
 
