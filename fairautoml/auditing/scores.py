@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from fairautoml.auditing.rates import RateCells, Shown, approximate
@@ -306,12 +308,15 @@ def _of_callable(metric: Callable[..., Any]) -> _Measure:
 
         def of_draw(at: NDArray[np.int64]) -> float | Undefined:
             weight = {} if part.weight is None else {"sample_weight": part.weight[at]}
-            try:
-                if scorer:
-                    return float(metric(model, at, y[at], **weight))
-                return float(metric(y[at], decision[at], **weight))
-            except ValueError as error:
-                return Undefined(str(error).splitlines()[0])
+            given = (model, at, y[at]) if scorer else (y[at], decision[at])
+            with warnings.catch_warnings():
+                # Small groups and draws may have one label only.
+                warnings.simplefilter("ignore")
+                warnings.simplefilter("error", UndefinedMetricWarning)
+                try:
+                    return float(metric(*given, **weight))
+                except (ValueError, UndefinedMetricWarning) as error:
+                    return Undefined(str(error).splitlines()[0])
 
         value = of_draw(np.arange(len(y)))
         if isinstance(value, Undefined) or math.isnan(value):

@@ -85,7 +85,7 @@ def _verdict(row: VerdictRow) -> str:
         words = "at least" if side else "at most"
         sure = f"{100 * (1 - row.level):.4g} %"
         bound = f" In the population it is {words} {row.bound:.3f} with {sure} confidence."
-    return f"{prefix}{row.verdict}{why}{detail}: {what}.{measured}{bound}{without}"
+    return f"{what}: {prefix}{row.verdict}{why}{detail}.{measured}{bound}{without}"
 
 
 def _named(names: Sequence[str]) -> str:

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -114,3 +116,66 @@ def test_true_and_false_stand_for_1_and_0_beside_these(table, tmp_path, capsys, 
     frame.assign(**{column: frame[column] > 0}).to_csv(path, index=False)
     assert run(path, "--sensitive", "sex", "--json") == 0
     assert json.loads(capsys.readouterr().out)["rates"] == expected["rates"]
+
+
+def test_the_suffix_of_the_file_chooses_the_form(table, tmp_path, capsys):
+    written = {}
+    for suffix in ("html", "json", "csv", "txt"):
+        out = tmp_path / f"audit.{suffix}"
+        assert run(table, "--sensitive", "sex", "--sensitive", "race", "--out", str(out)) == 0
+        written[suffix] = out.read_text(encoding="utf-8")
+    assert written["html"].startswith("<!doctype html>")
+    assert "http" not in written["html"].replace("http-equiv", "")
+    assert json.loads(written["json"])["n_rows"] == 600
+    frame = pd.read_csv(tmp_path / "audit.csv")
+    assert {"impact", "rates", "gaps", "scores"} <= set(frame["section"])
+    assert frame.loc[frame["section"] == "impact", "impact_ratio"].max() == 1.0
+    assert written["txt"].startswith("Audit of 600 rows")
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--constraint", "four_fifths[sex]", "--fail-on", "violated"), 0),
+        (("--constraint", "four_fifths[sex]", "--fail-on", "not-certified"), 1),
+        (("--constraint", "statistical_parity[sex]<=0.01", "--fail-on", "violated"), 1),
+        (("--format", "four-fifths", "--fail-on", "violated"), 1),
+        (("--fail-on", "violated"), 2),
+    ],
+)
+def test_a_pipeline_can_stop_on_a_result(table, capsys, options, code):
+    assert run(table, "--sensitive", "sex", *options) == code
+
+
+def test_metrics_are_computed_within_control_columns(table, capsys):
+    metrics = ("--metric", "true_positive_rate", "--metric", "balanced_accuracy")
+    assert run(table, "--sensitive", "sex", *metrics, "--by", "race", "--json") == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    assert {row["by"] for row in scores} == {"a", "b", "c"}
+    assert {row["metric"] for row in scores} == {"true_positive_rate", "balanced_accuracy"}
+
+
+def test_decisions_or_scores_must_be_named(table, capsys):
+    assert main(["audit", str(table), "--sensitive", "sex"]) == 2
+    assert "either --y-pred (decisions) or --score" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_million_decisions_take_ten_seconds_and_memory_grows_with_the_rows(tmp_path):
+    code = (
+        "import resource, sys, time; from fairautoml.cli.main import main; start = time.time()\n"
+        "main(['audit', sys.argv[1], '--y-pred', 'decision', '--sensitive', 'sex', '--sensitive',"
+        " 'race', '--positive', 'hire', '--out', sys.argv[2]])\n"
+        "print(time.time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    rng, path, used = np.random.default_rng(0), tmp_path / "d.csv", []
+    for n in (500_000, 1_000_000):
+        columns = {"decision": ["hire", "reject"], "sex": ["F", "M"], "race": ["a", "b", "c"]}
+        frame = {name: rng.choice(values, n) for name, values in columns.items()}
+        pd.DataFrame(frame).to_csv(path, index=False)
+        command = [sys.executable, "-c", code, str(path), str(tmp_path / "audit.html")]
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        seconds, megabytes = map(float, printed.split())
+        used.append(megabytes)
+    assert seconds < 10
+    assert used[1] < 2 * used[0]

@@ -15,13 +15,19 @@ from scipy.stats import binomtest
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
+    brier_score_loss,
     f1_score,
+    fbeta_score,
+    jaccard_score,
     log_loss,
+    make_scorer,
     precision_score,
     roc_auc_score,
 )
 
 from fairautoml.auditing.rates import null_values
+from fairautoml.data.datasets import load
+from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics import METRICS
 
 ORACLES = {
@@ -226,3 +232,75 @@ def test_a_frame_has_a_row_per_record():
     assert isinstance(table, pd.DataFrame)
     assert len(table) == len(found.rates)
     assert {"system", "group", "rate", "value", "low", "high", "method"} <= set(table)
+
+
+METRICS_BY_NAME = {
+    "selection_rate": selection_rate,
+    "true_positive_rate": true_positive_rate,
+    "false_positive_rate": false_positive_rate,
+    "precision": precision_score,
+    "balanced_accuracy": balanced_accuracy_score,
+    "f1": f1_score,
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("name", "sensitive", "control", "weighted"),
+    [("adult", "sex", "workclass", True), ("compas_two_years", "race", "sex", False)],
+)
+def test_metrics_within_control_columns_are_those_of_a_metric_frame(
+    name, sensitive, control, weighted
+):
+    table = load(name)
+    columns = table.frame.dropna(subset=[control]).sample(3000, random_state=0)
+    columns = columns.reset_index(drop=True)
+    y = (columns[table.target] == columns[table.target].max()).to_numpy(int)
+    rng = np.random.default_rng(0)
+    decision = np.where(rng.random(3000) < 0.7, y, 1 - y)
+    weight = rng.integers(1, 4, 3000).astype(float) if weighted else None
+    params = {} if weight is None else {m: {"sample_weight": weight} for m in METRICS_BY_NAME}
+    oracle = MetricFrame(
+        metrics=METRICS_BY_NAME,
+        y_true=y,
+        y_pred=decision,
+        sensitive_features=columns[sensitive],
+        control_features=columns[control],
+        sample_params=params,
+    ).by_group
+    found = quick(
+        y, decision, columns[[sensitive]], metrics=[*METRICS_BY_NAME], by=columns[[control]],
+        sample_weight=weight, smallest_cell=0,
+    )  # fmt: skip
+    values = {(row.by, row.group, row.metric): row for row in found.scores if row.group}
+    sizes = columns.groupby([control, sensitive]).size()
+    large = [pair for pair, size in sizes.items() if size >= 50]
+    assert len(large) >= 5
+    for within, group in large:
+        for metric, value in oracle.loc[(within, group)].items():
+            row = values[str(within), str(group), metric]
+            assert row.value == pytest.approx(value, abs=1e-9)
+            assert row.interval.low <= value <= row.interval.high
+
+
+def test_scorers_and_functions_are_metrics():
+    rows = individuals()
+    cost = make_scorer(fbeta_score, beta=2)
+    metrics = ["roc_auc", "neg_brier_score", "jaccard", cost, balanced_accuracy_score]
+    found = quick(rows.y, rows.decision, rows.groups, y_score=rows.score, metrics=metrics).scores
+    women = (rows.groups["sex"] == "F").to_numpy()
+    y, decision, score = rows.y[women], rows.decision[women], rows.score[women]
+    expected = [
+        roc_auc_score(y, score), -brier_score_loss(y, score), jaccard_score(y, decision),
+        fbeta_score(y, decision, beta=2), balanced_accuracy_score(y, decision),
+    ]  # fmt: skip
+    values = [row.value for row in found if row.group == "F"]
+    assert values == pytest.approx(expected)
+
+
+def test_an_unknown_metric_is_answered_with_near_names():
+    rows = individuals()
+    with pytest.raises(ParameterError, match=r"did you mean .*balanced_accuracy"):
+        quick(rows.y, rows.decision, rows.groups, metrics=["balanced_acuracy"])
+    with pytest.raises(InputError, match="'f1' needs true labels"):
+        quick(None, rows.decision, rows.groups, metrics=["f1"])
