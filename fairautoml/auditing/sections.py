@@ -1,6 +1,7 @@
 """Parts of an audit in the order of the report, each with its sentences in plain English."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fairautoml.auditing.impact import FOUR_FIFTHS
@@ -199,12 +200,18 @@ _GROUPS = {"system": "groups", "group": "group"}
 def _tables(audit: Audit) -> Iterator[Section]:
     """Return the parts that are tables only."""
     approximate = any("approximate" in row.bounds for row in audit.gaps)
+    judged = {(parse_constraints(v.constraint)[0].metric.name, v.system) for v in audit.verdicts}
+    # One bound for each metric: that of its verdict, if there is one.
+    gaps = tuple(
+        replace(row, at_least=None, at_most=None) if (row.metric, row.system) in judged else row
+        for row in audit.gaps
+    )
     yield _table(
         "gaps",
         f"Fairness metrics ({'approximate' if approximate else 'exact'} one-sided bounds of each "
-        "alone; verdicts use the bounds of the table of constraints; by chance: mean of the "
-        "metric if all groups had the same rate, and how often it is as far from parity)",
-        audit.gaps,
+        "alone, where no constraint has another; by chance: mean of the metric if all groups had "
+        "the same rate, and how often it is as far from parity)",
+        gaps,
         {
             "system": "groups", "metric": "metric", "value": "value", "at_least": "at least",
             "at_most": "at most", "lowest": "lowest", "highest": "highest",

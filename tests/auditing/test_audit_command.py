@@ -1,12 +1,16 @@
+import argparse
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from audit_people import individuals, quick
 
+from fairautoml.cli.audit import AUDIT
 from fairautoml.cli.main import main
 
 BASE = ("--y-true", "label", "--y-pred", "decision", "--no-leakage")
@@ -179,3 +183,20 @@ def test_a_million_decisions_take_ten_seconds_and_memory_grows_with_the_rows(tmp
         used.append(megabytes)
     assert seconds < 10
     assert used[1] < 2 * used[0]
+
+
+def test_the_explained_text_is_that_of_the_example():
+    page = (Path(__file__).parents[2] / "docs/audit.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(.*?)print\(", page, re.DOTALL)[1]
+    expected = re.search(r"```text\n(.*?)```", page, re.DOTALL)[1]
+    names = {}
+    exec(example, names)
+    assert names["found"].text().startswith(expected)
+    for option in re.findall(r"`(--[a-z0-9-]+)", page):
+        assert option in audit_help()
+
+
+def audit_help():
+    parser = argparse.ArgumentParser()
+    AUDIT.arguments(parser)
+    return parser.format_help()

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import METRICS, Constraint, parse_constraints
+from fairautoml.metrics.constraint import ALIASES
 
 FAIRNESS = [name for name in METRICS.names() if METRICS.get(name).kind == "fairness"]
 
@@ -160,3 +161,41 @@ def test_a_metric_bounded_twice_on_the_same_groups_is_refused(texts, match):
 def test_anything_but_text_and_constraints_is_refused(value):
     with pytest.raises(InputError, match=r"^constraint=.* is of type .*; allowed are text such"):
         parse_constraints(value)
+
+
+@pytest.mark.parametrize(
+    ("usual", "registered"),
+    [
+        ("four_fifths", "demographic_parity_ratio >= 0.8"),
+        ("four_fifths[sex]", "demographic_parity_ratio[sex] >= 0.8"),
+        ("disparate_impact >= 0.9", "demographic_parity_ratio >= 0.9"),
+        ("Disparate-Impact[sex] >= 0.8", "demographic_parity_ratio[sex] >= 0.8"),
+        ("statistical_parity <= 0.1", "demographic_parity_difference <= 0.1"),
+        ("statistical_parity >= 0.8", "demographic_parity_ratio >= 0.8"),
+        ("equalised_odds <= 0.05", "equalized_odds_difference <= 0.05"),
+        ("equalized_odds >= 0.8", "equalized_odds_ratio >= 0.8"),
+        ("predictive_equality <= 0.1", "false_positive_rate_difference <= 0.1"),
+        ("equal_opportunity <= 0.1", "equal_opportunity_difference <= 0.1"),
+    ],
+)
+def test_usual_names_of_metrics_are_understood(usual, registered):
+    assert Constraint.parse(usual).label == registered
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("average_odds_difference <= 0.1", "use equalized_odds_difference"),
+        ("treatment_equality <= 0.1", "use false_negative_rate_difference and false_positive"),
+        ("disparate_impact <= 0.1", "is a ratio and is bounded by '>='"),
+    ],
+)
+def test_names_of_other_notions_are_answered_with_the_right_one(text, match):
+    with pytest.raises(InputError, match=match):
+        Constraint.parse(text)
+
+
+def test_aliases_are_no_registered_names():
+    for registered, aliases in ALIASES.items():
+        assert registered in METRICS.names()
+        assert not {*aliases} & {*METRICS.names()}
