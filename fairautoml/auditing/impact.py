@@ -1,7 +1,7 @@
 """Impact ratios of groups against a reference group, with intervals and tests."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -131,7 +131,7 @@ class _System:
                                       [counts[2], counts[3] - counts[2]]]).pvalue)  # fmt: skip
         return replace(row, standard_errors=standard_errors(*counts), p_value=p_value)
 
-    def _ratio_interval(self, at: int, reference: int) -> Interval:
+    def _ratio_interval(self, at: int, reference: int) -> Interval | None:
         """Return the interval of a ratio from simultaneous bounds of both rates.
 
         The most selected group is found on these rows, so the bounds of every group that could be
@@ -140,10 +140,11 @@ class _System:
         n = len(self.system.labels) if self.options.reference == MOST_SELECTED else 1
         low, high = self.cells.bounds(self.level / 4)
         low_reference, high_reference = self.cells.bounds(self.level / (4 * n))
-        lowest = low_reference[reference]
+        if low_reference[reference] <= 0:
+            return None
         return Interval(
             low=float(low[at] / high_reference[reference]),
-            high=float(high[at] / lowest) if lowest > 0 else float(np.finfo(np.float64).max),
+            high=float(high[at] / low_reference[reference]),
             method=self.cells.method,
         )
 
@@ -173,8 +174,3 @@ def _corrected(rows: Iterator[ImpactRow]) -> list[ImpactRow]:
         largest = max(largest, min(1.0, (len(known) - rank) * p_value))
         found[at] = replace(found[at], p_holm=largest)
     return found
-
-
-def flagged(rows: Sequence[ImpactRow]) -> tuple[str, ...]:
-    """Return the groups whose ratio is below four fifths."""
-    return tuple(f"{row.group} ({row.system})" for row in rows if row.below_four_fifths)

@@ -13,8 +13,6 @@ MOST_ROWS = 40
 """Largest number of rows of a table that are shown; the JSON has all."""
 WIDTH = 99
 """Longest line of a sentence."""
-HUGE = 1e6
-"""Upper ends from which an interval is unbounded."""
 
 
 def audit_text(audit: Audit, form: str | None = None) -> str:
@@ -104,8 +102,8 @@ def cell(value: Any, shown: Callable[[str], str] = printable) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Interval):
-        high = "unbounded" if value.high > HUGE else f"{value.high:.4f}"
-        return f"{value.low:.4f} to {high}{'' if value.exact else ' (approximate)'}"
+        kind = "" if value.exact else " (approximate)"
+        return f"{value.low:.4f} to {value.high:.4f}{kind}"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):

@@ -25,6 +25,7 @@ from fairautoml.metrics import (
     bootstrap_interval,
 )
 from fairautoml.metrics._table import Form, Rate
+from fairautoml.metrics.constraint import BoundConstraint
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import ACCURACY, FPR, PPV, SELECTION, TPR, with_compared, worst
 
@@ -294,18 +295,17 @@ def applies(metric: Metric) -> bool:
 def _gap(
     row: GapRow, tables: Tables, system: GroupSystem, metric: Metric, level: float, seed: int
 ) -> GapRow:
-    groups = tables.merged(system)
-    value = metric.value(groups.weights)
-    if isinstance(value, Undefined):
-        return replace(row, reason=_lacking(tables, system, metric) or value.reason)
+    found = BoundConstraint(metric=metric, system=system, limit=0.0).result(tables.weights)
+    if found.value is None:
+        return replace(row, reason=found.reason)
     ends = bootstrap_interval(
         metric,
-        groups.weights.table,
+        tables.merged(system).weights.table,
         n_rows=tables.cells(SELECTION, system).effective if tables.weighted else None,
         level=1 - level,
         seed=seed,
     )
-    row = replace(row, value=float(value), interval=approximate(ends))
+    row = replace(row, value=found.value, interval=approximate(ends))
     cells = rate_cells(tables, system, metric)
     if cells is None:
         return row
@@ -317,18 +317,6 @@ def approximate(ends: tuple[float, float] | None) -> Interval | None:
     if ends is None:
         return None
     return Interval(low=ends[0], high=ends[1], method="bootstrap (approximate)")
-
-
-def _lacking(tables: Tables, system: GroupSystem, metric: Metric) -> str:
-    """Return a text naming groups without rows for a rate, empty if there are none."""
-    if system.n_groups < 2:
-        return ""
-    for rate in metric.rates:
-        empty = np.flatnonzero(tables.cells(rate, system).mass <= 0)
-        if len(empty) > 0:
-            more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
-            return f"group {system.labels[empty[0]]!r}{more} has no {rate.lacks}"
-    return ""
 
 
 def rate_cells(tables: Tables, system: GroupSystem, metric: Metric) -> list[RateCells] | None:
