@@ -4,15 +4,12 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pandas as pd
 
 from fairautoml.data.files import write_csv
 from fairautoml.report.charts import DotPlot
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Method = Literal[
     "clopper_pearson",
@@ -434,7 +431,7 @@ class Audit:
 
         return audit_page(self)
 
-    def plot(self, system: str | None = None, ax: "Axes | None" = None) -> "Axes":
+    def plot(self, system: str | None = None, ax: Any = None) -> Any:
         """Plot the selection rates of the groups with their intervals; requires matplotlib.
 
         Parameters

@@ -1,5 +1,6 @@
 """Parts of an audit in the order of the report, each with its sentences in plain English."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from fairautoml.auditing.result import Audit, ImpactRow, Interval, Section, Verd
 from fairautoml.certification.certificate import REASONS
 from fairautoml.certification.verdicts import Reason
 from fairautoml.exceptions import ParameterError
-from fairautoml.metrics import parse_constraints
+from fairautoml.metrics import METRICS, Metric
 from fairautoml.report.charts import DotPlot, Dots
 
 LONGEST = 40
@@ -69,8 +70,7 @@ def _verdicts(audit: Audit) -> Section:
 
 def _verdict(row: VerdictRow) -> str:
     """Return a verdict in plain English, with the bound that decided it."""
-    constraint = parse_constraints(row.constraint)[0]
-    ratio = constraint.metric.form == "ratio"
+    ratio = _metric_of(row).form == "ratio"
     what = f"{escaped(row.constraint)} between the groups of {printable(row.system)}"
     measured = "" if row.measured is None else f" On these rows it is {row.measured:.3f}."
     without = f" Without {_named(row.left_out)}." if row.left_out else ""
@@ -87,6 +87,10 @@ def _verdict(row: VerdictRow) -> str:
         sure = f"{100 * (1 - row.level):.4g} %"
         bound = f" In the population it is {words} {row.bound:.3f} with {sure} confidence."
     return f"{what}: {prefix}{row.verdict}{why}{detail}.{measured}{bound}{without}"
+
+
+def _metric_of(row: VerdictRow) -> Metric:
+    return METRICS.get(re.split(r"[\s\[]", row.constraint, maxsplit=1)[0])
 
 
 def _named(names: Sequence[str]) -> str:
@@ -200,7 +204,7 @@ _GROUPS = {"system": "groups", "group": "group"}
 def _tables(audit: Audit) -> Iterator[Section]:
     """Return the parts that are tables only."""
     approximate = any("approximate" in row.bounds for row in audit.gaps)
-    judged = {(parse_constraints(v.constraint)[0].metric.name, v.system) for v in audit.verdicts}
+    judged = {(_metric_of(row).name, row.system) for row in audit.verdicts}
     # One bound for each metric: that of its verdict, if there is one.
     gaps = tuple(
         replace(row, at_least=None, at_most=None) if (row.metric, row.system) in judged else row
