@@ -1,12 +1,24 @@
 """Parts of an audit in the order of the report, each with its sentences in plain English."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fairautoml.auditing.impact import FOUR_FIFTHS
-from fairautoml.auditing.result import Audit, ImpactRow, Interval, Section, VerdictRow
+from fairautoml.auditing.result import (
+    Audit,
+    ChangeRow,
+    GapRow,
+    ImpactRow,
+    Interval,
+    LeakageRow,
+    LevellingRow,
+    Section,
+    VerdictRow,
+)
+from fairautoml.auditing.scores import RATE_NAMES
 from fairautoml.certification.certificate import REASONS
 from fairautoml.certification.verdicts import Reason
 from fairautoml.exceptions import ParameterError
@@ -137,11 +149,12 @@ def _of_group(audit: Audit, row: ImpactRow) -> str:
         else f"got {printable(audit.favourable)!r}"
     )
     sure = f"{100 * (1 - audit.delta):g} %"
-    count = f"{row.selected:,.0f} of {row.n:,}" if not audit.weighted else f"{row.n:,} rows,"
-    text = (
-        f"{group}: {count} {happened}, {percent(row.selection_rate)} (in the population "
-        f"{between(row.interval)} with {sure} confidence)."
-    )
+    share = percent(row.selection_rate)
+    if audit.weighted:
+        count = f"{share} of the weight of {row.n:,} rows {happened}"
+    else:
+        count = f"{row.selected:,.0f} of {row.n:,} {happened}, {share}"
+    text = f"{group}: {count} (in the population {between(row.interval)} with {sure} confidence)."
     if row.impact_ratio is None:
         return f"{text} No ratio: {row.reason}."
     if row.reference == row.group:
@@ -159,11 +172,21 @@ def _chance(row: ImpactRow) -> str:
         return ""
     apart = abs(row.standard_errors)
     beyond = "more" if apart > 2 else "not more"
-    by_chance = "below 0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}"
     return (
         f" The rates are {apart:.1f} standard errors apart, {beyond} than two; if the groups had "
-        f"the same chance, the probability of such a difference is {by_chance}."
+        f"the same chance, the probability of such a difference is "
+        f"{_probability(row.p_holm)}."
     )
+
+
+def _probability(value: float) -> str:
+    return "below 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _rate(name: str) -> str:
+    """Return the usual name of a rate."""
+    usual = (usual for usual, rate in RATE_NAMES.items() if rate == name)
+    return next(usual, name).replace("_", " ")
 
 
 def _pictures(system: str, rows: Sequence[ImpactRow]) -> tuple[DotPlot, ...]:
@@ -222,6 +245,8 @@ def _tables(audit: Audit) -> Iterator[Section]:
             "null_mean": "by chance", "null_share": "share by chance", "left_out": "without",
             "reason": "undefined because",
         },
+        # Without labels, the impact ratios say it.
+        partial(_gap, audit) if audit.labelled else None,
     )  # fmt: skip
     shown = {"value": "value", "interval": "interval"}
     yield _table("rates", "Rates", audit.rates, {**_GROUPS, "rate": "rate", "n": "rows", **shown})
@@ -239,6 +264,7 @@ def _tables(audit: Audit) -> Iterator[Section]:
             **_GROUPS, "rate": "rate", "baseline": "baseline", "value": "now",
             "change": "change", "direction": "for them", "p_value": "p",
         },
+        _change,
     )  # fmt: skip
     yield _table(
         "levelling",
@@ -248,6 +274,7 @@ def _tables(audit: Audit) -> Iterator[Section]:
             "system": "groups", "rate": "rate", "gap_baseline": "gap before", "gap": "gap now",
             "n_better": "better", "n_worse": "worse", "levelled_down": "levelled down",
         },
+        _levelling,
     )  # fmt: skip
     yield _table(
         "leakage",
@@ -258,13 +285,63 @@ def _tables(audit: Audit) -> Iterator[Section]:
             "interval": "interval", "accuracy": "accuracy", "chance": "chance",
             "fisher": "Fisher", "reason": "undefined because",
         },
+        _leak,
     )  # fmt: skip
     yield _contributions(audit)
     yield _individual(audit)
 
 
-def _table(name: str, title: str, rows: tuple[Any, ...], columns: dict[str, str]) -> Section:
-    return Section(name=name, title=title, rows=rows, columns=columns)
+def _gap(audit: Audit, row: GapRow) -> str:
+    if row.value is None or row.at_least is None or row.at_most is None:
+        return ""
+    about = METRICS.get(row.metric).about.rstrip(".")
+    return (
+        f"{printable(row.system)}, {row.metric}: {row.value:.3f}. {about}. Lowest "
+        f"{_rate(row.rate)} for {printable(row.lowest)}, highest for {printable(row.highest)}. In "
+        f"the population at least {row.at_least:.3f} and at most {row.at_most:.3f}, each with "
+        f"{100 * (1 - audit.delta):g} % confidence."
+    )
+
+
+def _change(row: ChangeRow) -> str:
+    if row.baseline is None or row.value is None:
+        return ""
+    chance = "" if row.p_value is None else f" (p {_probability(row.p_value)})"
+    what = f"{printable(row.group)} ({printable(row.system)}): {_rate(row.rate)}"
+    return (
+        f"{what} {percent(row.baseline)} before, {percent(row.value)} now, {row.direction} for its "
+        f"members{chance}."
+    )
+
+
+def _levelling(row: LevellingRow) -> str:
+    if not row.levelled_down or row.gap_baseline is None or row.gap is None:
+        return ""
+    return (
+        f"{printable(row.system)}: the gap in {_rate(row.rate)} fell from "
+        f"{row.gap_baseline:.3f} to {row.gap:.3f} because {row.n_worse} group(s) are worse off "
+        "and none is better off."
+    )
+
+
+def _leak(row: LeakageRow) -> str:
+    if row.auc is None:
+        return ""
+    return (
+        f"{printable(row.system)}: the {row.source} tells {printable(row.group)} from the others "
+        f"with an AUC of {row.auc:.3f}; 0.5 is chance, 1 is certainty."
+    )
+
+
+def _table(
+    name: str,
+    title: str,
+    rows: tuple[Any, ...],
+    columns: dict[str, str],
+    says: Callable[[Any], str] | None = None,
+) -> Section:
+    found = () if says is None else tuple(line for row in rows if (line := says(row)))
+    return Section(name=name, title=title, rows=rows, columns=columns, sentences=found)
 
 
 def _contributions(audit: Audit) -> Section:
