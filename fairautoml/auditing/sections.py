@@ -309,8 +309,8 @@ def _change(row: ChangeRow) -> str:
     chance = "" if row.p_value is None else f" (p {_probability(row.p_value)})"
     what = f"{printable(row.group)} ({printable(row.system)}): {_rate(row.rate)}"
     return (
-        f"{what} {percent(row.baseline)} before, {percent(row.value)} now, {row.direction} for its "
-        f"members{chance}."
+        f"{what} {percent(row.baseline)} before, {percent(row.value)} now, {row.direction} "
+        f"for the group{chance}."
     )
 
 
