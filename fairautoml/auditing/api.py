@@ -250,7 +250,9 @@ def audit(
     opening = None
     if independent and constraints:
         refuse_training_rows(model, given)
-        opening = open_rows(given, rows, constraints, delta, ledger, model)
+        left_out = [list(shown.left_out(system)) for system in rows.systems]
+        choices = [*([] if correction == "holm" else [correction]), *filter(None, left_out)]
+        opening = open_rows(given, rows, constraints, delta, ledger, model, choices)
     verdicts = verdict_rows(
         rows,
         tables,

@@ -27,10 +27,12 @@ def open_rows(
     delta: float,
     ledger: str | PathLike[str] | None,
     model: Any = None,
+    choices: Sequence[Any] = (),
 ) -> Opening:
     """Record that decisions on new rows are audited, and return the opening with its level.
 
     Without features and labels single rows cannot be recognized, only the table as a whole.
+    ``choices`` are other choices of the user that change the verdicts; none = the defaults.
     """
     own = ledger_of(None if ledger is None else Path(ledger))
     labels = None if rows.y is None else rows.classes[rows.y]
@@ -41,7 +43,7 @@ def open_rows(
     decisions = hashlib.sha256(_in_order(rows.decision, keys).tobytes()).hexdigest()
     metrics = sorted(f"{one.metric.name}[{one.system}]" for one in constraints)
     groups = [[system.name, list(system.labels)] for system in rows.systems]
-    question = chain_hash([decisions, metrics, groups])
+    question = chain_hash([decisions, metrics, groups, *choices])
     # An audit is about all its rows, so that none are dropped.
     return own.open(keys, delta=delta, question=question, drops=False).opening
 

@@ -231,7 +231,10 @@ def shown_groups(rows: AuditRows, tables: Tables, smallest: int, min_share: floa
     for system in rows.systems:
         cells = [tables.cells(rate, system).n for rate in tables.defined(SOURCES)]
         least, n = np.min(cells, axis=0), cells[0]
-        hidden[system.name] = np.array(hidden_among(least.tolist(), smallest), dtype=np.bool_)
+        # Without labels and other columns, no total is published to compute a group from.
+        alone = rows.y is None and len(rows.columns) == 1
+        secret = least < smallest if alone else hidden_among(least.tolist(), smallest)
+        hidden[system.name] = np.array(secret, dtype=np.bool_)
         few[system.name] = (least < smallest) | (n < min_share * n.sum())
     if len(rows.columns) > 1:
         _complete(rows, tables, hidden)

@@ -200,6 +200,19 @@ def test_a_fixed_sequence_ends_at_the_first_constraint_that_is_not_certified():
     assert first[0].level == pytest.approx(0.04)
 
 
+def test_another_correction_of_the_same_rows_is_a_further_question(tmp_path):
+    def levels(correction):
+        found = quick(
+            *of_counts((90, 300), (90, 300)), constraint=CAN, independent=True,
+            correction=correction, ledger=tmp_path / "ledger.jsonl",
+        )  # fmt: skip
+        return found.verdicts[0].level
+
+    first = levels("holm")
+    assert levels("holm") == first
+    assert levels("fixed_sequence") < first
+
+
 def test_holm_errs_in_one_of_two_true_violations_as_often_as_one_test():
     rng = np.random.default_rng(1)
     constraints = [Constraint.parse(f"{name} <= 0.15") for name in (

@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from audit_people import individuals, only, quick
-from scipy.stats import beta
+from scipy.stats import beta, fisher_exact
 
 from fairautoml.cli.main import main
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import InputError, ParameterError
 
 LABEL_RATES = {"tpr", "fpr", "ppv", "accuracy"}
 
@@ -166,3 +166,80 @@ def test_groups_of_which_no_row_is_selected_have_no_ratio():
         None, decision, {"g": [*groups[:99], None]}, smallest_cell=0, sensitive_missing="exclude"
     ).impact
     assert {row.reason for row in excluded} == {"no row is selected"}
+
+
+def test_groups_are_compared_with_the_reference_by_exact_tests():
+    decision, groups = decisions()
+    found = quick(None, decision, {"g": groups}, reference="c").impact
+    rows = {row.group: row for row in found}
+    assert {row.reference for row in found} == {"c"}
+    assert rows["a"].impact_ratio == pytest.approx(80 / 64)
+    assert (rows["c"].impact_ratio, rows["c"].p_value) == (1.0, None)
+    expected = fisher_exact([[48, 52], [64, 36]]).pvalue
+    assert rows["b"].p_value == pytest.approx(expected)
+    # The smaller p-value of two is doubled, and the larger one is at least that.
+    smaller, larger = sorted((rows["a"].p_value, rows["b"].p_value))
+    corrected = sorted((rows["a"].p_holm, rows["b"].p_holm))
+    assert corrected == pytest.approx([2 * smaller, max(2 * smaller, larger)])
+    assert rows["b"].standard_errors == pytest.approx(-16 / np.sqrt(0.56 * 0.44 * 0.02) / 100)
+    assert {row.reference for row in quick(None, decision, {"g": groups}).impact} == {"a"}
+    big = np.repeat(["a", "b"], [100, 200])
+    largest = quick(None, decision, {"g": big}, reference="largest").impact
+    assert {row.reference for row in largest} == {"b"}
+
+
+def test_intervals_of_ratios_hold_the_true_ratio_whichever_group_is_the_reference():
+    rng = np.random.default_rng(2)
+    groups, rates = np.repeat(["a", "b", "c"], 120), {"a": 0.5, "b": 0.5, "c": 0.3}
+    missed = 0
+    for _ in range(60):
+        decision = (rng.random(360) < np.array([rates[g] for g in groups])).astype(int)
+        rows = quick(None, decision, {"g": groups}).impact
+        for row in rows:
+            true = rates[row.group] / rates[row.reference]
+            ends = row.ratio_interval
+            missed += ends is not None and not ends.low <= true <= ends.high
+    assert missed <= 6
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"reference": "z"}, ParameterError, "'z' is not a group; pass 'most_selected'"),
+        ({"min_share": 2}, ParameterError, "must be a share of the rows"),
+        ({"favourable": "yes"}, InputError, "'yes' is not one of the labels 0 and 1"),
+        ({"correction": "none"}, ParameterError, "must be 'holm' or 'fixed_sequence'"),
+        ({"metrics": "f1"}, ParameterError, "must be a list of metrics"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, error, match):
+    decision, groups = decisions()
+    with pytest.raises(error, match=match):
+        quick(None, decision, {"g": groups}, **options)
+
+
+def test_rows_of_unknown_groups_are_counted_and_left_out():
+    decision, groups = decisions()
+    known = quick(None, decision, {"g": groups})
+    others = [*groups, "n/a", None, "N/A "]
+    found = quick(None, [*decision, 1, 1, 1], {"g": others}, unknown=["N/A"])
+    assert found.unknown == (("g", 3),)
+    assert found.impact == known.impact
+    assert "3 row(s) are in no group of 'g'" in found.text()
+
+
+def test_one_small_group_hides_neither_the_others_nor_their_intersections():
+    rows = individuals(2000)
+    race = rows.groups["race"].copy()
+    race.iloc[:4] = "d"
+    alone = quick(None, rows.decision, race)
+    assert {row.group for row in alone.rates if row.suppressed} == {"d"}
+    found = quick(None, rows.decision, rows.groups.assign(race=race))
+    shown = {row.group for row in found.rates if not row.suppressed}
+    # The total of sexes is known, so that a second race is needed to keep the first one secret.
+    assert len({"a", "b", "c", "d"} - shown) == 2
+    assert {"F", "M", "a", "F & a", "M & a"} <= shown
+    assert not {"d", "F & d", "M & d"} & shown
+    gap = only(found.gaps, system="sex & race", metric="demographic_parity_difference")
+    assert gap.value is not None
+    assert "F & d" in gap.left_out

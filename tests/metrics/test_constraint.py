@@ -51,7 +51,7 @@ def test_a_constraint_is_read_from_text(text, name, system, bound):
         ("equalized_odds_difference[sex <= 0.05", "is not 'metric <= bound'"),
         ("equalized_odds_difference <= 0.05, error_rate_ratio >= 0.8", "is not 'metric <="),
         ("equalized_odds_difference <= 5%", "'5%' is not a number; write for example"),
-        ("equalised_odds_difference <= 0.1", "called 'equalised.*example equalized_odds_diff"),
+        ("equalized_ods_difference <= 0.1", "called 'equalized_ods.*example equalized_odds_diff"),
         ("eo <= 0.1", "no metric is called 'eo'; use for example accuracy_parity_difference, "),
         ("accuracy >= 0.8", "'accuracy' is a performance metric.*equal_opportunity.*objective="),
         ("roc_auc >= 0.8", "'roc_auc' is a performance metric on scores; a constraint needs"),
