@@ -458,9 +458,12 @@ def _frame(rows: Any) -> pd.DataFrame:
 
 
 def flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with each interval as three columns."""
+    """Return a row with each interval as three columns, and several names as one text."""
     found: dict[str, Any] = {}
     for name, value in row.items():
+        if isinstance(value, tuple):
+            found[name] = ", ".join(map(str, value))
+            continue
         if not name.endswith("interval"):
             found[name] = value
             continue

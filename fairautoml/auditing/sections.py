@@ -216,6 +216,8 @@ def rate_plot(audit: Audit, system: str | None) -> DotPlot:
     """Return the plot of the selection rates of a system, by default the first one."""
     known = list(dict.fromkeys(row.system for row in audit.impact))
     wanted = next(iter(known), "") if system is None else system
+    if not known:
+        raise ParameterError("There is nothing to plot: no column has two groups.")
     if wanted not in known:
         raise ParameterError(f"system={wanted!r} must be one of {', '.join(map(repr, known))}.")
     return _pictures(wanted, [row for row in audit.impact if row.system == wanted])[0]
