@@ -23,6 +23,7 @@ from fairautoml.certification.certificate import REASONS
 from fairautoml.certification.verdicts import Reason
 from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import METRICS, Metric
+from fairautoml.metrics.rates import SELECTION
 from fairautoml.report.charts import DotPlot, Dots
 
 LONGEST = 40
@@ -77,7 +78,22 @@ def _verdicts(audit: Audit) -> Section:
             "detail": "where",
         },
         sentences=tuple(_verdict(row) for row in audit.verdicts),
+        pictures=tuple(_rate_pictures(audit)),
     )
+
+
+def _rate_pictures(audit: Audit) -> Iterator[DotPlot]:
+    """Return the plots of the constrained rates; those of selection rates are with the ratios."""
+    pairs = ((row.system, rate) for row in audit.verdicts for rate in _metric_of(row).compared)
+    for system, rate in dict.fromkeys(pairs):
+        rows = tuple(
+            _dots(row.group, row.value, row.interval, percent(row.value))
+            for row in audit.rates
+            if (row.system, row.rate) == (system, rate.name) and row.value is not None
+        )
+        if rows and rate != SELECTION:
+            title = f"{_rate(rate.name).capitalize()} of {printable(system)}"
+            yield DotPlot(title=title, rows=rows)
 
 
 def _verdict(row: VerdictRow) -> str:

@@ -79,6 +79,14 @@ def test_the_tables_are_printed(browser, page, tmp_path):
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
+def test_the_rates_of_a_constraint_have_a_picture():
+    rows = individuals()
+    found = quick(rows.y, rows.decision, rows.groups["sex"], constraint="equalized_odds <= 0.1")
+    titles = [plot.title for section in found.sections for plot in section.pictures]
+    assert titles[:2] == ["True positive rate of sex", "False positive rate of sex"]
+    assert "True positive rate of sex" in found.to_html()
+
+
 def test_rates_can_be_plotted():
     pyplot = pytest.importorskip("matplotlib.pyplot")
     rows = individuals()
