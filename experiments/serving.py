@@ -11,6 +11,7 @@ serving options, which trains nothing, for the curve of accuracy against trees.
 
 import argparse
 import csv
+import importlib
 import importlib.util
 import os
 import pickle
@@ -221,8 +222,7 @@ def flaml(table: Table, seconds: float, folder: Path) -> Iterator[dict[str, obje
 
 def autogluon(table: Table, seconds: float, folder: Path) -> Iterator[dict[str, object]]:
     """AutoGluon's predictor with its default preset, without a constraint."""
-    from autogluon.tabular import TabularPredictor
-
+    TabularPredictor = importlib.import_module("autogluon.tabular").TabularPredictor
     path = folder / "autogluon"
     model = TabularPredictor(table.target, path=str(path), verbosity=0)
     model.fit(table.train, time_limit=seconds)

@@ -1,8 +1,8 @@
 """All trees of a model, walked at once."""
 
+import importlib
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -40,11 +40,10 @@ def walk(
 def compiled_walk() -> Callable[..., None] | None:
     """Return the compiled loop, None without numba."""
     try:
-        import numba  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        numba = importlib.import_module("numba")
     except ImportError:
         return None
-    compiled: Any = numba.njit(walk, nogil=True, cache=True)
-    made: Callable[..., None] = compiled
+    made: Callable[..., None] = numba.njit(walk, nogil=True, cache=True)
     return made
 
 
