@@ -5,6 +5,8 @@ import pytest
 import scipy.sparse as sp
 
 from fairautoml import load_predictor
+from fairautoml.exceptions import InputError
+from fairautoml.inference.runtime import NewRowsError
 from quick_fits import quick
 
 N_ROWS, N_COLUMNS, STORED = 300, 1_000_000, 50
@@ -31,6 +33,12 @@ def test_a_million_hashed_columns_train_a_linear_model_on_all_of_them(hashed, tm
     assert (tmp_path / "run" / "model.fair").stat().st_size < 2**20
     again = load_predictor(tmp_path / "run" / "model.fair")
     np.testing.assert_array_equal(again.predict(X, group), model.predict(X, group))
+    infinite = X[:3].copy()
+    infinite.data[0] = np.inf
+    for read, error in ((model, InputError), (again, NewRowsError)):
+        assert len(read.predict(X[:0], group[:0])) == 0
+        with pytest.raises(error, match="infinity"):
+            read.predict(infinite, group[:3])
 
 
 @pytest.mark.slow

@@ -91,6 +91,10 @@ class SparseRows:
         self.matrix = X.tocsr()
         if X.dtype.kind not in "biuf":
             raise NewRowsError(f"X is a sparse matrix of {X.dtype}; only numbers can be sparse")
+        with np.errstate(over="ignore"):
+            if np.isinf(self.matrix.data.astype(np.float32)).any():
+                msg = "X holds infinity or a number too large for float32; correct or rescale it"
+                raise NewRowsError(msg)
 
     def __len__(self) -> int:
         return int(self.matrix.shape[0])
