@@ -22,12 +22,12 @@ ROUNDS = {
 }
 HEAD = """# Hostile inputs
 
-Written by `python tests/attack/report.py --before FILE --out results/attacks.md`; `--json FILE` keeps
-the outcomes of a commit for a later `--before`. Every case is also a test
+Written by `python tests/attack/report.py --before FILE --out results/attacks.md`; `--json FILE`
+keeps the outcomes of a commit for a later `--before`. Every case is also a test
 (`pytest -m slow tests/attack`). "same" is the answer of the plain table, "answer" a valid one,
-"refused" an error of the library or an exit code with a message, "ended" a SystemExit of the caller.
-Findings are bold: "raw" is an exception of another kind, "wrong" an answer that differs from the
-expected one.
+"refused" an error of the library or an exit code with a message, "ended" a SystemExit of the
+caller. Findings are bold: "raw" is an exception of another kind, "wrong" an answer that differs
+from the expected one.
 """
 
 
@@ -39,7 +39,8 @@ def table(outcomes: dict[str, Outcome], before: dict[str, str], seconds: dict[st
         rows = [row(case, outcomes[case.name], before) for case in found]
         first = sum(before.get(case.name, "same") not in case.allowed for case in found)
         left = sum(outcomes[case.name].kind not in case.allowed for case in found)
-        counts = f"{len(found)} cases in {seconds[title]:.0f} s; findings: {first} before, {left} after."
+        counts = f"{len(found)} cases in {seconds[title]:.0f} s"
+        counts += f"; findings: {first} before, {left} after."
         lines += [f"## {title}", "", counts]
         lines += [
             "",
