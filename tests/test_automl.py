@@ -168,6 +168,7 @@ def test_several_columns_are_met_together_with_their_intersection(individuals):
     model = quick(n_trials=2).fit(*individuals, ["sex", "age_band"])
     systems = {measure.system for measure in model.best_entry_.measures}
     assert systems == {"sex", "age_band", "sex & age_band"}
+    assert all(measure.gap <= measure.limit for measure in model.best_entry_.measures)
 
 
 def test_a_refitted_winner_is_one_model(individuals):

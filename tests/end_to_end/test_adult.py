@@ -48,6 +48,7 @@ def test_a_fairer_model_is_served_without_training(adult, fitted, monkeypatch):
     assert fairer.evaluate(test.X, test.y)["gap"] < fitted.evaluate(test.X, test.y)["gap"]
 
 
+@pytest.mark.slow
 def test_two_columns_and_their_intersection_are_met_together(adult):
     train, _ = adult
     rows = train.take(np.arange(0, len(train.y), 2))

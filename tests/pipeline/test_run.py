@@ -27,9 +27,9 @@ NAMES = ("logistic_regression", "extra_trees", "lightgbm")
 
 @pytest.fixture(scope="module")
 def plan():
-    """Search plan on 600 people of the embedded population."""
+    """Search plan on 400 people of the embedded population."""
     table = lending_table()
-    frame = table.frame.iloc[:600]
+    frame = table.frame.iloc[:400]
     X = frame.drop(columns=[table.target, *table.drop])
     data = build_dataset(X, frame[table.target], "sex")
     targets = bind_constraints(
@@ -44,7 +44,11 @@ def plan():
         tolerances=tolerance_grid(targets),
     )
     space = SearchSpace(learners={name: load_space("learners", name) for name in NAMES})
-    first = [Config(learner=n, params=p.defaults()) for n, p in space.learners.items()]
+    few = {"extra_trees": {"n_estimators": 50}, "lightgbm": {"n_estimators": 30}}
+    first = [
+        Config(learner=name, params={**part.defaults(), **few.get(name, {})})
+        for name, part in space.learners.items()
+    ]
     return Plan(
         problem=problem,
         space=space,
