@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from fairautoml import load_predictor
+from fairautoml import load_predictor, load_run
 from fairautoml.exceptions import InputError
 from fairautoml.inference.runtime import NewRowsError
 from quick_fits import quick
@@ -33,6 +33,8 @@ def test_a_million_hashed_columns_train_a_linear_model_on_all_of_them(hashed, tm
     assert (tmp_path / "run" / "model.fair").stat().st_size < 2**20
     again = load_predictor(tmp_path / "run" / "model.fair")
     np.testing.assert_array_equal(again.predict(X, group), model.predict(X, group))
+    loaded = load_run(tmp_path / "run")
+    np.testing.assert_array_equal(loaded.predict(X, group), model.predict(X, group))
     infinite = X[:3].copy()
     infinite.data[0] = np.inf
     for read, error in ((model, InputError), (again, NewRowsError)):

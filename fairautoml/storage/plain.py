@@ -29,7 +29,7 @@ HOMES: Mapping[str, str] = {
         "fairautoml.records": "Assessment Config ConstraintResult Entry Status",
         "fairautoml.metrics.constraint": "Constraint",
         "fairautoml.metrics.groups": "GroupSystem Judgeability SmallGroups",
-        "fairautoml.data.columns": "Column",
+        "fairautoml.data.columns": "Column PositionalNames SparseColumns",
         "fairautoml.data.groups": "GroupSchema",
         "fairautoml.data.noisy_groups": "Guess",
         "fairautoml.data.schema": "TableSchema",
@@ -290,11 +290,11 @@ def _conforms_inside(value: Any, origin: Any, args: tuple[Any, ...]) -> bool:
         scalar = get_args(args[1])[0]
         exact = isinstance(scalar, type) and issubclass(scalar, np.generic)
         return isinstance(value, np.ndarray) and (not exact or np.issubdtype(value.dtype, scalar))
-    if not isinstance(value, origin):
-        return False
+    if not isinstance(value, origin) or is_dataclass(value):
+        return isinstance(value, origin)
     if isinstance(value, Mapping):
         return all(conforms(k, args[0]) and conforms(v, args[1]) for k, v in value.items())
-    if isinstance(value, tuple) and args[-1:] != (...,):
+    if origin is tuple and args[-1:] != (...,):
         return len(value) == len(args) and all(map(conforms, value, args))
     inner = args[0] if args else Any
     return not isinstance(value, Collection) or all(conforms(one, inner) for one in value)
