@@ -30,14 +30,14 @@ ARRAYS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_a_value_comes_back_with_its_type(value):
     found = unpacked(packed(value), "it")
     assert found == value
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize("array", ARRAYS, ids=repr)
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: str(array.dtype))
 def test_an_array_comes_back_with_type_and_shape(array):
     found = unpacked(packed(array), "it")
     assert (found.dtype, found.shape) == (array.dtype, array.shape)
