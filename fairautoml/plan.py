@@ -432,6 +432,17 @@ def _unusable(learner: Learner, dataset: Dataset) -> str:
     return "cannot use sample_weight" if weighted and not learner.handles_weights else ""
 
 
+def _pair_notes(space: SearchSpace) -> tuple[str, ...]:
+    """Return a note on the mitigators that are combined with linear learners only."""
+    removers = sorted({mitigation for _, mitigation in space.excluded})
+    linear = [name for name in space.learners if LEARNERS.get(name).linear]
+    return tuple(
+        f"mitigators: {name!r} is combined with {', '.join(linear)} only; other learners could "
+        "restore the groups from what it leaves"
+        for name in removers
+    )
+
+
 def _missing_learners() -> tuple[str, ...]:
     """Warn about each learner whose library is missing, and return the notes."""
     notes = tuple(f"left out of the search: {why}" for why in LEARNERS.missing().values())
@@ -539,7 +550,7 @@ def make_plan(
         allocator = _auto_allocator(problem, settings)
     own = settings.strategy if isinstance(settings.strategy, OwnStrategy) else None
     space = make_space(problem.dataset, settings, problem.goal, allocator)
-    notes = _missing_learners() if settings.learners is None else ()
+    notes = (_missing_learners() if settings.learners is None else ()) + _pair_notes(space)
     mitigations: tuple[MitigationOption, ...] = ()
     if ALLOCATORS.get(allocator).schedules_mitigation:
         mitigations = _mitigation_options(_trained(problem.goal, settings))

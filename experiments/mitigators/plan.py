@@ -129,9 +129,10 @@ def _arsenal(content: object) -> Arsenal:
     constraints = tuple(Constraint.parse(text).label for text in given.pop("constraints"))
     chosen = given.pop("without", []), given.pop("only", None)
     params = _point(load_space("learners", learner, LEARNERS.get(learner).space), given)
+    methods = _methods(given.pop("methods", {}), *chosen, constraints)
     return Arsenal(
         tables=tables,
-        methods=_methods(given.pop("methods", {}), *chosen, constraints),
+        methods=tuple(method for method in methods if _fits(method, learner)),
         constraints=constraints,
         learner=learner,
         params=params,
@@ -176,6 +177,13 @@ def _methods(
     names = [n for n in every if n not in (PLAIN, *without) and (only is None or n in only)]
     served = [n for n in names if _serves_one(own.get(n, n), wanted)]
     return tuple(_method(name, options.get(name, {})) for name in (PLAIN, *served))
+
+
+def _fits(method: Method, learner: str) -> bool:
+    """Return whether a method may be combined with the learner."""
+    known = method.registered in MITIGATORS.names()
+    linear_only = known and MITIGATORS.get(method.registered).linear_only
+    return not linear_only or LEARNERS.get(learner).linear
 
 
 def _serves_one(name: str, metrics: set[str]) -> bool:

@@ -119,6 +119,8 @@ def test_the_committed_experiment_takes_every_peer_and_every_mitigator_that_serv
         name
         for name in MITIGATORS.names()
         if (serves := MITIGATORS.get(name).serves) is None or {PARITY, ODDS} & serves
+        # The learner of the experiment is not linear.
+        if not MITIGATORS.get(name).linear_only
     }
     assert set(names) == serving | set(ARSENAL_PEERS.names())
     assert names[0] == "none"

@@ -64,6 +64,18 @@ def test_a_mitigation_for_linear_learners_is_combined_with_no_other():
 
 
 @QUIET
+def test_a_mitigation_for_linear_learners_is_noted_and_trained_with_them_only():
+    X, y, group = few_individuals()
+    asked = {"learners": ["lightgbm", "logistic_regression"], "n_trials": 5, "ensemble": 0}
+    model = quick(**asked, mitigators=["none", "correlation_remover"]).fit(X, y, group)
+    assert "is combined with logistic_regression only" in " ".join(model.notes_)
+    pairs = set(zip(model.trials_["learner"], model.trials_["mitigation"], strict=True))
+    assert ("logistic_regression", "correlation_remover") in pairs
+    assert ("lightgbm", "correlation_remover") not in pairs
+    assert set(model.trials_["status"]) == {"success"}
+
+
+@QUIET
 def test_a_mitigation_for_linear_learners_needs_one():
     X, y, group = few_individuals()
     asked = {"learners": ["lightgbm"], "mitigators": ["fair_representation"]}
