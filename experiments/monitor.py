@@ -25,7 +25,8 @@ from fairautoml.metrics.groups import GroupSystem
 from fairautoml.monitoring.monitor import Windows, watch
 from fairautoml.monitoring.watch import WatchedRows, reference_shares
 
-SETTING = yaml.safe_load(Path(__file__).with_name("monitor.yaml").read_text(encoding="utf-8"))
+STREAMS = Path(__file__).parents[1] / "results" / "monitor" / "streams.yaml"
+SETTING = yaml.safe_load(STREAMS.read_text(encoding="utf-8"))
 SYSTEM = GroupSystem(name="sex", labels=("F", "M"), of_cell=np.array([0, 1], dtype=np.int32))
 
 

@@ -246,8 +246,11 @@ def _stage(folder: RunFolder, model: Any) -> bool:
     return False
 
 
-def _write_models(artifacts: Artifacts, pool: Pool) -> dict[str, tuple[str, str]]:
-    """Write the models that no trial has written; return the names and hashes of all by trial."""
+def _write_models(artifacts: Artifacts, pool: Pool) -> dict[str, tuple[str, str, int | None]]:
+    """Write the models that no trial has written.
+
+    Returns the name of the file, its hash and the number of fold models (None for all), by trial.
+    """
     models: dict[str, Any] = {**pool.bags}
     if pool.membership is not None:
         models[MEMBERSHIP_KEY] = pool.membership
@@ -258,7 +261,7 @@ def _write_models(artifacts: Artifacts, pool: Pool) -> dict[str, tuple[str, str]
         if key in pool.refitted or not path.is_file():
             content = stored_models(model, len(pool.schema.columns), sparse=pool.schema.sparse)
             artifacts.write_portable(name, content)
-        found[key] = (name, file_hash(path))
+        found[key] = (name, file_hash(path), pool.n_models(key))
     return found
 
 
@@ -295,7 +298,7 @@ def _records_of(model: Any) -> dict[str, Any]:
 def restore_estimator(model: Any, records: Mapping[str, Any], models: Mapping[str, Any]) -> None:
     """Set parameters and fitted attributes from records and the models of the pool."""
     bags = {key: one for key, one in models.items() if key != MEMBERSHIP_KEY}
-    refitted = frozenset(key for key, (name, _) in records["models"].items() if name != key)
+    refitted = frozenset(key for key, (name, *_) in records["models"].items() if name != key)
     kept = {**records["pool"], "bags": bags, "refitted": refitted}
     pool = Pool(**kept, membership=models.get(MEMBERSHIP_KEY))
     check_record(pool, "bags", "membership")
@@ -331,16 +334,19 @@ def _keep_earlier(folder: RunFolder, document: bytes) -> None:
         folder.write(f"certificate.{len(kept) + 1}.json", lambda path: path.write_bytes(earlier))
 
 
-def read_models_of(folder: Path, listed: Mapping[str, tuple[str, str]]) -> dict[str, StoredModels]:
+def read_models_of(
+    folder: Path, listed: Mapping[str, tuple[str, str, int | None]]
+) -> dict[str, StoredModels]:
     """Return the models of a run folder by trial, after a check of their hashes."""
     found = {}
-    for key, (name, sha256) in listed.items():
+    for key, (name, sha256, n_models) in listed.items():
         path = Artifacts(folder).portable(name)
         named = FILE_NAME.fullmatch(name) is not None
         if not named or not path.is_file() or file_hash(path) != sha256:
             msg = f"{str(path)!r} is not the file that was written: {remedy_for(folder)}"
             raise ModelCorruptError(msg)
-        found[key] = read_models(path)
+        models = read_models(path)
+        found[key] = models if n_models is None else models.first(n_models)
     return found
 
 

@@ -313,9 +313,9 @@ def check_strategy(value: Any) -> str | OwnStrategy:
     own = own_strategy(value)
     if own is None:
         msg = (
-            f"strategy={value!r} must be a registered name, a sampler such as "
-            "optuna.samplers.GPSampler(), or a searcher of FLAML without a space, such as "
-            "flaml.CFO()"
+            f"strategy={value!r} must be 'auto' or one of {', '.join(STRATEGIES.names())}, or a "
+            "sampler such as optuna.samplers.GPSampler(), or a searcher of FLAML without a space, "
+            "such as flaml.CFO()"
         )
         raise ParameterError(msg)
     return own

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml import FairAutoML, FairAutoMLRegressor, GroupPolicy, load_run
+from fairautoml import FairAutoML, FairAutoMLRegressor, GroupPolicy, ServingOptions, load_run
 from fairautoml.certification.ledger import model_hash
 from fairautoml.exceptions import FairAutoMLWarning, RunFolderError
 from fairautoml.learners import LEARNERS
@@ -131,3 +131,15 @@ def test_a_model_without_a_portable_form_is_loaded_only_with_trust(tmp_path, mon
         load_run(tmp_path / "run")
     loaded = load_run(tmp_path / "run", trust_pickle=True)
     np.testing.assert_array_equal(loaded.predict(X, group), fitted.predict(X, group))
+
+
+def test_a_run_with_fewer_fold_models_is_loaded_with_as_many(tmp_path):
+    X, latent, group = people()
+    options = ServingOptions(max_trees=150)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FairAutoMLWarning)
+        fitted = binary(tmp_path / "run", ensemble=options).fit(X, latent > 0.3, group)
+        loaded = load_run(tmp_path / "run")
+    assert 0 < fitted.summary_["n_trees"] <= 150
+    assert loaded.ensemble == options
+    np.testing.assert_array_equal(loaded.base_proba(X, group), fitted.base_proba(X, group))

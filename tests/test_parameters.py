@@ -165,6 +165,7 @@ def test_the_written_parameters_give_the_same_estimator():
 def test_a_stored_run_has_its_parameters_and_is_resumed_with_them(individuals, tmp_path):
     class Arguments:
         run_dir, time, trials, storage = str(tmp_path / "run"), None, None, None
+        scheduler = None
 
     policy = GroupPolicy(in_features="allow", max_groups=9)
     quick(run_dir=tmp_path / "run", group_policy=policy, callbacks=print).fit(*individuals)

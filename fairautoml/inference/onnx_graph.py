@@ -103,7 +103,7 @@ def write_onnx(decision: Spec, path: Path) -> None:
     groups = decision["groups"]
     cells = _fixed(graph, rows, np.int64(0)) if groups is None else _cells(graph, groups)
     for step in decision["steps"]:
-        columns += _step(graph, step, columns, cells, rows)
+        columns += _step(graph, step, columns, rows)
     program = _Program(graph, decision, columns, rows)
     n_cells = 1 if groups is None else len(groups["cell_codes"])
     cuts = np.asarray(row_thresholds(rule, np.append(np.arange(n_cells), -1), None))
@@ -215,23 +215,14 @@ def _places(graph: _Graph, column: str, n_codes: int) -> str:
     return graph.cast(graph.add("Where", known, column, last), TensorProto.INT64)
 
 
-def _step(graph: _Graph, step: Spec, columns: Sequence[str], cells: str, rows: str) -> list[str]:
+def _step(graph: _Graph, step: Spec, columns: Sequence[str], rows: str) -> list[str]:
     """Return the columns that a step appends."""
     if step["op"] == "lookup":
         place = _places(graph, columns[step["column"]], len(step["values"]) - 1)
         return [graph.entries(step["values"].astype(np.float32), place)]
     if step["op"] == "fixed":
         return [_fixed(graph, rows, value) for value in step["values"].astype(np.float32)]
-    if step["op"] != "shifted":
-        raise NotPortableError(f"the pre-processing step {step['op']!r} has no form in ONNX")
-    shifts = step["shift"][np.append(step["of_cell"], -1)]
-    place = _entry(graph, cells, len(step["of_cell"]))
-    found = []
-    for at, column in enumerate(step["columns"]):
-        shift = graph.entries(shifts[:, at].astype(np.float64), place)
-        moved = graph.add("Sub", graph.cast(columns[column]), shift)
-        found.append(graph.cast(moved, TensorProto.FLOAT))
-    return found
+    raise NotPortableError(f"the pre-processing step {step['op']!r} has no form in ONNX")
 
 
 def _entry(graph: _Graph, cells: str, n_cells: int) -> str:

@@ -64,6 +64,13 @@ class Pool:
             constrained=bool(entry.measures),
         )
 
+    def n_models(self, key: str) -> int | None:
+        """Return the number of fold models of a trial, None if it has no folds."""
+        bag = self.bags.get(key)
+        if key in self.refitted or not isinstance(bag, CVEnsemble | StoredModels):
+            return None
+        return len(bag)
+
     @property
     def n_trees(self) -> int:
         """Number of trees of the selected model."""
@@ -148,12 +155,12 @@ def _allowed_folds(
     Out-of-fold scores are those of one fold model each, so the rule and its figures stay.
     """
     found = [models[key] for key in best.sources if key in models]
-    n_models = max((len(of_trial) for of_trial in found), default=1)
+    n_models = max(map(len, models.values()), default=1)
 
     def fits(count: int) -> bool:
         return count_trees([one.first(count) for one in found]) <= options.max_trees
 
-    while n_models > 1 and not fits(n_models):
+    while found and n_models > 1 and not fits(n_models):
         n_models -= 1
     if not found or not np.isfinite(options.max_ms):
         return n_models

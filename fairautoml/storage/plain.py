@@ -49,7 +49,7 @@ HOMES: Mapping[str, str] = {
         "fairautoml.certification.sequence": "CandidateSequence",
         "fairautoml.certification.training": "TrainingRows",
         "fairautoml.noisy_constraint": "Guessing",
-        "fairautoml.settings": "Dask GroupPolicy LocalProcesses RunStorage",
+        "fairautoml.settings": "Dask GroupPolicy LocalProcesses RunStorage ServingOptions",
     }.items()
     for name in names.split()
 }

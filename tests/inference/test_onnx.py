@@ -86,7 +86,7 @@ def test_a_learner_without_a_form_in_onnx_is_named(tmp_path, name):
     assert not (tmp_path / "model.onnx").exists()
 
 
-@pytest.mark.parametrize("name", ["correlation_remover", "suppression", "exponentiated_gradient"])
+@pytest.mark.parametrize("name", ["suppression", "exponentiated_gradient"])
 def test_steps_and_mixtures_of_mitigators_answer_the_same(tmp_path, name):
     X = np.concatenate([table(seed)[0][:, :4] for seed in (1, 2)])
     cells = np.arange(len(X)) % 4 - 1

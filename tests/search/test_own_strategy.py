@@ -60,5 +60,5 @@ def test_a_fit_with_an_own_sampler_is_named_after_it_and_repeatable():
 @pytest.mark.parametrize("given", [3, None, optuna.samplers.TPESampler, object()])
 def test_anything_else_is_refused_with_the_ways_out(given):
     X, y, group = few_individuals()
-    with pytest.raises(ParameterError, match=r"strategy=.*registered name.*sampler.*searcher"):
+    with pytest.raises(ParameterError, match=r"strategy=.*one of admm.*sampler.*searcher"):
         quick(strategy=given).fit(X, y, group)
