@@ -84,7 +84,7 @@ def terms_of(plan: Plan) -> Terms:
         n_train_rows=train_rows,
         mitigations=plan.mitigations,
         row_cost=data.row_cost,
-        first=None if plan.limits.deadline is None else plan.first[0],
+        first=plan.first[0] if plan.first and plan.limits.deadline is not None else None,
         quick=plan.small is not None,
         n_trials=plan.n_trials,
         n_workers=1 if plan.limits.n_workers is None else plan.limits.n_workers,

@@ -337,6 +337,18 @@ class _Fitted:
     nbytes: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _SamplingOrder:
+    """Where each training row of a fold stands in the order in which samples take rows."""
+
+    place: NDArray[np.float64]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.place.nbytes
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FoldData:
     """Rows of the folds, encoded on demand and cached; all returned arrays are read-only."""
@@ -393,12 +405,16 @@ class FoldData:
         rows = np.flatnonzero(self.folds != part.fold)
         size = max(1, round(part.fraction * len(rows)))
         if size < len(rows):
-            labels, cells = strata_of(self.dataset.y[rows]), self.dataset.cells[rows]
-            rows = rows[nested_sample(labels, cells, seed, size)]
+            known = self.kept.get(("order", part.fold), lambda: self._order(rows, seed))
+            rows = rows[_first_rows(known.place, size)]
         made = encode(encoding, self.dataset.take(rows), seed, targets=self.targets)
         for array in (made.train.X, made.train.y, made.train.weight, made.train.cells):
             freeze(array)
         return made
+
+    def _order(self, rows: NDArray[np.int64], seed: int) -> _SamplingOrder:
+        labels, cells = strata_of(self.dataset.y[rows]), self.dataset.cells[rows]
+        return _SamplingOrder(_places(labels, cells, seed))
 
     def _held_out(self, fold: int) -> HeldOut:
         rows = np.flatnonzero(self.folds == fold)
@@ -417,10 +433,22 @@ def nested_sample(
 ) -> NDArray[np.int64]:
     """Return rows, ascending, that are a sample stratified by label and group.
 
+    A smaller sample is part of every larger one.
+    """
+    return _first_rows(_places(y, cells, seed), size)
+
+
+def _first_rows(place: NDArray[np.float64], size: int) -> NDArray[np.int64]:
+    return np.sort(np.argpartition(place, size - 1)[:size])
+
+
+def _places(y: NDArray[np.integer], cells: NDArray[np.integer], seed: int) -> NDArray[np.float64]:
+    """Return where each row stands in the order in which samples take rows.
+
     Each stratum of n rows is shuffled and spread evenly: its k-th row stands at (k + u) / n, u
-    drawn once per stratum in [0, 1), and the sample is what stands first. So it holds every
-    stratum's share to within one row or so, and a smaller sample is part of every larger one.
-    Each label comes once among the first rows, so that a sample of two rows has both.
+    drawn once per stratum in [0, 1), and a sample is what stands first. So it holds every
+    stratum's share to within one row or so. Each label comes once among the first rows, so that
+    a sample of two rows has both.
     """
     rng = np.random.default_rng(seed)
     place = np.empty(len(y))
@@ -434,4 +462,4 @@ def nested_sample(
     for label in np.unique(y):
         rows = np.flatnonzero(y == label)
         place[rows[np.argmin(place[rows])]] -= 1.0
-    return np.sort(np.argpartition(place, size - 1)[:size])
+    return place

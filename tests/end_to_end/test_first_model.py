@@ -28,7 +28,11 @@ def individuals(n_rows, n_columns):
 def test_a_model_that_is_not_constant_comes_within_a_tenth_of_the_budget_or_its_end(
     n_rows, n_columns, seconds, latest
 ):
-    """At the latest a second after reading the table, or by the end of a very short budget."""
+    """At the latest a second after reading the table, or by the end of a very short budget.
+
+    The processor time of this process counts, as other tests may run beside this one;
+    ``experiments/budgets.yaml`` measures wall time.
+    """
     X, y, sex = individuals(n_rows, n_columns)
     start = time.monotonic()
     build_dataset(X, y, sex)
@@ -37,12 +41,12 @@ def test_a_model_that_is_not_constant_comes_within_a_tenth_of_the_budget_or_its_
 
     def note(progress):
         if progress.best is not None and not progress.best.constant:
-            moments.append(time.monotonic() - start)
+            moments.append(time.process_time() - begun)
 
     model = FairAutoML(
         "demographic_parity_difference <= 0.05", time_budget=seconds, callbacks=[note]
     )
-    start = time.monotonic()
+    start, begun = time.monotonic(), time.process_time()
     model.fit(X, y, sensitive=sex)
     took = time.monotonic() - start
     assert not model.best_entry_.constant

@@ -239,9 +239,7 @@ class Ladder:
         self, ask: Callable[[], Config | None], number: int, left: float | None
     ) -> Trial | None:
         if number == 0:
-            config = ask()
-            full = self.terms.fidelity
-            return None if config is None else Trial(number=0, config=config, fidelity=full)
+            return self._baseline(ask(), left)
         if left is not None and not self._has_model:
             return self._first(ask, number, left)
         trial = self.mitigation(number, left)
@@ -256,6 +254,13 @@ class Ladder:
         if trial is None and left is not None:
             trial = self._completed(number, left)
         return trial
+
+    def _baseline(self, config: Config | None, left: float | None) -> Trial | None:
+        fidelity = self.terms.fidelity
+        if left is not None and fidelity.rows < 1:
+            # A constant needs no more, and the first model waits for it.
+            fidelity = replace(fidelity, rows=FEWEST_FIRST_ROWS / self.terms.n_train_rows)
+        return None if config is None else Trial(number=0, config=config, fidelity=fidelity)
 
     def _at_start(self, seconds_left: float | None) -> float | None:
         """Return the time left at the start of a trial that waits for a running one."""
