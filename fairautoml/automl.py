@@ -83,7 +83,9 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         violations as constraints; or a searcher without a space, such as ``flaml.CFO()``. Their
         seed is their own.
     allocator : str, default="auto"
-        When configurations are promoted or mitigated: a registered name.
+        When configurations are promoted or mitigated: a registered name. ``"auto"`` is
+        ``"ladder"``, or ``"cost_aware"`` with a time budget if no post-processor supports the
+        constraint.
     executor : str, LocalProcesses or Dask, default="auto"
         Where trials run: a registered name, ``LocalProcesses(memory_limit=2000)`` or
         ``Dask("tcp://host:8786")``.
@@ -323,10 +325,10 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         adapt: bool = False,
         sensitive_features: Any = None,
     ) -> Monitor:
-        """Watch the model on the rows that it has decided since it was deployed.
+        """Test the decisions of the model since it was deployed.
 
         Pass all rows since then each time: the more windows, the more is shown, and the
-        probability of a false alarm stays below ``delta`` however often you look.
+        probability of a false alarm stays below ``delta`` however often it is called.
 
         Parameters
         ----------
@@ -343,7 +345,7 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
             Probability of any false alarm, over all windows together.
         adapt : bool
             Whether to compare the model with an adaptive ``mixture_of_experts``; needs ``y``.
-            Another fit is proposed at most; the model is never changed.
+            At most another fit is proposed; the model is never changed.
         sensitive_features : optional
             Other name of ``sensitive``.
 

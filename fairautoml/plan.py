@@ -524,10 +524,10 @@ def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
     return (*members[: usual + 1], *mitigated, *members[usual + 1 :])
 
 
-def _strategy_name(asked: str | OwnStrategy) -> str:
-    if isinstance(asked, OwnStrategy):
-        return asked.name
-    return AUTO_STRATEGY if asked == "auto" else asked
+def _strategy_name(strategy: str | OwnStrategy) -> str:
+    if isinstance(strategy, OwnStrategy):
+        return strategy.name
+    return AUTO_STRATEGY if strategy == "auto" else strategy
 
 
 def make_plan(

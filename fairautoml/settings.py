@@ -184,8 +184,8 @@ class ServingOptions:
     """How large the deployed model may be.
 
     First the members of the ensemble are reduced, to two at least, and the rule is fitted and
-    judged again on their out-of-fold scores; then the fold models of each trial. With fewer fold
-    models the gap on new rows varies more than was estimated.
+    evaluated again on their out-of-fold scores; then the fold models of each trial. With fewer
+    fold models the gap on new rows varies more than was estimated.
 
     Parameters
     ----------

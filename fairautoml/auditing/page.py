@@ -16,7 +16,7 @@ WIDTH = 99
 
 
 def audit_text(audit: Audit, form: str | None = None) -> str:
-    """Return an audit as plain text, or only its tables in the form of a rule."""
+    """Return an audit as plain text, or only its tables in the format of a regulation."""
     if form is None:
         return "\n".join(_lines(audit)) + "\n"
     return "\n".join(_form_lines(form_of(audit, form))) + "\n"

@@ -346,8 +346,8 @@ def _leak(row: LeakageRow) -> str:
     if row.auc is None:
         return ""
     return (
-        f"{printable(row.system)}: the {row.source} tells {printable(row.group)} from the others "
-        f"with an AUC of {row.auc:.3f}; 0.5 is chance, 1 is certainty."
+        f"{printable(row.system)}: the {row.source} separates {printable(row.group)} from the "
+        f"others with an AUC of {row.auc:.3f}; 0.5 is chance, 1 is certainty."
     )
 
 

@@ -28,7 +28,7 @@ WITHOUT_CONSTRAINT = "demographic_parity_difference"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorstCase:
-    """The questions, as in ``audit``; None = not asked."""
+    """Parameters of ``audit``; None = not examined."""
 
     shift: float | None = None
     slices: int | None = None
@@ -71,7 +71,7 @@ class ModelRows:
 def worst_case_sections(
     worst: WorstCase, audited: AuditedRows, given: ModelRows, level: float, seed: int
 ) -> tuple[Section, ...]:
-    """Return a section for each question that was asked."""
+    """Return a section for each worst case that is requested."""
     rows, shown, metrics = audited.rows, audited.shown, audited.metrics
     found = []
     if worst.shift is not None:

@@ -407,12 +407,12 @@ def _exceeds(known: Keys, keys: Keys) -> bool:
     # Both shares are estimated, that of twins from pairs.
     fewer = 1 / len(known) + 1 / len(keys)
     most = twins + ERRORS * math.sqrt(2 * twins * (1 - twins) * fewer) + ROWS * fewer
-    # If nearly all rows have twins, opened rows cannot be told from new ones.
+    # If nearly all rows have twins, opened rows cannot be distinguished from new ones.
     return common > most or most >= 1
 
 
 def readable(openings: Sequence[Entry], keys: RowKeys) -> NDArray[np.bool_]:
-    """Return which rows to read: those that were never opened, if they can be told apart.
+    """Return which rows to read: those that were never opened, if they can be distinguished.
 
     All rows are returned if none or all of them were opened; if dropping opened rows would also
     drop new rows that equal one, and change the population; or if the remaining rows are copies.

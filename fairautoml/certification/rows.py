@@ -74,8 +74,8 @@ def keys_of_table(
 def features_read(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -> pd.DataFrame:
     """Return the features that a model reads, with the labels, to recognize the same rows.
 
-    Other columns, the order and the types of the columns do not matter. Categories are told apart
-    by their value, because their codes depend on the training rows.
+    Other columns, the order and the types of the columns do not matter. Categories are compared
+    by value, because their codes depend on the training rows.
     """
     found: dict[str, Any] = {}
     if issparse(matrix):

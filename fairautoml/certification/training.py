@@ -26,7 +26,7 @@ ERRORS, ROWS = 4, 3
 class TrainingRows:
     """Salted 64-bit keys of the training rows, for the estimator and its run folder only.
 
-    Whoever has the keys can ask whether a given row was trained on.
+    The keys reveal whether a given row was in the training data.
     """
 
     salt: int

@@ -29,7 +29,7 @@ TOLERANCE = 1e-9
 
 
 ANCHORS = frozenset({"signature", "model", "model file", "data", "ledger"})
-"""Checks against something else than the certificate, which anybody can write."""
+"""Checks against something other than the certificate, which is easily forged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

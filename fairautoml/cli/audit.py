@@ -85,7 +85,7 @@ def _comparison_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _output_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    rule = "tables in the words of a rule: ll144 (6 RCNY 5-301), four-fifths (29 CFR 1607.4 D)"
+    rule = "tables of a regulation: ll144 (6 RCNY 5-301) or four-fifths (29 CFR 1607.4 D)"
     add("--format", choices=["ll144", "four-fifths"], help=rule)
     add("--json", action="store_true", help="result as JSON")
     add("--out", metavar="FILE", help="write to FILE (.html, .json, .csv, else text)")
@@ -335,7 +335,7 @@ _CONCLUSIONS = {
     OK: "the certificate is what it says",
     DATA: "DO NOT RELY on this certificate",
     NOT_ANCHORED: "the certificate is consistent with itself, not anchored: it was compared with "
-    "no model, data, ledger or key, and anybody can write such a file. Give --model, --data, "
+    "no model, data, ledger or key, and such a file is easily forged. Give --model, --data, "
     "--ledger or --key.",
 }
 

@@ -16,7 +16,7 @@ def _monitor_arguments(parser: argparse.ArgumentParser) -> None:
     add("--time-column", metavar="COL", help=when)
     wrong = "probability of any false alarm over all windows together (default: 0.05)"
     add("--delta", type=float, default=0.05, help=wrong)
-    more = "compare with a mixture of experts that adapts; proposes a new fit at most"
+    more = "compare with a mixture of experts that adapts; proposes at most a new fit"
     add("--adapt", action="store_true", help=more)
     add("--json", action="store_true", help="result as JSON")
     out = f"write the result to FILE in the format of its suffix: {', '.join(SUFFIXES)}"
@@ -83,5 +83,5 @@ def _read(arguments: argparse.Namespace, model: Any, folder: Any) -> tuple[Any, 
 
 
 MONITOR = Command(
-    about="watch a fitted model on new rows", arguments=_monitor_arguments, run=_monitor
+    about="test the decisions of a deployed model", arguments=_monitor_arguments, run=_monitor
 )

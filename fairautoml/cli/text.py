@@ -150,7 +150,7 @@ WIDTH, TITLE = 99, 13
 def result_text(
     result: Mapping[str, Any], board: pd.DataFrame, n_rows: int, *, details: bool = False
 ) -> str:
-    """Return what was asked for, what is served and its cost; with ``details`` all figures."""
+    """Return objective, selected model and its cost; with ``details`` all figures."""
     lines = [
         *headline_lines(result["headlines"]),
         *(_titled(title, text) for title, text in _screen(result)),
@@ -170,7 +170,7 @@ def _titled(title: str, text: str) -> str:
 
 
 def _screen(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield title and text of the lines that everybody should read."""
+    """Yield title and text of the lines of the first screen."""
     yield from ((title, text) for title, text in result["statement"])
     if guessed := _guessed_lines(result["search"].get("proxies"))[:-1]:
         yield "Proxies", " ".join(line.strip() for line in guessed)

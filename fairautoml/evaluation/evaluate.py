@@ -109,7 +109,7 @@ class TrialEvaluator:
     artifacts: Artifacts  # where scores and models go
     root_seed: int  # seed of the run
     targets: tuple[BoundConstraint, ...] = ()  # constraints for training-time mitigators
-    prune: Prune | None = None  # decides between folds whether a trial goes on; None = it does
+    prune: Prune | None = None  # decides between folds whether a trial continues; None = always
     portable: bool = False  # whether models are also stored in a form that another process reads
 
     def __getstate__(self) -> dict[str, object]:

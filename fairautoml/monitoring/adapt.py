@@ -87,7 +87,7 @@ def _gap(
     decision: NDArray[np.int8],
     fairness: Fairness,
 ) -> float | None:
-    """Return the largest difference of decisions between groups, within labels if asked."""
+    """Return the largest difference of selection rates between groups (within labels for odds)."""
     parts = [codes >= 0]
     if fairness == "equalized_odds":
         parts = [(codes >= 0) & (y == label) for label in (0, 1)]

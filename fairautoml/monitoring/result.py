@@ -75,7 +75,7 @@ class Monitor:
     series : tuple of Series
         One per constraint and grouping, group share, rate and score.
     adaptation : tuple of Adaptation
-        The windows under an adaptive model; empty unless asked for.
+        The windows under an adaptive model; empty unless ``adapt=True``.
     notes : tuple of str
         Remarks on what was not tested.
 

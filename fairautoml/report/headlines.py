@@ -41,7 +41,7 @@ def headline(board: Leaderboard, entry: Entry, margin: Margin | None) -> str:
 def result_lines(
     board: Leaderboard, entry: Entry, margin: Margin | None, constraints: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:
-    """Return what was asked for, what is served, its cost and its expected gap, with titles."""
+    """Return objective, selected model, its cost and its expected gap, with titles."""
     bounds = f" subject to {' and '.join(constraints)}" if constraints else ""
     why = "" if margin is None else not_served_text(board.objective, margin.passed_over)
     lines = (

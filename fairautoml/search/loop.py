@@ -161,7 +161,7 @@ class Proposals:
         self._claimed.add(config.key)
 
     def hear(self, scored: TrialResult) -> None:
-        """Receive the result of a trial of a previous run that was not asked for."""
+        """Receive the result of a trial of a previous run that was not requested."""
         if scored.trial.config.key == self._not_told:
             self._baseline = self._not_told = None
         elif self._recaller is not None:
@@ -210,12 +210,12 @@ def _identity(trial: Trial) -> _Identity:
 class Past:
     """Trials of a previous run; none in a new run."""
 
-    results: dict[int, TrialResult] = field(default_factory=dict)  # by number, not yet told
+    results: dict[int, TrialResult] = field(default_factory=dict)  # by number, not yet replayed
     repeat: dict[int, Trial] = field(default_factory=dict)  # to be run again under their number
     known: dict[_Identity, TrialResult] = field(default_factory=dict)
     last: int = -1  # largest number
-    followed: bool = True  # whether the search asks for the same trials again
-    clock: float | None = None  # time of the run while its results are told
+    followed: bool = True  # whether the search requests the same trials again
+    clock: float | None = None  # time of the run while its results are replayed
     window: int | None = None  # maximum number of pending trials then
 
     def trial(self, number: int) -> Trial | None:
@@ -278,9 +278,9 @@ class SearchLoop:
     ) -> None:
         """Ask for and tell the trials of a previous run in their order; nothing is executed.
 
-        While the search asks for the recorded trials, it continues as if it had not ended; the
-        trials to ``repeat`` run when they are asked for. From the first other trial on, the
-        remaining results are told without being asked for, and new trials get new numbers.
+        While the search requests the recorded trials, it continues as if it had not ended; the
+        trials to ``repeat`` run when they are requested. From the first other trial on, the
+        remaining results are recorded unrequested, and new trials get new numbers.
         """
         records = list(past)
         results = [record.result for record in records]
@@ -320,7 +320,7 @@ class SearchLoop:
     def _ask(self) -> bool:
         """Create one more trial; return False if there is none now."""
         if self._past.clock is not None and not self._past.followed:
-            return False  # All recorded results are told first.
+            return False  # All recorded results are replayed first.
         # A trial has no effect if no time is left to score it.
         now = self.executor.now() if self._past.clock is None else self._past.clock
         now += self._scoring
