@@ -353,7 +353,7 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         -------
         Monitor
             ``alarm``, ``alarms``, ``series``; ``text()``, ``to_html()``, ``to_json()``,
-            ``frame()``.
+            ``to_frame()``.
 
         Raises
         ------

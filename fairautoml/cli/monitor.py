@@ -41,7 +41,7 @@ def _monitor(arguments: argparse.Namespace) -> int:
     )
     if out is not None:
         formats = {".html": found.to_html, ".json": found.to_json, ".txt": found.text}
-        make = formats.get(out.suffix, lambda: found.frame().to_csv(index=False))
+        make = formats.get(out.suffix, lambda: found.to_frame().to_csv(index=False))
         write_whole(f"{make().rstrip()}\n", out)
         say(f"written: {out}")
     show(found.to_json() if arguments.json else found.text().rstrip("\n"))

@@ -142,7 +142,7 @@ class Monitor:
             f"{one.reference:.3f}, alarm in window {window})."
         )
 
-    def frame(self) -> pd.DataFrame:
+    def to_frame(self) -> pd.DataFrame:
         """Return all values as a table, one row per series and window."""
         return pd.DataFrame(
             [

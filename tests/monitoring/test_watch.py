@@ -91,8 +91,8 @@ def test_the_result_is_json_and_a_page_on_which_names_stay_text():
     page = found.to_html()
     assert HOSTILE not in page
     assert "Alarm:" in page
-    assert set(found.frame().columns) == {"kind", "series", "window", "value"}
-    assert len(found.frame()) == len(found.series) * MONTHS
+    assert set(found.to_frame().columns) == {"kind", "series", "window", "value"}
+    assert len(found.to_frame()) == len(found.series) * MONTHS
 
 
 @pytest.mark.parametrize(
