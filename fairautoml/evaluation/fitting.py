@@ -338,15 +338,41 @@ class _Fitted:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _SamplingOrder:
-    """Where each training row of a fold stands in the order in which samples take rows."""
+class SamplingOrder:
+    """Order in which stratified samples take rows; smaller samples are part of larger ones."""
 
-    place: NDArray[np.float64]
+    place: NDArray[np.float64]  # where each row stands
+
+    @classmethod
+    def of(cls, y: NDArray[np.integer], cells: NDArray[np.integer], seed: int) -> "SamplingOrder":
+        """Shuffle each stratum of label and group, and spread its rows evenly.
+
+        The k-th of n rows stands at (k + u) / n, u drawn once per stratum in [0, 1). So a sample
+        holds every stratum's share to within one row or so. Each label comes once among the first
+        rows, so that a sample of two rows has both.
+        """
+        rng = np.random.default_rng(seed)
+        place = np.empty(len(y))
+        own = cells - cells.min()
+        strata = (y - y.min()).astype(np.int64) * (int(own.max()) + 1) + own
+        # Integers of at most 16 bits are sorted ten times faster than others.
+        strata = strata.astype(np.min_scalar_type(int(strata.max())))
+        order = np.argsort(strata, kind="stable")
+        for stratum in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
+            place[stratum] = (rng.permutation(len(stratum)) + rng.random()) / len(stratum)
+        for label in np.unique(y):
+            rows = np.flatnonzero(y == label)
+            place[rows[np.argmin(place[rows])]] -= 1.0
+        return cls(place)
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""
         return self.place.nbytes
+
+    def first(self, size: int) -> NDArray[np.int64]:
+        """Return the rows of a sample, ascending."""
+        return np.sort(np.argpartition(self.place, size - 1)[:size])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -406,15 +432,15 @@ class FoldData:
         size = max(1, round(part.fraction * len(rows)))
         if size < len(rows):
             known = self.kept.get(("order", part.fold), lambda: self._order(rows, seed))
-            rows = rows[_first_rows(known.place, size)]
+            rows = rows[known.first(size)]
         made = encode(encoding, self.dataset.take(rows), seed, targets=self.targets)
         for array in (made.train.X, made.train.y, made.train.weight, made.train.cells):
             freeze(array)
         return made
 
-    def _order(self, rows: NDArray[np.int64], seed: int) -> _SamplingOrder:
+    def _order(self, rows: NDArray[np.int64], seed: int) -> SamplingOrder:
         labels, cells = strata_of(self.dataset.y[rows]), self.dataset.cells[rows]
-        return _SamplingOrder(_places(labels, cells, seed))
+        return SamplingOrder.of(labels, cells, seed)
 
     def _held_out(self, fold: int) -> HeldOut:
         rows = np.flatnonzero(self.folds == fold)
@@ -426,40 +452,3 @@ class FoldData:
 def fold_seed(root_seed: int, fold: int) -> int:
     """Return the seed of a fold, shared by all configurations."""
     return int(np.random.SeedSequence([root_seed, fold]).generate_state(1, np.uint32)[0] >> 1)
-
-
-def nested_sample(
-    y: NDArray[np.integer], cells: NDArray[np.integer], seed: int, size: int
-) -> NDArray[np.int64]:
-    """Return rows, ascending, that are a sample stratified by label and group.
-
-    A smaller sample is part of every larger one.
-    """
-    return _first_rows(_places(y, cells, seed), size)
-
-
-def _first_rows(place: NDArray[np.float64], size: int) -> NDArray[np.int64]:
-    return np.sort(np.argpartition(place, size - 1)[:size])
-
-
-def _places(y: NDArray[np.integer], cells: NDArray[np.integer], seed: int) -> NDArray[np.float64]:
-    """Return where each row stands in the order in which samples take rows.
-
-    Each stratum of n rows is shuffled and spread evenly: its k-th row stands at (k + u) / n, u
-    drawn once per stratum in [0, 1), and a sample is what stands first. So it holds every
-    stratum's share to within one row or so. Each label comes once among the first rows, so that
-    a sample of two rows has both.
-    """
-    rng = np.random.default_rng(seed)
-    place = np.empty(len(y))
-    own = cells - cells.min()
-    strata = (y - y.min()).astype(np.int64) * (int(own.max()) + 1) + own
-    # Integers of at most 16 bits are sorted ten times faster than others.
-    strata = strata.astype(np.min_scalar_type(int(strata.max())))
-    order = np.argsort(strata, kind="stable")
-    for stratum in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
-        place[stratum] = (rng.permutation(len(stratum)) + rng.random()) / len(stratum)
-    for label in np.unique(y):
-        rows = np.flatnonzero(y == label)
-        place[rows[np.argmin(place[rows])]] -= 1.0
-    return place
