@@ -3,6 +3,7 @@
 import gc
 import itertools
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -79,3 +80,21 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"{REQUIRED}=1, and yet skipped: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window, which records what its console says."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    binary = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("no chromium with its driver on the PATH")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for switch in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(switch)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield started
+    started.quit()
