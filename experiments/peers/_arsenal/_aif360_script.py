@@ -10,8 +10,8 @@ import pandas as pd
 
 def main(request: str, answer: str) -> None:
     """Write the weights of Reweighing, and print the CPU seconds that it took."""
-    from aif360.algorithms.preprocessing import Reweighing  # type: ignore[import-not-found]
-    from aif360.datasets import BinaryLabelDataset  # type: ignore[import-not-found]
+    from aif360.algorithms.preprocessing import Reweighing
+    from aif360.datasets import BinaryLabelDataset
 
     with np.load(request) as given:
         frame = pd.DataFrame(
