@@ -116,7 +116,12 @@ def expand_column(column: Column, problem: Problem, end: float | None = None) ->
     served = replace(rows, scores=_scores_when_served(column, problem))
     uninformed = bool((served.scores == served.scores[:1]).all())
     by_groups = uninformed and bool(problem.goal.targets)
-    for mitigator in problem.mitigators:
+    mitigators = problem.mitigators
+    plain = tuple(one for one in mitigators if one.name == "none")
+    if plain and uninformed and problem.objective.name == "accuracy":
+        # No constant decision is more accurate than that of the most frequent class.
+        mitigators = plain
+    for mitigator in mitigators:
         # Constant scores have no order that group probabilities could change, and a rule that
         # reads the groups would decide by them alone.
         reads_groups = by_groups and mitigator.needs_sensitive_at_predict
