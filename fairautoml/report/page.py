@@ -48,7 +48,7 @@ def run_fragment(view: RunView) -> str:
 
 def render_fragment(template: str, **values: Any) -> str:
     """Return a part of a page with its style, without a script."""
-    return _environment().get_template(template).render(style=_style("figure.css"), **values)
+    return _rendered(template, style=_style("figure.css"), **values)
 
 
 def _charts(view: RunView) -> dict[str, Any]:
@@ -68,17 +68,24 @@ def render(template: str, *, data: Any = None, **values: Any) -> str:
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            style=style,
-            script=Markup(script),
-            policy=policy,
-            data=Markup(embedded(data)),
-            **values,
-        )
+    return _rendered(
+        template,
+        style=style,
+        script=Markup(script),
+        policy=policy,
+        data=Markup(embedded(data)),
+        **values,
     )
+
+
+def _rendered(template: str, **values: Any) -> str:
+    from jinja2 import UndefinedError
+
+    try:
+        return _environment().get_template(template).render(**values)
+    except UndefinedError as error:
+        # What is shown may come from a damaged file, whose reader knows the errors of Python only.
+        raise AttributeError(str(error)) from error
 
 
 def embedded(data: Any) -> str:

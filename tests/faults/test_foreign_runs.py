@@ -14,6 +14,7 @@ import pytest
 
 from fairautoml import load_run
 from fairautoml.certification.ledger import model_hash
+from fairautoml.cli._base import STORAGE
 from fairautoml.cli.main import main
 from fairautoml.exceptions import FairAutoMLError, ModelCorruptError
 from quick_fits import few_individuals
@@ -210,6 +211,14 @@ def plant(run, marker):
         (run / "models" / f"{key}.joblib").write_bytes(payload)
         (run / "entries" / f"{key}.pkl").write_bytes(payload)
     (run / "model.joblib").write_bytes(payload)
+
+
+def test_a_part_of_a_document_of_another_shape_is_refused_by_the_report(run, tmp_path, capsys):
+    groups = json.loads((run / "groups.json").read_text(encoding="utf-8"))
+    content = json.dumps({**groups, "judgeability": ["no record"]})
+    (run / "groups.json").write_text(content, encoding="utf-8")
+    assert main(["report", str(run), "--out", str(tmp_path / "page.html")]) == STORAGE
+    assert "does not hold what fairautoml wrote" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore")
