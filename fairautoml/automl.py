@@ -118,7 +118,9 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         Folder that stores the run; ``RunStorage`` replaces or resumes a previous run there. None =
         nothing is stored on disk.
     callbacks : callable, list of callables or None, default=None
-        Called with a ``Progress`` after each trial; one that raises is not called again.
+        Called with a ``Progress`` after each trial; one that raises is not called again. Its
+        method ``on_fit_end(model)``, if it has one, is called last, with None if the fit failed.
+        ``fairautoml.integrations`` has callbacks for MLflow and Weights & Biases.
     random_state : int, RandomState, Generator or None, default=None
         Seed; None draws one, see ``seed_``.
 

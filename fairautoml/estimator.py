@@ -61,6 +61,7 @@ from fairautoml.report.summary import (
 )
 from fairautoml.report.view import describe_groups
 from fairautoml.run_files import locate
+from fairautoml.running import ending
 from fairautoml.selection.ensemble import scored_by
 from fairautoml.selection.leaderboard import Leaderboard
 from fairautoml.selection.pool import Pool
@@ -246,7 +247,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             seeded=self.random_state is not None,
             parameters={**plain_parameters(self), "task": self.task_option},
         )
-        run_fit(request, lambda result: self._publish(result, entity_ids(groups, X)))
+        with ending(settings.callbacks, self):
+            run_fit(request, lambda result: self._publish(result, entity_ids(groups, X)))
         return self
 
     def check_parameters(self) -> Settings:

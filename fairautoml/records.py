@@ -162,6 +162,12 @@ class TrialResult:
     plain_value: float | None = None
     plain_violations: tuple[float, ...] = ()  # violations without post-processing
 
+    @property
+    def gap(self) -> float | None:
+        """Largest gap over constraints and groupings, ``inf`` if one is unknown; None without."""
+        pairs = zip(self.violations, self.limits, strict=False)
+        return max((over + limit for over, limit in pairs), default=None)
+
 
 LONGEST_RULE = 100
 """Maximum number of characters of a rule in the text of an entry."""
@@ -528,3 +534,4 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+"""A callback; its method ``on_fit_end(model)``, if it has one, ends a fit (``running.ending``)."""

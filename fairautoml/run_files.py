@@ -482,5 +482,7 @@ def _display(plan: Plan) -> Display:
         greater_is_better=objective.greater_is_better,
         ranges=distributions(space),
         names=names,
-        constrained=bool(plan.problem.goal.targets),
+        constraints=tuple(
+            f"gap of {target.label} <= {target.limit:.6g}" for target in plan.problem.goal.targets
+        ),
     )

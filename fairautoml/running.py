@@ -2,11 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -114,6 +115,25 @@ def unbroken(callbacks: Sequence[OnProgress]) -> OnProgress:
                 warn(msg, DegradedWarning)
 
     return call
+
+
+@contextmanager
+def ending(callbacks: Sequence[OnProgress], model: Any) -> Iterator[None]:
+    """Call ``on_fit_end`` of callbacks that have it: with the model, or None if the fit failed.
+
+    One that raises costs a warning, not the fit.
+    """
+    fitted = None
+    try:
+        yield
+        fitted = model
+    finally:
+        for callback in callbacks:
+            end = getattr(callback, "on_fit_end", None)
+            error = None if end is None else capture_failure(partial(end, fitted))
+            if isinstance(error, Exception):
+                msg = f"a callback raised {error_text(error)} at the end of fit"
+                warn(msg, DegradedWarning)
 
 
 def still_valid(

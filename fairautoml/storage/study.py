@@ -80,7 +80,7 @@ class Display:
     ranges: Mapping[str, BaseDistribution]  # of the parameters in the search space
     # possible learners, encodings and mitigations, also those outside the search space
     names: Mapping[str, Collection[str]]
-    constrained: bool  # whether the gap is a second objective
+    constraints: tuple[str, ...]  # as text; with any, the gap is a second objective
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -92,7 +92,7 @@ class Display:
     def directions(self) -> list[StudyDirection]:
         """Return the direction of the score and, with constraints, of the gap."""
         up = StudyDirection.MAXIMIZE if self.greater_is_better else StudyDirection.MINIMIZE
-        return [up, StudyDirection.MINIMIZE] if self.constrained else [up]
+        return [up, StudyDirection.MINIMIZE] if self.constraints else [up]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +139,9 @@ class Study:
             undo.callback(self.close)
             self._id = self._storage.create_new_study(display.directions, study)
             self._write(RUN, _sealed(about))
+            for number, constraint in enumerate(display.constraints):
+                # In the order of the constraint values that the dashboard shows of a trial.
+                self._write(f"constraint {number}", constraint)
             made = optuna.load_study(study_name=study, storage=self._storage)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -241,10 +244,9 @@ class Study:
         if result.status is not TrialState.SUCCESS or result.value is None:
             return None
         score = result.value if self._display.greater_is_better else -result.value
-        if not self._display.constrained:
+        if not self._display.constraints:
             return [score]
-        gaps = (v + limit for v, limit in zip(result.violations, result.limits, strict=True))
-        return [score, _finite(max(gaps))]
+        return [score, UNKNOWN if result.gap is None else _finite(result.gap)]
 
     def close(self, seconds: float | None = None) -> None:
         """Store the used seconds, if given, and close the database."""

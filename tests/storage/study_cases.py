@@ -18,7 +18,7 @@ DISPLAY = Display(
     greater_is_better=True,
     ranges={"tree.rate": FloatDistribution(0.01, 1.0, log=True)},
     names={"learner": {"prior", "tree"}, "encoding": {"codes"}, "mitigation": {"none"}},
-    constrained=True,
+    constraints=("gap of demographic_parity_difference[sex] <= 0.1", "gap of b <= 0.3"),
 )
 
 

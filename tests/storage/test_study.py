@@ -23,7 +23,7 @@ from fairautoml.exceptions import (
 from fairautoml.records import Config, Fidelity, Origin, Trial, TrialState
 from fairautoml.storage import journal
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.storage.journal import JournalFile, connect
+from fairautoml.storage.journal import JournalFile, connect, read_only_storage
 from fairautoml.storage.study import Study, check_same, content_hash, read_past
 from quick_fits import few_individuals, quick
 
@@ -378,6 +378,8 @@ def test_the_dashboard_shows_both_objectives_parameters_and_constraints(path):
     directions, (shown,), front = shown_study(path)
     found = {name: direction.name for name, direction in directions.items()}
     assert found == {"accuracy": "MAXIMIZE", "gap": "MINIMIZE"}
+    study = optuna.load_study(study_name=NAME, storage=read_only_storage(path))
+    assert [study.user_attrs[f"constraint {at}"] for at in (0, 1)] == [*DISPLAY.constraints]
     assert shown.state is optuna.trial.TrialState.COMPLETE
     assert shown.values == pytest.approx([0.7, 0.1])
     assert shown.params == {
@@ -410,7 +412,7 @@ def test_the_front_of_the_dashboard_leaves_out_what_violates_a_constraint(path):
 
 
 def test_a_study_without_constraints_has_one_objective(path):
-    study = begun(path, replace(DISPLAY, constrained=False, greater_is_better=False))
+    study = begun(path, replace(DISPLAY, constraints=(), greater_is_better=False))
     study.keep(record(0))
     study.close()
     directions, (shown,), _ = shown_study(path)
