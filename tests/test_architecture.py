@@ -109,7 +109,7 @@ def test_every_foreign_package_that_is_imported_is_declared():
     foreign |= set(chain(*map(imported, experiments()))) - known - studies
     assert {"numpy", "optuna", "sklearn"} <= foreign
     owners = importlib.metadata.packages_distributions()
-    missing = {n for n in foreign if not {o.lower() for o in owners.get(n, ())} & declared}
+    missing = {n for n in foreign if not {o.lower() for o in owners.get(n, (n,))} & declared}
     assert missing == set()
 
 

@@ -151,6 +151,7 @@ WANDB = """
 """
 
 
+@pytest.mark.slow
 def test_wandb_records_a_fit_offline(tmp_path):
     pytest.importorskip("wandb")
     ran(WANDB, tmp_path, WANDB_MODE="offline", WANDB_SILENT="true")
