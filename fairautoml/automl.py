@@ -17,8 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.data.read import read_new_rows
 from fairautoml.data.target import known_labels, plain_numbers
-from fairautoml.estimator import Estimator, file_to_write
+from fairautoml.estimator import file_to_write
 from fairautoml.exceptions import InputError
+from fairautoml.explain import Explained
 from fairautoml.inference.export import portable_form
 from fairautoml.inference.predictor import isolated_config
 from fairautoml.inference.restore import restored
@@ -48,7 +49,7 @@ FARTHEST = 36.0
 """Largest log-odds: further ones are probabilities of 0 or 1 in float64."""
 
 
-class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
+class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
     """Search for the best classifier that meets a fairness constraint.
 
     For two classes or more; with several, every class counts against all others in a constraint,
@@ -458,7 +459,7 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         return self._allowed(super().__sklearn_tags__())
 
 
-class FairAutoMLRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
+class FairAutoMLRegressor(RegressorMixin, Explained):  # type: ignore[misc]
     """Search for the best regressor that meets a fairness constraint.
 
     Parameters are those of ``FairAutoML``, with these differences.

@@ -410,7 +410,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             rows.X, groups, schema=schema, groups=known, unseen="base_model", judged=True
         )
         chosen = self._decide(rows)
-        weight = _checked(rows, len(chosen))
+        weight = checked_weights(rows, len(chosen))
         regression = pool.task == "regression"
         found = judge(
             plain_numbers(rows.y) if regression else known_labels(rows.y, pool.classes),
@@ -644,7 +644,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         rows = self._matched(X, sensitive, y, sample_weight)
         chosen = self._decide(rows)
-        return rows, chosen, _checked(rows, len(chosen))
+        return rows, chosen, checked_weights(rows, len(chosen))
 
     def _read(self, rows: Inputs) -> tuple[Any, NDArray[np.int32]]:
         model = self.model_
@@ -786,7 +786,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             certificate=None if certificate is None else json.loads(certificate.to_bytes()),
             certificate_text="" if certificate is None else certificate_text(certificate),
             versions={lib: library_version(lib) for lib in SHOWN_VERSIONS},
+            explanation=self._explained(),
         )
+
+    def _explained(self) -> dict[str, Any]:
+        """Return the explanation of the selected model as plain values, none without one."""
+        return {}
 
     def _allowed(self, tags: Tags) -> Tags:
         """Return the tags of the accepted input."""
@@ -859,7 +864,7 @@ def warned_headlines(pool: Pool) -> tuple[str, ...]:
     return found
 
 
-def _checked(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:
+def checked_weights(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:
     """Validate rows and labels, and return the weights."""
     if n_rows == 0:
         raise InputError("Found array with 0 sample(s) (X); give at least one row to evaluate.")

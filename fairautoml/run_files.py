@@ -35,6 +35,7 @@ from fairautoml.storage.journal import JournalFile, corrupt
 from fairautoml.storage.plain import check_record, packed
 from fairautoml.storage.run_folder import (
     DATABASE,
+    EXPLANATION,
     LIBRARIES,
     STUDY,
     RunFolder,
@@ -209,7 +210,7 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
     except NotPortableError:
         folder.stage_portable(None)
     # They belong to the previously selected model.
-    for name in ("holdout.json", "certificate.json", "certificate.txt"):
+    for name in ("holdout.json", EXPLANATION, "certificate.json", "certificate.txt"):
         (folder.path / name).unlink(missing_ok=True)
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))

@@ -32,6 +32,7 @@ from fairautoml.cli._base import (
 )
 from fairautoml.cli.audit import AUDIT, PLAN, VERIFY
 from fairautoml.cli.bench import BENCH
+from fairautoml.cli.explain import EXPLAIN
 from fairautoml.cli.fit import CERTIFY, DEMO, FIT, RESUME
 from fairautoml.cli.inspect import CARD, DASHBOARD, LEADERBOARD, REPORT
 from fairautoml.cli.monitor import MONITOR
@@ -81,6 +82,7 @@ COMMANDS: Registry[Command] = Registry(
         "certify": CERTIFY,
         "dashboard": DASHBOARD,
         "demo": DEMO,
+        "explain": EXPLAIN,
         "export": EXPORT,
         "fit": FIT,
         "leaderboard": LEADERBOARD,

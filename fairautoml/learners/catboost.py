@@ -25,7 +25,7 @@ _OF_THIS_TRAINING = ("model_guid", "train_finish_time")
 class CatBoostBinary(BinaryClassifier):
     """CatBoost on category codes as integers, -1 for missing."""
 
-    def _frame(self, X: NDArray[np.floating]) -> pd.DataFrame:
+    def native_input(self, X: NDArray[np.floating]) -> pd.DataFrame:
         # CatBoost takes category columns only as integers or strings.
         categorical = frozenset(self.feature_schema.categorical)
         return pd.DataFrame(
@@ -47,14 +47,14 @@ class CatBoostBinary(BinaryClassifier):
             logging_level="Silent",
             allow_writing_files=False,
         )
-        model.fit(self._frame(X), y, sample_weight=weight)
+        model.fit(self.native_input(X), y, sample_weight=weight)
         about = model.get_metadata()
         for name in _OF_THIS_TRAINING:
             del about[name]
         return model
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
-        proba = self.model_.predict_proba(self._frame(X), thread_count=1)
+        proba = self.model_.predict_proba(self.native_input(X), thread_count=1)
         scores: NDArray[np.floating] = proba[:, 1]
         return scores
 
@@ -79,7 +79,7 @@ class CatBoostBinary(BinaryClassifier):
         grid = np.zeros((longest, self.feature_schema.n_features), dtype=np.float32)
         for at, known in codes.items():
             grid[: len(known), at] = known
-        pool = catboost.Pool(self._frame(grid), cat_features=list(codes))
+        pool = catboost.Pool(self.native_input(grid), cat_features=list(codes))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.json"
             self.model_.save_model(str(path), format="json", pool=pool)

@@ -31,8 +31,12 @@ class ExplainableBoostingBinary(BinaryClassifier):
             warnings.filterwarnings("ignore", "Missing values detected", UserWarning)
             return model.fit(self.empty_.fill(X), y, sample_weight=weight)
 
+    def native_input(self, X: Any) -> Any:
+        """Return the rows as the model takes them."""
+        return self.empty_.fill(X)
+
     def _predicted(self, X: Any) -> NDArray[np.floating]:
-        scores: NDArray[np.floating] = self.model_.predict_proba(self.empty_.fill(X))[:, 1]
+        scores: NDArray[np.floating] = self.model_.predict_proba(self.native_input(X))[:, 1]
         return scores
 
     def _dump(self, out: Dump, columns: Positions) -> int:

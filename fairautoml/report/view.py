@@ -21,7 +21,7 @@ from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import ACCURACY, FPR, SELECTION, SHOWN, TPR, with_compared
 from fairautoml.records import Entry, Status
 from fairautoml.selection.leaderboard import Leaderboard
-from fairautoml.storage.run_folder import check_certificate, read_object, read_rows
+from fairautoml.storage.run_folder import EXPLANATION, check_certificate, read_object, read_rows
 
 DocumentRow = Mapping[str, Any]
 
@@ -44,6 +44,8 @@ class Documents:
     source: DocumentRow = field(default_factory=dict)
     # evaluation of the selected model on held-out rows, empty without any
     holdout: DocumentRow = field(default_factory=dict)
+    # importances and contributions of features (``Explanation``), empty without any
+    explanation: DocumentRow = field(default_factory=dict)
     model_sha256: str = ""  # hash of the model file, empty without one
 
 
@@ -65,6 +67,7 @@ def read_documents(folder: Path) -> Documents:
         versions=model.get("versions", {}),
         source=_source(folder),
         holdout=_optional(folder, "holdout.json") or {},
+        explanation=_optional(folder, EXPLANATION) or {},
         model_sha256=model.get("sha256", ""),
     )
 
@@ -436,6 +439,7 @@ class RunView:
     versions: Mapping[str, Any]
     source: Mapping[str, Any]
     holdout: Mapping[str, Any]
+    explanation: Mapping[str, Any]
 
     @property
     def one_limit(self) -> bool:
@@ -573,6 +577,7 @@ def view_of(documents: Documents) -> RunView:
         versions=documents.versions,
         source=documents.source,
         holdout=documents.holdout,
+        explanation=documents.explanation,
     )
 
 

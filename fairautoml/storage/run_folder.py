@@ -148,12 +148,16 @@ FORMAT = 2
 PICKLED_FORMAT = 1
 """Version in which the estimator was always a pickle."""
 
+EXPLANATION = "explanation.json"
+"""Importances and contributions of the features of the selected model."""
+
 OWN_FILES = frozenset(
     {
         "certificate.json",
         "certificate.txt",
         "config.json",
         "entries",
+        EXPLANATION,
         RECORDS,
         "groups.json",
         "holdout.json",
