@@ -48,6 +48,13 @@ ERROR = 0.05
 """Error probability of the intervals."""
 
 
+ARRAYS = (
+    "members_ needs the estimator that was fitted, or a pickle of it: run folders and model files "
+    "hold models as arrays, without the objects of their libraries"
+)
+"""Message on a model that was loaded."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureImportance:
     """By how much score and gap fall when the values of a feature are shuffled over the rows."""
@@ -181,6 +188,8 @@ class Explained(Estimator):
             libraries; a pickle does.
         """
         check_is_fitted(self)
+        if getattr(self, "pool_", None) is None:
+            raise InputError(ARRAYS)
         read, names = self._model_input, tuple(map(str, self.model_.schema.names))
         return tuple(
             Member(
@@ -301,12 +310,8 @@ def _leaves(model: Any, weight: float, steps: _Steps) -> Iterator[tuple[Any, flo
         prepare = getattr(estimator, "native_input", None)
         more = () if prepare is None else (lambda X, _: prepare(X),)
         yield (estimator if native is None else native), weight, (*steps, *more)
-    elif isinstance(model, StoredModels) or type(model).__name__ == "PortableModels":
-        msg = (
-            "members_ needs the estimator that was fitted, or a pickle of it: run folders and "
-            "model files hold models as arrays, without the objects of their libraries"
-        )
-        raise InputError(msg)
+    elif isinstance(model, StoredModels):
+        raise InputError(ARRAYS)
     else:
         yield getattr(model, "booster", model), weight, steps
 
