@@ -25,10 +25,10 @@ lint: $(VENV)/.installed-test
 docs: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(WORKERS) tests/test_readme.py tests/docs
 
-# The documentation site in build/site. The gallery is executed (five minutes) if FAIRAUTOML_DATA_HOME
-# names the folder of its tables, unless SITE_OPTIONS="-D plot_gallery=0"; otherwise its code is shown.
+# The documentation site in build/site. The gallery is executed (four minutes) if FAIRAUTOML_DATA_HOME
+# names the folder of its tables; otherwise its code is shown.
 site: $(VENV)/.installed-docs
-	$(BIN)/python -m sphinx -W --keep-going -q -c docs $(SITE_OPTIONS) . build/site
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/site
 	$(BIN)/python docs/check_links.py build/site
 
 # The picture of README and start page.

@@ -4,6 +4,7 @@ The source folder is the repository, so that a link works on the site as it does
 """
 
 import os
+from pathlib import Path
 
 import fairautoml
 
@@ -36,11 +37,13 @@ exclude_patterns = [
     *(".*", "build", "dist", "fairautoml", "tests", "experiments", "search_spaces"),
     "docs/gallery",
 ]
-templates_path = ["_templates"]
+# autosummary looks in the source folder, the rest beside this file.
+templates_path = [str(Path(__file__).with_name("_templates"))]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
-suppress_warnings = ["config.cache"]
+# Two tables of results have no title.
+suppress_warnings = ["config.cache", "toc.no_title"]
 
 autosummary_generate = True
 autodoc_typehints = "none"
