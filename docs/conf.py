@@ -47,6 +47,7 @@ suppress_warnings = ["config.cache", "toc.no_title"]
 
 autosummary_generate = True
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
