@@ -21,7 +21,7 @@ print(model.summary_["headline"])
 # Each point is a classifier with its cross-fitted accuracy and gap. The diamond is the selected
 # one. It is to the left of the bound, because the bound shall also hold on new rows.
 
-model.plot_pareto()
+axes = model.plot_pareto()
 
 # %%
 # Another point of the front needs no training.

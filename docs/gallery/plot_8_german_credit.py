@@ -2,9 +2,9 @@
 German credit: what 1,000 rows can show
 =======================================
 
-Who repays a loan (Germany, 1994)? With 1,000 rows, 310 of them of women, a gap of 0.05 cannot
-be told from chance. The library says so before and after the search, and a wider bound can be
-judged.
+Who repays a loan (Germany, 1994)? With 1,000 rows, 310 of them of women, every gap is uncertain.
+The printed sentences give the interval of the gap, and the estimated probability that the bound
+holds in the population and on a hold-out: compare a bound of 0.05 with one of 0.15.
 """
 
 import warnings
