@@ -41,4 +41,5 @@ def broken_links(site):
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(broken_links(Path(sys.argv[1]).resolve())))
+    found = broken_links(Path(sys.argv[1]).resolve())
+    sys.exit("\n".join(found) if found else 0)

@@ -17,7 +17,8 @@ from fairautoml.data import load
 
 compas = load("compas_two_years")
 rows = compas.frame[compas.frame["race"].isin(["African-American", "Caucasian"])]
-scored = [*compas.drop, "decile_score", "score_text", "c_charge_desc", "name", "first", "last", "dob"]
+scored = [*compas.drop, "decile_score", "score_text", "c_charge_desc"]
+scored += ["name", "first", "last", "dob"]
 X = rows.drop(columns=[c for c in (*scored, compas.target) if c in rows])
 X, X_new, y, y_new = train_test_split(X, rows[compas.target], test_size=0.4, random_state=0)
 

@@ -2,8 +2,8 @@
 ACS income: several groups, and a ratio
 =======================================
 
-The American Community Survey of 2018, a modern successor of adult. The smallest selection rate of a
-group must be at least 0.8 times the largest (the "four-fifths rule"), between the sexes, between
+The American Community Survey of 2018, a modern successor of adult. The smallest selection rate of
+a group must be at least 0.8 times the largest (the "four-fifths rule"), between the sexes, between
 four groups of race, and between their combinations. A sample of 30,000 rows keeps the example
 short.
 """

@@ -1,5 +1,6 @@
 """The Python examples of the start page, the guides and the gallery run."""
 
+import importlib.util
 import re
 from dataclasses import replace
 
@@ -32,6 +33,17 @@ def test_the_examples_of_a_guide_run(guide, tmp_path, monkeypatch):
         assert "time_budget=60" in example
         quick = "n_trials=2, n_jobs=1, cv=3, learners=['logistic_regression']"
         exec(BUDGET.sub(quick, example), {})
+
+
+def test_a_link_to_a_missing_page_or_heading_is_found(tmp_path):
+    spec = importlib.util.spec_from_file_location("check_links", DOCS / "check_links.py")
+    checker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(checker)
+    (tmp_path / "a.html").write_text('<h1 id="top"><a href="b.html#here">b</a><a href="#top">')
+    (tmp_path / "b.html").write_text('<h1 id="here"><a href="https://example.org/x">')
+    assert checker.broken_links(tmp_path) == []
+    (tmp_path / "b.html").write_text('<h1 id="there"><a href="c.html">')
+    assert checker.broken_links(tmp_path) == ["a.html: b.html#here", "b.html: c.html"]
 
 
 def test_the_gallery_has_a_script_for_each_of_eight_tables():
