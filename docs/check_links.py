@@ -25,7 +25,7 @@ class Page(HTMLParser):
 
 def broken_links(site):
     """Return a line per broken link."""
-    files = [p for p in site.rglob("*.html") if "_static" not in p.parts]
+    files = [p for p in sorted(site.rglob("*.html")) if "_static" not in p.parts]
     pages = {path: Page(path) for path in files}
     broken = []
     for path, page in pages.items():
