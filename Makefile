@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-slow lint docs wheel clean
+.PHONY: demo test test-slow lint docs site pictures wheel clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fairautoml demo
@@ -25,6 +25,16 @@ lint: $(VENV)/.installed-test
 docs: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(WORKERS) tests/test_readme.py tests/docs
 
+# The documentation site in build/site. The gallery is executed (four minutes) if FAIRAUTOML_DATA_HOME
+# names the folder of its tables; otherwise its code is shown.
+site: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/site
+	$(BIN)/python docs/check_links.py build/site
+
+# The picture of README and start page.
+pictures: $(VENV)/.installed-docs
+	$(BIN)/python docs/pictures/draw.py
+
 wheel: $(VENV)/.installed-test
 	$(BIN)/python -m build --wheel --no-isolation
 
@@ -40,3 +50,8 @@ $(VENV)/.installed-test: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -e ".[test]"
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
+	touch $@
