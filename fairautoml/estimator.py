@@ -63,7 +63,7 @@ from fairautoml.report.view import describe_groups
 from fairautoml.run_files import locate
 from fairautoml.running import ending
 from fairautoml.selection.ensemble import scored_by
-from fairautoml.selection.leaderboard import Leaderboard, distinct_choices
+from fairautoml.selection.leaderboard import DETAILS, Leaderboard, distinct_choices
 from fairautoml.selection.pool import Pool
 from fairautoml.settings import (
     Dask,
@@ -527,7 +527,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         DataFrame
-            The columns of ``leaderboard_``; ``front``, whether a row is on the Pareto front.
+            The columns of ``leaderboard_``, without details for the distinct choices; and
+            ``front``, whether a row is on the Pareto front.
 
         Raises
         ------
@@ -540,7 +541,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             found = table.copy()
             found.insert(1, "front", table["rank"].isin(ranks))
             return found
-        return distinct_choices(table, ranks, self.pool_.board.objective)
+        found = distinct_choices(table, ranks, self.pool_.board.objective)
+        values = [name for name in found if str(name).endswith("]")]
+        return found.drop(columns=[*DETAILS, *values])
 
     def select(self, *, max_gap: float | None = None, min_score: float | None = None) -> Self:
         """Return a copy that uses another entry of the Pareto front; nothing is trained.

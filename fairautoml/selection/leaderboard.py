@@ -139,6 +139,11 @@ class Leaderboard:
         return found.gap_interval
 
 
+DETAILS = (
+    "feasible", "encoding", "tolerance", "sensitive_read_by", "constant", "n_models", "rule",
+)  # fmt: skip
+"""Columns that a table of choices leaves out, besides the value of each constraint."""
+
 ALIKE = 0.05
 """Share of the front's range within which two entries of a trial are the same choice."""
 
