@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fairautoml.automl import FairAutoML, FairAutoMLRegressor
     from fairautoml.data.noisy_groups import weak_proxy_gap
     from fairautoml.inference.runtime import PortablePredictor
+    from fairautoml.report.progress import ProgressLine
     from fairautoml.settings import Dask, GroupPolicy, LocalProcesses, RunStorage
 
 __version__ = "0.1.0"
@@ -22,6 +23,7 @@ __all__ = [
     "FairAutoMLRegressor",
     "GroupPolicy",
     "LocalProcesses",
+    "ProgressLine",
     "RunStorage",
     "ServingOptions",
     "audit",
@@ -37,6 +39,7 @@ _HOME = {
     "FairAutoMLRegressor": "fairautoml.automl",
     "GroupPolicy": "fairautoml.settings",
     "LocalProcesses": "fairautoml.settings",
+    "ProgressLine": "fairautoml.report.progress",
     "RunStorage": "fairautoml.settings",
     "ServingOptions": "fairautoml.settings",
     "audit": "fairautoml.auditing",

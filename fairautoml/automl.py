@@ -121,14 +121,16 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
     callbacks : callable, list of callables or None, default=None
         Called with a ``Progress`` after each trial; one that raises is not called again. Its
         method ``on_fit_end(model)``, if it has one, is called last, with None if the fit failed.
-        ``fairautoml.integrations`` has callbacks for MLflow and Weights & Biases.
+        ``fairautoml.integrations`` has callbacks for MLflow and Weights & Biases. None = a
+        ``ProgressLine`` in a notebook or another interactive session; ``[]`` = nothing.
     random_state : int, RandomState, Generator or None, default=None
         Seed; None draws one, see ``seed_``.
 
     Attributes
     ----------
     leaderboard_ : DataFrame
-        One row per classifier: the selected one, then the others, best first.
+        One row per classifier: the selected one, then the others, best first; ``leaderboard()``
+        returns the distinct choices.
     pareto_front_ : DataFrame
         Rows that are not dominated in objective and largest constraint violation, fairest first.
     trials_ : DataFrame

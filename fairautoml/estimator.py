@@ -37,7 +37,6 @@ from fairautoml.evaluation.judge import judge
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 from fairautoml.inference.export import export_predictor
 from fairautoml.inference.predictor import Predictor, isolated_config
-from fairautoml.metrics import METRICS
 from fairautoml.noisy_constraint import GuessedGroups, Guessing
 from fairautoml.pipeline import FitRequest, FitResult, run_fit
 from fairautoml.plan import read_options_of
@@ -54,6 +53,7 @@ from fairautoml.report.summary import (
     NO_CONSTRAINT,
     describe_certificate,
     describe_served,
+    plain_rows,
     status_of,
     table_from_json,
     table_to_json,
@@ -63,7 +63,7 @@ from fairautoml.report.view import describe_groups
 from fairautoml.run_files import locate
 from fairautoml.running import ending
 from fairautoml.selection.ensemble import scored_by
-from fairautoml.selection.leaderboard import Leaderboard
+from fairautoml.selection.leaderboard import DETAILS, Leaderboard, distinct_choices
 from fairautoml.selection.pool import Pool
 from fairautoml.settings import (
     Dask,
@@ -75,8 +75,7 @@ from fairautoml.settings import (
     check_choice,
     check_constraints,
     check_group_policy,
-    check_share,
-    is_number,
+    check_selection,
     one_sensitive,
     plain_parameters,
     refuse_removed,
@@ -515,6 +514,37 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             return rows.sensitive
         return {self._guessing.guess.name: read_truth(rows.sensitive, rows.X)}
 
+    def leaderboard(self, *, all: bool = False) -> pd.DataFrame:
+        """Return the distinct choices, or all classifiers.
+
+        Parameters
+        ----------
+        all : bool, default=False
+            False: the selected one, the Pareto front with the best score first, in which those of
+            one trial or ensemble with nearly the same score and gap are one row, and the best
+            one of each other trial. True: every classifier, as in ``leaderboard_``.
+
+        Returns
+        -------
+        DataFrame
+            The columns of ``leaderboard_``, without details for the distinct choices; and
+            ``front``, whether a row is on the Pareto front.
+
+        Raises
+        ------
+        NotFittedError
+            ``fit`` has not been called.
+        """
+        check_is_fitted(self, "leaderboard_")
+        ranks, table = self.pareto_front_["rank"], self.leaderboard_
+        if all:
+            found = table.copy()
+            found.insert(1, "front", table["rank"].isin(ranks))
+            return found
+        found = distinct_choices(table, ranks, self.pool_.board.objective)
+        values = [name for name in found if str(name).endswith("]")]
+        return found.drop(columns=[*DETAILS, *values])
+
     def select(self, *, max_gap: float | None = None, min_score: float | None = None) -> Self:
         """Return a copy that uses another entry of the Pareto front; nothing is trained.
 
@@ -539,7 +569,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         pool = self.pool_
-        _check_selection(pool, max_gap, min_score)
+        check_selection(pool, max_gap, min_score)
         entry = pool.select(max_gap=max_gap, min_score=min_score)
         other = copy.copy(self)
         other.pool_ = served = pool.serving(entry)
@@ -778,11 +808,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         certificate, pool = model.certificate_, model.pool_
         return Documents(
             name=name,
-            leaderboard=_records(model.leaderboard_),
+            leaderboard=plain_rows(model.leaderboard_),
             summary=model.summary_,
             groups=describe_groups(pool.board, pool.rows_by_label, pool.groups),
             config={"constraint": _labels(model.constraint)},
-            trials=_records(model.trials_),
+            trials=plain_rows(model.trials_),
             certificate=None if certificate is None else json.loads(certificate.to_bytes()),
             certificate_text="" if certificate is None else certificate_text(certificate),
             versions={lib: library_version(lib) for lib in SHOWN_VERSIONS},
@@ -817,31 +847,6 @@ def recounted(model: Any, inputs: Inputs, certificate: Certificate, ledger: Ledg
     min_score = None if certificate.floor is None else certificate.floor.bound
     with isolated_config():
         return recount(candidates, inputs, min_score, ledger, certificate.opening.entry)
-
-
-def _check_selection(pool: Pool, max_gap: Any, min_score: Any) -> None:
-    """Raise an error if the arguments of ``select`` are invalid or no gap was measured."""
-    if max_gap is None and min_score is None:
-        raise InputError("select needs max_gap=, min_score= or both")
-    if max_gap is not None:
-        _check_gap(max_gap, pool)
-    if min_score is not None and not is_number(min_score):
-        raise ParameterError(f"min_score={min_score!r} must be a number, the least objective")
-    if max_gap is not None and not pool.best.measures:
-        msg = (
-            f"select(max_gap={max_gap}): no gap was measured, because fit had no constraint "
-            "or a single group; use min_score=, or fit with FairAutoML(constraint=...) and "
-            "two groups or more"
-        )
-        raise InputError(msg)
-
-
-def _check_gap(max_gap: Any, pool: Pool) -> None:
-    most = max((METRICS.get(m.metric).most for m in pool.best.measures), default=1.0)
-    if most <= 1.0:
-        check_share("max_gap", max_gap)
-    elif not is_number(max_gap) or max_gap < 0:
-        raise ParameterError(f"max_gap={max_gap!r} must be a number of at least 0")
 
 
 def _constant_notes(entry: Entry) -> tuple[str, ...]:
@@ -881,12 +886,6 @@ def _labels(constraint: Any) -> list[str]:
         return []
     listed = constraint if isinstance(constraint, list | tuple) else [constraint]
     return [one if isinstance(one, str) else one.label for one in listed]
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows as plain values, None for missing ones."""
-    plain = table.astype(object).where(table.notna(), None)
-    return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
 
 
 def _plain_label(label: Any) -> Any:

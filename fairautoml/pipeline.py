@@ -35,6 +35,7 @@ from fairautoml.records import OnProgress, Status
 from fairautoml.report.headlines import (
     group_headlines,
     headline,
+    interrupted_note,
     one_sided_notes,
     refused_headline,
     result_lines,
@@ -151,7 +152,8 @@ class FitResult:
     def notes(self) -> tuple[str, ...]:
         """All notes for the user, the headlines first."""
         data = self.plan.problem.dataset
-        return (*self.headlines, *self.plan.notes, *data.notes, *self.rule_notes)
+        stopped = (interrupted_note(len(self.history.results)),) if self.interrupted else ()
+        return (*self.headlines, *stopped, *self.plan.notes, *data.notes, *self.rule_notes)
 
     def summary(self) -> dict[str, Any]:
         """Return the figures of the run as plain values."""

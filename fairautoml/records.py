@@ -265,7 +265,7 @@ class Assessment:
     gap_interval: tuple[float, float] | None  # 95 % interval of the largest gap in the population
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Entry:
     """One classifier on the leaderboard: a trial's scores under one rule.
 
@@ -294,7 +294,7 @@ class Entry:
     members: tuple[tuple[str, float], ...] = ()
     assessment: Assessment | None = None  # None during the search, and without constraints
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """Return three lines: model and score, the worst gap and its limit, and the rule."""
         score = f"{self.name}: score {self.score:.4f} (cross-fitted)"
         rule = "rule: " + shorten(self.rule.describe(), LONGEST_RULE, placeholder=" ...")

@@ -27,6 +27,7 @@ from fairautoml.inference.stored import StoredModels, read_models, stored_models
 from fairautoml.plan import Plan
 from fairautoml.records import TrialRecord
 from fairautoml.report.summary import describe_config, describe_entry
+from fairautoml.report.view import describe_groups
 from fairautoml.search.strategies._optuna import distributions
 from fairautoml.selection.pool import Pool
 from fairautoml.settings import RunStorage
@@ -219,6 +220,20 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
     folder.place_model({"best": summary["best"]}, pickled=pickled)
 
 
+def save_selection(folder: RunFolder, model: Any) -> None:
+    """Write a model that ``select`` returned as the selected one, with its certificate if any.
+
+    The certificate of the model before it stays under a number.
+    """
+    pool = model.pool_
+    if (folder.path / "certificate.json").is_file():
+        _number_certificate(folder)
+    groups = describe_groups(pool.board, pool.rows_by_label, pool.groups)
+    save_model(folder, model._storable(), groups)
+    if model.certificate_ is not None:
+        save_certificate(folder, model)
+
+
 def save_certificate(folder: RunFolder, model: Any) -> None:
     """Write a model that was certified: its leaderboard, summary and certificate, then itself.
 
@@ -328,9 +343,13 @@ def _certificate_of(text: str) -> Certificate:
 
 def _keep_earlier(folder: RunFolder, document: bytes) -> None:
     latest = folder.path / "certificate.json"
-    if not latest.is_file() or latest.read_bytes() == document:
-        return
-    earlier, kept = latest.read_bytes(), [*folder.path.glob("certificate.*.json")]
+    if latest.is_file() and latest.read_bytes() != document:
+        _number_certificate(folder)
+
+
+def _number_certificate(folder: RunFolder) -> None:
+    earlier = (folder.path / "certificate.json").read_bytes()
+    kept = [*folder.path.glob("certificate.*.json")]
     if earlier not in [path.read_bytes() for path in kept]:
         folder.write(f"certificate.{len(kept) + 1}.json", lambda path: path.write_bytes(earlier))
 

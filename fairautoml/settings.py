@@ -22,11 +22,13 @@ from fairautoml.metrics import METRICS, Constraint, Metric, parse_constraints
 from fairautoml.mitigators import MITIGATORS
 from fairautoml.records import OnProgress
 from fairautoml.registry import check_name, check_names
+from fairautoml.report.progress import default_callbacks
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.search.strategies._own import OwnStrategy, own_strategy
 from fairautoml.selection.choice import Confidence
 from fairautoml.selection.ensemble import TOLERANCE
+from fairautoml.selection.pool import Pool
 
 P = ParamSpec("P")
 
@@ -321,6 +323,31 @@ def check_strategy(value: Any) -> str | OwnStrategy:
     return own
 
 
+def check_selection(pool: Pool, max_gap: Any, min_score: Any) -> None:
+    """Raise an error if the arguments of ``select`` are invalid or no gap was measured."""
+    if max_gap is None and min_score is None:
+        raise InputError("select needs max_gap=, min_score= or both")
+    if max_gap is not None:
+        _check_gap(max_gap, pool)
+    if min_score is not None and not is_number(min_score):
+        raise ParameterError(f"min_score={min_score!r} must be a number, the least objective")
+    if max_gap is not None and not pool.best.measures:
+        msg = (
+            f"select(max_gap={max_gap}): no gap was measured, because fit had no constraint "
+            "or a single group; use min_score=, or fit with FairAutoML(constraint=...) and "
+            "two groups or more"
+        )
+        raise InputError(msg)
+
+
+def _check_gap(max_gap: Any, pool: Pool) -> None:
+    most = max((METRICS.get(m.metric).most for m in pool.best.measures), default=1.0)
+    if most <= 1.0:
+        check_share("max_gap", max_gap)
+    elif not is_number(max_gap) or max_gap < 0:
+        raise ParameterError(f"max_gap={max_gap!r} must be a number of at least 0")
+
+
 def check_group_policy(value: Any) -> GroupPolicy:
     """Return the group policy, the default one for None."""
     if value is None:
@@ -356,9 +383,9 @@ def check_run_dir(value: Any) -> RunStorage | None:
 
 
 def check_callbacks(value: Any) -> tuple[OnProgress, ...]:
-    """Return the callbacks as a tuple."""
+    """Return the callbacks as a tuple; None is a progress line in an interactive session."""
     if value is None:
-        return ()
+        return default_callbacks()
     listed = tuple(value) if isinstance(value, list | tuple) else (value,)
     if not all(callable(callback) for callback in listed):
         msg = (

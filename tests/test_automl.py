@@ -237,6 +237,8 @@ def test_an_interrupted_fit_keeps_the_best_model_so_far(individuals, tmp_path):
     assert len(model.trials_) == 2
     assert model.best_entry_.trial_number == 1
     assert load_run(tmp_path / "run").interrupted_
+    note = "The search was interrupted after 2 trials; the best model so far is selected"
+    assert any(one.startswith(note) for one in model.notes_)
     assert model.evaluate(*individuals)["accuracy"] > 0.7
 
 

@@ -102,10 +102,9 @@ def _keep_beside(model: "Estimator", holdout: dict[str, Any]) -> None:
 
 def run_fit(model: "Estimator", request: "TableRequest", source: "Source") -> None:
     """Fit a model with a line of progress on stderr."""
-    from fairautoml.cli.text import progress_line
+    from fairautoml.report.progress import ProgressLine
 
-    with progress_line(sys.stderr) as on_progress:
-        request.fit(model, source, on_progress)
+    request.fit(model, source, ProgressLine(sys.stderr))
 
 
 def show_result(result: dict[str, Any], model: "Estimator", *, output: str) -> None:

@@ -131,25 +131,33 @@ def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=["table", "json", "csv"], default="table", help=shape)
     add("--json", action="store_const", const="json", dest="format", help="--format json")
     add("--top", type=count, help="show this many rows")
+    which = parser.add_mutually_exclusive_group()
+    front = "only the Pareto front, fairest first"
+    which.add_argument("--pareto", action="store_true", help=front)
+    every = "every classifier; by default the table has the front, without near-duplicates of one"
+    every += " ensemble, and the best of each other trial (json and csv have all)"
+    which.add_argument("--all", action="store_true", help=every)
 
 
 def _leaderboard(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
+    import pandas as pd
+
+    from fairautoml.data.files import write_csv
+    from fairautoml.report.summary import plain_rows
     from fairautoml.storage.run_folder import read_object, read_rows, reading
 
     folder = Path(arguments.run_dir)
     rows, summary = read_rows(folder, "leaderboard.json"), read_object(folder, "summary.json")
+    with reading(folder):
+        table = _rows_shown(pd.DataFrame(rows), folder, summary["best"]["objective"], arguments)
+    n_shown = len(table)
     if arguments.top is not None:
-        rows = rows[: arguments.top]
+        table = table.head(arguments.top)
     if arguments.format == "json":
-        show_json(rows)
+        show_json(plain_rows(table))
         return OK
-    import pandas as pd
-
-    from fairautoml.data.files import write_csv
-
-    table = pd.DataFrame(rows)
     if arguments.format == "csv":
         write_csv(table, sys.stdout)
         return OK
@@ -160,11 +168,73 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
         served = [summary["headline"], ""] if "headline" in summary else []
         text = "\n".join([*headline_lines(summary.get("headlines", ())), *served, board])
     show(text)
+    if n_shown < len(rows) and not arguments.pareto:
+        say(f"{n_shown} distinct choices of {len(rows)} classifiers; --all shows all")
     return OK
+
+
+def _rows_shown(table: Any, folder: Any, objective: str, arguments: argparse.Namespace) -> Any:
+    """Return the front, the distinct choices or all rows."""
+    from fairautoml.metrics import METRICS
+    from fairautoml.selection.leaderboard import distinct_choices
+    from fairautoml.storage.run_folder import read_object
+
+    if arguments.all or (arguments.format != "table" and not arguments.pareto):
+        return table
+    front = read_object(folder, "groups.json")["front"]
+    if not arguments.pareto:
+        return distinct_choices(table, front, objective)
+    rises = METRICS.get(objective).greater_is_better
+    return table[table["rank"].isin(front)].sort_values(objective, ascending=rises, kind="stable")
 
 
 LEADERBOARD = Command(
     about="show the leaderboard of a run", arguments=_leaderboard_arguments, run=_leaderboard
+)
+
+
+def _select_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run_dir", metavar="RUN", help="folder of a finished fit")
+    gap = "largest gap; the classifier with the best score within it is selected"
+    add("--max-gap", type=float, metavar="GAP", help=gap)
+    score = "least score; the fairest classifier that reaches it is selected"
+    add("--min-score", type=float, metavar="SCORE", help=score)
+    serve = "make it the model of RUN, which predict, report, card and export then use"
+    add("--serve", action="store_true", help=serve)
+    pickle = "also load a run that is a pickle, which can run code"
+    add("--trust-pickle", action="store_true", help=pickle)
+    add("--json", action="store_true", help="selected classifier as JSON")
+
+
+def _select(arguments: argparse.Namespace) -> int:
+    from contextlib import closing
+    from pathlib import Path
+
+    from fairautoml import load_run
+    from fairautoml.run_files import save_selection
+    from fairautoml.storage.run_folder import RunFolder
+
+    folder, serve = Path(arguments.run_dir), arguments.serve
+    model = load_run(folder, trust_pickle=arguments.trust_pickle)
+    chosen = model.select(max_gap=arguments.max_gap, min_score=arguments.min_score)
+    if serve:
+        with closing(RunFolder(folder, resume=True)) as kept:
+            save_selection(kept, chosen)
+    if arguments.json:
+        show_json({**chosen.summary_["best"], "status": chosen.status_, "served": serve})
+    else:
+        lines = [f"{title:<13}{text}" for title, text in chosen.summary_["statement"]]
+        show("\n".join([*lines, f"{'Status':<13}{chosen.status_}"]))
+    if not serve:
+        say(f"The model of {folder} is unchanged; --serve makes it this one")
+    return OK
+
+
+SELECT = Command(
+    about="select another classifier of a run, without training",
+    arguments=_select_arguments,
+    run=_select,
 )
 
 

@@ -34,7 +34,7 @@ from fairautoml.cli.audit import AUDIT, PLAN, VERIFY
 from fairautoml.cli.bench import BENCH
 from fairautoml.cli.explain import EXPLAIN
 from fairautoml.cli.fit import CERTIFY, DEMO, FIT, RESUME
-from fairautoml.cli.inspect import CARD, DASHBOARD, LEADERBOARD, REPORT
+from fairautoml.cli.inspect import CARD, DASHBOARD, LEADERBOARD, REPORT, SELECT
 from fairautoml.cli.monitor import MONITOR
 from fairautoml.cli.predict import EXPORT, PREDICT
 from fairautoml.registry import Registry
@@ -92,6 +92,7 @@ COMMANDS: Registry[Command] = Registry(
         "predict": PREDICT,
         "report": REPORT,
         "resume": RESUME,
+        "select": SELECT,
         "verify": VERIFY,
     },
 )

@@ -538,9 +538,8 @@ class TableRequest:
             if not noted:
                 self._note(folder, source)
                 noted = True
-            on_progress(progress)
 
-        model.set_params(callbacks=note_first)
+        model.set_params(callbacks=[note_first, on_progress])
         try:
             named = {"groups": self.groups, "proxies": source.proxies}
             model.fit(source.X, source.y, source.sensitive, source.weight, **named)

@@ -1,11 +1,10 @@
-"""Format results and progress as text."""
+"""Format results as text."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from textwrap import fill, shorten
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
@@ -24,7 +23,7 @@ from fairautoml.settings import check_run_dir
 if TYPE_CHECKING:
     from fairautoml.cli.tables import Source
     from fairautoml.estimator import Estimator
-    from fairautoml.records import Entry, Progress
+    from fairautoml.records import Entry
 
 GAPS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2)
 """Gaps at which the front is evaluated on held-out rows."""
@@ -67,7 +66,7 @@ class _Remembered:
 
 
 COLUMNS = (
-    "rank", "status", "probability", "verdict", "gap", "gap_low", "gap_high", "learner",
+    "rank", "front", "status", "probability", "verdict", "gap", "gap_low", "gap_high", "learner",
     "mitigation", "mitigator", "tolerance", "trial", "seconds",
 )  # fmt: skip
 """Columns of the leaderboard shown on a terminal, besides the objective."""
@@ -127,7 +126,7 @@ def certificate_of(model: "Estimator") -> dict[str, Any] | None:
 
 def board_text(board: pd.DataFrame, objective: str) -> str:
     """Return a leaderboard as a table of text."""
-    shown = [name for name in (*COLUMNS[:4], objective, *COLUMNS[4:]) if name in board]
+    shown = [name for name in (*COLUMNS[:5], objective, *COLUMNS[5:]) if name in board]
     if "mitigation" in shown and (board["mitigation"] == "none").all():
         shown.remove("mitigation")
     if "verdict" in shown and board["verdict"].isna().all():
@@ -366,51 +365,3 @@ def _next_step(result: Mapping[str, Any]) -> list[str]:
         resume = f"fairautoml resume {result['run_dir']}"
         return [f"Interrupted; to continue the search: {resume}", kept]
     return [kept]
-
-
-def progress_text(progress: "Progress") -> str:
-    """Return one line on the progress of a search."""
-    found = "no model yet"
-    entry = progress.best
-    if entry is not None:
-        found = f"best {entry.score:.4f}"
-        if entry.measures:
-            word = "feasible" if entry.feasible else "not feasible"
-            found = f"{found} at gap {entry.gap:.4f} ({word})"
-    left = progress.seconds_left
-    remaining = "" if left is None else f", {max(0.0, left):.0f} s left"
-    plural = "" if progress.n_trials == 1 else "s"
-    return f"{progress.n_trials} trial{plural}, {found}{remaining}"
-
-
-@contextmanager
-def progress_line(stream: TextIO) -> "Iterator[Callable[[Progress], None]]":
-    """Yield a progress callback: one live line on a terminal, else a line per improvement."""
-    if not stream.isatty():
-        yield _improvements(stream)
-        return
-    try:
-        from rich.console import Console
-    except ImportError:
-        yield lambda progress: _rewrite(stream, progress_text(progress))
-        _rewrite(stream, "")
-        return
-    with Console(file=stream).status("first trial") as status:
-        yield lambda progress: status.update(progress_text(progress))
-
-
-def _rewrite(stream: TextIO, line: str) -> None:
-    stream.write(f"\r\x1b[K{line}")
-    stream.flush()
-
-
-def _improvements(stream: TextIO) -> "Callable[[Progress], None]":
-    shown: list[Any] = []
-
-    def show(progress: "Progress") -> None:
-        if progress.best is not None and (not shown or shown[-1] is not progress.best):
-            shown.append(progress.best)
-            stream.write(f"{progress_text(progress)}\n")
-            stream.flush()
-
-    return show

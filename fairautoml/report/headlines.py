@@ -38,6 +38,15 @@ def headline(board: Leaderboard, entry: Entry, margin: Margin | None) -> str:
     return " ".join(f"{s[0].upper()}{s[1:]}." for s in sentences if s)
 
 
+def interrupted_note(n_trials: int) -> str:
+    """Return the note on a search that the user ended."""
+    trials = f"{n_trials} trial{'' if n_trials == 1 else 's'}"
+    return (
+        f"The search was interrupted after {trials}; the best model so far is selected. With "
+        "run_dir=RunStorage(path, if_exists='resume'), another fit continues a stored run."
+    )
+
+
 def result_lines(
     board: Leaderboard, entry: Entry, margin: Margin | None, constraints: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:

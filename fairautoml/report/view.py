@@ -260,6 +260,13 @@ class Row:
         return " + ".join(names) if names else "none"
 
     @property
+    def gap_interval(self) -> str:
+        """The interval of the largest gap as a text."""
+        if self.gap_low is None or self.gap_high is None:
+            return DASH
+        return f"{self.gap_low:.4f} to {self.gap_high:.4f}"
+
+    @property
     def how_made(self) -> str:
         """The mitigations as a part of a sentence."""
         return "no mitigation" if self.mitigations == "none" else self.mitigations

@@ -139,6 +139,38 @@ class Leaderboard:
         return found.gap_interval
 
 
+DETAILS = (
+    "feasible", "encoding", "tolerance", "sensitive_read_by", "constant", "n_models", "rule",
+)  # fmt: skip
+"""Columns that a table of choices leaves out, besides the value of each constraint."""
+
+ALIKE = 0.05
+"""Share of the front's range within which two entries of a trial are the same choice."""
+
+
+def distinct_choices(table: pd.DataFrame, front: Iterable[int], objective: str) -> pd.DataFrame:
+    """Return the selected row, the front with the best score first, and the best other trials.
+
+    Of rows of a trial, or of an ensemble, that are alike in score and gap the first one is kept.
+    Of the trials without a row on the front there is one row each. ``front`` has ranks.
+    """
+    on_front, by = table["rank"].isin(list(front)), [objective, "gap"]
+    rises = METRICS.get(objective).greater_is_better
+    places = table[by].astype(float).fillna(0.0)
+    span = places[on_front].max() - places[on_front].min()
+    kept, trial = [table.index[0]], dict(zip(table.index, table["trial"].tolist(), strict=True))
+    ordered = places[on_front].sort_values(by, ascending=[not rises, True], kind="stable")
+    for at in ordered.index.difference(kept, sort=False):
+        same = [one for one in kept if trial[one] == trial[at]]
+        alike = (places.loc[same] - places.loc[at]).abs() <= ALIKE * span
+        if not alike.all(axis=1).any():
+            kept.append(at)
+    others = table[~table["trial"].isin(table.loc[kept, "trial"])].drop_duplicates("trial")
+    found = table.assign(front=on_front).loc[[*kept, *others.index]].reset_index(drop=True)
+    found.insert(1, "front", found.pop("front"))
+    return found
+
+
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 

@@ -1,6 +1,3 @@
-import io
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,102 +5,10 @@ import pytest
 from fairautoml.cli.text import (
     _Remembered,
     board_text,
-    progress_line,
-    progress_text,
     result_text,
-)
-from fairautoml.records import (
-    Config,
-    ConstraintResult,
-    Entry,
-    Fidelity,
-    Progress,
-    Trial,
-    TrialResult,
-    TrialState,
 )
 
 METRIC = "equal_opportunity_difference"
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self):
-        return True
-
-
-def progress(score=None, *, n_trials=1, left=12.4, gaps=(0.03,)):
-    trial = Trial(number=0, config=Config(learner="prior"), fidelity=Fidelity())
-    entry = None
-    if score is not None:
-        entry = Entry(
-            trial_key="k",
-            trial_number=0,
-            config=trial.config,
-            mitigator="none",
-            tolerance=None,
-            rule=None,
-            score=score,
-            value=score,
-            measures=tuple(
-                ConstraintResult(metric="m", system="sex", value=gap, gap=gap, limit=0.05)
-                for gap in gaps
-            ),
-            counts=None,
-            deployed=None,
-            constant=False,
-            seconds=1.0,
-        )
-    result = TrialResult(trial=trial, status=TrialState.SUCCESS)
-    return Progress(result=result, best=entry, n_trials=n_trials, seconds_left=left)
-
-
-@pytest.mark.parametrize(
-    ("given", "text"),
-    [
-        (progress(), "1 trial, no model yet, 12 s left"),
-        (progress(0.9), "1 trial, best 0.9000 at gap 0.0300 (feasible), 12 s left"),
-        (
-            progress(0.9, n_trials=2, left=None, gaps=(0.2,)),
-            "2 trials, best 0.9000 at gap 0.2000 (not feasible)",
-        ),
-        (progress(0.9, left=-1, gaps=()), "1 trial, best 0.9000, 0 s left"),
-    ],
-)
-def test_progress_is_one_line(given, text):
-    assert progress_text(given) == text
-
-
-def test_a_file_gets_a_line_per_improvement_only():
-    stream = io.StringIO()
-    first, better = progress(0.8), progress(0.9)
-    with progress_line(stream) as show:
-        for reported in (progress(), first, first, better):
-            show(reported)
-    assert [line.split(" at ")[0] for line in stream.getvalue().splitlines()] == [
-        "1 trial, best 0.8000",
-        "1 trial, best 0.9000",
-    ]
-
-
-def test_a_terminal_gets_one_line_that_is_rewritten(monkeypatch):
-    monkeypatch.setitem(sys.modules, "rich.console", None)
-    stream = Terminal()
-    with progress_line(stream) as show:
-        show(progress(0.8))
-        show(progress(0.9))
-    assert "\n" not in stream.getvalue()
-    assert stream.getvalue().count("\r") == 3
-    assert stream.getvalue().endswith("\r\x1b[K")
-
-
-def test_rich_is_used_when_it_is_there():
-    pytest.importorskip("rich", reason="rich is an extra")
-    stream = Terminal()
-    with progress_line(stream) as show:
-        show(progress(0.9))
-    assert stream.getvalue() != ""
 
 
 @pytest.fixture

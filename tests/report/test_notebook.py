@@ -28,15 +28,40 @@ CELLS = (
 
 
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory):
-    """The one output of each cell after the first."""
+def executed(tmp_path_factory):
+    """The notebook with its outputs."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
     folder = str(tmp_path_factory.mktemp("notebook"))
     client = nbclient.NotebookClient(
         notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": folder}}
     )
-    done = client.execute()
-    return [cell.outputs[0] for cell in done.cells[1:]]
+    return client.execute()
+
+
+@pytest.fixture(scope="module")
+def outputs(executed):
+    """The last output of each cell after the first."""
+    return [cell.outputs[-1] for cell in executed.cells[1:]]
+
+
+def test_fit_shows_one_line_of_progress_that_ends_with_the_best_score(executed):
+    shown = executed.cells[3 - 1].outputs
+    assert len(shown) == 2
+    line = shown[0].data["text/plain"]
+    assert line.startswith("Done: 3 trials, best 0.")
+    assert "gap" in line
+
+
+def test_the_page_made_of_a_notebook_has_the_result_view_and_no_parameter_diagram(executed):
+    exporter = pytest.importorskip("nbconvert", reason="not a test extra").HTMLExporter()
+    only = {**executed, "cells": [executed.cells[0], executed.cells[2]]}
+    page, _ = exporter.from_notebook_node(nbformat.from_dict(only))
+    assert "<dt>Served</dt>" in page
+    assert "Pareto front" in page
+    assert "95 % interval" in page
+    assert "sk-estimator" not in page
+    whole, _ = exporter.from_notebook_node(executed)
+    assert "sk-estimator" in whole
 
 
 def test_before_fit_a_notebook_shows_the_display_of_scikit_learn(outputs):

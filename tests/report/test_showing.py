@@ -16,13 +16,14 @@ import pytest
 from sklearn import config_context
 from sklearn.exceptions import NotFittedError
 
-from fairautoml import FairAutoML
+from fairautoml import FairAutoML, load_run
 from fairautoml.cli.main import main
 from fairautoml.data import load
 from fairautoml.exceptions import ParameterError, RunFolderError
 from fairautoml.report import read_documents, view_of
 from fairautoml.report.card import card_of, card_text
 from fairautoml.run_files import save_certificate
+from fairautoml.selection.leaderboard import distinct_choices
 from fairautoml.storage.run_folder import RunFolder, dashboard
 
 CONSTRAINT = "demographic_parity_difference <= 0.1"
@@ -143,6 +144,91 @@ def test_a_selected_model_that_was_stored_shows_what_it_serves(run):
     assert other._view().served.score == other.best_entry_.score
     again = other.select(min_score=0.0)
     assert again._view().served.score == again.best_entry_.score
+
+
+def test_the_leaderboard_shows_the_distinct_choices_and_all_on_request(run):
+    model, _ = run
+    board, every = model.leaderboard(), model.leaderboard(all=True)
+    pd.testing.assert_frame_equal(every.drop(columns="front"), model.leaderboard_)
+    assert len(board) < len(every)
+    assert board["rank"].is_unique
+    assert board["rank"][0] == 1
+    front = board[1:][board["front"][1:]]
+    assert front["accuracy"].is_monotonic_decreasing
+    assert set(board["trial"]) == set(every["trial"])
+    off = board[~board["front"]]
+    assert off["trial"].is_unique
+    assert set(board["rank"][board["front"]]) <= set(model.pareto_front_["rank"])
+
+
+def test_near_duplicates_of_one_trial_are_one_choice_and_those_of_another_are_not():
+    table = pd.DataFrame(
+        {
+            "rank": [1, 2, 3, 4, 5],
+            "accuracy": [0.80, 0.90, 0.899, 0.899, 0.70],
+            "gap": [0.10, 0.20, 0.199, 0.199, 0.00],
+            "trial": [7, 7, 7, 8, 8],
+        }
+    )
+    found = distinct_choices(table, [1, 2, 3, 4, 5], "accuracy")
+    assert found["rank"].tolist() == [1, 2, 4, 5]
+    none = distinct_choices(table.assign(gap=None), [2], "accuracy")
+    assert none["rank"].tolist() == [1, 2, 4]
+
+
+def test_the_command_shows_the_front_or_the_distinct_choices(run, capsys):
+    model, folder = run
+    front = model.pareto_front_["rank"].tolist()
+    for flags, ranks in (
+        (["--pareto", "--json"], front),
+        (["--json"], model.leaderboard_["rank"].tolist()),
+    ):
+        assert main(["leaderboard", str(folder), *flags]) == 0
+        assert [row["rank"] for row in json.loads(capsys.readouterr().out)] == ranks
+    for flags, n_rows in (
+        (["--pareto"], len(front)),
+        ([], len(model.leaderboard())),
+        (["--all"], len(model.leaderboard_)),
+    ):
+        assert main(["leaderboard", str(folder), *flags]) == 0
+        lines = capsys.readouterr().out.split("\n\n")[-1].strip().splitlines()
+        assert len(lines) == n_rows + 1
+
+
+def test_the_command_select_changes_the_model_of_a_run_only_when_asked(run, tmp_path, capsys):
+    model, folder = run
+    kept = tmp_path / "run"
+    shutil.copytree(folder, kept)
+    other = others_of(model)[0]
+    gap = str(other.best_entry_.gap)
+    table = load("lending").frame.tail(300)
+    table.drop(columns="repaid").to_csv(tmp_path / "new.csv", index=False)
+
+    def decided():
+        capsys.readouterr()
+        assert main(["predict", str(kept), str(tmp_path / "new.csv")]) == 0
+        return capsys.readouterr().out.split()[1:]
+
+    new = table.drop(columns="repaid").reset_index(drop=True)
+    assert main(["select", str(kept), "--max-gap", gap]) == 0
+    assert f"{other.best_entry_.score:.4f}" in capsys.readouterr().out
+    assert decided() == model.predict(new).tolist()
+    assert main(["select", str(kept), "--max-gap", gap, "--serve"]) == 0
+    assert decided() == other.predict(new).tolist() != model.predict(new).tolist()
+    again = load_run(kept)
+    assert again.best_entry_.score == other.best_entry_.score
+    assert (again.certificate_ is None) == (other.certificate_ is None)
+    assert (kept / "certificate.1.json").read_bytes() == (folder / "certificate.json").read_bytes()
+    page = str(tmp_path / "page.html")
+    assert main(["report", str(kept), "-o", page]) == 0
+    assert f"{other.best_entry_.score:.4f}" in Path(page).read_text(encoding="utf-8")
+    # The first model can be selected again.
+    assert main(["select", str(kept), "--min-score", "0.0", "--serve"]) == 0
+
+
+def test_the_command_select_needs_a_bound(run, capsys):
+    assert main(["select", str(run[1])]) == 3
+    assert "needs max_gap=, min_score= or both" in capsys.readouterr().err
 
 
 def test_report_writes_where_it_should_and_nowhere_else(run, tmp_path):

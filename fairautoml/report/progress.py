@@ -1,0 +1,154 @@
+"""One line about a running search, in a notebook, on a terminal or in a file."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from fairautoml.records import Progress
+
+
+class ProgressLine:
+    """Callback that shows the progress of ``fit`` in one line, which it keeps up to date.
+
+    The line has the number of trials, the best score so far with its gap, and the seconds left;
+    after an interrupt it says what is kept. In a notebook it is one output that is updated; on a
+    terminal one line (of ``rich`` if it is installed); in a file one line per improvement.
+
+    Parameters
+    ----------
+    stream : text stream or None, default=None
+        Where to write; None = the output of the notebook cell, or stderr.
+
+    Examples
+    --------
+    >>> from fairautoml import FairAutoML, ProgressLine
+    >>> model = FairAutoML("demographic_parity_difference <= 0.1", callbacks=ProgressLine())
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream
+        self._line: tuple[Callable[[Progress], None], Callable[[str], None]] | None = None
+        self._last: Progress | None = None
+
+    def __repr__(self) -> str:
+        """Return the call that makes it."""
+        return "ProgressLine()"
+
+    def __call__(self, progress: Progress) -> None:
+        """Show the progress after a trial."""
+        if self._line is None:
+            self._line = _line_on(self.stream)
+        self._last = progress
+        self._line[0](progress)
+
+    def on_fit_end(self, model: Any) -> None:
+        """Replace the line by its last state; ``model`` is None if ``fit`` failed."""
+        line, last = self._line, self._last
+        # A stored or copied estimator must not hold an open line.
+        self._line = self._last = None
+        if line is not None and last is not None:
+            line[1](last_text(last, interrupted=model is not None and model.interrupted_))
+
+
+def default_callbacks() -> tuple[ProgressLine, ...]:
+    """Return a progress line in a notebook or an interactive session, else nothing."""
+    # IPython and its kernel set ``ps1`` as Python's own prompt does.
+    return (ProgressLine(),) if hasattr(sys, "ps1") else ()
+
+
+def progress_text(progress: Progress) -> str:
+    """Return one line on the progress of a search."""
+    left = progress.seconds_left
+    remaining = "" if left is None else f", {max(0.0, left):.0f} s left"
+    return f"{_found_text(progress)}{remaining}"
+
+
+def last_text(progress: Progress, *, interrupted: bool) -> str:
+    """Return the line that stays after the search."""
+    if interrupted:
+        return f"Interrupted; what was found is kept: {_found_text(progress)}"
+    return f"Done: {_found_text(progress)}"
+
+
+def _found_text(progress: Progress) -> str:
+    found, entry = "no model yet", progress.best
+    if entry is not None:
+        found = f"best {entry.score:.4f}"
+        if entry.measures:
+            word = "feasible" if entry.feasible else "not feasible"
+            found = f"{found} at gap {entry.gap:.4f} ({word})"
+    return f"{progress.n_trials} trial{'' if progress.n_trials == 1 else 's'}, {found}"
+
+
+def _line_on(
+    stream: TextIO | None,
+) -> tuple[Callable[[Progress], None], Callable[[str], None]]:
+    """Return the functions that update and that end the line."""
+    if stream is None and _is_notebook():
+        return _cell_output()
+    out = sys.stderr if stream is None else stream
+    return _terminal_line(out) if out.isatty() else _improvements(out)
+
+
+def _is_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return getattr(shell, "kernel", None) is not None
+
+
+def _cell_output() -> tuple[Callable[[Progress], None], Callable[[str], None]]:
+    # IPython has no types.
+    display: Any = importlib.import_module("IPython.display").display
+    handles: list[Any] = []
+
+    def show(text: str) -> None:
+        content = {"text/plain": text}
+        if handles:
+            handles[0].update(content, raw=True)
+        else:
+            handles.append(display(content, raw=True, display_id=True))
+
+    return lambda progress: show(progress_text(progress)), show
+
+
+def _terminal_line(
+    stream: TextIO,
+) -> tuple[Callable[[Progress], None], Callable[[str], None]]:
+    try:
+        from rich.console import Console
+    except ImportError:
+        return (
+            lambda progress: _rewrite(stream, progress_text(progress)),
+            lambda text: _rewrite(stream, f"{text}\n"),
+        )
+    status = Console(file=stream).status("")
+    status.start()
+
+    def end(text: str) -> None:
+        status.stop()
+        stream.write(f"{text}\n")
+
+    return lambda progress: status.update(progress_text(progress)), end
+
+
+def _rewrite(stream: TextIO, line: str) -> None:
+    stream.write(f"\r\x1b[K{line}")
+    stream.flush()
+
+
+def _improvements(
+    stream: TextIO,
+) -> tuple[Callable[[Progress], None], Callable[[str], None]]:
+    shown: list[Any] = []
+
+    def show(progress: Progress) -> None:
+        if progress.best is not None and (not shown or shown[-1] is not progress.best):
+            shown.append(progress.best)
+            end(progress_text(progress))
+
+    def end(text: str) -> None:
+        stream.write(f"{text}\n")
+        stream.flush()
+
+    return show, end
