@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from fairautoml.automl import FairAutoML, FairAutoMLRegressor
     from fairautoml.data.noisy_groups import weak_proxy_gap
     from fairautoml.inference.runtime import PortablePredictor
+    from fairautoml.metrics import CostMatrix
     from fairautoml.report.progress import ProgressLine
     from fairautoml.settings import Dask, GroupPolicy, LocalProcesses, RunStorage
 
 __version__ = "0.1.0"
 __all__ = [
+    "CostMatrix",
     "Dask",
     "FairAutoML",
     "FairAutoMLRegressor",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "CostMatrix": "fairautoml.metrics",
     "Dask": "fairautoml.settings",
     "FairAutoML": "fairautoml.automl",
     "FairAutoMLRegressor": "fairautoml.automl",

@@ -75,6 +75,7 @@ from fairautoml.settings import (
     check_choice,
     check_constraints,
     check_group_policy,
+    check_objective,
     check_selection,
     one_sensitive,
     plain_parameters,
@@ -120,7 +121,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self,
         constraint: Any = None,
         *,
-        objective: str = "auto",
+        objective: Any = "auto",
         time_budget: float | None = None,
         n_trials: int | None = None,
         learners: Sequence[str] | None = None,
@@ -319,6 +320,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         stored = copy.copy(self)
         # Neither callbacks nor the password of a database are stored.
         stored.callbacks = None
+        if callable(self.objective):
+            # A function is code and is not stored; the loaded model needs its name only.
+            stored.objective = check_objective(self.objective).name
         if isinstance(self.run_dir, RunStorage):
             url = None if self.run_dir.url is None else locate(self.run_dir).storage
             # A later ``fit`` of the loaded model neither replaces nor continues the run unasked.

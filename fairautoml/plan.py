@@ -136,7 +136,7 @@ def define_problem(
     notes += (*_thin_groups(dataset, targets), *_lowered_degrees(targets))
     goal = Goal(
         targets=targets,
-        objective=settings.objective.name,
+        objective=settings.objective,
         randomized=settings.randomized,
         task=dataset.task,
     )

@@ -469,7 +469,7 @@ def _fingerprint(plan: Plan) -> dict[str, str]:
     return {
         **{name: f"#{value}" for name, value in hashes.items()},
         "constraint": ", ".join(constraints),
-        "objective": problem.objective.name,
+        "objective": f"{problem.objective.name}: {problem.objective.about}",
         "mitigators": ", ".join(mitigator.name for mitigator in problem.mitigators),
         "strategy": plan.strategy,
         "allocator": plan.allocator,

@@ -18,7 +18,15 @@ from fairautoml.data.target import TaskOption
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.execution import EXECUTORS
 from fairautoml.learners import LEARNERS
-from fairautoml.metrics import METRICS, Constraint, Metric, parse_constraints
+from fairautoml.metrics import (
+    METRICS,
+    Constraint,
+    CostMatrix,
+    Metric,
+    custom_metric,
+    parse_constraints,
+)
+from fairautoml.metrics.custom import SKLEARN_NAMES
 from fairautoml.mitigators import MITIGATORS
 from fairautoml.records import OnProgress
 from fairautoml.registry import check_name, check_names
@@ -414,6 +422,8 @@ def plain_parameters(params: Any) -> dict[str, Any]:
     del plain["callbacks"], plain["run_dir"], plain["random_state"]
     if not isinstance(params.strategy, str):
         plain["strategy"] = type(params.strategy).__name__
+    if not isinstance(params.objective, str):
+        plain["objective"] = check_objective(params.objective).about
     plain["constraint"] = [c.label for c in check_constraints(params.constraint)]
     policy, executor = params.group_policy, params.executor
     if isinstance(params.ensemble, ServingOptions):
@@ -541,12 +551,19 @@ def _objective(params: Any) -> Any:
 
 
 def check_objective(name: Any) -> Metric:
-    """Return the performance metric called ``name``."""
+    """Return the performance metric called ``name``, or that of a cost matrix or a function."""
+    if isinstance(name, CostMatrix):
+        return name.metric
+    if callable(name) and not isinstance(name, type):
+        return custom_metric(name)
+    if isinstance(name, str):
+        name = SKLEARN_NAMES.get(name, name)
     known = [n for n in METRICS.names() if METRICS.get(n).kind == "performance"]
     if not isinstance(name, str) or name not in known:
         near = difflib.get_close_matches(str(name), known, n=1)
         hint = f"did you mean {near[0]}? all" if near else "choose one of"
-        msg = f"objective={name!r} is no performance metric; {hint}: {', '.join(known)}"
+        msg = f"objective={name!r} is no performance metric; {hint}: {', '.join(known)}; or "
+        msg += "give a CostMatrix, a function (y_true, y_pred) or a scorer of scikit-learn"
         raise ParameterError(msg)
     return METRICS.get(name)
 

@@ -18,6 +18,7 @@ from fairautoml.metrics.constraint import (
     bind_constraints,
     parse_constraints,
 )
+from fairautoml.metrics.custom import CostMatrix, custom_metric
 from fairautoml.metrics.groups import GroupSystem, SmallGroups
 from fairautoml.metrics.intervals import bootstrap_interval, mcnemar
 from fairautoml.metrics.rates import RATES, fairness_metric
@@ -28,6 +29,7 @@ __all__ = [
     "BoundConstraint",
     "ClassCounts",
     "Constraint",
+    "CostMatrix",
     "GroupCounts",
     "GroupSystem",
     "GroupValues",
@@ -39,6 +41,7 @@ __all__ = [
     "Undefined",
     "bind_constraints",
     "bootstrap_interval",
+    "custom_metric",
     "fairness_metric",
     "largest_defined",
     "mcnemar",

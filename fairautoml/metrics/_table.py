@@ -374,6 +374,11 @@ class Metric:
         """All compared group rates, from ``rates`` or ``to_overall``."""
         return self.rates if self.rates else self.to_overall
 
+    @property
+    def moves_threshold(self) -> bool:
+        """Whether the best threshold on calibrated scores may differ from one half."""
+        return self.on == "decisions" and self.name != "accuracy"
+
     def gap(self, value: Value) -> Value:
         """Return the gap, compared with the limit: one minus a ratio, else the value itself."""
         return 1.0 - value if self.form == "ratio" else value

@@ -67,6 +67,57 @@ def f1_macro(counts: GroupCounts | ClassCounts) -> float | Undefined:
     return float(np.mean(2 * np.diagonal(table) / (labels + decisions)))
 
 
+def f1_weighted(counts: GroupCounts | ClassCounts) -> float | Undefined:
+    """Return the mean of the classes' F1, weighted by their shares of the labels."""
+    table = counts.pooled()
+    labels, decisions = table.sum(axis=1), table.sum(axis=0)
+    if labels.sum() == 0:
+        return Undefined("no rows")
+    there = labels > 0
+    of_class = 2 * np.diagonal(table)[there] / (labels + decisions)[there]
+    return float(np.average(of_class, weights=labels[there]))
+
+
+def precision(counts: GroupCounts) -> float | Undefined:
+    """Return ``TP / (TP + FP)``, in [0, 1]; undefined where no row is accepted."""
+    (_, false_positive), (_, true_positive) = counts.pooled()
+    if false_positive + true_positive == 0:
+        return Undefined("no accepted rows")
+    return float(true_positive / (true_positive + false_positive))
+
+
+def recall(counts: GroupCounts) -> float | Undefined:
+    """Return ``TP / (TP + FN)``, in [0, 1]."""
+    _, (false_negative, true_positive) = counts.pooled()
+    if false_negative + true_positive == 0:
+        return Undefined("no rows with label 1")
+    return float(true_positive / (true_positive + false_negative))
+
+
+def mcc(counts: GroupCounts | ClassCounts) -> float | Undefined:
+    """Return the Matthews correlation coefficient, in [-1, 1]; 0 for one decision for all.
+
+    References
+    ----------
+    Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient",
+    Computational Biology and Chemistry 2004.
+    """
+    table = counts.pooled()
+    labels, decisions, total = table.sum(axis=1), table.sum(axis=0), table.sum()
+    if (labels == total).any():
+        return Undefined("all rows have one label")
+    size = (total**2 - labels @ labels) * (total**2 - decisions @ decisions)
+    covariance = np.trace(table) * total - labels @ decisions
+    return float(covariance / np.sqrt(size)) if size > 0 else 0.0
+
+
+def brier(y: Labels, scores: Scores, weight: Weight) -> float | Undefined:
+    """Return the mean squared distance of P(y = 1) from the label, in [0, 1]."""
+    if not weight.any():
+        return Undefined("no rows")
+    return float(np.average(np.square(y - scores.astype(np.float64)), weights=weight))
+
+
 def log_loss(y: Labels, scores: Scores, weight: Weight) -> float | Undefined:
     """Return the mean negative log-likelihood in nats, from 0 to about 15.9.
 
@@ -182,6 +233,17 @@ PERFORMANCE: tuple[Metric, ...] = (
     _metric(balanced_accuracy, "decisions", "Mean recall of the classes.", "binary", "multiclass"),
     _metric(f1, "decisions", "Harmonic mean of precision and recall.", "binary"),
     _metric(f1_macro, "decisions", "Mean of the classes' F1.", "binary", "multiclass"),
+    _metric(
+        f1_weighted,
+        "decisions",
+        "Mean F1, by class share.",
+        "binary",
+        "multiclass",
+    ),
+    _metric(precision, "decisions", "Share of label 1 among accepted rows.", "binary"),
+    _metric(recall, "decisions", "Share accepted of the rows with label 1.", "binary"),
+    _metric(mcc, "decisions", "Matthews correlation coefficient.", "binary", "multiclass"),
+    _metric(brier, "scores", "Mean squared error of P(y = 1).", "binary", greater=False),
     _metric(
         log_loss, "scores", "Mean negative log-likelihood.", "binary", "multiclass", greater=False
     ),

@@ -81,6 +81,10 @@ class GroupProbabilityModel(Protocol):
         ...
 
 
+ACCURACY = METRICS.get("accuracy")
+"""Objective of a goal that names none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
     """Constraints and objective of a post-processor.
@@ -89,8 +93,8 @@ class Goal:
     ----------
     targets : tuple of BoundConstraint
         Constraints that must all hold, with the limits set by the user.
-    objective : str
-        Registered performance metric to maximise.
+    objective : Metric
+        Performance metric to optimise.
     randomized : bool
         Whether the rule may randomise.
     task : {"binary", "multiclass", "regression"}
@@ -98,7 +102,7 @@ class Goal:
     """
 
     targets: tuple[BoundConstraint, ...]
-    objective: str = "accuracy"
+    objective: Metric = ACCURACY
     randomized: bool = False
     task: TaskName = "binary"
 

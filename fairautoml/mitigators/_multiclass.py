@@ -234,7 +234,7 @@ def build_problem(rows: ScoreRows, goal: Goal) -> Program:
 def _gain(rows: ScoreRows, goal: Goal) -> NDArray[np.float64]:
     """Return the gain of a correct decision by class."""
     n_classes = rows.scores.shape[1]
-    if goal.objective not in BALANCED:
+    if goal.objective.name not in BALANCED:
         return np.ones(n_classes)
     labels = np.bincount(rows.y, weights=rows.weight, minlength=n_classes)
     found: NDArray[np.float64] = labels.sum() / (

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.exceptions import DegenerateGroupError
-from fairautoml.metrics import BoundConstraint
+from fairautoml.metrics import BoundConstraint, GroupCounts, Metric, Undefined
 from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.metrics.rates import SELECTION
 from fairautoml.mitigators._base import (
@@ -55,6 +55,9 @@ SHRINKAGE_ROWS = 2000.0
 
 ENOUGH_ROWS = 20_000
 """Rows in every group-label cell from which observed labels alone give better rules."""
+
+STEP = 1e-6
+"""Share of the weight that is moved to differentiate an objective."""
 
 FEW_ROWS = 1000
 """Rows below which labels are shrunk for demographic parity too."""
@@ -157,46 +160,54 @@ def shrunk(rows: ScoreRows, goal: Goal, groups: NDArray[np.integer], n_groups: i
     )
 
 
-def gain_weights(rows: ScoreRows, objective: str) -> tuple[float, float]:
-    """Return the gain of a true and the cost of a false acceptance: ``(c1, c0)``.
+def gain_weights(rows: ScoreRows, objective: Metric) -> tuple[float, float]:
+    """Return the gain of a true and the cost of a false acceptance: ``(c1, c0)``, 2 in total.
 
     Accepting x gains ``c1 P(y=1|x) - c0 P(y=0|x)``; the best unconstrained threshold is
-    ``c0 / (c0 + c1)``. Accuracy: 1 and 1. Balanced accuracy: each label by its share. F1: the
-    linear form with the same maximum at the unconstrained optimum v (Dinkelbach 1967): ``2 - v``
-    and ``v``. Macro F1: its derivatives in the two counts at its best threshold. Metrics that
-    depend on the scores alone are treated as accuracy.
+    ``c0 / (c0 + c1)``. They are the derivatives of the objective in the two counts at its best
+    threshold, as in Dinkelbach (1967). Metrics that depend on the scores alone are treated as
+    accuracy.
     """
-    if objective not in {"balanced_accuracy", "f1", "f1_macro"}:
-        return 1.0, 1.0
     one = float(rows.weight @ rows.y)
     zero = float(rows.weight.sum()) - one
-    if one == 0 or zero == 0:
+    if not objective.moves_threshold or one <= 0 or zero <= 0:
         return 1.0, 1.0
-    if objective == "balanced_accuracy":
-        return zero / (one + zero) * 2, one / (one + zero) * 2
     (cuts,) = build_cuts(rows, np.zeros(len(rows.y), dtype=np.int64), 1)
-    false, true = cuts.accepted.T
-    values = f1_values(cuts.accepted, one, zero, objective)
-    if objective == "f1":
-        best = float(values.max())
-        return 2.0 - best, best
+    values = values_at(cuts, objective)
     at = int(values.argmax())
-    size_one, size_zero = true[at] + false[at] + one, 2 * zero - false[at] + one - true[at]
-    right = (false[at] + one) / size_one**2 + (zero - false[at]) / size_zero**2
-    wrong = true[at] / size_one**2 + (zero + one - true[at]) / size_zero**2
-    return float(2 * right / (right + wrong)), float(2 * wrong / (right + wrong))
+    table = _tables(cuts)[at]
+    false, true = (_slope(objective, table, float(values[at]), label) for label in (0, 1))
+    gain, cost = max(true, 0.0), max(-false, 0.0)
+    total = gain + cost
+    if not np.isfinite(total) or total == 0:
+        return 1.0, 1.0
+    # Rounded, so that the weights of a linear objective do not depend on the step.
+    return round(2 * gain / total, 8), round(2 * cost / total, 8)
 
 
-def f1_values(
-    accepted: NDArray[np.float64], one: float, zero: float, objective: str
-) -> NDArray[np.float64]:
-    """Return F1 or macro F1 at every cut."""
-    false, true = accepted.T
-    of_one: NDArray[np.float64] = 2 * true / (true + false + one)
-    if objective == "f1":
-        return of_one
-    of_zero: NDArray[np.float64] = 2 * (zero - false) / (2 * zero - false + one - true)
-    return (of_one + of_zero) / 2
+def _slope(objective: Metric, table: NDArray[np.float64], value: float, label: int) -> float:
+    """Return the change of the objective per unit of accepted weight of a label."""
+    step = STEP * table.sum() * (1 if table[label, 0] > 0 else -1)
+    moved = table.copy()
+    moved[label] += (-step, step)
+    return (_signed(objective, moved) - value) / float(step)
+
+
+def _tables(cuts: ThresholdCandidates) -> NDArray[np.float64]:
+    """Return the table ``[label, decision]`` at every cut, shape (n_cuts, 2, 2)."""
+    return np.stack([cuts.totals - cuts.accepted, cuts.accepted], axis=2)
+
+
+def values_at(cuts: ThresholdCandidates, objective: Metric) -> NDArray[np.float64]:
+    """Return the objective, greater is better, at every cut; -inf where it is undefined."""
+    return np.array([_signed(objective, table) for table in _tables(cuts)])
+
+
+def _signed(objective: Metric, table: NDArray[np.float64]) -> float:
+    value = objective.value(GroupCounts(table[None]))
+    if isinstance(value, Undefined):
+        return -np.inf
+    return value if objective.greater_is_better else -value
 
 
 def per_unit(gap: NDArray[np.float64], scale: float) -> NDArray[np.float64]:

@@ -77,7 +77,9 @@ def cost_text(board: Leaderboard, entry: Entry, margin: Margin | None) -> str:
         return ""
     best, against = max(e.value for e in board.entries), "the best model without the constraint"
     price = best - entry.value
-    if METRICS.get(board.objective).greater_is_better:
+    if board.objective not in METRICS.names():
+        text = f"{price:.4f} below"
+    elif METRICS.get(board.objective).greater_is_better:
         text = f"{100 * price:.1f} points below"
     else:
         text = f"{price:.4f} above"

@@ -545,7 +545,8 @@ def view_of(documents: Documents) -> RunView:
     groups = documents.groups
     front = set(groups.get("front", ()))
     measures = documents.summary["best"]["measures"]
-    rises = METRICS.get(objective).greater_is_better
+    # An objective of the user is always greater for better.
+    rises = objective not in METRICS.names() or METRICS.get(objective).greater_is_better
     rows = [_row(row, objective, front, measures) for row in documents.leaderboard]
     rows = _selectable(rows, rises=rises)
     # The front is always complete, because its rows can be selected.

@@ -67,7 +67,9 @@ class Leaderboard:
     ) -> Entry | None:
         """Return the best entry of the given trials within the bounds, or None."""
         kept = [entry for entry in self.entries if set(entry.sources) <= set(trials)]
-        rises = METRICS.get(self.objective).greater_is_better
+        rises = self.objective not in METRICS.names() or (
+            METRICS.get(self.objective).greater_is_better
+        )
         least = min_score if min_score is None or rises else -min_score
         return select(kept, max_gap=max_gap, min_value=least)
 

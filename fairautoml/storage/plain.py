@@ -28,6 +28,7 @@ HOMES: Mapping[str, str] = {
     for module, names in {
         "fairautoml.records": "Assessment Config ConstraintResult Entry Status",
         "fairautoml.metrics.constraint": "Constraint",
+        "fairautoml.metrics.custom": "CostMatrix",
         "fairautoml.metrics.groups": "GroupSystem Judgeability SmallGroups",
         "fairautoml.data.columns": "Column PositionalNames SparseColumns",
         "fairautoml.data.groups": "GroupSchema",

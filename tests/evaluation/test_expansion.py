@@ -43,7 +43,7 @@ def problem_of(dataset, constraint, mitigators, objective="accuracy"):
         dataset=dataset,
         folds=stratified_folds(dataset.y, dataset.cells, 4, 0),
         objective=METRICS.get(objective),
-        goal=Goal(targets=targets, objective=objective, randomized=randomized),
+        goal=Goal(targets=targets, objective=METRICS.get(objective), randomized=randomized),
         mitigators=chosen,
         tolerances=tolerance_grid(targets),
         membership=membership_of(dataset),

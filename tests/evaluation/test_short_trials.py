@@ -113,7 +113,7 @@ def test_a_trial_of_one_fold_has_a_value_and_violations_and_no_entry(objective):
         dataset=dataset,
         folds=objective.folds,
         objective=METRICS.get("accuracy"),
-        goal=Goal(targets=targets, objective="accuracy"),
+        goal=Goal(targets=targets, objective=METRICS.get("accuracy")),
         mitigators=(MITIGATORS.get("none"), MITIGATORS.get("group_thresholds")),
         tolerances=(0.0, 0.05),
     )

@@ -54,7 +54,7 @@ def target(metric, groups, limit=0.05):
 
 def goal(metric, n_cells, limit=0.05, *, objective="accuracy", randomized=False):
     targets = (target(metric, system(np.arange(n_cells)), limit),)
-    return Goal(targets=targets, objective=objective, randomized=randomized)
+    return Goal(targets=targets, objective=METRICS.get(objective), randomized=randomized)
 
 
 def rows_of(scores, y, cells, weight=None, n_cells=None):

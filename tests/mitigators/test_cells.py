@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from mitigator_cases import DEMOGRAPHIC, ODDS, goal, random_rows, rows_of
 
+from fairautoml.metrics import METRICS
 from fairautoml.mitigators import _thresholds
 from fairautoml.mitigators._thresholds import MAX_CUTS, build_cuts, gain_weights, shrunk
 
@@ -104,23 +105,23 @@ def test_a_group_of_weight_zero_gets_the_scores_as_labels():
 
 
 def test_accuracy_weighs_both_errors_equally():
-    assert gain_weights(random_rows(0, 2, 50), "accuracy") == (1.0, 1.0)
+    assert gain_weights(random_rows(0, 2, 50), METRICS.get("accuracy")) == (1.0, 1.0)
 
 
 def test_balanced_accuracy_weighs_a_label_by_the_weight_of_the_other():
     rows = rows_of([0.1, 0.2, 0.3, 0.9], [0, 0, 0, 1], [0] * 4)
-    assert gain_weights(rows, "balanced_accuracy") == (1.5, 0.5)
+    assert gain_weights(rows, METRICS.get("balanced_accuracy")) == (1.5, 0.5)
 
 
 def test_f1_weighs_by_its_own_best_value():
     # Accepting one, two or three rows from the top: 2 TP / (accepted + positives).
     rows = rows_of([0.9, 0.8, 0.1], [1, 0, 1], [0] * 3)
     best = max(2 * 1 / (1 + 2), 2 * 1 / (2 + 2), 2 * 2 / (3 + 2))
-    assert gain_weights(rows, "f1") == pytest.approx((2 - best, best))
+    assert gain_weights(rows, METRICS.get("f1")) == pytest.approx((2 - best, best))
 
 
 @pytest.mark.parametrize("objective", ["balanced_accuracy", "f1"])
 @pytest.mark.parametrize("label", [0, 1])
 def test_rows_of_one_label_are_weighed_like_for_accuracy(objective, label):
     rows = rows_of([0.3, 0.6], [label, label], [0, 0])
-    assert gain_weights(rows, objective) == (1.0, 1.0)
+    assert gain_weights(rows, METRICS.get(objective)) == (1.0, 1.0)

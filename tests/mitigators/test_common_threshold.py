@@ -57,7 +57,7 @@ def test_the_best_of_all_common_thresholds_within_the_tolerance_is_found(metric)
 @pytest.mark.parametrize("objective", ["balanced_accuracy", "f1", "f1_macro"])
 def test_without_a_constraint_the_objective_is_as_good_as_any_threshold_can_make_it(objective):
     rows = random_rows(5, 2, 120)
-    ((tolerance, rule),) = fit_rules(rows, Goal(targets=(), objective=objective), ())
+    ((tolerance, rule),) = fit_rules(rows, Goal(targets=(), objective=METRICS.get(objective)), ())
     value = METRICS.get(objective).value
     assert tolerance is None
     assert value(counts_of(rule, rows)) == pytest.approx(best_of_all(rows, (), 1.0, value))

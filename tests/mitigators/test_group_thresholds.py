@@ -21,6 +21,7 @@ from mitigator_cases import (
     worth,
 )
 
+from fairautoml.metrics import METRICS
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal, _thresholds
 from fairautoml.mitigators._group_program import needed, never_falling
@@ -67,7 +68,7 @@ def test_the_fitted_rule_is_as_good_as_the_best_of_all_combinations(
     rows = random_rows(2, n_groups, 12 * n_groups, decimals=1)
     wanted = goal(DEMOGRAPHIC, n_groups, objective=objective)
     cuts = build_cuts(rows, rows.cells, n_groups)
-    gain = gain_weights(rows, objective)
+    gain = gain_weights(rows, METRICS.get(objective))
     for tolerance, rule in fit_rules(rows, wanted, TOLERANCES):
         expected = brute_force(cuts, wanted.targets, tolerance, gain)
         assert worth(counts_of(rule, rows), gain) == pytest.approx(expected, abs=1e-9)

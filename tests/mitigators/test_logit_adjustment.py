@@ -23,7 +23,7 @@ def individuals(n_rows=20_000, seed=0):
 
 
 def goal(objective, targets=()):
-    return Goal(targets=targets, objective=objective, task="multiclass")
+    return Goal(targets=targets, objective=METRICS.get(objective), task="multiclass")
 
 
 def value(rule, rows, objective):

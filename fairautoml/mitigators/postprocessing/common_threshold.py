@@ -1,8 +1,8 @@
 """One common threshold, moved until the gap is within the tolerance.
 
 Does not use groups at decision time, so it is the threshold rule for
-``sensitive_at_predict=False``; without constraints it tunes the threshold for balanced accuracy
-and F1. Its Pareto front is below that of ``group_thresholds``.
+``sensitive_at_predict=False``; without constraints it tunes the threshold for objectives
+other than accuracy. Its Pareto front is below that of ``group_thresholds``.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,10 @@ from fairautoml.mitigators._thresholds import (
     SLACK,
     ThresholdCandidates,
     build_cuts,
-    f1_values,
-    gain_weights,
     per_unit,
+    values_at,
 )
 from fairautoml.records import Rule
-
-TUNABLE = frozenset({"balanced_accuracy", "f1", "f1_macro"})
-"""Objectives whose best threshold may differ from one half."""
 
 
 def fit_rules(
@@ -40,7 +36,7 @@ def fit_rules(
     threshold at which a rate is undefined (precision of a group without accepted rows, a ratio
     without any accepted row) is not chosen.
     """
-    if not goal.targets and goal.objective not in TUNABLE:
+    if not goal.targets and not goal.objective.moves_threshold:
         return []
     overall = np.zeros(len(rows.y), dtype=np.int64)
     (cuts,) = build_cuts(rows, overall, 1)
@@ -51,14 +47,12 @@ def fit_rules(
     return [(t, _best(cuts, np.where(gap <= t + SLACK, value, -np.inf))) for t in tolerances]
 
 
-def _values(rows: ScoreRows, cuts: ThresholdCandidates, objective: str) -> NDArray[np.float64]:
-    """Return the objective value of every cut."""
+def _values(rows: ScoreRows, cuts: ThresholdCandidates, objective: Metric) -> NDArray[np.float64]:
+    """Return the objective value of every cut; accuracy, if it does not depend on decisions."""
     one = float(rows.weight @ rows.y)
-    zero = float(rows.weight.sum()) - one
-    if objective in {"f1", "f1_macro"} and one > 0 and zero > 0:
-        return f1_values(cuts.accepted, one, zero, objective)
-    gain = gain_weights(rows, objective)
-    linear: NDArray[np.float64] = cuts.accepted @ np.array([-gain[1], gain[0]])
+    if objective.moves_threshold and 0 < one < float(rows.weight.sum()):
+        return values_at(cuts, objective)
+    linear: NDArray[np.float64] = cuts.accepted @ np.array([-1.0, 1.0])
     return linear
 
 

@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts, Undefined
+from fairautoml.metrics import BoundConstraint, ClassCounts, Metric, Undefined
 from fairautoml.mitigators._base import Goal, Mitigator, RuntimeRule, ScoreRows, scales
 from fairautoml.mitigators._group_program import rules_within
-from fairautoml.mitigators._multiclass import BALANCED, class_offsets
+from fairautoml.mitigators._multiclass import class_offsets
 from fairautoml.mitigators._thresholds import per_unit
 from fairautoml.records import Rule
 
@@ -54,7 +54,7 @@ def fit_rules(
 
     Without rows of some class the objective is undefined, and there is no rule.
     """
-    if goal.objective not in BALANCED:
+    if not goal.objective.moves_threshold:
         return []
     wanted: Sequence[float | None] = tolerances if goal.targets else (None,)
     n_classes = rows.scores.shape[1]
@@ -74,12 +74,14 @@ def _factors(mass: NDArray[np.float64], strength: float) -> ClassFactors:
     return ClassFactors(factors=tuple(factors.tolist()))
 
 
-def _value(rule: ClassFactors, rows: ScoreRows, objective: str) -> float:
+def _value(rule: ClassFactors, rows: ScoreRows, objective: Metric) -> float:
     one_group = np.zeros(len(rows.y), dtype=np.int64)
     chosen = rule.decide(rows.scores, one_group)
     counts = ClassCounts.from_rows(one_group, rows.y, chosen, rows.weight, n_groups=1)
-    value = METRICS.get(objective).value(counts)
-    return -np.inf if isinstance(value, Undefined) else value
+    value = objective.value(counts)
+    if isinstance(value, Undefined):
+        return -np.inf
+    return value if objective.greater_is_better else -value
 
 
 def _gap(rule: ClassFactors, rows: ScoreRows, targets: Sequence[BoundConstraint]) -> float:
