@@ -275,7 +275,7 @@ def _write_models(artifacts: Artifacts, pool: Pool) -> dict[str, tuple[str, str,
         name = f"{key}.refit" if key in pool.refitted else key
         path = artifacts.portable(name)
         if key in pool.refitted or not path.is_file():
-            content = stored_models(model, len(pool.schema.columns), sparse=pool.schema.sparse)
+            content = stored_models(model, pool.schema.width, sparse=pool.schema.sparse)
             artifacts.write_portable(name, content)
         found[key] = (name, file_hash(path), pool.n_models(key))
     return found

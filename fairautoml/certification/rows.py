@@ -87,6 +87,11 @@ def features_read(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -> pd.
                 names = np.array([*map(repr, column.levels), ""], dtype=object)
                 values = names[np.where(np.isnan(values), -1, values).astype(np.int64)]
             found[f"X.{column.name}"] = values
+        for text, block in zip(schema.texts, schema.feature_schema.texts, strict=True):
+            for at in range(block.start, block.stop):
+                names = np.array([*text.terms, ""], dtype=object)
+                codes = np.where(np.isnan(matrix[:, at]), -1, matrix[:, at]).astype(np.int64)
+                found[f"X.{text.name}.{at - block.start}"] = names[codes]
     return pd.DataFrame({**found, "y": texts_of(pd.Series(labels, dtype=object))})
 
 

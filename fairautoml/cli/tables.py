@@ -200,7 +200,7 @@ def read_new(
     written = {f"{name}.{c}": c for name, columns in roles.tables.items() for c in columns}
     of_groups = () if groups is None else [written.get(n, n) for n in groups.columns]
     apart = groups is not None and model.model_.needs_sensitive and not groups.sensitive_from_X
-    needed = {*schema.names, *(of_groups if model.model_.needs_sensitive else ())}
+    needed = {*schema.names_read, *(of_groups if model.model_.needs_sensitive else ())}
     for text in derive or _derivations_for(needed, {*table.columns}, roles.derive):
         table = apply_derive(table, parse_derive(text), new_rows=True)
     lacking = [name for name in of_groups if apart and name not in table.columns]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fairautoml.data.texts import TextBlock
 from fairautoml.metrics._table import TaskName
 from fairautoml.metrics.groups import GroupSystem, Judgeability, SmallGroups
 
@@ -67,6 +68,8 @@ class FeatureSchema:
     # only a function that is linear in the columns may be learned: any other could restore what
     # a mitigator has removed
     linear_only: bool = False
+    # terms of texts, in columns behind the others; encodings replace them by features
+    texts: tuple[TextBlock, ...] = ()
 
     @property
     def native(self) -> tuple[int, ...]:

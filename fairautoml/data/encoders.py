@@ -17,6 +17,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import TargetEncoder
 
 from fairautoml.data.dataset import FeatureSchema, strata_of
+from fairautoml.data.texts import TextEncoder, fit_text_encoder
 from fairautoml.exceptions import UnknownNameError
 from fairautoml.portable import Dump, Positions
 
@@ -147,9 +148,14 @@ UNLIMITED = 2**31
 def encodings_of(feature_schema: FeatureSchema, *, group_columns: bool) -> tuple[str, ...]:
     """Return the encodings that differ on a table."""
     # Keeping the group usually pays, so one encoding without it is enough.
-    found = ("codes", "target", "native") if feature_schema.high_cardinality else ("codes",)
+    found: tuple[str, ...] = ("codes",)
+    if feature_schema.texts:
+        found = ("target", "codes")  # the first is that of initial configurations
+    if feature_schema.high_cardinality:
+        found = (*dict.fromkeys((*found, "target")), "native")
     hides = group_columns and not feature_schema.sparse
-    return (*found, f"{found[:2][-1]}{WITHOUT_GROUPS}") if hides else found
+    best = "target" if "target" in found else "codes"
+    return (*found, f"{best}{WITHOUT_GROUPS}") if hides else found
 
 
 def hides_groups(encoding: str) -> bool:
@@ -185,38 +191,86 @@ class Encoder:
     replaced: tuple[Lookup, ...] = ()
     appended: tuple[Lookup, ...] = ()  # target means of columns
     hidden: tuple[int, ...] = ()  # positions of columns that the learner sees as missing
+    texts: tuple[TextEncoder, ...] = ()  # features of texts, instead of their terms
 
     @property
     def is_identity(self) -> bool:
         """Whether rows are unchanged."""
-        return not self.replaced and not self.appended and not self.hidden
+        return not (self.replaced or self.appended or self.hidden or self.texts)
 
     def transform(self, X: Any) -> Any:
         """Return new rows as the learner was trained on them; ``X`` itself if nothing changes."""
         if self.is_identity:
             return X
         n_rows, n_features = X.shape
+        if self.texts:
+            n_features = self.texts[0].start
         encoded = np.empty((n_rows, n_features + len(self.appended)), dtype=np.float32)
-        encoded[:, :n_features] = X
+        encoded[:, :n_features] = X[:, :n_features]
         for lookup in self.replaced:
             encoded[:, lookup.column] = lookup.of(X)
         for at, lookup in enumerate(self.appended, start=n_features):
             encoded[:, at] = lookup.of(X)
         encoded[:, self.hidden] = np.nan
-        return encoded
+        if not self.texts:
+            return encoded
+        return np.concatenate((encoded, *(text.of(X) for text in self.texts)), axis=1)
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
         """Append the columns that the encoding makes and return those of the learner."""
-        encoded = np.append(columns, np.zeros(len(self.appended), dtype=np.int64))
+        own = columns[: self.texts[0].start] if self.texts else columns
+        encoded = np.append(own, np.zeros(len(self.appended), dtype=np.int64))
         places = [lookup.column for lookup in self.replaced]
-        places += range(len(columns), len(encoded))
+        places += range(len(own), len(encoded))
         for place, lookup in zip(places, (*self.replaced, *self.appended), strict=True):
             content = {"column": columns[lookup.column], "values": lookup.values}
             encoded[place] = out.step("lookup", content, 1)[0]
-        return encoded
+        return np.concatenate([encoded, *(text.dump(out, columns) for text in self.texts)])
 
 
 def fit_encoding(
+    name: str,
+    X: Any,
+    y: NDArray[Any],
+    feature_schema: FeatureSchema,
+    seed: int,
+    weight: NDArray[np.float64] | None = None,
+    *,
+    group_columns: tuple[int, ...] = (),
+) -> tuple[Any, FeatureSchema, Encoder]:
+    """Fit an encoding on training rows and encode them.
+
+    Columns of numbers and categories are encoded as in ``_fit_columns``. Terms of texts are
+    replaced by components of TF-IDF and, with ``"target"``, by cross-fitted scores of a linear
+    model of the target. Rows of weight 0 do not count, the others count equally.
+    """
+    n_features = feature_schema.n_features
+    own = X[:, :n_features] if feature_schema.texts else X
+    encoded, wider, encoder = _fit_columns(
+        name, own, y, feature_schema, seed, weight, group_columns=group_columns
+    )
+    if not feature_schema.texts:
+        return encoded, wider, encoder
+    counted = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
+    strata = strata_of(y[counted])
+    smallest = int(np.bincount(strata, minlength=2).min())
+    learned, parts = [], []
+    if name.startswith("target") and smallest > 1:
+        learned = _targets(y, np.unique(strata))
+        folds = StratifiedKFold(min(INNER_FOLDS, smallest), shuffle=True, random_state=seed)
+        parts = [(counted[a], counted[b]) for a, b in folds.split(counted, strata)]
+    found = [
+        fit_text_encoder(X, block, counted, learned, parts, seed) for block in feature_schema.texts
+    ]
+    matrix = np.concatenate((encoded, *(features for _, features in found)), axis=1)
+    return (
+        matrix.astype(np.float32, copy=False),
+        replace(wider, n_features=matrix.shape[1], texts=()),
+        replace(encoder, texts=tuple(text for text, _ in found)),
+    )
+
+
+def _fit_columns(
     name: str,
     X: Any,
     y: NDArray[Any],

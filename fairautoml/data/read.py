@@ -280,8 +280,9 @@ def _without_proxies(
     if options.sensitive_in_X == "drop":
         for system, names in found.items():
             kept = [at for at, name in enumerate(schema.names) if name not in names]
+            places = schema.places(kept)
             schema = schema.without(names, f"it gives away sensitive {system!r}")
-            matrix = matrix[:, kept]
+            matrix = matrix[:, places]
         return schema, matrix, {}
     if options.sensitive_in_X == "warn":
         for system, names in found.items():

@@ -26,8 +26,9 @@ from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.derive import parse_overlapping
 from fairautoml.data.frames import Table, as_series, check_length, column_of, read_table
 from fairautoml.data.groups import read_sensitive
-from fairautoml.data.sensitive_numbers import sparse_float32, to_float32
+from fairautoml.data.sensitive_numbers import kind_of, sparse_float32, to_float32
 from fairautoml.data.spelling import spelling_hints
+from fairautoml.data.texts import TextBlock, TextColumn, encode_text, fit_text, is_text
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 
 
@@ -97,6 +98,7 @@ class TableSchema:
     named: bool  # whether those names are the user's own
     sparse: bool = False  # the table was a sparse matrix
     notes: tuple[str, ...] = ()  # which columns were dropped, and why
+    texts: tuple[TextColumn, ...] = ()  # free text, whose terms are at the end of the matrix
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -104,11 +106,26 @@ class TableSchema:
         return tuple(column.name for column in self.columns)
 
     @property
+    def width(self) -> int:
+        """Number of columns of the matrix."""
+        return len(self.columns) + sum(text.width for text in self.texts)
+
+    @property
+    def names_read(self) -> tuple[str, ...]:
+        """Names of the columns of the table that are read."""
+        return (*self.names, *(text.name for text in self.texts))
+
+    def places(self, kept: list[int]) -> list[int]:
+        """Return the columns of the matrix of the kept features and of all texts."""
+        return [*kept, *range(len(self.columns), self.width)]
+
+    @property
     def positions(self) -> NDArray[np.int64]:
         """Positions of the kept features in the table given to ``fit``."""
         if isinstance(self.columns, SparseColumns):
             return self.columns.positions
-        return np.array([column.position for column in self.columns], dtype=np.int64)
+        read = (*self.columns, *self.texts)
+        return np.array([column.position for column in read], dtype=np.int64)
 
     @property
     def feature_schema(self) -> FeatureSchema:
@@ -116,8 +133,13 @@ class TableSchema:
         if self.sparse:
             return FeatureSchema(n_features=len(self.columns), sparse=True)
         categorical = tuple(at for at, c in enumerate(self.columns) if c.kind == "category")
+        ends = np.cumsum([len(self.columns), *(text.width for text in self.texts)]).tolist()
         return FeatureSchema(
             n_features=len(self.columns),
+            texts=tuple(
+                TextBlock(start, start + text.width, len(text.terms))
+                for start, text in zip(ends, self.texts, strict=False)
+            ),
             categorical=categorical,
             cardinalities=tuple(len(self.columns[at].levels) for at in categorical),
         )
@@ -126,7 +148,7 @@ class TableSchema:
         """Return the schema without the features called ``names``, and a note that says why."""
         columns = tuple(column for column in self.columns if column.name not in names)
         notes = tuple(_dropped(c.name, reason) for c in self.columns if c.name in names)
-        if not columns:
+        if not columns and not self.texts:
             raise InputError(_nothing_left((*self.notes, *notes)))
         return replace(self, columns=columns, notes=(*self.notes, *notes))
 
@@ -148,11 +170,12 @@ class TableSchema:
             return _sparse_matrix(self, table, positions)
         if table.n_rows == 0:
             # Columns without values have no types to compare: a CSV file of a header only.
-            return np.empty((0, len(positions)), dtype=np.float32)
+            return np.empty((0, self.width), dtype=np.float32)
         matrix = _dense_matrix(self, table, positions)
         if tell:
             whole = table.matrix.T if table.columns is None else table.columns
-            for text in strange_values(self.columns, [whole[at] for at in positions], matrix):
+            given = [whole[at] for at in positions[: len(self.columns)]]
+            for text in strange_values(self.columns, given, matrix[:, : len(given)]):
                 warn(text, DegradedWarning)
         return matrix
 
@@ -226,6 +249,8 @@ def _fit_series(
 ) -> tuple[TableSchema, NDArray[np.float32]]:
     columns: list[Column] = []
     reasons: dict[int, str] = {}
+    schema, blocks = _fit_texts(schema, series, wanted)
+    wanted = [at for at in wanted if at not in {text.position for text in schema.texts}]
     matrix = np.empty((len(series[0]), len(wanted)), dtype=np.float32)
     for at, position in enumerate(wanted):
         name = schema.names_in[position]
@@ -236,8 +261,23 @@ def _fit_series(
         columns.append(column)
         matrix[:, at] = values
     hints = text_hints(columns, [series[position] for position in wanted], matrix)
-    schema = _noted(schema, hints)
-    return _keep(replace(schema, columns=tuple(columns)), matrix, reasons)
+    schema = replace(_noted(schema, hints), columns=tuple(columns))
+    return _keep(schema, np.concatenate((matrix, *blocks), axis=1), reasons)
+
+
+def _fit_texts(
+    schema: TableSchema, series: "tuple[pd.Series[Any], ...]", wanted: list[int]
+) -> tuple[TableSchema, list[NDArray[np.float32]]]:
+    """Find the columns of free text, and return them and their terms."""
+    texts, blocks = [], []
+    for at in wanted:
+        values = series[at]
+        if kind_of(values, schema.names_in[at]) == "category" and is_text(values):
+            found = fit_text(schema.names_in[at], at, values)
+            if found is not None:
+                texts.append(found[0])
+                blocks.append(found[1])
+    return replace(schema, texts=tuple(texts)), blocks
 
 
 def forget_rare(schema: TableSchema, matrix: Any) -> tuple[TableSchema, Any]:
@@ -298,18 +338,19 @@ def _keep(
     names = schema.names
     notes = tuple(_dropped(names[at], reason) for at, reason in sorted(reasons.items()))
     kept = [at for at in range(len(names)) if at not in reasons]
+    places = schema.places(kept)
     schema = replace(
         schema,
         columns=tuple(schema.columns[at] for at in kept),
         notes=(*schema.notes, *notes),
     )
-    if not kept:
+    if not kept and not schema.texts:
         raise InputError(_nothing_left(schema.notes))
     empty = [names[at] for at, reason in reasons.items() if reason == _EMPTY]
     if empty:
         msg = f"columns of X without any value are not used: {', '.join(map(repr, empty))}"
         warn(msg, DegradedWarning)
-    return schema, np.ascontiguousarray(matrix[:, kept])
+    return schema, np.ascontiguousarray(matrix[:, places])
 
 
 def _dropped(name: str, reason: str) -> str:
@@ -324,15 +365,20 @@ def _nothing_left(notes: tuple[str, ...]) -> str:
 def _dense_matrix(schema: TableSchema, table: Table, positions: list[int]) -> NDArray[np.float32]:
     if table.columns is None:
         return _from_matrix(schema, table.matrix, positions)
-    result = np.empty((table.n_rows, len(positions)), dtype=np.float32)
-    for at, (column, position) in enumerate(zip(schema.columns, positions, strict=True)):
+    result = np.empty((table.n_rows, len(schema.columns)), dtype=np.float32)
+    for at, (column, position) in enumerate(zip(schema.columns, positions, strict=False)):
         result[:, at] = encode_column(column, table.columns[position])
-    return result
+    of_texts = [table.columns[at] for at in positions[len(schema.columns) :]]
+    texts = zip(schema.texts, of_texts, strict=True)
+    return np.concatenate((result, *(encode_text(text, one) for text, one in texts)), axis=1)
 
 
 def _from_matrix(
     schema: TableSchema, matrix: NDArray[Any], positions: list[int]
 ) -> NDArray[np.float32]:
+    if schema.texts:
+        msg = f"column {schema.texts[0].name!r} of X held text at fit and X is all numbers now"
+        raise InputError(f"{msg}; give the columns that fit was given.")
     if any(column.kind not in ("number", "empty") for column in schema.columns):
         return _from_mixed(schema, matrix, positions)
     taken = matrix if positions == list(range(matrix.shape[1])) else matrix[:, positions]
@@ -377,7 +423,7 @@ def _locate(schema: TableSchema, table: Table) -> Any:
 
 def _locate_by_name(schema: TableSchema, table: Table) -> list[int]:
     at = {name: position for position, name in enumerate(table.names)}
-    missing = [name for name in schema.names if name not in at]
+    missing = [name for name in schema.names_read if name not in at]
     if missing:
         msg = (
             f"X lacks {len(missing)} column(s) that fit was given: {missing[:20]}; it has "
@@ -389,8 +435,9 @@ def _locate_by_name(schema: TableSchema, table: Table) -> list[int]:
     if extra:
         msg = f"columns of X that were not there at fit are ignored: {extra[:20]}"
         warn(msg, DegradedWarning)
-    positions = [at[name] for name in schema.names]
-    if positions != sorted(positions):
+    positions = [at[name] for name in schema.names_read]
+    then = schema.positions.argsort()
+    if [positions[place] for place in then] != sorted(positions):
         msg = "the columns of X are in another order than at fit; they are reordered by name"
         warn(msg, DegradedWarning)
     return positions

@@ -132,7 +132,7 @@ def portable_form(
     schema, rule = predictor.schema, predictor.rule
     if not isinstance(rule, PortableRule):
         raise NotPortableError(f"the rule {type(rule).__name__} has no portable form")
-    n_features = len(schema.columns)
+    n_features = schema.width
     out = Dump(n_features, sparse=schema.sparse)
     columns = np.arange(n_features)
     membership = predictor.membership
@@ -199,6 +199,10 @@ def _schema(schema: TableSchema) -> dict[str, Any]:
                 "zoned": c.zoned,
             }
             for c in schema.columns
+        ],
+        "texts": [
+            {"name": t.name, "position": t.position, "terms": t.terms, "width": t.width}
+            for t in schema.texts
         ],
         "names_in": list(schema.names_in),
         "named": schema.named,

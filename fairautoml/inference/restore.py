@@ -13,6 +13,7 @@ from fairautoml.data.columns import Column, PositionalNames, SparseColumns
 from fairautoml.data.groups import GroupSchema, MissingPolicy
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.sensitive_numbers import NumberBins, Reading, Scale
+from fairautoml.data.texts import TextColumn
 from fairautoml.exceptions import ModelCorruptError
 from fairautoml.inference.predictor import Predictor
 from fairautoml.inference.runtime import ModelFileError, PortablePredictor, load
@@ -140,6 +141,12 @@ def _schema(spec: Mapping[str, Any]) -> TableSchema:
         ),
         names_in=tuple(spec["names_in"]),
         named=spec["named"],
+        texts=tuple(
+            TextColumn(
+                name=t["name"], position=t["position"], terms=tuple(t["known"]), width=t["width"]
+            )
+            for t in spec["texts"]
+        ),
     )
 
 

@@ -34,6 +34,7 @@ HOMES: Mapping[str, str] = {
         "fairautoml.data.groups": "GroupSchema",
         "fairautoml.data.noisy_groups": "Guess",
         "fairautoml.data.schema": "TableSchema",
+        "fairautoml.data.texts": "TextColumn",
         "fairautoml.data.sensitive_numbers": "NumberBins Scale",
         "fairautoml.mitigators._group_program": (
             "AsPredicted CommonRule Moves NumberRepair Parts ShiftRule Step ThresholdRule"

@@ -1,6 +1,8 @@
 """Read new rows of any kind as the matrix that the model was trained on."""
 
+import itertools
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -200,6 +202,18 @@ def read_schema(spec: Spec) -> dict[str, Any]:
         })  # fmt: skip
     return {
         "columns": columns, "names_in": names_in, "named": bool(spec["named"]), "sparse": False,
+        "texts": [_read_text(text, len(names_in)) for text in spec.get("texts", [])],
+    }  # fmt: skip
+
+
+def _read_text(text: Spec, n_columns: int) -> Spec:
+    position = small(text["position"])
+    if position >= n_columns:
+        raise ModelFileError("a column that no table has")
+    known = {str(term): code for code, term in enumerate(text["terms"])}
+    return {
+        "name": str(text["name"]), "position": position, "known": known,
+        "width": small(text["width"]),
     }  # fmt: skip
 
 
@@ -219,11 +233,29 @@ def encoded(schema: Spec, table: Rows) -> Any:
     if table.sparse is not None:
         raise NewRowsError("X is a sparse matrix and was a table at fit; give X.toarray()")
     places = _places(schema, table)
-    found = np.empty((table.n_rows, len(places)), dtype=np.float32)
-    for at, (column, place) in enumerate(zip(schema["columns"], places, strict=True)):
+    found = np.empty((table.n_rows, len(schema["columns"])), dtype=np.float32)
+    for at, (column, place) in enumerate(zip(schema["columns"], places, strict=False)):
         values = table.columns[place]
         encode = _categories if column["kind"] == "category" else _numbers
         found[:, at] = encode(column, values)
+    of_texts = places[len(schema["columns"]) :]
+    texts = [_terms(t, table.columns[at]) for t, at in zip(schema["texts"], of_texts, strict=True)]
+    return np.concatenate([found, *texts], axis=1)
+
+
+_WORD = re.compile(r"\w+")
+
+
+def _terms(text: Spec, values: Array) -> Floats:
+    """Return the codes of the known words and pairs of words of each text; NaN behind them."""
+    found = np.full((len(values), text["width"]), np.nan, dtype=np.float32)
+    for at, value in enumerate(values.tolist()):
+        words = [] if is_missing(value) else _WORD.findall(str(value).lower())
+        pairs = [f"{first} {second}" for first, second in itertools.pairwise(words)]
+        terms = dict.fromkeys([*words[:1], *itertools.chain(*zip(words[1:], pairs, strict=True))])
+        codes = [text["known"][term] for term in terms if term in text["known"]]
+        codes = codes[: text["width"]]
+        found[at, : len(codes)] = codes
     return found
 
 
@@ -247,7 +279,8 @@ def _with_absent(found: Floats, absent: Array) -> Floats:
 
 def _places(schema: Spec, table: Rows) -> list[int]:
     """Return the position of each feature in the table."""
-    wanted = [column["name"] for column in schema["columns"]]
+    read = [*schema["columns"], *schema["texts"]]
+    wanted = [column["name"] for column in read]
     if schema["named"] and table.names is not None:
         at = {name: place for place, name in enumerate(table.names)}
         lacking = [name for name in wanted if name not in at]
@@ -256,7 +289,7 @@ def _places(schema: Spec, table: Rows) -> list[int]:
             raise NewRowsError(msg)
         return [at[name] for name in wanted]
     _check_width(len(table.columns), len(schema["names_in"]))
-    return [column["position"] for column in schema["columns"]]
+    return [column["position"] for column in read]
 
 
 def _check_width(found: int, wanted: int) -> None:

@@ -347,12 +347,25 @@ def _represented(step: Spec, matrix: Floats, cells: Array) -> Floats:
     return found
 
 
+def _text(step: Spec, matrix: Floats, cells: Array) -> Floats:
+    values, squares = step["values"], step["squares"]
+    total, square = np.zeros((matrix.shape[1], values.shape[1])), np.zeros(matrix.shape[1])
+    for column in matrix[step["columns"]]:
+        codes = _codes(column, squares)
+        total += values[codes]
+        square += squares[codes]
+    norm = np.sqrt(np.where(square > 0, square, 1.0))
+    found: Floats = (total / norm[:, None] + step["offset"]).T
+    return found
+
+
 STEPS: dict[str, Callable[[Spec, Floats, Array], Floats]] = {
     "decorrelated": _decorrelated,
     "fixed": _fixed,
     "lookup": _lookup,
     "repaired": _repaired,
     "represented": _represented,
+    "text": _text,
 }
 
 
@@ -361,7 +374,8 @@ class Program:
 
     def __init__(self, decision: Spec) -> None:
         # Of a sparse matrix absent values are read twice: as 0, and as missing.
-        n_features = len(decision["schema"]["columns"])
+        texts = decision["schema"].get("texts", [])
+        n_features = len(decision["schema"]["columns"]) + sum(text["width"] for text in texts)
         self.n_read = 2 * n_features if decision["schema"]["sparse"] else n_features
         self.steps, self.nodes = decision["steps"], decision["nodes"]
         self.result, self.membership = decision["scores"], decision["membership"]
