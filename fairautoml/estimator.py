@@ -34,7 +34,13 @@ from fairautoml.data.read import read_new_rows
 from fairautoml.data.schema import TableSchema, read_truth
 from fairautoml.data.target import TaskOption, check_given, known_labels, plain_numbers
 from fairautoml.evaluation.judge import judge
-from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
+from fairautoml.exceptions import (
+    DegradedWarning,
+    InputError,
+    NoFeasibleModelWarning,
+    ParameterError,
+    warn,
+)
 from fairautoml.inference.export import export_predictor
 from fairautoml.inference.predictor import Predictor, isolated_config
 from fairautoml.metrics import METRICS
@@ -542,16 +548,60 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         pool = self.pool_
         _check_selection(pool, max_gap, min_score)
-        entry = pool.select(max_gap=max_gap, min_score=min_score)
-        other = copy.copy(self)
-        other.pool_ = served = pool.serving(entry)
+        served = pool.serving(pool.select(max_gap=max_gap, min_score=min_score))
+        table = served.board.reordered(self.leaderboard_, pool.board)
+        return copy.copy(self)._show(served, table)
+
+    def reselect(self, constraint: Any) -> Self:
+        """Return a copy that serves the best model under another constraint; nothing is trained.
+
+        The other constraint is evaluated on the out-of-fold decisions of every entry. Those with
+        stored models, the Pareto front of the fit, can be served; their rules were fitted to the
+        constraint of ``fit``. Certificates do not carry over.
+
+        Parameters
+        ----------
+        constraint : str, Constraint or list of those
+            As in the constructor, on the groups given to ``fit``.
+
+        Raises
+        ------
+        ParameterError
+            The constraint is invalid or names unknown groups.
+        InputError
+            ``fit`` had no groups or only noisy ones, or it was a regression.
+
+        Warns
+        -----
+        NoFeasibleModelWarning
+            No stored model meets the constraint; the nearest one is served.
+        """
+        check_is_fitted(self)
+        parsed = check_constraints(constraint)
+        if not parsed:
+            raise ParameterError(f"reselect: constraint={constraint!r} names no constraint")
+        if self._guessing is not None:
+            raise InputError("reselect needs true groups; this fit had noisy ones (proxies=)")
+        other, served = copy.copy(self), self.pool_.reselected(parsed)
+        other.constraint, other._certificates, other._applies = constraint, (), True
+        other._sequence = freeze(served.board, served.best, set(served.bags))
+        other._show(served, served.board.frame())
+        if not other.feasible_:
+            msg = f"No stored model meets {', '.join(_labels(constraint))}; fit with it instead."
+            warn(msg, NoFeasibleModelWarning)
+        return other
+
+    def _show(self, served: Pool, table: pd.DataFrame) -> Self:
+        """Serve another entry, with its figures, on a copy of the fitted estimator."""
+        other, entry = self, served.best
+        other.pool_ = served
         other._serve(served, entry)
-        other._tabulate(served.board, served.board.reordered(self.leaderboard_, pool.board))
+        other._tabulate(served.board, table)
         best, certificate = describe_served(served.board, entry), other.certificate_
         first = warned_headlines(served)
         last = (*one_sided_notes(served.board, entry), *_constant_notes(entry))
         # Notes on the margin are about the entry that the search selected.
-        outside = () if pool.groups is None else pool.groups.headlines
+        outside = () if served.groups is None else served.groups.headlines
         kept = (n for n in self.notes_ if n not in self._entry_notes and n not in outside)
         other._entry_notes = (*first, *last)
         other.notes_ = (*outside, *first, *kept, *last)
