@@ -21,7 +21,6 @@ from fairautoml.certification.ledger import Ledger
 from fairautoml.certification.sequence import CandidateSequence, freeze
 from fairautoml.certification.training import TrainingRows
 from fairautoml.certification.verdicts import Reason
-from fairautoml.data.columns import key_of
 from fairautoml.data.files import write_whole
 from fairautoml.data.frames import (
     Inputs,
@@ -35,7 +34,6 @@ from fairautoml.data.schema import TableSchema, read_truth
 from fairautoml.data.target import TaskOption, check_given, known_labels, plain_numbers
 from fairautoml.evaluation.judge import judge
 from fairautoml.exceptions import (
-    DegradedWarning,
     InputError,
     NoFeasibleModelWarning,
     ParameterError,
@@ -51,15 +49,18 @@ from fairautoml.records import Entry, OnProgress, Status
 from fairautoml.report import Documents, RunView, run_fragment, run_page, view_of
 from fairautoml.report.charts import plot_history, plot_pareto
 from fairautoml.report.headlines import (
-    group_headlines,
+    constant_notes,
     headline,
     one_sided_notes,
     result_lines,
+    warned_headlines,
 )
 from fairautoml.report.summary import (
     NO_CONSTRAINT,
     describe_certificate,
     describe_served,
+    plain_label,
+    records_from,
     status_of,
     table_from_json,
     table_to_json,
@@ -297,7 +298,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self.summary_ = {
             **result.summary(),
             "certificate": None,
-            "positive_class": _plain_label(self.positive_class_),
+            "positive_class": plain_label(self.positive_class_),
             "proxies": None if self.proxies_ is None else self.proxies_.plain(),
         }
         return self._storable()
@@ -569,12 +570,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         ParameterError
             The constraint is invalid or names unknown groups.
         InputError
-            ``fit`` had no groups or only noisy ones, or it was a regression.
-
-        Warns
-        -----
-        NoFeasibleModelWarning
-            No stored model meets the constraint; the nearest one is served.
+            ``fit`` had no groups or only noisy ones, or it was a regression. A warning
+            ``NoFeasibleModelWarning`` says that no stored model meets the constraint.
         """
         check_is_fitted(self)
         parsed = check_constraints(constraint)
@@ -593,30 +590,29 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _show(self, served: Pool, table: pd.DataFrame) -> Self:
         """Serve another entry, with its figures, on a copy of the fitted estimator."""
-        other, entry = self, served.best
-        other.pool_ = served
-        other._serve(served, entry)
-        other._tabulate(served.board, table)
-        best, certificate = describe_served(served.board, entry), other.certificate_
+        entry, self.pool_ = served.best, served
+        self._serve(served, entry)
+        self._tabulate(served.board, table)
+        best, certificate = describe_served(served.board, entry), self.certificate_
         first = warned_headlines(served)
-        last = (*one_sided_notes(served.board, entry), *_constant_notes(entry))
+        last = (*one_sided_notes(served.board, entry), *constant_notes(entry))
         # Notes on the margin are about the entry that the search selected.
         outside = () if served.groups is None else served.groups.headlines
         kept = (n for n in self.notes_ if n not in self._entry_notes and n not in outside)
-        other._entry_notes = (*first, *last)
-        other.notes_ = (*outside, *first, *kept, *last)
-        other.summary_ = {
+        self._entry_notes = (*first, *last)
+        self.notes_ = (*outside, *first, *kept, *last)
+        self.summary_ = {
             **self.summary_,
             "margin": None,
             "headline": headline(served.board, entry, None),
             "statement": result_lines(served.board, entry, None, _labels(self.constraint)),
             "headlines": [*outside, *first],
-            "notes": list(other.notes_),
+            "notes": list(self.notes_),
             "best": best,
             "certificate": None if certificate is None else describe_certificate(certificate),
-            "proxies": None if other.proxies_ is None else other.proxies_.plain(),
+            "proxies": None if self.proxies_ is None else self.proxies_.plain(),
         }
-        return other
+        return self
 
     def _serve(self, pool: Pool, entry: Entry) -> None:
         self.best_entry_ = entry
@@ -766,8 +762,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             The folder of the file does not exist.
         """
         out = file_to_write(path, "report")
-        page = run_page(self._view(out.stem))
-        write_whole(page, out)
+        write_whole(run_page(self._view(out.stem)), out)
         return out
 
     def plot_pareto(self, ax: Any = None) -> Any:
@@ -830,11 +825,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         certificate, pool = model.certificate_, model.pool_
         return Documents(
             name=name,
-            leaderboard=_records(model.leaderboard_),
+            leaderboard=records_from(model.leaderboard_),
             summary=model.summary_,
             groups=describe_groups(pool.board, pool.rows_by_label, pool.groups),
             config={"constraint": _labels(model.constraint)},
-            trials=_records(model.trials_),
+            trials=records_from(model.trials_),
             certificate=None if certificate is None else json.loads(certificate.to_bytes()),
             certificate_text="" if certificate is None else certificate_text(certificate),
             versions={lib: library_version(lib) for lib in SHOWN_VERSIONS},
@@ -891,26 +886,6 @@ def _check_gap(max_gap: Any, pool: Pool) -> None:
         raise ParameterError(f"max_gap={max_gap!r} must be a number of at least 0")
 
 
-def _constant_notes(entry: Entry) -> tuple[str, ...]:
-    """Warn about a constant predictor, and return the note."""
-    if not (entry.constant and entry.measures):
-        return ()
-    note = (
-        "Only a constant predictor matches the arguments of select. Give a larger max_gap, or "
-        "choose from pareto_front_."
-    )
-    warn(note, DegradedWarning)
-    return (note,)
-
-
-def warned_headlines(pool: Pool) -> tuple[str, ...]:
-    """Warn about groups in which the selected model makes a single decision; return the notes."""
-    found = group_headlines(pool.board, pool.best, pool.classes)
-    for sentence in found:
-        warn(sentence, DegradedWarning)
-    return found
-
-
 def _checked(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:
     """Validate rows and labels, and return the weights."""
     if n_rows == 0:
@@ -928,14 +903,3 @@ def _labels(constraint: Any) -> list[str]:
         return []
     listed = constraint if isinstance(constraint, list | tuple) else [constraint]
     return [one if isinstance(one, str) else one.label for one in listed]
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows as plain values, None for missing ones."""
-    plain = table.astype(object).where(table.notna(), None)
-    return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
-
-
-def _plain_label(label: Any) -> Any:
-    """Return a label as a JSON value, or None."""
-    return None if label is None else key_of(label)[1]

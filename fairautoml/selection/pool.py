@@ -19,9 +19,14 @@ from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.inference.predictor import Predictor
 from fairautoml.inference.stored import StoredModels, read_models
 from fairautoml.learners._base import count_trees
-from fairautoml.metrics import Constraint, TaskName, bind_constraints
+from fairautoml.metrics import (
+    ClassCounts,
+    Constraint,
+    GroupCounts,
+    TaskName,
+    bind_constraints,
+)
 from fairautoml.metrics._table import effective_rows
-from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import MITIGATORS, GroupProbabilityModel, ScoreModel
 from fairautoml.records import Entry, GroupUnawareRule
 from fairautoml.selection.choice import FinalChoice, SelectionOptions
@@ -92,7 +97,7 @@ class Pool:
                 msg = f"reselect: {one.metric.name!r} is no metric of a {self.task} target"
                 raise InputError(msg)
         targets = bind_constraints(constraints, self.board.systems, self.board.small_groups)
-        tally = TASKS.get(self.task).counts
+        tally = GroupCounts if self.task == "binary" else ClassCounts
         entries = tuple(
             replace(
                 entry,
