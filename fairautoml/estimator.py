@@ -33,12 +33,7 @@ from fairautoml.data.read import read_new_rows
 from fairautoml.data.schema import TableSchema, read_truth
 from fairautoml.data.target import TaskOption, check_given, known_labels, plain_numbers
 from fairautoml.evaluation.judge import judge
-from fairautoml.exceptions import (
-    InputError,
-    NoFeasibleModelWarning,
-    ParameterError,
-    warn,
-)
+from fairautoml.exceptions import InputError, NoFeasibleModelWarning, ParameterError, warn
 from fairautoml.inference.export import export_predictor
 from fairautoml.inference.predictor import Predictor, isolated_config
 from fairautoml.metrics import METRICS
