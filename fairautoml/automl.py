@@ -62,8 +62,11 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
         ``"demographic_parity_ratio >= 0.8"``; it applies to every sensitive column and, with
         several, to their intersection. ``"demographic_parity_difference[sex] <= 0.05"`` applies
         to one of them. None = AutoML without fairness.
-    objective : str, default="auto"
-        Performance metric to optimize; ``"auto"`` = ``"accuracy"``.
+    objective : str, CostMatrix or callable, default="auto"
+        Performance metric to optimize; ``"auto"`` = ``"accuracy"``. A scorer of scikit-learn
+        (``make_scorer``), or a function of labels and decisions ``(y_true, y_pred)``, with
+        ``sample_weight`` if it takes that: both arrays hold positions in ``classes_`` (two
+        classes: 1 is the positive one), and greater is better. A run folder keeps its name only.
     time_budget : float or None, default=None
         Seconds that ``fit`` may take, kept within 3 s or 5 %; 60 if neither it nor ``n_trials``
         is given, see ``summary_["time_budget"]``.

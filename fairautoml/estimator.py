@@ -21,7 +21,6 @@ from fairautoml.certification.ledger import Ledger
 from fairautoml.certification.sequence import CandidateSequence, freeze
 from fairautoml.certification.training import TrainingRows
 from fairautoml.certification.verdicts import Reason
-from fairautoml.data.columns import key_of
 from fairautoml.data.files import write_whole
 from fairautoml.data.frames import (
     Inputs,
@@ -34,7 +33,7 @@ from fairautoml.data.read import read_new_rows
 from fairautoml.data.schema import TableSchema, read_truth
 from fairautoml.data.target import TaskOption, check_given, known_labels, plain_numbers
 from fairautoml.evaluation.judge import judge
-from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
+from fairautoml.exceptions import InputError, NoFeasibleModelWarning, ParameterError, warn
 from fairautoml.inference.export import export_predictor
 from fairautoml.inference.predictor import Predictor, isolated_config
 from fairautoml.noisy_constraint import GuessedGroups, Guessing
@@ -44,15 +43,17 @@ from fairautoml.records import Entry, OnProgress, Status
 from fairautoml.report import Documents, RunView, run_fragment, run_page, view_of
 from fairautoml.report.charts import plot_history, plot_pareto
 from fairautoml.report.headlines import (
-    group_headlines,
+    constant_notes,
     headline,
     one_sided_notes,
     result_lines,
+    warned_headlines,
 )
 from fairautoml.report.summary import (
     NO_CONSTRAINT,
     describe_certificate,
     describe_served,
+    plain_label,
     plain_rows,
     status_of,
     table_from_json,
@@ -292,7 +293,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self.summary_ = {
             **result.summary(),
             "certificate": None,
-            "positive_class": _plain_label(self.positive_class_),
+            "positive_class": plain_label(self.positive_class_),
             "proxies": None if self.proxies_ is None else self.proxies_.plain(),
         }
         return self._storable()
@@ -574,31 +575,70 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         pool = self.pool_
         check_selection(pool, max_gap, min_score)
-        entry = pool.select(max_gap=max_gap, min_score=min_score)
-        other = copy.copy(self)
-        other.pool_ = served = pool.serving(entry)
-        other._serve(served, entry)
-        other._tabulate(served.board, served.board.reordered(self.leaderboard_, pool.board))
-        best, certificate = describe_served(served.board, entry), other.certificate_
+        served = pool.serving(pool.select(max_gap=max_gap, min_score=min_score))
+        table = served.board.reordered(self.leaderboard_, pool.board)
+        return copy.copy(self)._show(served, table)
+
+    def reselect(self, constraint: Any) -> Self:
+        """Return a copy that serves the best model under another constraint; nothing is trained.
+
+        The other constraint is evaluated on the out-of-fold decisions of every entry. Those with
+        stored models, the Pareto front of the fit, can be served; their rules were fitted to the
+        constraint of ``fit``. Certificates do not carry over.
+
+        Parameters
+        ----------
+        constraint : str, Constraint or list of those
+            As in the constructor, on the groups given to ``fit``.
+
+        Raises
+        ------
+        ParameterError
+            The constraint is invalid or names unknown groups.
+        InputError
+            ``fit`` had no groups or only noisy ones, or it was a regression. A warning
+            ``NoFeasibleModelWarning`` says that no stored model meets the constraint.
+        """
+        check_is_fitted(self)
+        parsed = check_constraints(constraint)
+        if not parsed:
+            raise ParameterError(f"reselect: constraint={constraint!r} names no constraint")
+        if self._guessing is not None:
+            raise InputError("reselect needs true groups; this fit had noisy ones (proxies=)")
+        other, served = copy.copy(self), self.pool_.reselected(parsed)
+        other.constraint, other._certificates, other._applies = constraint, (), True
+        other._sequence = freeze(served.board, served.best, set(served.bags))
+        other._show(served, served.board.frame())
+        if not other.feasible_:
+            msg = f"No stored model meets {', '.join(_labels(constraint))}; fit with it instead."
+            warn(msg, NoFeasibleModelWarning)
+        return other
+
+    def _show(self, served: Pool, table: pd.DataFrame) -> Self:
+        """Serve another entry, with its figures, on a copy of the fitted estimator."""
+        entry, self.pool_ = served.best, served
+        self._serve(served, entry)
+        self._tabulate(served.board, table)
+        best, certificate = describe_served(served.board, entry), self.certificate_
         first = warned_headlines(served)
-        last = (*one_sided_notes(served.board, entry), *_constant_notes(entry))
+        last = (*one_sided_notes(served.board, entry), *constant_notes(entry))
         # Notes on the margin are about the entry that the search selected.
-        outside = () if pool.groups is None else pool.groups.headlines
+        outside = () if served.groups is None else served.groups.headlines
         kept = (n for n in self.notes_ if n not in self._entry_notes and n not in outside)
-        other._entry_notes = (*first, *last)
-        other.notes_ = (*outside, *first, *kept, *last)
-        other.summary_ = {
+        self._entry_notes = (*first, *last)
+        self.notes_ = (*outside, *first, *kept, *last)
+        self.summary_ = {
             **self.summary_,
             "margin": None,
             "headline": headline(served.board, entry, None),
             "statement": result_lines(served.board, entry, None, _labels(self.constraint)),
             "headlines": [*outside, *first],
-            "notes": list(other.notes_),
+            "notes": list(self.notes_),
             "best": best,
             "certificate": None if certificate is None else describe_certificate(certificate),
-            "proxies": None if other.proxies_ is None else other.proxies_.plain(),
+            "proxies": None if self.proxies_ is None else self.proxies_.plain(),
         }
-        return other
+        return self
 
     def _serve(self, pool: Pool, entry: Entry) -> None:
         self.best_entry_ = entry
@@ -748,8 +788,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             The folder of the file does not exist.
         """
         out = file_to_write(path, "report")
-        page = run_page(self._view(out.stem))
-        write_whole(page, out)
+        write_whole(run_page(self._view(out.stem)), out)
         return out
 
     def plot_pareto(self, ax: Any = None) -> Any:
@@ -853,26 +892,6 @@ def recounted(model: Any, inputs: Inputs, certificate: Certificate, ledger: Ledg
         return recount(candidates, inputs, min_score, ledger, certificate.opening.entry)
 
 
-def _constant_notes(entry: Entry) -> tuple[str, ...]:
-    """Warn about a constant predictor, and return the note."""
-    if not (entry.constant and entry.measures):
-        return ()
-    note = (
-        "Only a constant predictor matches the arguments of select. Give a larger max_gap, or "
-        "choose from pareto_front_."
-    )
-    warn(note, DegradedWarning)
-    return (note,)
-
-
-def warned_headlines(pool: Pool) -> tuple[str, ...]:
-    """Warn about groups in which the selected model makes a single decision; return the notes."""
-    found = group_headlines(pool.board, pool.best, pool.classes)
-    for sentence in found:
-        warn(sentence, DegradedWarning)
-    return found
-
-
 def checked_weights(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:
     """Validate rows and labels, and return the weights."""
     if n_rows == 0:
@@ -890,8 +909,3 @@ def _labels(constraint: Any) -> list[str]:
         return []
     listed = constraint if isinstance(constraint, list | tuple) else [constraint]
     return [one if isinstance(one, str) else one.label for one in listed]
-
-
-def _plain_label(label: Any) -> Any:
-    """Return a label as a JSON value, or None."""
-    return None if label is None else key_of(label)[1]

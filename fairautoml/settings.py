@@ -22,6 +22,7 @@ from fairautoml.metrics import (
     METRICS,
     Constraint,
     CostMatrix,
+    GroupCounts,
     Metric,
     custom_metric,
     parse_constraints,
@@ -555,7 +556,11 @@ def check_objective(name: Any) -> Metric:
     if isinstance(name, CostMatrix):
         return name.metric
     if callable(name) and not isinstance(name, type):
-        return custom_metric(name)
+        metric = custom_metric(name)
+        if metric.on == "decisions":
+            # A function that raises is the user's error and ends the fit before the first trial.
+            metric.value(GroupCounts(np.ones((1, 2, 2))))
+        return metric
     if isinstance(name, str):
         name = SKLEARN_NAMES.get(name, name)
     known = [n for n in METRICS.names() if METRICS.get(n).kind == "performance"]

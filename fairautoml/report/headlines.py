@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics import METRICS
 from fairautoml.metrics.groups import GroupSystem, outside_of
 from fairautoml.records import Entry
@@ -19,6 +20,7 @@ from fairautoml.selection.feasibility import (
     is_unconstrained,
 )
 from fairautoml.selection.leaderboard import Leaderboard
+from fairautoml.selection.pool import Pool
 from fairautoml.selection.price import CostlyGroup
 
 
@@ -260,3 +262,23 @@ class _Rates:
             else f"{before:.1%} have that label"
         )
         return f"{now:.1%}{whom}, {usual}"
+
+
+def constant_notes(entry: Entry) -> tuple[str, ...]:
+    """Warn about a constant predictor, and return the note."""
+    if not (entry.constant and entry.measures):
+        return ()
+    note = (
+        "Only a constant predictor matches the arguments of select. Give a larger max_gap, or "
+        "choose from pareto_front_."
+    )
+    warn(note, DegradedWarning)
+    return (note,)
+
+
+def warned_headlines(pool: Pool) -> tuple[str, ...]:
+    """Warn about groups in which the selected model makes a single decision; return the notes."""
+    found = group_headlines(pool.board, pool.best, pool.classes)
+    for sentence in found:
+        warn(sentence, DegradedWarning)
+    return found

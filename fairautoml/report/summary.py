@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from fairautoml.certification.certificate import Certificate
+from fairautoml.data.columns import key_of
 from fairautoml.records import Entry, Origin, Status, TrialResult, TrialState
 from fairautoml.report.rungs import describe_rungs
 from fairautoml.selection.choice import FinalChoice, Margin
@@ -259,3 +260,8 @@ def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows as plain values, None for missing ones."""
     plain = table.astype(object).where(table.notna(), None)
     return [{str(k): v for k, v in row.items()} for row in plain.to_dict("records")]
+
+
+def plain_label(label: Any) -> Any:
+    """Return a label as a JSON value, or None."""
+    return None if label is None else key_of(label)[1]

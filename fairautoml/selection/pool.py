@@ -1,7 +1,7 @@
 """Deployable models of a fit: the selected one and the others on the Pareto front."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,11 +14,18 @@ from fairautoml.data.schema import TableSchema
 from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.evaluation.membership import kept_membership
 from fairautoml.evaluation.problem import Problem
+from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.inference.predictor import Predictor
 from fairautoml.inference.stored import StoredModels, read_models
 from fairautoml.learners._base import count_trees
-from fairautoml.metrics import TaskName
+from fairautoml.metrics import (
+    ClassCounts,
+    Constraint,
+    GroupCounts,
+    TaskName,
+    bind_constraints,
+)
 from fairautoml.metrics._table import effective_rows
 from fairautoml.mitigators import MITIGATORS, GroupProbabilityModel, ScoreModel
 from fairautoml.records import Entry, GroupUnawareRule
@@ -79,6 +86,30 @@ class Pool:
     def serving(self, entry: Entry) -> "Pool":
         """Return the pool with another selected entry, which the leaderboard puts first."""
         return replace(self, board=replace(self.board, served=entry), best=entry)
+
+    def reselected(self, constraints: Sequence[Constraint]) -> "Pool":
+        """Return the pool under other constraints, with its best entry of stored models."""
+        if self.task == "regression" or self.groups is None:
+            msg = "reselect needs a classification fitted with groups; fit with the constraint"
+            raise InputError(msg)
+        for one in constraints:
+            if self.task not in one.metric.tasks:
+                msg = f"reselect: {one.metric.name!r} is no metric of a {self.task} target"
+                raise InputError(msg)
+        targets = bind_constraints(constraints, self.board.systems, self.board.small_groups)
+        tally = GroupCounts if self.task == "binary" else ClassCounts
+        entries = tuple(
+            replace(
+                entry,
+                measures=tuple(target.result(tally(entry.counts)) for target in targets),
+                assessment=None,
+            )
+            for entry in self.board.entries
+        )
+        best = best_of([entry for entry in entries if set(entry.sources) <= set(self.bags)])
+        if best is None:
+            raise InputError("reselect: no model is stored; fit again")
+        return replace(self, board=replace(self.board, entries=entries, served=best), best=best)
 
     def select(self, *, max_gap: float | None, min_score: float | None) -> Entry:
         """Return the best matching entry among those whose models are stored."""

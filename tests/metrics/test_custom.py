@@ -88,6 +88,11 @@ def test_a_function_without_weights_receives_each_row():
     assert "sample_weight" in metric.value(counts()).reason
 
 
+def test_a_function_that_raises_ends_the_fit_before_the_first_trial():
+    with pytest.raises(TypeError, match="positional argument"):
+        check_objective(lambda estimator, X, y: 0.0)
+
+
 def profit(y_true, y_pred):
     """Earn 10 for a true acceptance, lose 1 for a false one."""
     return float(np.sum(y_pred * np.where(y_true == 1, 10.0, -1.0)) / len(y_true))
