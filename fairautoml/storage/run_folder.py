@@ -22,6 +22,7 @@ from typing import IO, Any
 import joblib
 from filelock import lock_descriptor
 
+from fairautoml import __version__
 from fairautoml.exceptions import (
     DegradedWarning,
     FairAutoMLError,
@@ -55,6 +56,9 @@ SAME_LIBRARY = {"xgboost": "xgboost-cpu"}
 
 NOT_INSTALLED = "not installed"
 
+DISTRIBUTION = "fairautoml-search"
+"""Distribution of this package."""
+
 
 def own_versions() -> dict[str, str]:
     """Return the versions that are stored with a model, by library."""
@@ -62,7 +66,9 @@ def own_versions() -> dict[str, str]:
 
 
 def library_version(name: str) -> str:
-    """Return the version of a library, or ``NOT_INSTALLED``, for example for a checkout."""
+    """Return the version of a library, or ``NOT_INSTALLED``."""
+    if name == "fairautoml":
+        return __version__
     try:
         return version(distribution_of(name))
     except PackageNotFoundError:
@@ -71,6 +77,8 @@ def library_version(name: str) -> str:
 
 def distribution_of(name: str) -> str:
     """Return the installed distribution of a library, or its own name if there is none."""
+    if name == "fairautoml":
+        return DISTRIBUTION
     other = SAME_LIBRARY.get(name, name)
     return other if any(distributions(name=other)) else name
 
@@ -590,7 +598,7 @@ def dashboard(folder: Path) -> Any:
     try:
         from optuna_dashboard import wsgi
     except ImportError as error:
-        remedy = "install it with: pip install 'fairautoml[dashboard]'"
+        remedy = "install it with: pip install 'fairautoml-search[dashboard]'"
         raise MissingExtraError(f"the dashboard needs optuna-dashboard; {remedy}") from error
     about = read_object(folder, STUDY)
     if about.get("storage") is not None:
