@@ -22,7 +22,6 @@ from typing import IO, Any
 import joblib
 from filelock import lock_descriptor
 
-from fairautoml import __version__
 from fairautoml.exceptions import (
     DegradedWarning,
     FairAutoMLError,
@@ -51,13 +50,10 @@ LIBRARIES = ("fairautoml", "lightgbm", "numpy", "pandas", "scikit-learn", "xgboo
 LEARNT_WITH = ("lightgbm", "scikit-learn", "xgboost")
 """Libraries whose fitted models may predict differently, or fail, under another minor version."""
 
-SAME_LIBRARY = {"xgboost": "xgboost-cpu"}
+SAME_LIBRARY = {"xgboost": "xgboost-cpu", "fairautoml": "fairautoml-search"}
 """Alternative distributions of a library."""
 
 NOT_INSTALLED = "not installed"
-
-DISTRIBUTION = "fairautoml-search"
-"""Distribution of this package."""
 
 
 def own_versions() -> dict[str, str]:
@@ -67,8 +63,6 @@ def own_versions() -> dict[str, str]:
 
 def library_version(name: str) -> str:
     """Return the version of a library, or ``NOT_INSTALLED``."""
-    if name == "fairautoml":
-        return __version__
     try:
         return version(distribution_of(name))
     except PackageNotFoundError:
@@ -77,8 +71,6 @@ def library_version(name: str) -> str:
 
 def distribution_of(name: str) -> str:
     """Return the installed distribution of a library, or its own name if there is none."""
-    if name == "fairautoml":
-        return DISTRIBUTION
     other = SAME_LIBRARY.get(name, name)
     return other if any(distributions(name=other)) else name
 
