@@ -6,7 +6,6 @@ It prevents accidents, not fraud: deleting the file resets it.
 
 import base64
 import contextlib
-import fcntl
 import functools
 import hashlib
 import io
@@ -25,6 +24,7 @@ from typing import IO, Any
 
 import numpy as np
 import pandas as pd
+from filelock import lock_descriptor
 from joblib.hashing import NumpyHasher
 from numpy.typing import NDArray
 from sklearn.tree import BaseDecisionTree
@@ -192,7 +192,7 @@ class Ledger:
         except OSError as error:
             raise _unusable(self.path, error) from error
         with os.fdopen(descriptor, "r+b") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            lock_descriptor(stream.fileno(), blocking=True)
             self._drop_torn(stream)
             stream.seek(0)
             entries = self._checked(stream.read())

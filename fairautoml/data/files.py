@@ -133,7 +133,7 @@ def _not_found(file: Path) -> str:
 
 def _read_arrow(file: Path, suffix: str) -> pd.DataFrame:
     if importlib.util.find_spec("pyarrow") is None:
-        msg = f"{file.name} needs pyarrow: pip install 'fairautoml[arrow]', or give a .csv file"
+        msg = f"{file.name} needs pyarrow: pip install 'fairautoml-search[arrow]', or give a CSV"
         raise MissingExtraError(msg)
     try:
         frame = pd.read_parquet(file) if suffix == ".parquet" else pd.read_feather(file)

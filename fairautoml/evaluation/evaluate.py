@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import resource
 import sys
 import time
 import warnings
@@ -82,7 +81,11 @@ a long last training must not shorten the last fold."""
 
 
 def _peak_mb() -> float:
-    """Return the peak memory of this process in MiB."""
+    """Return the peak memory of this process in MiB; 0 where it cannot be measured."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
     # getrusage(2) counts in bytes on macOS and in KiB on Linux.
     unit = 1024**2 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

@@ -1,21 +1,20 @@
 """Worker processes: memory measurement, process groups, and the loop that runs trials.
 
-Without ``/proc``, descendants and memory are not visible; process groups still work.
+Without ``/proc``, descendants and memory are not visible; process groups still work. Windows has
+no fork server: workers are spawned there, and their standard error is discarded.
 """
 
 import contextlib
 import ctypes
-import fcntl
 import multiprocessing
 import os
 import pickle
-import resource
 import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing import forkserver, spawn
+from multiprocessing import spawn
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any, cast
@@ -24,6 +23,9 @@ from fairautoml.exceptions import InputError
 from fairautoml.records import Trial, TrialResult
 
 PROC = Path("/proc")
+
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+"""Signal that no process can ignore; Windows has one way to end a process."""
 
 HELD = frozenset({"RssAnon", "RssShmem", "VmSwap"})
 """Private memory of a process; pages of mapped files, such as the data set, do not count."""
@@ -122,8 +124,8 @@ class Family:
                 members |= in_session(self.leader)
             if not members:
                 break
-            _signal_all(members, signal.SIGKILL)
-        self._signal_group(signal.SIGKILL)
+            _signal_all(members, KILL)
+        self._signal_group(KILL)
 
     def _look(self) -> dict[int, str]:
         found = descendants(self.leader)
@@ -138,7 +140,7 @@ class Family:
         return started(self.leader) not in {None, self._start}
 
     def _signal_group(self, number: signal.Signals) -> None:
-        if not self._replaced():
+        if hasattr(os, "killpg") and not self._replaced():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.leader, number)
 
@@ -314,7 +316,7 @@ class Ready:
     resident_mb: float  # memory of the idle worker, MiB; 0 where it is not visible
 
 
-def serve(connection: Connection, packed: bytes, errors: Connection) -> None:
+def serve(connection: Connection, packed: bytes, errors: Connection | None) -> None:
     """Run trials until the other end closes; the entry point of a worker process."""
     _isolate(errors)
     myself = os.getpid()
@@ -333,26 +335,35 @@ def serve(connection: Connection, packed: bytes, errors: Connection) -> None:
             connection.send(result)
 
 
-def _isolate(errors: Connection) -> None:
+def _isolate(errors: Connection | None) -> None:
     """Detach from the terminal, signals and process group of the user."""
-    os.setsid()
+    if hasattr(os, "setsid"):
+        os.setsid()
     os.environ.update(THREADS)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
+    os.dup2(nowhere if errors is None else errors.fileno(), 2)
     os.close(nowhere)
-    os.dup2(errors.fileno(), 2)
-    errors.close()
+    if errors is not None:
+        errors.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(ImportError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         control = ctypes.CDLL(None).prctl
-        control(_DIE_WITH_PARENT, signal.SIGKILL)
+        control(_DIE_WITH_PARENT, KILL)
         control(_ADOPT_ORPHANS, 1)
     _let_go_of_fork_server()
 
 
 def _let_go_of_fork_server() -> None:
     """Close the pipe that keeps the fork server alive."""
+    if not _has_fork_server():
+        return
+    from multiprocessing import forkserver
+
     # The server and its children end with the last process that holds the pipe. Each child holds
     # it too, so a hanging trial would outlive a killed controller.
     server: Any = forkserver._forkserver
@@ -361,8 +372,16 @@ def _let_go_of_fork_server() -> None:
         server._forkserver_alive_fd = None
 
 
+def _has_fork_server() -> bool:
+    return "forkserver" in multiprocessing.get_all_start_methods()
+
+
 def preload() -> None:
     """Start the imports of the fork server in the background, to speed up the first worker."""
+    if not _has_fork_server():
+        return
+    from multiprocessing import forkserver
+
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOAD))
     with _start, _environment(THREADS), _hidden_main(), contextlib.suppress(OSError):
         forkserver.ensure_running()
@@ -377,18 +396,22 @@ class Worker:
     def __init__(self, packed: bytes) -> None:
         self.packed = packed
         self.floor_mb: float | None = None
-        self.errors = _nameless_log()
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(list(PRELOAD))
+        self.errors = _nameless_log() if _has_fork_server() else None
+        context: Any = multiprocessing.get_context(
+            "spawn" if self.errors is None else "forkserver"
+        )
+        if self.errors is not None:
+            context.set_forkserver_preload(list(PRELOAD))
         self.connection, theirs = context.Pipe()
         # Multiprocessing transfers file descriptors only inside connections.
-        errors = Connection(os.dup(self.errors.fileno()), readable=False)
+        errors = self.errors and Connection(os.dup(self.errors.fileno()), readable=False)
         arguments = (theirs, packed, errors)
         self.process = context.Process(target=serve, args=arguments, daemon=True)
         with _start, _environment(THREADS), _hidden_main():
             self.process.start()
         theirs.close()
-        errors.close()
+        if errors is not None:
+            errors.close()
         self.family = Family(cast(int, self.process.pid))
 
     def reusable(self, most_mb: float | None) -> bool:
@@ -399,11 +422,13 @@ class Worker:
 
     def hush(self, most: int = MOST_NOISE) -> None:
         """Truncate the log of standard error if it has more than ``most`` bytes."""
-        if os.fstat(self.errors.fileno()).st_size > most:
+        if self.errors is not None and os.fstat(self.errors.fileno()).st_size > most:
             os.ftruncate(self.errors.fileno(), 0)
 
     def last_words(self) -> str:
         """Return the last line on standard error, shortened; empty without one."""
+        if self.errors is None:
+            return ""
         descriptor = self.errors.fileno()
         tail = max(0, os.fstat(descriptor).st_size - LONGEST_WORDS)
         text = os.pread(descriptor, LONGEST_WORDS, tail).decode(errors="replace")
@@ -421,11 +446,14 @@ class Worker:
         self.process.kill()
         self.process.join()
         self.connection.close()
-        self.errors.close()
+        if self.errors is not None:
+            self.errors.close()
 
 
 def _nameless_log() -> IO[bytes]:
     """Return an unnamed temporary file in append mode."""
+    import fcntl
+
     log = tempfile.TemporaryFile()  # noqa: SIM115
     fcntl.fcntl(log, fcntl.F_SETFL, fcntl.fcntl(log, fcntl.F_GETFL) | os.O_APPEND)
     return log

@@ -11,13 +11,13 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any
 
 from fairautoml.exceptions import InputError, MissingExtraError
 from fairautoml.execution import ResourceLimits
 from fairautoml.execution.serial import RealTime, seconds_until, with_trial
 from fairautoml.records import Trial, TrialResult, TrialState
+from fairautoml.storage.run_folder import library_version
 
 try:
     import dask.config
@@ -33,7 +33,7 @@ try:
 except ImportError as exc:
     msg = (
         "executor='dask' needs distributed, not installed; install it with: "
-        'pip install "fairautoml[dask]"'
+        'pip install "fairautoml-search[dask]"'
     )
     raise MissingExtraError(msg) from exc
 
@@ -206,7 +206,7 @@ def connect(scheduler: str | None) -> Any:
     if reason:
         client.close()
         msg = (
-            f"the cluster at {address!r} cannot run {PACKAGE} {version(PACKAGE)}: "
+            f"the cluster at {address!r} cannot run {PACKAGE} {library_version(PACKAGE)}: "
             f"{reason}; start workers, with the same version installed as here"
         )
         raise InputError(msg)
@@ -234,7 +234,7 @@ def _address(scheduler: str | None) -> tuple[str, Any]:
 
 def _unfit(client: Any) -> str:
     """Return why the workers cannot run trials, or an empty string if they can."""
-    here = version(PACKAGE)
+    here = library_version(PACKAGE)
     future = client.submit(installed, key=f"{PACKAGE}-{uuid.uuid4().hex}", pure=False)
     if not _ended(future).wait(PATIENCE_SECONDS):
         return f"no worker answered within {PATIENCE_SECONDS:.0f} s"
@@ -247,7 +247,7 @@ def _unfit(client: Any) -> str:
 
 def installed() -> str:
     """Return the installed version of this package."""
-    return version(PACKAGE)
+    return library_version(PACKAGE)
 
 
 def _ended(task: Any) -> threading.Event:

@@ -18,7 +18,14 @@ from multiprocessing.connection import wait as wait_for_pipe
 
 from fairautoml.exceptions import InputError
 from fairautoml.execution import ResourceLimits
-from fairautoml.execution._worker import CHILD, GRACE_SECONDS, Ready, Worker, memory_per_worker_mb
+from fairautoml.execution._worker import (
+    CHILD,
+    GRACE_SECONDS,
+    KILL,
+    Ready,
+    Worker,
+    memory_per_worker_mb,
+)
 from fairautoml.execution.serial import RealTime, SerialExecutor, seconds_until, with_trial
 from fairautoml.records import Executor, Trial, TrialResult, TrialState
 
@@ -262,7 +269,7 @@ class Watchdog:
         self._worker.kill()
         if self._closing.is_set():
             return self._ended(trial, TrialState.STOPPED, "the search ended")
-        if code == -signal.SIGKILL:
+        if code == -KILL:
             error = "the worker process was killed from outside (out of memory?)"
             return self._ended(trial, TrialState.WORKER_LOST, error)
         if code == SERVER_DIED:

@@ -15,7 +15,7 @@ from fairautoml.inference.runtime._rules import row_thresholds
 try:
     from onnx import TensorProto, checker, helper, numpy_helper
 except ImportError as error:
-    msg = "to_onnx needs onnx; install it with: pip install 'fairautoml[onnx]'"
+    msg = "to_onnx needs onnx; install it with: pip install 'fairautoml-search[onnx]'"
     raise MissingExtraError(msg) from error
 
 ML = "ai.onnx.ml"

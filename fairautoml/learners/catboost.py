@@ -218,7 +218,7 @@ def build(
     try:
         importlib.import_module("catboost")
     except ImportError as error:
-        learner, package = "learner 'catboost'", '"fairautoml[catboost]"'
+        learner, package = "learner 'catboost'", '"fairautoml-search[catboost]"'
         raise missing_library(learner, "catboost", package, error) from error
     return CatBoostBinary(params, feature_schema, seed)
 

@@ -79,7 +79,7 @@ def build(
     try:
         importlib.import_module("interpret.glassbox")
     except ImportError as error:
-        learner, package = "learner 'explainable_boosting'", '"fairautoml[ebm]"'
+        learner, package = "learner 'explainable_boosting'", '"fairautoml-search[ebm]"'
         raise missing_library(learner, "interpret-core", package, error) from error
     return ExplainableBoostingBinary(params, feature_schema, seed)
 

@@ -346,7 +346,7 @@ def _axes(ax: "Axes | None") -> "Axes":
         from matplotlib import pyplot
     except ImportError as error:
         raise MissingExtraError(
-            "plots need matplotlib; install it with: pip install 'fairautoml[plot]'"
+            "plots need matplotlib; install it with: pip install 'fairautoml-search[plot]'"
         ) from error
     axes: Axes = pyplot.subplots()[1]
     return axes

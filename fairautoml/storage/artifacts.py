@@ -241,6 +241,8 @@ def sync_file(path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Flush a folder to disk, as a power cut may otherwise undo a rename."""
+    if os.name == "nt":  # Windows opens no folders.
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

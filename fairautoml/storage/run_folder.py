@@ -50,7 +50,7 @@ LIBRARIES = ("fairautoml", "lightgbm", "numpy", "pandas", "scikit-learn", "xgboo
 LEARNT_WITH = ("lightgbm", "scikit-learn", "xgboost")
 """Libraries whose fitted models may predict differently, or fail, under another minor version."""
 
-SAME_LIBRARY = {"xgboost": "xgboost-cpu"}
+SAME_LIBRARY = {"xgboost": "xgboost-cpu", "fairautoml": "fairautoml-search"}
 """Alternative distributions of a library."""
 
 NOT_INSTALLED = "not installed"
@@ -62,7 +62,7 @@ def own_versions() -> dict[str, str]:
 
 
 def library_version(name: str) -> str:
-    """Return the version of a library, or ``NOT_INSTALLED``, for example for a checkout."""
+    """Return the version of a library, or ``NOT_INSTALLED``."""
     try:
         return version(distribution_of(name))
     except PackageNotFoundError:
@@ -594,7 +594,7 @@ def dashboard(folder: Path) -> Any:
     try:
         from optuna_dashboard import wsgi
     except ImportError as error:
-        remedy = "install it with: pip install 'fairautoml[dashboard]'"
+        remedy = "install it with: pip install 'fairautoml-search[dashboard]'"
         raise MissingExtraError(f"the dashboard needs optuna-dashboard; {remedy}") from error
     about = read_object(folder, STUDY)
     if about.get("storage") is not None:

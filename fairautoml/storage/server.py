@@ -65,7 +65,7 @@ class Server:
         try:
             yield
         except ImportError as exc:
-            msg = f"url={self.name!r} needs psycopg: pip install 'fairautoml[postgres]'"
+            msg = f"url={self.name!r} needs psycopg: pip install 'fairautoml-search[postgres]'"
             raise MissingExtraError(msg) from exc
         except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as exc:
             cause = exc.__cause__ if isinstance(exc, optuna.exceptions.OptunaError) else exc

@@ -244,7 +244,7 @@ def test_an_endless_cell_is_refused_with_its_line(tmp_path):
 def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
     path = saved(tmp_path, b"", "people.parquet")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(MissingExtraError, match=r"fairautoml\[arrow\]"):
+    with pytest.raises(MissingExtraError, match=r"fairautoml-search\[arrow\]"):
         read_table(path)
 
 

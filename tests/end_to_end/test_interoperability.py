@@ -125,5 +125,5 @@ def test_a_graph_is_not_written_into_a_folder_that_does_not_exist(fitted, tmp_pa
 def test_without_onnx_the_extra_to_install_is_named(fitted, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.delitem(sys.modules, "fairautoml.inference.onnx_graph", raising=False)
-    with pytest.raises(MissingExtraError, match=r"pip install 'fairautoml\[onnx\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'fairautoml-search\[onnx\]'"):
         fitted.to_onnx(tmp_path / "model.onnx")

@@ -41,7 +41,7 @@ N_ROWS = 90
 def test_memory_is_in_mebibytes_whatever_the_system_counts_in(system, counted, monkeypatch):
     monkeypatch.setattr(module.sys, "platform", system)
     used = SimpleNamespace(ru_maxrss=counted)
-    monkeypatch.setattr(module.resource, "getrusage", lambda _: used)
+    monkeypatch.setattr("resource.getrusage", lambda _: used)
     assert module._peak_mb() == 3.0
 
 

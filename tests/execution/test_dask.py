@@ -2,7 +2,6 @@ import contextlib
 import importlib
 import multiprocessing
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -352,5 +351,5 @@ def test_without_distributed_the_error_names_the_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "fairautoml.execution.dask")
     monkeypatch.setitem(sys.modules, "distributed", None)
     fresh = Registry("fairautoml.execution", constant="EXECUTOR", kind="executor")
-    with pytest.raises(MissingExtraError, match=re.escape('pip install "fairautoml[dask]"')):
+    with pytest.raises(MissingExtraError, match=r'pip install "fairautoml-search\[dask\]"'):
         fresh.get("dask")

@@ -162,7 +162,7 @@ def test_a_missing_library_names_the_extra_that_brings_it(name, extra, monkeypat
 
     learner = LEARNERS.get(name)
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(MissingExtraError, match=rf'pip install "fairautoml\[{extra}\]"'):
+    with pytest.raises(MissingExtraError, match=rf'pip install "fairautoml-search\[{extra}\]"'):
         learner.build({}, FeatureSchema(n_features=1), 0)
     assert learner.extra == extra
 

@@ -63,7 +63,7 @@ def test_a_named_learner_without_its_library_is_an_error_with_the_package(learne
 def test_a_named_learner_without_its_extra_is_an_error_before_the_first_trial(without):
     without("catboost")
     X, y, group = few_individuals()
-    with pytest.raises(MissingExtraError, match=r'pip install "fairautoml\[catboost\]"'):
+    with pytest.raises(MissingExtraError, match=r'pip install "fairautoml-search\[catboost\]"'):
         quick(learners=["catboost"]).fit(X, y, group)
 
 

@@ -148,7 +148,7 @@ def test_without_the_driver_the_extra_is_named(tmp_path, monkeypatch):
         raise ModuleNotFoundError("No module named 'psycopg'", name="psycopg")
 
     monkeypatch.setattr(sqlalchemy, "create_engine", missing)
-    with pytest.raises(MissingExtraError, match=r"needs psycopg: pip install 'fairautoml\[post"):
+    with pytest.raises(MissingExtraError, match=r"psycopg: pip install 'fairautoml-search\[post"):
         server_at("postgresql://host/database").check()
 
 

@@ -320,8 +320,9 @@ def other_minor(name):
 def test_a_run_of_another_minor_version_of_this_library_is_not_loaded(tmp_path):
     other = other_minor("fairautoml")
     path = written_with(tmp_path / "run", Canary(), fairautoml=other)
-    now = version("fairautoml")
-    way_out = f"written by fairautoml {other} and this is {now}.*pip install 'fairautoml=="
+    now = library_version("fairautoml")
+    package = distribution_of("fairautoml")
+    way_out = f"written by fairautoml {other} and this is {now}.*pip install '{package}=="
     with pytest.raises(VersionMismatchError, match=way_out):
         read_pickle(path)
 
