@@ -606,7 +606,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     @property
     def columns_(self) -> pd.DataFrame:
-        """What became of each column of ``X``: column, kind, and encoding or why it is left out."""
+        """Kind and encoding of each column of ``X``, or why it is left out."""
         return self.pool_.schema.described()
 
     def _remember_names(self, schema: TableSchema) -> None:

@@ -117,7 +117,9 @@ class TableSchema:
 
     def described(self) -> pd.DataFrame:
         """Return kind and encoding of each column of the table, or why it is left out."""
-        kept = {column.position: (column.kind, _ENCODED[column.kind]) for column in self.columns}
+        kept: dict[int, tuple[str, str]] = {
+            column.position: (column.kind, _ENCODED[column.kind]) for column in self.columns
+        }
         said = f"TF-IDF of words and pairs of words, {COMPONENTS} components at most"
         kept |= {text.position: ("text", said) for text in self.texts}
         rows = []
