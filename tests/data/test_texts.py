@@ -8,6 +8,7 @@ from fairautoml import FairAutoML, load_predictor
 from fairautoml.data.encoders import encodings_of, fit_encoding
 from fairautoml.data.read import build_dataset
 from fairautoml.data.texts import is_text, terms_of
+from fairautoml.exceptions import NotPortableError
 
 N_ROWS = 240
 
@@ -106,3 +107,9 @@ def test_a_column_left_out_says_why(table):
     left_out = build_dataset(X, y).schema.described().set_index("column").loc["person"]
     assert left_out["kind"] == "left out"
     assert "identifier" in left_out["encoding"]
+
+
+def test_a_model_of_text_has_no_onnx_form_and_says_so(model, tmp_path):
+    pytest.importorskip("onnx")
+    with pytest.raises(NotPortableError, match="'said' is text"):
+        model.to_onnx(tmp_path / "m.onnx")
