@@ -680,6 +680,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self.leaderboard_ = table
         self.pareto_front_ = board.front_of(table)
 
+    @property
+    def columns_(self) -> pd.DataFrame:
+        """Kind and encoding of each column of ``X``, or why it is left out."""
+        return self.pool_.schema.described()
+
     def _remember_names(self, schema: TableSchema) -> None:
         self.n_features_in_ = len(schema.names_in)
         if schema.named:

@@ -28,7 +28,7 @@ from fairautoml.data.frames import Table, as_series, check_length, column_of, re
 from fairautoml.data.groups import read_sensitive
 from fairautoml.data.sensitive_numbers import kind_of, sparse_float32, to_float32
 from fairautoml.data.spelling import spelling_hints
-from fairautoml.data.texts import TextBlock, TextColumn, encode_text, fit_text, is_text
+from fairautoml.data.texts import COMPONENTS, TextBlock, TextColumn, encode_text, fit_text, is_text
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 
 
@@ -115,6 +115,21 @@ class TableSchema:
         """Names of the columns of the table that are read."""
         return (*self.names, *(text.name for text in self.texts))
 
+    def described(self) -> pd.DataFrame:
+        """Return kind and encoding of each column of the table, or why it is left out."""
+        kept: dict[int, tuple[str, str]] = {
+            column.position: (column.kind, _ENCODED[column.kind]) for column in self.columns
+        }
+        said = f"TF-IDF of words and pairs of words, {COMPONENTS} components at most"
+        kept |= {text.position: ("text", said) for text in self.texts}
+        rows = []
+        for at, name in enumerate(self.names_in):
+            start = _dropped(name, "")
+            why = next((note[len(start) :] for note in self.notes if note.startswith(start)), "")
+            kind, encoding = kept.get(at, ("left out", why))
+            rows.append({"column": name, "kind": kind, "encoding": encoding})
+        return pd.DataFrame(rows, columns=["column", "kind", "encoding"])
+
     def places(self, kept: list[int]) -> list[int]:
         """Return the columns of the matrix of the kept features and of all texts."""
         return [*kept, *range(len(self.columns), self.width)]
@@ -124,8 +139,8 @@ class TableSchema:
         """Positions of the kept features in the table given to ``fit``."""
         if isinstance(self.columns, SparseColumns):
             return self.columns.positions
-        read = (*self.columns, *self.texts)
-        return np.array([column.position for column in read], dtype=np.int64)
+        read = [column.position for column in self.columns]
+        return np.array([*read, *(text.position for text in self.texts)], dtype=np.int64)
 
     @property
     def feature_schema(self) -> FeatureSchema:
@@ -301,6 +316,15 @@ def _noted(schema: TableSchema, hints: Sequence[tuple[str, str]]) -> TableSchema
         warn(hint, DegradedWarning)
     return replace(schema, notes=(*schema.notes, *(note for _, note in hints)))
 
+
+_ENCODED = {
+    "number": "as it is",
+    "category": "codes, target means or categories of the learner, as the search chooses",
+    "datetime": "days since 1970-01-01",
+    "timedelta": "days",
+    "empty": "as it is",
+}
+"""What becomes of a column of each kind."""
 
 _EMPTY = "all values are missing"
 _CONSTANT = "all values are equal"

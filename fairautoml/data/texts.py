@@ -70,13 +70,12 @@ def terms_of(text: str) -> list[str]:
 
 def is_text(values: "pd.Series[Any]") -> bool:
     """Return whether a column of categories holds sentences, most of them different."""
-    if isinstance(values.dtype, pd.CategoricalDtype):
+    declared = isinstance(values.dtype, pd.CategoricalDtype)
+    if declared or pd.api.types.infer_dtype(values, skipna=True) != "string":
         return False
     known = values.dropna()
     distinct = known.unique()
     if len(distinct) < max(FEWEST_TEXTS, FEWEST_DISTINCT * len(known)):
-        return False
-    if not all(isinstance(value, str) for value in distinct):
         return False
     return bool(np.mean([len(WORD.findall(text)) for text in distinct]) >= FEWEST_WORDS)
 

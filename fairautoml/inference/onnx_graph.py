@@ -95,6 +95,9 @@ def write_onnx(decision: Spec, path: Path) -> None:
     graph, rule = _Graph(), decision["rule"]
     if decision["task"] != "binary" or decision["schema"]["sparse"]:
         raise NotPortableError("to_onnx writes binary models of dense tables alone")
+    if decision["schema"].get("texts"):
+        name = decision["schema"]["texts"][0]["name"]
+        raise NotPortableError(f"to_onnx writes no text, and column {name!r} is text; use export")
     if rule["kind"] != "thresholds" or rule["randomized"]:
         kind = "randomized" if rule["randomized"] else rule["kind"]
         raise NotPortableError(f"a rule of kind {kind!r} has no form in ONNX; only thresholds do")

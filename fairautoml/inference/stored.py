@@ -64,11 +64,7 @@ class StoredModels:
     @cached_property
     def program(self) -> Program:
         """What computes the scores."""
-        schema = {
-            "columns": [0] * self.spec["n_features"],
-            "texts": [],
-            "sparse": self.spec["sparse"],
-        }
+        schema = {"columns": [0] * self.spec["n_features"], "sparse": self.spec["sparse"]}
         return Program({**self.spec, "schema": schema, "membership": None})
 
     def __len__(self) -> int:

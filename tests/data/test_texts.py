@@ -8,6 +8,7 @@ from fairautoml import FairAutoML, load_predictor
 from fairautoml.data.encoders import encodings_of, fit_encoding
 from fairautoml.data.read import build_dataset
 from fairautoml.data.texts import is_text, terms_of
+from fairautoml.exceptions import NotPortableError
 
 N_ROWS = 240
 
@@ -92,3 +93,23 @@ def test_terms_that_the_training_rows_lack_do_not_count(table):
 def test_a_text_offers_two_encodings(table):
     schema = build_dataset(table[0], table[1]).feature_schema
     assert encodings_of(schema, group_columns=False) == ("target", "codes")
+
+
+def test_the_columns_of_a_model_say_what_became_of_each(model):
+    found = model.columns_.set_index("column")
+    assert found["kind"].to_dict() == {"said": "text", "number": "number"}
+    assert found.loc["said", "encoding"].startswith("TF-IDF")
+
+
+def test_a_column_left_out_says_why(table):
+    X, y, _ = table
+    X = X.assign(person=[f"p{at}" for at in range(N_ROWS)])
+    left_out = build_dataset(X, y).schema.described().set_index("column").loc["person"]
+    assert left_out["kind"] == "left out"
+    assert "identifier" in left_out["encoding"]
+
+
+def test_a_model_of_text_has_no_onnx_form_and_says_so(model, tmp_path):
+    pytest.importorskip("onnx")
+    with pytest.raises(NotPortableError, match="'said' is text"):
+        model.to_onnx(tmp_path / "m.onnx")
