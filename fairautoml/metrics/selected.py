@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from fairautoml.exceptions import InputError, ParameterError
@@ -56,11 +57,11 @@ def select_top_k(
         return order[:k]
     if groups is None or np.shape(groups) != values.shape:
         raise InputError("bounds need groups with one label for each row.")
-    labels, codes = np.unique(np.asarray(groups), return_inverse=True)
+    codes, labels = pd.factorize(np.asarray(groups), sort=True)
     sizes = np.bincount(codes)
     least, most = _quotas(labels.tolist(), sizes, k, bounds)
     within = codes[order]
-    by_group = np.argsort(within, kind="stable")
+    by_group = np.argsort(within.astype(np.int32), kind="stable")
     place = np.empty(len(values), dtype=np.intp)
     starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
     place[by_group] = np.arange(len(values)) - starts
