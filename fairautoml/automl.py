@@ -320,7 +320,7 @@ class FairAutoML(ClassifierMixin, Estimator):  # type: ignore[misc]
         groups, limits = None, None
         if bounds is not None:
             given = one_sensitive(sensitive, sensitive_features)
-            groups, limits = bounded_groups(X, given, bounds)
+            groups, limits = _bounded_groups(X, given, bounds)
         with isolated_config():
             scores = self.model_.scores(matrix, cells)
         return select_top_k(scores, k, groups, limits)
@@ -575,7 +575,7 @@ class FairAutoMLRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         return self._allowed(super().__sklearn_tags__())
 
 
-def bounded_groups(
+def _bounded_groups(
     X: Any, sensitive: Any, bounds: Mapping[str, Bounds]
 ) -> tuple[NDArray[Any], Bounds]:
     """Return the groups of the column that the bounds name, and their bounds."""
@@ -586,7 +586,7 @@ def bounded_groups(
         )
         raise ParameterError(msg)
     ((name, limits),) = bounds.items()
-    in_X = isinstance(sensitive, str) or sensitive is None or is_name_list(sensitive)
+    in_X = isinstance(sensitive, str) or sensitive is None or _is_name_list(sensitive)
     source = X if in_X else sensitive
     columns = read_sensitive(source).columns
     if len(columns) == 1 and not in_X and name not in columns:
@@ -600,7 +600,7 @@ def bounded_groups(
     return column.to_numpy(dtype=object).astype(str), _as_text(limits)
 
 
-def is_name_list(sensitive: Any) -> bool:
+def _is_name_list(sensitive: Any) -> bool:
     """Return whether the groups are names of columns of X."""
     return isinstance(sensitive, list | tuple) and all(isinstance(n, str) for n in sensitive)
 
