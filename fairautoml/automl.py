@@ -4,6 +4,7 @@ Not the code of the paper of the same name (Wu, Wang, arXiv 2111.06495).
 """
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -15,16 +16,18 @@ from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from fairautoml.data.groups import read_sensitive
 from fairautoml.data.read import read_new_rows
 from fairautoml.data.target import known_labels, plain_numbers
 from fairautoml.estimator import file_to_write
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.explain import Explained
 from fairautoml.inference.export import portable_form
 from fairautoml.inference.predictor import isolated_config
 from fairautoml.inference.restore import restored
 from fairautoml.inference.runtime._file import resolved
 from fairautoml.metrics.constraint import bind_constraints
+from fairautoml.metrics.selected import Bounds, select_top_k
 from fairautoml.monitoring.adapt import adapted
 from fairautoml.monitoring.monitor import (
     check_delta,
@@ -282,6 +285,54 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
         with isolated_config():
             return self.model_.acceptance(matrix, cells)
 
+    def rank(
+        self,
+        X: Any,
+        sensitive: Any = None,
+        *,
+        k: int = 100,
+        bounds: Mapping[str, Bounds] | None = None,
+        sensitive_features: Any = None,
+    ) -> NDArray[np.intp]:
+        """Return the k best rows under bounds on the groups' shares among them.
+
+        Rows are ordered by the probability of ``positive_class_`` in ``base_proba``; the rule of
+        the constraint is not applied. The sum of these scores is the largest that the bounds
+        allow.
+
+        Parameters
+        ----------
+        X, sensitive, sensitive_features
+            As in ``predict``; the column of ``bounds`` is one of ``sensitive`` or of ``X``.
+        k : int
+            Number of rows, from 1 to n_rows.
+        bounds : dict of str -> (float, float) or dict, optional
+            Lowest and highest share of each group of one column, ``{"sex": (0.4, 0.6)}``, or of
+            single groups, ``{"sex": {"female": (0.4, 1.0)}}``.
+
+        Returns
+        -------
+        ndarray of int, shape (k,)
+            Positions of the rows in ``X``, best first.
+
+        Raises
+        ------
+        InputError
+            As in ``predict``; or no k rows meet the bounds; or the model has several classes.
+        ParameterError
+            ``k`` or a bound is outside its range, or the column is not given.
+        """
+        matrix, cells = self._encoded(X, sensitive, sensitive_features)
+        if len(self.classes_) != 2:
+            raise InputError(f"rank needs a model of two classes, not {len(self.classes_)}.")
+        groups, limits = None, None
+        if bounds is not None:
+            given = one_sensitive(sensitive, sensitive_features)
+            groups, limits = _bounded_groups(X, given, bounds)
+        with isolated_config():
+            scores = self.model_.scores(matrix, cells)
+        return select_top_k(scores, k, groups, limits)
+
     def to_onnx(self, path: str | Path) -> Path:
         """Write the selected model as an ONNX graph.
 
@@ -530,6 +581,40 @@ class FairAutoMLRegressor(RegressorMixin, Explained):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Tags:
         """Return the tags of scikit-learn."""
         return self._allowed(super().__sklearn_tags__())
+
+
+def _bounded_groups(
+    X: Any, sensitive: Any, bounds: Mapping[str, Bounds]
+) -> tuple[NDArray[Any], Bounds]:
+    """Return the groups of the column that the bounds name, and their bounds."""
+    if not isinstance(bounds, Mapping) or len(bounds) != 1:
+        msg = (
+            f"bounds={bounds!r} must be a dict with one sensitive column, such as "
+            "{'sex': (0.4, 0.6)}; for several columns, pass their combination as one column."
+        )
+        raise ParameterError(msg)
+    ((name, limits),) = bounds.items()
+    in_X = isinstance(sensitive, str) or sensitive is None or _is_name_list(sensitive)
+    source = X if in_X else sensitive
+    columns = read_sensitive(source).columns
+    if len(columns) == 1 and not in_X and name not in columns:
+        name = next(iter(columns))
+    if name not in columns:
+        raise ParameterError(f"bounds name {name!r}, which is no column of sensitive or X.")
+    column = columns[name]
+    if column.isna().any():
+        msg = f"{name!r} has {int(column.isna().sum())} missing values; bounds need all groups."
+        raise InputError(msg)
+    return column.to_numpy(dtype=object).astype(str), _as_text(limits)
+
+
+def _is_name_list(sensitive: Any) -> bool:
+    """Return whether the groups are names of columns of X."""
+    return isinstance(sensitive, list | tuple) and all(isinstance(n, str) for n in sensitive)
+
+
+def _as_text(limits: Bounds) -> Bounds:
+    return {str(k): v for k, v in limits.items()} if isinstance(limits, Mapping) else limits
 
 
 def read_predictor(path: Path) -> FairAutoML | FairAutoMLRegressor:
