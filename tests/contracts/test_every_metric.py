@@ -35,7 +35,7 @@ def test_every_fairness_metric_states_what_a_post_processor_has_to_equalise(name
     if "regression" not in metric.tasks:
         assert bool(metric.compared or metric.degree) == (metric.kind == "fairness")
     assert not (metric.rates and metric.to_overall)
-    losses = {"log_loss", "rmse", "mae"}
+    losses = {"log_loss", "brier", "rmse", "mae"}
     assert metric.greater_is_better == (
         metric.form == "ratio" if metric.kind == "fairness" else name not in losses
     )
