@@ -19,7 +19,6 @@ from sklearn.utils.validation import check_is_fitted
 from fairautoml.data.groups import read_sensitive
 from fairautoml.data.read import read_new_rows
 from fairautoml.data.target import known_labels, plain_numbers
-from fairautoml.estimator import file_to_write
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.explain import Explained
 from fairautoml.inference.export import portable_form
@@ -39,7 +38,13 @@ from fairautoml.monitoring.monitor import (
 from fairautoml.monitoring.result import Monitor
 from fairautoml.monitoring.watch import WatchedRows
 from fairautoml.run_files import read_models_of, restore_estimator
-from fairautoml.settings import GroupPolicy, check_constraints, check_group_policy, one_sensitive
+from fairautoml.settings import (
+    GroupPolicy,
+    check_constraints,
+    check_group_policy,
+    file_to_write,
+    one_sensitive,
+)
 from fairautoml.storage.run_folder import (
     is_pickled,
     need_trust,

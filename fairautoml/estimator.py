@@ -24,14 +24,18 @@ from fairautoml.certification.verdicts import Reason
 from fairautoml.data.files import write_whole
 from fairautoml.data.frames import (
     Inputs,
-    check_length,
     check_same_index,
     entity_ids,
-    read_weights,
 )
 from fairautoml.data.read import read_new_rows
 from fairautoml.data.schema import TableSchema, read_truth
-from fairautoml.data.target import TaskOption, check_given, known_labels, plain_numbers
+from fairautoml.data.target import (
+    TaskOption,
+    check_given,
+    checked_weights,
+    known_labels,
+    plain_numbers,
+)
 from fairautoml.evaluation.judge import judge
 from fairautoml.exceptions import InputError, NoFeasibleModelWarning, ParameterError, warn
 from fairautoml.inference.export import export_predictor
@@ -78,6 +82,8 @@ from fairautoml.settings import (
     check_group_policy,
     check_objective,
     check_selection,
+    file_to_write,
+    labels_of,
     one_sensitive,
     plain_parameters,
     refuse_removed,
@@ -610,7 +616,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         other._sequence = freeze(served.board, served.best, set(served.bags))
         other._show(served, served.board.frame())
         if not other.feasible_:
-            msg = f"No stored model meets {', '.join(_labels(constraint))}; fit with it instead."
+            msg = f"No stored model meets {', '.join(labels_of(constraint))}; fit with it instead."
             warn(msg, NoFeasibleModelWarning)
         return other
 
@@ -631,7 +637,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             **self.summary_,
             "margin": None,
             "headline": headline(served.board, entry, None),
-            "statement": result_lines(served.board, entry, None, _labels(self.constraint)),
+            "statement": result_lines(served.board, entry, None, labels_of(self.constraint)),
             "headlines": [*outside, *first],
             "notes": list(self.notes_),
             "best": best,
@@ -859,7 +865,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             leaderboard=plain_rows(model.leaderboard_),
             summary=model.summary_,
             groups=describe_groups(pool.board, pool.rows_by_label, pool.groups),
-            config={"constraint": _labels(model.constraint)},
+            config={"constraint": labels_of(model.constraint)},
             trials=plain_rows(model.trials_),
             certificate=None if certificate is None else json.loads(certificate.to_bytes()),
             certificate_text="" if certificate is None else certificate_text(certificate),
@@ -881,14 +887,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def file_to_write(path: str | Path, method: str) -> Path:
-    """Return the path, or raise an error if it cannot be that of a file."""
-    out = Path(path)
-    if out.is_dir() or not out.parent.is_dir():
-        raise ParameterError(f"{method}: {str(out)!r} must be a file in a folder that exists")
-    return out
-
-
 def recounted(model: Any, inputs: Inputs, certificate: Certificate, ledger: Ledger) -> Evidence:
     """Return the evidence of a certificate, counted again on the rows that its opening read."""
     candidates, _ = model._candidates(model.pool_, None)
@@ -897,20 +895,4 @@ def recounted(model: Any, inputs: Inputs, certificate: Certificate, ledger: Ledg
         return recount(candidates, inputs, min_score, ledger, certificate.opening.entry)
 
 
-def checked_weights(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:
-    """Validate rows and labels, and return the weights."""
-    if n_rows == 0:
-        raise InputError("Found array with 0 sample(s) (X); give at least one row to evaluate.")
-    check_given(rows.y)
-    check_length(n_rows, rows.y, "y")
-    return None if rows.sample_weight is None else read_weights(rows.sample_weight, n_rows)
-
-
 SHOWN_VERSIONS = ("fairautoml", "scikit-learn", "lightgbm", "xgboost", "numpy", "pandas")
-
-
-def _labels(constraint: Any) -> list[str]:
-    if constraint is None:
-        return []
-    listed = constraint if isinstance(constraint, list | tuple) else [constraint]
-    return [one if isinstance(one, str) else one.label for one in listed]

@@ -24,8 +24,8 @@ from fairautoml.auditing.result import Contributions
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.data.frames import Inputs
 from fairautoml.data.read import read_new_rows
-from fairautoml.data.target import known_labels, plain_numbers
-from fairautoml.estimator import Estimator, checked_weights
+from fairautoml.data.target import checked_weights, known_labels, plain_numbers
+from fairautoml.estimator import Estimator
 from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel
 from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor, isolated_config

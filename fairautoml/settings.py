@@ -8,6 +8,7 @@ import numbers
 import os
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal, ParamSpec
 
 import numpy as np
@@ -676,3 +677,19 @@ def check_share(name: str, value: Any) -> float | None:
         msg = f"{name}={value!r} must be a number in [0, 1]"
         raise ParameterError(msg)
     return float(value)
+
+
+def labels_of(constraint: Any) -> list[str]:
+    """Return the constraints of the parameter as texts."""
+    if constraint is None:
+        return []
+    listed = constraint if isinstance(constraint, list | tuple) else [constraint]
+    return [one if isinstance(one, str) else one.label for one in listed]
+
+
+def file_to_write(path: str | Path, method: str) -> Path:
+    """Return the path, or raise an error if it cannot be that of a file."""
+    out = Path(path)
+    if out.is_dir() or not out.parent.is_dir():
+        raise ParameterError(f"{method}: {str(out)!r} must be a file in a folder that exists")
+    return out

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 
 from fairautoml.data.columns import Key, encode_levels, key_of, types_of
-from fairautoml.data.frames import as_array, as_series, frame_columns, is_frame, library_of
+from fairautoml.data.frames import (
+    Inputs,
+    as_array,
+    as_series,
+    check_length,
+    frame_columns,
+    is_frame,
+    library_of,
+    read_weights,
+)
 from fairautoml.data.spelling import matched_keys, merge_spellings, refuse_spellings
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 
@@ -327,3 +336,12 @@ def _labels(
     labels = np.empty(len(keys), dtype=object)
     labels[:] = values.iloc[first].astype(object).tolist()
     return labels
+
+
+def checked_weights(rows: Inputs, n_rows: int) -> NDArray[np.float64] | None:
+    """Validate rows and labels, and return the weights."""
+    if n_rows == 0:
+        raise InputError("Found array with 0 sample(s) (X); give at least one row to evaluate.")
+    check_given(rows.y)
+    check_length(n_rows, rows.y, "y")
+    return None if rows.sample_weight is None else read_weights(rows.sample_weight, n_rows)
