@@ -94,6 +94,6 @@ def _library() -> Any:
     try:
         import wandb
     except ImportError as error:
-        msg = f"WandbTracker needs wandb ({error}): pip install 'fairautoml[wandb]'"
+        msg = f"WandbTracker needs wandb ({error}): pip install 'fairautoml-search[wandb]'"
         raise MissingExtraError(msg) from error
     return wandb
