@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from fairautoml.inference.runtime import PortablePredictor
     from fairautoml.metrics import CostMatrix
     from fairautoml.report.progress import ProgressLine
+    from fairautoml.search.early_stopping import EarlyStopping
     from fairautoml.settings import Dask, GroupPolicy, LocalProcesses, RunStorage
 
 __version__ = "0.1.0"
 __all__ = [
     "CostMatrix",
     "Dask",
+    "EarlyStopping",
     "FairAutoML",
     "FairAutoMLRegressor",
     "GroupPolicy",
@@ -38,6 +40,7 @@ __all__ = [
 _HOME = {
     "CostMatrix": "fairautoml.metrics",
     "Dask": "fairautoml.settings",
+    "EarlyStopping": "fairautoml.search.early_stopping",
     "FairAutoML": "fairautoml.automl",
     "FairAutoMLRegressor": "fairautoml.automl",
     "GroupPolicy": "fairautoml.settings",

@@ -133,7 +133,8 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
         Called with a ``Progress`` after each trial; one that raises is not called again. Its
         method ``on_fit_end(model)``, if it has one, is called last, with None if the fit failed.
         ``fairautoml.integrations`` has callbacks for MLflow and Weights & Biases. None = a
-        ``ProgressLine`` in a notebook or another interactive session; ``[]`` = nothing.
+        ``ProgressLine`` in a notebook or another interactive session, and ``EarlyStopping`` with
+        the default budget; ``[]`` = nothing.
     random_state : int, RandomState, Generator or None, default=None
         Seed; None draws one, see ``seed_``.
 

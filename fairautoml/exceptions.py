@@ -119,6 +119,10 @@ class VersionMismatchError(RunFolderError):
     """A run was written by another minor version of this library, and its model is not loaded."""
 
 
+class StopSearch(Exception):
+    """Raised by a callback to end the search as if its budget were spent; the text says why."""
+
+
 class FairAutoMLWarning(UserWarning):
     """Base of every warning of this library."""
 

@@ -39,6 +39,7 @@ from fairautoml.report.headlines import (
     one_sided_notes,
     refused_headline,
     result_lines,
+    stopped_note,
 )
 from fairautoml.report.summary import (
     describe_served,
@@ -152,7 +153,9 @@ class FitResult:
     def notes(self) -> tuple[str, ...]:
         """All notes for the user, the headlines first."""
         data = self.plan.problem.dataset
-        stopped = (interrupted_note(len(self.history.results)),) if self.interrupted else ()
+        n_trials, why = len(self.history.results), self.history.stopped
+        stopped = (interrupted_note(n_trials),) if self.interrupted else ()
+        stopped = stopped if why is None else (stopped_note(n_trials, why),)
         return (*self.headlines, *stopped, *self.plan.notes, *data.notes, *self.rule_notes)
 
     def summary(self) -> dict[str, Any]:

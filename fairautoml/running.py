@@ -18,7 +18,7 @@ from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.evaluation.membership import with_membership, without_membership
 from fairautoml.evaluation.postprocess import judged
 from fairautoml.evaluation.problem import Problem
-from fairautoml.exceptions import DegradedWarning, warn
+from fairautoml.exceptions import DegradedWarning, StopSearch, warn
 from fairautoml.execution import EXECUTORS
 from fairautoml.execution.local import FirstHere
 from fairautoml.execution.serial import SerialExecutor
@@ -99,14 +99,14 @@ class TrialScorer:
 def unbroken(callbacks: Sequence[OnProgress]) -> OnProgress:
     """Return a callback that calls all given ones; one that raises is dropped with a warning.
 
-    An interrupt or an exit is passed on.
+    An interrupt, an exit and ``StopSearch`` are passed on.
     """
     left = list(callbacks)
 
     def call(progress: Progress) -> None:
         for callback in tuple(left):
             error = capture_failure(partial(callback, progress))
-            if isinstance(error, SystemExit):
+            if isinstance(error, SystemExit | StopSearch):
                 raise error
             if isinstance(error, Exception):
                 left.remove(callback)
@@ -256,6 +256,7 @@ def run_search(
         else:
             search.replay(past.values(), again, start=plan.start)
             finished = search.run()
+        history.stopped = search.stopped
         artifacts.drop_partials()
     return history, finished and not interrupted
 

@@ -34,6 +34,7 @@ from fairautoml.records import OnProgress
 from fairautoml.registry import check_name, check_names
 from fairautoml.report.progress import default_callbacks
 from fairautoml.search.allocators import ALLOCATORS
+from fairautoml.search.early_stopping import EarlyStopping
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.search.strategies._own import OwnStrategy, own_strategy
 from fairautoml.selection.choice import Confidence
@@ -290,7 +291,7 @@ def validate_settings(params: Any) -> Settings:
         pos_label=check_label(params.pos_label),
         task=params.task_option,
         storage=check_run_dir(params.run_dir),
-        callbacks=check_callbacks(params.callbacks),
+        callbacks=check_callbacks(params.callbacks, params.time_budget, params.n_trials),
         seed=check_seed(params.random_state),
     )
 
@@ -392,10 +393,13 @@ def check_run_dir(value: Any) -> RunStorage | None:
     return RunStorage(value)
 
 
-def check_callbacks(value: Any) -> tuple[OnProgress, ...]:
-    """Return the callbacks as a tuple; None is a progress line in an interactive session."""
+def check_callbacks(value: Any, time_budget: Any, n_trials: Any) -> tuple[OnProgress, ...]:
+    """Return the callbacks as a tuple.
+
+    None is a progress line in an interactive session, and with the default budget early stopping.
+    """
     if value is None:
-        return default_callbacks()
+        return (*default_callbacks(), *early_stopping(time_budget, n_trials))
     listed = tuple(value) if isinstance(value, list | tuple) else (value,)
     if not all(callable(callback) for callback in listed):
         msg = (
@@ -403,7 +407,19 @@ def check_callbacks(value: Any) -> tuple[OnProgress, ...]:
             "functions"
         )
         raise ParameterError(msg)
+    timed = time_budget is not None or n_trials is None
+    if not timed and any(isinstance(callback, EarlyStopping) for callback in listed):
+        msg = (
+            "callbacks: EarlyStopping needs time_budget=, of which its patience is a share; "
+            "n_trials alone gives a reproducible number of trials"
+        )
+        raise ParameterError(msg)
     return listed
+
+
+def early_stopping(time_budget: Any, n_trials: Any) -> tuple[EarlyStopping, ...]:
+    """Return the callback that ends a search without a budget of the user, else nothing."""
+    return (EarlyStopping(),) if time_budget is None and n_trials is None else ()
 
 
 def check_ensemble(value: Any) -> int:

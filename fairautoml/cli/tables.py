@@ -57,6 +57,7 @@ from fairautoml.settings import (
     ServingOptions,
     check_group_policy,
     check_run_dir,
+    early_stopping,
     restored_parameters,
 )
 from fairautoml.storage.artifacts import file_hash
@@ -539,7 +540,8 @@ class TableRequest:
                 self._note(folder, source)
                 noted = True
 
-        model.set_params(callbacks=[note_first, on_progress])
+        early = early_stopping(model.time_budget, model.n_trials)
+        model.set_params(callbacks=[note_first, on_progress, *early])
         try:
             named = {"groups": self.groups, "proxies": source.proxies}
             model.fit(source.X, source.y, source.sensitive, source.weight, **named)

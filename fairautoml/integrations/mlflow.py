@@ -124,7 +124,7 @@ def _library() -> Any:
 
 def _missing(error: ImportError) -> MissingExtraError:
     msg = (
-        f"MLflowTracker needs mlflow and skops ({error}): pip install 'fairautoml-search[mlflow]', or "
-        "leave the model out with MLflowTracker(log_model=False)"
+        f"MLflowTracker needs mlflow and skops ({error}): pip install "
+        "'fairautoml-search[mlflow]', or leave the model out with MLflowTracker(log_model=False)"
     )
     return MissingExtraError(msg)

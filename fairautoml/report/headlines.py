@@ -49,6 +49,12 @@ def interrupted_note(n_trials: int) -> str:
     )
 
 
+def stopped_note(n_trials: int, why: str) -> str:
+    """Return the note on a search that a callback ended."""
+    trials = f"{n_trials} trial{'' if n_trials == 1 else 's'}"
+    return f"The search stopped early after {trials}: {why}. callbacks=[] uses the whole budget."
+
+
 def result_lines(
     board: Leaderboard, entry: Entry, margin: Margin | None, constraints: Sequence[str]
 ) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
-from fairautoml.exceptions import DegradedWarning, warn
+from fairautoml.exceptions import DegradedWarning, StopSearch, warn
 from fairautoml.records import (
     Allocator,
     Config,
@@ -235,6 +235,7 @@ class SearchLoop:
     executor: Executor  # runs the trials and keeps the clock
     stop: StopCondition  # limits of the search
     overhead: Overhead = field(default_factory=Overhead)
+    stopped: str | None = None  # why a callback ended the search
     _next: int = 0  # number of the next trial
     _counted: set[int] = field(default_factory=set)  # trials that are not promotions
     _n_reported: int = 0
@@ -269,6 +270,9 @@ class SearchLoop:
         except KeyboardInterrupt:
             logger.info("Interrupted after %d results.", self._n_reported)
             return False
+        except StopSearch as stop:
+            self.stopped = str(stop)
+            logger.info("Stopped after %d results: %s.", self._n_reported, stop)
         finally:
             self.executor.shutdown()
         return True

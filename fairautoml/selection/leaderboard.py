@@ -200,6 +200,7 @@ class TrialLog:
     n_workers: int = 1
     scoring_seconds: list[float] = field(default_factory=list)
     overhead: Overhead = field(default_factory=Overhead)
+    stopped: str | None = None  # why a callback ended the search
 
     def add(self, result: TrialResult, entries: Sequence[Entry], seconds: float) -> None:
         """Add a result with its entries, known after ``seconds`` of the budget."""
