@@ -119,7 +119,7 @@ class VersionMismatchError(RunFolderError):
     """A run was written by another minor version of this library, and its model is not loaded."""
 
 
-class StopSearch(Exception):
+class StopSearch(FairAutoMLError):
     """Raised by a callback to end the search as if its budget were spent; the text says why."""
 
 
