@@ -35,6 +35,12 @@ class EarlyStopping:
     >>> model = FairAutoML(time_budget=300, callbacks=EarlyStopping(patience=0.1))
     """
 
+    _budget: float | None  # seconds left at the first result
+    _since: float  # seconds left at the last improvement
+    _best: Entry | None
+    _loss: float  # lowest log loss so far
+    _folds: int  # folds of a trial on all of them
+
     def __init__(self, patience: float = 0.3, min_trials: int = 20) -> None:
         if isinstance(patience, bool) or not isinstance(patience, int | float):
             patience = -1.0
@@ -68,11 +74,8 @@ class EarlyStopping:
         self._forget()
 
     def _forget(self) -> None:
-        self._budget: float | None = None  # seconds left at the first result
-        self._since = 0.0  # seconds left at the last improvement
-        self._best: Entry | None = None
-        self._loss = float("inf")
-        self._folds = 0  # of a trial on all folds
+        self._budget, self._since, self._best = None, 0.0, None
+        self._loss, self._folds = float("inf"), 0
 
     def _improves(self, progress: Progress) -> bool:
         result, better = progress.result, progress.best is not self._best
