@@ -630,7 +630,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         last = (*one_sided_notes(served.board, entry), *constant_notes(entry))
         # Notes on the margin are about the entry that the search selected.
         outside = () if served.groups is None else served.groups.headlines
-        kept = (n for n in self.notes_ if n not in self._entry_notes and n not in outside)
+        kept = [n for n in self.notes_ if n not in self._entry_notes and n not in outside]
         self._entry_notes = (*first, *last)
         self.notes_ = (*outside, *first, *kept, *last)
         self.summary_ = {

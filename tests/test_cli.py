@@ -872,7 +872,7 @@ def test_a_run_says_which_table_it_was_before_it_ends(individuals, tmp_path, mon
         seen.append((run / "source.json").is_file())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fairautoml.cli.text._improvements", lambda stream: stop)
+    monkeypatch.setattr("fairautoml.report.progress.ProgressLine.__call__", stop)
     main(["fit", str(individuals / "people.csv"), *FIT, "--out", str(run)])
     assert seen[0]
 

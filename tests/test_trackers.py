@@ -57,7 +57,7 @@ def test_without_the_library_the_extra_to_install_is_named(library, name, monkey
     monkeypatch.setitem(sys.modules, library, None)
     module = importlib.import_module(f"fairautoml.integrations.{library}")
     tracker = getattr(module, f"{name}Tracker")
-    with pytest.raises(MissingExtraError, match=rf"pip install 'fairautoml\[{library}\]'"):
+    with pytest.raises(MissingExtraError, match=rf"fairautoml-search\[{library}\]"):
         tracker()
 
 

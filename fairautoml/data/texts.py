@@ -35,6 +35,8 @@ COMPONENTS = 30
 """Components of a text column."""
 
 WORD = re.compile(r"\w+")
+WORD_WITH_LETTER = re.compile(r"\d*[^\W\d]\w*")
+"""A word that tells text from numbers and dates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,9 @@ def is_text(values: "pd.Series[Any]") -> bool:
     distinct = known.unique()
     if len(distinct) < max(FEWEST_TEXTS, FEWEST_DISTINCT * len(known)):
         return False
-    return bool(np.mean([len(WORD.findall(text)) for text in distinct]) >= FEWEST_WORDS)
+    return bool(
+        np.mean([len(WORD_WITH_LETTER.findall(text)) for text in distinct]) >= FEWEST_WORDS
+    )
 
 
 def fit_text(

@@ -102,7 +102,7 @@ def test_other_rows_are_refused_and_the_folder_stays_as_it_is(run, rows, named):
             {"constraint": "demographic_parity_difference <= 0.1"},
             r"constraint .*0\.2', now .*0\.1",
         ),
-        ({"objective": "balanced_accuracy"}, "objective 'accuracy', now 'balanced_accuracy'"),
+        ({"objective": "balanced_accuracy"}, "objective 'accuracy: .*', now 'balanced_accuracy: "),
         ({"strategy": "random"}, "strategy '.*', now 'random'"),
         ({"random_state": 1}, "random_state '0', now '1'"),
         ({"cv": 3}, "different folds"),

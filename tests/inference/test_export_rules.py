@@ -18,6 +18,7 @@ from fairautoml.exceptions import NotPortableError
 from fairautoml.inference.export import _packed, export_predictor
 from fairautoml.inference.runtime._file import _array, resolved
 from fairautoml.inference.runtime._rules import RULES
+from fairautoml.metrics import METRICS
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import MITIGATORS, TrainRows
 from fairautoml.mitigators._group_program import Step, ThresholdRule
@@ -69,7 +70,11 @@ def assert_same_rule(rule, scores, cells, membership=None):
 def test_rules_of_every_post_processor_decide_the_same(name, task):
     mitigator = MITIGATORS.get(name)
     goal = goal_of(mitigator, task)
-    goals = [goal, replace(goal, targets=()), replace(goal, targets=(), objective="f1_macro")]
+    goals = [
+        goal,
+        replace(goal, targets=()),
+        replace(goal, targets=(), objective=METRICS.get("f1_macro")),
+    ]
     if task == "binary":
         goals.append(replace(goal, randomized=True))
     rows = example_scores(task, 0)

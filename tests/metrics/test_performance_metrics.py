@@ -31,8 +31,9 @@ def random_rows(seed):
 def test_every_performance_metric_is_tested_here():
     every = [METRICS.get(name) for name in METRICS.names()]
     names = [m.name for m in every if m.kind == "performance" and "binary" in m.tasks]
-    # f1_macro is tested with the other metrics of several classes.
-    assert names == sorted([*ON_SCORES, *ON_DECISIONS, "f1_macro"])
+    # These are compared with scikit-learn in test_custom.py, f1_macro with those of several classes.
+    elsewhere = ["brier", "f1_macro", "f1_weighted", "mcc", "precision", "recall"]
+    assert names == sorted([*ON_SCORES, *ON_DECISIONS, *elsewhere])
 
 
 @pytest.mark.parametrize(

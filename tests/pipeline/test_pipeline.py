@@ -5,6 +5,7 @@ import inspect
 
 from fairautoml import FairAutoML, FairAutoMLRegressor, pipeline
 from fairautoml.estimator import Estimator
+from fairautoml.explain import Explained
 
 STEPS = [
     "prepare", "read_dataset", "apply_group_policy", "define_problem", "make_plan", "open_run",
@@ -27,7 +28,7 @@ def test_every_step_is_a_documented_function():
     assert all(inspect.getdoc(getattr(pipeline, step)) for step in STEPS)
 
 
-def test_each_estimator_has_one_base_class_of_its_own():
+def test_each_estimator_has_a_line_of_base_classes():
     for public in (FairAutoML, FairAutoMLRegressor):
         own = [c for c in public.__mro__ if c.__module__.startswith("fairautoml")]
-        assert own == [public, Estimator]
+        assert own == [public, Explained, Estimator]
