@@ -35,7 +35,7 @@ COMPONENTS = 30
 """Components of a text column."""
 
 WORD = re.compile(r"\w+")
-WORD_WITH_LETTER = re.compile(r"\d*[^\W\d]\w*")
+LETTERS = re.compile(r"\d*[^\W\d]\w*")
 """A word that tells text from numbers and dates."""
 
 
@@ -80,7 +80,7 @@ def is_text(values: "pd.Series[Any]") -> bool:
     if len(distinct) < max(FEWEST_TEXTS, FEWEST_DISTINCT * len(known)):
         return False
     return bool(
-        np.mean([len(WORD_WITH_LETTER.findall(text)) for text in distinct]) >= FEWEST_WORDS
+        np.mean([len(LETTERS.findall(text)) for text in distinct]) >= FEWEST_WORDS
     )
 
 

@@ -31,7 +31,7 @@ def random_rows(seed):
 def test_every_performance_metric_is_tested_here():
     every = [METRICS.get(name) for name in METRICS.names()]
     names = [m.name for m in every if m.kind == "performance" and "binary" in m.tasks]
-    # These are compared with scikit-learn in test_custom.py, f1_macro with those of several classes.
+    # test_custom.py compares these with scikit-learn.
     elsewhere = ["brier", "f1_macro", "f1_weighted", "mcc", "precision", "recall"]
     assert names == sorted([*ON_SCORES, *ON_DECISIONS, *elsewhere])
 
