@@ -79,9 +79,7 @@ def is_text(values: "pd.Series[Any]") -> bool:
     distinct = known.unique()
     if len(distinct) < max(FEWEST_TEXTS, FEWEST_DISTINCT * len(known)):
         return False
-    return bool(
-        np.mean([len(LETTERS.findall(text)) for text in distinct]) >= FEWEST_WORDS
-    )
+    return bool(np.mean([len(LETTERS.findall(text)) for text in distinct]) >= FEWEST_WORDS)
 
 
 def fit_text(
