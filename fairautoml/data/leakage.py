@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from sklearn.linear_model import RidgeClassifier
 
 from fairautoml.data.columns import Column
 from fairautoml.data.groups import GroupSchema, read_sensitive
@@ -17,6 +18,9 @@ from fairautoml.metrics.groups import GroupSystem
 
 PURITY = 0.999
 """Balanced accuracy from which a categorical feature counts as the attribute itself."""
+
+TELLING = 0.8
+"""Balanced accuracy, from 0 by chance to 1, from which the words of a text tell the group."""
 
 FEWEST = 10
 """Fewest rows per group at which an interval is not a coincidence."""
@@ -44,6 +48,7 @@ def given_away(matrix: Any, schema: TableSchema, given: Labelled) -> dict[str, t
             names += same_bands(matrix, schema, bands[system.name])
         elif system.values is None:
             names += same_intervals(matrix, schema, system.of_cell[given.cells])
+            names += telling_texts(matrix, schema, system.of_cell[given.cells])
         if names:
             found[system.name] = tuple(dict.fromkeys(names))
     return found
@@ -111,6 +116,33 @@ def same_partition(
             if _is_bijection(table) or (loose and _purity(table) > PURITY):
                 found.append(column.name)
     return tuple(found)
+
+
+def telling_texts(matrix: Any, schema: TableSchema, codes: NDArray[np.integer]) -> tuple[str, ...]:
+    """Return the columns of text whose words tell the group of rows that were not learned from."""
+    known = np.flatnonzero(codes >= 0)
+    if not schema.texts or len(np.unique(codes[known])) < 2:
+        return ()
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(known)[: 2 * _GLANCE]
+    learned, others = rows[::2], rows[1::2]
+    found, start = [], len(schema.columns)
+    for text in schema.texts:
+        block, start = matrix[:, start : start + text.width], start + text.width
+        model = RidgeClassifier(class_weight="balanced")
+        model.fit(_words(block[learned], len(text.terms)), codes[learned])
+        right = model.predict(_words(block[others], len(text.terms))) == codes[others]
+        shares = [right[codes[others] == code].mean() for code in np.unique(codes[others])]
+        chance = 1 / len(np.unique(codes[known]))
+        if (np.mean(shares) - chance) / (1 - chance) > TELLING:
+            found.append(text.name)
+    return tuple(found)
+
+
+def _words(block: NDArray[np.floating], n_terms: int) -> sp.csr_matrix:
+    rows, places = np.nonzero(~np.isnan(block))
+    terms = block[rows, places].astype(np.int64)
+    return sp.csr_matrix((np.ones(len(rows)), (rows, terms)), shape=(len(block), n_terms))
 
 
 def same_numbers(

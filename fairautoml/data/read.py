@@ -279,8 +279,7 @@ def _without_proxies(
     found = given_away(matrix, schema, given)
     if options.sensitive_in_X == "drop":
         for system, names in found.items():
-            kept = [at for at, name in enumerate(schema.names) if name not in names]
-            places = schema.places(kept)
+            places = schema.places_without(names)
             schema = schema.without(names, f"it gives away sensitive {system!r}")
             matrix = matrix[:, places]
         return schema, matrix, {}

@@ -134,6 +134,16 @@ class TableSchema:
         """Return the columns of the matrix of the kept features and of all texts."""
         return [*kept, *range(len(self.columns), self.width)]
 
+    def places_without(self, names: Collection[str]) -> list[int]:
+        """Return the columns of the matrix of the features not called ``names``."""
+        places = [at for at, column in enumerate(self.columns) if column.name not in names]
+        start = len(self.columns)
+        for text in self.texts:
+            if text.name not in names:
+                places.extend(range(start, start + text.width))
+            start += text.width
+        return places
+
     @property
     def positions(self) -> NDArray[np.int64]:
         """Positions of the kept features in the table given to ``fit``."""
@@ -162,10 +172,11 @@ class TableSchema:
     def without(self, names: Collection[str], reason: str) -> "TableSchema":
         """Return the schema without the features called ``names``, and a note that says why."""
         columns = tuple(column for column in self.columns if column.name not in names)
-        notes = tuple(_dropped(c.name, reason) for c in self.columns if c.name in names)
-        if not columns and not self.texts:
+        texts = tuple(text for text in self.texts if text.name not in names)
+        notes = tuple(_dropped(name, reason) for name in self.names_read if name in names)
+        if not columns and not texts:
             raise InputError(_nothing_left((*self.notes, *notes)))
-        return replace(self, columns=columns, notes=(*self.notes, *notes))
+        return replace(self, columns=columns, texts=texts, notes=(*self.notes, *notes))
 
     def transform(self, X: Any, *, tell: bool = False) -> Any:
         """Return a new table as the matrix that the learners were trained on.

@@ -1,12 +1,14 @@
 """Free text: which columns are text, what the matrix holds, and what models learn from it."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from fairautoml import FairAutoML, load_predictor
 from fairautoml.data.encoders import encodings_of, fit_encoding
-from fairautoml.data.read import build_dataset
+from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.texts import is_text, terms_of
 from fairautoml.exceptions import NotPortableError
 
@@ -113,3 +115,23 @@ def test_a_model_of_text_has_no_onnx_form_and_says_so(model, tmp_path):
     pytest.importorskip("onnx")
     with pytest.raises(NotPortableError, match="'said' is text"):
         model.to_onnx(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("words", [("he", "she"), ("they", "they")])
+def test_a_text_whose_words_tell_the_group_is_named_and_can_be_dropped(words):
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 2, 400)
+    texts = [
+        f"{words[one]} w{rng.integers(40)} w{rng.integers(40)} w{rng.integers(40)}"
+        for one in group
+    ]
+    X = pd.DataFrame({"said": texts, "number": rng.normal(size=400)})
+    y = rng.integers(0, 2, 400)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        build_dataset(X, y, group)
+    assert any("'said' of X give away" in str(one.message) for one in caught) == (
+        words[0] != words[1]
+    )
+    dropped = build_dataset(X, y, group, options=ReadOptions(sensitive_in_X="drop"))
+    assert bool(dropped.feature_schema.texts) == (words[0] == words[1])
