@@ -104,15 +104,20 @@ def unbroken(callbacks: Sequence[OnProgress]) -> OnProgress:
     left = list(callbacks)
 
     def call(progress: Progress) -> None:
+        stop: StopSearch | None = None
         for callback in tuple(left):
             error = capture_failure(partial(callback, progress))
-            if isinstance(error, SystemExit | StopSearch):
+            if isinstance(error, SystemExit):
                 raise error
-            if isinstance(error, Exception):
+            if isinstance(error, StopSearch):
+                stop = error  # the other callbacks see this result, too
+            elif isinstance(error, Exception):
                 left.remove(callback)
                 found = error_text(error)
                 msg = f"a callback raised {found} and is not called again; the search continues"
                 warn(msg, DegradedWarning)
+        if stop is not None:
+            raise stop
 
     return call
 

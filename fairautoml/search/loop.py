@@ -403,13 +403,20 @@ class SearchLoop:
                 # Executors enforce the deadline; this is for one that does not.
                 self.executor.shutdown()
         self._running -= done
+        stopped: StopSearch | None = None
         for future in sorted(done, key=lambda f: f.result().trial.number):
             start = self.executor.now()
-            scored = self.score(future.result())
+            try:
+                scored = self.score(future.result())
+            except StopSearch as stop:
+                stopped = stop  # the result itself is recorded, and so are the others
+                continue
             if scored.status is TrialState.SUCCESS and scored.trial.number > 0:
                 self._scoring = self.executor.now() - start
                 self.executor.spare = self._scoring if self._scoring >= LONG else 0.0
             self._scored[scored.trial.number] = scored
+        if stopped is not None:
+            raise stopped
 
     def _tell(self) -> None:
         """Report results in order of creation, or of completion under a time budget."""

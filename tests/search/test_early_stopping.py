@@ -4,6 +4,7 @@ from fairautoml import EarlyStopping, FairAutoML
 from fairautoml.data import load
 from fairautoml.exceptions import ParameterError, StopSearch
 from fairautoml.records import Config, Fidelity, Progress, Trial, TrialResult, TrialState
+from fairautoml.running import unbroken
 from fairautoml.settings import check_callbacks
 
 
@@ -81,3 +82,13 @@ def test_a_fit_that_stops_early_keeps_its_models_and_says_why():
     assert not model.interrupted_
     assert any("The search stopped early after" in note for note in model.notes_)
     assert len(model.predict(X)) == len(X)
+
+
+def test_the_callbacks_after_one_that_ends_the_search_see_its_last_result():
+    def stop(progress):
+        raise StopSearch("enough")
+
+    seen = []
+    with pytest.raises(StopSearch, match="enough"):
+        unbroken([stop, seen.append])(progress(0, 10.0))
+    assert len(seen) == 1
