@@ -16,6 +16,7 @@ import numpy as np
 from fairautoml.data.groups import MissingPolicy, UnseenPolicy
 from fairautoml.data.sensitive_numbers import check_bins, plain_bins
 from fairautoml.data.target import TaskOption
+from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.execution import EXECUTORS
 from fairautoml.learners import LEARNERS
@@ -575,8 +576,7 @@ def check_objective(name: Any) -> Metric:
     if callable(name) and not isinstance(name, type):
         metric = custom_metric(name)
         if metric.on == "decisions":
-            # A function that raises is the user's error and ends the fit before the first trial.
-            metric.value(GroupCounts(np.ones((1, 2, 2))))
+            _try(metric, name)
         return metric
     if isinstance(name, str):
         name = SKLEARN_NAMES.get(name, name)
@@ -588,6 +588,18 @@ def check_objective(name: Any) -> Metric:
         msg += "give a CostMatrix, a function (y_true, y_pred) or a scorer of scikit-learn"
         raise ParameterError(msg)
     return METRICS.get(name)
+
+
+def _try(metric: Metric, given: Any) -> None:
+    """Call the user's function once, so that its mistakes end the fit before the first trial."""
+    error = capture_failure(lambda: metric.value(GroupCounts(np.ones((1, 2, 2)))))
+    if isinstance(error, Exception):
+        msg = (
+            f"objective={given!r} raised {error_text(error)} when it was called with labels and "
+            "decisions; give a function (y_true, y_pred) of two arrays that returns a number, or "
+            "a scorer of scikit-learn"
+        )
+        raise ParameterError(msg) from error
 
 
 def check_constraints(value: Any) -> tuple[Constraint, ...]:

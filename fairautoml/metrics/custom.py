@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.exceptions import ParameterError
+from fairautoml.metrics._registry import METRICS
 from fairautoml.metrics._table import ClassCounts, GroupCounts, GroupValues, Metric, Undefined
 
 SKLEARN_NAMES = {
@@ -91,6 +92,8 @@ def custom_metric(given: Callable[..., Any]) -> Metric:
     is_scorer = score is not given
     inner = score.func if isinstance(score, partial) else score
     name = getattr(inner, "__name__", type(inner).__name__)
+    if name in METRICS.names():  # whose direction reports would take
+        name = f"custom_{name}"
     call = _Call(
         score=score,
         sign=float(getattr(given, "_sign", 1)),

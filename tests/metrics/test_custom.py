@@ -89,8 +89,18 @@ def test_a_function_without_weights_receives_each_row():
 
 
 def test_a_function_that_raises_ends_the_fit_before_the_first_trial():
-    with pytest.raises(TypeError, match="positional argument"):
+    with pytest.raises(
+        ParameterError, match=r"raised TypeError.*positional argument"
+    ):
         check_objective(lambda estimator, X, y: 0.0)
+
+
+def test_a_function_with_the_name_of_a_loss_is_still_a_gain():
+    def rmse(y_true, y_pred):
+        return float(np.mean(y_true == y_pred))
+
+    assert check_objective(rmse).name == "custom_rmse"
+    assert check_objective(rmse).greater_is_better
 
 
 def profit(y_true, y_pred):
