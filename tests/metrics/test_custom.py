@@ -89,9 +89,7 @@ def test_a_function_without_weights_receives_each_row():
 
 
 def test_a_function_that_raises_ends_the_fit_before_the_first_trial():
-    with pytest.raises(
-        ParameterError, match=r"raised TypeError.*positional argument"
-    ):
+    with pytest.raises(ParameterError, match=r"raised TypeError.*positional argument"):
         check_objective(lambda estimator, X, y: 0.0)
 
 
