@@ -23,6 +23,7 @@ def _few_rows(monkeypatch):
     monkeypatch.setattr(datasets, "load", lambda name: few)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_few_rows")
 @pytest.mark.parametrize("guide", GUIDES)
 def test_the_examples_of_a_guide_run(guide, tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ print("fitted", len(model.predict(X)))
 """
 
 
-@pytest.mark.parametrize("executor", ["serial", "local"])
+@pytest.mark.parametrize("executor", ["serial", pytest.param("local", marks=pytest.mark.slow)])
 def test_a_fit_needs_no_module_of_posix_and_no_fork_server(executor, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(HIDDEN)
     root = Path(__file__).parents[2]
