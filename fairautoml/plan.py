@@ -31,7 +31,7 @@ from fairautoml.execution._worker import available_mb, preload
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.metrics import METRICS, BoundConstraint, bind_constraints
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
-from fairautoml.records import BASELINE, Config, Fidelity, MitigationOption, Terms
+from fairautoml.records import BASELINE, Config, Fidelity, MitigationOption, ParamValue, Terms
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators.ladder import first_fidelity
 from fairautoml.search.loop import MAX_PENDING
@@ -63,8 +63,8 @@ class Plan:
     n_trials: int | None  # maximum number of trials
     start: float  # ``time.monotonic()`` at which the budget began
     seed: int  # root seed
-    # the first of ``first``, if it is known to be fast
-    small: Config | None = None
+    # fast ones that give the first models under a time budget, on few rows of a large table
+    early: tuple[Config, ...] = ()
     own_strategy: OwnStrategy | None = None  # replaces the registered one
     here: bool = False  # whether the first model is trained in this process
     notes: tuple[str, ...] = ()  # features that the search leaves out, for the user
@@ -84,8 +84,8 @@ def terms_of(plan: Plan) -> Terms:
         n_train_rows=train_rows,
         mitigations=plan.mitigations,
         row_cost=data.row_cost,
-        first=plan.first[0] if plan.first and plan.limits.deadline is not None else None,
-        quick=plan.small is not None,
+        first=() if plan.limits.deadline is None else plan.early or plan.first[:1],
+        quick=bool(plan.early),
         n_trials=plan.n_trials,
         n_workers=1 if plan.limits.n_workers is None else plan.limits.n_workers,
         stoppable=plan.executor != "serial",
@@ -321,7 +321,7 @@ SMALL = Config(
 """First configuration of the portfolio, by its non-default parameters: fast, and on few rows as
 good as any other."""
 
-MOST_TRAINED_HERE, MAX_INLINE_COST = 50_000, 600_000
+MOST_TRAINED_HERE, MAX_INLINE_COST = 100_000, 3_000_000
 """Rows trained and rows predicted, over all folds, up to which the first model is trained in this
 process; for two classes and few columns."""
 
@@ -561,7 +561,7 @@ def make_plan(
         space=space,
         baseline=BASELINE,
         first=first,
-        small=first[0] if _starts_linear(first, problem.dataset) else _fast_default(first),
+        early=_early(first, problem.dataset),
         mitigations=mitigations,
         strategy=_strategy_name(settings.strategy),
         own_strategy=own,
@@ -607,7 +607,7 @@ def _in_time(plan: Plan, *, again: bool) -> Plan:
 def _soon_here(plan: Plan, time_budget: float) -> bool:
     """Return whether the first model is trained in this process instead of in a worker."""
     # Other executors have their own time and memory limits; a memory limit needs a child process.
-    if plan.small is None or plan.executor != "local" or plan.limits.memory_mb is not None:
+    if not plan.early or plan.executor != "local" or plan.limits.memory_mb is not None:
         return False
     terms = terms_of(plan)
     fidelity = first_fidelity(terms, time_budget)
@@ -629,6 +629,8 @@ def _fast_first(first: tuple[Config, ...], dataset: Dataset) -> tuple[Config, ..
 
 
 LINEAR = "logistic_regression"
+FAST_LINEAR: dict[str, ParamValue] = {"C": 0.1, "numeric": "scaled"}
+"""Linear learner, and its parameters on few rows."""
 
 
 def _starts_linear(first: Sequence[Config], dataset: Dataset) -> bool:
@@ -638,6 +640,18 @@ def _starts_linear(first: Sequence[Config], dataset: Dataset) -> bool:
 def _is_wide(dataset: Dataset) -> bool:
     schema = dataset.feature_schema
     return schema.sparse and schema.n_features >= WIDE_COLUMNS
+
+
+def _early(first: Sequence[Config], dataset: Dataset) -> tuple[Config, ...]:
+    """Return the configurations of the first models, empty if the portfolio has no fast ones."""
+    if _starts_linear(first, dataset):
+        return (first[0],)
+    # On few rows of a large table a linear model may be the best one.
+    linear = [config for config in first if config.learner == LINEAR]
+    wanted = linear[:1] if _large(*dataset.X.shape) else []
+    found = [replace(one, params={**one.params, **FAST_LINEAR}) for one in wanted]
+    small = _fast_default(first)
+    return tuple(found) if small is None else (*found, small)
 
 
 def _fast_default(first: Sequence[Config]) -> Config | None:

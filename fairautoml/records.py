@@ -444,10 +444,11 @@ class Terms:
     row_cost : float
         Cost of a row in training or prediction, relative to a row of a binary task with few
         columns.
-    first : Config, optional
-        Configuration of the first model; None = the first proposal of the strategy.
+    first : tuple of Config
+        Configurations of the first models, tried on few rows if all of them take long; empty = the
+        first proposal of the strategy.
     quick : bool
-        Whether ``first`` is known to be fast.
+        Whether the first of ``first`` is known to be fast.
     n_trials : int, optional
         Number of trials that are not promotions, None under a time budget.
     n_workers : int
@@ -462,7 +463,7 @@ class Terms:
     n_train_rows: int
     mitigations: tuple[MitigationOption, ...] = ()
     row_cost: float = 1.0
-    first: Config | None = None
+    first: tuple[Config, ...] = ()
     quick: bool = False
     n_trials: int | None = None
     n_workers: int = 1

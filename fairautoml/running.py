@@ -32,9 +32,11 @@ from fairautoml.records import (
     Trial,
     TrialRecord,
     TrialResult,
+    TrialState,
 )
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._base import should_prune
+from fairautoml.search.allocators.ladder import FIRST_SHARE
 from fairautoml.search.loop import (
     POLL_SECONDS,
     Proposals,
@@ -69,13 +71,14 @@ class TrialScorer:
     start: float  # moment on the executor's clock at which the budget began
     deadline: float | None  # when the search ends, on the same clock
     window: int  # maximum number of pending trials
+    has_model: bool = False  # whether a trained model was scored
 
     def __call__(self, result: TrialResult) -> TrialResult:
         """Return the result with its value, after its record is stored."""
         begun = time.perf_counter()
         seconds = self.executor.now() - self.start
         record = replace(
-            judged(result, self.artifacts, self.problem, seconds, self.deadline),
+            judged(result, self.artifacts, self.problem, seconds, self._end(result)),
             proposals=self.take_proposals(),
             window=self.window,
         )
@@ -86,6 +89,13 @@ class TrialScorer:
         if self.on_progress is not None:
             self.on_progress(self._progress(record.result))
         return record.result
+
+    def _end(self, result: TrialResult) -> float | None:
+        """Return when post-processing should end: soon for the first model."""
+        if self.deadline is None or self.has_model or result.trial.number == 0:
+            return self.deadline
+        self.has_model = result.status is TrialState.SUCCESS
+        return self.start + FIRST_SHARE * (self.deadline - self.start)
 
     def _progress(self, result: TrialResult) -> Progress:
         return Progress(
@@ -290,8 +300,10 @@ def _run_here(plan: Plan) -> Callable[[Trial], SerialExecutor | None]:
     def executor_of(trial: Trial) -> SerialExecutor | None:
         if trial.number == 0:
             return first
-        early = trial.number == 1 and trial.config == plan.small and not trial.parent
-        return then if plan.here and early else None
+        if not plan.here or trial.parent:
+            return None
+        early = trial.number == 1 and trial.config == plan.early[0]
+        return then if early else None
 
     return executor_of
 
@@ -341,7 +353,7 @@ def _workers_then(past: Iterable[TrialRecord], executor: Executor) -> int:
 
 def _strategy(plan: Plan, recorded: Sequence[Config]) -> SearchStrategy:
     # A fast first model of few rows is not trained again on more.
-    begun = plan.small is not None and plan.limits.deadline is not None
+    begun = plan.limits.deadline is not None and plan.first[0] in plan.early
     begun = begun and plan.first[0] not in recorded[:1]
     first = plan.first[1:] if begun else plan.first
     make = STRATEGIES.get(plan.strategy) if plan.own_strategy is None else plan.own_strategy

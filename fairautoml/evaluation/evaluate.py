@@ -222,16 +222,17 @@ class TrialEvaluator:
     def _fit_and_score(self, trial: Trial, fold: int, start: float, known: OofScores) -> None:
         """Fit the model of a fold, and add it and its scores of the held-out rows."""
         config, part = trial.config, Part(fold=fold, fraction=trial.fidelity.rows)
+        rows = self.rows
+        if config == BASELINE:
+            # Neither a sample nor encoded rows are made for it: the first model waits for it.
+            rows, part = rows.without_features(), Part(fold=fold, fraction=1.0)
         model = fit_config(
             config,
-            self.rows.train(part, config.encoding),
+            rows.train(part, config.encoding),
             seed_of(self.root_seed, config) + fold,
             deadline=_fold_deadline(trial, start, done=fold),
         )
-        if config == BASELINE:
-            held_out = self.rows.held_out_without_features(part)
-        else:
-            held_out = self.rows.held_out(part, config.encoding)
+        held_out = rows.held_out(part, config.encoding)
         known.scores[held_out.rows] = model.scores_encoded(held_out.X, held_out.cells)
         known.models.append(model)
 

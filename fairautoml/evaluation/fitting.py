@@ -415,11 +415,11 @@ class FoldData:
 
         return self.kept.get(("held out", part, encoding), encoded)
 
-    def held_out_without_features(self, part: Part) -> HeldOut:
-        """Return the rows of the fold for a model that reads no feature."""
-        rows = np.flatnonzero(self.folds == part.fold)
-        X = np.empty((len(rows), 0), dtype=np.float32)
-        return HeldOut(rows=rows, X=X, cells=self.dataset.cells[rows])
+    def without_features(self) -> "FoldData":
+        """Return the rows for a model that reads no feature."""
+        X = np.empty((self.dataset.n_rows, 0), dtype=np.float32)
+        schema = replace(self.dataset.schema, columns=())
+        return replace(self, dataset=replace(self.dataset, X=X, schema=schema))
 
     def _encoder(self, part: Part, encoding: str) -> Encoder:
         return self.kept.get(

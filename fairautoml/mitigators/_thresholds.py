@@ -229,8 +229,9 @@ def limits_by_rate(
     return tuple((rate, form, factor) for (rate, form), factor in found.items())
 
 
-CORNERS = 4096
-"""Interval corners evaluated at once; the result is exact if there are no more."""
+CORNERS, MANY_GROUPS, FEWEST_CORNERS = 4096, 64, 256
+"""Interval corners evaluated at once; the result is exact if there are no more. Fewer for more
+groups, at least the last number."""
 
 FIRST = 300
 """Number of distinct values of the first rate among the corners, for several rates."""
@@ -332,7 +333,8 @@ class RateIntervals:
 
     def _starts(self, tolerance: float) -> list[NDArray[np.float64]]:
         """Return all corners, or values of the first rate with some values of the others."""
-        if math.prod(len(axis) for axis in self.corners) <= CORNERS:
+        most = max(FEWEST_CORNERS, CORNERS * MANY_GROUPS // max(MANY_GROUPS, len(self.groups)))
+        if math.prod(len(axis) for axis in self.corners) <= most:
             return [axis.ravel() for axis in np.meshgrid(*self.corners, indexing="ij")]
         first, others = self.corners[0], range(1, len(self.limits))
         _, form, scale = self.limits[0]
@@ -341,8 +343,8 @@ class RateIntervals:
         fits = np.all([start < stop for start, stop in spans], axis=0)
         for low, high in ends:
             fits &= low <= high
-        per_rate = max(2, math.floor((CORNERS / FIRST) ** (1 / max(1, len(ends)))))
-        kept = _thin(np.flatnonzero(fits), CORNERS // per_rate ** len(ends))
+        per_rate = max(2, math.floor((most / FIRST) ** (1 / max(1, len(ends)))))
+        kept = _thin(np.flatnonzero(fits), most // per_rate ** len(ends))
         steps = np.meshgrid(*[np.linspace(0, 1, per_rate) for _ in ends], indexing="ij")
         grid = [first[kept].repeat(per_rate ** len(ends))]
         for (low, high), step in zip(ends, steps, strict=True):

@@ -93,7 +93,7 @@ class Place:
         if not isinstance(self.node, yaml.ScalarNode):
             raise self.error(f"expected one value, found {_kind(self.node)}")
         try:
-            found: Any = yaml.SafeLoader("").construct_object(self.node)
+            found: Any = yaml.constructor.SafeConstructor().construct_object(self.node)
         except (yaml.YAMLError, ValueError) as error:
             raise self.error(f"cannot be read: {error}") from error
         if isinstance(found, ParamValue):

@@ -209,20 +209,30 @@ def first_rows(plan, seconds):
 def test_a_large_table_begins_with_a_fast_model_of_a_sample(seconds):
     plan = planned(40_000, time_budget=seconds)
     terms = terms_of(plan)
-    assert terms.first == plan.first[0] == plan.small
+    assert terms.first == plan.early
+    assert [config.learner for config in terms.first] == ["logistic_regression", "lightgbm"]
     assert terms.quick
-    assert first_rows(plan, seconds) * terms.n_train_rows == pytest.approx(6_000)
+    assert first_rows(plan, seconds) * terms.n_train_rows == pytest.approx(10_000)
     assert plan.here
 
 
-@pytest.mark.parametrize(("learners", "quick"), [(None, True), (["logistic_regression"], False)])
-def test_a_short_budget_begins_with_a_small_model_of_the_learners_allowed(learners, quick):
+@pytest.mark.parametrize(
+    ("learners", "first", "quick"),
+    [
+        (None, ["logistic_regression", "lightgbm"], True),
+        (["lightgbm"], ["lightgbm"], True),
+        (["logistic_regression"], ["logistic_regression"], True),
+        (["random_forest"], ["random_forest"], False),
+    ],
+)
+def test_a_short_budget_begins_with_fast_models_of_the_learners_allowed(learners, first, quick):
     plan = planned(60_000, time_budget=2, learners=learners)
     terms = terms_of(plan)
-    assert first_rows(plan, 2) < 0.2
+    assert first_rows(plan, 2) < 0.25
     assert terms.quick == quick
-    assert (SMALL.params.items() <= terms.first.params.items()) == quick
-    assert terms.first.learner == ("lightgbm" if quick else learners[0])
+    assert [config.learner for config in terms.first] == first
+    if "lightgbm" in first:
+        assert SMALL.params.items() <= terms.first[-1].params.items()
 
 
 def test_one_fold_ranks_nothing_where_it_has_few_rows_of_a_class():
@@ -258,7 +268,7 @@ def test_rules_that_weigh_how_likely_groups_are_have_more_time_after_the_search(
 
 def test_a_small_table_begins_with_a_small_model_of_all_rows_in_this_process():
     plan = planned(3_000, time_budget=30)
-    assert plan.first[0] == plan.small
+    assert plan.early == plan.first[:1]
     assert first_rows(plan, 30) == 1.0
     assert plan.here
 
@@ -271,7 +281,7 @@ def test_neither_a_number_of_trials_nor_another_learner_trains_in_this_process(r
 
 
 def test_with_a_number_of_trials_the_strategy_proposes_the_first_model():
-    assert terms_of(planned(40_000, n_trials=5)).first is None
+    assert terms_of(planned(40_000, n_trials=5)).first == ()
 
 
 @pytest.mark.parametrize(

@@ -295,13 +295,13 @@ def test_the_first_model_runs_here_and_whatever_else_comes_as_early_does_not(pla
 
     assert here(plan, 0, plan.baseline)
     assert not here(plan, 1, first)
-    requested = replace(plan, here=True, small=first)
+    requested = replace(plan, here=True, early=(first,))
     found = [here(requested, n, c) for n, c in ((1, first), (1, second), (2, first))]
     assert found == [True, False, False]
 
 
 def test_trials_and_seconds_in_turn_lose_no_first_configuration(keeping, plan):
-    requested = {"small": plan.first[0], "first": plan.first[:2]}
+    requested = {"early": plan.first[:1], "first": plan.first[:2]}
     keeping({**requested, "n_trials": 2})
     later = ResourceLimits(n_workers=1, deadline=time.monotonic() + 60)
     history, _ = keeping({**requested, "limits": later, "n_trials": 3}, resume=True)
@@ -315,7 +315,7 @@ def test_an_interrupt_of_the_first_training_leaves_the_baseline(plan, artifacts,
         return fit_config(config, *rest, **named)
 
     monkeypatch.setattr("fairautoml.evaluation.evaluate.fit_config", fit)
-    requested = replace(plan, here=True, small=plan.first[0], executor="local", n_trials=3)
+    requested = replace(plan, here=True, early=plan.first[:1], executor="local", n_trials=3)
     history, finished = run_search(requested, artifacts)
     assert not finished
     assert [result.trial.config for result in history.results] == [plan.baseline]

@@ -24,6 +24,7 @@ from fairautoml.search.allocators.ladder import (
     BARRIER,
     FEWEST,
     FEWEST_FIRST_ROWS,
+    USUAL_FIRST_ROWS,
     FEWEST_ROWS,
     FULL_SHARE,
     MEMBERS,
@@ -113,11 +114,11 @@ def proposals(results):
 
 
 def test_the_first_model_is_a_fast_one_on_few_rows_and_all_folds():
-    given = terms(500_000, first=QUICK, quick=True)
+    given = terms(500_000, first=(QUICK,), quick=True)
     results, _, _ = play({"slow": 5.0}, given=given, deadline=60.0)
     first = results[1].trial
     assert first.config == QUICK
-    assert first.fidelity == Fidelity(rows=6_000 / 500_000, folds=5)
+    assert first.fidelity == Fidelity(rows=10_000 / 500_000, folds=5)
     assert [r.trial.fidelity.folds for r in results[2:4]] == [1, 1]
 
 
@@ -130,9 +131,9 @@ def test_the_rows_of_a_first_model_depend_on_its_pace_and_the_cost_of_a_row():
     def rows(n=500_000, seconds=60.0, **more):
         return n * first_fidelity(terms(n, **more), seconds).rows
 
-    assert rows(quick=True) == pytest.approx(6_000)
-    assert rows(quick=True, row_cost=2.0) == pytest.approx(3_000)
-    assert rows(quick=True, seconds=0.1) == pytest.approx(FEWEST_FIRST_ROWS)
+    assert rows(quick=True) == pytest.approx(USUAL_FIRST_ROWS)
+    assert rows(quick=True, row_cost=20.0) == pytest.approx(5_000)
+    assert rows(quick=True, row_cost=100.0) == pytest.approx(FEWEST_FIRST_ROWS)
     assert rows(quick=False) == pytest.approx(1_200)
     assert rows(quick=False, seconds=2.0) == pytest.approx(FEWEST_ROWS)
 
@@ -210,7 +211,7 @@ def test_a_small_table_is_not_screened():
 
 @pytest.mark.parametrize("name", ["ladder", "flat"])
 def test_a_slow_learner_is_tried_on_fewer_rows(name):
-    given = terms(100_000, first=QUICK, quick=True)
+    given = terms(100_000, first=(QUICK,), quick=True)
     results, _, now = play({"slow": 200.0, "a": 0.5}, given=given, name=name, deadline=60.0)
     slow = [r for r in results if r.trial.config.learner == "slow"]
     assert slow[0].status is TrialState.TIMEOUT
@@ -222,7 +223,7 @@ def test_a_slow_learner_is_tried_on_fewer_rows(name):
 @pytest.mark.parametrize("seconds", [2.0, 20.0, 400.0])
 def test_no_trial_ends_after_the_deadline(name, seconds):
     learners = {"a": seconds / 100, "b": seconds / 10, "c": 3 * seconds}
-    given = terms(100_000, first=QUICK, quick=True)
+    given = terms(100_000, first=(QUICK,), quick=True)
     results, _, now = play(learners, given=given, name=name, deadline=seconds)
     assert now <= seconds + 1e-9
     assert results[1].trial.config == QUICK
@@ -230,7 +231,7 @@ def test_no_trial_ends_after_the_deadline(name, seconds):
 
 
 def test_the_rows_of_a_learner_fit_its_share_of_the_time():
-    given = terms(100_000, first=QUICK, quick=True)
+    given = terms(100_000, first=(QUICK,), quick=True)
     results, _, _ = play({"a": 12.0}, given=given, deadline=60.0)
     later = [r for r in results[6:] if r.trial.origin is Origin.SEARCH]
     assert {r.trial.fidelity.folds for r in later} == {1}
@@ -241,7 +242,7 @@ def test_the_rows_of_a_learner_fit_its_share_of_the_time():
 
 
 def test_an_untried_learner_begins_small_where_it_cannot_be_stopped():
-    given = terms(100_000, first=QUICK, quick=True, stoppable=False)
+    given = terms(100_000, first=(QUICK,), quick=True, stoppable=False)
     ladder, ask = Ladder(given), Asking()
     for number in range(2):
         trial = ladder.next_trial(ask, number=number, seconds_left=20.0)
@@ -255,7 +256,7 @@ def test_an_untried_learner_begins_small_where_it_cannot_be_stopped():
 
 
 def test_nothing_is_queued_before_the_first_model_is_known():
-    ladder, ask = Ladder(terms(first=QUICK, quick=True, n_workers=2)), Asking()
+    ladder, ask = Ladder(terms(first=(QUICK,), quick=True, n_workers=2)), Asking()
     first = [ladder.next_trial(ask, number=number, seconds_left=20.0) for number in range(3)]
     assert [trial is None for trial in first] == [False, False, True]
     ladder.record(_success(first[1], seconds=0.3))
@@ -363,7 +364,7 @@ def test_with_a_number_of_trials_every_trial_has_one_thread():
 
 @pytest.mark.parametrize("seconds", [2.0, 4.0, 8.0])
 def test_where_all_rows_take_too_long_the_best_of_a_sample_gets_all_folds(seconds):
-    given = terms(60_000, first=QUICK, quick=True)
+    given = terms(60_000, first=(QUICK,), quick=True)
     results, _, now = play({"a": seconds}, given=given, deadline=16.0)
     later = [r for r in results[2:] if r.trial.fidelity.folds == 5]
     assert any(r.status is TrialState.SUCCESS and r.trial.n_taken == 1 for r in later)
@@ -378,7 +379,7 @@ def test_a_fast_first_model_does_not_make_its_learner_look_fast():
 
 
 def test_a_slow_learner_is_screened_on_less_of_a_sample():
-    given = terms(60_000, first=QUICK, quick=True)
+    given = terms(60_000, first=(QUICK,), quick=True)
     results, _, _ = play({"a": 0.5, "slow": 10.0}, given=given, deadline=100.0)
     screened = [r for r in proposals(results)[6:] if r.trial.config.learner == "slow"]
     assert max(r.trial.fidelity.rows for r in screened) < SAMPLE

@@ -27,13 +27,17 @@ OTHERS = 3.0
 FEWEST_FIRST_ROWS, FEWEST_ROWS = 2_000, 500
 """Minimum training rows of a fold: of a fast first model, and of any other."""
 
+USUAL_FIRST_ROWS, FIRST_COST = 10_000, 100_000
+"""Training rows of a fast first model of a fold, fewer where rows times their cost are more."""
+
 
 def first_fidelity(terms: Terms, seconds: float) -> Fidelity:
     """Return the fidelity of the first model: all folds, on rows that take a moment."""
     full, pace, fewest = terms.fidelity, ROWS_PER_SECOND_UNKNOWN, FEWEST_ROWS
     allowed = FIRST_SHARE * seconds
     if terms.quick:
-        pace, fewest, allowed = ROWS_PER_SECOND, FEWEST_FIRST_ROWS, min(allowed, FIRST_SECONDS)
+        pace, allowed = ROWS_PER_SECOND, min(allowed, FIRST_SECONDS)
+        fewest = min(USUAL_FIRST_ROWS, max(FEWEST_FIRST_ROWS, int(FIRST_COST / terms.row_cost)))
     n_rows = max(fewest, allowed * pace / full.folds / terms.row_cost)
     # A sample that is nearly all of the rows would only delay them.
     enough = n_rows < LARGEST * full.rows * terms.n_train_rows
@@ -158,7 +162,8 @@ class Ladder:
         self._last: deque[TrialResult] | None = None
         self._total: float | None = None
         self.n_asked = 0
-        self._has_model, self._tried_first = False, False
+        self._has_model = False
+        self._early = deque(terms.first)
         few = terms.n_trials is not None and terms.n_trials <= 1 + MEMBERS
         small = terms.n_train_rows * terms.fidelity.rows < FEWEST_SCREENED
         one = terms.fidelity.folds == 1
@@ -185,7 +190,7 @@ class Ladder:
         trial = scored.trial
         self._pending.pop(trial.number, None)
         self._wide.pop(trial.number, None)
-        if self.terms.quick and trial.config == self.terms.first:
+        if self.terms.quick and trial.config in self.terms.first:
             n_rows = trial.fidelity.rows * self.terms.n_train_rows
             usual = n_rows * self.terms.row_cost / ROWS_PER_SECOND
             self.costs.learn(scored, growing=usual, times=OTHERS)
@@ -239,8 +244,10 @@ class Ladder:
         self, ask: Callable[[], Config | None], number: int, left: float | None
     ) -> Trial | None:
         if number == 0:
-            return self._baseline(ask(), left)
-        if left is not None and not self._has_model:
+            config = ask()
+            fidelity = self.terms.fidelity
+            return None if config is None else Trial(number=0, config=config, fidelity=fidelity)
+        if left is not None and (self._early or not self._has_model):
             return self._first(ask, number, left)
         trial = self.mitigation(number, left)
         if trial is None:
@@ -255,13 +262,6 @@ class Ladder:
             trial = self._completed(number, left)
         return trial
 
-    def _baseline(self, config: Config | None, left: float | None) -> Trial | None:
-        fidelity = self.terms.fidelity
-        if left is not None and fidelity.rows < 1:
-            # A constant needs no more, and the first model waits for it.
-            fidelity = replace(fidelity, rows=FEWEST_FIRST_ROWS / self.terms.n_train_rows)
-        return None if config is None else Trial(number=0, config=config, fidelity=fidelity)
-
     def _at_start(self, seconds_left: float | None) -> float | None:
         """Return the time left at the start of a trial that waits for a running one."""
         if seconds_left is None or len(self._pending) < self.terms.n_workers:
@@ -270,17 +270,19 @@ class Ladder:
 
     def _first(self, ask: Callable[[], Config | None], number: int, left: float) -> Trial | None:
         """Return a trial that gives a first model soon, on all folds and few rows."""
-        # The rows of the next trial depend on its result.
-        if any(running > 0 for running in self._pending):
-            return None
-        config = None if self._tried_first else self.terms.first
-        self._tried_first = True
-        config = self.proposal(ask) if config is None else config
+        fidelity = first_fidelity(self.terms, left if self._total is None else self._total)
+        if self._early:
+            config: Config | None = self._early.popleft()
+        elif any(running > 0 for running in self._pending):
+            return None  # The rows of the next trial depend on its result.
+        else:
+            config = self.proposal(ask)
         if config is None:
             return None
-        fidelity = first_fidelity(self.terms, left if self._total is None else self._total)
         trial = Trial(number=number, config=config, fidelity=fidelity)
         trial = self._on(trial, self.costs.most_rows(trial))
+        if self.terms.quick and config in self.terms.first:
+            return trial
         return replace(trial, max_seconds=max(FIRST_LIMIT * left, LEAST_SECONDS))
 
     def _proposal(
