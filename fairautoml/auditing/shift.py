@@ -108,7 +108,7 @@ def _row(
     tables: Tables, system: GroupSystem, metric: Metric, level: float, factor: float
 ) -> ShiftRow:
     row = ShiftRow(system=system.name, metric=metric.name, factor=factor)
-    if system.n_groups < 2:
+    if system.n_groups < 2 and not metric.is_minimum:
         return replace(row, reason="fewer than two groups are compared")
     cells = rate_cells(tables, system, metric)
     if cells is None or any(_undefined(cell, metric.form) for cell in cells):
@@ -142,8 +142,14 @@ def _worst_of(
 
 
 def _worst_pair(ends: Sequence[Ends], form: Form) -> tuple[float, int, int, int]:
-    """Return the worst disparity with its rate, its lowest and its highest group."""
+    """Return the worst disparity with its rate, its lowest and its highest group.
+
+    The smallest rate is reached without driving it apart from the highest.
+    """
     least, most = (np.stack(part) for part in zip(*ends, strict=True))
+    if form == "minimum":
+        at, lowest = (int(i) for i in np.unravel_index(least.argmin(), least.shape))
+        return float(least[at, lowest]), at, lowest, int(most[at].argmax())
     low, high = least[:, :, None], most[:, None, :]
     if form == "difference":
         apart = high - low

@@ -386,13 +386,18 @@ class Metric:
         return self.form in ("ratio", "minimum")
 
     @property
+    def is_minimum(self) -> bool:
+        """Whether it is the smallest rate over the groups, so that each has a bound of its own."""
+        return self.form == "minimum"
+
+    @property
     def operator(self) -> Literal["<=", ">="]:
         """Comparison in a constraint on it."""
         return ">=" if self.bounded_below else "<="
 
     @property
     def compares_groups(self) -> bool:
-        """Whether groups are compared with each other or with all rows, not each with a bound."""
+        """Whether groups are compared with each other or with all rows, not with the bound."""
         return self.form in ("difference", "ratio")
 
     def gap(self, value: Value) -> Value:

@@ -13,9 +13,7 @@ from fairautoml.metrics._table import Metric, Tally, Undefined
 from fairautoml.metrics.groups import GroupSystem, SmallGroups, constrained
 from fairautoml.records import ConstraintResult
 
-EXAMPLES = (
-    "'equalized_odds_difference <= 0.05', 'demographic_parity_ratio[sex] >= 0.8' or 'recall >= 0.6'"
-)
+EXAMPLES = "'equalized_odds_difference <= 0.05', 'demographic_parity_ratio[sex] >= 0.8' or 'recall >= 0.6'"
 FORMAT = re.compile(
     r"\s*(?P<name>[^\s\[\]<>=]+)"
     r"\s*(?:\[\s*(?P<system>\S|\S.*\S)\s*\])?"
@@ -212,8 +210,8 @@ class BoundConstraint:
     @property
     def fewest_groups(self) -> int:
         """Smallest number of groups for a value; 1 of a minimum, and where groups may overlap."""
-        alone = self.metric.form == "minimum"
-        return 1 if alone or (self.metric.to_overall and self.system.overlapping) else 2
+        alone = self.metric.is_minimum or (self.metric.to_overall and self.system.overlapping)
+        return 1 if alone else 2
 
     @property
     def to_overall(self) -> bool:
@@ -245,11 +243,11 @@ class BoundConstraint:
             )
             return ConstraintResult(
                 metric=name, system=system.name, value=None, gap=math.inf, limit=self.limit,
-                reason=reason,
+                reason=reason, is_minimum=self.metric.is_minimum,
             )  # fmt: skip
         return ConstraintResult(
             metric=name, system=system.name, value=float(value), gap=float(self.metric.gap(value)),
-            limit=self.limit,
+            limit=self.limit, is_minimum=self.metric.is_minimum,
         )  # fmt: skip
 
 
@@ -263,7 +261,7 @@ def bind_constraints(
     The tolerances of post-processors are gaps of the first one.
     """
     found = [bound for one in constraints for bound in one.bind(systems, small_groups)]
-    return tuple(sorted(found, key=lambda bound: bound.metric.form == "minimum"))
+    return tuple(sorted(found, key=lambda bound: bound.metric.is_minimum))
 
 
 def _wrong_kind(constraint: Constraint, names: Sequence[str]) -> str:

@@ -327,7 +327,7 @@ def scales(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:
     """
     first = targets[0].limit
     return tuple(
-        1.0 if first == 0 or target.metric.form == "minimum" else target.limit / first
+        1.0 if first == 0 or target.metric.is_minimum else target.limit / first
         for target in targets
     )
 
@@ -339,9 +339,7 @@ def offsets(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:
     tolerance that is by d smaller than the first limit demands rates larger by d, at most 1.
     """
     first = targets[0].limit
-    return tuple(
-        target.limit - first if target.metric.form == "minimum" else 0.0 for target in targets
-    )
+    return tuple(target.limit - first if target.metric.is_minimum else 0.0 for target in targets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

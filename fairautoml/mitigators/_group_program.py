@@ -281,7 +281,7 @@ def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
     else:
         system, targets = _parted(targets, rows)
     groups = groups_of(rows.cells, system)
-    compared = [target.metric.form != "minimum" for target in targets]
+    compared = [not target.metric.is_minimum for target in targets]
     return ThresholdProblem(
         system=system,
         groups=groups,

@@ -25,7 +25,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -212,9 +212,7 @@ def _signed(objective: Metric, table: NDArray[np.float64]) -> float:
     return value if objective.greater_is_better else -value
 
 
-def per_unit(
-    gap: NDArray[np.float64], scale: float, offset: float = 0.0
-) -> NDArray[np.float64]:
+def per_unit(gap: NDArray[np.float64], scale: float, offset: float = 0.0) -> NDArray[np.float64]:
     """Return the tolerance that allows each gap: 0 without a gap, inf if none does."""
     if scale > 0:
         return np.where(gap <= SLACK, 0.0, (gap - offset) / scale) if offset else gap / scale

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from mitigator_cases import (
     DEMOGRAPHIC,
+    MINIMUMS,
     all_choices,
     counts_of,
     gap_of,
@@ -15,7 +16,6 @@ from mitigator_cases import (
     worth,
 )
 
-from fairautoml.metrics import METRICS
 from fairautoml.mitigators import MITIGATORS, Goal
 from fairautoml.mitigators._base import offsets, scales
 from fairautoml.mitigators._group_program import build_problem
@@ -23,7 +23,6 @@ from fairautoml.mitigators._thresholds import build_cuts
 from fairautoml.mitigators.postprocessing import common_threshold
 from fairautoml.mitigators.postprocessing.randomized_thresholds import fit_rules as randomized
 
-MINIMUMS = sorted(name for name in METRICS.names() if METRICS.get(name).form == "minimum")
 SERVING = ("common_threshold", "group_thresholds", "multicalibration", "randomized_thresholds")
 BOUNDS = (0.3, 0.6, 0.9)
 
@@ -140,10 +139,13 @@ def test_minimums_on_two_groupings_are_both_reached():
     """Groups of several columns are served by thresholds of their intersections."""
     rows, cuts = small(0, 4)
     by_row, by_column = system([0, 0, 1, 1], "row"), system([0, 1, 0, 1], "column")
-    targets = (minimum("minimum_recall", by_row, 0.7), minimum("minimum_precision", by_column, 0.5))
+    targets = (
+        minimum("minimum_recall", by_row, 0.7),
+        minimum("minimum_precision", by_column, 0.5),
+    )
     found = chosen(rows, targets, cuts)
     assert all(gap_of(found, one) <= one.limit + 1e-9 for one in targets)
-    assert worth(found) >= 0.9 * best(cuts, targets)
+    assert worth(found) >= best(cuts, targets) - 0.1 * len(rows.y)
 
 
 @pytest.mark.parametrize("name", ["group_thresholds", "common_threshold"])
