@@ -267,10 +267,10 @@ def check_metric(metric: Metric) -> None:
     input, and returns a finite float or ``Undefined``. A metric on decisions ignores the numbers
     of the groups. A fairness metric is at parity (0, or 1 for a ratio) on equal groups, is
     ``Undefined`` if a group has no rows or, unless it is a minimum, if there is only one group,
-    and is the disparity of the rates that it declares, or the smallest of them; a metric that compares groups with the overall rate may leave out
-    groups without rows, and a metric on a numeric attribute is checked with three values of it. A
-    performance metric prefers right decisions to wrong ones. All this holds for each type of
-    target that the metric supports.
+    and is the disparity of the rates that it declares, or the smallest of them; a metric that
+    compares groups with the overall rate may leave out groups without rows, and a metric on a
+    numeric attribute is checked with three values of it. A performance metric prefers right
+    decisions to wrong ones. All this holds for each type of target that the metric supports.
 
     Parameters
     ----------

@@ -368,9 +368,10 @@ def _parity(values: NDArray[np.float64], form: Form) -> float:
 def disparity_bounds(cells: list[RateCells], form: Form, level: float) -> tuple[float, float]:
     """Return a lower and an upper confidence bound of a disparity, each with error ``level``.
 
-    The lower bound of a minimum needs only that of the truly smallest rate to be right. The bound on the side of disparity is an intersection-union bound, from one-sided bounds at
+    The bound on the side of disparity is an intersection-union bound, from one-sided bounds at
     half the level. The bound on the side of parity selects its pair from the data, so that all
-    one-sided bounds must hold simultaneously (level divided by twice their number).
+    one-sided bounds must hold simultaneously (level divided by twice their number). The lower
+    bound of a minimum is that of one rate, at the level itself.
     """
     each, simultaneous = level / 2, level / (2 * len(cells) * len(cells[0].mass))
     halves = [cell.bounds(each) for cell in cells]

@@ -17,7 +17,7 @@ SMALLEST_BOUND = 0.05
 """Tighter bounds do not require more rows, so that they never disable a constraint."""
 
 MINIMUM_AS_DIFFERENCE = 0.1
-"""Difference that needs as many rows as a minimum of any size: its standard error is at most 0.1."""
+"""Difference that needs as many rows as a minimum, whose standard error is then at most 0.1."""
 
 LARGEST_VARIANCE = 0.25
 """Largest variance of a binary variable, whose mean a rate is."""

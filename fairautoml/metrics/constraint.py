@@ -13,7 +13,10 @@ from fairautoml.metrics._table import Metric, Tally, Undefined
 from fairautoml.metrics.groups import GroupSystem, SmallGroups, constrained
 from fairautoml.records import ConstraintResult
 
-EXAMPLES = "'equalized_odds_difference <= 0.05', 'demographic_parity_ratio[sex] >= 0.8' or 'recall >= 0.6'"
+EXAMPLES = (
+    "'equalized_odds_difference <= 0.05', 'demographic_parity_ratio[sex] >= 0.8' "
+    "or 'recall >= 0.6'"
+)
 FORMAT = re.compile(
     r"\s*(?P<name>[^\s\[\]<>=]+)"
     r"\s*(?:\[\s*(?P<system>\S|\S.*\S)\s*\])?"

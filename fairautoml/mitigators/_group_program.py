@@ -205,9 +205,10 @@ class ThresholdProblem:
     def _by_group(self) -> bool:
         """Whether each group of the rule is a group of every constraint."""
         of_pairs = self.capacity >= 1 and not any(t.to_overall for t in self.targets)
-        systems = {one.system.key: one.system for one in (*self.targets, *self.floors)}
-        apart = any(system.overlapping for system in systems.values())
-        return of_pairs and not apart and len(systems) == 1
+        systems = [target.system for target in self.targets]
+        systems += [floor.system for floor in self.floors]
+        apart = any(system.overlapping for system in systems)
+        return of_pairs and not apart and len({system.key for system in systems}) == 1
 
     def _solve(
         self, windows: RateIntervals, cuts: Sequence[ThresholdCandidates], tolerance: float

@@ -299,8 +299,8 @@ def solve_pairs(
     for tolerance in tolerances:
         allowed = np.where(gap <= tolerance + SLACK, value, -np.inf)
         if floors:
-            a, b = (above_floors(cut, floors, tolerance) for cut in cuts)
-            allowed[~(a[:, None] & b[None, :])] = -np.inf
+            kept = [above_floors(cut, floors, tolerance) for cut in cuts]
+            allowed[~np.logical_and.outer(*kept)] = -np.inf
         best = int(allowed.argmax())
         pair = divmod(best, value.shape[1])
         found.append(pair if allowed.flat[best] > -np.inf else None)
