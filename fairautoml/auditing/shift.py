@@ -30,7 +30,7 @@ class ShiftRow:
     bound: float | None = None
     rate: str = ""  # rate with the worst disparity
     lowest: str = ""  # groups that the worst reweighting drives apart
-    highest: str = ""
+    highest: str = ""  # empty for a minimum
     reason: str = ""  # why the numbers are None
 
 
@@ -88,10 +88,13 @@ def shift_section(
 
 
 def _sentence(row: ShiftRow, level: float) -> str:
+    where = f"{row.rate} of {row.lowest}"
+    if row.highest:
+        where = f"rate {row.rate}: {row.highest} above {row.lowest}"
     return (
         f"{row.metric} of {row.system} is {row.value:.3f} on these rows. If some rows of a group "
         f"became up to {row.factor:g} times as frequent and others as much rarer, it could be "
-        f"{row.worst:.3f} (rate {row.rate}: {row.highest} above {row.lowest}); in the population "
+        f"{row.worst:.3f} ({where}); in the population "
         f"{row.bound:.3f} with {100 * (1 - level):g} % confidence."
     )
 
@@ -137,7 +140,7 @@ def _worst_of(
         bound=_worst_pair(shifted_bounds, form)[0],
         rate=cells[at].rate.name,
         lowest=system.labels[low],
-        highest=system.labels[high],
+        highest="" if form == "minimum" else system.labels[high],
     )
 
 
