@@ -396,8 +396,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         -------
         dict
             ``accuracy`` and others, in regression ``rmse``, ``mae`` and ``r2``; ``values`` of the
-            metrics by grouping, and ``gaps``, their distances from parity (one minus a ratio);
-            ``gap``, the largest of these; ``rates`` by group. Rows whose group is missing or
+            metrics by grouping, and ``gaps``, their distances from parity (one minus a ratio or
+            minimum); ``gap``, the largest; ``rates`` by group. Rows whose group is missing or
             unknown to ``fit`` are counted in ``n_unknown_group`` and excluded from the gaps of
             that column. Undefined values are None. With proxies, ``gaps`` are corrected,
             ``intervals`` are their 95 % bootstrap intervals, and ``proxy_gaps`` are uncorrected.
@@ -567,8 +567,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         ----------
         max_gap : float or None
             Largest allowed gap over all constraints and groups, in [0, 1] (one minus a ratio), or
-            in units of the target if the constraint is; the entry with the best objective within
-            it is selected.
+            in units of the target; the entry with the best objective within it is selected. Beside
+            other constraints a minimum must be met; alone, its gap is one minus the rate.
         min_score : float or None
             Least objective; the fairest entry that reaches it is selected.
 

@@ -34,7 +34,7 @@ from fairautoml.metrics import METRICS, GroupCounts, Undefined, bind_constraints
 from fairautoml.metrics.constraint import BoundConstraint
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators._training import ChangedColumns
-from fairautoml.records import Entry
+from fairautoml.records import Entry, in_largest_gap
 from fairautoml.selection.ensemble import Columns, WeightedAverage
 from fairautoml.settings import check_constraints, check_count, one_sensitive
 
@@ -391,7 +391,8 @@ class _Question:
         task = TASKS.get(self.model.task)
         counts = task.tally(self.cells, self.y, outcome, weight, n_groups=n_cells)
         results = [target.result(counts) for target in self.targets]
-        return float(np.max([np.nan if one.value is None else one.gap for one in results]))
+        counted = in_largest_gap(results)
+        return float(np.max([np.nan if one.value is None else one.gap for one in counted]))
 
     def explanation(self, n_repeats: int, seed: int) -> Explanation:
         """Return importances and contributions."""

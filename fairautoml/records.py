@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -242,9 +242,17 @@ class ConstraintResult:
     metric: str  # registered name
     system: str  # grouping
     value: float | None  # the metric, None when undefined
-    gap: float  # distance from parity, ``inf`` when undefined
+    # distance from parity, one minus a value that is bounded below; ``inf`` when undefined
+    gap: float
     limit: float  # largest gap allowed
     reason: str = ""  # why it is undefined, else empty
+    is_minimum: bool = False  # whether it is the smallest rate, not a gap between groups
+
+
+def in_largest_gap(measures: Sequence[ConstraintResult]) -> tuple[ConstraintResult, ...]:
+    """Return the measures that the largest gap is of: minimums only if there are no others."""
+    between = tuple(measure for measure in measures if not measure.is_minimum)
+    return between if between else tuple(measures)
 
 
 class Status(StrEnum):
@@ -301,8 +309,14 @@ class Entry:
         if not self.measures:
             return f"{score}\n{rule}"
         worst = max(self.measures, key=lambda measure: measure.gap - measure.limit)
-        gap = f"undefined ({worst.reason})" if worst.value is None else f"{worst.gap:.4f}"
-        return f"{score}\n{worst.metric}[{worst.system}]: gap {gap}, limit {worst.limit:g}\n{rule}"
+        minimum = worst.is_minimum
+        found = worst.value if minimum else worst.gap
+        shown = f"undefined ({worst.reason})" if worst.value is None else f"{found:.4f}"
+        if minimum:
+            about = f"{shown}, at least {1 - worst.limit:g}"
+        else:
+            about = f"gap {shown}, limit {worst.limit:g}"
+        return f"{score}\n{worst.metric}[{worst.system}]: {about}\n{rule}"
 
     @property
     def name(self) -> str:
@@ -318,8 +332,17 @@ class Entry:
 
     @property
     def gap(self) -> float:
-        """Largest gap over constraints and groupings; 0 without constraints."""
-        return max((measure.gap for measure in self.measures), default=0.0)
+        """Largest gap over constraints and groupings; 0 without constraints.
+
+        Minimums count, as one minus the rate, only if nothing else is constrained.
+        """
+        return max((measure.gap for measure in in_largest_gap(self.measures)), default=0.0)
+
+    @property
+    def below_minimum(self) -> bool:
+        """Whether a rate misses its minimum that is not part of ``gap``."""
+        counted = in_largest_gap(self.measures)
+        return any(m.gap > m.limit for m in self.measures if m not in counted)
 
     @property
     def excess(self) -> float:

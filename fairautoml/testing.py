@@ -266,11 +266,11 @@ def check_metric(metric: Metric) -> None:
     Every metric ignores the order of rows, counts weight 2 like two rows, does not modify its
     input, and returns a finite float or ``Undefined``. A metric on decisions ignores the numbers
     of the groups. A fairness metric is at parity (0, or 1 for a ratio) on equal groups, is
-    ``Undefined`` if a group has no rows or there is only one group, and is the disparity of the
-    rates that it declares; a metric that compares groups with the overall rate may leave out
-    groups without rows, and a metric on a numeric attribute is checked with three values of it. A
-    performance metric prefers right decisions to wrong ones. All this holds for each type of
-    target that the metric supports.
+    ``Undefined`` if a group has no rows or, unless it is a minimum, if there is only one group,
+    and is the disparity of the rates that it declares, or the smallest of them; a metric that
+    compares groups with the overall rate may leave out groups without rows, and a metric on a
+    numeric attribute is checked with three values of it. A performance metric prefers right
+    decisions to wrong ones. All this holds for each type of target that the metric supports.
 
     Parameters
     ----------
@@ -380,7 +380,7 @@ class _MetricCheck:
         weight = rows.weight * np.array([1.0, 2.0, 16.0])[cells]
         found = self.value(replace(rows, cells=cells, weight=weight))
         parity = 1.0 if self.metric.form == "ratio" else 0.0
-        if self.metric.form == "level":
+        if not self.metric.compares_groups:
             self.defined(found)
         else:
             self.check_equal(found, parity, "all groups are equal")
@@ -393,7 +393,8 @@ class _MetricCheck:
             cases["no values are given"] = self.plain.value(self.tally(self.rows))
         elif self.task != "binary" or not self.plain.to_overall:
             cases["a group has no rows"] = self.plain.value(empty)
-        cases["there is one group"] = self.plain.bound(NUMBERS[:1]).value(one)
+        if not self.plain.is_minimum:
+            cases["there is one group"] = self.plain.bound(NUMBERS[:1]).value(one)
         for case, found in cases.items():
             undefined = isinstance(found, Undefined)
             _require(undefined, self.metric.name, f"value is {found}, not Undefined, when {case}")
@@ -419,6 +420,8 @@ class _MetricCheck:
             stated = max(getattr(each, metric.over_groups)() for each in apart)
         elif metric.form == "difference":
             stated = max(r.max() - r.min() for r in rates)
+        elif metric.is_minimum:
+            stated = min(r.min() for r in rates)
         else:
             stated = min(r.min() / r.max() for r in rates)
         names = ", ".join(rate.name for rate in metric.compared)

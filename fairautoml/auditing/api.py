@@ -305,7 +305,7 @@ def audit(
         scores=score_rows(
             rows, shown, delta, seed, metrics=metrics, by=by, smallest=smallest_cell
         ),
-        gaps=gap_rows(rows, tables, shown, delta, seed),
+        gaps=gap_rows(rows, tables, shown, delta, seed, [one.metric for one in constraints]),
         verdicts=verdicts,
         changes=changes,
         levelling=levelling,

@@ -269,11 +269,21 @@ SAME = 1e-9
 
 
 def gap_rows(
-    rows: AuditRows, tables: Tables, shown: Shown, level: float, seed: int
+    rows: AuditRows,
+    tables: Tables,
+    shown: Shown,
+    level: float,
+    seed: int,
+    bounded: Sequence[Metric],
 ) -> tuple[GapRow, ...]:
-    """Return every applicable fairness metric on every grouping."""
+    """Return every applicable fairness metric on every grouping; minimums only if bounded."""
     every = (METRICS.get(name) for name in METRICS.names())
-    metrics = [metric for metric in every if metric.kind == "fairness" and applies(metric)]
+    metrics = [
+        metric
+        for metric in every
+        if metric.kind == "fairness" and applies(metric)
+        if not metric.is_minimum or metric in bounded
+    ]
     if rows.y is None:
         metrics = [metric for metric in metrics if not needs_labels(metric)]
     found = []
@@ -282,7 +292,7 @@ def gap_rows(
         left_out = tuple(label for label in parent.labels if label not in system.labels)
         for metric in metrics:
             row = GapRow(system=parent.name, metric=metric.name, value=None, left_out=left_out)
-            if left_out and system.n_groups < 2:
+            if left_out and system.n_groups < (1 if metric.is_minimum else 2):
                 row = replace(row, reason="fewer than two groups have enough rows")
             else:
                 row = _gap(row, tables, system, metric, level, seed)
@@ -350,7 +360,7 @@ def _bounded(
 
 
 def _parity(values: NDArray[np.float64], form: Form) -> float:
-    """Return a number that decreases with the distance of the rate from parity."""
+    """Return a number that decreases with the gap of the rate."""
     found = float(worst(values[None, :], form))
     return -found if form == "difference" else found
 
@@ -360,11 +370,15 @@ def disparity_bounds(cells: list[RateCells], form: Form, level: float) -> tuple[
 
     The bound on the side of disparity is an intersection-union bound, from one-sided bounds at
     half the level. The bound on the side of parity selects its pair from the data, so that all
-    one-sided bounds must hold simultaneously (level divided by twice their number).
+    one-sided bounds must hold simultaneously (level divided by twice their number). The lower
+    bound of a minimum is that of one rate, at the level itself.
     """
     each, simultaneous = level / 2, level / (2 * len(cells) * len(cells[0].mass))
     halves = [cell.bounds(each) for cell in cells]
     whole = [cell.bounds(simultaneous) for cell in cells]
+    if form == "minimum":
+        alone = [cell.bounds(level) for cell in cells]
+        return min(float(low.min()) for low, _ in alone), min(float(up.min()) for _, up in whole)
     if form == "difference":
         most = max(largest_difference(high, low) for low, high in halves)
         least = max(0.0, *(largest_difference(low, high) for low, high in whole))
@@ -377,6 +391,8 @@ def disparity_bounds(cells: list[RateCells], form: Form, level: float) -> tuple[
 
 
 def _by_chance(row: GapRow, cells: list[RateCells], form: Form, seed: int) -> GapRow:
+    if form == "minimum":
+        return row
     drawn = null_values(
         [np.rint(cell.effective).astype(np.int64) for cell in cells],
         [float(cell.events.sum() / cell.mass.sum()) for cell in cells],

@@ -98,8 +98,9 @@ def _rate_pictures(audit: Audit) -> Iterator[DotPlot]:
 
 def _verdict(row: VerdictRow) -> str:
     """Return a verdict in plain English, with the bound that decided it."""
-    ratio = _metric_of(row).form == "ratio"
-    what = f"{escaped(row.constraint)} between the groups of {printable(row.system)}"
+    metric = _metric_of(row)
+    where = "in every group" if metric.is_minimum else "between the groups"
+    what = f"{escaped(row.constraint)} {where} of {printable(row.system)}"
     measured = "" if row.measured is None else f" On these rows it is {row.measured:.3f}."
     without = f" Without {_named(row.left_out)}." if row.left_out else ""
     prefix = "descriptive: " if row.descriptive else ""
@@ -110,7 +111,7 @@ def _verdict(row: VerdictRow) -> str:
     detail = f": {printable(row.detail)}" if row.detail else ""
     bound = ""
     if row.bound is not None and row.level is not None:
-        side = ratio == (row.verdict != "VIOLATED")
+        side = metric.bounded_below == (row.verdict != "VIOLATED")
         words = "at least" if side else "at most"
         sure = f"{100 * (1 - row.level):.4g} %"
         bound = f" In the population it is {words} {row.bound:.3f} with {sure} confidence."

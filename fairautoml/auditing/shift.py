@@ -30,7 +30,7 @@ class ShiftRow:
     bound: float | None = None
     rate: str = ""  # rate with the worst disparity
     lowest: str = ""  # groups that the worst reweighting drives apart
-    highest: str = ""
+    highest: str = ""  # empty for a minimum
     reason: str = ""  # why the numbers are None
 
 
@@ -88,10 +88,13 @@ def shift_section(
 
 
 def _sentence(row: ShiftRow, level: float) -> str:
+    where = f"{row.rate} of {row.lowest}"
+    if row.highest:
+        where = f"rate {row.rate}: {row.highest} above {row.lowest}"
     return (
         f"{row.metric} of {row.system} is {row.value:.3f} on these rows. If some rows of a group "
         f"became up to {row.factor:g} times as frequent and others as much rarer, it could be "
-        f"{row.worst:.3f} (rate {row.rate}: {row.highest} above {row.lowest}); in the population "
+        f"{row.worst:.3f} ({where}); in the population "
         f"{row.bound:.3f} with {100 * (1 - level):g} % confidence."
     )
 
@@ -108,7 +111,7 @@ def _row(
     tables: Tables, system: GroupSystem, metric: Metric, level: float, factor: float
 ) -> ShiftRow:
     row = ShiftRow(system=system.name, metric=metric.name, factor=factor)
-    if system.n_groups < 2:
+    if system.n_groups < 2 and not metric.is_minimum:
         return replace(row, reason="fewer than two groups are compared")
     cells = rate_cells(tables, system, metric)
     if cells is None or any(_undefined(cell, metric.form) for cell in cells):
@@ -137,13 +140,19 @@ def _worst_of(
         bound=_worst_pair(shifted_bounds, form)[0],
         rate=cells[at].rate.name,
         lowest=system.labels[low],
-        highest=system.labels[high],
+        highest="" if form == "minimum" else system.labels[high],
     )
 
 
 def _worst_pair(ends: Sequence[Ends], form: Form) -> tuple[float, int, int, int]:
-    """Return the worst disparity with its rate, its lowest and its highest group."""
+    """Return the worst disparity with its rate, its lowest and its highest group.
+
+    The smallest rate is reached without driving it apart from the highest.
+    """
     least, most = (np.stack(part) for part in zip(*ends, strict=True))
+    if form == "minimum":
+        at, lowest = (int(i) for i in np.unravel_index(least.argmin(), least.shape))
+        return float(least[at, lowest]), at, lowest, int(most[at].argmax())
     low, high = least[:, :, None], most[:, None, :]
     if form == "difference":
         apart = high - low

@@ -70,7 +70,11 @@ def verdict_rows(
     """
     _check(constraints, rows)
     questions = list(_questions(rows, tables, constraints, shown, small_groups))
-    testable = [at for at, one in enumerate(questions) if one.system.n_groups >= 2]
+    testable = [
+        at
+        for at, one in enumerate(questions)
+        if one.system.n_groups >= (1 if one.constraint.metric.is_minimum else 2)
+    ]
     claims = [questions[at].claim for at in testable]
     refuting = simultaneous_level(Evidence(claims=tuple(claims)), level)
     tested = _holm if correction == "holm" else _in_sequence
@@ -217,7 +221,7 @@ def _deciding(
         return parity_bound(claim, refuting), refuting
     if finding.verdict is Verdict.INCONCLUSIVE and not (claim.absent or claim.undefined):
         found = bound_of(claim, question.level)
-        beyond = found < claim.bound if claim.form == "ratio" else found > claim.bound
+        beyond = found < claim.bound if claim.bounded_below else found > claim.bound
         return (found, question.level) if beyond else (None, None)
     return None, None
 

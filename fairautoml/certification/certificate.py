@@ -49,8 +49,10 @@ def sensitivity(claim: Claim, level: float, *, shown_level: float) -> BoundSlack
     bound = shown_bound(claim, shown_level)
     if claim.form == "difference":
         radius = (claim.bound - bound) / 2
-    else:
+    elif claim.form == "ratio":
         radius = _ratio_radius(claim, shown_level)
+    else:
+        radius = bound - claim.bound
     return BoundSlack(bound=bound, shift_radius=radius, fragility=_fragility(claim, level))
 
 
@@ -62,8 +64,8 @@ def shown_bound(claim: Claim, level: float) -> float:
     a ratio is its distance from 1.
     """
     ratio = claim.form == "ratio"
-    if not isinstance(claim.cells[0][0], Count):
-        stricter = max if ratio else min
+    if claim.form == "minimum" or not isinstance(claim.cells[0][0], Count):
+        stricter = max if claim.bounded_below else min
         return stricter(claim.bound, bound_of(claim, level))
     shown = claim.bound
     for step in range(STEPS):
@@ -146,6 +148,7 @@ def _survives(claim: Claim, event: int, flips: _Flips, k: int, level: float) -> 
 REASONS = {
     Reason.BOUND_ABOVE_EPS: "the confidence bound exceeds the constraint",
     Reason.BOUND_BELOW_RATIO: "the confidence bound is below the required ratio",
+    Reason.BOUND_BELOW_MINIMUM: "the confidence bound is below the required rate",
     Reason.FLOOR_NOT_SHOWN: "the accuracy may be below min_score",
     Reason.NOT_TESTED: (
         "a fairer candidate earlier in the sequence failed; this one was not tested"
@@ -208,7 +211,7 @@ def certificate_summary(certificate: "Certificate") -> str:
 def _short(claim: "ClaimRecord") -> str:
     if claim.verdict not in PASSED or claim.shown is None:
         return f"{claim.label}: {claim.verdict}{_because(claim.reason)}"
-    sign = "at most" if claim.form == "difference" else "at least"
+    sign = "at least" if claim.bounded_below else "at most"
     return f"{claim.label}: {claim.verdict}, shown to be {sign} {claim.shown:.4g}"
 
 
@@ -340,7 +343,7 @@ def _claim_lines(claim: "ClaimRecord") -> Iterator[str]:
         tail = f"; {largest}, limit {claim.limit:.4g}"
     yield f"  method {claim.method}{tail}"
     if claim.shown is not None and claim.shift_radius is not None:
-        sign = "at most" if claim.form == "difference" else "at least"
+        sign = "at least" if claim.bounded_below else "at most"
         radius = f"shift radius {claim.shift_radius:.4g} within each cell"
         yield f"  shown: {sign} {claim.shown:.4g}; {radius}"
     if claim.fragility is not None:
@@ -744,6 +747,8 @@ def method_of(claim: Claim) -> str:
     if not claim.cells:
         return "none"
     cell: Cell = claim.cells[0][0]
+    if isinstance(cell, Count) and claim.form == "minimum":
+        return "clopper_pearson"
     if isinstance(cell, Count):
         return f"exact_unconditional ({SCREEN:g}/{RANGE:g}/{TAIL:g})"
     return "hoeffding" if isinstance(cell, Mean) else "hoeffding_weighted"

@@ -29,14 +29,19 @@ class ClaimTerms:
 
     label: str  # the constraint as text, with its group system
     system: str  # name of the group system
-    # largest difference of rates, or smallest ratio
-    form: Literal["difference", "ratio"]
-    bound: float  # largest difference allowed, or smallest ratio, in [0, 1]
+    # largest difference of rates, smallest ratio, or smallest rate
+    form: Literal["difference", "ratio", "minimum"]
+    bound: float  # largest difference allowed, smallest ratio or smallest rate, in [0, 1]
     groups: tuple[str, ...]  # declared groups, also those without rows
-    events: tuple[str, ...]  # rates that are each compared between the groups
+    events: tuple[str, ...]  # rates that are each compared between the groups, or bounded
     absent: tuple[str, ...] = ()  # groups without any row
     independent: bool = True  # no entity has rows in two cells
     n_outside: int = 0  # rows that are in none of the groups
+
+    @property
+    def bounded_below(self) -> bool:
+        """Whether larger values are better."""
+        return self.form != "difference"
 
     def terms(self) -> dict[str, Any]:
         """Return the fields of this class by name."""
@@ -178,7 +183,7 @@ def _claim(
     return Claim(
         label=label_of(constraint, system),
         system=system,
-        form="ratio" if constraint.metric.form == "ratio" else "difference",
+        form="difference" if constraint.metric.form == "level" else constraint.metric.form,
         bound=constraint.bound,
         groups=tuple(groups),
         events=tuple(rate.name for rate in constraint.metric.rates),
@@ -341,7 +346,7 @@ class Claimed:
 
     @property
     def testable(self) -> bool:
-        """Whether the constraint compares rates of groups that do not overlap."""
+        """Whether the constraint is on rates of groups that do not overlap."""
         plain = self.system.masks is None and self.system.values is None
         return bool(self.constraint.metric.rates) and plain
 
@@ -362,12 +367,13 @@ def claimed(
     *,
     small_groups: Sequence[SmallGroups] = (),
 ) -> tuple[Claimed, ...]:
-    """Return the claims; a grouping with a single group has none."""
+    """Return the claims; a grouping with a single group has only those of minimums."""
     return tuple(
         _claimed(c, system, small_groups)
         for c in constraints
         for system in systems
-        if c.system in (None, system.name) and (system.n_groups > 1 or system.values is not None)
+        if c.system in (None, system.name)
+        and (c.metric.is_minimum or system.n_groups > 1 or system.values is not None)
     )
 
 

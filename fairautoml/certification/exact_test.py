@@ -271,6 +271,16 @@ def rows_without_positives(eps: float, delta: float) -> float:
     return 1 if eps >= 1 else max(1, math.ceil(math.log(TAIL * delta) / math.log1p(-eps)))
 
 
+def rows_without_failures(bound: float, delta: float) -> float:
+    """Return the fewest rows with which a cell of events only shows a minimum.
+
+    ``ceil(ln(delta) / ln(bound))``, as its Clopper-Pearson bound is ``delta^(1 / n)``.
+    """
+    if bound >= 1:
+        return math.inf
+    return 1 if bound <= 0 else max(1, math.ceil(math.log(delta) / math.log(bound)))
+
+
 def spread(rate: float, gap: float, ratio: float = 1.0) -> float:
     """Return n1 times the variance of the difference of two rates around ``rate``."""
     one, two = (min(max(rate + side * gap / 2, 0.0), 1.0) for side in (1, -1))

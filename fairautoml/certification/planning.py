@@ -26,7 +26,7 @@ from fairautoml.certification.ledger import level_of
 from fairautoml.certification.verdicts import Reason
 from fairautoml.data.frames import Inputs, read_entities
 from fairautoml.data.read import ReadOptions, read_roles
-from fairautoml.evaluation.group_sizes import fewest_rows
+from fairautoml.evaluation.group_sizes import MINIMUM_AS_DIFFERENCE, fewest_rows
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, bind_constraints
 
@@ -165,6 +165,46 @@ class Simulation:
         return min(1.0, float(np.quantile(shown, power)))
 
 
+class MinimumSimulation(Simulation):
+    """Simulated certification sets of a minimum; every group has a rate ``RISE`` above it."""
+
+    @property
+    def _rates(self) -> NDArray[np.float64]:
+        return np.full(self._rows.shape[1], min(1.0, self._constraint.bound + RISE))
+
+    def fraction_for(self, power: float) -> float:
+        """Return the share of the rows that gives the power; above 1 with too few rows."""
+        bound, rate = self._constraint.bound, float(self._rates[0])
+        if bound >= 1:
+            return np.inf
+        wanted = ndtri(1 - self._delta) * math.sqrt(bound * (1 - bound))
+        wanted += ndtri(power) * math.sqrt(rate * (1 - rate))
+        fraction = float(max(1.0, (wanted / (rate - bound)) ** 2) / self._rows.min())
+        for _ in range(MOST_GROWTHS):
+            if self.power(fraction) >= power - STANDARD_ERROR:
+                break
+            fraction *= GROWTH
+        return fraction
+
+    def power(self, fraction: float) -> float:
+        """Return the share of draws that would be certified."""
+        return float(np.mean(self._shown(fraction) >= self._constraint.bound))
+
+    def bound_within_reach(self, fraction: float, power: float) -> float:
+        """Return the minimum that a share ``power`` of the draws shows."""
+        return float(np.quantile(self._shown(fraction), 1 - power))
+
+    def _shown(self, fraction: float) -> NDArray[np.float64]:
+        """Return the smallest confidence bound of each draw."""
+        sizes, drawn = self._drawn(fraction)
+        shown: NDArray[np.float64] = cp_lower(drawn, sizes, self._delta).min(axis=(1, 2))
+        return shown
+
+
+RISE = 0.05
+"""Distance of the true rates above a minimum that plans assume."""
+
+
 def _upper(rates: NDArray[np.float64], variance: NDArray[np.float64], z: float) -> float:
     """Return the largest approximate upper bound of a difference between two groups."""
     bounds = rates[:, None] - rates[None, :]
@@ -251,13 +291,15 @@ def plan_certification(
 
     The plan depends on the rows by group only, so that it does not bias the certificate. The rows
     needed start from a normal approximation and grow until the simulated test has the power, which
-    is the share of simulated certification sets whose hardest pair of cells passes.
+    is the share of simulated certification sets whose hardest pair of cells passes. The plan of a
+    minimum assumes that every group is 0.05 above it.
     """
     _check(
         constraint, rows, {"delta": delta, "power": power, "largest_fraction": largest_fraction}
     )
     assumed = Assumptions() if assumptions is None else assumptions
-    simulation = Simulation(constraint, tuple(rows.values()), delta, assumed, seed)
+    simulated = MinimumSimulation if constraint.metric.is_minimum else Simulation
+    simulation = simulated(constraint, tuple(rows.values()), delta, assumed, seed)
     needed = simulation.fraction_for(power)
     reachable = simulation.power(largest_fraction)
     fraction: float | None = None
@@ -285,10 +327,11 @@ def _check(constraint: Constraint, rows: Mapping[str, int], shares: Mapping[str,
         if not 0 < value < 1:
             msg = f"{name}={value} must be between 0 and 1."
             raise InputError(msg)
-    if len(rows) < 2 or min(rows.values()) < 1:
+    fewest = 1 if constraint.metric.is_minimum else 2
+    if len(rows) < fewest or min(rows.values()) < 1:
         msg = (
-            f"rows={dict(rows)!r}: a gap requires at least two groups with rows. Pass the number "
-            "of rows of each declared group."
+            f"rows={dict(rows)!r}: a gap requires at least two groups with rows, a minimum one. "
+            "Pass the number of rows of each declared group."
         )
         raise InputError(msg)
     if not constraint.metric.rates:
@@ -414,11 +457,12 @@ def _generous(fraction: float, n_rows: int) -> float:
 def _large_groups(claim: Claimed, rows: Sequence[int]) -> tuple[tuple[str, int], ...]:
     """Return the groups with enough rows, or all groups if fewer than two have enough."""
     # Labels must not affect how many rows are drawn, so the base rate of a ratio is assumed.
-    scale = ASSUMED_RATE if claim.constraint.metric.form == "ratio" else 1.0
-    fewest = fewest_rows(scale * claim.constraint.limit)
+    metric = claim.constraint.metric
+    scale = ASSUMED_RATE if metric.form == "ratio" else 1.0
+    limit = MINIMUM_AS_DIFFERENCE if metric.is_minimum else scale * claim.constraint.limit
     every = tuple(zip(claim.system.labels, rows, strict=True))
-    large = tuple((label, n) for label, n in every if n >= fewest)
-    return large if len(large) >= 2 else every
+    large = tuple((label, n) for label, n in every if n >= fewest_rows(limit))
+    return large if len(large) >= (1 if metric.is_minimum else 2) else every
 
 
 def _rows_of(
@@ -450,18 +494,25 @@ def _planned_by_entity(
     events = [
         rate.expected_share(ASSUMED_POSITIVES, ASSUMED_RATE) for rate in constraint.metric.rates
     ]
-    first, second = sorted(count for _, count in rows)[:2]
-    cells = max(1.0, min(events) * first), max(1.0, min(events) * second)
+    metric = constraint.metric
+    # The two smallest groups of a gap, the smallest of a minimum.
+    smallest = sorted(count for _, count in rows)[: 1 if metric.is_minimum else 2]
+    cells = [max(1.0, min(events) * count) for count in smallest]
     # A ratio at rate p bounds the difference by p times its distance from one.
-    scale = ASSUMED_RATE if constraint.metric.form == "ratio" else 1.0
+    scale = ASSUMED_RATE if metric.form == "ratio" else 1.0
+    distance = RISE if metric.is_minimum else scale * constraint.limit
     margin = math.sqrt(math.log(1 / delta) / 2 * sum(1 / n for n in cells))
     error = math.sqrt(ASSUMED_RATE * (1 - ASSUMED_RATE) * sum(1 / n for n in cells))
     wanted = margin + float(ndtri((1 + WANTED) / 2)) * error
-    needed = (wanted / (scale * constraint.limit)) ** 2 if constraint.limit > 0 else math.inf
+    needed = (wanted / distance) ** 2 if distance > 0 else math.inf
     fraction = min(needed, LARGEST_SHARE)
-    room = (scale * constraint.limit - margin / math.sqrt(fraction)) * math.sqrt(fraction)
+    room = (distance - margin / math.sqrt(fraction)) * math.sqrt(fraction)
     power = max(0.0, 2 * float(ndtr(room / error)) - 1)
     reach = min(1.0, wanted / math.sqrt(LARGEST_SHARE) / scale)
+    if metric.is_minimum:
+        reach = max(0.0, min(1.0, constraint.bound + RISE) - reach)
+    elif metric.bounded_below:
+        reach = 1 - reach
     return CertificationPlan(
         label=constraint.label,
         delta=delta,
@@ -470,8 +521,8 @@ def _planned_by_entity(
         smallest_cell=int(LARGEST_SHARE * cells[0]),
         fraction=fraction if power >= WORTHWHILE else None,
         power=power,
-        bound_within_reach=reach if constraint.metric.form == "difference" else 1 - reach,
-        n_rows_needed=math.ceil(needed * first) if math.isfinite(needed) else None,
+        bound_within_reach=reach,
+        n_rows_needed=math.ceil(needed * smallest[0]) if math.isfinite(needed) else None,
         largest_fraction=LARGEST_SHARE,
     )
 

@@ -24,6 +24,7 @@ from fairautoml.certification.exact_test import (
     TAIL,
     all_pairs_pass,
     margins,
+    rows_without_failures,
     rows_without_positives,
 )
 from fairautoml.exceptions import InputError
@@ -53,6 +54,7 @@ class Reason(StrEnum):
     NONE = ""
     BOUND_ABOVE_EPS = "bound_above_eps"
     BOUND_BELOW_RATIO = "bound_below_ratio"
+    BOUND_BELOW_MINIMUM = "bound_below_minimum"
     FLOOR_NOT_SHOWN = "floor_not_shown"
     NOT_TESTED = "not_tested"
     NOT_REACHED = "not_reached"
@@ -160,7 +162,7 @@ def _blocked(claim: Claim) -> TestResult | None:
     """
     if not claim.events:
         verdict, reason, detail = Verdict.NOT_APPLICABLE, Reason.NO_EXACT_TEST, ""
-    elif len(claim.groups) < 2:
+    elif len(claim.groups) < (1 if claim.form == "minimum" else 2):
         verdict, reason, detail = Verdict.NOT_APPLICABLE, Reason.SINGLE_GROUP, ""
     elif claim.absent:
         detail = ", ".join(claim.absent)
@@ -181,10 +183,9 @@ def _nothing(cells: tuple[Cell, ...]) -> bool:
 
 
 def _why_not(claim: Claim, level: float) -> tuple[Reason, str]:
-    """Return the reason of a failure: too few rows to ever pass, or a bound above the limit."""
-    testable = claim.form == "difference" and isinstance(claim.cells[0][0], Count)
-    if testable and claim.bound > 0:
-        needed = rows_without_positives(claim.bound, level)
+    """Return the reason of a failure: too few rows to ever pass, or a bound beyond the limit."""
+    needed = _fewest_rows(claim, level)
+    if needed is not None:
         small = [
             f"{event} of {group}"
             for event, cells in zip(claim.events, claim.cells, strict=True)
@@ -193,15 +194,31 @@ def _why_not(claim: Claim, level: float) -> tuple[Reason, str]:
         ]
         if small:
             return Reason.TOO_FEW_ROWS, ", ".join(small)
-    ratio = claim.form == "ratio"
-    return Reason.BOUND_BELOW_RATIO if ratio else Reason.BOUND_ABOVE_EPS, ""
+    return BEYOND[claim.form], ""
+
+
+BEYOND = {
+    "difference": Reason.BOUND_ABOVE_EPS,
+    "ratio": Reason.BOUND_BELOW_RATIO,
+    "minimum": Reason.BOUND_BELOW_MINIMUM,
+}
+"""Reason of a claim of each form that the rows do not show."""
+
+
+def _fewest_rows(claim: Claim, level: float) -> float | None:
+    """Return the rows with which the most favourable cells pass, None if it is not known."""
+    if not isinstance(claim.cells[0][0], Count) or claim.form == "ratio" or claim.bound <= 0:
+        return None
+    if claim.form == "minimum":
+        return rows_without_failures(claim.bound, level)
+    return rows_without_positives(claim.bound, level)
 
 
 def claim_passes(claim: Claim, bound: float, level: float) -> tuple[bool, float | None]:
     """Return whether the claim passes with this bound, and the largest tail of the exact test."""
-    if not isinstance(claim.cells[0][0], Count):
+    if claim.form == "minimum" or not isinstance(claim.cells[0][0], Count):
         reached = bound_of(claim, level)
-        return (reached <= bound if claim.form == "difference" else reached >= bound), None
+        return (reached >= bound if claim.bounded_below else reached <= bound), None
     worst, (eps, tau) = 0.0, margins(claim.form, bound)
     for cells in claim.cells:
         counts = [cell for cell in cells if isinstance(cell, Count)]
@@ -214,11 +231,14 @@ def claim_passes(claim: Claim, bound: float, level: float) -> tuple[bool, float 
 
 
 def bound_of(claim: Claim, level: float) -> float:
-    """Return the confidence bound of the largest difference, or of the smallest ratio.
+    """Return the confidence bound of the largest difference, smallest ratio or smallest rate.
 
     Uses one-sided bounds at ``level / 2``, or Hoeffding's bound of the difference for means of
-    independent cells.
+    independent cells. Of a minimum, one-sided bounds at ``level`` (for counts Clopper-Pearson,
+    which is exact): it is too large only if that of the truly smallest rate is.
     """
+    if claim.form == "minimum":
+        return min(float(_each(cells, "lower", level).min()) for cells in claim.cells)
     if claim.form == "ratio":
         return min(_ratio(cells, level) for cells in claim.cells)
     return max(_difference(cells, level, claim.independent) for cells in claim.cells)
@@ -252,22 +272,25 @@ def _each(cells: tuple[Cell, ...], side: str, level: float) -> NDArray[np.float6
 def parity_bound(claim: Claim, level: float) -> float:
     """Return the bound on the side of parity: no smaller difference, or larger ratio, is likely.
 
-    The two groups are selected from the data, so ``level`` must be that of simultaneous bounds.
+    Of a minimum, no larger one. The groups are selected from the data, so ``level`` must be that
+    of simultaneous bounds.
     """
     found = []
     for cells in claim.cells:
         lower, upper = _each(cells, "lower", level), _each(cells, "upper", level)
-        if claim.form == "difference":
+        if claim.form == "minimum":
+            found.append(float(upper.min()))
+        elif claim.form == "difference":
             found.append(max(0.0, largest_difference(lower, upper)))
         else:
             found.append(min(1.0, upper.min() / lower.max()) if lower.max() > 0 else 1.0)
-    return float(max(found) if claim.form == "difference" else min(found))
+    return float(min(found) if claim.bounded_below else max(found))
 
 
 def _violates(claim: Claim, level: float) -> bool:
     """Return whether simultaneous bounds refute the claim."""
     bound = parity_bound(claim, level)
-    return bound > claim.bound if claim.form == "difference" else bound < claim.bound
+    return bound < claim.bound if claim.bounded_below else bound > claim.bound
 
 
 def _judge_floor(floor: MinScore, level: float, simultaneous: float | None) -> TestResult:

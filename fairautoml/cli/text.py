@@ -311,15 +311,15 @@ def _gap_lines(gaps: Mapping[str, float | None], entry: Mapping[str, Any]) -> li
 
 
 def _gap_text(name: str, gap: float | None, limit: float | None) -> str:
-    """Return the value of the metric with its bound; a ratio is one minus its gap."""
+    """Return the value of the metric with its bound; one bounded below is one minus its gap."""
     if gap is None:
         return "undefined"
-    ratio = METRICS.get(name.split("[")[0]).form == "ratio"
-    value = 1.0 - gap if ratio else gap
+    metric = METRICS.get(name.split("[")[0])
+    value = metric.gap(gap)
     if limit is None:
         return f"{value:.4f}"
-    bound = 1.0 - limit if ratio else limit
-    missed = "below" if ratio else "over"
+    bound = metric.gap(limit)
+    missed = "below" if metric.bounded_below else "over"
     return f"{value:.4f} ({'within' if gap <= limit else missed} the bound {bound:g})"
 
 

@@ -16,6 +16,9 @@ from fairautoml.metrics.groups import GroupSystem, SmallGroups
 SMALLEST_BOUND = 0.05
 """Tighter bounds do not require more rows, so that they never disable a constraint."""
 
+MINIMUM_AS_DIFFERENCE = 0.1
+"""Difference that needs as many rows as a minimum, whose standard error is then at most 0.1."""
+
 LARGEST_VARIANCE = 0.25
 """Largest variance of a binary variable, whose mean a rate is."""
 
@@ -63,8 +66,10 @@ def fewest_rows(bound: float) -> int:
 
 def _as_difference(dataset: Dataset, target: BoundConstraint) -> float:
     """Return the bound of a target converted to a difference of rates."""
+    if target.metric.is_minimum:
+        return MINIMUM_AS_DIFFERENCE
     # A level is not a difference: require as many rows as for the tightest bound.
-    return 0.0 if target.metric.form == "level" else target.limit * unit(dataset, target.metric)
+    return target.limit * unit(dataset, target.metric) if target.metric.compares_groups else 0.0
 
 
 def unit(dataset: Dataset, metric: Metric) -> float:

@@ -25,6 +25,7 @@ from fairautoml.metrics._table import MASS
 from fairautoml.metrics.rates import SHOWN as RATES_SHOWN
 from fairautoml.metrics.rates import with_compared
 from fairautoml.metrics.tasks import TASKS
+from fairautoml.records import in_largest_gap
 
 SHOWN: dict[TaskName, tuple[str, ...]] = {
     "binary": ("accuracy", "balanced_accuracy", "f1"),
@@ -65,12 +66,15 @@ def judge(
     values: dict[str, float | None] = {}
     gaps: dict[str, float | None] = {}
     excess: list[float | None] = []
+    results = []
     for target in bind_constraints(constraints, groups.systems, groups.small_groups):
         one = target.result(counts)
         gap = None if one.value is None else one.gap
         values[target.label], gaps[target.label] = one.value, gap
         excess.append(None if gap is None else gap - one.limit)
-    found["gap"], found["excess"] = largest_defined(list(gaps.values())), largest_defined(excess)
+        results.append(one)
+    shown_gaps = [None if one.value is None else one.gap for one in in_largest_gap(results)]
+    found["gap"], found["excess"] = largest_defined(shown_gaps), largest_defined(excess)
     found["gaps"], found["values"] = gaps, values
     shown = with_compared(RATES_SHOWN, [constraint.metric for constraint in constraints])
     found["rates"] = {

@@ -53,7 +53,7 @@ def judgeability(
 
     ``targets`` compare all groups; those with too few rows are left out here. A looser bound
     leaves out fewer groups, which the smallest bound that can be judged takes into account. A
-    level and the dependence on a number have no result: neither compares groups.
+    minimum, a level and the dependence on a number have no result: none compares groups.
     """
 
     def gaps(target: BoundConstraint, small: SmallGroups | None) -> NDArray[np.float64]:
@@ -63,7 +63,8 @@ def judgeability(
     found = []
     for target in tightest(targets):
         metric, system = target.metric, target.system
-        if metric.degree or metric.form == "level" or system.n_groups < target.fewest_groups:
+        compared = metric.compares_groups and not metric.degree
+        if not compared or system.n_groups < target.fewest_groups:
             continue
         behind = rows_behind(dataset, target, entities)
         too_few = partial(

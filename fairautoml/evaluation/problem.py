@@ -14,6 +14,9 @@ from fairautoml.mitigators import Goal, Mitigator
 TOLERANCES = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2)
 """Tolerances at which every trial is post-processed, in addition to the user's limit."""
 
+LOOSER = (0.05, 0.1, 0.2)
+"""Tolerances beyond the user's limit on a minimum; the others make it larger by ``TOLERANCES``."""
+
 FACTORS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 """Tolerances as multiples of the user's limit, for gaps in units of the target."""
 
@@ -49,8 +52,9 @@ class Problem:
         """The tolerances of the user's limit and of half of it, which the best rule needs."""
         if not self.goal.targets:
             return self.tolerances
-        limit = self.goal.targets[0].limit
-        half = max((t for t in self.tolerances if t <= limit / 2), default=limit)
+        first = self.goal.targets[0]
+        limit, middle = first.limit, (strictest(first) + first.limit) / 2
+        half = max((t for t in self.tolerances if t <= middle), default=limit)
         return tuple(t for t in self.tolerances if t in (half, limit))
 
     def on_folds(self, n_folds: int) -> tuple[NDArray[np.bool_], "Problem"]:
@@ -72,11 +76,19 @@ class Problem:
         )
 
 
+def strictest(target: BoundConstraint) -> float:
+    """Return the smallest tolerance of interest: 0, or a minimum that is larger by 0.2."""
+    return max(0.0, target.limit - TOLERANCES[-1]) if target.metric.is_minimum else 0.0
+
+
 def tolerance_grid(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:
     """Return the tolerances of the front: the standard grid and the user's own limit."""
     if not targets:
         return ()
     limit = targets[0].limit
+    if targets[0].metric.is_minimum:
+        near = {limit - t for t in TOLERANCES} | {limit + t for t in LOOSER}
+        return tuple(sorted(t for t in near if 0 <= t <= 1))
     if np.isinf(targets[0].metric.most):
         # The gap is in units of the target, so only the limit gives its scale.
         return tuple(sorted({factor * limit for factor in FACTORS}))

@@ -12,8 +12,8 @@ from fairautoml.exceptions import InputError
 
 TaskName = Literal["binary", "multiclass", "regression"]
 """Kind of target: two classes, several classes, or numbers."""
-Form = Literal["difference", "ratio", "level"]
-"""Largest minus smallest over the groups, smallest over largest, or the largest itself."""
+Form = Literal["difference", "ratio", "minimum", "level"]
+"""Largest minus smallest over the groups, smallest over largest, the smallest, or the largest."""
 Value = TypeVar("Value", float, NDArray[np.float64])
 Cell = tuple[int, int]
 """Label and decision, each 0 or 1."""
@@ -333,8 +333,9 @@ class Metric:
     rates : tuple of Rate
         Fairness: the group rates that it compares; a post-processor reads them to know what it
         has to equalise.
-    form : {"difference", "ratio", "level"}
-        Fairness: largest minus smallest rate, smallest over largest, or the largest itself.
+    form : {"difference", "ratio", "minimum", "level"}
+        Fairness: largest minus smallest rate, smallest over largest, the smallest rate, or the
+        largest value.
     to_overall : tuple of Rate
         Fairness: the group rates that it compares with the overall rate instead; then
         ``rates`` is empty, groups may overlap, and the value is a difference.
@@ -379,9 +380,29 @@ class Metric:
         """Whether the best threshold on calibrated scores may differ from one half."""
         return self.on == "decisions" and self.name != "accuracy"
 
+    @property
+    def bounded_below(self) -> bool:
+        """Whether larger values are better, so that a constraint bounds it from below."""
+        return self.form in ("ratio", "minimum")
+
+    @property
+    def is_minimum(self) -> bool:
+        """Whether it is the smallest rate over the groups, so that each has a bound of its own."""
+        return self.form == "minimum"
+
+    @property
+    def operator(self) -> Literal["<=", ">="]:
+        """Comparison in a constraint on it."""
+        return ">=" if self.bounded_below else "<="
+
+    @property
+    def compares_groups(self) -> bool:
+        """Whether groups are compared with each other or with all rows, not with the bound."""
+        return self.form in ("difference", "ratio")
+
     def gap(self, value: Value) -> Value:
-        """Return the gap, compared with the limit: one minus a ratio, else the value itself."""
-        return 1.0 - value if self.form == "ratio" else value
+        """Return the gap, compared with the limit: one minus a value that is bounded below."""
+        return 1.0 - value if self.bounded_below else value
 
     def bound(self, values: NDArray[np.float64] | None) -> "Metric":
         """Return the metric on an attribute of the given numbers; itself where it reads none.

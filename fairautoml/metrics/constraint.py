@@ -13,7 +13,10 @@ from fairautoml.metrics._table import Metric, Tally, Undefined
 from fairautoml.metrics.groups import GroupSystem, SmallGroups, constrained
 from fairautoml.records import ConstraintResult
 
-EXAMPLES = "'equalized_odds_difference <= 0.05' or 'demographic_parity_ratio[sex] >= 0.8'"
+EXAMPLES = (
+    "'equalized_odds_difference <= 0.05', 'demographic_parity_ratio[sex] >= 0.8' "
+    "or 'recall >= 0.6'"
+)
 FORMAT = re.compile(
     r"\s*(?P<name>[^\s\[\]<>=]+)"
     r"\s*(?:\[\s*(?P<system>\S|\S.*\S)\s*\])?"
@@ -25,7 +28,6 @@ FOUR_FIFTHS = re.compile(
 )
 """The four-fifths rule, which has its bound in its name."""
 SomeTally = TypeVar("SomeTally", bound=Tally)
-OPERATOR = {"difference": "<=", "ratio": ">=", "level": "<="}
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "demographic_parity_ratio": (
@@ -43,6 +45,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "accuracy_parity_difference": (
         "accuracy_parity", "accuracy_difference", "overall_accuracy_equality",
     ),
+    "minimum_recall": ("recall", "true_positive_rate", "tpr", "sensitivity"),
+    "minimum_true_negative_rate": ("true_negative_rate", "tnr", "specificity"),
+    "minimum_precision": ("precision", "positive_predictive_value", "ppv"),
+    "minimum_negative_predictive_value": ("negative_predictive_value", "npv"),
+    "minimum_selection_rate": ("selection_rate", "acceptance_rate"),
+    "minimum_accuracy": ("accuracy",),
 }  # fmt: skip
 """Other usual names of metrics, in lower case with underscores."""
 
@@ -70,10 +78,15 @@ class Constraint:
     'demographic_parity_ratio[sex] >= 0.8'
     >>> constraint.system
     'sex'
+
+    The name of a rate bounds the rate of every group from below:
+
+    >>> Constraint.parse("recall[sex] >= 0.6").label
+    'minimum_recall[sex] >= 0.6'
     """
 
     metric: Metric  # fairness metric on decisions
-    bound: float  # in [0, 1]: the largest difference allowed, or the smallest ratio
+    bound: float  # in [0, 1]: the largest difference allowed, or the smallest ratio or rate
     # name of the grouping it applies to, such as ``"sex"`` or ``"sex & race"``; None = all
     system: str | None = None
 
@@ -98,7 +111,8 @@ class Constraint:
     def parse(cls, text: str) -> "Constraint":
         """Read ``metric <= bound``, ``metric >= bound`` or ``metric[system] <= bound``.
 
-        Usual other names of a metric are read as well, and ``four_fifths`` as its ratio >= 0.8.
+        Usual other names of a metric are read as well, ``recall`` and other rates as the smallest
+        over the groups, and ``four_fifths`` as its ratio >= 0.8.
         """
         rule = FOUR_FIFTHS.fullmatch(text)
         if rule is not None:
@@ -110,28 +124,27 @@ class Constraint:
             raise InputError(msg)
         metric = _metric(found["name"], found["operator"], text)
         constraint = cls(metric=metric, bound=_bound(found["bound"], text), system=found["system"])
-        operator = OPERATOR[metric.form]
-        if found["operator"] != operator:
+        if found["operator"] != metric.operator:
             msg = (
                 f"constraint={text!r} has {found['operator']!r}; {metric.name!r} is a "
-                f"{metric.form} and is bounded by {operator!r}: {constraint.label!r}"
+                f"{metric.form} and is bounded by {metric.operator!r}: {constraint.label!r}"
             )
             raise InputError(msg)
         return constraint
 
     @property
     def limit(self) -> float:
-        """Largest gap allowed, in [0, 1]: the bound of a difference, one minus that of a ratio."""
+        """Largest gap allowed, in [0, 1]: the bound, one minus it if it bounds from below."""
         return self.metric.gap(self.bound)
 
     @property
     def label(self) -> str:
         """The text that ``parse`` reads back as this constraint."""
         system = "" if self.system is None else f"[{self.system}]"
-        return f"{self.metric.name}{system} {OPERATOR[self.metric.form]} {self.bound}"
+        return f"{self.metric.name}{system} {self.metric.operator} {self.bound}"
 
     def gap(self, value: float) -> float:
-        """Return the distance from parity of a value of the metric, to compare with ``limit``."""
+        """Return the gap of a value of the metric, to compare with ``limit``."""
         return self.metric.gap(value)
 
     def bind(
@@ -181,7 +194,7 @@ class BoundConstraint:
     Parameters
     ----------
     metric : Metric
-        Fairness metric; its ``rates`` and ``form`` define what must be equal.
+        Fairness metric; its ``rates`` and ``form`` define what must be equal, or large enough.
     system : GroupSystem
         Groups that are compared.
     limit : float
@@ -199,8 +212,9 @@ class BoundConstraint:
 
     @property
     def fewest_groups(self) -> int:
-        """Smallest number of groups for a comparison; 1 where groups may overlap."""
-        return 1 if self.metric.to_overall and self.system.overlapping else 2
+        """Smallest number of groups for a value; 1 of a minimum, and where groups may overlap."""
+        alone = self.metric.is_minimum or (self.metric.to_overall and self.system.overlapping)
+        return 1 if alone else 2
 
     @property
     def to_overall(self) -> bool:
@@ -216,7 +230,7 @@ class BoundConstraint:
         return self.metric.value(self.merged(tally))
 
     def gap(self, tally: Tally) -> float | None:
-        """Return the distance from parity, to compare with ``limit``; None if undefined."""
+        """Return the gap, to compare with ``limit``; None if undefined."""
         value = self.value(tally)
         return None if isinstance(value, Undefined) else float(self.metric.gap(value))
 
@@ -232,11 +246,11 @@ class BoundConstraint:
             )
             return ConstraintResult(
                 metric=name, system=system.name, value=None, gap=math.inf, limit=self.limit,
-                reason=reason,
+                reason=reason, is_minimum=self.metric.is_minimum,
             )  # fmt: skip
         return ConstraintResult(
             metric=name, system=system.name, value=float(value), gap=float(self.metric.gap(value)),
-            limit=self.limit,
+            limit=self.limit, is_minimum=self.metric.is_minimum,
         )  # fmt: skip
 
 
@@ -245,8 +259,12 @@ def bind_constraints(
     systems: Sequence[GroupSystem],
     small_groups: Sequence[SmallGroups] = (),
 ) -> tuple[BoundConstraint, ...]:
-    """Return every constraint on each grouping that it applies to."""
-    return tuple(bound for one in constraints for bound in one.bind(systems, small_groups))
+    """Return every constraint on each grouping that it applies to, those of groups' gaps first.
+
+    The tolerances of post-processors are gaps of the first one.
+    """
+    found = [bound for one in constraints for bound in one.bind(systems, small_groups)]
+    return tuple(sorted(found, key=lambda bound: bound.metric.is_minimum))
 
 
 def _wrong_kind(constraint: Constraint, names: Sequence[str]) -> str:
@@ -314,7 +332,7 @@ def _bound(number: str, text: str) -> float:
 
 
 def _metric(name: str, operator: str, text: str) -> Metric:
-    if name in METRICS.names():
+    if name in _fairness_names():
         return METRICS.get(name)
     usual = name.casefold().replace("-", "_").replace("equalised", "equalized")
     usual = usual.replace("statistical_parity", "demographic_parity")
@@ -324,6 +342,8 @@ def _metric(name: str, operator: str, text: str) -> Metric:
     for registered, aliases in {**dict.fromkeys(known, ()), **ALIASES}.items():
         if usual == registered or usual in aliases:
             return METRICS.get(registered)
+    if name in METRICS.names():
+        return METRICS.get(name)
     near = difflib.get_close_matches(usual, known, n=3) or known
     advice = INSTEAD.get(usual, f"use for example {', '.join(near)}")
     raise InputError(f"constraint={text!r}: no metric is called {name!r}; {advice}")

@@ -24,9 +24,9 @@ from fairautoml.metrics._table import (
     Undefined,
 )
 
-Compare = Literal["difference", "ratio", "to_overall", "macro"]
-"""Largest minus smallest rate; smallest over largest; distance from the rate of all rows; mean
-over the classes of the difference."""
+Compare = Literal["difference", "ratio", "minimum", "to_overall", "macro"]
+"""Largest minus smallest rate; smallest over largest; smallest; distance from the rate of all
+rows; mean over the classes of the difference."""
 
 ALL = CELLS
 POSITIVE, NEGATIVE = frozenset({(1, 0), (1, 1)}), frozenset({(0, 0), (0, 1)})
@@ -70,11 +70,14 @@ def with_compared(shown: Sequence[Rate], metrics: Iterable[Metric]) -> tuple[Rat
 
 
 def worst(rates: NDArray[np.float64], form: Form) -> NDArray[np.float64]:
-    """Return the disparity of the worst of several rates, NaN where one is undefined.
+    """Return the disparity, or the minimum, of the worst of several rates; NaN if undefined.
 
     ``rates`` has shape (n_rates, ..., n_groups); the result has the shape between.
     """
     low, high = rates.min(axis=-1), rates.max(axis=-1)
+    if form == "minimum":
+        smallest: NDArray[np.float64] = low.min(axis=0)
+        return smallest
     if form == "difference":
         differences: NDArray[np.float64] = (high - low).max(axis=0)
         return differences
@@ -88,10 +91,14 @@ def disparity(
 ) -> float | Undefined:
     """Return the disparity of the worst rate over the groups, in [0, 1], or why there is none.
 
-    Of several classes each one's rates against all others are compared.
+    Of several classes each one's rates against all others are compared. A minimum is defined for
+    a single group, too.
     """
-    if np.count_nonzero(counts.table.any(axis=(1, 2))) < 2:
+    present = np.count_nonzero(counts.table.any(axis=(1, 2)))
+    if present < 2 and form != "minimum":
         return Undefined("single group: fewer than two groups have rows")
+    if present == 0:
+        return Undefined("no group has rows")
     if isinstance(counts, ClassCounts):
         return _of_classes(counts, rates, form)
     by_rate = np.stack([counts.rates(rate) for rate in rates])
@@ -236,7 +243,7 @@ def _to_overall_of_tables(
 @dataclass(frozen=True, slots=True)
 class _Disparity:
     rates: tuple[Rate, ...]
-    form: Form
+    form: Literal["difference", "ratio", "minimum"]
 
     def __call__(self, counts: GroupCounts | ClassCounts) -> float | Undefined:
         return disparity(counts, self.rates, self.form)
@@ -283,10 +290,11 @@ def fairness_metric(
     name : str
         Registered name.
     rates : sequence of Rate
-        The rates that should be equal; the worst of them counts.
-    compare : {"difference", "ratio", "to_overall", "macro"}
-        Largest minus smallest rate; smallest over largest; distance from the rate of all rows, for
-        groups that may overlap; mean over the classes of the difference, for several classes.
+        The rates that should be equal, or large enough; the worst of them counts.
+    compare : {"difference", "ratio", "minimum", "to_overall", "macro"}
+        Largest minus smallest rate; smallest over largest; smallest rate, for groups that may
+        overlap; distance from the rate of all rows, for groups that may overlap; mean over the
+        classes of the difference, for several classes.
     about : str
         One line for lists of metrics.
     over_groups : {"max", "sum"}
@@ -297,13 +305,16 @@ def fairness_metric(
     Raises
     ------
     InputError
-        There are no rates, or ``compare`` is not one of the four.
+        There are no rates, or ``compare`` is not one of the five.
 
     Examples
     --------
     >>> metric = fairness_metric("for_difference", [FOR], "difference")
     >>> metric.value(GroupCounts(np.array([[[8, 0], [2, 0]], [[9, 0], [1, 0]]], float)))
     0.1
+    >>> metric = fairness_metric("minimum_tpr", [TPR], "minimum")
+    >>> metric.value(GroupCounts(np.array([[[8, 0], [1, 3]], [[9, 0], [1, 1]]], float)))
+    0.5
     """
     compared = tuple(rates)
     if not compared:
@@ -327,7 +338,7 @@ def fairness_metric(
     return Metric(
         name=name, about=about, kind="fairness", on="decisions",
         value=_Disparity(compared, compare),
-        greater_is_better=compare == "ratio", rates=compared, form=compare, tasks=kinds,
+        greater_is_better=compare != "difference", rates=compared, form=compare, tasks=kinds,
     )  # fmt: skip
 
 
@@ -335,7 +346,7 @@ def comparison(metric: Metric) -> Compare | None:
     """Return how a metric compares its rates, None for one that is not made from rates alone."""
     made = metric.value
     if isinstance(made, _Disparity):
-        return "ratio" if made.form == "ratio" else "difference"
+        return made.form
     if isinstance(made, _ToOverall):
         return "to_overall"
     return "macro" if isinstance(made, _Macro) else None
@@ -353,7 +364,10 @@ _MULTICLASS: tuple[TaskName, ...] = ("multiclass",)
 # Berk, Heidari, Jabbari, Kearns, Roth, Sociological Methods & Research 50(1), 2021. To overall,
 # FNED, FPED: see ``to_overall``; never report the sum of FNED and FPED alone, one of them can get
 # worse while their sum falls. Macro: Denis, Elie, Hebiri, Hu, JMLR 25, 2024, arXiv 2109.13642;
-# Rouzot, Ferry, Huguet, ICTAI 2022, arXiv 2304.05240.
+# Rouzot, Ferry, Huguet, ICTAI 2022, arXiv 2304.05240. A minimum of each group's rate bounds the
+# worst-off group, as minimax fairness does: Martinez, Bertran, Sapiro, ICML 2020, arXiv
+# 2011.01821; Diana, Gill, Kearns, Kenthapadi, Roth, AIES 2021, arXiv 2011.03108. It does not
+# compare groups, so levelling down cannot meet it.
 # A gap in false negative rates is the gap in true positive rates, which is what a post-processor
 # equalises.
 FAIRNESS: tuple[Metric, ...] = (
@@ -428,5 +442,29 @@ FAIRNESS: tuple[Metric, ...] = (
     fairness_metric(
         "error_rate_ratio", [ERROR], "ratio", tasks=_BOTH,
         about="Smallest error rate over the largest.",
+    ),
+    fairness_metric(
+        "minimum_recall", [TPR], "minimum", tasks=_BOTH,
+        about="Smallest true positive rate of a group.",
+    ),
+    fairness_metric(
+        "minimum_true_negative_rate", [TNR], "minimum",
+        about="Smallest true negative rate of a group.",
+    ),
+    fairness_metric(
+        "minimum_precision", [PPV], "minimum",
+        about="Smallest precision (positive predictive value) of a group.",
+    ),
+    fairness_metric(
+        "minimum_negative_predictive_value", [NPV], "minimum",
+        about="Smallest share of label 0 among the rejected rows of a group.",
+    ),
+    fairness_metric(
+        "minimum_selection_rate", [SELECTION], "minimum", tasks=_BOTH,
+        about="Smallest selection rate of a group.",
+    ),
+    fairness_metric(
+        "minimum_accuracy", [ACCURACY], "minimum", tasks=_BOTH,
+        about="Smallest accuracy of a group.",
     ),
 )  # fmt: skip

@@ -182,11 +182,12 @@ Train = Callable[[TrainRows, FitBaseLearner, Mapping[str, ParamValue], int], Sco
 FitRules = Callable[[ScoreRows, Goal, Sequence[float]], Sequence[tuple[float | None, Rule | None]]]
 
 
-RateKind = Literal["linear", "monotone", "acceptance", "selection"]
-"""Rates of fixed denominator; acceptance rates and their complements; acceptance rates; the
-selection rate."""
+RateKind = Literal["any", "linear", "monotone", "acceptance", "selection"]
+"""All rates; those of fixed denominator; acceptance rates and their complements; acceptance rates;
+the selection rate."""
 
 _FITS: Mapping[RateKind, Callable[[Rate], bool]] = {
+    "any": lambda rate: True,
     "linear": lambda rate: not rate.depends_on_decision,
     "monotone": lambda rate: rate.is_monotone,
     "acceptance": lambda rate: rate.is_acceptance,
@@ -200,8 +201,9 @@ class RateMetrics(Set[str]):
 
     Parameters
     ----------
-    difference, ratio, to_overall, macro : {"linear", "monotone", "acceptance", "selection"}
-        Kind of rates that may be compared in this way; None = none.
+    difference, ratio, minimum, to_overall, macro : str
+        Kind of rates that may be compared in this way: "any", "linear", "monotone", "acceptance"
+        or "selection"; None = none.
     task : {"binary", "multiclass"}
         Kind of target.
 
@@ -213,6 +215,7 @@ class RateMetrics(Set[str]):
 
     difference: RateKind | None = None
     ratio: RateKind | None = None
+    minimum: RateKind | None = None
     to_overall: RateKind | None = None
     macro: RateKind | None = None
     task: TaskName = "binary"
@@ -281,7 +284,8 @@ class Mitigator:
         ``fit_rules(rows, goal, tolerances)`` for ``post``: returns pairs of tolerance and rule,
         with None where no rule exists. The number of pairs and their tolerances depend on goal
         and tolerances only, never on the rows. A tolerance is the allowed gap of the first target;
-        the limits of the other targets scale in proportion (``scales``).
+        the limits of the other targets scale in proportion (``scales``), those of minimums move
+        by the same amount (``offsets``).
     space : str
         YAML text of the search space, for a plug-in that is a single file.
     """
@@ -318,12 +322,24 @@ class Mitigator:
 def scales(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:
     """Return the limit of each target per unit of tolerance on the first target.
 
-    The limits keep their proportion; when the first limit is 0, all targets get factor 1.
+    The limits keep their proportion; when the first limit is 0, all targets get factor 1. A
+    minimum gets factor 1 too, see ``offsets``.
     """
     first = targets[0].limit
-    if first == 0:
-        return tuple(1.0 for _ in targets)
-    return tuple(target.limit / first for target in targets)
+    return tuple(
+        1.0 if first == 0 or target.metric.is_minimum else target.limit / first
+        for target in targets
+    )
+
+
+def offsets(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:
+    """Return what is added to the scaled tolerance to give the largest gap of each target.
+
+    0, except for a minimum: its gap is one minus a rate, of which a proportion has no meaning. A
+    tolerance that is by d smaller than the first limit demands rates larger by d, at most 1.
+    """
+    first = targets[0].limit
+    return tuple(target.limit - first if target.metric.is_minimum else 0.0 for target in targets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

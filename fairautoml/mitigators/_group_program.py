@@ -7,6 +7,7 @@ are formulated on the groups of one system or on the finest groups.
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,13 +17,22 @@ from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import worst
-from fairautoml.mitigators._base import Goal, RateMetrics, RuntimeRule, ScoreRows, scales
+from fairautoml.mitigators._base import (
+    Goal,
+    RateMetrics,
+    RuntimeRule,
+    ScoreRows,
+    offsets,
+    scales,
+)
 from fairautoml.mitigators._linear_program import Program
 from fairautoml.mitigators._thresholds import (
     MAX_CUTS,
     SLACK,
+    Floor,
     RateIntervals,
     ThresholdCandidates,
+    above_floors,
     build_cuts,
     gain_weights,
     limits_by_rate,
@@ -130,10 +140,12 @@ Picks = Sequence[Sequence[tuple[int, float]]]
 FEWEST_ROWS = 20
 """Smallest number of rows for which an unconstrained part gets its own threshold."""
 
-THRESHOLDS_SERVE = RateMetrics(difference="linear", ratio="linear")
-"""Metrics of rates that are linear in the shares of the cuts."""
+THRESHOLDS_SERVE = RateMetrics(difference="linear", ratio="linear", minimum="any")
+"""Metrics of rates that are linear in the shares of the cuts; a given minimum of any rate is."""
 
-THRESHOLD_PROGRAMS_SERVE = RateMetrics(difference="linear", ratio="linear", to_overall="linear")
+THRESHOLD_PROGRAMS_SERVE = RateMetrics(
+    difference="linear", ratio="linear", minimum="any", to_overall="linear"
+)
 """The linear program also compares with the overall rate."""
 
 
@@ -147,6 +159,7 @@ class ThresholdProblem:
     # ``system`` is cell ``g``
     targets: tuple[BoundConstraint, ...]
     scale: tuple[float, ...]  # limit of each target per unit of tolerance
+    floors: tuple[Floor, ...] = ()  # the same for minimums
     gain: tuple[float, float]  # gain of a true acceptance, cost of a false one
     # largest share of all grouped rows that may be accepted, in [0, 1]; independent of the
     # tolerance, and 1 means no limit
@@ -171,20 +184,38 @@ class ThresholdProblem:
     ) -> list[Picks | None]:
         """Return one cut per group for each tolerance, None where none is found.
 
-        Two groups: all pairs. More groups: rate intervals. Several systems, comparisons with the
+        Two groups: all pairs. More groups: rate intervals, and with minimums only the best cut of
+        each group. Several systems, comparisons with the
         overall rate, rates that are not monotone in the threshold, or a capacity: the rounded
         linear program.
         """
-        of_pairs = self.capacity >= 1 and not any(t.to_overall for t in self.targets)
-        if of_pairs and len({target.system.key for target in self.targets}) == 1:
+        if self._by_group:
             limits = limits_by_rate(self.targets, self.scale)
             if len(cuts) == 2:
-                return [_sure(at) for at in solve_pairs(cuts, limits, self.gain, tolerances)]
+                pairs = solve_pairs(cuts, limits, self.gain, tolerances, self.floors)
+                return [_sure(at) for at in pairs]
             if all(rate.is_acceptance for rate, _, _ in limits):
                 windows = RateIntervals(cuts, limits, self.gain)
-                return never_falling(windows.solve, windows.value, tolerances)
+                solve = partial(self._solve, windows, cuts) if self.floors else windows.solve
+                return never_falling(solve, windows.value, tolerances)
         program = self._program(cuts)
         return never_falling(program.rounded, program.value, tolerances)
+
+    @property
+    def _by_group(self) -> bool:
+        """Whether each group of the rule is a group of every constraint."""
+        of_pairs = self.capacity >= 1 and not any(t.to_overall for t in self.targets)
+        systems = [target.system for target in self.targets]
+        systems += [floor.system for floor in self.floors]
+        apart = any(system.overlapping for system in systems)
+        return of_pairs and not apart and len({system.key for system in systems}) == 1
+
+    def _solve(
+        self, windows: RateIntervals, cuts: Sequence[ThresholdCandidates], tolerance: float
+    ) -> tuple[int, ...] | None:
+        """Return the best cuts among those that reach the floors."""
+        kept = [above_floors(cut, self.floors, tolerance) for cut in cuts]
+        return windows.restricted(kept).solve(tolerance)
 
     def mixtures(
         self, cuts: Sequence[ThresholdCandidates], tolerances: Sequence[float]
@@ -194,7 +225,7 @@ class ThresholdProblem:
         return [program.mixture(tolerance) for tolerance in tolerances]
 
     def _program(self, cuts: Sequence[ThresholdCandidates]) -> Program:
-        return Program(cuts, self.targets, self.scale, self.gain, self.capacity)
+        return Program(cuts, self.targets, self.scale, self.gain, self.capacity, self.floors)
 
     def rules(
         self, labelled: ScoreRows, tolerances: Sequence[float], *, randomized: bool
@@ -232,9 +263,13 @@ class ThresholdProblem:
 
 def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
     """Return the problem over the groups that a rule must distinguish."""
-    factor = dict(zip(map(id, goal.targets), scales(goal.targets), strict=True))
     targets = needed(goal.targets)
+    factor, offset = (
+        dict(zip(map(id, goal.targets), of_targets(goal.targets), strict=True))
+        for of_targets in (scales, offsets)
+    )
     scale = tuple(factor[id(target)] for target in targets)
+    offset_of = tuple(offset[id(target)] for target in targets)
     apart = {target.system.key for target in targets}
     # Overlapping groups cannot each have a threshold, because a row belongs to several of them.
     one_system = len(apart) == 1 and not targets[0].system.overlapping
@@ -247,11 +282,18 @@ def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
     else:
         system, targets = _parted(targets, rows)
     groups = groups_of(rows.cells, system)
+    compared = [not target.metric.is_minimum for target in targets]
     return ThresholdProblem(
         system=system,
         groups=groups,
-        targets=targets,
-        scale=scale,
+        targets=tuple(itertools.compress(targets, compared)),
+        scale=tuple(itertools.compress(scale, compared)),
+        floors=tuple(
+            Floor(rate=rate, system=target.system, offset=least)
+            for target, least, gap in zip(targets, offset_of, compared, strict=True)
+            for rate in target.metric.rates
+            if not gap
+        ),
         gain=gain_weights(rows, goal.objective),
         lacks=_lacking(rows, groups, system.n_groups),
     )

@@ -19,9 +19,12 @@ from scipy.sparse import csr_matrix, vstack
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.rates import SELECTION
-from fairautoml.mitigators._thresholds import ThresholdCandidates
+from fairautoml.mitigators._thresholds import Floor, ThresholdCandidates
 
 SLACK = 1e-9
+TINY = 1e-15
+"""Share of a group's weight below which a denominator is 0 up to rounding."""
+
 STRICTER = 4
 """Number of solves, each with a smaller tolerance, until the rounded solution is feasible."""
 
@@ -56,13 +59,18 @@ class _Band:
     def width(self, tolerance: float) -> float:
         return self.scale * tolerance
 
-    def rows(self, values: NDArray[np.float64], tolerance: float) -> _Rows:
+    def sums(self, cut: ThresholdCandidates) -> NDArray[np.float64]:
+        """Return what the band adds up over the cells of a group, shape (1, n_cuts): the rate."""
+        return cut.rate(self.rate)[None]
+
+    def rows(self, sums: NDArray[np.float64], tolerance: float) -> _Rows:
         """Return the constraints of the band: coefficients of shares and extras, right-hand sides.
 
         For comparisons with the overall rate ``-u <= distance <= u`` with the width for u, or with
         one u per group and their sum within the width. Otherwise ``u - rate <= 0`` and
         ``rate - u <= width``; for a ratio ``rate (1 - width) - u <= 0`` and ``-u <= -least``.
         """
+        (values,) = sums
         width, n = self.width(tolerance), len(values)
         both = np.vstack([values, -values])
         if self.form == "max":
@@ -83,8 +91,9 @@ class _Band:
             )
         return np.vstack([-values, values]), low, np.append(np.zeros(n), np.full(n, width))
 
-    def gap(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the gap per unit of tolerance of group rates, shape (n_groups, ...)."""
+    def gap(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the gap per unit of tolerance of group rates, shape (1, n_groups, ...)."""
+        (rates,) = sums
         if self.form in {"max", "sum"}:
             apart = np.abs(rates)
             gap = apart.max(axis=0) if self.form == "max" else apart.sum(axis=0)
@@ -108,15 +117,54 @@ class _Capacity:
     most: float
     weights: NDArray[np.float64]  # (1, n_cells): share of each cell in the overall rate
 
-    def rows(self, values: NDArray[np.float64], tolerance: float) -> _Rows:
+    def sums(self, cut: ThresholdCandidates) -> NDArray[np.float64]:
+        """Return the rate of acceptance, shape (1, n_cuts)."""
+        return cut.rate(self.rate)[None]
+
+    def rows(self, sums: NDArray[np.float64], tolerance: float) -> _Rows:
         """Return one constraint: the overall rate is at most the capacity."""
         del tolerance
-        return values, np.zeros((1, 0)), np.array([self.most])
+        return sums[0], np.zeros((1, 0)), np.array([self.most])
 
-    def gap(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    def gap(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return 0 within the capacity, else a value that exceeds every tolerance."""
-        excess = rates[0] - self.most
+        excess = sums[0, 0] - self.most
         return np.where(excess <= SLACK, 0.0, FAR * excess)
+
+
+@dataclass(frozen=True, slots=True)
+class _Minimum:
+    """A floor of one rate; has the interface of a band.
+
+    For a given floor the constraint ``least * denominator <= numerator`` is linear in the shares,
+    also of a rate whose denominator depends on the decisions.
+    """
+
+    n_extra: ClassVar[int] = 0
+
+    floor: Floor
+    weights: NDArray[np.float64]  # (n_groups, n_cells): 1 / weight of the group where it has cells
+    # (n_groups,): smallest positive denominator; without accepted rows there is no precision
+    positive: NDArray[np.float64]
+
+    def sums(self, cut: ThresholdCandidates) -> NDArray[np.float64]:
+        """Return numerator and denominator of the rate, shape (2, n_cuts)."""
+        return np.stack(self.floor.rate.sums(cut.tables))
+
+    def rows(self, sums: NDArray[np.float64], tolerance: float) -> _Rows:
+        """Return two constraints for each group."""
+        top, bottom = sums
+        n = len(top)
+        below = self.floor.least(tolerance) * bottom - top
+        right = np.append(np.zeros(n), -self.positive)
+        return np.vstack([below, -bottom]), np.zeros((2 * n, 0)), right
+
+    def gap(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the tolerance that allows the smallest rate, inf if a rate is undefined."""
+        top, bottom = sums
+        rates = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > TINY)
+        found: NDArray[np.float64] = self.floor.tolerance(rates).max(axis=0)
+        return found
 
 
 class Program:
@@ -129,6 +177,7 @@ class Program:
         scale: Sequence[float],
         gain: tuple[float, float],
         capacity: float = 1.0,
+        floors: Sequence[Floor] = (),
     ) -> None:
         self.cuts = cuts
         self.gains = [cut.accepted @ np.array([-gain[1], gain[0]]) for cut in cuts]
@@ -138,11 +187,12 @@ class Program:
             for target, factor in zip(targets, scale, strict=True)
             for rate in target.metric.compared
         ]
-        self.bands: list[_Band | _Capacity] = [band for band in bands if band is not None]
+        self.bands: list[_Band | _Capacity | _Minimum] = [b for b in bands if b is not None]
+        self.bands += [found for found in (_minimum(cuts, floor) for floor in floors) if found]
         mass = np.array([[cut.mass(SELECTION) for cut in cuts]])
         if capacity < 1 and mass.any():
             self.bands.append(_Capacity(capacity, mass / mass.sum()))
-        self.rates = [[cut.rate(band.rate) for cut in cuts] for band in self.bands]
+        self.sums = [[band.sums(cut) for cut in cuts] for band in self.bands]
 
     def mixture(self, tolerance: float) -> list[list[tuple[int, float]]] | None:
         """Return the optimal cuts and their shares per cell, None when infeasible."""
@@ -175,12 +225,12 @@ class Program:
         """Return the constraints of all bands over the shares of all vertices, then the extras."""
         n, k = int(starts[-1]), sum(band.n_extra for band in self.bands)
         rows, right, first = [csr_matrix((0, n + k))], [np.zeros(0)], 0
-        for band in self.bands:
+        for band, sums in zip(self.bands, self.sums, strict=True):
             values = np.concatenate(
-                [c.rate(band.rate)[v] for c, v in zip(self.cuts, self.vertices, strict=True)]
+                [of_cell[:, v] for of_cell, v in zip(sums, self.vertices, strict=True)], axis=1
             )
-            rates = np.repeat(band.weights, np.diff(starts), axis=1) * values
-            of_shares, own, limits = band.rows(rates, tolerance)
+            of_groups = np.repeat(band.weights, np.diff(starts), axis=1) * values[:, None]
+            of_shares, own, limits = band.rows(of_groups, tolerance)
             extras = np.zeros((len(limits), k))
             extras[:, first : first + band.n_extra] = own
             first += band.n_extra
@@ -220,13 +270,14 @@ class Program:
         """Return the largest gap per unit of tolerance over all bands."""
         worst = 0.0
         for band, known in zip(self.bands, self._now(at), strict=True):
-            worst = max(worst, float(band.gap(band.weights @ known)))
+            worst = max(worst, float(band.gap(known @ band.weights.T)))
         return worst
 
     def _now(self, at: Sequence[int]) -> list[NDArray[np.float64]]:
-        """Return the rates of all cells at the given cuts, for every band."""
+        """Return the sums of all cells at the given cuts, for every band."""
         return [
-            np.array([rate[i] for rate, i in zip(rates, at, strict=True)]) for rates in self.rates
+            np.stack([of_cell[:, i] for of_cell, i in zip(sums, at, strict=True)], axis=1)
+            for sums in self.sums
         ]
 
     def _descend(self, at: list[int], tolerance: float) -> list[int]:
@@ -236,8 +287,8 @@ class Program:
             before = list(at)
             for cell in range(len(self.cuts)):
                 at[cell] = self._best_move(at[cell], now, cell, tolerance)
-                for known, rates in zip(now, self.rates, strict=True):
-                    known[cell] = rates[cell][at[cell]]
+                for known, sums in zip(now, self.sums, strict=True):
+                    known[:, cell] = sums[cell][:, at[cell]]
             if at == before:
                 break
         return at
@@ -246,10 +297,12 @@ class Program:
         self, here: int, now: Sequence[NDArray[np.float64]], cell: int, tolerance: float
     ) -> int:
         worst = np.zeros(len(self.cuts[cell].thresholds))
-        for band, known, rate in zip(self.bands, now, self.rates, strict=True):
-            moved = rate[cell] - known[cell]
-            rates = (band.weights @ known)[:, None] + band.weights[:, [cell]] * moved
-            np.maximum(worst, band.gap(rates), out=worst)
+        for band, known, sums in zip(self.bands, now, self.sums, strict=True):
+            moved = sums[cell] - known[:, [cell]]
+            of_groups = (known @ band.weights.T)[:, :, None] + (
+                band.weights[:, [cell]] * moved[:, None]
+            )
+            np.maximum(worst, band.gap(of_groups), out=worst)
         over = np.maximum(worst - tolerance - SLACK, 0.0)
         best = np.flatnonzero(over <= over.min() + SLACK)
         gains = self.gains[cell][best]
@@ -280,6 +333,20 @@ def _band(
     if len(weights) == 0:
         return None
     return _Band(rate, target.metric.over_groups, scale, weights - counted / counted.sum())
+
+
+def _minimum(cuts: Sequence[ThresholdCandidates], floor: Floor) -> _Minimum | None:
+    """Return the floor over the groups that have the rate, None when no group has it."""
+    has = np.array([cut.has(floor.rate) for cut in cuts])
+    filled = (floor.system.member & has).any(axis=1)
+    if not filled.any():
+        return None
+    member = floor.system.member[filled].astype(np.float64)
+    mass = member @ np.array([cut.mass(SELECTION) for cut in cuts])
+    denominators = [floor.rate.sums(cut.tables)[1] for cut in cuts]
+    steps = np.array([values[values > 0].min(initial=np.inf) for values in denominators])
+    positive = np.where(member > 0, steps, np.inf).min(axis=1)
+    return _Minimum(floor, member / mass[:, None], positive / mass)
 
 
 def _least(cuts: Sequence[ThresholdCandidates], rate: Rate, weights: NDArray[np.float64]) -> float:

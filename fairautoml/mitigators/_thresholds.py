@@ -8,7 +8,7 @@ for a given lower end ``u`` of the interval that must contain all rates, each gr
 separately by a range maximum over its cuts, so the search is over ``u`` only. With one constrained
 rate all relevant ``u`` are evaluated, and the result is optimal again. With several rates
 (equalized odds, several metrics) or very many groups, a coarse grid is followed by scans along
-one rate at a time.
+one rate at a time. A minimum of a rate does not compare groups: it excludes cuts of each group.
 
 A group without rows in the denominator of a rate (no label 1 for the true positive rate) is
 excluded from that constraint, as in the linear program.
@@ -24,6 +24,7 @@ Classification*, ICML 2018, arXiv 1803.02453, section 2.2 (moments) and equation
 import itertools
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 from fairautoml.exceptions import DegenerateGroupError
 from fairautoml.metrics import BoundConstraint, GroupCounts, Metric, Undefined
 from fairautoml.metrics._table import Rate, effective_rows
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SELECTION
 from fairautoml.mitigators._base import (
     Goal,
@@ -92,6 +94,11 @@ class ThresholdCandidates:
         """Return the denominator of a rate in this group."""
         zero, one = self.totals
         return float(zero + one if rate.label is None else self.totals[rate.label])
+
+    @property
+    def tables(self) -> NDArray[np.float64]:
+        """Return the table ``[label, decision]`` at every cut, shape (n_cuts, 2, 2)."""
+        return np.stack([self.totals - self.accepted, self.accepted], axis=2)
 
     def rate(self, rate: Rate) -> NDArray[np.float64]:
         """Return a group rate at every cut, shape (n_cuts,); 0 where its denominator is empty."""
@@ -175,7 +182,7 @@ def gain_weights(rows: ScoreRows, objective: Metric) -> tuple[float, float]:
     (cuts,) = build_cuts(rows, np.zeros(len(rows.y), dtype=np.int64), 1)
     values = values_at(cuts, objective)
     at = int(values.argmax())
-    table = _tables(cuts)[at]
+    table = cuts.tables[at]
     false, true = (_slope(objective, table, float(values[at]), label) for label in (0, 1))
     gain, cost = max(true, 0.0), max(-false, 0.0)
     total = gain + cost
@@ -193,14 +200,9 @@ def _slope(objective: Metric, table: NDArray[np.float64], value: float, label: i
     return (_signed(objective, moved) - value) / float(step)
 
 
-def _tables(cuts: ThresholdCandidates) -> NDArray[np.float64]:
-    """Return the table ``[label, decision]`` at every cut, shape (n_cuts, 2, 2)."""
-    return np.stack([cuts.totals - cuts.accepted, cuts.accepted], axis=2)
-
-
 def values_at(cuts: ThresholdCandidates, objective: Metric) -> NDArray[np.float64]:
     """Return the objective, greater is better, at every cut; -inf where it is undefined."""
-    return np.array([_signed(objective, table) for table in _tables(cuts)])
+    return np.array([_signed(objective, table) for table in cuts.tables])
 
 
 def _signed(objective: Metric, table: NDArray[np.float64]) -> float:
@@ -210,11 +212,44 @@ def _signed(objective: Metric, table: NDArray[np.float64]) -> float:
     return value if objective.greater_is_better else -value
 
 
-def per_unit(gap: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """Return gaps per unit of tolerance; for a tolerance of 0, 0 at parity and inf otherwise."""
+def per_unit(gap: NDArray[np.float64], scale: float, offset: float = 0.0) -> NDArray[np.float64]:
+    """Return the tolerance that allows each gap: 0 without a gap, inf if none does."""
     if scale > 0:
-        return gap / scale
+        return np.where(gap <= SLACK, 0.0, (gap - offset) / scale) if offset else gap / scale
     return np.where(gap <= SLACK, 0.0, np.inf)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """Smallest value of a rate that every group of a system must reach."""
+
+    rate: Rate
+    system: GroupSystem
+    offset: float  # added to the tolerance to give the largest distance of the rate from 1
+
+    def least(self, tolerance: float) -> float:
+        """Return the smallest rate allowed, at most 1."""
+        return min(1.0, 1.0 - self.offset - tolerance)
+
+    def tolerance(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the tolerance that allows each rate; inf where it is undefined."""
+        needed = per_unit(1.0 - rates, 1.0, self.offset)
+        return np.where(np.isnan(needed), np.inf, needed)
+
+
+def above_floors(
+    cuts: ThresholdCandidates, floors: Sequence[Floor], tolerance: float
+) -> NDArray[np.bool_]:
+    """Return at which cuts a group reaches every floor, shape (n_cuts,).
+
+    A group without the rows of a rate is excluded from its floor; a cut at which the rate is
+    undefined (precision without accepted rows) does not reach it.
+    """
+    kept = np.ones(len(cuts.thresholds), dtype=np.bool_)
+    for floor in floors:
+        if cuts.has(floor.rate):
+            kept &= floor.tolerance(floor.rate.values(cuts.tables)) <= tolerance + SLACK
+    return kept
 
 
 def limits_by_rate(
@@ -251,6 +286,7 @@ def solve_pairs(
     limits: Sequence[Limit],
     gain: tuple[float, float],
     tolerances: Sequence[float],
+    floors: Sequence[Floor] = (),
 ) -> list[tuple[int, ...] | None]:
     """Return the best pair of cuts of two groups for each tolerance, None where there is none."""
     first, second = (_gains(cut, gain) for cut in cuts)
@@ -263,6 +299,9 @@ def solve_pairs(
     found: list[tuple[int, ...] | None] = []
     for tolerance in tolerances:
         allowed = np.where(gap <= tolerance + SLACK, value, -np.inf)
+        if floors:
+            kept = [above_floors(cut, floors, tolerance) for cut in cuts]
+            allowed[~np.logical_and.outer(*kept)] = -np.inf
         best = int(allowed.argmax())
         pair = divmod(best, value.shape[1])
         found.append(pair if allowed.flat[best] > -np.inf else None)
@@ -304,10 +343,17 @@ class RateIntervals:
             for k in range(len(self.limits))
         ]
 
+    def restricted(self, kept: Sequence[NDArray[np.bool_]]) -> "RateIntervals":
+        """Return the search over some of the cuts of each group."""
+        fewer = copy(self)
+        fewer.groups = [g.restricted(mask) for g, mask in zip(self.groups, kept, strict=True)]
+        return fewer
+
     def solve(self, tolerance: float) -> tuple[int, ...] | None:
         """Return one cut per group, or None when no interval is feasible for all groups."""
         if not self.limits:
-            return tuple(int(group.gains.argmax()) for group in self.groups)
+            best = tuple(int(group.gains.argmax()) for group in self.groups)
+            return None if self.value(best) == -np.inf else best
         corner = self._climb(tolerance)
         value, chosen = self._evaluate([np.array([c]) for c in corner], tolerance)
         return None if value[0] == -np.inf else tuple(int(at[0]) for at in chosen)
@@ -434,6 +480,11 @@ class _Group:
         gains = _gains(cut, gain)
         rates = [cut.rate(rate) if cut.has(rate) else None for rate, _, _ in limits]
         return cls(rates, gains, _range_maxima(gains))
+
+    def restricted(self, kept: NDArray[np.bool_]) -> "_Group":
+        """Return the group without the gain of the other cuts."""
+        gains = np.where(kept, self.gains, -np.inf)
+        return _Group(self.rates, gains, _range_maxima(gains))
 
     def best_within(
         self, low: Sequence[NDArray[np.float64]], high: Sequence[NDArray[np.float64]]

@@ -31,9 +31,9 @@ class Series:
     reference: float | None = None
     low: float | None = None  # values that are no drift, of all kinds but constraints
     high: float | None = None
-    ratio: bool = False  # whether the metric is a ratio, whose lower values are worse
+    bounded_below: bool = False  # whether lower values are worse, as of a ratio or a minimum
     # of a tested constraint: bound that the metric has exceeded in some window up to each one,
-    # with the confidence of the monitor; of a ratio, that it has fallen below
+    # with the confidence of the monitor; if it is bounded below, that it has fallen below
     shown: tuple[float | None, ...] = ()
     alarm: int | None = None  # position of the first window with an alarm
     untested: str = ""  # why nothing is tested
@@ -131,7 +131,9 @@ class Monitor:
     def _alarm(self, one: Series, at: int) -> str:
         window = self.windows[at]
         if one.kind == "constraint":
-            side, than = ("fallen below", "lowest") if one.ratio else ("exceeded", "highest")
+            side, than = (
+                ("fallen below", "lowest") if one.bounded_below else ("exceeded", "highest")
+            )
             last = one.shown[-1] if one.shown else None
             more = "" if last is None else f"; the {than} bound shown so far is {last:.3f}"
             return f"{one.name} has {side} {one.reference:g} (alarm in window {window}{more})."

@@ -68,20 +68,17 @@ def constraint_series(
     shown = [one for one in targets if rows.y is not None or not _needs_labels(one)]
     tables = [rows.counts(at) for at in range(rows.n_windows)]
     tested = [one for one in shown if _is_compared(one, tables)]
-    n_tests = sum(
-        len(one.metric.rates) * one.system.n_groups * (one.system.n_groups - 1) for one in tested
-    )
+    n_tests = sum(len(one.metric.rates) * _n_tests_of_rate(one) for one in tested)
     rng = np.random.default_rng(seed)
     found = []
     for target in shown:
         results = [target.result(table) for table in tables]
-        ratio = target.metric.form == "ratio"
         series = Series(
             kind="constraint",
             name=target.label,
             values=tuple(one.value for one in results),
-            reference=1 - target.limit if ratio else target.limit,
-            ratio=ratio,
+            reference=target.metric.gap(target.limit),
+            bounded_below=target.metric.bounded_below,
         )
         if target in tested:
             found.append(_tested(rows, target, series, np.log(n_tests / level), rng))
@@ -90,15 +87,21 @@ def constraint_series(
     return tuple(found)
 
 
+def _n_tests_of_rate(target: BoundConstraint) -> int:
+    """Return the number of groups with a minimum, or of ordered pairs of groups."""
+    n = target.system.n_groups
+    return n if target.metric.is_minimum else n * (n - 1)
+
+
 def _needs_labels(target: BoundConstraint) -> bool:
     compared = target.metric.compared
     return not compared or any(rate.needs_labels for rate in compared)
 
 
 def _is_compared(target: BoundConstraint, tables: Sequence[GroupCounts]) -> bool:
-    """Return whether the metric is the worst disparity of its rates between two groups."""
-    metric, system = target.metric, target.system
-    if not metric.rates or target.to_overall or metric.degree or system.n_groups < 2:
+    """Return whether the metric is the worst disparity of its rates, or the smallest rate."""
+    metric, few = target.metric, target.system.n_groups < target.fewest_groups
+    if not metric.rates or target.to_overall or metric.degree or few:
         return False
     table = target.merged(GroupCounts(np.sum([one.table for one in tables], axis=0)))
     value = metric.value(table)
@@ -119,20 +122,26 @@ def _tested(
     limit = float(series.reference or 0.0)
     bounds = np.unique(np.append(GRID, limit))
     best = np.full((rows.n_windows, len(bounds)), -np.inf)
-    for outcomes in _pairs(rows, target, rng):
-        # The wealth falls as the bound rises, of a ratio as it falls.
-        logs = (
-            np.stack([_of_ratio(one, bounds) for one in outcomes])
-            if series.ratio
-            else np.stack([one.log_wealth(1.0, bounds) for one in outcomes])
-        )
-        best = np.maximum(best, mixed(logs))
+    wealth = {"ratio": _of_ratio, "minimum": _of_minimum}.get(target.metric.form, _of_difference)
+    for outcomes in _outcomes(rows, target, rng):
+        # The wealth falls as the bound rises; if it bounds from below, as it falls.
+        best = np.maximum(best, mixed(np.stack([wealth(one, bounds) for one in outcomes])))
     rejected = best >= threshold
     return replace(
         series,
-        shown=tuple(_last(flags, bounds, series.ratio) for flags in rejected),
+        shown=tuple(_last(flags, bounds, series.bounded_below) for flags in rejected),
         alarm=_first(rejected[:, np.searchsorted(bounds, limit)]),
     )
+
+
+def _of_difference(outcomes: Outcomes, bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the log wealth of bets that the first rate exceeds the second by each bound."""
+    return outcomes.log_wealth(1.0, bounds)
+
+
+def _of_minimum(outcomes: Outcomes, bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the log wealth of bets that the rate is below each bound."""
+    return outcomes.complement.log_wealth(1.0, 1.0 - bounds)
 
 
 def _of_ratio(outcomes: Outcomes, bounds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -141,10 +150,10 @@ def _of_ratio(outcomes: Outcomes, bounds: NDArray[np.float64]) -> NDArray[np.flo
     return np.concatenate([outcomes.log_wealth(float(bound), zero) for bound in bounds])
 
 
-def _pairs(
+def _outcomes(
     rows: WatchedRows, target: BoundConstraint, rng: np.random.Generator
 ) -> Iterator[list[Outcomes]]:
-    """Yield the outcomes of each window for every rate and ordered pair of groups."""
+    """Yield the outcomes of each window for every rate and ordered pair of groups, or group."""
     codes = rows.codes(target.system)
     for rate in target.metric.rates:
         counted, happened = rows.outcome(rate)
@@ -156,16 +165,19 @@ def _pairs(
             for at in range(rows.n_windows)
         ]
         for first in range(target.system.n_groups):
+            if target.metric.is_minimum:
+                yield [Outcomes.single(own[first].astype(np.float64)) for own in parts]
+                continue
             for second in range(target.system.n_groups):
                 if first != second:
                     yield [Outcomes.paired(own[first], own[second], rng) for own in parts]
 
 
-def _last(rejected: NDArray[np.bool_], bounds: NDArray[np.float64], ratio: bool) -> float | None:
-    """Return the strongest bound that was shown: the largest, of a ratio the smallest."""
+def _last(rejected: NDArray[np.bool_], bounds: NDArray[np.float64], below: bool) -> float | None:
+    """Return the strongest bound that was shown: the largest, or from below the smallest."""
     if not rejected.any():
         return None
-    return float(bounds[rejected].min() if ratio else bounds[rejected].max())
+    return float(bounds[rejected].min() if below else bounds[rejected].max())
 
 
 def _first(flags: NDArray[np.bool_]) -> int | None:

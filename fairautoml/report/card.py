@@ -301,8 +301,7 @@ def _measured(view: RunView) -> Iterator[Block]:
         yield Block(text=f"Largest gap: {gap}; on these rows it {view.how_met}")
         for item in view.measured:
             value = "undefined" if item.value is None else f"{item.value:.4f}"
-            limit = f"(its gap may be at most {short(item.limit)})"
-            yield Block(text=f"{item.name}: {value} {limit}")
+            yield Block(text=f"{item.name}: {value} ({item.bound})")
     if reference is not None and not reference.served and reference.gap is not None:
         yield Block(
             text=f"Without regard to the constraint: {view.objective} {reference.score:.4f} at "

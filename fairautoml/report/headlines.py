@@ -122,10 +122,12 @@ def new_data_text(entry: Entry, margin: Margin | None) -> str:
 
 
 def _interval_text(entry: Entry, low: float, high: float) -> str:
-    """Return the interval of the largest gap, or of the ratio if only ratios are bounded."""
-    if all(METRICS.get(measure.metric).form == "ratio" for measure in entry.measures):
+    """Return the interval of the largest gap, or of the value if all are bounded below."""
+    metrics = [METRICS.get(measure.metric) for measure in entry.measures]
+    if all(metric.bounded_below for metric in metrics):
+        what = "smallest rate" if all(metric.is_minimum for metric in metrics) else "ratio"
         low, high = max(0.0, 1.0 - high), 1.0 - low
-        return f"ratio on new data at least {low:.3f} (95 % interval {low:.3f} to {high:.3f})"
+        return f"{what} on new data at least {low:.3f} (95 % interval {low:.3f} to {high:.3f})"
     return f"gap on new data at most {high:.3f} (95 % interval {low:.3f} to {high:.3f})"
 
 

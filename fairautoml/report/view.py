@@ -16,7 +16,7 @@ from fairautoml.certification.bounds import cp_lower, cp_upper
 from fairautoml.certification.certificate import hidden_among
 from fairautoml.data.groups import GroupSchema
 from fairautoml.exceptions import RunFolderError
-from fairautoml.metrics import METRICS, GroupCounts
+from fairautoml.metrics import METRICS, GroupCounts, Metric
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import ACCURACY, FPR, SELECTION, SHOWN, TPR, with_compared
 from fairautoml.records import Entry, Status
@@ -252,6 +252,8 @@ class Row:
     served: bool
     status: str | None = None  # feasible, unsure or infeasible; None in older runs
     max_gap: str = ""  # argument of ``select`` that selects it, empty if none does
+    # whether a rate misses its minimum that is not part of ``gap``, so that ``select`` passes over
+    below_minimum: bool = False
 
     @property
     def mitigations(self) -> str:
@@ -398,9 +400,16 @@ class Measured:
     """One constrained metric of the selected classifier."""
 
     name: str  # metric and groups
-    value: float | None  # the metric, and its distance from parity; None when undefined
+    metric: Metric  # the constrained metric
+    value: float | None  # its value, and its gap; None when undefined
     gap: float | None
     limit: float  # largest gap allowed
+
+    @property
+    def bound(self) -> str:
+        """The bound in words, such as ``"at most 0.05"``."""
+        side = "at least" if self.metric.bounded_below else "at most"
+        return f"{side} {self.metric.gap(self.limit):.6g}"
 
     @property
     def within(self) -> bool:
@@ -451,7 +460,18 @@ class RunView:
     @property
     def one_limit(self) -> bool:
         """Whether all gaps have the same limit, so that the largest gap decides feasibility."""
-        return len({round(item.limit, 9) for item in self.measured}) <= 1
+        kinds = {(round(item.limit, 9), item.metric.is_minimum) for item in self.measured}
+        return len(kinds) <= 1
+
+    @property
+    def of_minimum(self) -> bool:
+        """Whether only minimums are constrained: then the gap is one minus the smallest rate."""
+        return bool(self.measured) and all(item.metric.is_minimum for item in self.measured)
+
+    @property
+    def smallest_rate(self) -> float | None:
+        """Smallest rate of the selected classifier, of which only minimums are constrained."""
+        return None if self.served.gap is None else 1 - self.served.gap
 
     def across(self, row: Row) -> float | None:
         """Return the x value of a plot: the gap, or the excess with several limits."""
@@ -465,6 +485,8 @@ class RunView:
     @property
     def across_title(self) -> str:
         """Title of the x axis."""
+        if self.one_limit and self.of_minimum:
+            return "one minus the smallest rate"
         return "largest gap between groups" if self.one_limit else "largest excess over a limit"
 
     @property
@@ -562,6 +584,7 @@ def view_of(documents: Documents) -> RunView:
         measured=tuple(
             Measured(
                 name=_column(m),
+                metric=METRICS.get(m["metric"]),
                 value=m.get("value"),
                 gap=_gap_of(m, m.get("value")),
                 limit=m["limit"],
@@ -600,6 +623,7 @@ def _row(
         status=row.get("status"),
         score=row[objective],
         excess=_excess(row, measures),
+        below_minimum=_below_minimum(row, measures),
         front=row["rank"] in front,
         served=row["rank"] == 1,
     )
@@ -612,7 +636,8 @@ def _selectable(rows: Sequence[Row], *, rises: bool) -> list[Row]:
     computed from violations of separate limits, so with different limits some of its rows are not
     the best within any gap. The best of all rows is also the best of those that are stored.
     """
-    known = sorted((row for row in rows if row.gap is not None), key=lambda row: row.gap or 0.0)
+    within = (row for row in rows if row.gap is not None and not row.below_minimum)
+    known = sorted(within, key=lambda row: row.gap or 0.0)
     gaps = [row.gap or 0.0 for row in known]
 
     def better(one: Row, other: Row) -> Row:
@@ -654,6 +679,15 @@ def _column(measure: Mapping[str, Any]) -> str:
 
 def _gap_of(measure: Mapping[str, Any], value: float | None) -> float | None:
     return None if value is None else float(METRICS.get(measure["metric"]).gap(value))
+
+
+def _below_minimum(row: Mapping[str, Any], measures: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether a rate misses its minimum, beside constraints on gaps."""
+    minimums = [m for m in measures if METRICS.get(m["metric"]).is_minimum]
+    if len(minimums) == len(measures):
+        return False
+    gaps = [(_gap_of(m, row.get(_column(m))), m["limit"]) for m in minimums]
+    return any(gap is None or gap > limit for gap, limit in gaps)
 
 
 def _excess(row: Mapping[str, Any], measures: Sequence[Mapping[str, Any]]) -> float | None:

@@ -190,7 +190,9 @@ class FeasibilityCheck:
             drawn = self.population if entry.meets else self.rough
             gaps = drawn.gaps(entry.counts)
             probability = drawn.share_met(gaps)
-            ends = np.percentile(gaps.max(axis=0), INTERVAL, method="nearest")
+            counted = [not target.metric.is_minimum for target in self.targets]
+            shown = gaps[counted] if any(counted) else gaps
+            ends = np.percentile(shown.max(axis=0), INTERVAL, method="nearest")
             interval = (float(ends[0]), float(ends[1])) if np.isfinite(ends).all() else None
         status, reason = self._status(entry, 0.0 if probability is None else probability)
         return Assessment(

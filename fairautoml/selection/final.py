@@ -16,7 +16,7 @@ from fairautoml.evaluation.evaluate import refit
 from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.evaluation.membership import learned_membership
 from fairautoml.evaluation.postprocess import Column, column_of, expand_column
-from fairautoml.evaluation.problem import Problem
+from fairautoml.evaluation.problem import Problem, strictest
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics._table import effective_rows
 from fairautoml.mitigators import Mitigator
@@ -236,7 +236,8 @@ class _Work:
         if not targets or self.options.confidence is None:
             return []
         many = groups is not None and groups.n_cells > 2
-        grid = np.linspace(0.0, targets[0].limit, FINE_MANY if many else FINE).tolist()
+        least, limit = strictest(targets[0]), targets[0].limit
+        grid = np.linspace(least, limit, FINE_MANY if many else FINE).tolist()
         between = tuple(t for t in grid if t not in self.problem.tolerances)
         found = [
             entry

@@ -23,7 +23,7 @@ def select(
     fitting = [
         entry
         for entry in entries
-        if (max_gap is None or entry.gap <= max_gap)
+        if (max_gap is None or (entry.gap <= max_gap and not entry.below_minimum))
         and (min_value is None or entry.value >= min_value)
     ]
     varied = [entry for entry in fitting if not entry.constant]

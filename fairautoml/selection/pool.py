@@ -120,9 +120,10 @@ class Pool:
                 f"{self.board.objective} {e.score:.4f} at gap {e.gap:.4f}"
                 for e in (front[0], front[-1])
             )
+            below = max_gap is not None and any(e.below_minimum for e in self.board.entries)
             msg = (
-                f"select(max_gap={max_gap}, min_score={min_score}): no entry fits; the front goes "
-                f"from {ends}"
+                f"select(max_gap={max_gap}, min_score={min_score}): no entry fits"
+                f"{' and reaches every minimum' if below else ''}; the front goes from {ends}"
             )
             raise InputError(msg)
         return entry

@@ -149,10 +149,60 @@ def test_every_fairness_metric_of_the_registry_can_be_certified_or_says_why():
         metric = METRICS.get(name)
         if metric.kind != "fairness" or metric.on != "decisions":
             continue
-        constraint = Constraint(metric=metric, bound=0.1 if metric.form == "difference" else 0.9)
+        # All rates of the table are 0.5.
+        bound = {"difference": 0.1, "minimum": 0.4}.get(metric.form, 0.9)
+        constraint = Constraint(metric=metric, bound=bound)
         found = judge(Evidence(claims=(claim_from_counts(constraint, table, ["a", "b"]),)), 0.05)
         wanted = Verdict.CERTIFIED if metric.rates else Verdict.NOT_APPLICABLE
         assert found.verdict is wanted, name
+
+
+MINIMUM = Constraint.parse("selection_rate >= 0.5")
+
+
+@pytest.mark.parametrize(
+    ("cells", "verdict", "reason"),
+    [
+        (((30, 40), (600, 1000)), Verdict.CERTIFIED, ""),
+        (((24, 40), (900, 1000)), Verdict.INCONCLUSIVE, Reason.BOUND_BELOW_MINIMUM),
+        (((4, 4), (900, 1000)), Verdict.INCONCLUSIVE, Reason.TOO_FEW_ROWS),
+        (((10, 40), (900, 1000)), Verdict.VIOLATED, ""),
+        (((0, 0), (900, 1000)), Verdict.INCONCLUSIVE, Reason.GROUP_ABSENT),
+        (((40, 60),), Verdict.CERTIFIED, ""),
+    ],
+)
+def test_a_minimum_is_certified_where_the_bound_of_every_group_reaches_it(cells, verdict, reason):
+    """Each group is tested at the full level by its exact binomial bound, also a single one."""
+    claim = claim_of(*cells, constraint=MINIMUM)
+    assert verdict_of(claim) == (verdict, reason)
+    if verdict is Verdict.CERTIFIED:
+        assert min(binom.sf(x - 1, n, 0.5) for x, n in cells) <= 0.05
+        room = sensitivity(claim, 0.05, shown_level=0.05)
+        assert room.bound == bound_of(claim, 0.05) > 0.5
+        assert room.shift_radius == pytest.approx(room.bound - 0.5)
+        assert room.fragility > 0
+
+
+def test_a_minimum_errs_no_more_often_than_stated():
+    """At the least favourable rates, just below the bound, it is certified in at most 5 %."""
+    n, rate = 50, 0.6 - 1e-9
+    passed = [
+        x
+        for x in range(n + 1)
+        if verdict_of(claim_of((x, n), constraint=Constraint.parse("selection_rate >= 0.6")))[0]
+        is Verdict.CERTIFIED
+    ]
+    assert 0.01 < binom.pmf(passed, n, rate).sum() <= 0.05
+
+
+def test_a_minimum_of_a_randomized_rule_uses_bounds_of_means():
+    """Acceptance probabilities are not counts, so Hoeffding's bound decides."""
+    rows = Rows(
+        codes=np.repeat([0, 1], 1000), y=np.ones(2000, dtype=int), decision=np.full(2000, 0.7)
+    )
+    for bound, verdict in ((0.6, Verdict.CERTIFIED), (0.68, Verdict.INCONCLUSIVE)):
+        claim = claim_from_rows(Constraint.parse(f"recall >= {bound}"), rows, ["a", "b"])
+        assert verdict_of(claim)[0] is verdict
 
 
 def test_a_violated_false_positive_rate_violates_equalized_odds():

@@ -37,5 +37,5 @@ def test_every_fairness_metric_states_what_a_post_processor_has_to_equalise(name
     assert not (metric.rates and metric.to_overall)
     losses = {"log_loss", "brier", "rmse", "mae"}
     assert metric.greater_is_better == (
-        metric.form == "ratio" if metric.kind == "fairness" else name not in losses
+        metric.bounded_below if metric.kind == "fairness" else name not in losses
     )

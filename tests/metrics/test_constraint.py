@@ -1,11 +1,18 @@
 import pickle
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairautoml.exceptions import InputError
-from fairautoml.metrics import METRICS, Constraint, parse_constraints
+from fairautoml.metrics import (
+    METRICS,
+    Constraint,
+    GroupSystem,
+    bind_constraints,
+    parse_constraints,
+)
 from fairautoml.metrics.constraint import ALIASES
 
 FAIRNESS = [name for name in METRICS.names() if METRICS.get(name).kind == "fairness"]
@@ -29,6 +36,11 @@ FAIRNESS = [name for name in METRICS.names() if METRICS.get(name).kind == "fairn
             "age [years] <= 40",
             1.0,
         ),
+        ("recall[sex] >= 0.6", "minimum_recall", "sex", 0.6),
+        ("precision >= 0.7", "minimum_precision", None, 0.7),
+        ("Selection_Rate >= .1", "minimum_selection_rate", None, 0.1),
+        ("specificity >= 0.5", "minimum_true_negative_rate", None, 0.5),
+        ("minimum_accuracy >= 1", "minimum_accuracy", None, 1.0),
         ("equalized_odds_difference<=0", "equalized_odds_difference", None, 0.0),
         ("equalized_odds_difference <= 5e-2", "equalized_odds_difference", None, 0.05),
     ],
@@ -53,7 +65,13 @@ def test_a_constraint_is_read_from_text(text, name, system, bound):
         ("equalized_odds_difference <= 5%", "'5%' is not a number; write for example"),
         ("equalized_ods_difference <= 0.1", "called 'equalized_ods.*example equalized_odds_diff"),
         ("eo <= 0.1", "no metric is called 'eo'; use for example accuracy_parity_difference, "),
-        ("accuracy >= 0.8", "'accuracy' is a performance metric.*equal_opportunity.*objective="),
+        ("f1 >= 0.8", "'f1' is a performance metric.*equal_opportunity.*objective="),
+        ("recall <= .6", "is a minimum and is bounded by '>=': 'minimum_recall >= 0.6'"),
+        ("selection_rate[sex] < 1", r"bounded by '>=': 'minimum_selection_rate\[sex\] >= 1.0'"),
+        (
+            "recall >= 1.2",
+            r"the bound of 'minimum_recall' is 1\.2; it must be a number in \[0, 1\]",
+        ),
         ("roc_auc >= 0.8", "'roc_auc' is a performance metric on scores; a constraint needs"),
         ("equalized_odds_difference >= 0.05", "is a difference and is bounded by '<=': 'equal"),
         ("demographic_parity_ratio <= 0.8", "is a ratio and is bounded by '>=': 'demographic_"),
@@ -102,6 +120,18 @@ def test_the_limit_of_a_difference_is_its_bound():
     assert Constraint.parse("equalized_odds_difference <= 0.05").limit == 0.05
 
 
+def test_the_limit_of_a_minimum_is_one_minus_its_bound():
+    assert Constraint.parse("recall >= 0.75").limit == 0.25
+
+
+def test_minimums_come_after_gaps_whose_limits_are_the_scale_of_tolerances():
+    """The first constraint gives the tolerances of the front their meaning."""
+    sex = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1], dtype=np.int32))
+    constraints = parse_constraints(["recall >= 0.6", "equalized_odds_difference <= 0.05"])
+    found = [bound.metric.name for bound in bind_constraints(constraints, [sex])]
+    assert found == ["equalized_odds_difference", "minimum_recall"]
+
+
 def test_the_limit_of_a_ratio_is_one_minus_its_bound():
     assert Constraint.parse("demographic_parity_ratio >= 0.75").limit == 0.25
 
@@ -110,11 +140,11 @@ def test_the_limit_of_a_ratio_is_one_minus_its_bound():
 @settings(max_examples=100)
 def test_a_value_that_meets_the_bound_has_a_gap_within_the_limit(name, bound, value):
     constraint = Constraint(metric=METRICS.get(name), bound=bound)
-    meets = value >= bound if constraint.metric.form == "ratio" else value <= bound
+    meets = value >= bound if constraint.metric.operator == ">=" else value <= bound
     if meets:
         assert constraint.gap(value) <= constraint.limit
     else:
-        # a ratio within a rounding error of its bound has the same distance from 1
+        # a value within a rounding error of its bound has the same distance from 1
         assert constraint.gap(value) >= constraint.limit
 
 
@@ -198,4 +228,4 @@ def test_names_of_other_notions_are_answered_with_the_right_one(text, match):
 def test_aliases_are_no_registered_names():
     for registered, aliases in ALIASES.items():
         assert registered in METRICS.names()
-        assert not {*aliases} & {*METRICS.names()}
+        assert not {*aliases} & {*FAIRNESS}

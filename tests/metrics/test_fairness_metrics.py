@@ -15,6 +15,8 @@ FAIRNESS = [
     and not METRICS.get(name).to_overall
     and not METRICS.get(name).degree
 ]
+MINIMUMS = [name for name in FAIRNESS if METRICS.get(name).is_minimum]
+COMPARING = [name for name in FAIRNESS if name not in MINIMUMS]
 RATIOS = [name for name in FAIRNESS if METRICS.get(name).form == "ratio"]
 
 # Group 0: 10 rows with label 0 of which 2 accepted, 10 with label 1 of which 8 accepted, ...
@@ -30,6 +32,12 @@ ANSWERS = {
     "error_rate_ratio": 0.20 / 0.35,
     "false_negative_rate_difference": 0.4,
     "false_positive_rate_difference": 0.2,
+    "minimum_accuracy": 0.65,
+    "minimum_negative_predictive_value": 8 / 13,
+    "minimum_precision": 9 / 21,
+    "minimum_recall": 0.5,
+    "minimum_selection_rate": 7 / 20,
+    "minimum_true_negative_rate": 18 / 30,
     "predictive_parity_difference": 8 / 10 - 9 / 21,
 }
 
@@ -69,7 +77,7 @@ def test_a_fairness_metric_ignores_what_the_groups_are_called(name, table, data)
     assert evaluate(name, table[list(order)]) == evaluate(name, table)
 
 
-@pytest.mark.parametrize("name", FAIRNESS)
+@pytest.mark.parametrize("name", COMPARING)
 @given(table=tables, copies=st.integers(2, 5))
 @settings(max_examples=30)
 def test_equal_groups_are_at_parity(name, table, copies):
@@ -85,7 +93,7 @@ def test_merging_two_groups_never_makes_a_fairness_metric_worse(name, table):
     merged = GroupCounts(table).merged(of_cell, len(table) - 1)
     metric = METRICS.get(name)
     found = metric.value(merged)
-    if len(table) == 2:
+    if len(table) == 2 and name in COMPARING:
         assert isinstance(found, Undefined)
     else:
         assert metric.gap(found) <= metric.gap(evaluate(name, table)) + 1e-12
@@ -170,7 +178,24 @@ def reason(name, table):
     return found.reason
 
 
-@pytest.mark.parametrize("name", FAIRNESS)
+@pytest.mark.parametrize("name", MINIMUMS)
+@given(table=tables, copies=st.integers(1, 5))
+@settings(max_examples=10)
+def test_the_minimum_of_equal_groups_is_their_rate(name, table, copies):
+    """A minimum does not compare groups, so one is enough, and copies of it change nothing."""
+    same = np.repeat(table[:1], copies, axis=0)
+    assert evaluate(name, same) == evaluate(name, table[:1])
+
+
+@pytest.mark.parametrize("name", MINIMUMS)
+def test_a_minimum_without_any_rows_is_undefined(name):
+    """No group has the rate."""
+    assert reason(name, np.zeros((0, 2, 2))) == "no group has rows"
+    assert reason(name, np.zeros((2, 2, 2))) == "no group has rows"
+    assert reason(name, [KNOWN[0], np.zeros((2, 2))]) == "group 1 has no rows"
+
+
+@pytest.mark.parametrize("name", COMPARING)
 def test_a_single_group_is_undefined_and_not_perfectly_fair(name):
     assert reason(name, KNOWN[:1]).startswith("single group")
     assert reason(name, np.zeros((0, 2, 2))).startswith("single group")
@@ -201,6 +226,8 @@ def test_several_empty_groups_are_counted(name):
         ("equalized_odds_difference", np.s_[0, 0], "group 0 has no rows with label 0"),
         ("equalized_odds_ratio", np.s_[0, 0], "group 0 has no rows with label 0"),
         ("predictive_parity_difference", np.s_[1, :, 1], "group 1 has no accepted rows"),
+        ("minimum_recall", np.s_[2, 1], "group 2 has no rows with label 1"),
+        ("minimum_precision", np.s_[1, :, 1], "group 1 has no accepted rows"),
     ],
 )
 def test_a_group_without_the_rows_of_a_rate_is_undefined_and_named(name, emptied, expected):

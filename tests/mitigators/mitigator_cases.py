@@ -34,6 +34,16 @@ ANCHORED = (
 )
 
 
+MINIMUMS = (
+    "minimum_accuracy",
+    "minimum_negative_predictive_value",
+    "minimum_precision",
+    "minimum_recall",
+    "minimum_selection_rate",
+    "minimum_true_negative_rate",
+)
+
+
 def overlapping(masks, name="identity"):
     """Groups as rows of booleans over the cells."""
     masks = np.asarray(masks, dtype=bool)

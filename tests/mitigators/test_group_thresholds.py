@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from mitigator_cases import (
     ANCHORED,
     DEMOGRAPHIC,
+    MINIMUMS,
     ODDS,
     OPPORTUNITY,
     SERVED,
@@ -379,5 +380,5 @@ def test_fifty_groups_and_two_hundred_thousand_rows_are_solved():
 
 
 def test_it_serves_the_constraints_whose_rates_are_shares_at_a_threshold():
-    assert MITIGATOR.serves == {*SERVED, *ANCHORED}
+    assert MITIGATOR.serves == {*SERVED, *ANCHORED, *MINIMUMS}
     assert not MITIGATOR.can_serve(goal("predictive_parity_difference", 2))

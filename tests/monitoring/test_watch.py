@@ -61,10 +61,21 @@ def test_a_gap_beyond_the_bound_raises_an_alarm_that_names_bound_and_window():
     assert window in found.proposal
 
 
+def test_a_rate_below_its_minimum_raises_an_alarm_and_one_above_it_does_not():
+    """Each group is tested by itself, in the direction in which less is worse."""
+    found = watched([0.15, 0.45], "selection_rate >= 0.25")
+    series = found.series[0]
+    assert series.bounded_below
+    assert series.values[0] < 0.25
+    assert 0.15 < series.shown[-1] < 0.25
+    assert "minimum_selection_rate[sex] has fallen below 0.25" in found.alarms[0]
+    assert not kinds_of_alarms(watched([0.3, 0.29], "selection_rate >= 0.25"))
+
+
 def test_a_ratio_below_its_bound_raises_an_alarm_in_its_own_direction():
     found = watched([0.15, 0.45], "demographic_parity_ratio >= 0.8")
     series = found.series[0]
-    assert series.ratio
+    assert series.bounded_below
     assert 1 / 3 < series.shown[-1] < 0.8
     assert "has fallen below 0.8" in found.alarms[0]
     assert not kinds_of_alarms(watched([0.3, 0.29], "demographic_parity_ratio >= 0.8"))

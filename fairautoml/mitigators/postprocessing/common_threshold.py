@@ -14,7 +14,7 @@ from fairautoml.metrics import BoundConstraint, GroupCounts, Metric
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import values_of
 from fairautoml.metrics.rates import worst as worst_of
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
+from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, offsets, scales
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.mitigators._thresholds import (
     SLACK,
@@ -32,7 +32,7 @@ def fit_rules(
     """Return the best common threshold for every tolerance, or the best one without any.
 
     A group without rows of a rate (no label 1 for the true positive rate, no rows at all) is
-    excluded from that rate, and with fewer than two groups left the rate is not constrained. A
+    excluded from that rate, and with fewer than two groups left the rate is not compared. A
     threshold at which a rate is undefined (precision of a group without accepted rows, a ratio
     without any accepted row) is not chosen.
     """
@@ -67,14 +67,14 @@ def _gaps(
     """Return the largest gap per unit of tolerance at every cut, shape (n_cuts,)."""
     accepted = _accepted(rows, cuts)
     worst = np.zeros(len(cuts.thresholds))
-    for target, scale in zip(targets, scales(targets), strict=True):
+    for target, scale, offset in zip(targets, scales(targets), offsets(targets), strict=True):
         tables = _tables(accepted, target.system.member)
         gap = (
-            _by_rates(tables, target.metric)
+            _by_rates(tables, target)
             if target.metric.rates
             else _by_value(tables, _tables(accepted, _overall(target.system)), target.metric)
         )
-        np.maximum(worst, per_unit(gap, scale), out=worst)
+        np.maximum(worst, per_unit(gap, scale, offset), out=worst)
     return worst
 
 
@@ -107,15 +107,15 @@ def _tables(accepted: NDArray[np.float64], member: NDArray[np.bool_]) -> NDArray
     return np.moveaxis(np.stack([yes[:, :, -1:] - yes, yes], axis=2), 3, 0)
 
 
-def _by_rates(tables: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
+def _by_rates(tables: NDArray[np.float64], target: BoundConstraint) -> NDArray[np.float64]:
     """Return the gap at every cut from the rates that the metric compares."""
-    n_cuts, n_groups = tables.shape[:2]
+    metric, (n_cuts, n_groups) = target.metric, tables.shape[:2]
     flat = GroupCounts(tables.reshape(-1, 2, 2))
     gap = np.zeros(n_cuts)
     for rate in metric.rates:
         rates = flat.rates(rate).reshape(n_cuts, n_groups)
         rates = rates[:, ~np.isnan(rates).all(axis=0)]
-        if rates.shape[1] >= 2:
+        if rates.shape[1] >= target.fewest_groups:
             apart = metric.gap(worst_of(rates[None], metric.form))
             np.maximum(gap, np.where(np.isnan(apart), np.inf, apart), out=gap)
     return gap

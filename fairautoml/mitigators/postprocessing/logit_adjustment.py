@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics import BoundConstraint, ClassCounts, Metric, Undefined
-from fairautoml.mitigators._base import Goal, Mitigator, RuntimeRule, ScoreRows, scales
+from fairautoml.mitigators._base import (
+    Goal,
+    Mitigator,
+    RuntimeRule,
+    ScoreRows,
+    offsets,
+    scales,
+)
 from fairautoml.mitigators._group_program import rules_within
 from fairautoml.mitigators._multiclass import class_offsets
 from fairautoml.mitigators._thresholds import per_unit
@@ -92,11 +99,11 @@ def _gap(rule: ClassFactors, rows: ScoreRows, targets: Sequence[BoundConstraint]
         known.cells, known.y, chosen, known.weight, n_groups=rows.n_cells
     )
     worst = 0.0
-    for target, scale in zip(targets, scales(targets), strict=True):
+    for target, scale, offset in zip(targets, scales(targets), offsets(targets), strict=True):
         gap = target.gap(counts)
         if gap is None:
             return np.inf
-        worst = max(worst, float(per_unit(np.array(gap), scale)))
+        worst = max(worst, float(per_unit(np.array(gap), scale, offset)))
     return worst
 
 
