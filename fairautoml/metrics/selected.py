@@ -11,12 +11,14 @@ from fairautoml.exceptions import InputError, ParameterError
 
 ROUNDING = 1e-9
 """Slack of a share times k, so that .3 of 10 rows are 3 rows."""
-MOST_CANDIDATES = 50_000
+MOST_CANDIDATES = 200_000
 """Most rows of an integer program: the best k of each combination of groups."""
 SECONDS = 60.0
 """Time limit of an integer program."""
 SCALE = 1000.0
 """Range of the scores in the integer program, whose tolerances are absolute."""
+WHOLE = 1e-6
+"""Largest distance of a selected row's share from 0 or 1."""
 
 Bounds: TypeAlias = tuple[float, float] | Mapping[Any, tuple[float, float]]
 """(lowest, highest) share for every group, or for each group that is named."""
@@ -30,8 +32,8 @@ def select_top_k(
 ) -> NDArray[np.intp]:
     """Return the k rows with the largest sum of scores under bounds on the groups' shares.
 
-    Exact. With bounds on several columns an integer program is solved, whose sum is the largest
-    one up to 1e-9 of the range of the scores. Equal scores keep the order of the rows.
+    Exact. With bounds on several columns a linear or integer program is solved, whose sum is the
+    largest one up to 1e-9 of the range of the scores. Equal scores keep the order of the rows.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ def select_top_k(
     ------
     InputError
         ``scores`` or ``groups`` are invalid; no k rows meet the bounds; or the bounds on several
-        columns have more than 50,000 candidates (k rows of each combination of groups) or no
+        columns have more than 200,000 candidates (k rows of each combination of groups) or no
         exact solution within 60 seconds.
     ParameterError
         ``k`` or a bound is outside its range, or a bound names a column that is not given or a
@@ -119,16 +121,16 @@ def _best(
     quotas: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
     k: int,
 ) -> NDArray[np.bool_]:
-    """Return the rows that an integer program selects.
+    """Return the rows that a linear program selects, or an integer one if a row is divided.
 
-    With two columns its matrix is totally unimodular, so that the first relaxation is exact.
+    With two columns no row is: the matrix is totally unimodular.
     """
     from scipy.optimize import Bounds as Range
     from scipy.optimize import LinearConstraint, milp
     from scipy.sparse import csr_array, vstack
 
-    _, cell = np.unique(np.stack(codes), axis=1, return_inverse=True)
-    cell = cell.reshape(-1)
+    crossed = np.ravel_multi_index(tuple(codes), tuple(len(least) for least, _ in quotas))
+    cell = np.unique(crossed, return_inverse=True)[1].reshape(-1)
     most = np.min([limit[code] for code, (_, limit) in zip(codes, quotas, strict=True)], axis=0)
     place = _places(cell)
     rows = np.flatnonzero(place < np.minimum(most, k))
@@ -147,13 +149,16 @@ def _best(
     low = np.concatenate([*(least for least, _ in quotas), [k]])
     high = np.concatenate([*(limit for _, limit in quotas), [k]])
     span = float(np.ptp(values[rows])) or 1.0
-    found = milp(
-        -SCALE * (values[rows] - values[rows].min()) / span,
-        integrality=np.ones(len(rows)),
-        bounds=Range(0, 1),
-        constraints=LinearConstraint(vstack([*parts, np.ones((1, len(rows)))]), low, high),
-        options={"mip_rel_gap": 0.0, "time_limit": SECONDS},
-    )
+    for integral in (0, 1):
+        found = milp(
+            -SCALE * (values[rows] - values[rows].min()) / span,
+            integrality=np.full(len(rows), integral),
+            bounds=Range(0, 1),
+            constraints=LinearConstraint(vstack([*parts, np.ones((1, len(rows)))]), low, high),
+            options={"mip_rel_gap": 0.0, "time_limit": SECONDS},
+        )
+        if found.x is None or np.abs(found.x - np.rint(found.x)).max() < WHOLE:
+            break
     if found.status not in {0, 2}:
         msg = (
             f"No exact selection under bounds on {len(codes)} columns was found within "

@@ -84,9 +84,9 @@ def test_bounds_on_two_or_three_columns_are_exact(seed):
 def test_too_many_candidates_on_several_columns_are_refused():
     """Beyond the stated size the message gives the number of candidates and the way out."""
     rng = np.random.default_rng(0)
-    columns = {"a": rng.integers(0, 9, 99_000), "b": rng.integers(0, 9, 99_000)}
+    columns = {"a": rng.integers(0, 20, 250_000), "b": rng.integers(0, 20, 250_000)}
     with pytest.raises(InputError, match=r"candidates.*smaller k"):
-        select_top_k(rng.uniform(size=99_000), 5000, columns, {"a": (0, 0.9), "b": (0, 0.9)})
+        select_top_k(rng.uniform(size=250_000), 600, columns, {"a": (0, 0.9), "b": (0, 0.9)})
 
 
 @pytest.mark.parametrize("bounds", [(0.6, 0.4), (0, 2), 0.5, {"z": (0, 1)}])
