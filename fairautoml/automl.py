@@ -75,7 +75,9 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
         several, to their intersection. ``"demographic_parity_difference[sex] <= 0.05"`` applies
         to one of them. None = AutoML without fairness.
     objective : str, CostMatrix or callable, default="auto"
-        Performance metric to optimize; ``"auto"`` = ``"accuracy"``. A scorer of scikit-learn
+        Performance metric to optimize; ``"auto"`` = ``"accuracy"``. ``"precision_at_100"`` and
+        ``"precision_at_10%"`` are those of the rows with the highest scores, which ``rank``
+        selects. A scorer of scikit-learn
         (``make_scorer``), or a function of labels and decisions ``(y_true, y_pred)``, with
         ``sample_weight`` if it takes that: both arrays hold positions in ``classes_`` (two
         classes: 1 is the positive one), and greater is better. A run folder keeps its name only.

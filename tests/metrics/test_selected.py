@@ -113,7 +113,9 @@ def test_a_set_that_mirrors_its_pool_has_full_diversity():
 def fitted():
     table = load("lending").frame.head(400)
     X, y = table.drop(columns="repaid"), table["repaid"]
-    return FairAutoML(n_trials=2, n_jobs=1, random_state=0).fit(X, y, "sex"), X
+    return FairAutoML(
+        n_trials=3, n_jobs=1, cv=3, objective="precision_at_10%", random_state=0
+    ).fit(X, y, "sex"), X
 
 
 def test_a_model_ranks_rows_within_bounds(fitted):
@@ -143,3 +145,10 @@ def test_bounds_of_a_column_that_is_not_given_are_refused(fitted, sensitive):
     given = None if sensitive is None else X["sex"]
     with pytest.raises(ParameterError, match="'race'"):
         model.rank(X, given, k=10, bounds={"race": (0.4, 0.6)})
+
+
+def test_precision_at_k_is_an_objective_of_the_search(fitted):
+    """Its name is the column of the leaderboard, and the best entry has the highest value."""
+    model, _ = fitted
+    values = model.leaderboard(all=True)["precision_at_10%"]
+    assert values.iloc[0] == values.max() == model.best_entry_.score > 0.8
