@@ -19,6 +19,8 @@ SCALE = 1000.0
 """Range of the scores in the integer program, whose tolerances are absolute."""
 WHOLE = 1e-6
 """Largest distance of a selected row's share from 0 or 1."""
+TOLERANCE = 0.05
+"""Difference from the share of the pool at which a group is still fully present."""
 
 Bounds: TypeAlias = tuple[float, float] | Mapping[Any, tuple[float, float]]
 """(lowest, highest) share for every group, or for each group that is named."""
@@ -229,7 +231,9 @@ def presence(share: float, low: float, high: float) -> float:
     return 1.0 if distance == 0 else max(0.0, 1.0 - distance / max(low, 1.0 - high))
 
 
-def diversity(selected: ArrayLike, pool: ArrayLike, tolerance: float = 0.05) -> dict[str, float]:
+def diversity(
+    selected: ArrayLike, pool: ArrayLike, tolerance: float = TOLERANCE
+) -> dict[str, float]:
     """Return the diversity of a selected set, compared with the pool it was selected from.
 
     The target of each group is its share of the pool, plus or minus ``tolerance``.
@@ -272,3 +276,33 @@ def aggregated(presences: ArrayLike) -> dict[str, float]:
     values = np.asarray(presences, dtype=np.float64)
     nash = 0.0 if (values == 0).any() else float(np.exp(np.log(values).mean()))
     return {"mean": float(values.mean()), "nash": nash, "min": float(values.min())}
+
+
+def exposure(ranking: ArrayLike) -> dict[Any, float]:
+    """Return the share of the attention that each group of a ranking gets, in [0, 1].
+
+    The row at place r, from 1, gets 1 / log2(1 + r). Rows of group -1 have no known group: they
+    are left out, and the others move up.
+
+    Parameters
+    ----------
+    ranking : labels, shape (n_rows,)
+        Groups of the ranked rows, best first.
+
+    Raises
+    ------
+    InputError
+        No row has a known group.
+
+    References
+    ----------
+    Singh, Joachims, "Fairness of exposure in rankings", KDD 2018.
+    """
+    labels = np.asarray(ranking)
+    labels = labels[labels != -1]
+    if not len(labels):
+        raise InputError("The exposure of an empty ranking is undefined; rank at least one row.")
+    attention = 1.0 / np.log2(np.arange(2, len(labels) + 2))
+    groups, at = np.unique(labels, return_inverse=True)
+    shares = np.bincount(at, weights=attention) / attention.sum()
+    return dict(zip(groups.tolist(), shares.tolist(), strict=True))
