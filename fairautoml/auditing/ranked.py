@@ -166,7 +166,7 @@ def _of_set(published: list[RankedRow]) -> Iterator[str]:
         f"geometric mean {diversity['nash']:.3f}, smallest {diversity['min']:.3f}."
     )
     yield (
-        "Inclusion, the share of the best rows that are of the group of a member of the table and, "
+        "Inclusion, the share of the best rows that are of the group of a row of the table and, "
         f"where labels are known, positive: mean {viewers['mean']:.3f}, smallest "
         f"{viewers['min']:.3f}."
     )
