@@ -79,7 +79,7 @@ def select_top_k(
             raise InputError("bounds need groups with one label for each row.")
         code, levels = pd.factorize(np.asarray(labels), sort=True)
         codes.append(code[order])
-        quotas.append(_quotas(levels.tolist(), np.bincount(code), k, limits))
+        quotas.append(group_quotas(levels.tolist(), np.bincount(code), k, limits))
     if len(codes) == 1:
         return order[_filled(codes[0], *quotas[0], k)]
     return order[_best(values[order], codes, quotas, k)]
@@ -178,7 +178,7 @@ def _best(
     return chosen
 
 
-def _quotas(
+def group_quotas(
     labels: Sequence[Hashable], sizes: NDArray[np.intp], k: int, bounds: Bounds
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the least and the most rows of each group."""
