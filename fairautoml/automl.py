@@ -4,19 +4,23 @@ Not the code of the paper of the same name (Wu, Wang, arXiv 2111.06495).
 """
 
 import copy
+import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from fairautoml.data.groups import read_sensitive
+from fairautoml.data.columns import Key, encode_levels, key_of
+from fairautoml.data.frames import frame_columns, is_frame
+from fairautoml.data.groups import GroupSchema, level_labels, read_sensitive
 from fairautoml.data.read import read_new_rows
 from fairautoml.data.target import known_labels, plain_numbers
 from fairautoml.exceptions import InputError, ParameterError
@@ -71,7 +75,9 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
         several, to their intersection. ``"demographic_parity_difference[sex] <= 0.05"`` applies
         to one of them. None = AutoML without fairness.
     objective : str, CostMatrix or callable, default="auto"
-        Performance metric to optimize; ``"auto"`` = ``"accuracy"``. A scorer of scikit-learn
+        Performance metric to optimize; ``"auto"`` = ``"accuracy"``. ``"precision_at_100"`` and
+        ``"precision_at_10%"`` are those of the rows with the highest scores, which ``rank``
+        selects. A scorer of scikit-learn
         (``make_scorer``), or a function of labels and decisions ``(y_true, y_pred)``, with
         ``sample_weight`` if it takes that: both arrays hold positions in ``classes_`` (two
         classes: 1 is the positive one), and greater is better. A run folder keeps its name only.
@@ -313,8 +319,9 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
         k : int
             Number of rows, from 1 to n_rows.
         bounds : dict of str -> (float, float) or dict, optional
-            Lowest and highest share of each group of one column, ``{"sex": (0.4, 0.6)}``, or of
-            single groups, ``{"sex": {"female": (0.4, 1.0)}}``.
+            Lowest and highest share of each group of a column, ``{"sex": (0.4, 0.6)}``, or of
+            single groups, ``{"sex": {"female": (0.4, 1.0)}}``. Labels have the type of the
+            column: 1 and "1" are different groups. Several columns hold together.
 
         Returns
         -------
@@ -324,9 +331,11 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
         Raises
         ------
         InputError
-            As in ``predict``; or no k rows meet the bounds; or the model has several classes.
+            As in ``predict``; or no k rows meet the bounds; or the model has several classes; or
+            the bounds on several columns are too many to solve, see
+            ``fairautoml.metrics.selected.select_top_k``.
         ParameterError
-            ``k`` or a bound is outside its range, or the column is not given.
+            ``k`` or a bound is outside its range, or a column or group is not given.
         """
         matrix, cells = self._encoded(X, sensitive, sensitive_features)
         if len(self.classes_) != 2:
@@ -334,7 +343,7 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
         groups, limits = None, None
         if bounds is not None:
             given = one_sensitive(sensitive, sensitive_features)
-            groups, limits = _bounded_groups(X, given, bounds)
+            groups, limits = _bounded_groups(X, given, bounds, self.model_.groups)
         with isolated_config():
             scores = self.model_.scores(matrix, cells)
         return select_top_k(scores, k, groups, limits)
@@ -590,37 +599,61 @@ class FairAutoMLRegressor(RegressorMixin, Explained):  # type: ignore[misc]
 
 
 def _bounded_groups(
-    X: Any, sensitive: Any, bounds: Mapping[str, Bounds]
-) -> tuple[NDArray[Any], Bounds]:
-    """Return the groups of the column that the bounds name, and their bounds."""
-    if not isinstance(bounds, Mapping) or len(bounds) != 1:
+    X: Any, sensitive: Any, bounds: Mapping[str, Bounds], known: GroupSchema | None
+) -> tuple[dict[str, NDArray[Any]], dict[str, Bounds]]:
+    """Return the groups of each bounded column, and their bounds."""
+    if not isinstance(bounds, Mapping) or not bounds:
         msg = (
-            f"bounds={bounds!r} must be a dict with one sensitive column, such as "
-            "{'sex': (0.4, 0.6)}; for several columns, pass their combination as one column."
+            f"bounds={bounds!r} must be a dict of sensitive columns, such as "
+            "{'sex': (0.4, 0.6)} or {'sex': {'female': (0.4, 1.0)}}."
         )
         raise ParameterError(msg)
-    ((name, limits),) = bounds.items()
-    in_X = isinstance(sensitive, str) or sensitive is None or _is_name_list(sensitive)
-    source = X if in_X else sensitive
-    columns = read_sensitive(source).columns
-    if len(columns) == 1 and not in_X and name not in columns:
-        name = next(iter(columns))
-    if name not in columns:
-        raise ParameterError(f"bounds name {name!r}, which is no column of sensitive or X.")
-    column = columns[name]
-    if column.isna().any():
-        msg = f"{name!r} has {int(column.isna().sum())} missing values; bounds need all groups."
-        raise InputError(msg)
-    return column.to_numpy(dtype=object).astype(str), _as_text(limits)
+    columns = _columns_given(X, sensitive, known)
+    groups, limits = {}, {}
+    for name, given in bounds.items():
+        if str(name) not in columns:
+            near = difflib.get_close_matches(str(name), columns, n=5) or list(columns)[:20]
+            msg = (
+                f"bounds name {name!r}, which is no column of sensitive or X; name one of them, "
+                f"such as {', '.join(map(repr, near))}."
+            )
+            raise ParameterError(msg)
+        codes, keys = encode_levels(columns[str(name)], str(name))
+        if (codes < 0).any():
+            msg = f"{name!r} has {int((codes < 0).sum())} missing values; bounds need all groups."
+            raise InputError(msg)
+        labels = level_labels(keys)
+        groups[str(name)] = np.array(labels, dtype=object)[codes]
+        limits[str(name)] = _labelled(given, str(name), dict(zip(keys, labels, strict=True)))
+    return groups, limits
 
 
-def _is_name_list(sensitive: Any) -> bool:
-    """Return whether the groups are names of columns of X."""
-    return isinstance(sensitive, list | tuple) and all(isinstance(n, str) for n in sensitive)
+def _columns_given(
+    X: Any, sensitive: Any, known: GroupSchema | None
+) -> "dict[str, pd.Series[Any]]":
+    """Return the columns of X and those of ``sensitive``, which come first under their names."""
+    columns = frame_columns(X, "X") if is_frame(X) else {}
+    names = isinstance(sensitive, list | tuple) and set(sensitive) <= set(columns)
+    if sensitive is None or isinstance(sensitive, str) or names:
+        return columns
+    found = read_sensitive(sensitive)
+    own = found.columns
+    if not found.named and known is not None and len(known.columns) == len(own):
+        own = dict(zip(known.columns, own.values(), strict=True))
+    return {**own, **{name: column for name, column in columns.items() if name not in own}}
 
 
-def _as_text(limits: Bounds) -> Bounds:
-    return {str(k): v for k, v in limits.items()} if isinstance(limits, Mapping) else limits
+def _labelled(given: Bounds, name: str, labels: Mapping[Key, str]) -> Bounds:
+    """Return the bounds under the labels of the groups that they name."""
+    if not isinstance(given, Mapping):
+        return given
+    found = {}
+    for label, pair in given.items():
+        if key_of(label) not in labels:
+            groups = ", ".join(repr(value) for _, value in labels)
+            raise ParameterError(f"bounds of {name!r} name {label!r}; its groups are {groups}.")
+        found[labels[key_of(label)]] = pair
+    return found
 
 
 def read_predictor(path: Path) -> FairAutoML | FairAutoMLRegressor:

@@ -30,13 +30,13 @@ from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel
 from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor, isolated_config
 from fairautoml.inference.stored import StoredModels
-from fairautoml.metrics import METRICS, GroupCounts, Undefined, bind_constraints
+from fairautoml.metrics import METRICS, GroupCounts, Metric, Undefined, bind_constraints
 from fairautoml.metrics.constraint import BoundConstraint
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators._training import ChangedColumns
 from fairautoml.records import Entry, in_largest_gap
 from fairautoml.selection.ensemble import Columns, WeightedAverage
-from fairautoml.settings import check_constraints, check_count, one_sensitive
+from fairautoml.settings import check_constraints, check_count, check_objective, one_sensitive
 
 WITHOUT_CONSTRAINT = "demographic_parity_difference <= 1.0"
 """Its gap is explained where nothing was constrained."""
@@ -330,7 +330,7 @@ class _Question:
     cells: NDArray[np.int32]  # true groups, which are never shuffled
     served: NDArray[np.int32]  # groups as the model reads them, if they are apart
     targets: tuple[BoundConstraint, ...]
-    objective: str
+    objective: Metric
     unseen: Any
 
     @cached_property
@@ -368,7 +368,7 @@ class _Question:
         self, shuffled: pd.DataFrame, weights: Mapping[str, NDArray[np.float64]]
     ) -> dict[str, float]:
         """Return score and gap with each of several weights of the rows."""
-        model, metric, task = self.model, METRICS.get(self.objective), TASKS.get(self.model.task)
+        model, metric, task = self.model, self.objective, TASKS.get(self.model.task)
         matrix, cells = self.read(shuffled)
         chosen = model.decisions(matrix, cells)
         scores = model.scores(matrix, cells) if metric.on == "scores" else None
@@ -423,9 +423,9 @@ class _Question:
             for at, name in enumerate(self.shuffled.columns)
         ]
         listed.sort(key=lambda one: -one.score)
-        sign = 1 if METRICS.get(self.objective).greater_is_better else -1
+        sign = 1 if self.objective.greater_is_better else -1
         return Explanation(
-            objective=self.objective,
+            objective=self.objective.name,
             n_rows=len(self.y),
             n_repeats=n_repeats,
             score=sign * base["all score"],
@@ -524,7 +524,7 @@ def _question(model: Explained, rows: Inputs, max_rows: int, seed: int) -> _Ques
         cells=cells[at],
         served=served[at],
         targets=_targets(model),
-        objective=pool.board.objective,
+        objective=_objective(model),
         unseen="base_model",
     )
 
@@ -536,6 +536,13 @@ def _in_table(model: Predictor, sensitive: Any) -> tuple[str, ...]:
     columns = () if model.groups is None else model.groups.sensitive_from_X
     named = isinstance(sensitive, list | tuple) and tuple(sensitive) == columns
     return columns if sensitive is None or named else ()
+
+
+def _objective(model: Explained) -> Metric:
+    given = model.objective
+    if not isinstance(given, str):
+        return check_objective(given)
+    return METRICS.get(model.pool_.board.objective)
 
 
 def _targets(model: Explained) -> tuple[BoundConstraint, ...]:

@@ -30,6 +30,7 @@ from fairautoml.metrics import (
     parse_constraints,
 )
 from fairautoml.metrics.custom import SKLEARN_NAMES
+from fairautoml.metrics.performance import precision_at
 from fairautoml.mitigators import MITIGATORS
 from fairautoml.records import OnProgress
 from fairautoml.registry import check_name, check_names
@@ -581,10 +582,11 @@ def check_objective(name: Any) -> Metric:
     if isinstance(name, str):
         name = SKLEARN_NAMES.get(name, name)
     known = [n for n in METRICS.names() if METRICS.get(n).kind == "performance"]
-    if not isinstance(name, str) or name not in known:
+    if not isinstance(name, str) or (name not in known and precision_at(name) is None):
         near = difflib.get_close_matches(str(name), known, n=1)
         hint = f"did you mean {near[0]}? all" if near else "choose one of"
         msg = f"objective={name!r} is no performance metric; {hint}: {', '.join(known)}; or "
+        msg += "precision_at_100 (the best 100 rows) or precision_at_10%; or "
         msg += "give a CostMatrix, a function (y_true, y_pred) or a scorer of scikit-learn"
         raise ParameterError(msg)
     return METRICS.get(name)

@@ -17,6 +17,7 @@ from fairautoml.auditing.individual import individual_fairness, similar_of
 from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
 from fairautoml.auditing.models import ModelAdapter, decider_of, small_groups_of
 from fairautoml.auditing.openings import open_rows, opening_notes, refuse_training_rows
+from fairautoml.auditing.ranked import ranked_sections
 from fairautoml.auditing.rates import (
     Shown,
     Tables,
@@ -122,6 +123,7 @@ def audit(
     blocks: Blocks | None = None,
     shift: float | None = None,
     slices: int | None = None,
+    ranked: int | None = None,
     stability: Sequence[float] | None = None,
     pos_label: Any = None,
     sensitive_missing: Any = None,
@@ -203,6 +205,9 @@ def audit(
     slices : int, optional
         Number of slices of ``X`` with the largest gaps that are searched in each group system, on
         one part of the rows, and measured on the others.
+    ranked : int, optional
+        Number of rows with the highest ``y_score`` whose groups are counted: share, presence,
+        inclusion and exposure. Without ``y_pred`` these rows are the audited decisions.
     stability : sequence of float, optional
         Shares of labels that are flipped, at random and by influence, before ``model`` is trained
         again on one half of the rows and measured on the other; requires true labels.
@@ -251,6 +256,7 @@ def audit(
         favourable=favourable,
         sensitive_missing=sensitive_missing,
         unknown=unknown,
+        ranked=ranked,
         max_groups=max_groups,
     )
     rows = with_checked_weight(read_rows(given, options), largest_weight)
@@ -312,12 +318,15 @@ def audit(
         leakage=_leaks(request, features) if wanted else (),
         contributions=own.contributions,
         individual=own.individual,
-        more=worst_case_sections(
-            worst,
-            AuditedRows(rows=rows, tables=tables, shown=shown, constraints=constraints),
-            ModelRows(X=X, model=model, features=features, sensitive=sensitive),
-            delta,
-            seed,
+        more=(
+            *ranked_sections(rows, ranked, shown, delta, smallest_cell),
+            *worst_case_sections(
+                worst,
+                AuditedRows(rows=rows, tables=tables, shown=shown, constraints=constraints),
+                ModelRows(X=X, model=model, features=features, sensitive=sensitive),
+                delta,
+                seed,
+            ),
         ),
         unknown=rows.unknown,
         smallest_cell=smallest_cell,

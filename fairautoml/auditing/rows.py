@@ -13,8 +13,9 @@ from fairautoml.data.frames import as_series, check_length, read_weights, unlike
 from fairautoml.data.groups import MissingPolicy, fit_groups, read_sensitive
 from fairautoml.data.spelling import normalized, refuse_spellings
 from fairautoml.data.target import encode_target, plain_labels
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics.groups import GroupSystem
+from fairautoml.metrics.selected import select_top_k
 
 MOST_SHOWN = 6
 """Largest number of labels that a message lists."""
@@ -79,6 +80,7 @@ class AuditReadOptions:
     sensitive_missing: MissingPolicy | None = None
     # values that mean an unknown group: such rows, and those with a missing one, are in no group
     unknown: Sequence[str] | None = None
+    ranked: int | None = None  # number of best rows, which are the decisions if none are given
     max_groups: int = 50  # largest number of groups of one sensitive column
 
 
@@ -92,8 +94,9 @@ def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
     if given.sensitive is None:
         msg = "sensitive is None, but an audit compares groups. Pass one group per row."
         raise InputError(msg)
-    scored = given.y_pred is None and given.y_true is None and given.y_score is not None
-    labels = {} if scored else _labels(given)
+    by_score = given.y_true is None or options.ranked is not None
+    scored = given.y_pred is None and by_score and given.y_score is not None
+    labels = _labels(given, scored=scored)
     first = next(iter(labels), "y_score")
     n_rows = len(given.y_score if scored else labels[first])
     if n_rows == 0:
@@ -109,16 +112,14 @@ def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
         sensitive, n_rows=n_rows, missing=missing, max_groups=options.max_groups
     )
     _refuse_overlaps(schema.systems)
-    median = None
     score = None if given.y_score is None else _scores(given.y_score, n_rows)
-    if scored and score is not None:
-        known = np.all([system.of_cell[cells] >= 0 for system in schema.systems], axis=0)
-        if not known.any():
-            raise InputError("sensitive: no row has a known group. Pass the groups of some rows.")
-        median = float(np.median(score[known]))
-        codes, classes = {"y_pred": (score > median).astype(np.int8)}, ABOVE
-    else:
-        codes, classes = _encoded(labels, options.pos_label)
+    if options.ranked is not None:
+        _check_ranked(options.ranked, score)
+    codes, classes, median = (
+        (*_encoded(labels, options.pos_label), None)
+        if score is None or not scored
+        else _decided(score, _known(schema.systems, cells), labels, options)
+    )
     weight = None if given.sample_weight is None else read_weights(given.sample_weight, n_rows)
     return AuditRows(
         y=codes.get("y_true"),
@@ -135,6 +136,43 @@ def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
         median=median,
         notes=schema.notes,
     )
+
+
+def _known(systems: tuple[GroupSystem, ...], cells: NDArray[np.int32]) -> NDArray[np.bool_]:
+    known: NDArray[np.bool_] = np.all([one.of_cell[cells] >= 0 for one in systems], axis=0)
+    return known
+
+
+def _check_ranked(k: Any, score: NDArray[np.float64] | None) -> None:
+    if score is None:
+        raise ParameterError("ranked= needs y_score=, by which the rows are ordered.")
+    whole = isinstance(k, int | np.integer) and not isinstance(k, bool)
+    if not whole or not 1 <= k <= len(score):
+        msg = (
+            f"ranked={k!r} must be a whole number from 1 to {len(score)}: how many rows with the "
+            "highest scores are selected."
+        )
+        raise ParameterError(msg)
+
+
+def _decided(
+    score: NDArray[np.float64],
+    known: NDArray[np.bool_],
+    labels: dict[str, NDArray[Any]],
+    options: AuditReadOptions,
+) -> tuple[dict[str, NDArray[np.int8]], NDArray[Any], float | None]:
+    """Return the labels with the decisions that scores stand for, the classes and the median."""
+    k = options.ranked
+    if k is not None:
+        names = np.array([f"not among the best {k}", f"among the best {k}"], dtype=object)
+        codes, classes = _encoded(labels, options.pos_label) if labels else ({}, names)
+        decision = np.zeros(len(score), dtype=np.int8)
+        decision[select_top_k(score, k)] = 1
+        return {**codes, "y_pred": decision}, classes, None
+    if not known.any():
+        raise InputError("sensitive: no row has a known group. Pass the groups of some rows.")
+    median = float(np.median(score[known]))
+    return {"y_pred": (score > median).astype(np.int8)}, ABOVE, median
 
 
 def _without_unknown(sensitive: Any, unknown: Sequence[str]) -> dict[str, Any]:
@@ -192,8 +230,12 @@ def _check_rows(n_rows: int, values: Any, argument: str) -> None:
         raise InputError(msg)
 
 
-def _labels(given: Given) -> dict[str, NDArray[Any]]:
+def _labels(given: Given, *, scored: bool) -> dict[str, NDArray[Any]]:
     found = {"y_true": given.y_true, "y_pred": given.y_pred, "baseline": given.baseline}
+    if scored:
+        found = (
+            {} if given.y_true is None else {"y_true": given.y_true, "baseline": given.baseline}
+        )
     labels = {}
     for name, values in found.items():
         if values is None and name == "y_pred":

@@ -79,6 +79,10 @@ def _comparison_arguments(parser: argparse.ArgumentParser) -> None:
     add("--shift", type=float, metavar="FACTOR", help=factor)
     worst = "show the N slices of the other columns with the largest gaps"
     add("--slices", type=int, metavar="N", help=worst)
+    best = "show the groups of the rows with the highest scores, see --k"
+    add("--ranked", action="store_true", help=best)
+    many = "number of best rows; without --y-pred they are the audited decisions"
+    add("--k", type=int, metavar="N", help=many)
     within = "control column: metrics are computed within its values; may be repeated"
     add("--by", action="append", metavar="COL", help=within)
 
@@ -104,6 +108,7 @@ def _audit(arguments: argparse.Namespace) -> int:
         check_out(out, arguments.data)
     if (arguments.y_pred is None) == (arguments.score is None):
         raise ParameterError("Pass either --y-pred (decisions) or --score (scores).")
+    _check_ranked(arguments)
     if arguments.fail_on and not arguments.constraint and arguments.format != "four-fifths":
         msg = "--fail-on needs a --constraint, such as four_fifths, or --format four-fifths."
         raise ParameterError(msg)
@@ -117,6 +122,16 @@ def _audit(arguments: argparse.Namespace) -> int:
     if arguments.fail_on == "violated":
         return FAILED if flagged or found.verdict == "VIOLATED" else OK
     return FAILED if arguments.fail_on and found.verdict != "CERTIFIED" else OK
+
+
+def _check_ranked(arguments: argparse.Namespace) -> None:
+    from fairautoml.exceptions import ParameterError
+
+    if arguments.ranked != (arguments.k is not None):
+        raise ParameterError("Pass --ranked and --k together, such as --ranked --k 100.")
+    if arguments.ranked and arguments.score is None and arguments.y_score is None:
+        msg = "--ranked needs the scores: --score COL, or --y-score COL with --y-pred COL."
+        raise ParameterError(msg)
 
 
 def _audited(arguments: argparse.Namespace) -> "Audit":
@@ -146,6 +161,7 @@ def _audited(arguments: argparse.Namespace) -> "Audit":
         by=None if arguments.by is None else table[list(dict.fromkeys(arguments.by))],
         shift=arguments.shift,
         slices=arguments.slices,
+        ranked=arguments.k,
         X=None if arguments.slices is None else _other_columns(table, arguments),
         independent=arguments.rows_are_new,
         ledger=arguments.ledger,

@@ -175,7 +175,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
 
 def _rows_shown(table: Any, folder: Any, objective: str, arguments: argparse.Namespace) -> Any:
     """Return the front, the distinct choices or all rows."""
-    from fairautoml.metrics import METRICS
+    from fairautoml.metrics import is_gain
     from fairautoml.selection.leaderboard import distinct_choices
     from fairautoml.storage.run_folder import read_object
 
@@ -184,7 +184,7 @@ def _rows_shown(table: Any, folder: Any, objective: str, arguments: argparse.Nam
     front = read_object(folder, "groups.json")["front"]
     if not arguments.pareto:
         return distinct_choices(table, front, objective)
-    rises = METRICS.get(objective).greater_is_better
+    rises = is_gain(objective)
     return table[table["rank"].isin(front)].sort_values(objective, ascending=rises, kind="stable")
 
 

@@ -1,6 +1,6 @@
 """Performance and fairness metrics, and the constraints on them."""
 
-from fairautoml.metrics._registry import METRICS
+from fairautoml.metrics._registry import METRICS, is_gain
 from fairautoml.metrics._table import (
     ClassCounts,
     GroupCounts,
@@ -43,6 +43,7 @@ __all__ = [
     "bootstrap_interval",
     "custom_metric",
     "fairness_metric",
+    "is_gain",
     "largest_defined",
     "mcnemar",
     "parse_constraints",

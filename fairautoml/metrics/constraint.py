@@ -62,6 +62,9 @@ INSTEAD = {
     "treatment_equality": "use false_negative_rate_difference and false_positive_rate_difference, "
     "one constraint each",
     "calibration": "it is a property of scores; of decisions, use predictive_parity_difference",
+    "selection_share_at_k": "the shares among the best k are bounds of the selection, not of the "
+    "search: model.rank(X, k=100, bounds={'sex': (0.4, 1.0)}), with the objective "
+    "precision_at_100",
     "sufficiency": "of decisions, use predictive_parity_difference",
 }
 """Names of notions that are not offered, with what comes closest."""
@@ -345,7 +348,8 @@ def _metric(name: str, operator: str, text: str) -> Metric:
     if name in METRICS.names():
         return METRICS.get(name)
     near = difflib.get_close_matches(usual, known, n=3) or known
-    advice = INSTEAD.get(usual, f"use for example {', '.join(near)}")
+    of_any_k = re.sub(r"^selection_share.*", "selection_share_at_k", usual)
+    advice = INSTEAD.get(of_any_k, f"use for example {', '.join(near)}")
     raise InputError(f"constraint={text!r}: no metric is called {name!r}; {advice}")
 
 

@@ -1,5 +1,7 @@
 """Performance metrics of classification and regression, the choices of ``objective=``."""
 
+import re
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +18,9 @@ from fairautoml.metrics._table import (
 
 FPR_LIMIT = 0.05
 """Largest false positive rate of ``recall_at_fpr``; the operating point of Jesus et al. (2022)."""
+
+AT_K = re.compile(r"precision_at_(?P<k>\d+|\d+(?:\.\d+)?(?P<share>%))")
+"""Names of precision at the best k rows, or at the best k % of them."""
 
 EPS = float(np.finfo(np.float32).eps)
 """Clipping distance from 0 and 1: float32 scores are not more precise."""
@@ -182,6 +187,38 @@ def recall_at_fpr(y: Labels, scores: Scores, weight: Weight) -> float | Undefine
     # drop_intermediate removes collinear points, and the best allowed one may be among them.
     fpr, tpr, _ = roc_curve(y, scores, sample_weight=weight, drop_intermediate=False)
     return float(tpr[fpr <= FPR_LIMIT].max())
+
+
+def precision_at(name: str) -> Metric | None:
+    """Return the metric ``precision_at_100`` or ``precision_at_10%``, None for another name."""
+    found = AT_K.fullmatch(name)
+    k = 0.0 if found is None else float(found["k"].removesuffix("%"))
+    if found is None or k == 0 or (found["share"] and k >= 100):
+        return None
+    best = f"{k:g} % of the rows" if found["share"] else f"{k:g} rows"
+    return Metric(
+        name=name,
+        about=f"Share of label 1 among the {best} with the highest scores.",
+        kind="performance",
+        on="scores",
+        value=partial(_precision_at, k=k / 100 if found["share"] else k),
+        greater_is_better=True,
+    )
+
+
+def _precision_at(y: Labels, scores: Scores, weight: Weight, *, k: float) -> float | Undefined:
+    """Return the precision of the best rows, a share of them below 1; ties count in part."""
+    n_rows = np.count_nonzero(weight)
+    if k > n_rows or not n_rows:
+        return Undefined(f"fewer than {max(k, 1):g} rows")
+    wanted = weight.sum() * (k / n_rows if k >= 1 else k)
+    values, at = np.unique(-scores, return_inverse=True)
+    mass = np.bincount(at, weights=weight, minlength=len(values))
+    right = np.bincount(at, weights=weight * y, minlength=len(values))
+    kept = mass > 0
+    mass, right = mass[kept], right[kept]
+    taken = np.clip((wanted - (np.cumsum(mass) - mass)) / mass, 0.0, 1.0)
+    return float(taken @ right / wanted)
 
 
 def _one_class(y: Labels, weight: Weight) -> Undefined | None:

@@ -16,7 +16,7 @@ from fairautoml.certification.bounds import cp_lower, cp_upper
 from fairautoml.certification.certificate import hidden_among
 from fairautoml.data.groups import GroupSchema
 from fairautoml.exceptions import RunFolderError
-from fairautoml.metrics import METRICS, GroupCounts, Metric
+from fairautoml.metrics import METRICS, GroupCounts, Metric, is_gain
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import ACCURACY, FPR, SELECTION, SHOWN, TPR, with_compared
 from fairautoml.records import Entry, Status
@@ -567,8 +567,7 @@ def view_of(documents: Documents) -> RunView:
     groups = documents.groups
     front = set(groups.get("front", ()))
     measures = documents.summary["best"]["measures"]
-    # An objective of the user is always greater for better.
-    rises = objective not in METRICS.names() or METRICS.get(objective).greater_is_better
+    rises = is_gain(objective)
     rows = [_row(row, objective, front, measures) for row in documents.leaderboard]
     rows = _selectable(rows, rises=rises)
     # The front is always complete, because its rows can be selected.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.encoders import hides_groups
 from fairautoml.evaluation.ranking import best_of, order, pareto_front, tie
-from fairautoml.metrics import METRICS
+from fairautoml.metrics import is_gain
 from fairautoml.metrics.groups import GroupSystem, SmallGroups
 from fairautoml.records import Entry, TrialRecord, TrialResult
 from fairautoml.search.loop import Overhead
@@ -67,9 +67,7 @@ class Leaderboard:
     ) -> Entry | None:
         """Return the best entry of the given trials within the bounds, or None."""
         kept = [entry for entry in self.entries if set(entry.sources) <= set(trials)]
-        rises = self.objective not in METRICS.names() or (
-            METRICS.get(self.objective).greater_is_better
-        )
+        rises = is_gain(self.objective)
         least = min_score if min_score is None or rises else -min_score
         return select(kept, max_gap=max_gap, min_value=least)
 
@@ -157,7 +155,7 @@ def distinct_choices(table: pd.DataFrame, front: Iterable[int], objective: str) 
     Of the trials without a row on the front there is one row each. ``front`` has ranks.
     """
     on_front, by = table["rank"].isin(list(front)), [objective, "gap"]
-    rises = METRICS.get(objective).greater_is_better
+    rises = is_gain(objective)
     places = table[by].astype(float).fillna(0.0)
     span = places[on_front].max() - places[on_front].min()
     kept, trial = [table.index[0]], dict(zip(table.index, table["trial"].tolist(), strict=True))

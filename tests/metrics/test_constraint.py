@@ -229,3 +229,10 @@ def test_aliases_are_no_registered_names():
     for registered, aliases in ALIASES.items():
         assert registered in METRICS.names()
         assert not {*aliases} & {*FAIRNESS}
+
+
+@pytest.mark.parametrize("name", ["selection_share_at_100[sex]", "selection_share_at_k"])
+def test_a_share_of_the_best_k_is_bounded_when_they_are_selected(name):
+    """Such a constraint is no rate of a group; the message names ``rank``."""
+    with pytest.raises(InputError, match=r"model\.rank\(X, k=100, bounds="):
+        Constraint.parse(f"{name} >= 0.4")

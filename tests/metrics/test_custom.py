@@ -128,3 +128,6 @@ def test_a_costly_miss_under_a_constraint_accepts_most_positives(objective, tmp_
     name = model.summary_["best"]["objective"]
     assert loaded.objective == (objective if isinstance(objective, CostMatrix) else name)
     assert name in model._repr_html_()
+    assert model.leaderboard()[name].iloc[0] == model.best_entry_.score
+    if isinstance(objective, CostMatrix):
+        assert loaded.explain(X, y, sex, n_repeats=2).objective == name

@@ -4,8 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
+from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import METRICS, GroupCounts, Undefined
 from fairautoml.metrics.performance import FPR_LIMIT
+from fairautoml.settings import check_objective
 
 ON_SCORES = ["average_precision", "log_loss", "recall_at_fpr", "roc_auc"]
 ON_DECISIONS = ["accuracy", "balanced_accuracy", "f1"]
@@ -181,3 +183,33 @@ def test_recall_at_fpr_is_the_best_over_all_thresholds(seed, weighted):
         if accepted[y == 0].sum() / weight[y == 0].sum() <= FPR_LIMIT:
             best = max(best, accepted[y == 1].sum() / weight[y == 1].sum())
     assert on_scores("recall_at_fpr", y, scores, weight) == pytest.approx(best, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_precision_at_k_is_that_of_the_sorted_rows(seed):
+    """It counts the first k rows by score, or the first k % of them, without ties."""
+    rng = np.random.default_rng(seed)
+    y, scores = rng.integers(0, 2, 200), rng.permutation(200) / 200
+    first = y[np.argsort(-scores)]
+    assert on_scores("precision_at_30", y, scores) == pytest.approx(first[:30].mean())
+    assert on_scores("precision_at_2.5%", y, scores) == pytest.approx(first[:5].mean())
+
+
+def test_precision_at_k_takes_a_part_of_equal_scores():
+    """Half of two equal rows is selected on average, and weights count as copies of rows."""
+    assert on_scores("precision_at_2", [1, 1, 0, 0], [0.9, 0.5, 0.5, 0.1]) == 0.75
+    y, scores, copies = [1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1], [2, 1, 1, 4]
+    repeated = on_scores("precision_at_25%", np.repeat(y, copies), np.repeat(scores, copies))
+    assert on_scores("precision_at_25%", y, scores, copies) == repeated == 1.0
+
+
+def test_precision_at_more_rows_than_there_are_is_undefined():
+    """All rows would be selected whatever the scores are."""
+    assert on_scores("precision_at_3", [1, 0], [0.5, 0.4]) == Undefined("fewer than 3 rows")
+
+
+@pytest.mark.parametrize("name", ["precision_at_k", "precision_at_0", "precision_at_100%"])
+def test_a_k_that_is_no_number_of_rows_is_refused(name):
+    """The message shows both forms that can be read."""
+    with pytest.raises(ParameterError, match=r"precision_at_100 .*precision_at_10%"):
+        check_objective(name)
