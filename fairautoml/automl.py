@@ -105,8 +105,11 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
         Concurrent trials, one thread each. -1 = one per core that this process may use (affinity,
         limits of a container), or one at a time if starting processes would take longer; None =
         1; on a cluster, both mean all threads. At most 8 with ``n_trials`` alone.
-    cv : int, default=5
-        Cross-validation folds.
+    cv : int, splitter or list of (train, test) rows, default=5
+        Number of cross-validation folds, stratified by class and group; or a splitter of
+        scikit-learn, which receives ``groups`` of ``fit``. Its test parts must hold every row
+        exactly once. With ``X_val``, the folds of the validation rows that rules are cross-fitted
+        on.
     ensemble : int or ServingOptions, default=8
         Largest number of trials that are averaged, if that is better than the best one alone; 0 =
         no ensemble. Trials that lower the loss too little for their trees are left out;

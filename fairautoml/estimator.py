@@ -65,7 +65,7 @@ from fairautoml.report.summary import (
     trials_frame,
 )
 from fairautoml.report.view import describe_groups
-from fairautoml.run_files import locate
+from fairautoml.run_files import locate, storable
 from fairautoml.running import ending
 from fairautoml.selection.ensemble import scored_by
 from fairautoml.selection.leaderboard import DETAILS, Leaderboard, distinct_choices
@@ -80,7 +80,6 @@ from fairautoml.settings import (
     check_choice,
     check_constraints,
     check_group_policy,
-    check_objective,
     check_selection,
     file_to_write,
     labels_of,
@@ -138,7 +137,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         allocator: str = "auto",
         executor: str | LocalProcesses | Dask = "auto",
         n_jobs: int | None = -1,
-        cv: int = 5,
+        cv: Any = 5,
         ensemble: int | ServingOptions = 8,
         refit: bool = False,
         confidence: str | float | None = "auto",
@@ -302,7 +301,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             "positive_class": plain_label(self.positive_class_),
             "proxies": None if self.proxies_ is None else self.proxies_.plain(),
         }
-        return self._storable()
+        return storable(self)
 
     def _restore(self, model: Predictor) -> None:
         """Set what ``predict`` needs."""
@@ -321,20 +320,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         stored = {name: state[name] for name in TABLES if isinstance(state.get(name), str)}
         tables = {name: table_from_json(text) for name, text in stored.items()}
         super().__setstate__({**state, **tables})
-
-    def _storable(self) -> Self:
-        """Return a copy for a run folder."""
-        stored = copy.copy(self)
-        # Neither callbacks nor the password of a database are stored.
-        stored.callbacks = None
-        if callable(self.objective):
-            # A function is code and is not stored; the loaded model needs its name only.
-            stored.objective = check_objective(self.objective).name
-        if isinstance(self.run_dir, RunStorage):
-            url = None if self.run_dir.url is None else locate(self.run_dir).storage
-            # A later ``fit`` of the loaded model neither replaces nor continues the run unasked.
-            stored.run_dir = RunStorage(self.run_dir.path, url=url)
-        return stored
 
     def predict(
         self, X: Any, sensitive: Any = None, *, sensitive_features: Any = None

@@ -13,7 +13,13 @@ from fairautoml.data.dataset import Dataset
 from fairautoml.data.encoders import encodings_of
 from fairautoml.data.read import ReadOptions
 from fairautoml.data.sensitive_numbers import NumberPolicy
-from fairautoml.data.splits import entity_folds, fold_count, row_draws, stratified_folds
+from fairautoml.data.splits import (
+    entity_folds,
+    fold_count,
+    row_draws,
+    splitter_folds,
+    stratified_folds,
+)
 from fairautoml.evaluation.group_sizes import FEWEST_ROWS, small_groups, thin_groups
 from fairautoml.evaluation.judgeable import judgeability
 from fairautoml.evaluation.problem import Problem, tolerance_grid
@@ -166,6 +172,8 @@ def _folds(
     strata, cells = dataset.strata, dataset.cells
     # Only in binary tasks does every fold need every class.
     every = dataset.task == "binary"
+    if not isinstance(settings.cv, int):
+        return splitter_folds(settings.cv, dataset.X, dataset.y, entities, every_label=every)
     if entities is not None:
         return entity_folds(strata, cells, entities, settings.cv, settings.seed, every_label=every)
     labels = strata if every else np.arange(len(strata)) % 2

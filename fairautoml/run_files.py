@@ -1,5 +1,6 @@
 """Store a run in its folder, and read a previous run to resume it."""
 
+import copy
 import re
 import shutil
 import time
@@ -7,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.report.view import describe_groups
 from fairautoml.search.strategies._optuna import distributions
 from fairautoml.selection.pool import Pool
-from fairautoml.settings import RunStorage
+from fairautoml.settings import DEFAULT_FOLDS, RunStorage, check_objective
 from fairautoml.storage.artifacts import Artifacts, file_hash, make_private
 from fairautoml.storage.journal import JournalFile, corrupt
 from fairautoml.storage.plain import check_record, packed
@@ -202,6 +204,23 @@ class Run:
         return None if self.writer is None else self.writer.keep
 
 
+def storable(model: Any) -> Any:
+    """Return a copy of an estimator for a run folder, without objects that hold code."""
+    stored = copy.copy(model)
+    # Neither callbacks nor the password of a database are stored.
+    stored.callbacks = None
+    if callable(model.objective):
+        # The loaded model needs the name of a function only.
+        stored.objective = check_objective(model.objective).name
+    if not isinstance(model.cv, Integral):
+        stored.cv = DEFAULT_FOLDS
+    if isinstance(model.run_dir, RunStorage):
+        url = None if model.run_dir.url is None else locate(model.run_dir).storage
+        # A later ``fit`` of the loaded model neither replaces nor continues the run unasked.
+        stored.run_dir = RunStorage(model.run_dir.path, url=url)
+    return stored
+
+
 def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None:
     """Write leaderboard, groups, summary, certificate and, last, the model."""
     board, summary = model.leaderboard_, model.summary_
@@ -229,7 +248,7 @@ def save_selection(folder: RunFolder, model: Any) -> None:
     if (folder.path / "certificate.json").is_file():
         _number_certificate(folder)
     groups = describe_groups(pool.board, pool.rows_by_label, pool.groups)
-    save_model(folder, model._storable(), groups)
+    save_model(folder, storable(model), groups)
     if model.certificate_ is not None:
         save_certificate(folder, model)
 
@@ -240,7 +259,7 @@ def save_certificate(folder: RunFolder, model: Any) -> None:
     Earlier certificates stay as ``certificate.1.json``, ``certificate.2.json``, ...
     """
     board, summary, certificate = model.leaderboard_, model.summary_, model.certificate_
-    pickled = _stage(folder, model._storable())
+    pickled = _stage(folder, storable(model))
     document, page = certificate.to_bytes(), certificate_text(certificate)
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))

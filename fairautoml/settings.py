@@ -6,12 +6,13 @@ import inspect
 import math
 import numbers
 import os
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, ParamSpec
 
 import numpy as np
+from sklearn.model_selection import check_cv as as_splitter
 
 from fairautoml.data.groups import MissingPolicy, UnseenPolicy
 from fairautoml.data.sensitive_numbers import check_bins, plain_bins
@@ -49,6 +50,9 @@ ALL_CORES = -1
 
 DEFAULT_SECONDS = 60.0
 """Time budget when neither seconds nor trials are given."""
+
+DEFAULT_FOLDS = 5
+"""Cross-validation folds."""
 
 LONGEST_BUDGET_SECONDS = 30 * 24 * 3600.0
 """A longer time budget is rejected as a typing error."""
@@ -250,7 +254,7 @@ class Settings:
     scheduler: str | None  # address of a cluster's scheduler
     memory_mb: float | None  # memory of one trial, MiB
     n_workers: int | None  # trials at the same time
-    cv: int  # requested cross-validation folds, at least 2
+    cv: Any  # requested cross-validation folds, at least 2, or a splitter
     serving: ServingOptions  # limits of the deployed model
     refit: bool  # whether the selected model is trained once more after the search
     confidence: Confidence  # required probability that the constraint holds on new rows
@@ -284,7 +288,7 @@ def validate_settings(params: Any) -> Settings:
         scheduler=executor[1],
         memory_mb=executor[2],
         n_workers=check_workers(params.n_jobs),
-        cv=check_count("cv", params.cv, least=2),
+        cv=check_cv(params.cv),
         serving=_serving_options(params),
         refit=bool(params.refit),
         confidence=check_confidence(params.confidence),
@@ -423,6 +427,16 @@ def early_stopping(time_budget: Any, n_trials: Any) -> tuple[EarlyStopping, ...]
     return (EarlyStopping(),) if time_budget is None and n_trials is None else ()
 
 
+def check_cv(value: Any) -> Any:
+    """Return the number of folds, or a splitter with ``split``, also of given pairs of rows."""
+    if hasattr(value, "split") and not isinstance(value, str | bytes | np.ndarray):
+        return value
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+        return as_splitter(value)
+    also = "a splitter of scikit-learn, pairs of (train rows, test rows) or "
+    return check_count("cv", value, least=2, also=also)
+
+
 def check_ensemble(value: Any) -> int:
     """Return the largest number of trials in an ensemble, 0 for none."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
@@ -441,6 +455,8 @@ def plain_parameters(params: Any) -> dict[str, Any]:
     del plain["callbacks"], plain["run_dir"], plain["random_state"]
     if not isinstance(params.strategy, str):
         plain["strategy"] = type(params.strategy).__name__
+    if not isinstance(params.cv, numbers.Integral):
+        plain["cv"] = repr(params.cv)
     if not isinstance(params.objective, str):
         plain["objective"] = check_objective(params.objective).about
     plain["constraint"] = [c.label for c in check_constraints(params.constraint)]
