@@ -82,10 +82,17 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
         Number of trials, the baseline included, promotions to all folds not; reproducible for
         any ``n_jobs``, except with methods that read run times (``flaml_eci``, ``blendsearch``,
         ``cost_aware``, ``cost_aware_simple``).
-    learners, mitigators : list of str or None, default=None
-        Registered names to search over; None = all that fit the data and the constraint. Rules
-        that decide at random within a group are used only if such a mitigator is named here, for
-        example ``"randomized_thresholds"``; equal rows still get equal decisions.
+    learners : list of str, estimators, classes or Learner, AllExcept or None, default=None
+        Learners to search over: registered names, estimators of scikit-learn or their classes,
+        and ``Learner`` objects; None = all that fit the data; ``AllExcept("xgboost")`` = all but
+        some. An estimator keeps its hyperparameters, is cloned for every fold, and needs
+        ``predict_proba`` or ``decision_function``. Its name is its class, as in
+        ``svc`` or ``svc_2``. It has no portable form: it cannot be exported, and its run folder
+        is a pickle.
+    mitigators : list of str or None, default=None
+        Registered names; None = all that fit the data and the constraint. Rules that decide at
+        random within a group are used only if such a mitigator is named here, for example
+        ``"randomized_thresholds"``; equal rows still get equal decisions.
     sensitive_at_predict : bool, default=True
         False: the model must not need the sensitive column of new rows; sensitive columns named
         in ``X`` are then not features either.

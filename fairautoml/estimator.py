@@ -130,7 +130,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         objective: Any = "auto",
         time_budget: float | None = None,
         n_trials: int | None = None,
-        learners: Sequence[str] | None = None,
+        learners: Any = None,
         mitigators: Sequence[str] | None = None,
         sensitive_at_predict: bool = True,
         strategy: str = "auto",
@@ -301,7 +301,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             "positive_class": plain_label(self.positive_class_),
             "proxies": None if self.proxies_ is None else self.proxies_.plain(),
         }
-        return storable(self)
+        stored: Self = storable(self)
+        return stored
 
     def _restore(self, model: Predictor) -> None:
         """Set what ``predict`` needs."""

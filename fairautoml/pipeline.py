@@ -22,6 +22,7 @@ from fairautoml.exceptions import (
     warn,
 )
 from fairautoml.inference.predictor import isolated_config
+from fairautoml.learners import LEARNERS
 from fairautoml.mitigators import ScoreModel
 from fairautoml.noisy_constraint import Guessing, apply_guesses
 from fairautoml.plan import (
@@ -185,6 +186,7 @@ class FitResult:
 def run_fit(request: FitRequest, publish: Callable[[FitResult], Any]) -> None:
     """Run a fit; ``publish`` takes the result and returns the estimator to store."""
     with ExitStack() as stack:
+        stack.enter_context(LEARNERS.adding(request.settings.own_learners))
         request = prepare(request, stack)
         dataset, entities = read_dataset(request)
         dataset = apply_group_policy(dataset, request.settings, entities)

@@ -26,13 +26,19 @@ from fairautoml.exceptions import (
     StorageCorruptError,
 )
 from fairautoml.inference.stored import StoredModels, read_models, stored_models
+from fairautoml.learners._own import described
 from fairautoml.plan import Plan
 from fairautoml.records import TrialRecord
 from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.report.view import describe_groups
 from fairautoml.search.strategies._optuna import distributions
 from fairautoml.selection.pool import Pool
-from fairautoml.settings import DEFAULT_FOLDS, RunStorage, check_objective
+from fairautoml.settings import (
+    DEFAULT_FOLDS,
+    RunStorage,
+    check_objective,
+    plain_learners,
+)
 from fairautoml.storage.artifacts import Artifacts, file_hash, make_private
 from fairautoml.storage.journal import JournalFile, corrupt
 from fairautoml.storage.plain import check_record, packed
@@ -212,6 +218,7 @@ def storable(model: Any) -> Any:
     if callable(model.objective):
         # The loaded model needs the name of a function only.
         stored.objective = check_objective(model.objective).name
+    stored.learners = plain_learners(model)
     if not isinstance(model.cv, Integral):
         stored.cv = DEFAULT_FOLDS
     if isinstance(model.run_dir, RunStorage):
@@ -484,6 +491,9 @@ def _fingerprint(plan: Plan) -> dict[str, str]:
         "training-time mitigations": text_hash(plan.mitigations),
         "tolerances": text_hash((problem.tolerances, problem.draws is None)),
     }
+    if plan.own_learners:
+        own = text_hash(sorted(map(described, plan.own_learners.values())))
+        hashes["learners"] = own
     constraints = [f"{t.metric.name}[{t.system.name}]: {t.limit}" for t in problem.goal.targets]
     return {
         **{name: f"#{value}" for name, value in hashes.items()},

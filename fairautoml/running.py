@@ -362,4 +362,5 @@ def _objective(plan: Plan, artifacts: Artifacts, stack: ExitStack) -> TrialEvalu
         targets=plan.problem.goal.targets,
         prune=should_prune,
         portable=artifacts.durable,
+        learners=plan.own_learners,
     )

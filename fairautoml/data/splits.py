@@ -224,8 +224,9 @@ def _parts(
         for train, test in splitter.split(X, y, entities):
             yield rows[train], rows[test]
     except (ValueError, TypeError, IndexError) as error:
+        why = str(error).rstrip(".")
         msg = (
-            f"cv={splitter!r} cannot split the rows: {error}. It is called as split(X, y, groups) "
+            f"cv={splitter!r} cannot split the rows: {why}. It is called as split(X, y, groups) "
             "with groups= of fit, and gives pairs of (train rows, test rows)"
         )
         raise ParameterError(msg) from error

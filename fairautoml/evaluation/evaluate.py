@@ -5,7 +5,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from fairautoml.evaluation.fitting import (
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
 from fairautoml.exceptions import ModelCorruptError, NotPortableError, StorageFullError
 from fairautoml.inference.stored import stored_models
+from fairautoml.learners import LEARNERS, Learner
 from fairautoml.learners._base import count_trees
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics.tasks import TASKS
@@ -114,6 +115,7 @@ class TrialEvaluator:
     targets: tuple[BoundConstraint, ...] = ()  # constraints for training-time mitigators
     prune: Prune | None = None  # decides between folds whether a trial continues; None = always
     portable: bool = False  # whether models are also stored in a form that another process reads
+    learners: Mapping[str, Learner] = field(default_factory=dict)  # the user's own ones
 
     def __getstate__(self) -> dict[str, object]:
         """Drop cached properties: the receiving process maps the rows itself."""
@@ -150,7 +152,8 @@ class TrialEvaluator:
         return replace(result, seconds=time.monotonic() - start, peak_memory_mb=_peak_mb())
 
     def _trained(self, trial: Trial, start: float) -> TrialResult:
-        with warnings.catch_warnings(), threads(trial.n_threads):
+        own = LEARNERS.adding(self.learners)
+        with warnings.catch_warnings(), threads(trial.n_threads), own:
             warnings.simplefilter("ignore")
             if trial.config == MEMBERSHIP:
                 return self._learn_membership(trial, start)
