@@ -27,7 +27,7 @@ from fairautoml.data.frames import (
     check_same_index,
     entity_ids,
 )
-from fairautoml.data.read import read_new_rows
+from fairautoml.data.read import read_new_rows, validation_inputs
 from fairautoml.data.schema import TableSchema, read_truth
 from fairautoml.data.target import (
     TaskOption,
@@ -196,6 +196,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         proxies: Any = None,
         proxy_errors: Any = None,
         *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sensitive_val: Any = None,
         sensitive_features: Any = None,
     ) -> Self:
         """Search for the best model that meets the constraint.
@@ -218,6 +221,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             Instead of ``sensitive``: three columns (or their names in ``X``) of noisy labels of
             two groups, or one such column with P(label b | true group a), shape (2, 2); see
             ``proxies_``.
+        X_val, y_val, sensitive_val : optional
+            Validation rows, in the form of ``X``, ``y`` and ``sensitive``. They replace the
+            cross-validation: one model of each configuration is trained on ``X``, and selection,
+            thresholds and all figures are those of the validation rows, of weight 1. No model is
+            trained on them, unless ``refit=True`` trains the last one on both.
         sensitive_features : optional
             Other name of ``sensitive``.
 
@@ -246,6 +254,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         check_same_index(inputs)
         request = FitRequest(
             inputs=inputs,
+            validation=validation_inputs(X_val, y_val, sensitive_val, inputs),
             settings=settings,
             read=read_options_of(settings),
             start=start,
@@ -289,7 +298,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self._entry_notes = (*result.rule_headlines, *result.rule_notes)
         self._applies = result.applies
         self._guessing = result.guessing
-        dataset, self._certificates = plan.problem.dataset, ()
+        dataset, self._certificates = plan.problem.rows, ()
         self._training_rows = TrainingRows.of(dataset.X, dataset.y, *entities)
         self._sequence = freeze(pool.board, pool.best, set(pool.bags))
         self._serve(pool, pool.best)

@@ -22,7 +22,7 @@ from fairautoml.data.splits import (
 )
 from fairautoml.evaluation.group_sizes import FEWEST_ROWS, small_groups, thin_groups
 from fairautoml.evaluation.judgeable import judgeability
-from fairautoml.evaluation.problem import Problem, tolerance_grid
+from fairautoml.evaluation.problem import Problem, Training, tolerance_grid
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
@@ -84,8 +84,8 @@ FEWEST_OF_CLASS = 20
 
 def terms_of(plan: Plan) -> Terms:
     """Return what the allocator of a run knows."""
-    data, folds = plan.problem.dataset, plan.problem.n_folds
-    train_rows = data.n_rows * (folds - 1) // folds
+    data, folds = plan.problem.dataset, plan.problem.n_models
+    train_rows = int(plan.problem.n_train_rows)
     smallest = data.n_rows if data.task == "regression" else int(np.bincount(data.y).min())
     return Terms(
         fidelity=Fidelity(folds=folds, rows=min(1.0, MOST_TRAIN_ROWS / train_rows)),
@@ -130,6 +130,7 @@ def define_problem(
     dataset: Dataset,
     settings: Settings,
     entities: NDArray[np.integer] | None = None,
+    training: Training | None = None,
 ) -> Problem:
     """Return the problem: goal, applicable post-processors, folds."""
     if settings.constraints and dataset.groups is None:
@@ -159,6 +160,7 @@ def define_problem(
         tolerances=tolerance_grid(goal.targets),
         draws=row_draws(dataset.X, settings.seed) if settings.randomized else None,
         entities=_repeated(entities),
+        training=training,
     )
 
 
@@ -566,13 +568,13 @@ def make_plan(
     if allocator == "auto":
         allocator = _auto_allocator(problem, settings)
     own = settings.strategy if isinstance(settings.strategy, OwnStrategy) else None
-    space = make_space(problem.dataset, settings, problem.goal, allocator)
+    space = make_space(problem.rows, settings, problem.goal, allocator)
     missing = _missing_learners(settings.left_out) if settings.learners is None else ()
     notes = (*missing, *_pair_notes(space))
     mitigations: tuple[MitigationOption, ...] = ()
     if ALLOCATORS.get(allocator).schedules_mitigation:
         mitigations = _mitigation_options(_trained(problem.goal, settings))
-    executor = _executor(settings, *problem.dataset.X.shape)
+    executor = _executor(settings, *problem.rows.X.shape)
     first = _fast_first(initial_configs(space), problem.dataset)
     plan = Plan(
         problem=problem,
@@ -616,7 +618,7 @@ def _auto_allocator(problem: Problem, settings: Settings) -> str:
 
 def _in_time(plan: Plan, *, again: bool) -> Plan:
     """Return the plan with the least time to search a large table."""
-    n_rows, limits = plan.problem.dataset.n_rows, plan.limits
+    n_rows, limits = plan.problem.rows.n_rows, plan.limits
     if n_rows <= LARGE_TABLE_ROWS or again or limits.deadline is None:
         return plan
     least = time.monotonic() + LEAST_SECONDS + n_rows / LEAST_ROWS_PER_SECOND

@@ -480,13 +480,14 @@ def _fingerprint(plan: Plan) -> dict[str, str]:
     Fidelity, executor and number of workers may change. Versions may not, because the same trial
     can give another model with another version.
     """
-    problem, data = plan.problem, plan.problem.dataset
+    problem, data = plan.problem, plan.problem.rows
+    folds = np.asarray(problem.folds)
     hashes = {
         "X": content_hash(data.X),
         "y": content_hash((data.y, data.classes.tolist())),
         "sensitive": content_hash((data.cells, [(s.name, s.labels) for s in data.systems])),
         "sample_weight": content_hash(data.weight),
-        "folds": content_hash(np.asarray(problem.folds)),
+        "folds": content_hash(folds if problem.training is None else (folds, problem.model_folds)),
         "search space": text_hash((plan.space, plan.baseline, plan.first)),
         "training-time mitigations": text_hash(plan.mitigations),
         "tolerances": text_hash((problem.tolerances, problem.draws is None)),

@@ -56,7 +56,7 @@ class OofScores:
     @property
     def scored(self) -> NDArray[np.bool_]:
         """Whether each row has a score."""
-        known: NDArray[np.bool_] = self.folds < len(self.models)
+        known: NDArray[np.bool_] = (self.folds >= 0) & (self.folds < len(self.models))
         return known
 
     def losses(self) -> NDArray[np.float64]:
@@ -109,7 +109,7 @@ class TrialEvaluator:
     """Evaluate trials; scores and models are written to the artifacts."""
 
     data: Dataset | Path  # the search rows, or the file a worker maps them from
-    folds: NDArray[np.integer]  # shape (n_rows,): fold of each row
+    folds: NDArray[np.integer]  # shape (n_rows,): fold of each row, -1 = a row that is not scored
     artifacts: Artifacts  # where scores and models go
     root_seed: int  # seed of the run
     targets: tuple[BoundConstraint, ...] = ()  # constraints for training-time mitigators
@@ -140,6 +140,12 @@ class TrialEvaluator:
         )
 
     @cached_property
+    def held_out(self) -> NDArray[np.bool_]:
+        """Whether each row is in a fold; only the scores of these rows are stored."""
+        known: NDArray[np.bool_] = self.folds >= 0
+        return known
+
+    @cached_property
     def trained(self) -> set[str]:
         """Learners that have trained in this process."""
         return set()
@@ -164,7 +170,7 @@ class TrialEvaluator:
         pace = FoldPacer(trial, start, cold=True)
         found, model = learn(self.rows, trial.fidelity.rows, pace.check)
         self._write_models(trial, model, model)
-        self.artifacts.write_scores(trial.key, found)
+        self.artifacts.write_scores(trial.key, found[self.held_out])
         return TrialResult(trial=trial, status=TrialState.SUCCESS)
 
     def _cross_validate(self, trial: Trial, start: float) -> TrialResult:
@@ -189,7 +195,7 @@ class TrialEvaluator:
                     error=reason,
                 )
         self._write_models(trial, tuple(known.models), CVEnsemble(tuple(known.models)))
-        self.artifacts.write_scores(trial.key, known.scores)
+        self.artifacts.write_scores(trial.key, known.scores[self.held_out])
         return TrialResult(
             trial=trial,
             status=TrialState.SUCCESS,
@@ -219,7 +225,7 @@ class TrialEvaluator:
         except (FileNotFoundError, ModelCorruptError):
             return known
         known.models.extend(models[: trial.n_taken])
-        known.scores[known.scored] = scores[known.scored]
+        known.scores[known.scored] = scores[known.scored[self.held_out]]
         return known
 
     def _fit_and_score(self, trial: Trial, fold: int, start: float, known: OofScores) -> None:
@@ -239,12 +245,12 @@ class TrialEvaluator:
         known.models.append(model)
 
     def _rival(self, trial: Trial) -> NDArray[np.float64] | None:
-        """Return the loss of each row by the incumbent, or None if it is not stored."""
+        """Return the loss of each scored row by the incumbent, or None if it is not stored."""
         if not trial.rival or self.prune is None:
             return None
         try:
             scores = self.artifacts.scores(trial.rival)
-            return TASKS.get(self.dataset.task).row_losses(self.dataset.y, scores)
+            return TASKS.get(self.dataset.task).row_losses(self.dataset.y[self.held_out], scores)
         except FileNotFoundError:
             return None
 
@@ -253,7 +259,8 @@ class TrialEvaluator:
         done, rows = len(known.models), known.scored
         if self.prune is None or done == trial.fidelity.folds:
             return ""
-        reason = self.prune(known.losses(), rival[rows], self.dataset.weight[rows], done)
+        same = rival[rows[self.held_out]]
+        reason = self.prune(known.losses(), same, self.dataset.weight[rows], done)
         return reason and f"stopped after {done} of {trial.fidelity.folds} folds: {reason}"
 
 
