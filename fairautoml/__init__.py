@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from fairautoml.metrics import CostMatrix
     from fairautoml.report.progress import ProgressLine
     from fairautoml.search.early_stopping import EarlyStopping
-    from fairautoml.settings import Dask, GroupPolicy, LocalProcesses, RunStorage
+    from fairautoml.settings import AllExcept, Dask, GroupPolicy, LocalProcesses, RunStorage
 
 __version__ = "0.1.0"
 __all__ = [
+    "AllExcept",
     "CostMatrix",
     "Dask",
     "EarlyStopping",
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "AllExcept": "fairautoml.settings",
     "CostMatrix": "fairautoml.metrics",
     "Dask": "fairautoml.settings",
     "EarlyStopping": "fairautoml.search.early_stopping",

@@ -88,10 +88,17 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
         Number of trials, the baseline included, promotions to all folds not; reproducible for
         any ``n_jobs``, except with methods that read run times (``flaml_eci``, ``blendsearch``,
         ``cost_aware``, ``cost_aware_simple``).
-    learners, mitigators : list of str or None, default=None
-        Registered names to search over; None = all that fit the data and the constraint. Rules
-        that decide at random within a group are used only if such a mitigator is named here, for
-        example ``"randomized_thresholds"``; equal rows still get equal decisions.
+    learners : list of str, estimators, classes or Learner, AllExcept or None, default=None
+        Learners to search over: registered names, estimators of scikit-learn or their classes,
+        and ``Learner`` objects; None = all that fit the data; ``AllExcept("xgboost")`` = all but
+        some. An estimator keeps its hyperparameters, is cloned for every fold, and needs
+        ``predict_proba`` or ``decision_function``. Its name is its class, as in
+        ``svc`` or ``svc_2``. It has no portable form: it cannot be exported, and its run folder
+        is a pickle.
+    mitigators : list of str or None, default=None
+        Registered names; None = all that fit the data and the constraint. Rules that decide at
+        random within a group are used only if such a mitigator is named here, for example
+        ``"randomized_thresholds"``; equal rows still get equal decisions.
     sensitive_at_predict : bool, default=True
         False: the model must not need the sensitive column of new rows; sensitive columns named
         in ``X`` are then not features either.
@@ -111,8 +118,11 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
         Concurrent trials, one thread each. -1 = one per core that this process may use (affinity,
         limits of a container), or one at a time if starting processes would take longer; None =
         1; on a cluster, both mean all threads. At most 8 with ``n_trials`` alone.
-    cv : int, default=5
-        Cross-validation folds.
+    cv : int, splitter or list of (train, test) rows, default=5
+        Number of cross-validation folds, stratified by class and group; or a splitter of
+        scikit-learn, which receives ``groups`` of ``fit``. Its test parts must hold every row
+        exactly once. With ``X_val``, the folds of the validation rows that rules are cross-fitted
+        on.
     ensemble : int or ServingOptions, default=8
         Largest number of trials that are averaged, if that is better than the best one alone; 0 =
         no ensemble. Trials that lower the loss too little for their trees are left out;

@@ -27,7 +27,7 @@ from fairautoml.data.frames import (
     check_same_index,
     entity_ids,
 )
-from fairautoml.data.read import read_new_rows
+from fairautoml.data.read import read_new_rows, validation_inputs
 from fairautoml.data.schema import TableSchema, read_truth
 from fairautoml.data.target import (
     TaskOption,
@@ -65,7 +65,7 @@ from fairautoml.report.summary import (
     trials_frame,
 )
 from fairautoml.report.view import describe_groups
-from fairautoml.run_files import locate
+from fairautoml.run_files import locate, storable
 from fairautoml.running import ending
 from fairautoml.selection.ensemble import scored_by
 from fairautoml.selection.leaderboard import DETAILS, Leaderboard, distinct_choices
@@ -80,7 +80,6 @@ from fairautoml.settings import (
     check_choice,
     check_constraints,
     check_group_policy,
-    check_objective,
     check_selection,
     file_to_write,
     labels_of,
@@ -131,14 +130,14 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         objective: Any = "auto",
         time_budget: float | None = None,
         n_trials: int | None = None,
-        learners: Sequence[str] | None = None,
+        learners: Any = None,
         mitigators: Sequence[str] | None = None,
         sensitive_at_predict: bool = True,
         strategy: str = "auto",
         allocator: str = "auto",
         executor: str | LocalProcesses | Dask = "auto",
         n_jobs: int | None = -1,
-        cv: int = 5,
+        cv: Any = 5,
         ensemble: int | ServingOptions = 8,
         refit: bool = False,
         confidence: str | float | None = "auto",
@@ -197,6 +196,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         proxies: Any = None,
         proxy_errors: Any = None,
         *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sensitive_val: Any = None,
         sensitive_features: Any = None,
     ) -> Self:
         """Search for the best model that meets the constraint.
@@ -219,6 +221,11 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             Instead of ``sensitive``: three columns (or their names in ``X``) of noisy labels of
             two groups, or one such column with P(label b | true group a), shape (2, 2); see
             ``proxies_``.
+        X_val, y_val, sensitive_val : optional
+            Validation rows, in the form of ``X``, ``y`` and ``sensitive``. They replace the
+            cross-validation: one model of each configuration is trained on ``X``, and selection,
+            thresholds and all figures are those of the validation rows, of weight 1. No model is
+            trained on them, unless ``refit=True`` trains the last one on both.
         sensitive_features : optional
             Other name of ``sensitive``.
 
@@ -247,6 +254,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         check_same_index(inputs)
         request = FitRequest(
             inputs=inputs,
+            validation=validation_inputs(X_val, y_val, sensitive_val, inputs),
             settings=settings,
             read=read_options_of(settings),
             start=start,
@@ -290,7 +298,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self._entry_notes = (*result.rule_headlines, *result.rule_notes)
         self._applies = result.applies
         self._guessing = result.guessing
-        dataset, self._certificates = plan.problem.dataset, ()
+        dataset, self._certificates = plan.problem.rows, ()
         self._training_rows = TrainingRows.of(dataset.X, dataset.y, *entities)
         self._sequence = freeze(pool.board, pool.best, set(pool.bags))
         self._serve(pool, pool.best)
@@ -302,7 +310,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             "positive_class": plain_label(self.positive_class_),
             "proxies": None if self.proxies_ is None else self.proxies_.plain(),
         }
-        return self._storable()
+        stored: Self = storable(self)
+        return stored
 
     def _restore(self, model: Predictor) -> None:
         """Set what ``predict`` needs."""
@@ -321,20 +330,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         stored = {name: state[name] for name in TABLES if isinstance(state.get(name), str)}
         tables = {name: table_from_json(text) for name, text in stored.items()}
         super().__setstate__({**state, **tables})
-
-    def _storable(self) -> Self:
-        """Return a copy for a run folder."""
-        stored = copy.copy(self)
-        # Neither callbacks nor the password of a database are stored.
-        stored.callbacks = None
-        if callable(self.objective):
-            # A function is code and is not stored; the loaded model needs its name only.
-            stored.objective = check_objective(self.objective).name
-        if isinstance(self.run_dir, RunStorage):
-            url = None if self.run_dir.url is None else locate(self.run_dir).storage
-            # A later ``fit`` of the loaded model neither replaces nor continues the run unasked.
-            stored.run_dir = RunStorage(self.run_dir.path, url=url)
-        return stored
 
     def predict(
         self, X: Any, sensitive: Any = None, *, sensitive_features: Any = None

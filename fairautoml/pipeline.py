@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.frames import Inputs, read_entities
-from fairautoml.data.read import ReadOptions, build_dataset
+from fairautoml.data.read import ReadOptions, build_dataset, with_validation
+from fairautoml.evaluation.problem import Training
 from fairautoml.exceptions import (
     DegradedWarning,
     NoFeasibleModelWarning,
@@ -22,6 +23,7 @@ from fairautoml.exceptions import (
     warn,
 )
 from fairautoml.inference.predictor import isolated_config
+from fairautoml.learners import LEARNERS
 from fairautoml.mitigators import ScoreModel
 from fairautoml.noisy_constraint import Guessing, apply_guesses
 from fairautoml.plan import (
@@ -80,6 +82,7 @@ class FitRequest:
     settings: Settings
     read: ReadOptions
     start: float  # ``time.monotonic()`` at which the budget began
+    validation: Inputs | None = None  # rows that models are scored on and not trained on
     proxy_errors: Any = None
     seeded: bool = False  # whether the user gave the seed
     parameters: Mapping[str, Any]  # of the estimator, for ``config.json``
@@ -185,10 +188,11 @@ class FitResult:
 def run_fit(request: FitRequest, publish: Callable[[FitResult], Any]) -> None:
     """Run a fit; ``publish`` takes the result and returns the estimator to store."""
     with ExitStack() as stack:
+        stack.enter_context(LEARNERS.adding(request.settings.own_learners))
         request = prepare(request, stack)
-        dataset, entities = read_dataset(request)
+        dataset, entities, training = read_dataset(request)
         dataset = apply_group_policy(dataset, request.settings, entities)
-        problem = define_problem(dataset, request.settings, entities)
+        problem = define_problem(dataset, request.settings, entities, training)
         again = request.previous is not None
         plan = make_plan(problem, request.settings, request.start, again=again)
         run = open_run(plan, request, stack)
@@ -242,15 +246,24 @@ def prepare(request: FitRequest, stack: ExitStack) -> FitRequest:
     )
 
 
-def read_dataset(request: FitRequest) -> tuple[Dataset, NDArray[np.int64] | None]:
-    """Check and encode the rows; return them and the entity of each row."""
+def read_dataset(
+    request: FitRequest,
+) -> tuple[Dataset, NDArray[np.int64] | None, Training | None]:
+    """Check and encode the rows; return those that models are scored on, and their entities.
+
+    With validation rows, the last value holds all rows.
+    """
     rows, options = request.inputs, request.read
     entities, id_column = read_entities(rows.groups, rows.X)
     if id_column:
         # New rows may have this column too, which is not a feature.
         options = replace(options, drop=(*options.drop, id_column))
     dataset = build_dataset(rows.X, rows.y, rows.sensitive, rows.sample_weight, options=options)
-    return dataset, entities
+    if request.validation is None:
+        return dataset, entities, None
+    held_out, every = with_validation(dataset, request.validation)
+    folds = np.where(np.arange(every.n_rows) < dataset.n_rows, -1, 0)
+    return held_out, None, Training(dataset=every, folds=folds)
 
 
 def open_run(plan: Plan, request: FitRequest, stack: ExitStack) -> Run:

@@ -2,8 +2,8 @@
 
 import multiprocessing
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from joblib import cpu_count
@@ -13,10 +13,16 @@ from fairautoml.data.dataset import Dataset
 from fairautoml.data.encoders import encodings_of
 from fairautoml.data.read import ReadOptions
 from fairautoml.data.sensitive_numbers import NumberPolicy
-from fairautoml.data.splits import entity_folds, fold_count, row_draws, stratified_folds
+from fairautoml.data.splits import (
+    entity_folds,
+    fold_count,
+    row_draws,
+    splitter_folds,
+    stratified_folds,
+)
 from fairautoml.evaluation.group_sizes import FEWEST_ROWS, small_groups, thin_groups
 from fairautoml.evaluation.judgeable import judgeability
-from fairautoml.evaluation.problem import Problem, tolerance_grid
+from fairautoml.evaluation.problem import Problem, Training, tolerance_grid
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
@@ -29,6 +35,7 @@ from fairautoml.exceptions import (
 from fairautoml.execution import ResourceLimits
 from fairautoml.execution._worker import available_mb, preload
 from fairautoml.learners import LEARNERS, Learner
+from fairautoml.learners._own import can_be_sent
 from fairautoml.metrics import METRICS, BoundConstraint, bind_constraints
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
 from fairautoml.records import BASELINE, Config, Fidelity, MitigationOption, ParamValue, Terms
@@ -65,6 +72,7 @@ class Plan:
     seed: int  # root seed
     # fast ones that give the first models under a time budget, on few rows of a large table
     early: tuple[Config, ...] = ()
+    own_learners: Mapping[str, Learner] = field(default_factory=dict)  # those of the user
     own_strategy: OwnStrategy | None = None  # replaces the registered one
     here: bool = False  # whether the first model is trained in this process
     notes: tuple[str, ...] = ()  # features that the search leaves out, for the user
@@ -76,8 +84,8 @@ FEWEST_OF_CLASS = 20
 
 def terms_of(plan: Plan) -> Terms:
     """Return what the allocator of a run knows."""
-    data, folds = plan.problem.dataset, plan.problem.n_folds
-    train_rows = data.n_rows * (folds - 1) // folds
+    data, folds = plan.problem.dataset, plan.problem.n_models
+    train_rows = int(plan.problem.n_train_rows)
     smallest = data.n_rows if data.task == "regression" else int(np.bincount(data.y).min())
     return Terms(
         fidelity=Fidelity(folds=folds, rows=min(1.0, MOST_TRAIN_ROWS / train_rows)),
@@ -122,6 +130,7 @@ def define_problem(
     dataset: Dataset,
     settings: Settings,
     entities: NDArray[np.integer] | None = None,
+    training: Training | None = None,
 ) -> Problem:
     """Return the problem: goal, applicable post-processors, folds."""
     if settings.constraints and dataset.groups is None:
@@ -151,6 +160,7 @@ def define_problem(
         tolerances=tolerance_grid(goal.targets),
         draws=row_draws(dataset.X, settings.seed) if settings.randomized else None,
         entities=_repeated(entities),
+        training=training,
     )
 
 
@@ -166,6 +176,8 @@ def _folds(
     strata, cells = dataset.strata, dataset.cells
     # Only in binary tasks does every fold need every class.
     every = dataset.task == "binary"
+    if not isinstance(settings.cv, int):
+        return splitter_folds(settings.cv, dataset.X, dataset.y, entities, every_label=every)
     if entities is not None:
         return entity_folds(strata, cells, entities, settings.cv, settings.seed, every_label=every)
     labels = strata if every else np.arange(len(strata)) % 2
@@ -370,7 +382,7 @@ def start_workers(settings: Settings, n_rows: int = 0, n_columns: int = 0) -> No
 
 def make_space(dataset: Dataset, settings: Settings, goal: Goal, allocator: str) -> SearchSpace:
     """Return the space: applicable learners, encodings and training-time mitigations."""
-    learners = _learner_spaces(dataset, settings.learners)
+    learners = _learner_spaces(dataset, settings.learners, settings.left_out)
     mitigations = _mitigation_spaces(
         goal,
         settings,
@@ -403,9 +415,13 @@ def _excluded(learners: Iterable[str], mitigations: Iterable[str]) -> frozenset[
     return frozenset((name, remover) for remover in removers for name in other)
 
 
-def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, ParamSpace]:
+def _learner_spaces(
+    dataset: Dataset, names: Sequence[str] | None, left_out: Collection[str]
+) -> dict[str, ParamSpace]:
     found: dict[str, ParamSpace] = {}
     for name in LEARNERS.available() if names is None else names:
+        if name in left_out:
+            continue
         learner = LEARNERS.get(name)
         reason = _unusable(learner, dataset)
         if reason and names is not None:
@@ -417,6 +433,8 @@ def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, 
         aside = learner.extra or learner.opt_in or name == BASELINE.learner
         if not reason and (names is not None or not aside):
             found[name] = load_space("learners", name, learner.space)
+    if not found and left_out:
+        raise InputError(f"learners: AllExcept leaves none; left out are {', '.join(left_out)}")
     if not found:
         raise InputError("X is sparse or weighted and no learner can use it; give a dense X")
     return found
@@ -443,9 +461,10 @@ def _pair_notes(space: SearchSpace) -> tuple[str, ...]:
     )
 
 
-def _missing_learners() -> tuple[str, ...]:
+def _missing_learners(left_out: Collection[str]) -> tuple[str, ...]:
     """Warn about each learner whose library is missing, and return the notes."""
-    notes = tuple(f"left out of the search: {why}" for why in LEARNERS.missing().values())
+    missing = {name: why for name, why in LEARNERS.missing().items() if name not in left_out}
+    notes = tuple(f"left out of the search: {why}" for why in missing.values())
     for note in notes:
         warn(note, DegradedWarning)
     return notes
@@ -549,12 +568,13 @@ def make_plan(
     if allocator == "auto":
         allocator = _auto_allocator(problem, settings)
     own = settings.strategy if isinstance(settings.strategy, OwnStrategy) else None
-    space = make_space(problem.dataset, settings, problem.goal, allocator)
-    notes = (_missing_learners() if settings.learners is None else ()) + _pair_notes(space)
+    space = make_space(problem.rows, settings, problem.goal, allocator)
+    missing = _missing_learners(settings.left_out) if settings.learners is None else ()
+    notes = (*missing, *_pair_notes(space))
     mitigations: tuple[MitigationOption, ...] = ()
     if ALLOCATORS.get(allocator).schedules_mitigation:
         mitigations = _mitigation_options(_trained(problem.goal, settings))
-    executor = _executor(settings, *problem.dataset.X.shape)
+    executor = _executor(settings, *problem.rows.X.shape)
     first = _fast_first(initial_configs(space), problem.dataset)
     plan = Plan(
         problem=problem,
@@ -565,6 +585,7 @@ def make_plan(
         mitigations=mitigations,
         strategy=_strategy_name(settings.strategy),
         own_strategy=own,
+        own_learners=settings.own_learners,
         allocator=allocator,
         executor=executor,
         limits=ResourceLimits(
@@ -597,7 +618,7 @@ def _auto_allocator(problem: Problem, settings: Settings) -> str:
 
 def _in_time(plan: Plan, *, again: bool) -> Plan:
     """Return the plan with the least time to search a large table."""
-    n_rows, limits = plan.problem.dataset.n_rows, plan.limits
+    n_rows, limits = plan.problem.rows.n_rows, plan.limits
     if n_rows <= LARGE_TABLE_ROWS or again or limits.deadline is None:
         return plan
     least = time.monotonic() + LEAST_SECONDS + n_rows / LEAST_ROWS_PER_SECOND
@@ -672,7 +693,7 @@ def _reserve(time_budget: float, problem: Problem) -> float:
 
 def _check_heeded(settings: Settings) -> None:
     """Raise ParameterError for parameters that the executor would ignore."""
-    if settings.n_workers not in (None, 1, ALL_CORES) and settings.executor == "serial":
+    if _several(settings) and settings.executor == "serial":
         msg = (
             f"n_jobs={settings.n_workers} needs trials in child processes, and executor='serial' "
             "has none; give executor='local', or n_jobs=1"
@@ -685,7 +706,10 @@ def _executor(settings: Settings, n_rows: int, n_columns: int) -> str:
     _check_heeded(settings)
     if settings.executor not in ("auto", "local"):
         return settings.executor
-    if settings.executor == "auto" and not _isolated(settings, n_rows, n_columns):
+    isolated = _isolated(settings, n_rows, n_columns)
+    # Child processes cannot import what a notebook defines.
+    isolated = isolated and (_several(settings) or can_be_sent(settings.own_learners))
+    if settings.executor == "auto" and not isolated:
         return "serial"
     if multiprocessing.current_process().daemon:
         msg = (
@@ -717,10 +741,15 @@ def _large(n_rows: int, n_columns: int) -> bool:
     return n_rows > LARGE_TABLE_ROWS or n_rows * n_columns > LARGE_TABLE_VALUES
 
 
+def _several(settings: Settings) -> bool:
+    """Whether the user asks for several workers."""
+    return settings.n_workers not in (None, 1, ALL_CORES)
+
+
 def _isolated(settings: Settings, n_rows: int, n_columns: int) -> bool:
     """Whether trials run in child processes by default."""
     seconds, large = settings.time_budget, _large(n_rows, n_columns)
-    several = settings.n_workers not in (None, 1, ALL_CORES)
+    several = _several(settings)
     if seconds is None:
         everywhere = settings.n_workers == ALL_CORES and cpu_count() > 1
         trained = n_rows * (settings.n_trials or 0)

@@ -8,9 +8,12 @@ import ast
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from fairautoml.exceptions import (
@@ -65,6 +68,9 @@ class Registry(Generic[T]):
         self.rows = rows
         self.folders = tuple(f"{package}.{folder}" for folder in folders) or (package,)
         self._loaded: dict[str, T] = {}
+        self._added: ContextVar[Mapping[str, T]] = ContextVar(
+            package, default=MappingProxyType({})
+        )
 
     @cached_property
     def _own(self) -> dict[str, str]:
@@ -94,6 +100,15 @@ class Registry(Generic[T]):
         """Return all names, sorted, without importing a plug-in."""
         return tuple(sorted({*self._own, *self._foreign}))
 
+    @contextmanager
+    def adding(self, plugins: Mapping[str, T]) -> Iterator[None]:
+        """Let ``get`` return the given plug-ins, too, in this thread until the context ends."""
+        before = self._added.set({**self._added.get(), **plugins})
+        try:
+            yield
+        finally:
+            self._added.reset(before)
+
     def get(self, name: str) -> T:
         """Return the plug-in called ``name``.
 
@@ -104,6 +119,8 @@ class Registry(Generic[T]):
         MissingExtraError
             A library that the plug-in needs cannot be imported.
         """
+        if name in (added := self._added.get()):
+            return added[name]
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]

@@ -1,5 +1,6 @@
 """Store a run in its folder, and read a previous run to resume it."""
 
+import copy
 import re
 import shutil
 import time
@@ -7,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,19 @@ from fairautoml.exceptions import (
     StorageCorruptError,
 )
 from fairautoml.inference.stored import StoredModels, read_models, stored_models
+from fairautoml.learners._own import described
 from fairautoml.plan import Plan
 from fairautoml.records import TrialRecord
 from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.report.view import describe_groups
 from fairautoml.search.strategies._optuna import distributions
 from fairautoml.selection.pool import Pool
-from fairautoml.settings import RunStorage
+from fairautoml.settings import (
+    DEFAULT_FOLDS,
+    RunStorage,
+    check_objective,
+    plain_learners,
+)
 from fairautoml.storage.artifacts import Artifacts, file_hash, make_private
 from fairautoml.storage.journal import JournalFile, corrupt
 from fairautoml.storage.plain import check_record, packed
@@ -202,6 +210,24 @@ class Run:
         return None if self.writer is None else self.writer.keep
 
 
+def storable(model: Any) -> Any:
+    """Return a copy of an estimator for a run folder, without objects that hold code."""
+    stored = copy.copy(model)
+    # Neither callbacks nor the password of a database are stored.
+    stored.callbacks = None
+    if callable(model.objective):
+        # The loaded model needs the name of a function only.
+        stored.objective = check_objective(model.objective).name
+    stored.learners = plain_learners(model)
+    if not isinstance(model.cv, Integral):
+        stored.cv = DEFAULT_FOLDS
+    if isinstance(model.run_dir, RunStorage):
+        url = None if model.run_dir.url is None else locate(model.run_dir).storage
+        # A later ``fit`` of the loaded model neither replaces nor continues the run unasked.
+        stored.run_dir = RunStorage(model.run_dir.path, url=url)
+    return stored
+
+
 def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None:
     """Write leaderboard, groups, summary, certificate and, last, the model."""
     board, summary = model.leaderboard_, model.summary_
@@ -229,7 +255,7 @@ def save_selection(folder: RunFolder, model: Any) -> None:
     if (folder.path / "certificate.json").is_file():
         _number_certificate(folder)
     groups = describe_groups(pool.board, pool.rows_by_label, pool.groups)
-    save_model(folder, model._storable(), groups)
+    save_model(folder, storable(model), groups)
     if model.certificate_ is not None:
         save_certificate(folder, model)
 
@@ -240,7 +266,7 @@ def save_certificate(folder: RunFolder, model: Any) -> None:
     Earlier certificates stay as ``certificate.1.json``, ``certificate.2.json``, ...
     """
     board, summary, certificate = model.leaderboard_, model.summary_, model.certificate_
-    pickled = _stage(folder, model._storable())
+    pickled = _stage(folder, storable(model))
     document, page = certificate.to_bytes(), certificate_text(certificate)
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
@@ -454,17 +480,21 @@ def _fingerprint(plan: Plan) -> dict[str, str]:
     Fidelity, executor and number of workers may change. Versions may not, because the same trial
     can give another model with another version.
     """
-    problem, data = plan.problem, plan.problem.dataset
+    problem, data = plan.problem, plan.problem.rows
+    folds = np.asarray(problem.folds)
     hashes = {
         "X": content_hash(data.X),
         "y": content_hash((data.y, data.classes.tolist())),
         "sensitive": content_hash((data.cells, [(s.name, s.labels) for s in data.systems])),
         "sample_weight": content_hash(data.weight),
-        "folds": content_hash(np.asarray(problem.folds)),
+        "folds": content_hash(folds if problem.training is None else (folds, problem.model_folds)),
         "search space": text_hash((plan.space, plan.baseline, plan.first)),
         "training-time mitigations": text_hash(plan.mitigations),
         "tolerances": text_hash((problem.tolerances, problem.draws is None)),
     }
+    if plan.own_learners:
+        own = text_hash(sorted(map(described, plan.own_learners.values())))
+        hashes["learners"] = own
     constraints = [f"{t.metric.name}[{t.system.name}]: {t.limit}" for t in problem.goal.targets]
     return {
         **{name: f"#{value}" for name, value in hashes.items()},

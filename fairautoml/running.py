@@ -188,7 +188,7 @@ def _has_files(
     record: TrialRecord, artifacts: Artifacts, problem: Problem, *, models: bool
 ) -> bool:
     trial = record.result.trial
-    key, partial = trial.key, trial.fidelity.folds < problem.n_folds
+    key, partial = trial.key, trial.fidelity.folds < problem.n_models
     shape = problem.dataset.score_shape
     whole = (partial or bool(record.entries)) and artifacts.has_all_scores(key, shape)
     return whole and (not models or artifacts.has_models(key))
@@ -362,16 +362,17 @@ def _strategy(plan: Plan, recorded: Sequence[Config]) -> SearchStrategy:
 
 def _objective(plan: Plan, artifacts: Artifacts, stack: ExitStack) -> TrialEvaluator:
     """Return the evaluator: worker processes memory-map the rows, the serial executor does not."""
-    data: Dataset | Path = plan.problem.dataset
+    data: Dataset | Path = plan.problem.rows
     if plan.executor != "serial":
         data = stack.enter_context(scratch()) / "data.joblib"
-        joblib.dump(plan.problem.dataset, data)
+        joblib.dump(plan.problem.rows, data)
     return TrialEvaluator(
         data=data,
-        folds=np.asarray(plan.problem.folds),
+        folds=np.asarray(plan.problem.model_folds),
         artifacts=artifacts,
         root_seed=plan.seed,
         targets=plan.problem.goal.targets,
         prune=should_prune,
         portable=artifacts.durable,
+        learners=plan.own_learners,
     )

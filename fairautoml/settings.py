@@ -6,20 +6,22 @@ import inspect
 import math
 import numbers
 import os
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, ParamSpec
 
 import numpy as np
+from sklearn.model_selection import check_cv as as_splitter
 
 from fairautoml.data.groups import MissingPolicy, UnseenPolicy
 from fairautoml.data.sensitive_numbers import check_bins, plain_bins
 from fairautoml.data.target import TaskOption
 from fairautoml.evaluation.fitting import capture_failure, error_text
-from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.exceptions import InputError, ParameterError, UnknownNameError
 from fairautoml.execution import EXECUTORS
-from fairautoml.learners import LEARNERS
+from fairautoml.learners import LEARNERS, Learner
+from fairautoml.learners._own import chosen_learners, without_objects
 from fairautoml.metrics import (
     METRICS,
     Constraint,
@@ -33,7 +35,7 @@ from fairautoml.metrics.custom import SKLEARN_NAMES
 from fairautoml.metrics.performance import precision_at
 from fairautoml.mitigators import MITIGATORS
 from fairautoml.records import OnProgress
-from fairautoml.registry import check_name, check_names
+from fairautoml.registry import check_name, check_names, unknown_name
 from fairautoml.report.progress import default_callbacks
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.early_stopping import EarlyStopping
@@ -50,6 +52,9 @@ ALL_CORES = -1
 
 DEFAULT_SECONDS = 60.0
 """Time budget when neither seconds nor trials are given."""
+
+DEFAULT_FOLDS = 5
+"""Cross-validation folds."""
 
 LONGEST_BUDGET_SECONDS = 30 * 24 * 3600.0
 """A longer time budget is rejected as a typing error."""
@@ -233,6 +238,37 @@ class ServingOptions:
             raise ParameterError(msg)
 
 
+@dataclass(frozen=True, slots=True)
+class AllExcept:
+    """All learners but some: ``FairAutoML(learners=AllExcept("xgboost"))``.
+
+    Parameters
+    ----------
+    names : str or sequence of str
+        Registered names of learners that are not searched.
+
+    Raises
+    ------
+    ParameterError
+        A value is not a name, or there is none.
+    UnknownNameError
+        A name is not registered.
+    """
+
+    names: str | Sequence[str]
+
+    def __post_init__(self) -> None:
+        names = (self.names,) if isinstance(self.names, str) else tuple(self.names)
+        if not names or not all(isinstance(name, str) for name in names):
+            known = ", ".join(LEARNERS.names())
+            raise ParameterError(f"AllExcept({self.names!r}): give names out of {known}")
+        # A learner whose library is missing can be left out, too.
+        for name in names:
+            if name not in LEARNERS.names():
+                raise UnknownNameError(unknown_name("learner", name, LEARNERS.names()))
+        object.__setattr__(self, "names", names)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Parameters of the estimator after checking."""
@@ -241,7 +277,9 @@ class Settings:
     objective: Metric  # performance metric
     time_budget: float | None  # seconds
     n_trials: int | None  # trials
-    learners: tuple[str, ...] | None  # registered names; None = all that fit
+    learners: tuple[str, ...] | None  # names; None = all that fit
+    left_out: tuple[str, ...]  # learners that are not among these
+    own_learners: Mapping[str, Learner]  # those of ``learners`` that are not registered
     mitigators: tuple[str, ...] | None
     sensitive_at_predict: bool  # whether the model may read the sensitive column of new rows
     randomized: bool  # whether rules may randomize: a named mitigator does
@@ -251,7 +289,7 @@ class Settings:
     scheduler: str | None  # address of a cluster's scheduler
     memory_mb: float | None  # memory of one trial, MiB
     n_workers: int | None  # trials at the same time
-    cv: int  # requested cross-validation folds, at least 2
+    cv: Any  # requested cross-validation folds, at least 2, or a splitter
     serving: ServingOptions  # limits of the deployed model
     refit: bool  # whether the selected model is trained once more after the search
     confidence: Confidence  # required probability that the constraint holds on new rows
@@ -270,12 +308,15 @@ def validate_settings(params: Any) -> Settings:
     seconds, trials = check_budget(params.time_budget, params.n_trials)
     mitigators = check_names("mitigators", params.mitigators, MITIGATORS)
     executor = _executor_options(params.executor)
+    learners, own, left_out = check_learners(params.learners, params.task_option)
     return Settings(
         constraints=check_constraints(params.constraint),
         objective=check_objective(_objective(params)),
         time_budget=seconds,
         n_trials=trials,
-        learners=check_names("learners", params.learners, LEARNERS),
+        learners=learners,
+        left_out=left_out,
+        own_learners=own,
         mitigators=mitigators,
         sensitive_at_predict=bool(params.sensitive_at_predict),
         randomized=any(MITIGATORS.get(name).randomizes for name in mitigators or ()),
@@ -285,7 +326,7 @@ def validate_settings(params: Any) -> Settings:
         scheduler=executor[1],
         memory_mb=executor[2],
         n_workers=check_workers(params.n_jobs),
-        cv=check_count("cv", params.cv, least=2),
+        cv=check_cv(params.cv),
         serving=_serving_options(params),
         refit=bool(params.refit),
         confidence=check_confidence(params.confidence),
@@ -424,6 +465,32 @@ def early_stopping(time_budget: Any, n_trials: Any) -> tuple[EarlyStopping, ...]
     return (EarlyStopping(),) if time_budget is None and n_trials is None else ()
 
 
+def check_learners(
+    value: Any, task: TaskOption
+) -> tuple[tuple[str, ...] | None, dict[str, Learner], tuple[str, ...]]:
+    """Return the names of the learners, the user's own ones, and those that are left out."""
+    if isinstance(value, AllExcept):
+        return None, {}, tuple(value.names)
+    return *chosen_learners(value, regression=task == "regression"), ()
+
+
+def plain_learners(params: Any) -> Any:
+    """Return ``learners=`` of an estimator, the user's own ones by name."""
+    if isinstance(params.learners, AllExcept):
+        return params.learners
+    return without_objects(params.learners, regression=params.task_option == "regression")
+
+
+def check_cv(value: Any) -> Any:
+    """Return the number of folds, or a splitter with ``split``, also of given pairs of rows."""
+    if hasattr(value, "split") and not isinstance(value, str | bytes | np.ndarray):
+        return value
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+        return as_splitter(value)
+    also = "a splitter of scikit-learn, pairs of (train rows, test rows) or "
+    return check_count("cv", value, least=2, also=also)
+
+
 def check_ensemble(value: Any) -> int:
     """Return the largest number of trials in an ensemble, 0 for none."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
@@ -442,6 +509,11 @@ def plain_parameters(params: Any) -> dict[str, Any]:
     del plain["callbacks"], plain["run_dir"], plain["random_state"]
     if not isinstance(params.strategy, str):
         plain["strategy"] = type(params.strategy).__name__
+    plain["learners"] = plain_learners(params)
+    if isinstance(params.learners, AllExcept):
+        plain["learners"] = {"AllExcept": list(params.learners.names)}
+    if not isinstance(params.cv, numbers.Integral):
+        plain["cv"] = repr(params.cv)
     if not isinstance(params.objective, str):
         plain["objective"] = check_objective(params.objective).about
     plain["constraint"] = [c.label for c in check_constraints(params.constraint)]
@@ -480,6 +552,8 @@ def restored_parameters(plain: Mapping[str, Any]) -> dict[str, Any]:
         found["group_policy"] = GroupPolicy(**policy)
     if isinstance(serving := found.get("ensemble"), Mapping):
         found["ensemble"] = ServingOptions(**serving)
+    if isinstance(learners := found.get("learners"), Mapping):
+        found["learners"] = AllExcept(learners["AllExcept"])
     if isinstance(executor := found.get("executor"), Mapping):
         ((name, options),) = executor.items()
         found["executor"] = {"Dask": Dask, "LocalProcesses": LocalProcesses}[name](**options)
@@ -522,12 +596,13 @@ REMOVED: Mapping[str, str] = {
     "align": "was removed: give rows in the same order, for example y.loc[X.index]",
     "certify": "was removed: call model.certify(X, y, sensitive) with held-out rows after fit",
     "min_score": "moved: use model.certify(X, y, sensitive, min_score={value!r}) after fit",
+    "exclude_learners": "is given as learners=AllExcept({value!r})",
     "delta": "moved: use model.certify(X, y, sensitive, delta={value!r}) after fit",
     "openings": "was removed: model.certify(X, y, sensitive) keeps the ledger of opened rows",
     "ledger": "moved: use model.certify(X, y, sensitive, ledger={value!r}) after fit",
     "split": "was removed: split by time yourself and use model.certify(..., later=True)",
 }
-"""Parameters of former versions, and what to use instead."""
+"""Parameters of former versions and of other libraries, and what to use instead."""
 
 
 def one_sensitive(sensitive: Any, sensitive_features: Any) -> Any:

@@ -18,6 +18,7 @@ from fairautoml.evaluation.membership import learn
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor
+from fairautoml.learners import LEARNERS
 from fairautoml.mitigators import MITIGATORS, ScoreRows
 from fairautoml.plan import apply_group_policy, define_problem, read_options_of
 from fairautoml.records import Config, Entry, seed_of
@@ -46,7 +47,7 @@ def retrained(model: Any, X: Any, y: Any, sensitive: Any) -> Any:
     names = () if pool.groups is None else pool.groups.columns
     if isinstance(sensitive, pd.DataFrame) and set(names) <= set(sensitive.columns):
         sensitive = sensitive[list(names)]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), LEARNERS.adding(settings.own_learners):
         warnings.simplefilter("ignore")
         dataset = build_dataset(
             X, y, list(taken) if taken else sensitive, options=read_options_of(settings)

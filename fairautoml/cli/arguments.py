@@ -35,6 +35,8 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     table_arguments(parser)
     add("--constraint", action="append", help="such as 'equalized_odds_difference<=0.05'")
     add("--learner", action="append", help="search these learners only; may be repeated")
+    but = "search all learners but these; may be repeated"
+    add("--exclude-learner", "--exclude-learners", action="append", metavar="NAME", help=but)
     add("--mitigator", action="append", help="use these mitigators only; may be repeated")
     unseen = "groups new at predict: refused (default), or decided by the common threshold"
     add("--unseen-group", choices=["error", "base_model"], help=unseen)
@@ -46,6 +48,8 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     add("--blind", action="store_true", help="the model must not need the sensitive column")
     named = "name a mitigator that decides at random: --mitigator randomized_thresholds"
     add("--randomized", action=Removed, instead=named, nargs=0)
+    rows = "file of rows that select and set thresholds instead of cross-validation"
+    add("--validation", metavar="FILE", help=rows)
     add("--refit", action="store_true", help="train one model on all rows, if time allows")
     add("--strict", action="store_true", help="fail if no model is feasible")
     run_arguments(parser)

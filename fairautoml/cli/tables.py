@@ -50,6 +50,7 @@ from fairautoml.exceptions import (
 )
 from fairautoml.plan import read_options_of
 from fairautoml.settings import (
+    AllExcept,
     Dask,
     GroupPolicy,
     LocalProcesses,
@@ -235,6 +236,18 @@ def read_labelled(path: str, model: "Estimator", folder: Path) -> Source:
     drop = tuple(name for name in roles.drop if name in table.columns)
     roles = replace(roles, drop=drop)
     return _sorted(path, table, str(roles.target), roles, drop=drop, positive=None)
+
+
+def validation_rows(path: str, source: Source) -> dict[str, Any]:
+    """Return the arguments of ``fit`` for validation rows, read as the table of the fit."""
+    if not Path(path).is_file():
+        raise ParameterError(f"--validation {path!r} is no file")
+    roles = source.roles
+    table = read_table(path, text_columns=(*roles.text, *roles.sensitive))
+    drop = tuple(n for n in (*roles.drop, roles.weight) if n is not None and n in table.columns)
+    roles = replace(roles, drop=drop, weight=None)
+    found = _sorted(path, table, str(roles.target), roles, drop=drop, positive=None)
+    return {"X_val": found.X, "y_val": found.y, "sensitive_val": found.sensitive}
 
 
 def kept_roles(folder: Path) -> Roles:
@@ -446,7 +459,7 @@ def _cells(source: Source, most: int | None = None) -> NDArray[np.int64]:
 
 NOTED = (
     "rows", "holdout", "positive", "seed", "groups", "time", "salt", "delta", "min_score",
-    "candidates", "ledger", "certified",
+    "candidates", "ledger", "certified", "validation",
 )  # fmt: skip
 """Fields of a request that a run folder stores besides the table and its roles."""
 
@@ -482,6 +495,7 @@ class TableRequest:
     min_score: float | None = None
     candidates: str | None = None
     ledger: str | None = None
+    validation: str | None = None  # file of validation rows
 
     def open(self) -> Tables:
         """Read the table."""
@@ -543,7 +557,9 @@ class TableRequest:
         early = early_stopping(model.time_budget, model.n_trials)
         model.set_params(callbacks=[note_first, on_progress, *early])
         try:
-            named = {"groups": self.groups, "proxies": source.proxies}
+            named: dict[str, Any] = {"groups": self.groups, "proxies": source.proxies}
+            if self.validation is not None:
+                named |= validation_rows(self.validation, source)
             model.fit(source.X, source.y, source.sensitive, source.weight, **named)
         except (NoFeasibleModelWarning, NoModelError, KeyboardInterrupt):
             if lacks(folder, SOURCE_FILE):
@@ -591,6 +607,7 @@ def request_of(arguments: argparse.Namespace) -> TableRequest:
         candidates=getattr(arguments, "candidates", None),
         ledger=getattr(arguments, "ledger", None),
         certified=getattr(arguments, "certified", True),
+        validation=getattr(arguments, "validation", None),
     )
 
 
@@ -700,8 +717,11 @@ def fit_estimator_of(arguments: argparse.Namespace) -> Estimator:
     if arguments.constraint and not grouped:
         raise ParameterError("--sensitive is missing: a constraint needs the groups' column")
     model = estimator_of(arguments, arguments.constraint)
+    if arguments.learner and arguments.exclude_learner:
+        raise ParameterError("--learner and --exclude-learner are both given; give one of them")
+    left_out = arguments.exclude_learner
     model.set_params(
-        learners=arguments.learner,
+        learners=AllExcept(left_out) if left_out else arguments.learner,
         mitigators=arguments.mitigator,
         group_policy=_policy_of(arguments, arguments.unseen_group),
         sensitive_at_predict=not arguments.blind,

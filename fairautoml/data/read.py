@@ -2,11 +2,13 @@
 
 import difflib
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse, vstack
 
 from fairautoml.data.dataset import Dataset, task_of
 from fairautoml.data.frames import (
@@ -16,6 +18,7 @@ from fairautoml.data.frames import (
     check_same_index,
     read_table,
     read_weights,
+    unlike_indices,
 )
 from fairautoml.data.groups import (
     GroupSchema,
@@ -32,7 +35,9 @@ from fairautoml.data.target import (
     TaskOption,
     check_given,
     encode_target,
+    known_labels,
     merge_labels,
+    plain_numbers,
     positive_notes,
     read_numbers,
     warn_about_rare,
@@ -347,6 +352,92 @@ def read_new_rows(
     if tell and not _names(sensitive, groups) and {*groups.sensitive_from_X} & {*schema.names}:
         _compare(X, groups, cells)
     return matrix, cells
+
+
+def validation_inputs(X: Any, y: Any, sensitive: Any, fitted: Inputs) -> Inputs | None:
+    """Return ``X_val``, ``y_val`` and ``sensitive_val``, None without any.
+
+    Raises
+    ------
+    InputError
+        One of them is missing, their indices differ, or ``fit`` was given entities or proxies,
+        which validation rows do not have.
+    """
+    given = {"X_val": X, "y_val": y, "sensitive_val": sensitive}
+    named = [name for name, value in given.items() if value is not None]
+    if not named:
+        return None
+    if X is None or y is None:
+        lacking = "X_val" if X is None else "y_val"
+        msg = (
+            f"{lacking} is missing, and {' and '.join(named)} is given: validation rows need "
+            "X_val, y_val and, with groups, sensitive_val. Give all of them, or none"
+        )
+        raise InputError(msg)
+    if sensitive is not None and fitted.sensitive is None:
+        raise InputError("sensitive_val is given without sensitive; give both, or none")
+    for name in ("groups", "proxies"):
+        if getattr(fitted, name) is not None:
+            msg = f"{name}= cannot be given with X_val=; leave one of them out"
+            raise InputError(msg)
+    if found := unlike_indices(given):
+        raise InputError(f"{found}. Use reset_index(drop=True) if they are in the same order")
+    return Inputs(X=X, y=y, sensitive=sensitive)
+
+
+def with_validation(dataset: Dataset, rows: Inputs) -> tuple[Dataset, Dataset]:
+    """Return the validation rows, and all rows: those of ``dataset``, then these."""
+    schema, groups = dataset.schema, dataset.groups
+    if groups is not None and rows.sensitive is None and not groups.sensitive_from_X:
+        msg = (
+            f"sensitive_val is missing: sensitive= gives {', '.join(map(repr, groups.columns))} "
+            "for X; give it for the rows of X_val, too"
+        )
+        raise MissingSensitiveError(msg)
+    try:
+        matrix, cells = read_new_rows(
+            rows.X, rows.sensitive, schema=schema, groups=groups, unseen="error", tell=True
+        )
+        check_length(len(cells), rows.y, "y")
+        regression = dataset.task == "regression"
+        labels = plain_numbers(rows.y) if regression else known_labels(rows.y, dataset.classes)
+        if (cells < 0).any():
+            raise InputError(f"{int((cells < 0).sum())} of them are in no group of X")
+    except InputError as error:
+        raise InputError(f"X_val, y_val, sensitive_val, the validation rows: {error}") from error
+    if dataset.task == "binary":
+        _check_both(labels, dataset.classes)
+    n_rows = len(labels)
+    note = (
+        f"models are trained on the {dataset.n_rows:,} rows of X; thresholds, selection and all "
+        f"figures are those of the {n_rows:,} rows of X_val"
+    )
+    held_out = replace(
+        dataset,
+        X=matrix,
+        y=labels,
+        weight=np.ones(n_rows),
+        cells=cells,
+        notes=(*dataset.notes, note),
+    )
+    stack: Any = partial(vstack, format="csr") if issparse(matrix) else np.concatenate
+    return held_out, replace(
+        dataset,
+        X=stack([dataset.X, matrix]),
+        y=np.concatenate([dataset.y, labels]),
+        weight=np.concatenate([dataset.weight, held_out.weight]),
+        cells=np.concatenate([dataset.cells, cells]),
+    )
+
+
+def _check_both(labels: NDArray[Any], classes: NDArray[Any]) -> None:
+    for label, count in zip(classes.tolist(), np.bincount(labels, minlength=2), strict=True):
+        if count < MIN_CLASS_ROWS:
+            msg = (
+                f"y_val has {count} row(s) of class {label!r}; at least {MIN_CLASS_ROWS} of each "
+                "class are required. Give more validation rows"
+            )
+            raise InputError(msg)
 
 
 def _compare(X: Any, groups: GroupSchema, cells: NDArray[np.int32]) -> None:

@@ -1,11 +1,12 @@
 """Random draws and cross-validation folds."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.exceptions import DegradedWarning, InputError, warn
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 
 
 def row_draws(X: Any, salt: int) -> NDArray[np.float64]:
@@ -171,6 +172,73 @@ def entity_folds(
     most = min(n_folds, len(first)) if alone else fold_count(strata, n_folds)
     folds: NDArray[np.int16] = stratified_folds(strata, cells[first], most, seed)[entities]
     return folds
+
+
+MOST_FOLDS = 100
+"""Largest number of folds of a splitter: each is a model of every trial."""
+
+
+def splitter_folds(
+    splitter: Any,
+    X: Any,
+    y: NDArray[Any],
+    entities: NDArray[np.integer] | None = None,
+    *,
+    every_label: bool = True,
+) -> NDArray[np.int16]:
+    """Assign the rows to the test parts of a splitter of scikit-learn, one fold for each."""
+    folds = np.full(len(y), -1, dtype=np.int16)
+    for fold, (train, test) in enumerate(_parts(splitter, X, y, entities)):
+        if fold == MOST_FOLDS:
+            raise _unfit_splitter(splitter, f"it makes more than {MOST_FOLDS} folds")
+        if (folds[test] >= 0).any():
+            raise _unfit_splitter(splitter, "some rows are in several test parts")
+        folds[test] = fold
+        outside = np.ones(len(y), dtype=np.bool_)
+        outside[test] = False
+        if not np.array_equal(np.flatnonzero(outside), np.unique(train)) or not len(train):
+            why = f"split {fold} does not train on all rows outside its test part"
+            raise _unfit_splitter(splitter, why)
+        if every_label and len(np.unique(y[train])) < len(np.unique(y)):
+            raise _unfit_splitter(splitter, f"split {fold} does not train on rows of every class")
+    missing = int((folds < 0).sum())
+    if missing:
+        why = f"{missing} of {len(y)} rows are in no test part"
+        raise _unfit_splitter(splitter, why)
+    if entities is not None and len(np.unique(np.c_[entities, folds], axis=0)) > len(
+        np.unique(entities)
+    ):
+        raise ParameterError(
+            f"cv={splitter!r} puts rows of one entity of groups= into several test parts; use "
+            "GroupKFold, StratifiedGroupKFold or a number of folds"
+        )
+    return folds
+
+
+def _parts(
+    splitter: Any, X: Any, y: NDArray[Any], entities: NDArray[np.integer] | None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the rows of each split; masks are allowed, too."""
+    rows = np.arange(len(y))
+    try:
+        for train, test in splitter.split(X, y, entities):
+            yield rows[train], rows[test]
+    except (ValueError, TypeError, IndexError) as error:
+        why = str(error).rstrip(".")
+        msg = (
+            f"cv={splitter!r} cannot split the rows: {why}. It is called as split(X, y, groups) "
+            "with groups= of fit, and gives pairs of (train rows, test rows)"
+        )
+        raise ParameterError(msg) from error
+
+
+def _unfit_splitter(splitter: Any, why: str) -> ParameterError:
+    return ParameterError(
+        f"cv={splitter!r}: {why}. Every row must be in exactly one test part, scored by a model "
+        "of all other rows, because thresholds and selection use the score of every row: use "
+        "KFold, StratifiedKFold, GroupKFold or a number of folds. To validate on certain rows, "
+        "such as the latest or a random part, give fit(..., X_val=, y_val=, sensitive_val=)"
+    )
 
 
 def first_rows(entities: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from fairautoml.evaluation.fitting import (
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
 from fairautoml.exceptions import ModelCorruptError, NotPortableError, StorageFullError
 from fairautoml.inference.stored import stored_models
+from fairautoml.learners import LEARNERS, Learner
 from fairautoml.learners._base import count_trees
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics.tasks import TASKS
@@ -55,7 +56,7 @@ class OofScores:
     @property
     def scored(self) -> NDArray[np.bool_]:
         """Whether each row has a score."""
-        known: NDArray[np.bool_] = self.folds < len(self.models)
+        known: NDArray[np.bool_] = (self.folds >= 0) & (self.folds < len(self.models))
         return known
 
     def losses(self) -> NDArray[np.float64]:
@@ -108,12 +109,13 @@ class TrialEvaluator:
     """Evaluate trials; scores and models are written to the artifacts."""
 
     data: Dataset | Path  # the search rows, or the file a worker maps them from
-    folds: NDArray[np.integer]  # shape (n_rows,): fold of each row
+    folds: NDArray[np.integer]  # shape (n_rows,): fold of each row, -1 = a row that is not scored
     artifacts: Artifacts  # where scores and models go
     root_seed: int  # seed of the run
     targets: tuple[BoundConstraint, ...] = ()  # constraints for training-time mitigators
     prune: Prune | None = None  # decides between folds whether a trial continues; None = always
     portable: bool = False  # whether models are also stored in a form that another process reads
+    learners: Mapping[str, Learner] = field(default_factory=dict)  # the user's own ones
 
     def __getstate__(self) -> dict[str, object]:
         """Drop cached properties: the receiving process maps the rows itself."""
@@ -138,6 +140,12 @@ class TrialEvaluator:
         )
 
     @cached_property
+    def held_out(self) -> NDArray[np.bool_]:
+        """Whether each row is in a fold; only the scores of these rows are stored."""
+        known: NDArray[np.bool_] = self.folds >= 0
+        return known
+
+    @cached_property
     def trained(self) -> set[str]:
         """Learners that have trained in this process."""
         return set()
@@ -150,7 +158,8 @@ class TrialEvaluator:
         return replace(result, seconds=time.monotonic() - start, peak_memory_mb=_peak_mb())
 
     def _trained(self, trial: Trial, start: float) -> TrialResult:
-        with warnings.catch_warnings(), threads(trial.n_threads):
+        own = LEARNERS.adding(self.learners)
+        with warnings.catch_warnings(), threads(trial.n_threads), own:
             warnings.simplefilter("ignore")
             if trial.config == MEMBERSHIP:
                 return self._learn_membership(trial, start)
@@ -161,7 +170,7 @@ class TrialEvaluator:
         pace = FoldPacer(trial, start, cold=True)
         found, model = learn(self.rows, trial.fidelity.rows, pace.check)
         self._write_models(trial, model, model)
-        self.artifacts.write_scores(trial.key, found)
+        self.artifacts.write_scores(trial.key, found[self.held_out])
         return TrialResult(trial=trial, status=TrialState.SUCCESS)
 
     def _cross_validate(self, trial: Trial, start: float) -> TrialResult:
@@ -186,7 +195,7 @@ class TrialEvaluator:
                     error=reason,
                 )
         self._write_models(trial, tuple(known.models), CVEnsemble(tuple(known.models)))
-        self.artifacts.write_scores(trial.key, known.scores)
+        self.artifacts.write_scores(trial.key, known.scores[self.held_out])
         return TrialResult(
             trial=trial,
             status=TrialState.SUCCESS,
@@ -216,7 +225,7 @@ class TrialEvaluator:
         except (FileNotFoundError, ModelCorruptError):
             return known
         known.models.extend(models[: trial.n_taken])
-        known.scores[known.scored] = scores[known.scored]
+        known.scores[known.scored] = scores[known.scored[self.held_out]]
         return known
 
     def _fit_and_score(self, trial: Trial, fold: int, start: float, known: OofScores) -> None:
@@ -237,12 +246,12 @@ class TrialEvaluator:
         known.models.append(model)
 
     def _rival(self, trial: Trial) -> NDArray[np.float64] | None:
-        """Return the loss of each row by the incumbent, or None if it is not stored."""
+        """Return the loss of each scored row by the incumbent, or None if it is not stored."""
         if not trial.rival or self.prune is None:
             return None
         try:
             scores = self.artifacts.scores(trial.rival)
-            return TASKS.get(self.dataset.task).row_losses(self.dataset.y, scores)
+            return TASKS.get(self.dataset.task).row_losses(self.dataset.y[self.held_out], scores)
         except FileNotFoundError:
             return None
 
@@ -251,7 +260,8 @@ class TrialEvaluator:
         done, rows = len(known.models), known.scored
         if self.prune is None or done == trial.fidelity.folds:
             return ""
-        reason = self.prune(known.losses(), rival[rows], self.dataset.weight[rows], done)
+        same = rival[rows[self.held_out]]
+        reason = self.prune(known.losses(), same, self.dataset.weight[rows], done)
         return reason and f"stopped after {done} of {trial.fidelity.folds} folds: {reason}"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.evaluation.fitting import BaseFit, Encoded, FittedModel, FoldData, Part, fold_seed
-from fairautoml.evaluation.problem import Problem
+from fairautoml.evaluation.problem import Problem, mean_train_rows
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.inference.stored import read_models
 from fairautoml.mitigators import GroupProbabilityModel, TrainRows
@@ -114,7 +114,7 @@ def learn(
     data = rows.dataset
     n_cells = 1 if data.groups is None else data.groups.n_cells
     n_folds = rows.n_folds
-    booster, fraction = _training(data.n_rows * (n_folds - 1) / n_folds, effort)
+    booster, fraction = _training(mean_train_rows(rows.folds), effort)
     found = np.zeros((data.n_rows, n_cells, 2), dtype=np.float32)
     models = []
     for fold in range(n_folds):
@@ -195,7 +195,7 @@ def _learned(
     result = run(trial)
     if result.status is TrialState.TIMEOUT:
         again = _trial(problem, seconds_left(), LESS_EFFORT)
-        outside = problem.dataset.n_rows * (1 - 1 / problem.n_folds)
+        outside = problem.n_train_rows
         first, second = (_training(outside, t.fidelity.rows) for t in (trial, again))
         if first != second:
             result = run(again)
@@ -209,12 +209,13 @@ def _trial(problem: Problem, seconds_left: float | None, share: float) -> Trial:
     else:
         data = problem.dataset
         n_classes = 2 if data.groups is None else 2 * data.groups.n_cells
-        rows = SECONDS * min(MOST_ROWS, data.n_rows) * problem.n_folds + SCORED * data.n_rows
+        trained = min(MOST_ROWS, problem.rows.n_rows) * problem.n_models
+        rows = SECONDS * trained + SCORED * data.n_rows
         most = EXPECTED_SHARE * seconds_left / (rows * n_classes * data.row_cost)
         # Powers of 1/2 make the effort robust to small changes of the time left.
         effort = 0.5 ** max(0, math.ceil(-math.log2(max(most, SMALLEST))))
         seconds, rows_share = SHARE_OF_TIME * seconds_left, share * effort
-    fidelity = Fidelity(rows=rows_share, folds=problem.n_folds)
+    fidelity = Fidelity(rows=rows_share, folds=problem.n_models)
     return Trial(number=-1, config=MEMBERSHIP, fidelity=fidelity, max_seconds=seconds)
 
 

@@ -306,7 +306,7 @@ def judged(
     because it cannot be selected.
     """
     entries: tuple[Entry, ...] = ()
-    full = result.trial.fidelity.folds >= problem.n_folds
+    full = result.trial.fidelity.folds >= problem.n_models
     if result.status is TrialState.SUCCESS:
         scores = artifacts.scores(result.trial.key)
         if full:

@@ -26,10 +26,18 @@ INNER_FOLDS, SEED = 3, 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """All rows of a fit with validation rows: models are trained on the others and score these."""
+
+    dataset: Dataset  # the rows to train on, then the validation rows
+    folds: NDArray[np.integer]  # shape (n_rows,): 0 = validation row, -1 = in no test part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """Everything that scoring a rule needs, fixed for the whole run."""
 
-    dataset: Dataset  # the search rows
+    dataset: Dataset  # the search rows, which models are scored on
     folds: NDArray[np.integer]  # shape (n_rows,): fold of each row
     objective: Metric  # performance metric
     goal: Goal  # constraints on group systems, as post-processors see them
@@ -41,11 +49,32 @@ class Problem:
     # cross-fitted P(cell, y | features), for post-processors that need it
     membership: NDArray[np.float32] | None = None  # shape (n_rows, n_cells, 2)
     entities: NDArray[np.integer] | None = None  # shape (n_rows,): group of related rows
+    training: Training | None = None  # None = models of all folds but one are trained
 
     @property
     def n_folds(self) -> int:
-        """Number of folds."""
+        """Number of folds, of which the rules of all but one are applied to that one."""
         return int(self.folds.max()) + 1
+
+    @property
+    def rows(self) -> Dataset:
+        """All rows, also those that are only trained on."""
+        return self.dataset if self.training is None else self.training.dataset
+
+    @property
+    def model_folds(self) -> NDArray[np.integer]:
+        """Fold of each of ``rows``, scored by a model of all rows outside it; -1 = none."""
+        return self.folds if self.training is None else self.training.folds
+
+    @property
+    def n_models(self) -> int:
+        """Number of models of a configuration."""
+        return int(self.model_folds.max()) + 1
+
+    @property
+    def n_train_rows(self) -> float:
+        """Mean number of rows that a model is trained on."""
+        return mean_train_rows(self.model_folds)
 
     @property
     def _near_the_limit(self) -> tuple[float, ...]:
@@ -79,6 +108,12 @@ class Problem:
 def strictest(target: BoundConstraint) -> float:
     """Return the smallest tolerance of interest: 0, or a minimum that is larger by 0.2."""
     return max(0.0, target.limit - TOLERANCES[-1]) if target.metric.is_minimum else 0.0
+
+
+def mean_train_rows(folds: NDArray[np.integer]) -> float:
+    """Return the mean number of rows outside a fold; rows of fold -1 are outside all."""
+    n_folds = int(folds.max()) + 1
+    return (len(folds) * n_folds - int(np.count_nonzero(folds >= 0))) / n_folds
 
 
 def tolerance_grid(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:

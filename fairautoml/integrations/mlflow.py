@@ -8,6 +8,7 @@ from typing import Any
 from fairautoml.exceptions import MissingExtraError
 from fairautoml.integrations._record import final_metrics, parameters, trial_metrics
 from fairautoml.records import Progress
+from fairautoml.run_files import storable
 
 LONGEST = 500
 """Letters of a parameter, which a tracking server may limit."""
@@ -97,7 +98,7 @@ class MLflowTracker:
         with tempfile.TemporaryDirectory() as folder:
             mlflow.log_artifact(model.report(Path(folder) / "report.html"))
         if self.log_model:
-            self.model_uri_ = _stored(mlflow, model._storable())
+            self.model_uri_ = _stored(mlflow, storable(model))
 
 
 def _stored(mlflow: Any, model: Any) -> str:

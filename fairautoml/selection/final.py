@@ -66,7 +66,7 @@ def collect_candidates(
         fine=tuple(work.finer(columns)),
         columns={column.trial_key: column for column in columns},
         deployable=selectable(history.results, history.entries),
-        n_trees={r.trial.key: r.n_trees / problem.n_folds for r in history.results},
+        n_trees={r.trial.key: r.n_trees / problem.n_models for r in history.results},
         max_trees=options.max_trees,
     )
 
@@ -435,9 +435,9 @@ def refit_final(
     """Return the refitted best model by trial key; empty without a refit or time for it."""
     if not options.refit:
         return {}
-    n_rows, end = problem.dataset.n_rows, options.end
+    n_rows, end = problem.rows.n_rows, options.end
     trial = next(result for result in results if result.trial.key == best.trial_key)
-    expected = expected_seconds(trial, problem.n_folds)
+    expected = expected_seconds(trial, problem.n_train_rows / n_rows)
     begun = time.monotonic()
     what = f"training {best.config.learner} on all {n_rows:,} rows"
     if end is not None and expected > max(SOON, end - begun):
@@ -449,7 +449,7 @@ def refit_final(
         return {}
     logger.info("%s (expected: %.1f s)", what, expected)
     targets = problem.goal.targets
-    model = CVEnsemble(refit(best.config, problem.dataset, options.seed, targets))
+    model = CVEnsemble(refit(best.config, problem.rows, options.seed, targets))
     now = time.monotonic()
     if end is not None and now > end + SOON:
         msg = f"Refit exceeded time_budget by {now - end:.0f} s: {what} took {now - begun:.0f} s"
@@ -457,11 +457,14 @@ def refit_final(
     return {best.trial_key: model}
 
 
-def expected_seconds(result: TrialResult, n_folds: int) -> float:
-    """Return the expected seconds of training on all rows, linear in the rows of the trial."""
+def expected_seconds(result: TrialResult, outside: float) -> float:
+    """Return the expected seconds of training on all rows, linear in the rows of the trial.
+
+    ``outside`` is the share of the rows outside a fold.
+    """
     trial = result.trial
-    share = trial.fidelity.rows * (n_folds - 1) / n_folds
-    return result.seconds / (trial.fidelity.folds - trial.n_taken) / share
+    seconds = result.seconds / (trial.fidelity.folds - trial.n_taken)
+    return seconds / (trial.fidelity.rows * outside)
 
 
 def _warn(msg: str, seconds: float) -> None:

@@ -51,7 +51,9 @@ HOMES: Mapping[str, str] = {
         "fairautoml.certification.sequence": "CandidateSequence",
         "fairautoml.certification.training": "TrainingRows",
         "fairautoml.noisy_constraint": "Guessing",
-        "fairautoml.settings": "Dask GroupPolicy LocalProcesses RunStorage ServingOptions",
+        "fairautoml.settings": (
+            "AllExcept Dask GroupPolicy LocalProcesses RunStorage ServingOptions"
+        ),
     }.items()
     for name in names.split()
 }
