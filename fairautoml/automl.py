@@ -24,7 +24,6 @@ from fairautoml.explain import Explained
 from fairautoml.inference.export import portable_form
 from fairautoml.inference.predictor import isolated_config
 from fairautoml.inference.restore import restored
-from fairautoml.inference.runtime._file import resolved
 from fairautoml.metrics.constraint import bind_constraints
 from fairautoml.metrics.selected import Bounds, select_top_k
 from fairautoml.monitoring.adapt import adapted
@@ -38,6 +37,7 @@ from fairautoml.monitoring.monitor import (
 from fairautoml.monitoring.result import Monitor
 from fairautoml.monitoring.watch import WatchedRows
 from fairautoml.run_files import read_models_of, restore_estimator
+from fairautoml.runtime._file import resolved
 from fairautoml.settings import (
     GroupPolicy,
     check_constraints,

@@ -20,11 +20,11 @@ from fairautoml.data.sensitive_numbers import NumberBins, Scale, bin_labels
 from fairautoml.data.splits import row_factors
 from fairautoml.exceptions import NotPortableError
 from fairautoml.inference.predictor import Predictor
-from fairautoml.inference.runtime import FORMAT, MEMBERS
-from fairautoml.inference.runtime._file import resolved
-from fairautoml.inference.runtime._scores import Program
 from fairautoml.portable import Dump, Portable
 from fairautoml.records import PortableRule
+from fairautoml.runtime import FORMAT, MEMBERS
+from fairautoml.runtime._file import resolved
+from fairautoml.runtime._scores import Program
 
 ALIGNED = 8
 """Arrays begin at multiples of this many bytes."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from fairautoml.data.files import write_whole
 from fairautoml.exceptions import MissingExtraError, NotPortableError
-from fairautoml.inference.runtime._groups import MISSING
-from fairautoml.inference.runtime._rules import row_thresholds
+from fairautoml.runtime._groups import MISSING
+from fairautoml.runtime._rules import row_thresholds
 
 try:
     from onnx import TensorProto, checker, helper, numpy_helper

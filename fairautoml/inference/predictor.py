@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.splits import row_draws
-from fairautoml.inference.runtime._rules import fair_scores, row_thresholds
 from fairautoml.metrics._table import TaskName
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import GroupProbabilityModel, ScoreModel
 from fairautoml.records import PortableRule, Rule, acceptance
+from fairautoml.runtime._rules import fair_scores, row_thresholds
 from fairautoml.threads import one_limit, one_thread
 
 BLOCK_ROWS = 20_000

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.inference.runtime._base import Array, ModelFileError, NewRowsError, Spec
-from fairautoml.inference.runtime._rows import (
+from fairautoml.runtime._base import Array, ModelFileError, NewRowsError, Spec
+from fairautoml.runtime._rows import (
     Rows,
     codes_of,
     column_of,
