@@ -85,13 +85,7 @@ class _Graph:
 
 
 def write_onnx(decision: Spec, path: Path) -> None:
-    """Write the resolved portable form of a binary model.
-
-    Raises
-    ------
-    NotPortableError
-        A part has no form in ONNX; the message names it.
-    """
+    """Write the resolved portable form of a binary model."""
     graph, rule = _Graph(), decision["rule"]
     if decision["task"] != "binary" or decision["schema"]["sparse"]:
         raise NotPortableError("to_onnx writes binary models of dense tables alone")

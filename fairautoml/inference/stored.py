@@ -23,13 +23,7 @@ POSITIONS = frozenset({"column", "columns", "numeric", "flagged", "categorical"}
 
 
 def stored_models(model: Any, n_features: int, *, sparse: bool) -> bytes:
-    """Return the file of a model of the encoded features.
-
-    Raises
-    ------
-    NotPortableError
-        A part has no portable form.
-    """
+    """Return the file of a model of the encoded features."""
     out = Dump(n_features, sparse=sparse)
     decision = {
         "n_features": n_features,
