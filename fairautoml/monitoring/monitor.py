@@ -11,8 +11,6 @@ from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from fairautoml.certification.certificate import Certificate
 from fairautoml.data.frames import Inputs, as_series, check_length
-from fairautoml.data.read import read_new_rows
-from fairautoml.data.target import known_labels
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.inference.predictor import Predictor, isolated_config
 from fairautoml.metrics import BoundConstraint, Constraint, bind_constraints
@@ -49,16 +47,11 @@ def monitor(
         raise ParameterError(msg)
     model, pool, X = deployed.model, deployed.pool, rows.X
     systems = _watched_systems(pool)
-    _, cells = read_new_rows(
-        X, groups, schema=pool.schema, groups=pool.groups, unseen="base_model", judged=True
-    )
+    cells = pool.groups_of(X, groups)
     windows = read_windows(X[time] if isinstance(time, str) else time, len(cells))
     if isinstance(time, str) and time not in pool.schema.names_in:
         X = X.drop(columns=time)
-    matrix, served = read_new_rows(
-        X, rows.sensitive, schema=model.schema,
-        groups=model.groups if model.needs_sensitive else None, unseen="base_model", tell=True,
-    )  # fmt: skip
+    matrix, served = model.read(X, rows.sensitive, unseen="base_model", tell=True)
     with isolated_config():
         watched = WatchedRows(
             window=windows.of_row,
@@ -66,7 +59,7 @@ def monitor(
             cells=cells,
             n_cells=systems[0].of_cell.size,
             decision=model.decisions(matrix, served).astype(np.int8),
-            y=None if rows.y is None else known_labels(rows.y, pool.classes),
+            y=None if rows.y is None else pool.labels_of(rows.y),
             score=model.scores(matrix, served),
         )
     targets = bind_constraints(deployed.constraints, systems, pool.board.small_groups)
