@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from fairautoml.automl import FairAutoML, FairAutoMLRegressor
     from fairautoml.data.noisy_groups import weak_proxy_gap
-    from fairautoml.inference.runtime import PortablePredictor
     from fairautoml.metrics import CostMatrix
     from fairautoml.report.progress import ProgressLine
+    from fairautoml.runtime import PortablePredictor
     from fairautoml.search.early_stopping import EarlyStopping
     from fairautoml.settings import AllExcept, Dask, GroupPolicy, LocalProcesses, RunStorage
 
@@ -114,7 +114,7 @@ def load_predictor(path: "str | Path", *, compiled: bool = False) -> "PortablePr
     ModelFileError
         The file is damaged, no model file, or of another version.
     """
-    from fairautoml.inference.runtime import load
+    from fairautoml.runtime import load
 
     return load(path, compiled=compiled)
 

@@ -3,10 +3,8 @@
 Not the code of the paper of the same name (Wu, Wang, arXiv 2111.06495).
 """
 
-import copy
 import difflib
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,34 +16,24 @@ from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from fairautoml.data.columns import Key, encode_levels, key_of
+from fairautoml.data.columns import Key, encode_levels
 from fairautoml.data.frames import frame_columns, is_frame
 from fairautoml.data.groups import GroupSchema, level_labels, read_sensitive
-from fairautoml.data.read import read_new_rows
 from fairautoml.data.target import known_labels, plain_numbers
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.explain import Explained
 from fairautoml.inference.export import portable_form
 from fairautoml.inference.predictor import isolated_config
 from fairautoml.inference.restore import restored
-from fairautoml.inference.runtime._file import resolved
-from fairautoml.metrics.constraint import bind_constraints
 from fairautoml.metrics.selected import Bounds, select_top_k
-from fairautoml.monitoring.adapt import adapted
-from fairautoml.monitoring.monitor import (
-    check_delta,
-    read_windows,
-    reference_of,
-    watch,
-    watched_systems,
-)
+from fairautoml.monitoring.monitor import Deployed, monitor
 from fairautoml.monitoring.result import Monitor
-from fairautoml.monitoring.watch import WatchedRows
 from fairautoml.run_files import read_models_of, restore_estimator
+from fairautoml.runtime._file import resolved
+from fairautoml.runtime._rows import key_of
 from fairautoml.settings import (
     GroupPolicy,
     check_constraints,
-    check_group_policy,
     file_to_write,
     one_sensitive,
 )
@@ -447,46 +435,17 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
             As in ``evaluate``; or the model has several classes or no groups.
         """
         check_is_fitted(self)
-        check_delta(delta)
         if getattr(self, "pool_", None) is None:
             raise InputError("monitor needs the fitted estimator or its run, not a model file.")
-        pool, lenient = self.pool_, copy.copy(self)
-        systems = watched_systems(pool)
-        lenient.group_policy = replace(check_group_policy(self.group_policy), unseen="base_model")
         rows = self._matched(X, one_sensitive(sensitive, sensitive_features), y)
-        _, cells = read_new_rows(
-            rows.X, self._true_groups(rows), schema=pool.schema, groups=pool.groups,
-            unseen="base_model", judged=True,
-        )  # fmt: skip
-        windows = read_windows(X[time] if isinstance(time, str) else time, len(cells))
-        if isinstance(time, str) and time not in pool.schema.names_in:
-            rows = replace(rows, X=X.drop(columns=time))
-        matrix, served = lenient._read(rows)
-        with isolated_config():
-            watched = WatchedRows(
-                window=windows.of_row,
-                n_windows=len(windows.names),
-                cells=cells,
-                n_cells=systems[0].of_cell.size,
-                decision=self.model_.decisions(matrix, served).astype(np.int8),
-                y=None if y is None else known_labels(rows.y, pool.classes),
-                score=self.model_.scores(matrix, served),
-            )
-        targets = bind_constraints(
-            check_constraints(self.constraint), systems, pool.board.small_groups
-        )
-        reference, source = reference_of(pool, self.certificate_, systems)
-        found = watch(
-            watched, windows, targets, systems, reference, source=source, delta=delta,
+        deployed = Deployed(
+            model=self.model_,
+            pool=self.pool_,
+            constraints=check_constraints(self.constraint),
+            certificate=self.certificate_,
             seed=self.seed_,
-        )  # fmt: skip
-        if not adapt:
-            return found
-        compared = adapted(
-            watched, windows.names, matrix, pool.schema.feature_schema, systems[-1], targets,
-            self.seed_,
-        )  # fmt: skip
-        return replace(found, adaptation=compared)
+        )
+        return monitor(deployed, rows, self._true_groups(rows), time, delta=delta, adapt=adapt)
 
     def _row_thresholds(self, X: Any, sensitive: Any) -> NDArray[np.floating] | None:
         """Return the threshold of each row, None for a rule without thresholds."""

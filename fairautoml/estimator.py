@@ -27,14 +27,12 @@ from fairautoml.data.frames import (
     check_same_index,
     entity_ids,
 )
-from fairautoml.data.read import read_new_rows, validation_inputs
+from fairautoml.data.read import validation_inputs
 from fairautoml.data.schema import TableSchema, read_truth
 from fairautoml.data.target import (
     TaskOption,
     check_given,
     checked_weights,
-    known_labels,
-    plain_numbers,
 )
 from fairautoml.evaluation.judge import judge
 from fairautoml.exceptions import InputError, NoFeasibleModelWarning, ParameterError, warn
@@ -410,15 +408,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         pool, guessing = self.pool_, self._guesses_for(sensitive, proxies)
         rows = self._matched(X, sensitive, y, sample_weight, proxies)
         groups = self._true_groups(rows) if guessing is None else guessing.said_by(rows)
-        schema, known = pool.schema, pool.groups
-        _, cells = read_new_rows(
-            rows.X, groups, schema=schema, groups=known, unseen="base_model", judged=True
-        )
+        cells = pool.groups_of(rows.X, groups)
         chosen = self._decide(rows)
         weight = checked_weights(rows, len(chosen))
-        regression = pool.task == "regression"
+        y = pool.labels_of(rows.y)
         found = judge(
-            plain_numbers(rows.y) if regression else known_labels(rows.y, pool.classes),
+            y,
             chosen,
             cells,
             groups=pool.groups,
@@ -431,7 +426,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         said = np.where(cells >= 0, pool.board.systems[0].of_cell[cells], -1)
         # Rates by noisy group label could be mistaken for those of the groups.
         del found["rates"]
-        max_gap_of = guessing.judged(known_labels(rows.y, pool.classes), chosen, said)
+        max_gap_of = guessing.judged(y, chosen, said)
         return {**found, **max_gap_of, "n_unknown_group": int((said < 0).sum())}
 
     def certify(
@@ -727,15 +722,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         return rows, chosen, checked_weights(rows, len(chosen))
 
     def _read(self, rows: Inputs) -> tuple[Any, NDArray[np.int32]]:
-        model = self.model_
-        return read_new_rows(
-            rows.X,
-            rows.sensitive,
-            schema=model.schema,
-            groups=model.groups if model.needs_sensitive else None,
-            unseen=check_group_policy(self.group_policy).unseen,
-            tell=True,
-        )
+        unseen = check_group_policy(self.group_policy).unseen
+        return self.model_.read(rows.X, rows.sensitive, unseen=unseen, tell=True)
 
     def export(self, path: str | Path) -> Path:
         """Write the selected model to one file for ``fairautoml.load_predictor``.

@@ -1,7 +1,7 @@
 """What the decisions of a fitted model depend on: importances, contributions, members."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -18,13 +18,12 @@ from fairautoml.auditing.contributions import (
     Contrast,
     check_blocks,
     contributions_of,
+    widest,
 )
 from fairautoml.auditing.models import ModelAdapter, table_of
 from fairautoml.auditing.result import Contributions
-from fairautoml.auditing.rows import AuditRows
 from fairautoml.data.frames import Inputs
-from fairautoml.data.read import read_new_rows
-from fairautoml.data.target import checked_weights, known_labels, plain_numbers
+from fairautoml.data.target import checked_weights
 from fairautoml.estimator import Estimator
 from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel
 from fairautoml.exceptions import InputError
@@ -32,6 +31,7 @@ from fairautoml.inference.predictor import Predictor, isolated_config
 from fairautoml.inference.stored import StoredModels
 from fairautoml.metrics import METRICS, GroupCounts, Metric, Undefined, bind_constraints
 from fairautoml.metrics.constraint import BoundConstraint
+from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators._training import ChangedColumns
 from fairautoml.records import Entry, in_largest_gap
@@ -331,7 +331,6 @@ class _Question:
     served: NDArray[np.int32]  # groups as the model reads them, if they are apart
     targets: tuple[BoundConstraint, ...]
     objective: Metric
-    unseen: Any
 
     @cached_property
     def shuffled(self) -> pd.DataFrame:
@@ -347,17 +346,9 @@ class _Question:
         for name in self.features:
             full[name] = shuffled[name].array
         model, given = self.model, full if self.model.schema.named else full.to_numpy()
-        in_table = model.needs_sensitive and self.apart is None
-        matrix, cells = read_new_rows(
-            given,
-            self.sensitive,
-            schema=model.schema,
-            groups=model.groups if in_table else None,
-            unseen=self.unseen,
-        )
-        if self.apart is not None:
-            cells = self.served[shuffled[self.apart].to_numpy()]
-        return matrix, cells
+        if self.apart is None:
+            return model.read(given, self.sensitive, unseen="base_model")
+        return model.schema.transform(given), self.served[shuffled[self.apart].to_numpy()]
 
     def decide(self, shuffled: pd.DataFrame) -> NDArray[Any]:
         """Return the user's labels or numbers that the model predicts."""
@@ -442,30 +433,24 @@ class _Question:
         ordered = sorted(listed, key=lambda one: -abs(one.gap or 0.0))
         n_alone = len(ordered) if len(ordered) <= MOST_EXACT else MOST_EXACT - 1
         alone = {one.feature: (one.feature,) for one in ordered[:n_alone]}
-        n_cells = len(contrast.system.of_cell) - 1
-        rows = AuditRows(
-            y=self.y,
-            decision=np.zeros(len(self.y), dtype=np.int8),
-            baseline=None,
-            score=None,
-            weight=self.weight,
-            cells=np.where(self.cells < 0, n_cells, self.cells),
-            n_cells=n_cells + 1,
-            systems=(contrast.system,),
-            classes=self.model.classes,
-            columns=(contrast.system.name,),
-        )
-        # Rows of an unknown group are in a cell of their own, outside the groups.
         adapter = ModelAdapter(model=self.decide, classes=self.model.classes)
         blocks = check_blocks(alone, list(self.shuffled.columns))
-        return contributions_of(rows, self.shuffled, adapter, contrast, blocks, seed)
+        return contributions_of(
+            self._groups(contrast.system), self.y, self.weight, self.shuffled, adapter, contrast,
+            blocks, seed,
+        )  # fmt: skip
+
+    def _groups(self, system: GroupSystem) -> NDArray[np.int64]:
+        """Return the true group of each row, -1 = unknown."""
+        # Cell -1 selects the last element.
+        return np.append(system.of_cell, -1)[self.cells].astype(np.int64)
 
     def _contrast(self, target: BoundConstraint) -> Contrast | None:
         """Return the largest gap of a constraint's rates, None if it cannot be taken apart."""
         system, rates = target.system, target.metric.rates
         if self.model.task != "binary" or not rates or system.overlapping:
             return None
-        groups = np.where(self.cells >= 0, system.of_cell[self.cells], -1)
+        groups = self._groups(system)
         counts = [np.bincount(groups[(groups >= 0) & (self.y == label)],
                               minlength=system.n_groups) for label in (0, 1)]  # fmt: skip
         if system.n_groups < 2 or np.min(counts) < FEWEST_ROWS:
@@ -474,14 +459,7 @@ class _Question:
         table = GroupCounts.from_rows(
             groups, self.y, decided, self.weight, n_groups=system.n_groups
         )
-        cells = [(rate, table.rates(rate)) for rate in rates]
-        if any(np.isnan(values).any() for _, values in cells):
-            return None
-        rate, values = max(cells, key=lambda one: float(np.ptp(one[1])))
-        widened = replace(system, of_cell=np.append(system.of_cell, -1))
-        return Contrast(
-            system=widened, rate=rate, high=int(values.argmax()), low=int(values.argmin())
-        )
+        return widest(system, [(rate, table.rates(rate)) for rate in rates])
 
 
 class _Fitted:
@@ -494,22 +472,17 @@ class _Fitted:
 def _question(model: Explained, rows: Inputs, max_rows: int, seed: int) -> _Question:
     """Return the question about a sample of the rows."""
     predictor, pool = model.model_, model.pool_
-    groups, schema = model._true_groups(rows), predictor.schema
-    _, cells = read_new_rows(
-        rows.X, groups, schema=schema, groups=pool.groups, unseen="base_model", judged=True
-    )
+    cells = pool.groups_of(rows.X, model._true_groups(rows))
     # Checks the groups as predict does, and says what is wrong with the columns, once.
     _, served = model._read(rows)
-    weight = checked_weights(rows, len(cells))
-    regression = predictor.task == "regression"
-    y = plain_numbers(rows.y) if regression else known_labels(rows.y, predictor.classes)
+    weight, y = checked_weights(rows, len(cells)), pool.labels_of(rows.y)
     at = np.arange(len(cells))
     if len(at) > max_rows:
         at = np.sort(np.random.default_rng(seed).choice(at, max_rows, replace=False))
     table = table_of(rows.X)
     inside = _in_table(predictor, rows.sensitive)
-    wanted = {*map(str, schema.names), *(inside if predictor.needs_sensitive else ())}
-    named = schema.named
+    wanted = {*map(str, predictor.schema.names), *(inside if predictor.needs_sensitive else ())}
+    named = predictor.schema.named
     apart = None
     if predictor.groups is not None and predictor.needs_sensitive and not inside:
         apart = f"{', '.join(predictor.groups.columns)} (sensitive)"
@@ -525,7 +498,6 @@ def _question(model: Explained, rows: Inputs, max_rows: int, seed: int) -> _Ques
         served=served[at],
         targets=_targets(model),
         objective=_objective(model),
-        unseen="base_model",
     )
 
 

@@ -181,19 +181,7 @@ def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
 def missing_library(
     plugin: str, library: str, package: str, error: Exception
 ) -> MissingExtraError:
-    """Return the error for a plug-in whose library cannot be imported.
-
-    Parameters
-    ----------
-    plugin : str
-        Kind and name of the plug-in.
-    library : str
-        Library that the plug-in needs.
-    package : str
-        Argument of ``pip install`` that installs the library.
-    error : Exception
-        Error of the import.
-    """
+    """Return the error for a plug-in whose library, from a pip package, cannot be imported."""
     return MissingExtraError(
         f"{plugin} needs {library}, which cannot be imported ({error}); install it with: "
         f"pip install {package}"
@@ -201,17 +189,7 @@ def missing_library(
 
 
 def check_names(argument: str, value: Any, registry: Registry[Any]) -> tuple[str, ...] | None:
-    """Return registered names, None for None.
-
-    Raises
-    ------
-    ParameterError
-        The value is not a list of names, or is empty.
-    UnknownNameError
-        A name is not registered.
-    MissingExtraError
-        A library that one of the plug-ins needs cannot be imported.
-    """
+    """Return registered names, None for None; raise for other values and unknown names."""
     if value is None:
         return None
     names = (value,) if isinstance(value, str) else value
@@ -228,15 +206,7 @@ def check_names(argument: str, value: Any, registry: Registry[Any]) -> tuple[str
 
 
 def check_name(argument: str, value: Any, registry: Registry[Any]) -> str:
-    """Return a registered name or ``"auto"``.
-
-    Raises
-    ------
-    ParameterError
-        The value is not a string.
-    UnknownNameError
-        The name is not registered.
-    """
+    """Return a registered name or ``"auto"``; raise for others."""
     if not isinstance(value, str):
         msg = f"{argument}={value!r} must be 'auto' or one of {', '.join(registry.names())}"
         raise ParameterError(msg)

@@ -20,7 +20,7 @@ from fairautoml.exceptions import StorageFullError
 from fairautoml.storage.run_folder import RunFolder
 
 CONSTRAINT = "demographic_parity_difference<=0.1"
-QUICK = ("--trials", "3", "--folds", "2", "--learner", "logistic_regression", "--seed", "1")
+QUICK = ("--trials", "3", "--cv", "2", "--learner", "logistic_regression", "--seed", "1")
 FIT = ("--target", "repaid", "--sensitive", "sex", "--constraint", CONSTRAINT, *QUICK)
 
 
@@ -765,36 +765,6 @@ def test_how_groups_are_read_is_passed_on():
 def test_options_without_the_one_that_they_belong_to_are_usage_errors(capsys, options, message):
     assert main(["fit", "t.csv", "--target", "y", *options]) == 2
     assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        (["--on-nonfinite", "impute"], "--on-nonfinite was removed: replace infinite values"),
-        (["--randomized"], "--randomized was removed: name a mitigator that decides at random"),
-    ],
-)
-def test_a_removed_option_is_a_usage_error_with_the_remedy(capsys, option, message):
-    with pytest.raises(SystemExit, match="2"):
-        main(["fit", "t.csv", *option])
-    assert message in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="0"):
-        main(["fit", "--help"])
-    assert option[0] not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("options", "cv", "ensemble"),
-    [
-        (["--folds", "3"], 3, 8),
-        (["--n-folds", "4", "--no-assemble"], 4, 0),
-        (["--max-models", "3"], 5, 3),
-        (["--ensemble", "0"], 5, 0),
-    ],
-)
-def test_former_spellings_of_options_are_read_for_now(options, cv, ensemble):
-    model = estimator_with(*options)
-    assert (model.cv, model.ensemble) == (cv, ensemble)
 
 
 def test_the_way_out_of_many_groups_is_an_option_too(individuals, tmp_path):

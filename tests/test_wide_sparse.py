@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from fairautoml import load_predictor, load_run
 from fairautoml.exceptions import InputError
-from fairautoml.inference.runtime import NewRowsError
+from fairautoml.runtime import NewRowsError
 from quick_fits import quick
 
 N_ROWS, N_COLUMNS, STORED = 300, 1_000_000, 50

@@ -465,7 +465,11 @@ def _contributions(
         if question is not None:
             parts = check_blocks(blocks or None, list(table.columns))
             _check_same(request.rows.decision, decider.decide(table))
-            return contributions_of(request.rows, table, decider, question, parts, request.seed)
+            rows = request.rows
+            return contributions_of(
+                rows.codes(system), rows.y, rows.weight, table, decider, question, parts,
+                request.seed,
+            )  # fmt: skip
     return None
 
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from fairautoml.auditing.models import ModelAdapter
 from fairautoml.auditing.rates import Tables
 from fairautoml.auditing.result import Contributions, Share
-from fairautoml.auditing.rows import AuditRows
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Metric
 from fairautoml.metrics._table import Rate
@@ -127,16 +126,18 @@ class Contrast:
 
 def question_of(tables: Tables, system: GroupSystem, metric: Metric) -> Contrast | None:
     """Return the largest gap of a metric's rates, or None if a rate is undefined."""
-    cells = [tables.cells(rate, system) for rate in metric.rates]
-    if not cells or any(np.isnan(cell.values).any() for cell in cells):
+    return widest(system, [(rate, tables.cells(rate, system).values) for rate in metric.rates])
+
+
+def widest(
+    system: GroupSystem, rates: Sequence[tuple[Rate, NDArray[np.float64]]]
+) -> Contrast | None:
+    """Return the largest gap of rates by group, or None if one is undefined."""
+    if not rates or any(np.isnan(values).any() for _, values in rates):
         return None
-    widest = max(cells, key=lambda cell: float(np.ptp(cell.values)))
-    return Contrast(
-        system=system,
-        rate=widest.rate,
-        high=int(widest.values.argmax()),
-        low=int(widest.values.argmin()),
-    )
+    rate, values = max(rates, key=lambda one: float(np.ptp(one[1])))
+    high, low = int(values.argmax()), int(values.argmin())
+    return Contrast(system=system, rate=rate, high=high, low=low)
 
 
 def check_blocks(blocks: Blocks | None, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -158,14 +159,16 @@ def check_blocks(blocks: Blocks | None, columns: Sequence[str]) -> dict[str, tup
 
 
 def contributions_of(
-    rows: AuditRows,
+    codes: NDArray[np.int64],
+    y: NDArray[np.integer] | None,
+    weight: NDArray[np.float64] | None,
     X: pd.DataFrame,
     model: ModelAdapter,
     question: Contrast,
     blocks: Mapping[str, tuple[str, ...]],
     seed: int,
 ) -> Contributions:
-    """Return the Shapley values of a gap over feature blocks.
+    """Return the Shapley values of a gap over feature blocks; ``codes`` are groups, -1 = none.
 
     The rows of an absent block are permuted jointly, so that the block keeps its distribution but
     is independent of all other columns; no model is refitted.
@@ -174,19 +177,18 @@ def contributions_of(
     ----------
     Heuillet, Couthouis, Diaz-Rodriguez, "Collective eXplainable AI", 2021 (arXiv 2110.01307).
     """
-    codes = rows.codes(question.system)
     at = _drawn(codes, seed)
     table, names = X.iloc[at].reset_index(drop=True), list(blocks)
     moved = _orders(len(at), len(names), seed)
-    y, group = np.zeros(len(at), dtype=np.int8) if rows.y is None else rows.y[at], codes[at]
-    weight = np.ones(len(at)) if rows.weight is None else rows.weight[at]
+    label, group = np.zeros(len(at), dtype=np.int8) if y is None else y[at], codes[at]
+    of_row = np.ones(len(at)) if weight is None else weight[at]
 
     def value(present: Coalition, repeat: int) -> float:
         changed = table.copy()
         for block in (b for b in range(len(names)) if b not in present):
             for column in blocks[names[block]]:
                 changed[column] = table[column].array[moved[repeat, block]]
-        found = _gap(model.decide(changed), y, group, weight, question)
+        found = _gap(model.decide(changed), label, group, of_row, question)
         if np.isnan(found):
             shown = ", ".join(names[block] for block in sorted(present)) or "none"
             msg = (

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from fairautoml.auditing.result import Audit, ImpactRow, Section
 from fairautoml.auditing.sections import printable
-from fairautoml.data.spelling import normalized
 from fairautoml.exceptions import ParameterError
+from fairautoml.runtime._groups import normalized
 
 NO_COMPLIANCE = (
     "The tables follow the form of the rule; they do not establish compliance with it and are no "

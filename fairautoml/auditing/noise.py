@@ -14,7 +14,6 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from fairautoml.auditing.forests import Forest, forest_of
 from fairautoml.auditing.models import UnsupportedModel, last_step
-from fairautoml.data.read import read_new_rows
 from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel
 from fairautoml.inference.predictor import Predictor
 from fairautoml.mitigators import ScoreModel
@@ -53,12 +52,9 @@ class _NoiseQuestion:
 
     def read(self, rows: pd.DataFrame) -> tuple[Scores, NDArray[np.int32]]:
         """Return the encoded matrix and the cells, as in ``predict``."""
-        groups = self.classifier.groups if self.classifier.needs_sensitive else None
         apart = rows[list(self.sensitive)] if self.sensitive else None
         features = rows.drop(columns=list(self.sensitive))
-        matrix, cells = read_new_rows(
-            features, apart, schema=self.classifier.schema, groups=groups, unseen=self.unseen
-        )
+        matrix, cells = self.classifier.read(features, apart, unseen=self.unseen)
         if not isinstance(matrix, np.ndarray):
             raise UnsupportedModel("a sparse matrix")
         return matrix, cells

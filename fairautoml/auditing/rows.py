@@ -8,14 +8,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.columns import encode_levels, key_of, level_arrays
+from fairautoml.data.columns import encode_levels, level_arrays
 from fairautoml.data.frames import as_series, check_length, read_weights, unlike_indices
 from fairautoml.data.groups import MissingPolicy, fit_groups, read_sensitive
-from fairautoml.data.spelling import normalized, refuse_spellings
+from fairautoml.data.spelling import refuse_spellings
 from fairautoml.data.target import encode_target, plain_labels
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.selected import select_top_k
+from fairautoml.runtime._groups import normalized
+from fairautoml.runtime._rows import key_of
 
 MOST_SHOWN = 6
 """Largest number of labels that a message lists."""

@@ -222,10 +222,7 @@ def read_record(path: Path) -> CellRecord | None:
     """Return a stored record, None if it is missing or damaged."""
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        arguments = list(kept["arguments"])
-        if arguments[1:3] == ["--certify", "no"]:
-            arguments[1:3] = ["--no-certificate"]  # the spelling of older sweeps
-        return CellRecord(**{**kept, "arguments": tuple(arguments)})
+        return CellRecord(**{**kept, "arguments": tuple(kept["arguments"])})
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
 

@@ -58,7 +58,6 @@ from fairautoml.certification.verdicts import (
     judge_candidate,
     n_passed,
 )
-from fairautoml.data.columns import key_of
 from fairautoml.data.frames import (
     Inputs,
     check_length,
@@ -68,13 +67,15 @@ from fairautoml.data.frames import (
     read_table,
     read_weights,
 )
-from fairautoml.data.groups import NEW, GroupSchema, read_sensitive, system_codes
+from fairautoml.data.groups import GroupSchema, read_sensitive, system_codes
 from fairautoml.data.read import read_new_rows, sensitive_values
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.target import known_labels
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 from fairautoml.inference.predictor import Predictor
 from fairautoml.metrics import Constraint, GroupCounts, TaskName, bind_constraints
+from fairautoml.runtime._groups import UNSEEN
+from fairautoml.runtime._rows import key_of
 from fairautoml.storage.run_folder import library_version
 
 FORGOTTEN = (
@@ -495,7 +496,7 @@ class BroughtRows:
         """Why the groups of the rows cannot test a claim, empty if they can."""
         found = []
         for claim, codes in zip(self.claims, self._codes, strict=True):
-            new = int((codes == NEW).sum())
+            new = int((codes == UNSEEN).sum())
             if new:
                 name = claim.system.name
                 found.append(f"the group of {new} rows in {name!r} is missing or new to the model")

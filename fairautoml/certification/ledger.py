@@ -115,40 +115,18 @@ def level_of(index: int, delta: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """Permission to read certification rows once, as recorded in the ledger.
+    """Permission to read certification rows once, as recorded in the ledger."""
 
-    Parameters
-    ----------
-    index : int
-        Number that gives the level: one more than the larger of ``n_earlier`` and ``n_attempts``;
-        0 = no opening.
-    level : float
-        Error probability of this opening.
-    delta : float
-        Error probability of all openings of the same rows together.
-    n_rows : int
-        Number of rows that were read.
-    n_dropped : int
-        Number of given rows that were dropped because they had been opened before.
-    n_earlier : int
-        Number of earlier openings of these rows.
-    n_attempts : int
-        Number of earlier openings for this model, of any rows, that did not certify it.
-    previous : str
-        Hash of the ledger entry before that of this opening.
-    entry : str
-        Hash of the ledger entry of this opening.
-    """
-
+    # gives the level: one more than the larger of ``n_earlier`` and ``n_attempts``; 0 = no opening
     index: int
-    level: float
-    delta: float
-    n_rows: int
-    n_dropped: int
-    n_earlier: int
-    n_attempts: int
-    previous: str
-    entry: str
+    level: float  # error probability of this opening
+    delta: float  # error probability of all openings of the same rows together
+    n_rows: int  # rows that were read
+    n_dropped: int  # given rows that were dropped because they had been opened before
+    n_earlier: int  # earlier openings of these rows
+    n_attempts: int  # earlier openings for this model, of any rows, that did not certify it
+    previous: str  # hash of the ledger entry before that of this opening
+    entry: str  # hash of the ledger entry of this opening
 
 
 def no_opening(delta: float) -> Opening:

@@ -5,27 +5,10 @@ Only the standard library is imported, so that ``--help`` is fast.
 
 import argparse
 from collections.abc import Callable
-from typing import Any, NoReturn
-
-NO_LIMIT = 1_000_000
+from typing import NoReturn
 
 TASKS = ("auto", "binary", "multiclass", "regression")
 """Kinds of target."""
-
-
-class Removed(argparse.Action):
-    """A removed option: its use is an error that says what to do instead."""
-
-    def __init__(self, *args: Any, instead: str, **kwargs: Any) -> None:
-        super().__init__(*args, **{**kwargs, "help": argparse.SUPPRESS})
-        self.default = argparse.SUPPRESS
-        self.instead = instead
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, _: object, __: object, option: str | None = None
-    ) -> None:
-        """End with a usage error."""
-        parser.error(f"{option} was removed: {self.instead}")
 
 
 def fit_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,11 +26,7 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(unseen_group="error")
     guess = "column of noisy labels of an unobserved group: give three, and no --sensitive"
     add("--proxy", action="append", default=[], metavar="COLUMN", help=guess)
-    removed = "replace infinite values in the table, for example by empty cells"
-    add("--on-nonfinite", action=Removed, instead=removed)
     add("--blind", action="store_true", help="the model must not need the sensitive column")
-    named = "name a mitigator that decides at random: --mitigator randomized_thresholds"
-    add("--randomized", action=Removed, instead=named, nargs=0)
     rows = "file of rows that select and set thresholds instead of cross-validation"
     add("--validation", metavar="FILE", help=rows)
     add("--refit", action="store_true", help="train one model on all rows, if time allows")
@@ -73,7 +52,6 @@ def holdout_arguments(parser: argparse.ArgumentParser, share: float | None = Non
     add("--holdout", type=_share, default=share, metavar="SHARE", help=end)
     seeded = "only evaluate the held-out rows: they are drawn by the seed, and no ledger is used"
     add("--no-certificate", dest="certified", action="store_false", help=seeded)
-    add("--certify", dest="holdout", type=_share, default=share, help=argparse.SUPPRESS)
     certificate_arguments(parser)
 
 
@@ -149,11 +127,6 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-trees", type=count, metavar="N", help=trees)
     slow = "most milliseconds that its models may take for one row, as measured in the fit"
     add("--latency", type=_milliseconds, metavar="MS", help=slow)
-    # Former spellings.
-    hidden: Any = {"help": argparse.SUPPRESS, "default": argparse.SUPPRESS}
-    add("--folds", "--n-folds", dest="cv", type=count, **hidden)
-    add("--no-assemble", dest="ensemble", action="store_const", const=0, **hidden)
-    add("--max-models", dest="ensemble", type=_models, **hidden)
     sure = "required probability that the constraint holds on new rows: auto (default), none, 0.95"
     add("--confidence", type=_confidence, default="auto", metavar="C", help=sure)
     add("--seed", type=_seed, default=0, help="root seed (default: 0)")
@@ -217,11 +190,6 @@ def _score(text: str) -> float:
 
 def _ensemble(text: str) -> int:
     return 0 if text == "0" else int(_number(text, int, "a whole number of at least 2, or 0"))
-
-
-def _models(text: str) -> int:
-    # In this former option, 0 meant that there is no limit.
-    return NO_LIMIT if text == "0" else _ensemble(text)
 
 
 def _min_size(text: str) -> str | int:

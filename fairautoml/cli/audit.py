@@ -7,7 +7,6 @@ from fairautoml.cli._base import (
     DATA,
     FAILED,
     NOT_ANCHORED,
-    NOT_CERTIFIED,
     OK,
     Command,
     check_out,
@@ -95,7 +94,6 @@ def _output_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FILE", help="write to FILE (.html, .json, .csv, else text)")
     fail = "exit with code 1 if a constraint is violated, or unless all are certified"
     add("--fail-on", choices=["violated", "not-certified"], help=fail)
-    add("--require-certified", action="store_true", help=argparse.SUPPRESS)
 
 
 def _audit(arguments: argparse.Namespace) -> int:
@@ -114,8 +112,6 @@ def _audit(arguments: argparse.Namespace) -> int:
         raise ParameterError(msg)
     found = _audited(arguments)
     _write(found, arguments, out)
-    if arguments.require_certified and found.verdict != "CERTIFIED":
-        return NOT_CERTIFIED
     flagged = arguments.format == "four-fifths" and any(
         row.below_four_fifths for row in found.impact
     )

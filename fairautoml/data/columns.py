@@ -24,26 +24,9 @@ from fairautoml.data.sensitive_numbers import (
     to_float32,
 )
 from fairautoml.exceptions import DegradedWarning, InputError, warn
+from fairautoml.runtime._rows import KINDS, key_of
 
 Key = tuple[str, Any]
-
-
-def key_of(value: Any) -> Key:
-    """Return the typed key of one value that is not missing.
-
-    Values that are no text, number or boolean (intervals, dates, ...) are known by the name of
-    their type and their text, so that a key is always plain data.
-    """
-    if isinstance(value, np.bool_ | np.integer | np.floating):
-        value = value.item()
-    if isinstance(value, str):
-        return ("str", str(value))
-    if isinstance(value, bool | int):
-        return (type(value).__name__, value)
-    if isinstance(value, float):
-        return ("int", int(value)) if value.is_integer() else ("float", value)
-    hash(value)
-    return (type(value).__name__, str(value))
 
 
 def texts_of(column: "pd.Series[Any]") -> NDArray[Any]:
@@ -80,6 +63,7 @@ def _factorize(values: "pd.Series[Any]") -> tuple[NDArray[np.int64], NDArray[Any
         tagged = np.full(len(values), None, dtype=object)
         rows = np.flatnonzero(~missing)
         for row, value in zip(rows, values.to_numpy()[rows], strict=True):
+            hash(value)  # raises for a list, whose text would be a category
             tagged[row] = key_of(value)
         codes, keys = pd.factorize(tagged)
         first = np.zeros(len(keys), dtype=np.int64)
@@ -118,15 +102,6 @@ def encode_levels(
 ) -> tuple[NDArray[np.int64], tuple[Key, ...]]:
     """Return a code per row in the sorted order of the typed keys (-1 = missing), and the keys."""
     return sort_levels(*level_arrays(values, name))
-
-
-_NOUN: dict[Kind, str] = {
-    "number": "numbers",
-    "category": "text or categories",
-    "datetime": "dates",
-    "timedelta": "durations",
-    "empty": "nothing",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +198,7 @@ def encode_column(column: Column, values: "pd.Series[Any]") -> NDArray[np.float3
     if kind not in (column.kind, "empty") and column.kind != "empty":
         which = _first_strange(values) if (column.kind, kind) == ("number", "category") else ""
         msg = (
-            f"column {name!r} of X held {_NOUN[column.kind]} at fit and holds {_NOUN[kind]} now"
+            f"column {name!r} of X held {KINDS[column.kind]} at fit and holds {KINDS[kind]} now"
             f"{which}; convert it to what it was at fit."
         )
         raise InputError(msg)

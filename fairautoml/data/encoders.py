@@ -240,25 +240,40 @@ def fit_encoding(
 ) -> tuple[Any, FeatureSchema, Encoder]:
     """Fit an encoding on training rows and encode them.
 
-    Columns of numbers and categories are encoded as in ``_fit_columns``. Terms of texts are
-    replaced by components of TF-IDF and, with ``"target"``, by cross-fitted scores of a linear
-    model of the target. Rows of weight 0 do not count, the others count equally.
+    The codes of a column of more than 20 categories are renumbered by falling frequency, for
+    boosted trees take them as numbers. ``"target"`` also appends, for every such column, one with
+    the target means of the other inner folds, so that no row's label is in its own features; not
+    where a class has fewer than two rows. ``"native"`` lets boosted trees take these columns as
+    categories. With ``WITHOUT_GROUPS`` the ``group_columns`` are missing in all rows. Terms of
+    texts are replaced by components of TF-IDF and, with ``"target"``, by cross-fitted scores of a
+    linear model of the target. Rows of weight 0 do not count, the others count equally.
     """
-    n_features = feature_schema.n_features
-    own = X[:, :n_features] if feature_schema.texts else X
-    encoded, wider, encoder = _fit_columns(
-        name, own, y, feature_schema, seed, weight, group_columns=group_columns
-    )
+    if name not in ENCODINGS:
+        known = ", ".join(ENCODINGS)
+        raise UnknownNameError(f"no encoding is called {name!r}; known: {known}")
+    with_weight = np.ones(len(y), dtype=np.bool_) if weight is None else weight > 0
+    counted = np.flatnonzero(with_weight)
+    own = X[:, : feature_schema.n_features] if feature_schema.texts else X
+    hidden = group_columns if hides_groups(name) else ()
+    encoder = Encoder(replaced=_recodings(own, feature_schema, with_weight), hidden=hidden)
+    encoded, wider = encoder.transform(own), feature_schema
+    if name == "native":
+        wider = replace(feature_schema, most_native=UNLIMITED)
+    learned, parts = _inner_folds(y, counted, seed) if name.startswith("target") else ([], [])
+    many = tuple(sorted(set(feature_schema.high_cardinality) - set(hidden)))
+    if many and parts:
+        table = encoded[:, many]
+        encoders = [_fitted(table, target, counted) for target in learned]
+        means = [
+            _cross_fitted(table, target, parts, one)
+            for target, one in zip(learned, encoders, strict=True)
+        ]
+        recoded = [lookup for lookup in encoder.replaced if lookup.column in many]
+        appended = tuple(lookup for one in encoders for lookup in _lookups(one, recoded))
+        encoder, encoded = replace(encoder, appended=appended), _append(encoded, *means)
+        wider = replace(wider, n_features=wider.n_features + len(appended))
     if not feature_schema.texts:
         return encoded, wider, encoder
-    counted = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
-    strata = strata_of(y[counted])
-    smallest = int(np.bincount(strata, minlength=2).min())
-    learned, parts = [], []
-    if name.startswith("target") and smallest > 1:
-        learned = _targets(y, np.unique(strata))
-        folds = StratifiedKFold(min(INNER_FOLDS, smallest), shuffle=True, random_state=seed)
-        parts = [(counted[a], counted[b]) for a, b in folds.split(counted, strata)]
     found = [
         fit_text_encoder(X, block, counted, learned, parts, seed) for block in feature_schema.texts
     ]
@@ -270,57 +285,17 @@ def fit_encoding(
     )
 
 
-def _fit_columns(
-    name: str,
-    X: Any,
-    y: NDArray[Any],
-    feature_schema: FeatureSchema,
-    seed: int,
-    weight: NDArray[np.float64] | None = None,
-    *,
-    group_columns: tuple[int, ...] = (),
-) -> tuple[Any, FeatureSchema, Encoder]:
-    """Fit an encoding on training rows and encode them.
-
-    The codes of a column of more than 20 categories are renumbered by falling frequency, for
-    boosted trees take them as numbers. ``"target"`` also appends, for every such column, one with
-    the target means of the other inner folds, so that no row's label is in its own features; not
-    where a class has fewer than two rows. ``"native"`` lets boosted trees take these columns as
-    categories. With ``WITHOUT_GROUPS`` the ``group_columns`` are missing in all rows. Rows of
-    weight 0 do not count, the others count equally.
-    """
-    if name not in ENCODINGS:
-        known = ", ".join(ENCODINGS)
-        raise UnknownNameError(f"no encoding is called {name!r}; known: {known}")
-    with_weight = np.ones(len(y), dtype=np.bool_) if weight is None else weight > 0
-    hidden = group_columns if hides_groups(name) else ()
-    codes = Encoder(replaced=_recodings(X, feature_schema, with_weight), hidden=hidden)
-    encoded = codes.transform(X)
-    if name == "native":
-        return encoded, replace(feature_schema, most_native=UNLIMITED), codes
-    many = set(feature_schema.high_cardinality) - set(hidden)
-    columns = tuple(sorted(many)) if name.startswith("target") else ()
-    if not columns:
-        return encoded, feature_schema, codes
-    counted = np.flatnonzero(with_weight)
+def _inner_folds(
+    y: NDArray[Any], counted: NDArray[np.int64], seed: int
+) -> tuple[list[NDArray[Any]], list[tuple[NDArray[np.int64], NDArray[np.int64]]]]:
+    """Return the targets to average and the rows of inner folds, none with a class of one row."""
     strata = strata_of(y[counted])
-    smallest_class = int(np.bincount(strata, minlength=2).min())
-    if smallest_class < 2:
-        return encoded, feature_schema, codes
-    n_folds = min(INNER_FOLDS, smallest_class)
-    folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    learned, table = _targets(y, np.unique(strata)), encoded[:, columns]
-    recoded = [lookup for lookup in codes.replaced if lookup.column in columns]
+    smallest = int(np.bincount(strata, minlength=2).min())
+    if smallest < 2:
+        return [], []
+    folds = StratifiedKFold(min(INNER_FOLDS, smallest), shuffle=True, random_state=seed)
     parts = [(counted[a], counted[b]) for a, b in folds.split(counted, strata)]
-    encoders = [_fitted(table, target, counted) for target in learned]
-    means = [
-        _cross_fitted(table, target, parts, encoder)
-        for target, encoder in zip(learned, encoders, strict=True)
-    ]
-    appended = tuple(one for encoder in encoders for one in _lookups(encoder, recoded))
-    wider = replace(feature_schema, n_features=feature_schema.n_features + len(appended))
-    whole = replace(codes, appended=appended)
-    return _append(encoded, *means), wider, whole
+    return _targets(y, np.unique(strata)), parts
 
 
 def _targets(y: NDArray[Any], labels: NDArray[np.integer]) -> list[NDArray[Any]]:

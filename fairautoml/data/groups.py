@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from fairautoml.data.columns import (
     Key,
-    key_of,
     level_arrays,
     recode,
     sort_levels,
@@ -27,9 +26,10 @@ from fairautoml.data.spelling import (
 )
 from fairautoml.exceptions import InputError
 from fairautoml.metrics.groups import GroupSystem, Judgeability, SmallGroups, group_headlines
+from fairautoml.runtime._groups import ABSENT, MISSING, UNSEEN, nearest_cell
+from fairautoml.runtime._rows import key_of
 
 DEFAULT_NAME = "sensitive"
-MISSING: Key = ("missing", None)
 MISSING_LABEL = "(missing)"
 
 
@@ -346,7 +346,6 @@ def cell_labels(table: NDArray[np.int64], levels: list[tuple[Key, ...]]) -> tupl
 MissingPolicy = Literal["error", "own_group", "exclude"]
 UnseenPolicy = Literal["error", "base_model"]
 
-_UNSEEN, _ABSENT = -2, -3
 _AS_GIVEN = NumberPolicy()
 
 
@@ -422,7 +421,7 @@ class GroupSchema:
         """Return which values, shape (n_rows, n_columns), are missing and thus outside."""
         if self.missing != "exclude":
             return np.zeros(levels.shape, dtype=np.bool_)
-        known = [keys.index(MISSING) if MISSING in keys else _ABSENT for keys in self.levels]
+        known = [keys.index(MISSING) if MISSING in keys else ABSENT for keys in self.levels]
         found: NDArray[np.bool_] = levels == np.array(known)
         return found
 
@@ -451,13 +450,13 @@ class GroupSchema:
         if not isinstance(reading, Scale):
             keys = matched_keys(f"sensitive {name!r}", keys, known)
             check_types(name, known, keys)
-        codes = recode(raw, keys, known, unknown=_UNSEEN)
+        codes = recode(raw, keys, known, unknown=UNSEEN)
         absent = codes == -1
         if unseen == "error":
             if self.missing == "error":
                 refuse_missing(name, int(absent.sum()))
-            refuse_unseen(name, raw[codes == _UNSEEN], keys, known)
-        unknown = _ABSENT if self.missing == "exclude" else _UNSEEN
+            refuse_unseen(name, raw[codes == UNSEEN], keys, known)
+        unknown = ABSENT if self.missing == "exclude" else UNSEEN
         codes[absent] = known.index(MISSING) if MISSING in known else unknown
         return codes
 
@@ -476,22 +475,11 @@ class GroupSchema:
     def _nearest(self, codes: NDArray[np.int64], scaled: list[int]) -> NDArray[np.int32]:
         """Return the cell of the same groups with the nearest numbers, -1 where there is none."""
         known = np.array(self.cell_codes, dtype=np.int64).reshape(self.n_cells, -1)
-        groups = [at for at in range(len(self.columns)) if at not in scaled]
+        numbers = {at: _numbers_of(self.levels[at]) for at in scaled}
         ids = row_ids(codes)
         first = np.unique(ids, return_index=True)[1]
-        found = np.full(len(first), -1, dtype=np.int32)
-        for at, row in enumerate(codes[first]):
-            # Missing numbers have their own code and match missing ones only.
-            same = (known[:, groups] == row[groups]).all(axis=1) & (row >= 0).all()
-            apart = np.zeros(self.n_cells)
-            for column in scaled:
-                numbers = _numbers_of(self.levels[column])
-                step = np.abs(numbers[known[:, column]] - numbers[row[column]])
-                apart += np.where(known[:, column] == row[column], 0.0, step)
-            reachable = np.flatnonzero(same & np.isfinite(apart))
-            if len(reachable):
-                found[at] = reachable[apart[reachable].argmin()]
-        return found[ids]
+        found = [nearest_cell(known, row, numbers) for row in codes[first]]
+        return np.array(found, dtype=np.int32)[ids]
 
     def _unseen_combination(self, levels: NDArray[np.int64], unknown: NDArray[np.bool_]) -> str:
         rows = np.flatnonzero(unknown)
@@ -691,10 +679,6 @@ def _outside(groups: GroupSchema, cells: NDArray[np.int32]) -> tuple[str, ...]:
     )
 
 
-NEW = -2
-"""Code of a row whose group did not occur at ``fit``."""
-
-
 def system_codes(
     schema: GroupSchema, system: GroupSystem, levels: NDArray[np.int64]
 ) -> NDArray[np.int64]:
@@ -706,7 +690,7 @@ def system_codes(
     columns = _columns_of(schema, system)
     seen = np.array(schema.cell_codes, dtype=np.int64).reshape(schema.n_cells, -1)[:, columns]
     ids = row_ids(np.concatenate([seen, levels[:, columns]]))
-    group_of = np.full(int(ids.max()) + 1, NEW, dtype=np.int64)
+    group_of = np.full(int(ids.max()) + 1, UNSEEN, dtype=np.int64)
     group_of[ids[: schema.n_cells]] = system.of_cell
     found = group_of[ids[schema.n_cells :]]
     return np.where(schema.outside(levels)[:, columns].any(axis=1), -1, found)

@@ -22,10 +22,11 @@ from scipy.optimize import least_squares
 from scipy.special import log_softmax, softmax
 from scipy.stats import chi2_contingency
 
-from fairautoml.data.columns import key_of, level_arrays, sort_levels
+from fairautoml.data.columns import level_arrays, sort_levels
 from fairautoml.data.groups import level_labels, read_sensitive
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.metrics import Rate
+from fairautoml.runtime._rows import key_of
 
 Array = NDArray[np.float64]
 

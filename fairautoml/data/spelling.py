@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.columns import Column, Key, encode_levels, few
 from fairautoml.exceptions import DegradedWarning, InputError, warn
-
-ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
-"""Zero-width spaces, joiners and the byte order mark, as ``str.translate`` drops them."""
+from fairautoml.runtime._groups import normalized
 
 PLACEHOLDERS = frozenset({
     "", "-", "?", "??", "#n/a", "#na", "<na>", "n/a", "n.a.", "na", "nan", "null",
@@ -28,12 +26,6 @@ MOST_SHOWN = 5
 
 MOST_CHECKED = 10_000
 """Categories of a feature up to which their spelling is checked."""
-
-
-def normalized(text: str) -> str:
-    """Return a text without differences of spaces, case and Unicode form."""
-    plain = unicodedata.normalize("NFKC", text).translate(ZERO_WIDTH)
-    return unicodedata.normalize("NFKC", " ".join(plain.split()).casefold())
 
 
 def _spellings(keys: Sequence[Key]) -> list[list[int]]:

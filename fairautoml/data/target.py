@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.exceptions import DataConversionWarning
 
-from fairautoml.data.columns import Key, encode_levels, key_of, types_of
+from fairautoml.data.columns import Key, encode_levels, types_of
 from fairautoml.data.frames import (
     Inputs,
     as_array,
@@ -23,6 +23,7 @@ from fairautoml.data.frames import (
 )
 from fairautoml.data.spelling import matched_keys, merge_spellings, refuse_spellings
 from fairautoml.exceptions import DegradedWarning, InputError, warn
+from fairautoml.runtime._rows import key_of
 
 SHOWN = 10
 """Most classes listed in a message."""

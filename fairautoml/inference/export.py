@@ -20,11 +20,11 @@ from fairautoml.data.sensitive_numbers import NumberBins, Scale, bin_labels
 from fairautoml.data.splits import row_factors
 from fairautoml.exceptions import NotPortableError
 from fairautoml.inference.predictor import Predictor
-from fairautoml.inference.runtime import FORMAT, MEMBERS
-from fairautoml.inference.runtime._file import resolved
-from fairautoml.inference.runtime._scores import Program
 from fairautoml.portable import Dump, Portable
 from fairautoml.records import PortableRule
+from fairautoml.runtime import FORMAT, MEMBERS
+from fairautoml.runtime._file import resolved
+from fairautoml.runtime._scores import Program
 
 ALIGNED = 8
 """Arrays begin at multiples of this many bytes."""
@@ -41,13 +41,7 @@ _DTYPES = {"b": "|u1", "u": "|u1", "i": "<i4"}
 def export_predictor(
     predictor: Predictor, path: Path, *, unseen: UnseenPolicy, about: Mapping[str, Any]
 ) -> None:
-    """Write a predictor to a file.
-
-    Raises
-    ------
-    NotPortableError
-        A part has no portable form; the message names it.
-    """
+    """Write a predictor to a file."""
     decision, arrays = portable_form(predictor, unseen)
     write_whole(archived(decision, arrays, about), path)
 
@@ -73,13 +67,7 @@ def archived(
 
 
 def portable_hash(predictor: Predictor) -> str:
-    """Return the SHA-256 of the portable form, which does not depend on the order of arrays.
-
-    Raises
-    ------
-    NotPortableError
-        A part has no portable form.
-    """
+    """Return the SHA-256 of the portable form, which does not depend on the order of arrays."""
     decision, arrays = portable_form(predictor, "error")
     hashes = []
     for values in arrays:
@@ -122,13 +110,7 @@ def _json(content: Any) -> bytes:
 def portable_form(
     predictor: Predictor, unseen: UnseenPolicy
 ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
-    """Return a predictor as JSON values and the arrays that these refer to.
-
-    Raises
-    ------
-    NotPortableError
-        A part has no portable form; the message names it.
-    """
+    """Return a predictor as JSON values and the arrays that these refer to."""
     schema, rule = predictor.schema, predictor.rule
     if not isinstance(rule, PortableRule):
         raise NotPortableError(f"the rule {type(rule).__name__} has no portable form")

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from fairautoml.data.files import write_whole
 from fairautoml.exceptions import MissingExtraError, NotPortableError
-from fairautoml.inference.runtime._groups import MISSING
-from fairautoml.inference.runtime._rules import row_thresholds
+from fairautoml.runtime._groups import MISSING
+from fairautoml.runtime._rules import row_thresholds
 
 try:
     from onnx import TensorProto, checker, helper, numpy_helper
@@ -85,13 +85,7 @@ class _Graph:
 
 
 def write_onnx(decision: Spec, path: Path) -> None:
-    """Write the resolved portable form of a binary model.
-
-    Raises
-    ------
-    NotPortableError
-        A part has no form in ONNX; the message names it.
-    """
+    """Write the resolved portable form of a binary model."""
     graph, rule = _Graph(), decision["rule"]
     if decision["task"] != "binary" or decision["schema"]["sparse"]:
         raise NotPortableError("to_onnx writes binary models of dense tables alone")

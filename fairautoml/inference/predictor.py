@@ -10,14 +10,15 @@ import sklearn
 from joblib import Parallel, cpu_count, delayed
 from numpy.typing import NDArray
 
-from fairautoml.data.groups import GroupSchema
+from fairautoml.data.groups import GroupSchema, UnseenPolicy
+from fairautoml.data.read import read_new_rows
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.splits import row_draws
-from fairautoml.inference.runtime._rules import fair_scores, row_thresholds
 from fairautoml.metrics._table import TaskName
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import GroupProbabilityModel, ScoreModel
 from fairautoml.records import PortableRule, Rule, acceptance
+from fairautoml.runtime._rules import fair_scores, row_thresholds
 from fairautoml.threads import one_limit, one_thread
 
 BLOCK_ROWS = 20_000
@@ -51,6 +52,15 @@ class Predictor:
     membership: GroupProbabilityModel | None = None
     task: TaskName = "binary"  # {"binary", "multiclass", "regression"}
     constrained: bool = True  # whether the rule serves a constraint
+
+    def read(
+        self, X: Any, sensitive: Any, *, unseen: UnseenPolicy, tell: bool = False
+    ) -> tuple[Any, NDArray[np.int32]]:
+        """Return matrix and groups of new rows; the groups are read if the model needs them."""
+        groups = self.groups if self.needs_sensitive else None
+        return read_new_rows(
+            X, sensitive, schema=self.schema, groups=groups, unseen=unseen, tell=tell
+        )
 
     def scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return the scores of encoded rows; of a mixture the mean of its columns."""

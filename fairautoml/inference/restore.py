@@ -16,10 +16,10 @@ from fairautoml.data.sensitive_numbers import NumberBins, Reading, Scale
 from fairautoml.data.texts import TextColumn
 from fairautoml.exceptions import ModelCorruptError
 from fairautoml.inference.predictor import Predictor
-from fairautoml.inference.runtime import ModelFileError, PortablePredictor, load
-from fairautoml.inference.runtime._rows import SparseRows
-from fairautoml.inference.runtime._rules import RULES
 from fairautoml.metrics._table import TaskName
+from fairautoml.runtime import ModelFileError, PortablePredictor, load
+from fairautoml.runtime._rows import SparseRows
+from fairautoml.runtime._rules import RULES
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,24 +12,18 @@ from numpy.typing import NDArray
 from fairautoml.exceptions import ModelCorruptError
 from fairautoml.inference.export import archived
 from fairautoml.inference.restore import runtime_rows
-from fairautoml.inference.runtime import ModelFileError
-from fairautoml.inference.runtime._file import read_archive
-from fairautoml.inference.runtime._predictor import BLOCK_ROWS
-from fairautoml.inference.runtime._scores import Program
 from fairautoml.portable import Dump, Positions
+from fairautoml.runtime import ModelFileError
+from fairautoml.runtime._file import read_archive
+from fairautoml.runtime._predictor import BLOCK_ROWS
+from fairautoml.runtime._scores import Program
 
 POSITIONS = frozenset({"column", "columns", "numeric", "flagged", "categorical"})
 """Names of columns of the matrix in a node or step."""
 
 
 def stored_models(model: Any, n_features: int, *, sparse: bool) -> bytes:
-    """Return the file of a model of the encoded features.
-
-    Raises
-    ------
-    NotPortableError
-        A part has no portable form.
-    """
+    """Return the file of a model of the encoded features."""
     out = Dump(n_features, sparse=sparse)
     decision = {
         "n_features": n_features,

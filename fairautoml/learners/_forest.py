@@ -54,7 +54,9 @@ class _Forest(SklearnTraining):
         return total if self.output is None else total[:, self.output]
 
     def _dump(self, out: Dump, columns: Positions) -> int:
-        trees = [_tree(estimator.tree_, self.output) for estimator in self.model_.estimators_]
+        trees = [
+            sklearn_tree(estimator.tree_, self.output) for estimator in self.model_.estimators_
+        ]
         return out.trees(trees, columns, Sums(mean=True))
 
 
@@ -79,7 +81,8 @@ class ForestRegressor(_Forest, SklearnRegressor):
         return super()._estimator(n_rows).set_params(criterion="squared_error")
 
 
-def _tree(tree: Any, output: int | None) -> Tree:
+def sklearn_tree(tree: Any, output: int | None) -> Tree:
+    """Return a tree of scikit-learn with the values of one output, None = all."""
     value = tree.value[:, 0, :]
     return Tree(
         feature=tree.feature,

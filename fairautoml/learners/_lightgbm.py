@@ -15,10 +15,7 @@ _LINKS = {"binary sigmoid:1": "logistic", "multiclass": "shares", "regression": 
 
 def dump_booster(booster: Any, out: Dump, columns: Positions, sums: Sums | None = None) -> int:
     """Write the trees of a booster and return their node; the link is that of its objective."""
-    head, *blocks = booster.model_to_string(num_iteration=-1).split("\nTree=")
-    about = dict(line.partition("=")[::2] for line in head.splitlines())
-    if "average_output" in head:
-        raise NotPortableError("a LightGBM model of averaged trees has no portable form")
+    about, trees = lightgbm_trees(booster, -1)
     n_classes = int(about["num_tree_per_iteration"])
     if sums is None:
         objective = about["objective"]
@@ -27,7 +24,16 @@ def dump_booster(booster: Any, out: Dump, columns: Positions, sums: Sums | None 
             msg = f"the LightGBM objective {objective!r} has no portable form"
             raise NotPortableError(msg)
         sums = Sums(link=link, n_classes=n_classes, before=(0.0,) * n_classes)
-    return out.trees([_tree(block) for block in blocks], columns, sums)
+    return out.trees(trees, columns, sums)
+
+
+def lightgbm_trees(booster: Any, rounds: int | None) -> tuple[dict[str, str], list[Tree]]:
+    """Return the head of the text of a model, and its trees; ``rounds`` as in LightGBM."""
+    head, *blocks = booster.model_to_string(num_iteration=rounds).split("\nTree=")
+    if "average_output" in head:
+        raise NotPortableError("a LightGBM model of averaged trees has no portable form")
+    about = dict(line.partition("=")[::2] for line in head.splitlines())
+    return about, [_tree(block) for block in blocks]
 
 
 def _tree(block: str) -> Tree:

@@ -155,7 +155,7 @@ def dump_trees(
         _known(positions, sizes[int(column)])
         for positions, column in zip(direct.positions, direct.order, strict=False)
     ]
-    trees = [_tree(tree, known) for iteration in direct.trees for tree in iteration]
+    trees = [histogram_tree(tree, known) for iteration in direct.trees for tree in iteration]
     sums = Sums(
         link=link,
         n_classes=n_sums,
@@ -171,7 +171,8 @@ def _known(positions: NDArray[np.float64], n_codes: int) -> NDArray[np.float64]:
     return found
 
 
-def _tree(tree: Any, known: list[NDArray[np.float64]]) -> Tree:
+def histogram_tree(tree: Any, known: Sequence[NDArray[np.float64]]) -> Tree:
+    """Return a tree; ``known`` holds the position of each code of each categorical feature."""
     nodes, bits = tree.nodes, tree.raw_left_cat_bitsets
     leaf, missing = nodes["is_leaf"].astype(bool), nodes["missing_go_to_left"].astype(bool)
     categories = {

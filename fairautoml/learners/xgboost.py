@@ -164,11 +164,10 @@ _LINKS = {
 
 def dump_booster(booster: xgboost.Booster, out: Dump, columns: Positions) -> int:
     """Write the trees of a booster and return their node."""
-    learner = json.loads(bytes(booster.save_raw("json")))["learner"]
-    objective, model = learner["objective"]["name"], learner["gradient_booster"]
-    if objective not in _LINKS or model["name"] != "gbtree":
-        msg = f"XGBoost's {model['name']} with objective {objective!r} has no portable form"
-        raise NotPortableError(msg)
+    learner, trees = xgboost_trees(booster)
+    objective = learner["objective"]["name"]
+    if objective not in _LINKS:
+        raise NotPortableError(f"XGBoost's objective {objective!r} has no portable form")
     starts = learner["learner_model_param"]["base_score"].strip("[]").split(",")
     sums = Sums(
         link=_LINKS[objective],
@@ -176,7 +175,16 @@ def dump_booster(booster: xgboost.Booster, out: Dump, columns: Positions) -> int
         before=tuple(_margin(np.float32(start), objective) for start in starts),
         single=True,
     )
-    return out.trees([_tree(tree) for tree in model["model"]["trees"]], columns, sums)
+    return out.trees(trees, columns, sums)
+
+
+def xgboost_trees(booster: xgboost.Booster) -> tuple[dict[str, Any], list[Tree]]:
+    """Return a model as XGBoost writes it, and its trees."""
+    learner = json.loads(bytes(booster.save_raw("json")))["learner"]
+    model = learner["gradient_booster"]
+    if model["name"] != "gbtree":
+        raise NotPortableError(f"XGBoost's {model['name']} has no portable form")
+    return learner, [_tree(tree) for tree in model["model"]["trees"]]
 
 
 def _margin(start: np.float32, objective: str) -> float:

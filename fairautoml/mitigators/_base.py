@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import MissingSensitiveError
-from fairautoml.inference.runtime._rules import RULES
 from fairautoml.metrics import METRICS, BoundConstraint, Metric, TaskName
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SELECTION, comparison
 from fairautoml.records import Config, ParamValue, Rule
+from fairautoml.runtime._rules import RULES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Read new rows as windows of time and watch them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from fairautoml.certification.certificate import Certificate
-from fairautoml.data.frames import as_series, check_length
+from fairautoml.data.frames import Inputs, as_series, check_length
 from fairautoml.exceptions import InputError, ParameterError
-from fairautoml.metrics import BoundConstraint
+from fairautoml.inference.predictor import Predictor, isolated_config
+from fairautoml.metrics import BoundConstraint, Constraint, bind_constraints
 from fairautoml.metrics.groups import GroupSystem
+from fairautoml.monitoring.adapt import adapted
 from fairautoml.monitoring.result import Kind, Monitor, Series
 from fairautoml.monitoring.watch import (
     Shares,
@@ -23,6 +25,55 @@ from fairautoml.monitoring.watch import (
     reference_shares,
 )
 from fairautoml.selection.pool import Pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployed:
+    """A deployed model with what it was fitted to."""
+
+    model: Predictor
+    pool: Pool
+    constraints: tuple[Constraint, ...]
+    certificate: Certificate | None
+    seed: int
+
+
+def monitor(
+    deployed: Deployed, rows: Inputs, groups: Any, time: Any, *, delta: float, adapt: bool
+) -> Monitor:
+    """Test the decisions of a model on rows with their true groups; see ``FairAutoML.monitor``."""
+    if not 0 < delta < 0.5:
+        msg = f"delta={delta!r} must be a probability of a false alarm above 0 and below 0.5."
+        raise ParameterError(msg)
+    model, pool, X = deployed.model, deployed.pool, rows.X
+    systems = _watched_systems(pool)
+    cells = pool.groups_of(X, groups)
+    windows = read_windows(X[time] if isinstance(time, str) else time, len(cells))
+    if isinstance(time, str) and time not in pool.schema.names_in:
+        X = X.drop(columns=time)
+    matrix, served = model.read(X, rows.sensitive, unseen="base_model", tell=True)
+    with isolated_config():
+        watched = WatchedRows(
+            window=windows.of_row,
+            n_windows=len(windows.names),
+            cells=cells,
+            n_cells=systems[0].of_cell.size,
+            decision=model.decisions(matrix, served).astype(np.int8),
+            y=None if rows.y is None else pool.labels_of(rows.y),
+            score=model.scores(matrix, served),
+        )
+    targets = bind_constraints(deployed.constraints, systems, pool.board.small_groups)
+    reference, source = _reference_of(pool, deployed.certificate, systems)
+    found = watch(
+        watched, windows, targets, systems, reference, source=source, delta=delta,
+        seed=deployed.seed,
+    )  # fmt: skip
+    if not adapt:
+        return found
+    schema = pool.schema.feature_schema
+    compared = adapted(watched, windows.names, matrix, schema, systems[-1], targets, deployed.seed)
+    return replace(found, adaptation=compared)
+
 
 MOST_WINDOWS = 200
 """Most windows; more distinct values of the time column are probably not rounded."""
@@ -61,14 +112,7 @@ def read_windows(time: Any, n_rows: int) -> Windows:
     return Windows(names=tuple(map(str, names)), of_row=codes.astype(np.int64))
 
 
-def check_delta(delta: float) -> None:
-    """Raise if the error probability is outside its range."""
-    if not 0 < delta < 0.5:
-        msg = f"delta={delta!r} must be a probability of a false alarm above 0 and below 0.5."
-        raise ParameterError(msg)
-
-
-def watched_systems(pool: Pool) -> tuple[GroupSystem, ...]:
+def _watched_systems(pool: Pool) -> tuple[GroupSystem, ...]:
     """Return the groupings that can be watched; raise if there are none."""
     systems = () if pool.groups is None else pool.groups.systems
     found = tuple(one for one in systems if not one.overlapping and one.values is None)
@@ -122,7 +166,7 @@ def _notes(
     return notes
 
 
-def reference_of(
+def _reference_of(
     pool: Pool, certificate: Certificate | None, systems: Sequence[GroupSystem]
 ) -> tuple[Shares, str]:
     """Return shares and rates of the training rows, with the certificate's selection rates."""

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from fairautoml.certification.certificate import Certificate
-from fairautoml.data.columns import key_of
 from fairautoml.records import Entry, Origin, Status, TrialResult, TrialState
 from fairautoml.report.rungs import describe_rungs
+from fairautoml.runtime._rows import key_of
 from fairautoml.selection.choice import FinalChoice, Margin
 from fairautoml.selection.leaderboard import Leaderboard, NewIncumbent, TrialLog
 

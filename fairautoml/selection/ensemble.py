@@ -203,20 +203,8 @@ def worth_their_cost(
     """Return the columns that an average keeps, at least two.
 
     The column that lowers the loss least for its cost is left out, and again, while the loss is
-    within the tolerance or the columns cost too much.
-
-    Parameters
-    ----------
-    columns, y, weight, task
-        As for ``select_greedily``.
-    shares : ndarray, shape (n_columns, n_rows)
-        Share of each column that was selected without the fold of the row.
-    cost : ndarray, shape (n_columns,)
-        Cost of a prediction by each column, in trees or microseconds.
-    tolerance : float
-        Largest rise of the loss, as a share of it.
-    most : float
-        Largest cost of the columns kept.
+    within the tolerance, a share of the loss, or the columns cost more than ``most``. ``shares``
+    are those selected without the fold of the row, shape (n_columns, n_rows).
     """
     given = _given(columns, y, task)
     loss = _squared_error if task == "regression" else _loss

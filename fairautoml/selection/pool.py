@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.groups import GroupSchema
+from fairautoml.data.read import read_new_rows
 from fairautoml.data.schema import TableSchema
+from fairautoml.data.target import known_labels, plain_numbers
 from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.evaluation.membership import kept_membership
 from fairautoml.evaluation.problem import Problem
@@ -70,6 +72,16 @@ class Pool:
             task=self.task,
             constrained=bool(entry.measures),
         )
+
+    def groups_of(self, X: Any, sensitive: Any) -> NDArray[np.int32]:
+        """Return the true finest group of each new row, -1 = unknown, to measure gaps."""
+        return read_new_rows(
+            X, sensitive, schema=self.schema, groups=self.groups, unseen="base_model", judged=True
+        )[1]
+
+    def labels_of(self, y: Any) -> NDArray[Any]:
+        """Return the target of new rows as the models predict it."""
+        return plain_numbers(y) if self.task == "regression" else known_labels(y, self.classes)
 
     def n_models(self, key: str) -> int | None:
         """Return the number of fold models of a trial, None if it has no folds."""

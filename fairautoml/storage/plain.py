@@ -79,13 +79,7 @@ UNREADABLE = (
 
 
 def packed(value: Any) -> bytes:
-    """Return a value as gzip-compressed JSON.
-
-    Raises
-    ------
-    NotPortableError
-        A part of the value has a type that is not listed.
-    """
+    """Return a value as gzip-compressed JSON."""
     writer = _Writer()
     root = writer.plain(value)
     text = json.dumps({"objects": writer.objects, "root": root}, separators=(",", ":"))

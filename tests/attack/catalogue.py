@@ -18,7 +18,7 @@ from sklearn.exceptions import NotFittedError
 
 from fairautoml import FairAutoML
 from fairautoml.exceptions import FairAutoMLError
-from fairautoml.inference.runtime import ModelFileError, NewRowsError
+from fairautoml.runtime import ModelFileError, NewRowsError
 
 N_ROWS = 160
 CONSTRAINT = "demographic_parity_difference <= 0.2"

@@ -57,9 +57,9 @@ def test_the_command_prints_what_the_function_finds(table, capsys):
 
 def test_without_the_flag_nothing_is_certified(table, capsys):
     options = ("--sensitive", "sex", "--constraint", "demographic_parity_difference<=0.9")
-    assert run(table, *options, "--require-certified") == 9
+    assert run(table, *options, "--fail-on", "not-certified") == 1
     assert "descriptive" in capsys.readouterr().out
-    assert run(table, *options, "--require-certified", "--rows-are-new") == 0
+    assert run(table, *options, "--fail-on", "not-certified", "--rows-are-new") == 0
     assert "CERTIFIED" in capsys.readouterr().out
 
 

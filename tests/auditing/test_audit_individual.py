@@ -20,10 +20,11 @@ from xgboost import XGBClassifier
 
 from fairautoml import FairAutoML, GroupPolicy
 from fairautoml.auditing import LinearRule
-from fairautoml.auditing.forests import LEAF, Forest, Tree, forest_of
+from fairautoml.auditing.forests import Forest, forest_of
 from fairautoml.auditing.individual import Similar, individual_fairness, similar_of
 from fairautoml.auditing.models import ModelAdapter
 from fairautoml.exceptions import InputError
+from fairautoml.portable import Tree
 
 NOISE = {"x1": 0.1, "x2": 0.05}
 
@@ -41,7 +42,7 @@ def tree_of(nested):
         at = len(nodes)
         nodes.append(None)
         if part[0] == "leaf":
-            nodes[at] = (LEAF, 0.0, LEAF, LEAF, part[1])
+            nodes[at] = (-1, 0.0, -1, -1, part[1])
         else:
             nodes[at] = (part[0], part[1], add(part[2]), add(part[3]), 0.0)
         return at
@@ -55,7 +56,6 @@ def tree_of(nested):
         right=right,
         value=value,
         missing_left=np.zeros(len(nodes), bool),
-        categories={},
     )
 
 

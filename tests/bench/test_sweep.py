@@ -293,15 +293,6 @@ def test_resuming_a_finished_sweep_gives_the_same_tables(bench):
     assert before == {name: (bench.out / name).read_bytes() for name in before}
 
 
-def test_cells_of_a_sweep_that_passed_the_former_spelling_are_not_run_again(bench):
-    bench.run()
-    for path in (bench.out / "cells").glob("*.json"):
-        kept = json.loads(path.read_text())
-        first, _, *others = kept["arguments"]
-        path.write_text(json.dumps(kept | {"arguments": [first, "--certify", "no", *others]}))
-    assert bench.run(resume=True).n_reused == 4
-
-
 def test_an_interrupted_sweep_keeps_its_finished_cells(bench):
     def stop(line):
         raise KeyboardInterrupt

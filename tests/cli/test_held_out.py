@@ -377,12 +377,6 @@ def test_options_of_held_out_rows_need_such_rows(individuals_file, option, capsy
     assert "--holdout" in capsys.readouterr().err
 
 
-def test_the_former_option_certify_is_the_holdout():
-    words = ["fit", "t.csv", "--target", "y", "--certify", "0.3"]
-    assert request_of(_parser().parse_args(words)).holdout == 0.3
-    assert "--certify" not in _parser().parse_args(words).own.format_help()
-
-
 @pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S+02:00"])
 def test_dates_that_are_texts_are_sorted_as_dates(form):
     # By letters 2022/01/01 is later than 2022-12-31.

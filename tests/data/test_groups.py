@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairautoml.data.groups import NEW, fit_groups, system_codes
-from fairautoml.data.spelling import normalized
+from fairautoml.data.groups import fit_groups, system_codes
 from fairautoml.exceptions import InputError
+from fairautoml.runtime._groups import UNSEEN, normalized
 
 
 def fitted(sensitive, n_rows=None, **options):
@@ -349,7 +349,7 @@ def test_missing_values_that_fit_did_not_see_are_outside_where_they_are_excluded
         "race": [False, False, True],
         "sex & race": [False, True, True],
     }
-    assert (system_codes(schema, schema.systems[0], levels) != NEW).all()
+    assert (system_codes(schema, schema.systems[0], levels) != UNSEEN).all()
 
 
 def test_tables_are_read_by_name_and_may_hold_other_columns():
@@ -410,7 +410,7 @@ def test_a_new_combination_leaves_the_groups_of_each_column_known():
     new = pd.DataFrame({"sex": ["f", "m", None, "x"], "region": ["s", "w", "n", "n"]})
     levels = schema.levels_of(new, unseen="base_model")
     found = [system_codes(schema, system, levels).tolist() for system in schema.systems]
-    assert found == [[0, 1, -1, NEW], [1, NEW, 0, 0], [NEW, NEW, -1, NEW]]
+    assert found == [[0, 1, -1, UNSEEN], [1, UNSEEN, 0, 0], [UNSEEN, UNSEEN, -1, UNSEEN]]
     known = schema.levels_of(seen, unseen="error")
     whole = [system_codes(schema, system, known).tolist() for system in schema.systems]
     assert whole == [[0, 1, -1, 1], [0, 1, 1, 1], [0, 1, -1, 1]]

@@ -10,9 +10,10 @@ from fairautoml.cli.main import main
 from fairautoml.data import available, load
 from fairautoml.data.groups import fit_groups
 from fairautoml.data.read import ReadOptions, build_dataset
-from fairautoml.data.spelling import merge_spellings, normalized
+from fairautoml.data.spelling import merge_spellings
 from fairautoml.data.target import encode_target
 from fairautoml.exceptions import DegradedWarning, InputError
+from fairautoml.runtime._groups import normalized
 from quick_fits import few_individuals, quick
 
 COMPOSED, DECOMPOSED = "Qu\u00e9bec", "Que\u0301bec"

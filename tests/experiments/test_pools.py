@@ -22,7 +22,7 @@ from fairautoml.exceptions import InputError, ParameterError
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = [
     *("lending", "--sensitive", "sex", "--rows", "400", "--holdout", "0.4", "--json"),
-    *("--trials", "3", "--folds", "2", "--seed", "1", "--strategy=random"),
+    *("--trials", "3", "--cv", "2", "--seed", "1", "--strategy=random"),
     *("--learner", "logistic_regression", "--learner", "lightgbm"),
     *("--constraint", "demographic_parity_difference<=0.1"),
 ]

@@ -19,9 +19,9 @@ from fairautoml.data.encoders import fit_encoding
 from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel
 from fairautoml.exceptions import NotPortableError
 from fairautoml.inference.export import export_predictor
-from fairautoml.inference.runtime._trees import compiled_walk, walk
 from fairautoml.learners import LEARNERS
 from fairautoml.learners._base import BinaryClassifier
+from fairautoml.runtime._trees import compiled_walk, walk
 from fairautoml.selection.ensemble import WeightedAverage
 
 SMALL = {
@@ -254,5 +254,5 @@ def test_many_rows_are_scored_by_several_threads_like_one(served_of, monkeypatch
     cells = np.zeros(len(X), dtype=np.int32)
     expected, _ = served._scores(X, cells)
     monkeypatch.setattr("os.cpu_count", lambda: 3)
-    monkeypatch.setattr("fairautoml.inference.runtime._predictor.BLOCKS_PER_THREAD", 1)
+    monkeypatch.setattr("fairautoml.runtime._predictor.BLOCKS_PER_THREAD", 1)
     np.testing.assert_array_equal(served._scores(X, cells)[0], expected)

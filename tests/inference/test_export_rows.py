@@ -18,9 +18,9 @@ from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.evaluation.fitting import LearnerModel
 from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor
-from fairautoml.inference.runtime import NewRowsError
 from fairautoml.learners import LEARNERS
 from fairautoml.mitigators._group_program import Step, ThresholdRule
+from fairautoml.runtime import NewRowsError
 
 pytestmark = pytest.mark.filterwarnings("ignore::fairautoml.exceptions.DegradedWarning")
 

@@ -16,8 +16,6 @@ from fairautoml.evaluation.fitting import BaseFit, CVEnsemble, FittedModel
 from fairautoml.evaluation.membership import FoldMembership, GroupProbabilities
 from fairautoml.exceptions import NotPortableError
 from fairautoml.inference.export import _packed, export_predictor
-from fairautoml.inference.runtime._file import _array, resolved
-from fairautoml.inference.runtime._rules import RULES
 from fairautoml.metrics import METRICS
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import MITIGATORS, TrainRows
@@ -25,6 +23,8 @@ from fairautoml.mitigators._group_program import Step, ThresholdRule
 from fairautoml.mitigators.inprocessing._reductions import Constant
 from fairautoml.portable import Dump
 from fairautoml.records import Config, acceptance
+from fairautoml.runtime._file import _array, resolved
+from fairautoml.runtime._rules import RULES
 from fairautoml.search.space_files import load_space
 from fairautoml.selection.ensemble import Columns
 from fairautoml.selection.mixture import Part, PoolRule
@@ -242,6 +242,6 @@ def test_a_rule_without_a_portable_form_is_named(tmp_path):
 
 @pytest.mark.parametrize("task", sorted(TASKS.names()))
 def test_every_task_names_the_operation_that_validates_its_scores(task):
-    from fairautoml.inference.runtime._scores import NODES
+    from fairautoml.runtime._scores import NODES
 
     assert TASKS.get(task).checks in NODES

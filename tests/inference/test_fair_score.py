@@ -11,11 +11,11 @@ from sklearn.model_selection import cross_val_score
 
 import fairautoml
 from fairautoml import FairAutoML
-from fairautoml.inference.runtime._rules import fair_scores, row_thresholds
 from fairautoml.mitigators import MITIGATORS
 from fairautoml.mitigators._group_program import CommonRule, Step, ThresholdRule
 from fairautoml.mitigators._multiclass import MostLikely
 from fairautoml.records import acceptance
+from fairautoml.runtime._rules import fair_scores, row_thresholds
 from fairautoml.testing import example_scores, goal_of
 
 POST = [

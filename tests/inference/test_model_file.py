@@ -16,7 +16,7 @@ import pytest
 import fairautoml
 from fairautoml import FairAutoML
 from fairautoml.data import load
-from fairautoml.inference.runtime import MEMBERS, ModelFileError, NewRowsError
+from fairautoml.runtime import MEMBERS, ModelFileError, NewRowsError
 
 GOLDEN = Path(__file__).parent / "golden"
 ROWS = json.loads((GOLDEN / "rows.json").read_text(encoding="utf-8"))

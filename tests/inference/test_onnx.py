@@ -12,9 +12,9 @@ from fairautoml.data.read import read_new_rows
 from fairautoml.evaluation.fitting import LearnerModel
 from fairautoml.exceptions import NotPortableError
 from fairautoml.inference.export import portable_form
-from fairautoml.inference.runtime._file import resolved
 from fairautoml.learners import LEARNERS
 from fairautoml.mitigators._group_program import Step, ThresholdRule
+from fairautoml.runtime._file import resolved
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

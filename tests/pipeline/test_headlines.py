@@ -268,7 +268,7 @@ def test_a_constant_that_is_worth_more_has_the_code_of_no_feasible_model(tmp_pat
     X.assign(sex=group, y=y).to_csv(tmp_path / "noise.csv", index=False)
     command = ["fit", str(tmp_path / "noise.csv"), "--target", "y", "--sensitive", "sex"]
     how = ["--constraint", f"{PARITY}<=0.2", "--mitigator", "none", "--learner", "lightgbm"]
-    assert main([*command, *how, "--trials", "2", "--folds", "3"]) == 4
+    assert main([*command, *how, "--trials", "2", "--cv", "3"]) == 4
     assert "so the best constant (score" in capsys.readouterr().out
 
 

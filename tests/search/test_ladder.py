@@ -24,11 +24,11 @@ from fairautoml.search.allocators.ladder import (
     BARRIER,
     FEWEST,
     FEWEST_FIRST_ROWS,
-    USUAL_FIRST_ROWS,
     FEWEST_ROWS,
     FULL_SHARE,
     MEMBERS,
     SAMPLE,
+    USUAL_FIRST_ROWS,
     Ladder,
     first_fidelity,
 )

@@ -3,7 +3,7 @@ import argparse
 import pytest
 
 from fairautoml import ServingOptions
-from fairautoml.cli.arguments import NO_LIMIT, fit_arguments
+from fairautoml.cli.arguments import fit_arguments
 from fairautoml.cli.tables import fit_estimator_of
 
 
@@ -18,9 +18,8 @@ def parsed(*flags):
     [
         ((), (8, "auto")),
         (("--ensemble", "0"), (0, "auto")),
-        (("--no-assemble",), (0, "auto")),
         (("--ensemble", "3", "--confidence", "0.95"), (3, 0.95)),
-        (("--max-models", "0", "--confidence", "none"), (NO_LIMIT, None)),
+        (("--ensemble", "2", "--confidence", "none"), (2, None)),
     ],
 )
 def test_the_command_line_says_how_the_answer_is_made(flags, expected):

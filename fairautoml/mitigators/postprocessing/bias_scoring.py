@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.inference.runtime._rules import RULES
 from fairautoml.metrics._table import Rate
 from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows, scales
 from fairautoml.mitigators._blind_rules import (
@@ -32,6 +31,7 @@ from fairautoml.mitigators._blind_rules import (
 from fairautoml.mitigators._group_program import CommonRule, needed
 from fairautoml.mitigators._thresholds import gain_weights, shrunk
 from fairautoml.records import Rule
+from fairautoml.runtime._rules import RULES
 from fairautoml.threads import one_thread
 
 MOST_ROWS = 20_000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fairautoml import FairAutoML, load_predictor
 from fairautoml.data import load
-from fairautoml.inference.runtime import FORMAT
+from fairautoml.runtime import FORMAT
 
 HERE = Path(__file__).parent
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.inference.runtime._base import (
+from fairautoml.runtime._base import (
     Array,
     Floats,
     ModelFileError,
@@ -14,8 +14,8 @@ from fairautoml.inference.runtime._base import (
     Spec,
     small,
 )
-from fairautoml.inference.runtime._rules import draws, groups_of
-from fairautoml.inference.runtime._trees import Trees
+from fairautoml.runtime._rules import draws, groups_of
+from fairautoml.runtime._trees import Trees
 
 FEW_ROWS = 16
 """Fewer rows are added up faster by one call over all trees."""

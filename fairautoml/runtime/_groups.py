@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.inference.runtime._base import Array, ModelFileError, NewRowsError, Spec
-from fairautoml.inference.runtime._rows import (
+from fairautoml.runtime._base import Array, ModelFileError, NewRowsError, Spec
+from fairautoml.runtime._rows import (
     Rows,
     codes_of,
     column_of,
@@ -106,7 +106,7 @@ def _read_column(spec: Spec) -> dict[str, Any]:
     spellings: dict[str, list[int]] = {}
     for (kind, value), at in codes.items():
         if kind == "str":
-            spellings.setdefault(_normalized(value), []).append(at)
+            spellings.setdefault(normalized(value), []).append(at)
     found = {
         "name": str(spec["name"]), "reading": reading, "codes": codes,
         "spellings": {text: at[0] for text, at in spellings.items() if len(at) == 1},
@@ -160,7 +160,7 @@ def _levels(groups: Spec, column: Spec, values: Array) -> Array:
             return int(codes.get(MISSING, unseen))
         kind, text = key = key_of(read)
         kinds.add(kind)
-        same = column["spellings"].get(_normalized(text), UNSEEN) if kind == "str" else UNSEEN
+        same = column["spellings"].get(normalized(text), UNSEEN) if kind == "str" else UNSEEN
         found = int(codes.get(key, same))
         if found == UNSEEN and not groups["lenient"]:
             shown = ", ".join(repr(one) for _, one in [*codes][:20])
@@ -199,25 +199,34 @@ def _read_group(column: Spec, value: Any) -> Any:
 
 
 def _nearest(groups: Spec, row: Array) -> int:
-    """Return the cell of the same groups with the nearest numbers, -1 where there is none."""
-    scaled = [at for at, column in enumerate(groups["columns"]) if column["reading"] == "scale"]
-    if not scaled or (row < 0).any():
+    scaled = {at: column["numbers"] for at, column in enumerate(groups["columns"])
+              if column["reading"] == "scale"}  # fmt: skip
+    return nearest_cell(groups["cell_codes"], row, scaled) if scaled else -1
+
+
+def nearest_cell(known: Array, row: Array, scaled: Mapping[int, Array]) -> int:
+    """Return the cell of the same groups with the nearest numbers, -1 where there is none.
+
+    ``scaled`` holds the number of each code of the columns that are scales.
+    """
+    if (row < 0).any():
         return -1
-    known = groups["cell_codes"]
     others = [at for at in range(known.shape[1]) if at not in scaled]
     apart = np.zeros(len(known))
-    for at in scaled:
-        numbers = groups["columns"][at]["numbers"]
+    for at, numbers in scaled.items():
         step = np.abs(numbers[known[:, at]] - numbers[row[at]])
+        # Missing numbers have their own code and match missing ones only.
         apart += np.where(known[:, at] == row[at], 0.0, step)
     same = (known[:, others] == row[others]).all(axis=1) & np.isfinite(apart)
     reachable = np.flatnonzero(same)
     return int(reachable[apart[reachable].argmin()]) if len(reachable) else -1
 
 
-_ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
+ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
+"""Zero-width spaces, joiners and the byte order mark, as ``str.translate`` drops them."""
 
 
-def _normalized(text: str) -> str:
-    plain = unicodedata.normalize("NFKC", text).translate(_ZERO_WIDTH)
+def normalized(text: str) -> str:
+    """Return a text without differences of spaces, case and Unicode form."""
+    plain = unicodedata.normalize("NFKC", text).translate(ZERO_WIDTH)
     return unicodedata.normalize("NFKC", " ".join(plain.split()).casefold())

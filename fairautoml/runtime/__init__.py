@@ -3,8 +3,8 @@
 This package imports nothing else of the library.
 """
 
-from fairautoml.inference.runtime._base import ModelFileError, NewRowsError
-from fairautoml.inference.runtime._file import FORMAT, MEMBERS, load
-from fairautoml.inference.runtime._predictor import PortablePredictor
+from fairautoml.runtime._base import ModelFileError, NewRowsError
+from fairautoml.runtime._file import FORMAT, MEMBERS, load
+from fairautoml.runtime._predictor import PortablePredictor
 
 __all__ = ["FORMAT", "MEMBERS", "ModelFileError", "NewRowsError", "PortablePredictor", "load"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.inference.runtime._base import (
+from fairautoml.runtime._base import (
     Array,
     Floats,
     ModelFileError,
@@ -16,15 +16,15 @@ from fairautoml.inference.runtime._base import (
     Spec,
     checked,
 )
-from fairautoml.inference.runtime._groups import (
+from fairautoml.runtime._groups import (
     cells_of,
     check_indices,
     read_groups,
     sensitive_rows,
 )
-from fairautoml.inference.runtime._rows import Rows, encoded, read_schema
-from fairautoml.inference.runtime._rules import RULES, draws, fair_scores, row_thresholds
-from fairautoml.inference.runtime._scores import Program
+from fairautoml.runtime._rows import Rows, encoded, read_schema
+from fairautoml.runtime._rules import RULES, draws, fair_scores, row_thresholds
+from fairautoml.runtime._scores import Program
 
 BLOCK_ROWS, BLOCK_VALUES = 512, 2**24
 """Largest number of rows, and of values, that are scored at once."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fairautoml.inference.runtime._base import Array, Floats, ModelFileError, Spec
+from fairautoml.runtime._base import Array, Floats, ModelFileError, Spec
 
 
 def groups_of(of_cell: Array, cells: Array) -> Array:

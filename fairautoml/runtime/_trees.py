@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from fairautoml.inference.runtime._base import Array, Floats, ModelFileError, Spec
+from fairautoml.runtime._base import Array, Floats, ModelFileError, Spec
 
 BLOCK_WALKS = 1 << 16
 """Walks through a tree that are made at once, so that the nodes stay in the processor's cache."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.inference.runtime._base import (
+from fairautoml.runtime._base import (
     Array,
     Floats,
     ModelFileError,
