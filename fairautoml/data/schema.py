@@ -141,11 +141,13 @@ class TableSchema:
         kept |= {text.position: ("text", said) for text in self.texts}
         rows = []
         for at, name in enumerate(self.names_in):
-            start = _dropped(name, "")
-            why = next((note[len(start) :] for note in self.notes if note.startswith(start)), "")
-            kind, encoding = kept.get(at, ("left out", why))
+            kind, encoding = kept[at] if at in kept else ("left out", self._why_dropped(name))
             rows.append({"column": name, "kind": kind, "encoding": encoding})
         return pd.DataFrame(rows, columns=["column", "kind", "encoding"])
+
+    def _why_dropped(self, name: str) -> str:
+        start = _dropped(name, "")
+        return next((note[len(start) :] for note in self.notes if note.startswith(start)), "")
 
     def places(self, kept: list[int]) -> list[int]:
         """Return the columns of the matrix of the kept features and of all texts."""
