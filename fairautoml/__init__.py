@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from fairautoml.automl import FairAutoML, FairAutoMLRegressor
     from fairautoml.data.noisy_groups import weak_proxy_gap
+    from fairautoml.data.options import ColumnOptions
     from fairautoml.metrics import CostMatrix
     from fairautoml.report.progress import ProgressLine
     from fairautoml.runtime import PortablePredictor
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "AllExcept",
+    "ColumnOptions",
     "CostMatrix",
     "Dask",
     "EarlyStopping",
@@ -40,6 +42,7 @@ __all__ = [
 
 _HOME = {
     "AllExcept": "fairautoml.settings",
+    "ColumnOptions": "fairautoml.data.options",
     "CostMatrix": "fairautoml.metrics",
     "Dask": "fairautoml.settings",
     "EarlyStopping": "fairautoml.search.early_stopping",

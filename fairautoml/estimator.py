@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
@@ -27,6 +28,7 @@ from fairautoml.data.frames import (
     check_same_index,
     entity_ids,
 )
+from fairautoml.data.options import ColumnOptions, column_options
 from fairautoml.data.read import validation_inputs
 from fairautoml.data.schema import TableSchema, read_truth
 from fairautoml.data.target import (
@@ -197,6 +199,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         X_val: Any = None,
         y_val: Any = None,
         sensitive_val: Any = None,
+        columns: ColumnOptions | None = None,
         sensitive_features: Any = None,
     ) -> Self:
         """Search for the best model that meets the constraint.
@@ -224,6 +227,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             cross-validation: one model of each configuration is trained on ``X``, and selection,
             thresholds and all figures are those of the validation rows, of weight 1. No model is
             trained on them, unless ``refit=True`` trains the last one on both.
+        columns : ColumnOptions, optional
+            Which columns are text, dates, categories or no features; see ``columns_``.
         sensitive_features : optional
             Other name of ``sensitive``.
 
@@ -254,7 +259,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             inputs=inputs,
             validation=validation_inputs(X_val, y_val, sensitive_val, inputs),
             settings=settings,
-            read=read_options_of(settings),
+            read=replace(read_options_of(settings), columns=column_options(columns)),
             start=start,
             proxy_errors=proxy_errors,
             seeded=self.random_state is not None,
@@ -675,11 +680,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             table.insert(2, "verdict", pd.Series(verdicts, dtype=object, index=table.index))
         self.leaderboard_ = table
         self.pareto_front_ = board.front_of(table)
-
-    @property
-    def columns_(self) -> pd.DataFrame:
-        """Kind and encoding of each column of ``X``, or why it is left out."""
-        return self.pool_.schema.described()
 
     def _remember_names(self, schema: TableSchema) -> None:
         self.n_features_in_ = len(schema.names_in)

@@ -173,6 +173,13 @@ class Explained(Estimator):
     explanation_: Explanation | None = None
 
     @property
+    def columns_(self) -> pd.DataFrame:
+        """Kind and encoding of each column of ``X``, or why it is left out."""
+        check_is_fitted(self)
+        pool = getattr(self, "pool_", None)  # a model file has none
+        return (self.model_ if pool is None else pool).schema.described()
+
+    @property
     def members_(self) -> tuple[Member, ...]:
         """Fitted models behind the scores, for explainers such as ``shap.TreeExplainer``.
 
@@ -190,7 +197,7 @@ class Explained(Estimator):
         check_is_fitted(self)
         if getattr(self, "pool_", None) is None:
             raise InputError(ARRAYS)
-        read, names = self._model_input, tuple(map(str, self.model_.schema.names))
+        read, names = self._model_input, self.model_.schema.labels
         return tuple(
             Member(
                 trial=trial,
