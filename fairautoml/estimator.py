@@ -324,7 +324,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _storable(self) -> Self:
         """Return a copy for a run folder."""
-        stored = copy.copy(self)
+        stored = object.__new__(type(self))
+        vars(stored).update(vars(self))
         # Neither callbacks nor the password of a database are stored.
         stored.callbacks = None
         if callable(self.objective):
