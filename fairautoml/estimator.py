@@ -325,7 +325,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _storable(self) -> Self:
         """Return a copy for a run folder."""
         stored = object.__new__(type(self))
-        vars(stored).update(vars(self))
+        stored.__dict__.update(self.__dict__)
         # Neither callbacks nor the password of a database are stored.
         stored.callbacks = None
         if callable(self.objective):
