@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from fairautoml.metrics import METRICS, GroupCounts, Undefined
-from fairautoml.metrics.performance import FPR_LIMIT
+from fairautoml.metrics import METRICS, ClassCounts, GroupCounts, Undefined
+from fairautoml.metrics.performance import FPR_LIMIT, OF_POOLED
+from fairautoml.metrics.rates import values_of
 
 ON_SCORES = ["average_precision", "log_loss", "recall_at_fpr", "roc_auc"]
 ON_DECISIONS = ["accuracy", "balanced_accuracy", "f1"]
@@ -181,3 +182,24 @@ def test_recall_at_fpr_is_the_best_over_all_thresholds(seed, weighted):
         if accepted[y == 0].sum() / weight[y == 0].sum() <= FPR_LIMIT:
             best = max(best, accepted[y == 1].sum() / weight[y == 1].sum())
     assert on_scores("recall_at_fpr", y, scores, weight) == pytest.approx(best, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", OF_POOLED)
+def test_many_tables_at_once_have_the_values_of_each(name):
+    """The bootstrap uses the same metric, also where it is undefined."""
+    metric, rng = METRICS.get(name), np.random.default_rng(0)
+    for n_classes, of in ((2, GroupCounts), (3, ClassCounts)):
+        if n_classes == 3 and "multiclass" not in metric.tasks:
+            continue
+        tables = rng.integers(0, 4, (300, 2, n_classes, n_classes)).astype(float)
+        tables[rng.random(tables.shape) < 0.4] = 0.0
+        each = [metric.value(of(table)) for table in tables]
+        expected = [np.nan if isinstance(value, Undefined) else value for value in each]
+        assert np.isnan(expected).any()
+        np.testing.assert_allclose(values_of(metric, tables), expected, rtol=1e-12)
+
+
+def test_groups_that_overlap_are_pooled_once():
+    """Performance is that of all rows, not of the sum over the groups."""
+    tables, overall = np.full((1, 3, 2, 2), 5.0), np.array([[[8.0, 2.0], [1.0, 9.0]]])
+    assert values_of(METRICS.get("f1"), tables, overall) == pytest.approx(18 / 21)
