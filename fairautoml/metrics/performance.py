@@ -132,7 +132,7 @@ def log_loss(y: Labels, scores: Scores, weight: Weight) -> float | Undefined:
     if undefined is not None:
         return undefined
     # In float64: 1 - eps is a float32, but the logarithm of a float32 has 7 digits only.
-    clipped = np.clip(scores.astype(np.float64), EPS, 1 - EPS)
+    clipped = np.clip(np.asarray_chkfinite(scores, np.float64), EPS, 1 - EPS)
     return float(-np.average(np.log(np.where(y == 1, clipped, 1 - clipped)), weights=weight))
 
 
