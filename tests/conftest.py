@@ -27,6 +27,7 @@ settings.register_profile(
     "any_machine",
     parent=settings(),
     deadline=None,
+    max_examples=30,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("any_machine")
