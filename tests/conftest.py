@@ -27,9 +27,13 @@ settings.register_profile(
     "any_machine",
     parent=settings(),
     deadline=None,
+    max_examples=30,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("any_machine")
+
+# Collecting thousands of tests makes no garbage worth searching for; see pytest_collection_finish.
+gc.disable()
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +43,14 @@ def data_home():
     if not home:
         pytest.skip(f"{HOME} is not set: name a folder with the real tables and their index.json")
     return Path(home)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_power_cut():
+    """Tests kill processes, never the machine: no file is waited for until it is on the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +81,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish():
     """Spare each full garbage collection the walk through thousands of collected tests."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 

@@ -57,8 +57,8 @@ def quick(**parameters):
 @pytest.mark.filterwarnings("ignore::fairautoml.exceptions.DegradedWarning")
 @parametrize_with_checks(
     [
-        FairAutoML(constraint=None, n_trials=2, random_state=0),
-        FairAutoMLRegressor(constraint=None, n_trials=2, random_state=0),
+        FairAutoML(constraint=None, n_trials=2, cv=2, random_state=0),
+        FairAutoMLRegressor(constraint=None, n_trials=2, cv=2, random_state=0),
     ],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
 )

@@ -64,13 +64,14 @@ def test_each_thread_has_limits_of_its_own(limits):
 @pytest.mark.parametrize("name", ["lightgbm", "xgboost", "extra_trees", "random_forest"])
 def test_a_learner_uses_the_threads_of_its_trial_and_learns_the_same(name):
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(2000, 5)).astype(np.float32)
-    y = (X[:, 0] + rng.normal(size=2000) > 0).astype(np.int8)
+    X = rng.normal(size=(1000, 5)).astype(np.float32)
+    y = (X[:, 0] + rng.normal(size=1000) > 0).astype(np.int8)
     schema = FeatureSchema(n_features=5)
     found = []
     for count in (1, 2):
         with threads.threads(count):
             assert n_threads() == count
-            found.append(LEARNERS.get(name).build({}, schema, 0).fit(X, y).predict_proba(X))
+            model = LEARNERS.get(name).build({"n_estimators": 20}, schema, 0)
+            found.append(model.fit(X, y).predict_proba(X))
     assert n_threads() == 1
     assert found[0] == pytest.approx(found[1], abs=1e-5)

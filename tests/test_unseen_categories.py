@@ -35,14 +35,14 @@ def test_a_column_of_texts_that_do_not_come_again_promises_nothing(learner):
         warnings.simplefilter("ignore")
         model = FairAutoML(
             "demographic_parity_difference<=0.2",
-            n_trials=3,
+            n_trials=2,
             learners=[learner],
             executor="serial",
             cv=3,
             ensemble=0,
             random_state=0,
         ).fit(X, y, "sex")
-        new, truth = applications(6_000, 2)
+        new, truth = applications(3_000, 2)
         accuracy = np.mean(model.predict(new) == truth)
     # Of new rows a learner may guess more than of a fold, as its models disagree on the unknown.
     assert model.best_entry_.score < accuracy + 0.05

@@ -90,6 +90,7 @@ def rejection_region(
     return closed
 
 
+@lru_cache(maxsize=512)
 def _binomial(n: int, p: float) -> tuple[int, NDArray[np.float64]]:
     """Return the first outcome and the probabilities from it on; all but 1e-13 of the mass."""
     # Ratios of neighbours keep the precision: log-gamma loses ten digits at a million rows.
@@ -98,20 +99,28 @@ def _binomial(n: int, p: float) -> tuple[int, NDArray[np.float64]]:
     reach = 8 * math.sqrt(n * p * (1 - p)) + 25
     first, last = max(0, int(n * p - reach)), min(n, int(n * p + reach))
     x = np.arange(first, last)
-    log = np.r_[0.0, np.cumsum(np.log((n - x) / (x + 1)) + math.log(p / (1 - p)))]
+    log = np.zeros(len(x) + 1)
+    np.cumsum(np.log((n - x) / (x + 1)) + math.log(p / (1 - p)), out=log[1:])
     mass = np.exp(log - log.max())
     return first, mass / mass.sum()
+
+
+@lru_cache(maxsize=512)
+def _at_least(n: int, p: float) -> tuple[int, NDArray[np.float64]]:
+    """Return the first outcome, and P(Bin(n, p) >= outcome) from it on, with a final 0."""
+    first, mass = _binomial(n, p)
+    shares = np.zeros(len(mass) + 1)
+    shares[:-1] = np.cumsum(mass[::-1])[::-1]
+    shares[0] = 1.0
+    return first, shares
 
 
 def _tail(region: NDArray[np.int64], n2: int, p1: float, p2: float) -> float:
     """Return the probability of a region at rates ``p1``, ``p2``."""
     first, mass = _binomial(len(region) - 1, p1)
-    start, other = _binomial(n2, p2)
-    # at_least[i] = P(Bin(n2, p2) >= start + i), with a final 0.
-    at_least = np.r_[np.cumsum(other[::-1])[::-1], 0.0]
-    at_least[0] = 1.0
+    start, at_least = _at_least(n2, p2)
     least = region[first : first + len(mass)]
-    return float(mass @ at_least[np.clip(least - start, 0, len(other))])
+    return float(mass @ at_least.take(least - start, mode="clip"))
 
 
 class _Largest:

@@ -146,8 +146,12 @@ def _entries(
     problem: Problem,
     end: float | None,
 ) -> list[Entry]:
-    scored = _cross_fitted(mitigator, rows, column, problem, end)
-    found = (_entry(one, column, served, problem) for one in scored)
+    scored, metric = _cross_fitted(mitigator, rows, column, problem, end), problem.objective
+    # An objective on scores is the same under every rule, and may take long on many rows.
+    on_scores = metric.on == "scores"
+    judged = column.judged(problem.folds)
+    score = metric.value(served.y, judged, served.weight) if on_scores else None
+    found = (_entry(one, column, served, problem, score) for one in scored)
     return [entry for entry in found if entry is not None]
 
 
@@ -211,14 +215,19 @@ def _tally(
     return task.tally(rows.cells, rows.y, decision, rows.weight, n_groups=rows.n_cells)
 
 
-def _entry(scored: _Scored, column: Column, rows: ScoreRows, problem: Problem) -> Entry | None:
+def _entry(
+    scored: _Scored,
+    column: Column,
+    rows: ScoreRows,
+    problem: Problem,
+    score: float | Undefined | None,
+) -> Entry | None:
+    """Return an entry; without a score, the objective is on decisions."""
     metric, task = problem.objective, TASKS.get(problem.dataset.task)
     deployed, constant = _deployed(scored.rule, rows, problem)
     tally = deployed if constant or _violates(scored.tally, deployed, problem) else scored.tally
-    if metric.on == "decisions":
+    if score is None:
         score = metric.value(tally)
-    else:
-        score = metric.value(rows.y, column.judged(problem.folds), rows.weight)
     if isinstance(score, Undefined):
         return None
     return Entry(

@@ -1,6 +1,8 @@
 """Performance metrics of classification and regression, the choices of ``objective=``."""
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -28,6 +30,7 @@ EPS = float(np.finfo(np.float32).eps)
 Labels: TypeAlias = NDArray[np.integer]
 Scores: TypeAlias = NDArray[np.floating]
 Weight: TypeAlias = NDArray[np.float64]
+Pooled: TypeAlias = NDArray[np.float64]
 
 
 def accuracy(counts: GroupCounts | ClassCounts) -> float | Undefined:
@@ -133,11 +136,9 @@ def log_loss(y: Labels, scores: Scores, weight: Weight) -> float | Undefined:
     undefined = _one_class(y, weight)
     if undefined is not None:
         return undefined
-    from sklearn.metrics import log_loss as of_sklearn
-
     # In float64: 1 - eps is a float32, but the logarithm of a float32 has 7 digits only.
-    clipped = np.clip(scores.astype(np.float64), EPS, 1 - EPS)
-    return float(of_sklearn(y, clipped, sample_weight=weight, labels=[0, 1]))
+    clipped = np.clip(np.asarray_chkfinite(scores, np.float64), EPS, 1 - EPS)
+    return float(-np.average(np.log(np.where(y == 1, clipped, 1 - clipped)), weights=weight))
 
 
 def _log_loss_of_classes(y: Labels, scores: Scores, weight: Weight) -> float | Undefined:
@@ -253,6 +254,56 @@ def r2(values: GroupValues) -> float | Undefined:
     return float(1.0 - np.average(values.losses, weights=values.weight) / spread)
 
 
+# The bootstrap evaluates hundreds of tables: the same metrics of stacked pooled tables
+# ``[..., label, decision]``, NaN where they are undefined.
+
+
+def _recalls(table: Pooled) -> Pooled:
+    found: Pooled = np.diagonal(table, axis1=-2, axis2=-1) / table.sum(axis=-1)
+    return found
+
+
+def _f1s(table: Pooled) -> Pooled:
+    labels, right = table.sum(axis=-1), np.diagonal(table, axis1=-2, axis2=-1)
+    return np.where(labels > 0, 2 * right / (labels + table.sum(axis=-2)), np.nan)
+
+
+def _f1_weighted_of(table: Pooled) -> Pooled:
+    labels = table.sum(axis=-1)
+    found: Pooled = np.nansum(_f1s(table) * labels, axis=-1) / labels.sum(axis=-1)
+    return found
+
+
+def _mcc_of(table: Pooled) -> Pooled:
+    labels, decisions, total = table.sum(axis=-1), table.sum(axis=-2), table.sum(axis=(-2, -1))
+    size = (total**2 - (labels**2).sum(axis=-1)) * (total**2 - (decisions**2).sum(axis=-1))
+    covariance = np.trace(table, axis1=-2, axis2=-1) * total - (labels * decisions).sum(axis=-1)
+    found = np.where(size > 0, covariance / np.sqrt(size), 0.0)
+    return np.where((labels == total[..., None]).any(axis=-1), np.nan, found)
+
+
+OF_POOLED: dict[str, Callable[[Pooled], Pooled]] = {
+    "balanced_accuracy": lambda table: _recalls(table).mean(axis=-1),
+    "f1": lambda table: _f1s(table)[..., 1],
+    "f1_macro": lambda table: _f1s(table).mean(axis=-1),
+    "f1_weighted": _f1_weighted_of,
+    "precision": lambda table: _recalls(table.swapaxes(-2, -1))[..., 1],
+    "recall": lambda table: _recalls(table)[..., 1],
+    "mcc": _mcc_of,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _OfTables:
+    """A metric of many tables at once, by name, so that metrics can be compared and pickled."""
+
+    name: str
+
+    def __call__(self, tables: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return OF_POOLED[self.name](tables.sum(axis=1))
+
+
 def _metric(value: Any, on: Any, about: str, *tasks: TaskName, greater: bool = True) -> Metric:
     return Metric(
         name=value.__name__,
@@ -260,6 +311,7 @@ def _metric(value: Any, on: Any, about: str, *tasks: TaskName, greater: bool = T
         kind="performance",
         on=on,
         value=value,
+        many=_OfTables(value.__name__) if value.__name__ in OF_POOLED else None,
         greater_is_better=greater,
         tasks=frozenset(tasks),
     )

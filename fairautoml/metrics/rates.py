@@ -210,7 +210,8 @@ def values_of(
     ``overall``, shape (n_tables, 2, 2), is the table of all rows; the sum over the groups if None.
     """
     if metric.many is not None:
-        return metric.many(tables)
+        pooled = overall is not None and metric.kind == "performance"
+        return metric.many(overall[:, None] if pooled and overall is not None else tables)
     if metric.rates:
         # Treat all tables as additional groups.
         if tables.shape[-1] > 2:

@@ -7,7 +7,7 @@ editable install and a checkout have it next to the package.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -136,6 +136,8 @@ def _kind(node: yaml.Node) -> str:
     return "a list" if isinstance(node, yaml.SequenceNode) else repr(node.value)
 
 
+# Every fit reads the same dozen files; parsing YAML takes longer than training a small model.
+@lru_cache(maxsize=256)
 def root_of(text: str, origin: str) -> Place:
     """Return the root node of a YAML text."""
     try:
@@ -151,6 +153,7 @@ def root_of(text: str, origin: str) -> Place:
     return Place(origin, "", node)
 
 
+@lru_cache(maxsize=256)
 def read_param_space(text: str, origin: str, name: str = "") -> ParamSpace:
     """Read a search space.
 

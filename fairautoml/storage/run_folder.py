@@ -15,6 +15,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import IO, Any
@@ -61,6 +62,7 @@ def own_versions() -> dict[str, str]:
     return {name: library_version(name) for name in LIBRARIES}
 
 
+@cache
 def library_version(name: str) -> str:
     """Return the version of a library, or ``NOT_INSTALLED``."""
     try:

@@ -177,7 +177,7 @@ def test_the_same_seed_gives_the_same_audit():
 
 def test_a_thousand_groups_are_audited():
     rng = np.random.default_rng(0)
-    n = 20_000
+    n = 10_000
     groups = rng.integers(0, 1000, n).astype(str)
     y, decision = rng.integers(0, 2, n), rng.integers(0, 2, n)
     found = quick(y, decision, groups, max_groups=1000, smallest_cell=0)

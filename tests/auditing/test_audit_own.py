@@ -71,7 +71,7 @@ def stays(model, X, n_tries=60, flips=True):
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_models_of_every_learner_are_bounded_and_no_perturbation_refutes_a_certificate(learner):
-    X, y, sex = table(300)
+    X, y, sex = table(150)
     model = fitted([learner], 2, X, y, cv=3)
     found = judged(model, X, sex)
     assert (found.level, found.notes) == ("sound, ensemble", ())
@@ -80,7 +80,7 @@ def test_models_of_every_learner_are_bounded_and_no_perturbation_refutes_a_certi
 
 
 def test_an_ensemble_is_certified_row_by_row(monkeypatch):
-    X, y, sex = table(300)
+    X, y, sex = table(150)
     model = fitted(["lightgbm", "logistic_regression"], 6, X, y)
     assert model.best_entry_.members
     same = stays(model, X, flips=False)

@@ -287,14 +287,14 @@ def test_scorers_and_functions_are_metrics():
     rows = individuals()
     cost = make_scorer(fbeta_score, beta=2)
     metrics = ["roc_auc", "neg_brier_score", "jaccard", cost, balanced_accuracy_score]
-    found = quick(rows.y, rows.decision, rows.groups, y_score=rows.score, metrics=metrics).scores
+    found = quick(rows.y, rows.decision, rows.groups[["sex"]], y_score=rows.score, metrics=metrics)
     women = (rows.groups["sex"] == "F").to_numpy()
     y, decision, score = rows.y[women], rows.decision[women], rows.score[women]
     expected = [
         roc_auc_score(y, score), -brier_score_loss(y, score), jaccard_score(y, decision),
         fbeta_score(y, decision, beta=2), balanced_accuracy_score(y, decision),
     ]  # fmt: skip
-    values = [row.value for row in found if row.group == "F"]
+    values = [row.value for row in found.scores if row.group == "F"]
     assert values == pytest.approx(expected)
 
 

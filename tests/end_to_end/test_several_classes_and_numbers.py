@@ -13,7 +13,7 @@ from fairautoml.exceptions import InputError, NoFeasibleModelWarning, ParameterE
 LEARNERS = ["lightgbm", "logistic_regression"]
 QUICK = {
     "n_trials": 4,
-    "cv": 3,
+    "cv": 2,
     "learners": LEARNERS,
     "random_state": 0,
 }

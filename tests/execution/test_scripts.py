@@ -145,18 +145,22 @@ def lines(done):
     return [line.strip() for line in done.stdout.splitlines()]
 
 
-def test_a_script_without_a_guard_runs_once(tmp_path):
+def test_a_script_without_a_guard_runs_once_and_leaves_no_process(tmp_path):
     script = tmp_path / "unguarded.py"
-    script.write_text(SETUP + "search('extra_trees')\n")
+    script.write_text(
+        SETUP
+        + "from multiprocessing.forkserver import _forkserver\n"
+        + "search('extra_trees')\n"
+        + "print(_forkserver._forkserver_pid)\n"
+        + "print(Path(f'/proc/{_forkserver._forkserver_pid}/task/{_forkserver._forkserver_pid}"
+        + "/children').read_text())\n"
+    )
     done = run_python([script])
-    assert lines(done) == EXPECTED
+    *found, server, children = lines(done)
+    assert found == EXPECTED
     assert done.stderr == ""
-
-
-def test_a_script_with_a_guard_runs_once(tmp_path):
-    script = tmp_path / "guarded.py"
-    script.write_text(SETUP + "if __name__ == '__main__':\n    search('extra_trees')\n")
-    assert lines(run_python([script])) == EXPECTED
+    assert children == ""
+    assert is_gone(server)
 
 
 def test_a_program_on_standard_input_runs_once():
@@ -216,18 +220,3 @@ def test_an_objective_out_of_a_script_is_refused_with_the_way_out(tmp_path):
     )
     found = run_python([script]).stdout
     assert re.search("cannot send the objective .*objective.* in a module that can be", found)
-
-
-def test_no_process_is_left_when_the_program_ends(tmp_path):
-    script = tmp_path / "pids.py"
-    script.write_text(
-        SETUP
-        + "from multiprocessing.forkserver import _forkserver\n"
-        + "search('extra_trees')\n"
-        + "print(_forkserver._forkserver_pid)\n"
-        + "print(Path(f'/proc/{_forkserver._forkserver_pid}/task/{_forkserver._forkserver_pid}"
-        + "/children').read_text())\n"
-    )
-    *_, server, children = run_python([script]).stdout.splitlines()
-    assert children.strip() == ""
-    assert is_gone(server)

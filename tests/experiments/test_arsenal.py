@@ -27,7 +27,7 @@ PARITY, ODDS = "demographic_parity_difference", "equalized_odds_difference"
 def write(folder, **changes):
     others = set(MITIGATORS.names()) | set(ARSENAL_PEERS.names())
     content = {
-        "seeds": 2,
+        "seeds": 1,
         "folds": 2,
         "train_rows": 400,
         "held_rows": 200,
@@ -56,7 +56,7 @@ def test_what_cannot_run_is_a_failed_cell_with_the_way_out_and_the_others_are_ru
     folder, code = done
     assert code == 6
     records = [json.loads(path.read_text()) for path in (folder / "out" / "cells").glob("*.json")]
-    assert len(records) == len(TAKEN) * 2
+    assert len(records) == len(TAKEN)
     failed = [record for record in records if record["outcome"] == "failed"]
     assert {record["method"] for record in failed} == {"aif360_reweighing"}
     assert all("FAIRAUTOML_AIF360_PYTHON" in record["reason"] for record in failed)
@@ -68,7 +68,7 @@ def test_every_method_is_judged_under_the_constraints_that_it_serves(done):
     assert served["group_thresholds"] == {PARITY, ODDS}
     assert served["fairlearn_threshold_optimizer"] == {PARITY, ODDS}
     assert served["reweighing"] == {PARITY}
-    assert (cells.groupby(["method", "constraint"]).size() == 2).all()
+    assert (cells.groupby(["method", "constraint"]).size() == 1).all()
     leagues = cells.set_index("method")
     assert leagues.loc["bias_scoring", "needs_sensitive"].eq(False).all()
     assert leagues.loc["group_thresholds", "needs_sensitive"].eq(True).all()
@@ -109,7 +109,7 @@ def test_a_resumed_comparison_runs_only_what_is_missing_failed_or_changed(done, 
     after = (folder / "out" / "points.csv").read_text()
     kept = [line for line in before.splitlines() if "thresholds" in line]
     assert kept == [line for line in after.splitlines() if "thresholds" in line]
-    assert after.count("reweighing") == 6
+    assert after.count("reweighing") == 3
 
 
 def test_the_committed_experiment_takes_every_peer_and_every_mitigator_that_serves_it():

@@ -152,7 +152,7 @@ def commands(run, table):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "number", [120, pytest.param(1200, marks=pytest.mark.slow)], ids=["120", "1200"]
+    "number", [40, pytest.param(1200, marks=pytest.mark.slow)], ids=["40", "1200"]
 )
 def test_an_altered_run_is_refused_or_read_and_runs_no_code(
     original, table, tmp_path, watch, capsys, number
@@ -236,7 +236,7 @@ def test_planted_pickles_are_not_read_by_a_resume_and_the_model_is_the_same(
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "number", [8, pytest.param(100, marks=pytest.mark.slow)], ids=["8", "100"]
+    "number", [4, pytest.param(100, marks=pytest.mark.slow)], ids=["4", "100"]
 )
 def test_an_altered_run_is_resumed_or_refused_and_runs_no_code(original, tmp_path, capsys, number):
     rng, marker = np.random.default_rng(number), tmp_path / "ran"

@@ -44,7 +44,7 @@ def test_or_and_are_learned_and_xor_cannot_be(y, mistakes, required):
 TWELVE = (12, 20, 10, 6, 11, 14, 19, 17, 10, 16, 14, 11)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(0, 12, 3))
 def test_a_gap_is_kept_by_the_decisions_and_not_on_paper(seed):
     table, y, groups = seeded(seed)
     gaps = gaps_of(groups, ("tpr",), 0.02)

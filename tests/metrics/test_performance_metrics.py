@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from fairautoml.exceptions import ParameterError
-from fairautoml.metrics import METRICS, GroupCounts, Undefined
-from fairautoml.metrics.performance import FPR_LIMIT
+from fairautoml.metrics import METRICS, ClassCounts, GroupCounts, Undefined
+from fairautoml.metrics.performance import FPR_LIMIT, OF_POOLED
+from fairautoml.metrics.rates import values_of
 from fairautoml.settings import check_objective
 
 ON_SCORES = ["average_precision", "log_loss", "recall_at_fpr", "roc_auc"]
@@ -213,3 +214,25 @@ def test_a_k_that_is_no_number_of_rows_is_refused(name):
     """The message shows both forms that can be read."""
     with pytest.raises(ParameterError, match=r"precision_at_100 .*precision_at_10%"):
         check_objective(name)
+
+
+@pytest.mark.parametrize("name", OF_POOLED)
+def test_many_tables_at_once_have_the_values_of_each(name):
+    """The bootstrap uses the same metric, also where it is undefined."""
+    metric, rng = METRICS.get(name), np.random.default_rng(0)
+    for n_classes, of in ((2, GroupCounts), (3, ClassCounts)):
+        if n_classes == 3 and "multiclass" not in metric.tasks:
+            continue
+        tables = rng.integers(0, 4, (300, 2, n_classes, n_classes)).astype(float)
+        tables[rng.random(tables.shape) < 0.4] = 0.0
+        tables[0] = 0.0
+        each = [metric.value(of(table)) for table in tables]
+        expected = [np.nan if isinstance(value, Undefined) else value for value in each]
+        assert np.isnan(expected).any()
+        np.testing.assert_allclose(values_of(metric, tables), expected, rtol=1e-12)
+
+
+def test_groups_that_overlap_are_pooled_once():
+    """Performance is that of all rows, not of the sum over the groups."""
+    tables, overall = np.full((1, 3, 2, 2), 5.0), np.array([[[8.0, 2.0], [1.0, 9.0]]])
+    assert values_of(METRICS.get("f1"), tables, overall) == pytest.approx(18 / 21)

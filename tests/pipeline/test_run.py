@@ -17,12 +17,20 @@ from fairautoml.plan import Plan, terms_of
 from fairautoml.records import Config, Trial, TrialState
 from fairautoml.run_files import PreviousRun, RunLocation, begin
 from fairautoml.running import _run_here, run_search
-from fairautoml.search.space import ParamSpace, SearchSpace
+from fairautoml.search.space import Integer, ParamSpace, SearchSpace
 from fairautoml.search.space_files import load_space
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.storage.artifacts import Artifacts
 
 NAMES = ("logistic_regression", "extra_trees", "lightgbm")
+
+
+def few_trees(space):
+    """The space of a learner, with models that are fast to train."""
+    size = {"n_estimators": Integer(low=5, high=30, default=15)}
+    return replace(
+        space, ranges={**space.ranges, **(size if "n_estimators" in space.ranges else {})}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +51,8 @@ def plan():
         mitigators=tuple(MITIGATORS.get(n) for n in ("group_thresholds", "none")),
         tolerances=tolerance_grid(targets),
     )
-    space = SearchSpace(learners={name: load_space("learners", name) for name in NAMES})
-    few = {"extra_trees": {"n_estimators": 50}, "lightgbm": {"n_estimators": 30}}
-    first = [
-        Config(learner=name, params={**part.defaults(), **few.get(name, {})})
-        for name, part in space.learners.items()
-    ]
+    space = SearchSpace(learners={name: few_trees(load_space("learners", name)) for name in NAMES})
+    first = [Config(learner=name, params=part.defaults()) for name, part in space.learners.items()]
     return Plan(
         problem=problem,
         space=space,

@@ -129,7 +129,7 @@ def test_a_larger_penalty_reaches_the_optimum_of_the_small_problem_one_iteration
 
 @pytest.mark.parametrize(
     ("rho_gap", "constrained", "expected"),
-    [(0.05, True, 12), (0.1, True, 11), (0.5, True, 9), (5.0, True, 9), (0.1, False, 7)],
+    [(0.1, True, 11), (0.5, True, 9), (0.1, False, 7)],
 )
 def test_not_every_start_finds_the_optimum_because_the_method_is_local(
     rho_gap, constrained, expected
@@ -204,13 +204,17 @@ def toy_runs(seeds, splitting, *, constrained=True, iterations=15):
 LONG = Splitting(evaluations=16, growth=0, pulls=16, starts=1)
 
 
-def test_the_constraint_steers_the_search_and_too_large_a_penalty_is_worse():
-    share, best = toy_runs(20, LONG)
-    free_share, _ = toy_runs(20, LONG, constrained=False)
-    _, stiff = toy_runs(20, replace(LONG, rho_gap=50.0))
+def test_the_constraint_steers_the_search():
+    share, best = toy_runs(8, LONG)
+    free_share, _ = toy_runs(8, LONG, constrained=False)
     assert share >= 8 * free_share
     assert max(best) < math.inf
     assert np.mean(best) < 0.60
+
+
+@pytest.mark.slow
+def test_too_large_a_penalty_is_worse():
+    best, stiff = (toy_runs(20, one)[1] for one in (LONG, replace(LONG, rho_gap=50.0)))
     assert np.mean(stiff) > np.mean(best) + 0.01
 
 
