@@ -11,7 +11,7 @@ from fairautoml.certification.certificate import sensitivity
 from fairautoml.certification.evidence import (
     Evidence,
     MinScore,
-    Rows,
+    SampleRows,
     claim_from_counts,
     claim_from_rows,
     floor_from_counts,
@@ -254,7 +254,7 @@ def rows_of(n=4000, *, seed=0, **changes):
         "y": rng.integers(0, 2, n),
         "decision": rng.choice([0.1, 0.5], n),
     }
-    return Rows(**{**given_, **changes})
+    return SampleRows(**{**given_, **changes})
 
 
 def test_a_rule_that_draws_lots_is_certified_by_its_probabilities():
