@@ -200,7 +200,8 @@ def page(out: Path, seconds: float) -> None:
     wide = scores.pivot(index="system", columns="seed", values="auc").loc[list(SYSTEMS)]
     spent = scores.groupby("system")["seconds"].mean()
     lines = [
-        f"| {name} | {' | '.join(f'{auc:.3f}' for auc in [*row, row.mean()])} | {spent[name]:.0f} |"
+        f"| {name} | {' | '.join(f'{auc:.3f}' for auc in [*row, row.mean()])} "
+        f"| {spent[name]:.0f} |"
         for name, row in wide.iterrows()
     ]
     text = PAGE.format(

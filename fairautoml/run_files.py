@@ -1,6 +1,5 @@
 """Store a run in its folder, and read a previous run to resume it."""
 
-import copy
 import re
 import shutil
 import time
@@ -212,7 +211,8 @@ class Run:
 
 def storable(model: Any) -> Any:
     """Return a copy of an estimator for a run folder, without objects that hold code."""
-    stored = copy.copy(model)
+    stored = object.__new__(type(model))
+    stored.__dict__.update(model.__dict__)
     # Neither callbacks nor the password of a database are stored.
     stored.callbacks = None
     if callable(model.objective):

@@ -19,7 +19,6 @@ from fairautoml.auditing.models import ModelAdapter, decider_of, small_groups_of
 from fairautoml.auditing.openings import open_rows, opening_notes, refuse_training_rows
 from fairautoml.auditing.ranked import ranked_sections
 from fairautoml.auditing.rates import (
-    Shown,
     Tables,
     gap_rows,
     rate_rows,
@@ -37,6 +36,7 @@ from fairautoml.auditing.worst_case import (
     worst_case_sections,
 )
 from fairautoml.certification.certificate import SMALLEST_CELL
+from fairautoml.certification.certify import check_error_probability
 from fairautoml.data.frames import Table, check_length, read_table
 from fairautoml.data.groups import read_sensitive
 from fairautoml.data.leakage import same_partition, telling_texts
@@ -73,18 +73,6 @@ NOT_TAKEN_APART = (
     "shown and have defined rates, and if the gap is neither relative to the overall rate nor a "
     "mean over pairs."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _AuditRequest:
-    """Validated parameters and rows of an audit."""
-
-    rows: AuditRows
-    tables: Tables
-    constraints: tuple[Constraint, ...]
-    shown: Shown
-    level: float
-    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,7 +252,7 @@ def audit(
     shown = shown_groups(rows, tables, smallest_cell, min_share)
     constraints = parse_constraints(constraint)
     seed = random_state
-    request = _AuditRequest(
+    request = AuditedRows(
         rows=rows, tables=tables, constraints=constraints, shown=shown, level=delta, seed=seed
     )
     features, proxies = (None, ()) if X is None else _features(X, rows)
@@ -322,10 +310,8 @@ def audit(
             *ranked_sections(rows, ranked, shown, delta, smallest_cell),
             *worst_case_sections(
                 worst,
-                AuditedRows(rows=rows, tables=tables, shown=shown, constraints=constraints),
+                request,
                 ModelRows(X=X, model=model, features=features, sensitive=sensitive),
-                delta,
-                seed,
             ),
         ),
         unknown=rows.unknown,
@@ -346,12 +332,7 @@ def _check_parameters(
     if correction not in get_args(Correction):
         allowed = " or ".join(map(repr, get_args(Correction)))
         raise ParameterError(f"correction={correction!r} must be {allowed}.")
-    if not 0 < delta < 0.5:
-        msg = (
-            f"delta={delta!r} must be an error probability above 0 and below 0.5; a confidence of "
-            "95 % is delta=0.05."
-        )
-        raise ParameterError(msg)
+    check_error_probability(delta)
     for name, value in (("smallest_cell", smallest_cell), ("random_state", random_state)):
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
         if not whole or value < 0:
@@ -409,19 +390,19 @@ def _finite(table: Table) -> Table:
     return replace(table, columns=columns)
 
 
-def _leaks(request: _AuditRequest, features: Features | None) -> tuple[LeakageRow, ...]:
+def _leaks(request: AuditedRows, features: Features | None) -> tuple[LeakageRow, ...]:
     """Return how well scores and features predict the groups."""
     return leakage_rows(request.rows, features, request.shown.hidden, request.level, request.seed)
 
 
-def _left_out(request: _AuditRequest, small_groups: tuple[SmallGroups, ...]) -> tuple[str, ...]:
+def _left_out(request: AuditedRows, small_groups: tuple[SmallGroups, ...]) -> tuple[str, ...]:
     """Return notes on the groups that the constraints excluded at fit."""
     judged = {constraint.metric.name for constraint in request.constraints}
     return tuple(f"At fit: {one.headline}" for one in small_groups if one.metric in judged)
 
 
 def _of_model(
-    request: _AuditRequest,
+    request: AuditedRows,
     decider: ModelAdapter,
     table: pd.DataFrame,
     flips: Sequence[str] | None,
@@ -453,7 +434,7 @@ def _not_features(rows: AuditRows, table: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _contributions(
-    request: _AuditRequest, decider: ModelAdapter, table: pd.DataFrame, blocks: Blocks
+    request: AuditedRows, decider: ModelAdapter, table: pd.DataFrame, blocks: Blocks
 ) -> Contributions | None:
     """Decompose the gap of the first constraint, on the first grouping that can be shown."""
     first = request.constraints[0] if request.constraints else None
@@ -484,7 +465,7 @@ def _check_same(given: NDArray[np.integer], made: NDArray[np.integer]) -> None:
         raise InputError(msg)
 
 
-def _notes(request: _AuditRequest, smallest_cell: int, independent: bool) -> tuple[str, ...]:
+def _notes(request: AuditedRows, smallest_cell: int, independent: bool) -> tuple[str, ...]:
     notes = [NEW if independent else NOT_NEW, *request.rows.notes]
     if request.rows.y is None:
         notes.append(NO_LABELS)

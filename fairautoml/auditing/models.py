@@ -128,7 +128,7 @@ class UnsupportedModel(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class _Origin:
     """Dependence of a column inside a pipeline on the columns of the table."""
 
     of: frozenset[str]  # columns of the table that the column depends on
@@ -142,7 +142,7 @@ def last_step(model: Any) -> Any:
 
 def slopes_of(model: Any, table: pd.DataFrame, noisy: Mapping[str, float]) -> NDArray[np.float64]:
     """Return the slope of each input column of the last step in each noisy column."""
-    origins = [Origin(of=frozenset([str(name)]), slope=1.0) for name in table.columns]
+    origins = [_Origin(of=frozenset([str(name)]), slope=1.0) for name in table.columns]
     if isinstance(model, Pipeline):
         for _, step in model.steps[:-1]:
             origins = _through(step, origins)
@@ -172,7 +172,7 @@ def _has_steps(model: Any) -> bool:
     return isinstance(model, Pipeline) and len(model.steps) > 1
 
 
-def _through(step: Any, origins: list[Origin]) -> list[Origin]:
+def _through(step: Any, origins: list[_Origin]) -> list[_Origin]:
     """Return the dependence of the output columns of a fitted step."""
     if step is None or (isinstance(step, str) and step == "passthrough"):
         return origins
@@ -207,19 +207,19 @@ def _factors(step: Any, n_columns: int) -> NDArray[np.float64] | None:
     return None
 
 
-def _imputed(step: SimpleImputer, origins: list[Origin]) -> list[Origin]:
+def _imputed(step: SimpleImputer, origins: list[_Origin]) -> list[_Origin]:
     if step.statistics_.dtype.kind == "f" and np.isnan(step.statistics_).any():
         return _opaque(step, origins)
     if not step.add_indicator:
         return origins
     # Noise does not make a value missing, so the indicators are constant.
-    return [*origins, *(Origin(of=frozenset()) for _ in step.indicator_.features_)]
+    return [*origins, *(_Origin(of=frozenset()) for _ in step.indicator_.features_)]
 
 
-def _columns(step: ColumnTransformer, origins: list[Origin]) -> list[Origin]:
+def _columns(step: ColumnTransformer, origins: list[_Origin]) -> list[_Origin]:
     inputs = step._transformer_to_input_indices
     width = max(part.stop for part in step.output_indices_.values())
-    found = [Origin(of=frozenset())] * width
+    found = [_Origin(of=frozenset())] * width
     for name, inner, _ in step.transformers_:
         part = step.output_indices_.get(name, slice(0, 0))
         if part.stop == part.start or (isinstance(inner, str) and inner == "drop"):
@@ -230,12 +230,12 @@ def _columns(step: ColumnTransformer, origins: list[Origin]) -> list[Origin]:
     return found
 
 
-def _opaque(step: Any, origins: list[Origin]) -> list[Origin]:
+def _opaque(step: Any, origins: list[_Origin]) -> list[_Origin]:
     names = getattr(step, "get_feature_names_out", None)
     size = len(origins) if names is None else len(names())
     return _all_of(origins, size)
 
 
-def _all_of(origins: list[Origin], size: int) -> list[Origin]:
+def _all_of(origins: list[_Origin], size: int) -> list[_Origin]:
     of = frozenset().union(*(origin.of for origin in origins))
-    return [Origin(of=of)] * size
+    return [_Origin(of=of)] * size

@@ -38,7 +38,7 @@ decisions."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class _Part:
     """Rows on which metrics are computed."""
 
     rows: AuditRows
@@ -65,7 +65,7 @@ class Part:
 
 
 _Measured = tuple[float | Undefined, Interval | None]
-_Measure = Callable[[Part], _Measured]
+_Measure = Callable[[_Part], _Measured]
 
 
 def score_rows(
@@ -89,7 +89,7 @@ def score_rows(
     for stratum, inside in _strata(rows, by):
         for name, measure in measures:
             found.append(
-                _row(name, ("", "", stratum), measure, Part(rows, inside, level, seed, True))
+                _row(name, ("", "", stratum), measure, _Part(rows, inside, level, seed, True))
             )
             for system in rows.systems:
                 codes, few = rows.codes(system), system.n_groups <= MOST_GROUPS
@@ -99,7 +99,7 @@ def score_rows(
                         found.append(_undefined(name, where, HIDDEN))
                     else:
                         found.append(
-                            _row(name, where, measure, Part(rows, here, level, seed, few))
+                            _row(name, where, measure, _Part(rows, here, level, seed, few))
                         )
     return tuple(found)
 
@@ -121,7 +121,7 @@ def _undefined(name: str, where: tuple[str, str, str], reason: str) -> ScoreRow:
     return ScoreRow(system=system, group=group, by=by, metric=name, value=None, reason=reason)
 
 
-def _row(name: str, where: tuple[str, str, str], measure: _Measure, part: Part) -> ScoreRow:
+def _row(name: str, where: tuple[str, str, str], measure: _Measure, part: _Part) -> ScoreRow:
     value, interval = measure(part) if part.here.any() else (Undefined("no rows"), None)
     if isinstance(value, Undefined):
         return _undefined(name, where, value.reason)
@@ -179,7 +179,7 @@ def _measure(rows: AuditRows, given: GivenMetric) -> tuple[str, _Measure]:
 
 
 def _of_rate(rate: Rate) -> _Measure:
-    def measure(part: Part) -> _Measured:
+    def measure(part: _Part) -> _Measured:
         mass, top = rate.shares(part.y, part.decision)
         inside = mass > 0
         weight = np.ones(len(mass)) if part.weight is None else part.weight
@@ -192,7 +192,7 @@ def _of_rate(rate: Rate) -> _Measure:
     return measure
 
 
-def _share_interval(share: float, n: int, worth: float, part: Part) -> Interval | None:
+def _share_interval(share: float, n: int, worth: float, part: _Part) -> Interval | None:
     """Return the Clopper-Pearson interval of a share."""
     weighted = part.weight is not None
     effective = np.array([worth])
@@ -212,14 +212,14 @@ def _of_metric(metric: Metric) -> _Measure:
     if metric.name == "accuracy":
         return _of_rate(ACCURACY)
 
-    def measure(part: Part) -> _Measured:
+    def measure(part: _Part) -> _Measured:
         on_decisions = metric.on == "decisions"
         return _on_decisions(part, metric) if on_decisions else _on_scores(part, metric)
 
     return measure
 
 
-def _on_decisions(part: Part, metric: Metric) -> _Measured:
+def _on_decisions(part: _Part, metric: Metric) -> _Measured:
     """Return a metric with its bootstrap interval, of few groups only."""
     one = np.zeros(len(part.decision), dtype=np.int64)
     counts = GroupCounts.from_rows(one, part.y, part.decision, part.weight, n_groups=1)
@@ -233,7 +233,7 @@ def _on_decisions(part: Part, metric: Metric) -> _Measured:
     return value, approximate(ends)
 
 
-def _on_scores(part: Part, metric: Metric) -> _Measured:
+def _on_scores(part: _Part, metric: Metric) -> _Measured:
     every = part.rows.score
     if every is None:
         return Undefined("needs y_score"), None
@@ -258,7 +258,7 @@ def _on_scores(part: Part, metric: Metric) -> _Measured:
 
 
 def _resampled(
-    of_draw: Callable[[NDArray[np.int64]], float | Undefined], part: Part
+    of_draw: Callable[[NDArray[np.int64]], float | Undefined], part: _Part
 ) -> Interval | None:
     """Return the percentile bootstrap interval, or None if a draw is undefined."""
     n = len(part.decision)
@@ -301,7 +301,7 @@ def _of_callable(metric: Callable[..., Any]) -> _Measure:
     """Return the measure of a scorer, or of a function of labels and decisions."""
     scorer = next(iter(inspect.signature(metric).parameters), "") == "estimator"
 
-    def measure(part: Part) -> _Measured:
+    def measure(part: _Part) -> _Measured:
         y, decision = part.y, part.decision
         score = None if part.rows.score is None else part.rows.score[part.here]
         model = _Given(decision, score)

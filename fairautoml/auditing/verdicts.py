@@ -13,7 +13,7 @@ from fairautoml.certification.certificate import shown_bound
 from fairautoml.certification.evidence import (
     Claim,
     Evidence,
-    Rows,
+    SampleRows,
     claim_from_counts,
     claim_from_rows,
 )
@@ -127,7 +127,7 @@ def _check(constraints: Sequence[Constraint], rows: AuditRows) -> None:
 
 def _claim(rows: AuditRows, tables: Tables, constraint: Constraint, system: GroupSystem) -> Claim:
     if rows.weight is not None and tables.largest_weight is not None:
-        sample = Rows(
+        sample = SampleRows(
             codes=rows.codes(system),
             y=np.zeros(len(rows.decision), dtype=np.int8) if rows.y is None else rows.y,
             decision=rows.decision.astype(np.float64),

@@ -44,12 +44,14 @@ class WorstCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AuditedRows:
-    """Rows of an audit with their counts, and the groups that are compared."""
+    """Rows of an audit with their counts, the groups that are compared, and the parameters."""
 
     rows: AuditRows
     tables: Tables
     shown: Shown
     constraints: tuple[Constraint, ...]
+    level: float  # error probability
+    seed: int
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -69,10 +71,11 @@ class ModelRows:
 
 
 def worst_case_sections(
-    worst: WorstCase, audited: AuditedRows, given: ModelRows, level: float, seed: int
+    worst: WorstCase, audited: AuditedRows, given: ModelRows
 ) -> tuple[Section, ...]:
     """Return a section for each worst case that is requested."""
     rows, shown, metrics = audited.rows, audited.shown, audited.metrics
+    level, seed = audited.level, audited.seed
     found = []
     if worst.shift is not None:
         found.append(
@@ -84,13 +87,11 @@ def worst_case_sections(
         table = table_of(given.X)
         found.append(slice_section(rows, table, rates, shown, level, worst.slices, seed))
     if worst.stability is not None:
-        found.append(_stability(worst.stability, audited, given, seed))
+        found.append(_stability(worst.stability, audited, given))
     return tuple(found)
 
 
-def _stability(
-    shares: Sequence[float], audited: AuditedRows, given: ModelRows, seed: int
-) -> Section:
+def _stability(shares: Sequence[float], audited: AuditedRows, given: ModelRows) -> Section:
     rows = audited.rows
     columns = read_sensitive(given.sensitive).columns
     adapter, table = decider_of(given.model, given.X, columns, rows.classes)
@@ -108,6 +109,6 @@ def _stability(
         raise ParameterError("stability= needs features in X besides the sensitive columns.")
     systems = [audited.shown.compared(system) for system in rows.systems]
     found = stability_rows(
-        rows, given.features, audited.metrics, systems, retrain, shares=shares, seed=seed
+        rows, given.features, audited.metrics, systems, retrain, shares=shares, seed=audited.seed
     )
     return stability_section(found)

@@ -25,7 +25,7 @@ from fairautoml.certification.evidence import (
     Claimed,
     Evidence,
     MinScore,
-    Rows,
+    SampleRows,
     claim_from_counts,
     claim_from_rows,
     claimed,
@@ -105,8 +105,8 @@ MORE_ROWS_DO_NOT_HELP = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """Terms of a certificate, fixed before the rows are opened."""
+class CertificateTerms:
+    """CertificateTerms of a certificate, fixed before the rows are opened."""
 
     delta: float = 0.05  # error probability of all openings of the same rows together
     served: int = 0  # position of the served model among the candidates
@@ -128,7 +128,9 @@ class Issued(NamedTuple):
     each: tuple[Certificate | None, ...]  # of each candidate, None if it was not certified
 
 
-def certify(subject: Subject, read: Read, ledger: Ledger, keys: RowKeys, terms: Terms) -> Issued:
+def certify(
+    subject: Subject, read: Read, ledger: Ledger, keys: RowKeys, terms: CertificateTerms
+) -> Issued:
     """Open rows, test the candidates in order, and return one certificate per candidate.
 
     Candidates up to the first failure are certified. The served candidate has a certificate in
@@ -213,7 +215,7 @@ def _tested(
     subject: Subject,
     candidates: Sequence[Evidence],
     opening: Opening,
-    terms: Terms,
+    terms: CertificateTerms,
     salt: str,
     passed: int,
 ) -> list[Certificate | None]:
@@ -241,7 +243,7 @@ def _tested(
     return found
 
 
-class Reading(Protocol):
+class NewRowsReader(Protocol):
     """How rows of the model are read."""
 
     @property
@@ -268,7 +270,7 @@ class Candidates:
     # with a key that is equal for models with the same scores
     models: tuple[tuple[Hashable, Predictor], ...]
     served: int  # position of the served model
-    reading: Reading
+    reading: NewRowsReader
     constraints: tuple[Constraint, ...]
     training: TrainingRows
     obstacle: Reason = Reason.NONE  # why no rows could certify the served model
@@ -288,11 +290,7 @@ def check_request(
     *, delta: Any, min_score: Any, later: Any, ledger: str | PathLike[str] | None
 ) -> CertificateRequest:
     """Return the parameters of a certificate; raise if one is invalid."""
-    if not (_is_share(delta) and 0 < delta < 0.5):
-        raise ParameterError(
-            f"delta={delta!r} must be an error probability above 0 and below 0.5; a confidence of "
-            "95 % is delta=0.05."
-        )
+    delta = check_error_probability(delta)
     if min_score is not None and not _is_share(min_score):
         raise ParameterError(f"min_score={min_score!r} must be None or an accuracy in [0, 1]")
     if not isinstance(later, bool | np.bool_):
@@ -300,11 +298,21 @@ def check_request(
     if not isinstance(ledger, str | PathLike | None):
         raise ParameterError(f"ledger={ledger!r} must be None or the path of an append-only file.")
     return CertificateRequest(
-        delta=float(delta),
+        delta=delta,
         min_score=None if min_score is None else float(min_score),
         later=bool(later),
         ledger=None if ledger is None else Path(ledger),
     )
+
+
+def check_error_probability(delta: Any) -> float:
+    """Return the error probability of a statement; raise unless it is above 0 and below 0.5."""
+    if not (_is_share(delta) and 0 < delta < 0.5):
+        raise ParameterError(
+            f"delta={delta!r} must be an error probability above 0 and below 0.5; a confidence of "
+            "95 % is delta=0.05."
+        )
+    return float(delta)
 
 
 def _is_share(value: Any) -> bool:
@@ -332,7 +340,7 @@ def certify_models(candidates: Candidates, inputs: Inputs, request: CertificateR
         _warn_of_copies(frame)
     ledger = ledger_of(request.ledger)
     keys = rows.keys(frame, ledger.salt)
-    terms = Terms(
+    terms = CertificateTerms(
         delta=request.delta,
         served=candidates.served,
         grouping=rows.grouping(keys),
@@ -453,7 +461,7 @@ class BroughtRows:
     def __init__(
         self,
         inputs: Inputs,
-        reading: Reading,
+        reading: NewRowsReader,
         claims: Sequence[Claimed],
         min_score: float | None,
         entities: NDArray[np.int64] | None,
@@ -592,7 +600,7 @@ def _counted(
         counts = GroupCounts.from_rows(codes, y, decided, n_groups=claim.system.n_groups)
         found = claim_from_counts(claim.constraint, counts, labels, system)
     else:
-        rows = Rows(codes=codes, y=y, decision=decided.astype(np.float64), entities=entities)
+        rows = SampleRows(codes=codes, y=y, decision=decided.astype(np.float64), entities=entities)
         found = claim_from_rows(claim.constraint, rows, labels, system=system)
     return replace(found, n_outside=int((codes < 0).sum()))
 
@@ -608,5 +616,5 @@ def _floor(
     codes = np.zeros(len(y), dtype=np.int64)
     if entities is None:
         return floor_from_counts(min_score, GroupCounts.from_rows(codes, y, decided, n_groups=1))
-    rows = Rows(codes=codes, y=y, decision=decided.astype(np.float64), entities=entities)
+    rows = SampleRows(codes=codes, y=y, decision=decided.astype(np.float64), entities=entities)
     return floor_from_rows(min_score, rows)

@@ -226,7 +226,7 @@ def check_groups(groups: Sequence[str], n_groups: int) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Rows:
+class SampleRows:
     """Certification rows of one candidate, for randomized rules, weights and entities."""
 
     codes: NDArray[np.integer]  # shape (n_rows,): group of each row, from 0
@@ -259,7 +259,7 @@ class Rows:
 
 
 def claim_from_rows(
-    constraint: Constraint, rows: Rows, groups: Sequence[str], *, system: str = ""
+    constraint: Constraint, rows: SampleRows, groups: Sequence[str], *, system: str = ""
 ) -> Claim:
     """Return the claim about a randomized rule, on weighted rows or on entities."""
     if rows.entities is not None and any(
@@ -286,7 +286,7 @@ def _shared(codes: NDArray[np.integer], entities: NDArray[np.integer]) -> bool:
     return len(pairs) > len(np.unique(pairs[:, 1]))
 
 
-def _cell(rows: Rows, rate: Rate, here: NDArray[np.bool_]) -> Cell:
+def _cell(rows: SampleRows, rate: Rate, here: NDArray[np.bool_]) -> Cell:
     """Return the cell of one rate in one group."""
     mass, happened = rate.shares(rows.y, rows.decision)
     here = here & (mass > 0) if not rate.depends_on_decision else here
@@ -309,7 +309,7 @@ def _per_entity(
     return means
 
 
-def floor_from_rows(min_score: float, rows: Rows) -> MinScore:
+def floor_from_rows(min_score: float, rows: SampleRows) -> MinScore:
     """Return the accuracy floor of a randomized rule, or on entities; without weights."""
     if len(rows.y) == 0 or rows.weight is not None:
         msg = (
@@ -323,7 +323,10 @@ def floor_from_rows(min_score: float, rows: Rows) -> MinScore:
 
 
 def _weighted(
-    rows: Rows, share: NDArray[np.float64], here: NDArray[np.bool_], outcome: NDArray[np.float64]
+    rows: SampleRows,
+    share: NDArray[np.float64],
+    here: NDArray[np.bool_],
+    outcome: NDArray[np.float64],
 ) -> Weighted:
     """Return a weighted cell, in which a row counts by its share in the denominator."""
     weight = np.ones(len(outcome)) if rows.weight is None else rows.weight[here]

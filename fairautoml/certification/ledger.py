@@ -67,7 +67,7 @@ BEGINNING = b'{"format":1,"kind":"ledger",'
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """One line of the ledger."""
 
     content: Mapping[str, Any]  # without the hash
@@ -163,7 +163,7 @@ class Ledger:
     clock: Callable[[], datetime] = field(default=_utc)  # returns the time of an entry
 
     @contextmanager
-    def locked(self) -> Iterator[tuple[IO[bytes], list[Entry]]]:
+    def locked(self) -> Iterator[tuple[IO[bytes], list[LedgerEntry]]]:
         """Lock and check the file; write the first entry if it is new."""
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -198,14 +198,14 @@ class Ledger:
                 torn.write(rest + b"\n")
             stream.truncate(whole)
 
-    def _checked(self, data: bytes) -> list[Entry]:
-        entries: list[Entry] = []
+    def _checked(self, data: bytes) -> list[LedgerEntry]:
+        entries: list[LedgerEntry] = []
         for number, line in enumerate(data.splitlines(), start=1):
             content = _read(line)
             before = entries[-1].seal if entries else NO_ENTRY
             if content is None or content["previous"] != before:
                 raise StorageCorruptError(self._not_written(number))
-            entries.append(Entry(content, chain_hash(content)))
+            entries.append(LedgerEntry(content, chain_hash(content)))
         return entries
 
     def _not_written(self, number: int) -> str:
@@ -353,12 +353,12 @@ def keys_of(opening: Mapping[str, Any]) -> RowKeys:
     )
 
 
-def openings_in(entries: Iterable[Entry]) -> list[Entry]:
+def openings_in(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
     """Return the entries that are openings."""
     return [entry for entry in entries if entry.content["kind"] == "opening"]
 
 
-def overlapping(openings: Sequence[Entry], keys: RowKeys) -> list[Entry]:
+def overlapping(openings: Sequence[LedgerEntry], keys: RowKeys) -> list[LedgerEntry]:
     """Return the openings that share rows with the given ones."""
     return [entry for entry in openings if _overlap(keys_of(entry.content), keys)]
 
@@ -389,7 +389,7 @@ def _exceeds(known: Keys, keys: Keys) -> bool:
     return common > most or most >= 1
 
 
-def readable(openings: Sequence[Entry], keys: RowKeys) -> NDArray[np.bool_]:
+def readable(openings: Sequence[LedgerEntry], keys: RowKeys) -> NDArray[np.bool_]:
     """Return which rows to read: those that were never opened, if they can be distinguished.
 
     All rows are returned if none or all of them were opened; if dropping opened rows would also
@@ -415,7 +415,7 @@ def readable(openings: Sequence[Entry], keys: RowKeys) -> NDArray[np.bool_]:
     return fresh if tellable and not overlapping(openings, keys.take(fresh)) else every
 
 
-def _times_opened(openings: Sequence[Entry], reading: str) -> "pd.Series[Any]":
+def _times_opened(openings: Sequence[LedgerEntry], reading: str) -> "pd.Series[Any]":
     """Return how many rows of each content were opened; repeated openings count once."""
     total = pd.Series(dtype=np.float64)
     for entry in openings:
@@ -430,7 +430,7 @@ def _times_opened(openings: Sequence[Entry], reading: str) -> "pd.Series[Any]":
     return total
 
 
-def _asked(entries: Sequence[Entry], keys: RowKeys, question: str) -> Entry | None:
+def _asked(entries: Sequence[LedgerEntry], keys: RowKeys, question: str) -> LedgerEntry | None:
     """Return the opening in which the same rows were given for the same question."""
     wanted = (question, keys.multiset)
     return next(
@@ -443,7 +443,7 @@ def _asked(entries: Sequence[Entry], keys: RowKeys, question: str) -> Entry | No
     )
 
 
-def _attempts(entries: Sequence[Entry], models: Sequence[str]) -> list[Entry]:
+def _attempts(entries: Sequence[LedgerEntry], models: Sequence[str]) -> list[LedgerEntry]:
     """Return the openings in which one of the models failed, or that were interrupted."""
     answers = [entry.content for entry in entries if entry.content["kind"] == "certificate"]
     answered = {content["opening"] for content in answers}
@@ -456,7 +456,9 @@ def _attempts(entries: Sequence[Entry], models: Sequence[str]) -> list[Entry]:
     ]
 
 
-def _again(entries: Sequence[Entry], before: Entry, keys: RowKeys, terms: str) -> Opened:
+def _again(
+    entries: Sequence[LedgerEntry], before: LedgerEntry, keys: RowKeys, terms: str
+) -> Opened:
     content = before.content
     opening = Opening(
         **{name: content[name] for name in RECORDED},
@@ -477,7 +479,7 @@ def read_in(opening: Mapping[str, Any], keys: RowKeys) -> NDArray[np.bool_]:
     return np.ones(keys.n_rows, dtype=np.bool_)
 
 
-def _answer(entries: Sequence[Entry], opening: str, terms: str) -> str | None:
+def _answer(entries: Sequence[LedgerEntry], opening: str, terms: str) -> str | None:
     found = (e.content for e in entries if e.content["kind"] == "certificate")
     return next(
         (str(c["answer"]) for c in found if (c["opening"], c["terms"]) == (opening, terms)), None
@@ -485,7 +487,7 @@ def _answer(entries: Sequence[Entry], opening: str, terms: str) -> str | None:
 
 
 def _check_delta(
-    openings: Sequence[Entry],
+    openings: Sequence[LedgerEntry],
     delta: float,
     what: str = "these rows",
     remedy: str = "certify on rows that were never opened",

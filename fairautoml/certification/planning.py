@@ -37,59 +37,24 @@ STANDARD_ERROR = 0.02
 """Standard error of a simulated power; a power this far below the target counts as reached."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assumptions:
-    """Assumptions of a plan; never estimated from certification rows."""
-
-    rate: float = 0.3  # rate of the compared events, in (0, 1)
-    # true distance from parity, in [0, 1): difference of the rates, or one minus their ratio
-    gap: float = 0.0
-    # share of rows of label 1, in (0, 1)
-    positives: float = 0.3
-
-    def __post_init__(self) -> None:
-        if not (0 < self.rate < 1 and 0 < self.positives < 1 and 0 <= self.gap < 1):
-            msg = (
-                f"rate={self.rate}, positives={self.positives}, gap={self.gap}: the first two "
-                "must lie between 0 and 1, the gap in [0, 1). The defaults are 0.3, 0.3 and 0."
-            )
-            raise InputError(msg)
+ASSUMED_RATE = ASSUMED_POSITIVES = 0.3
+"""Assumed rate of every group, and share of rows of label 1; never estimated from rows."""
 
 
 class Simulation:
-    """Simulated certification sets; every method draws with the same seed."""
+    """Simulated certification sets without a gap; every method draws with the same seed."""
 
-    def __init__(
-        self,
-        constraint: Constraint,
-        rows: tuple[int, ...],
-        delta: float,
-        assumed: Assumptions,
-        seed: int,
-    ) -> None:
-        self._constraint, self._delta, self._seed = constraint, delta, seed
-        self._assumed = assumed
+    _rate = ASSUMED_RATE  # true rate of every group
+
+    def __init__(self, constraint: Constraint, rows: tuple[int, ...], delta: float) -> None:
+        self._constraint, self._delta = constraint, delta
         self._ratio = constraint.metric.form == "ratio"
         self._eps, self._tau = margins(constraint.metric.form, constraint.bound)
         events = [
-            rate.expected_share(assumed.positives, assumed.rate)
+            rate.expected_share(ASSUMED_POSITIVES, ASSUMED_RATE)
             for rate in constraint.metric.rates
         ]
         self._rows = np.outer(events, rows)
-        self._smallest = np.argmin(rows)
-
-    @property
-    def _rates(self) -> NDArray[np.float64]:
-        """True rate of each group; the smallest group differs from all others."""
-        rate, gap = self._assumed.rate, self._assumed.gap
-        if self._ratio:
-            others, smallest = rate, rate * (1 - gap)
-        else:
-            others = min(max(rate - gap / 2, 0.0), 1.0 - gap)
-            smallest = others + gap
-        rates = np.full(self._rows.shape[1], others)
-        rates[self._smallest] = smallest
-        return rates
 
     def cells(self, fraction: float) -> NDArray[np.int64]:
         """Return the rows of each cell, shape (n_events, n_groups), at least one."""
@@ -99,17 +64,17 @@ class Simulation:
     def _drawn(self, fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return rows per cell and events, shape (n_draws, n_events, n_groups)."""
         sizes = self.cells(fraction)
-        rng = np.random.default_rng(self._seed)
-        x = rng.binomial(sizes, self._rates, size=(DRAWS, *sizes.shape)).astype(np.int64)
+        rng = np.random.default_rng(0)
+        x = rng.binomial(sizes, self._rate, size=(DRAWS, *sizes.shape)).astype(np.int64)
         return sizes, x
 
     def fraction_for(self, power: float) -> float:
         """Return the share of the rows that gives the power; above 1 with too few rows."""
-        limit, gap = self._constraint.limit, self._assumed.gap
-        if gap >= limit:
+        limit = self._constraint.limit
+        if limit <= 0:
             return np.inf
         # A ratio at rate p bounds the difference by p times its distance from one.
-        scale = self._assumed.rate if self._ratio else 1.0
+        scale = ASSUMED_RATE if self._ratio else 1.0
         smallest = self._rows.min(axis=0)
         first, second = np.sort(smallest)[:2]
         # The test multiplies the larger rate, and thus its error, by tau.
@@ -117,8 +82,7 @@ class Simulation:
         wanted = rows_needed(
             limit * scale,
             delta=self._delta,
-            rate=self._assumed.rate,
-            gap=gap * scale,
+            rate=ASSUMED_RATE,
             power=power,
             ratio=float(second / first),
         )
@@ -168,13 +132,13 @@ class Simulation:
 class MinimumSimulation(Simulation):
     """Simulated certification sets of a minimum; every group has a rate ``RISE`` above it."""
 
-    @property
-    def _rates(self) -> NDArray[np.float64]:
-        return np.full(self._rows.shape[1], min(1.0, self._constraint.bound + RISE))
+    def __init__(self, constraint: Constraint, rows: tuple[int, ...], delta: float) -> None:
+        super().__init__(constraint, rows, delta)
+        self._rate = min(1.0, constraint.bound + RISE)
 
     def fraction_for(self, power: float) -> float:
         """Return the share of the rows that gives the power; above 1 with too few rows."""
-        bound, rate = self._constraint.bound, float(self._rates[0])
+        bound, rate = self._constraint.bound, self._rate
         if bound >= 1:
             return np.inf
         wanted = ndtri(1 - self._delta) * math.sqrt(bound * (1 - bound))
@@ -268,7 +232,7 @@ class CertificationPlan:
         return "\n".join(lines)
 
     def _needed(self) -> str:
-        # If the assumed gap is at least the bound, more rows do not help.
+        # Equal rates are never shown to be equal.
         return "no number of" if self.n_rows_needed is None else f"about {self.n_rows_needed:,}"
 
 
@@ -284,8 +248,6 @@ def plan_certification(
     delta: float = 0.05,
     power: float = 0.8,
     largest_fraction: float = 0.5,
-    assumptions: Assumptions | None = None,
-    seed: int = 0,
 ) -> CertificationPlan:
     """Return the plan of a certificate for the given rows by group.
 
@@ -297,9 +259,8 @@ def plan_certification(
     _check(
         constraint, rows, {"delta": delta, "power": power, "largest_fraction": largest_fraction}
     )
-    assumed = Assumptions() if assumptions is None else assumptions
     simulated = MinimumSimulation if constraint.metric.is_minimum else Simulation
-    simulation = simulated(constraint, tuple(rows.values()), delta, assumed, seed)
+    simulation = simulated(constraint, tuple(rows.values()), delta)
     needed = simulation.fraction_for(power)
     reachable = simulation.power(largest_fraction)
     fraction: float | None = None
@@ -354,9 +315,6 @@ WANTED = 0.9
 PLENTY, GENEROUS = 100_000, 4.0
 """If at least ``PLENTY`` rows remain for the search, ``GENEROUS`` times the planned rows are held
 out, so that a gap of half the bound is certified with the planned power."""
-
-ASSUMED_RATE = ASSUMED_POSITIVES = 0.3
-"""Rate and share of rows of label 1 that plans for entities assume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ def runtime_rows(X: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PortableRule:
+class _FileRule:
     """The rule of a model file."""
 
     spec: Mapping[str, Any]
@@ -78,7 +78,7 @@ class PortableRule:
         return np.asarray(found, dtype=np.float64)
 
 
-class PortableBlindRule(PortableRule):
+class _BlindFileRule(_FileRule):
     """A rule that reads the group probabilities of a row."""
 
     __slots__ = ()
@@ -109,7 +109,7 @@ def restored(path: Path) -> Restored:
     groups = served._groups
     predictor = Predictor(
         models=models,
-        rule=(PortableBlindRule if blind else PortableRule)(spec, served.needs_sensitive),
+        rule=(_BlindFileRule if blind else _FileRule)(spec, served.needs_sensitive),
         schema=_schema(served._schema),
         groups=None if groups is None else _groups(groups),
         classes=served.classes,

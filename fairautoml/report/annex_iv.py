@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from fairautoml.report.blocks import Block, Section
+from fairautoml.report.blocks import Block, DocumentPart
 from fairautoml.report.card import Fields, field, parts_of
 from fairautoml.report.view import Documents, view_of
 
@@ -37,15 +37,15 @@ INSIDE = {
 
 def annex_sections(
     documents: Documents, fields: Fields | None = None
-) -> tuple[str, tuple[Section, ...]]:
+) -> tuple[str, tuple[DocumentPart, ...]]:
     """Return the title and the sections of the evidence."""
     filled = {} if fields is None else fields
     view = view_of(documents)
     known = parts_of(documents, view, filled)
-    found = [Section(title="", blocks=(Block(text=NOTE, kind="paragraph"),))]
+    found = [DocumentPart(title="", blocks=(Block(text=NOTE, kind="paragraph"),))]
     for title, point, names in POINTS:
         blocks = tuple(field(filled, name) for name in names)
-        found.append(Section(title=title, serves=point, blocks=blocks))
+        found.append(DocumentPart(title=title, serves=point, blocks=blocks))
         for name in INSIDE.get(point, ()):
             if name in known:
                 part = known[name]

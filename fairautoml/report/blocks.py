@@ -17,7 +17,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class DocumentPart:
     """A titled part of a document."""
 
     title: str
@@ -31,7 +31,7 @@ class Section:
         return f"{self.title} ({self.serves})" if self.serves else self.title
 
 
-def markdown(title: str, sections: Sequence[Section]) -> str:
+def markdown(title: str, sections: Sequence[DocumentPart]) -> str:
     """Return a document as Markdown; names are escaped."""
     lines = [f"# {escaped(title)}", ""]
     for section in sections:
@@ -42,7 +42,7 @@ def markdown(title: str, sections: Sequence[Section]) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def document_page(title: str, sections: Sequence[Section]) -> str:
+def document_page(title: str, sections: Sequence[DocumentPart]) -> str:
     """Return a document as one HTML page that needs no network."""
     return render("document.html", title=title, sections=sections)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fairautoml.exceptions import ParameterError
-from fairautoml.report.blocks import Block, Section, markdown
+from fairautoml.report.blocks import Block, DocumentPart, markdown
 from fairautoml.report.charts import percent
 from fairautoml.report.page import number, short
 from fairautoml.report.view import Documents, RunView, System, held_facts, view_of
@@ -149,7 +149,7 @@ def card_text(documents: Documents, fields: Fields | None = None) -> str:
 
 def card_sections(
     documents: Documents, fields: Fields | None = None
-) -> tuple[str, tuple[Section, ...]]:
+) -> tuple[str, tuple[DocumentPart, ...]]:
     """Return the title and the sections of the card of a run."""
     view = view_of(documents)
     known = parts_of(documents, view, {} if fields is None else fields)
@@ -164,21 +164,21 @@ ORDER = (
 """Sections of the card."""
 
 
-def parts_of(documents: Documents, view: RunView, fields: Fields) -> dict[str, Section]:
+def parts_of(documents: Documents, view: RunView, fields: Fields) -> dict[str, DocumentPart]:
     """Return all sections by name, without those that would be empty."""
     parts = {
-        "statement": Section(title="", blocks=tuple(_statement(view))),
-        "intended_use": Section(
+        "statement": DocumentPart(title="", blocks=tuple(_statement(view))),
+        "intended_use": DocumentPart(
             title="Intended use",
             serves="Annex IV, 1(a); TS 12791, 5.1.2",
             blocks=(field(fields, "intended_use"), field(fields, "provider")),
         ),
-        "model": Section(
+        "model": DocumentPart(
             title="Model",
             serves="Annex IV, 2(b) and 2(c); TS 12791, 6.2",
             blocks=tuple(_model(documents, view)),
         ),
-        "constraint": Section(
+        "constraint": DocumentPart(
             title="Objective and constraints",
             serves="Annex IV, 2(b) and 4; TS 12791, 5.1.6",
             blocks=(
@@ -187,46 +187,48 @@ def parts_of(documents: Documents, view: RunView, fields: Fields) -> dict[str, S
                 field(fields, "metric_reason"),
             ),
         ),
-        "data": Section(
+        "data": DocumentPart(
             title="Data",
             serves="Annex IV, 2(d); TS 12791, 5.1.4",
             blocks=(*_data(view), field(fields, "data_provenance")),
         ),
-        "measured": Section(
+        "measured": DocumentPart(
             title="Measured on the search rows, cross-fitted",
             serves="Annex IV, 2(g) and 3; TS 12791, 5.3.3",
             blocks=tuple(_measured(view)),
         ),
-        "outside": Section(title="Rows behind the bound", level=3, blocks=tuple(_behind(view))),
-        "groups": Section(
+        "outside": DocumentPart(
+            title="Rows behind the bound", level=3, blocks=tuple(_behind(view))
+        ),
+        "groups": DocumentPart(
             title="Groups", serves="Annex IV, 3", level=3, blocks=tuple(_groups(view))
         ),
-        "held_out": Section(
+        "held_out": DocumentPart(
             title="Measured on held-out rows",
             serves="Annex IV, 2(g)",
             blocks=tuple(
                 Block(text=f"{name}: {text}") for name, text in held_facts(documents.holdout)
             ),
         ),
-        "certificate": Section(
+        "certificate": DocumentPart(
             title="Certificate",
             serves="Annex IV, 2(g); TS 12791, 5.3.3",
             blocks=(_certificate(documents),),
         ),
-        "human_oversight": Section(
+        "human_oversight": DocumentPart(
             title="Human oversight",
             serves="Annex IV, 2(e) and 3",
             blocks=(field(fields, "human_oversight"), field(fields, "risks")),
         ),
-        "monitoring_plan": Section(
+        "monitoring_plan": DocumentPart(
             title="Monitoring plan",
             serves="Annex IV, 9; TS 12791, 5.4",
             blocks=(field(fields, "monitoring_plan"), Block(text=MONITOR)),
         ),
-        "environment": Section(
+        "environment": DocumentPart(
             title="Environment", serves="Annex IV, 1(c) and 2(c)", blocks=tuple(_versions(view))
         ),
-        "limits": Section(
+        "limits": DocumentPart(
             title="Limits",
             serves="Annex IV, 3",
             blocks=tuple(Block(text=limit) for limit in LIMITS),

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from fairautoml.certification.certificate import CAVEAT, Certificate, Subject, certificate_text
-from fairautoml.certification.certify import Terms, certify, question_of, uncertified
+from fairautoml.certification.certify import CertificateTerms, certify, question_of, uncertified
 from fairautoml.certification.evidence import (
     Evidence,
     claim_from_counts,
@@ -66,7 +66,9 @@ def keys(ledger):
 
 @pytest.fixture
 def each(ledger, keys):
-    return certify(subject_of(GOOD, 3), lambda _: FRONT, ledger, keys, Terms(served=1)).each
+    return certify(
+        subject_of(GOOD, 3), lambda _: FRONT, ledger, keys, CertificateTerms(served=1)
+    ).each
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def issued(each):
 
 def served(subject, candidates, ledger, keys, **terms):
     """Return the certificate of the served one of some candidates."""
-    return certify(subject, lambda _: candidates, ledger, keys, Terms(**terms)).served
+    return certify(subject, lambda _: candidates, ledger, keys, CertificateTerms(**terms)).served
 
 
 def test_candidates_up_to_the_first_failure_are_certified(each, issued):
@@ -353,7 +355,7 @@ def test_the_rows_are_read_only_after_the_ledger_was_written(ledger, keys):
         assert b'"kind":"opening"' in ledger.path.read_bytes()
         return [GOOD]
 
-    found = certify(subject_of(GOOD), read, ledger, keys, Terms()).served
+    found = certify(subject_of(GOOD), read, ledger, keys, CertificateTerms()).served
     assert found.verdict == Verdict.CERTIFIED
 
 
@@ -364,12 +366,12 @@ def test_the_same_question_returns_the_same_bytes_and_costs_nothing(ledger, keys
     def read(_):
         pytest.fail("read")
 
-    again = certify(subject_of(BAD), read, ledger, keys, Terms()).served
+    again = certify(subject_of(BAD), read, ledger, keys, CertificateTerms()).served
     assert again.to_bytes() == first.to_bytes()
     assert ledger.path.read_bytes() == written
     plain = np.random.default_rng(0).permutation(keys.by_row["given"])
     mixed = RowKeys(n_rows=len(plain), by_row={"given": plain})
-    assert certify(subject_of(BAD), read, ledger, mixed, Terms()).served == first
+    assert certify(subject_of(BAD), read, ledger, mixed, CertificateTerms()).served == first
 
 
 def test_a_crash_while_reading_leaves_the_question_open_at_its_level(ledger, keys):
@@ -377,7 +379,7 @@ def test_a_crash_while_reading_leaves_the_question_open_at_its_level(ledger, key
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
-        certify(subject_of(GOOD), crash, ledger, keys, Terms())
+        certify(subject_of(GOOD), crash, ledger, keys, CertificateTerms())
     assert served(subject_of(GOOD), [GOOD], ledger, keys).opening.index == 1
     other = replace(subject_of(GOOD), models=("e" * 64,))
     assert served(other, [GOOD], ledger, keys).opening.index == 2
@@ -426,7 +428,7 @@ def test_opened_rows_are_dropped_and_counted_if_others_are_new(ledger, keys):
     for models in (("0" * 64,), ("e" * 64,)):
         subject = replace(subject_of(GOOD), models=models)
         rows = keys if models[0][0] == "0" else more(keys)
-        found = certify(subject, read, ledger, rows, Terms()).served
+        found = certify(subject, read, ledger, rows, CertificateTerms()).served
         assert found.opening.index == 1
         assert found.opening.level == pytest.approx(0.04)
     assert [int(used.sum()) for used in masks] == [2000, 500]

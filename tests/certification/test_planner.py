@@ -6,7 +6,7 @@ import pytest
 
 from fairautoml.certification.evidence import Evidence, claim_from_counts
 from fairautoml.certification.exact_test import rows_needed, rows_without_positives
-from fairautoml.certification.planning import Assumptions, plan_certification, row_plan
+from fairautoml.certification.planning import plan_certification, row_plan
 from fairautoml.certification.verdicts import Verdict, judge
 from fairautoml.data.frames import Inputs
 from fairautoml.data.read import ReadOptions
@@ -115,8 +115,10 @@ def test_rates_among_label_1_take_more_rows_than_rates_among_all():
     assert some.fraction > 2 * all_.fraction
 
 
-def test_an_assumed_gap_at_the_bound_cannot_be_certified():
-    plan = plan_certification(PARITY, {"a": 9000, "b": 9000}, assumptions=Assumptions(gap=0.05))
+def test_a_bound_of_zero_cannot_be_certified():
+    """No number of rows shows that two rates are equal."""
+    exact = Constraint.parse("demographic_parity_difference <= 0")
+    plan = plan_certification(exact, {"a": 9000, "b": 9000})
     assert plan.fraction is None
     assert plan.n_rows_needed is None
     assert "no number of certification rows" in plan.text()
@@ -141,11 +143,6 @@ def test_a_plan_without_sense_is_refused(rows, terms, message):
         plan_certification(PARITY, rows, **terms)
 
 
-def test_assumptions_must_be_rates():
-    with pytest.raises(InputError, match="rate=0"):
-        Assumptions(rate=0)
-
-
 def test_rows_far_beyond_those_at_hand_grow_with_the_square_of_the_bound():
     two, ten = (
         plan_certification(
@@ -154,20 +151,6 @@ def test_rows_far_beyond_those_at_hand_grow_with_the_square_of_the_bound():
         for bound in (0.01, 0.001)
     )
     assert ten == pytest.approx(100 * two, rel=0.001)
-
-
-@pytest.mark.parametrize("rate", [0.02, 0.98])
-def test_a_gap_beyond_what_the_rate_allows_is_assumed_all_the_same(rate):
-    def power(rate):
-        return plan_certification(
-            Constraint.parse("demographic_parity_difference <= 0.12"),
-            {"a": 1500, "b": 1500},
-            assumptions=Assumptions(rate=rate, gap=0.1),
-        ).power
-
-    # Rates of 0 and 0.1, as with a mean of 0.05.
-    assert power(rate) == pytest.approx(power(0.05), abs=0.05)
-    assert power(rate) < 0.7
 
 
 def test_a_plan_does_not_disclose_small_counts():

@@ -11,7 +11,7 @@ from fairautoml.certification.certificate import sensitivity
 from fairautoml.certification.evidence import (
     Evidence,
     MinScore,
-    Rows,
+    SampleRows,
     claim_from_counts,
     claim_from_rows,
     floor_from_counts,
@@ -197,7 +197,7 @@ def test_a_minimum_errs_no_more_often_than_stated():
 
 def test_a_minimum_of_a_randomized_rule_uses_bounds_of_means():
     """Acceptance probabilities are not counts, so Hoeffding's bound decides."""
-    rows = Rows(
+    rows = SampleRows(
         codes=np.repeat([0, 1], 1000), y=np.ones(2000, dtype=int), decision=np.full(2000, 0.7)
     )
     for bound, verdict in ((0.6, Verdict.CERTIFIED), (0.68, Verdict.INCONCLUSIVE)):
@@ -304,7 +304,7 @@ def rows_of(n=4000, *, seed=0, **changes):
         "y": rng.integers(0, 2, n),
         "decision": rng.choice([0.1, 0.5], n),
     }
-    return Rows(**{**given_, **changes})
+    return SampleRows(**{**given_, **changes})
 
 
 def test_a_rule_that_draws_lots_is_certified_by_its_probabilities():
