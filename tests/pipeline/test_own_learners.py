@@ -9,14 +9,17 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import SVC
 
 from fairautoml import AllExcept, FairAutoML, RunStorage, load_run
+from fairautoml.auditing.retrain import retrained
 from fairautoml.exceptions import (
+    InputError,
     NotPortableError,
     ParameterError,
     ResumeMismatchError,
     UnknownNameError,
 )
 from fairautoml.learners import LEARNERS, Learner
-from fairautoml.settings import plain_parameters, restored_parameters
+from fairautoml.plan import _executor
+from fairautoml.settings import plain_parameters, restored_parameters, validate_settings
 from quick_fits import N_ROWS, few_individuals, quick
 
 
@@ -117,6 +120,24 @@ def test_a_learner_that_does_not_exist_cannot_be_left_out():
         AllExcept(())
     with pytest.raises(TypeError, match=r"learners=AllExcept\('xgboost'\)"):
         FairAutoML(exclude_learners="xgboost")
+
+
+def test_an_audit_trains_own_learners_again(stored, individuals):
+    model, _, _ = stored
+    X, _, group = individuals
+    again = retrained(model, *individuals)
+    assert (again.predict(X, group) == model.predict(X, group)).mean() > 0.9
+
+
+def test_a_learner_that_processes_cannot_import_is_trained_here_unless_they_are_asked_for(
+    individuals,
+):
+    local = Learner(name="local", build=lambda *_: GaussianNB())
+    for learner, executor in ((local, "serial"), (SVC(), "local")):
+        settings = validate_settings(FairAutoML(learners=[learner], time_budget=60))
+        assert _executor(settings, 100_000, 10) == executor
+    with pytest.raises(InputError, match=r"cannot send the objective .*learners.* module"):
+        quick(learners=[local], executor="local", n_jobs=1).fit(*individuals)
 
 
 @pytest.mark.slow
