@@ -416,7 +416,7 @@ def _excluded(learners: Iterable[str], mitigations: Iterable[str]) -> frozenset[
 
 
 def _learner_spaces(
-    dataset: Dataset, names: Sequence[str] | None, left_out: Collection[str]
+    dataset: Dataset, names: Sequence[str] | None, left_out: Collection[str] = ()
 ) -> dict[str, ParamSpace]:
     found: dict[str, ParamSpace] = {}
     for name in LEARNERS.available() if names is None else names:

@@ -16,6 +16,7 @@ from sklearn.model_selection import check_cv as as_splitter
 
 from fairautoml.data.groups import MissingPolicy, UnseenPolicy
 from fairautoml.data.sensitive_numbers import check_bins, plain_bins
+from fairautoml.data.splits import splitter_name
 from fairautoml.data.target import TaskOption
 from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.exceptions import InputError, ParameterError, UnknownNameError
@@ -513,7 +514,7 @@ def plain_parameters(params: Any) -> dict[str, Any]:
     if isinstance(params.learners, AllExcept):
         plain["learners"] = {"AllExcept": list(params.learners.names)}
     if not isinstance(params.cv, numbers.Integral):
-        plain["cv"] = repr(params.cv)
+        plain["cv"] = splitter_name(params.cv)
     if not isinstance(params.objective, str):
         plain["objective"] = check_objective(params.objective).about
     plain["constraint"] = [c.label for c in check_constraints(params.constraint)]

@@ -24,6 +24,7 @@ from fairautoml.mitigators import MITIGATORS, ScoreRows
 from fairautoml.plan import apply_group_policy, define_problem, read_options_of
 from fairautoml.records import Config, Entry, seed_of
 from fairautoml.selection.ensemble import models_of
+from fairautoml.settings import DEFAULT_FOLDS
 
 
 def retrained(model: Any, X: Any, y: Any, sensitive: Any) -> Any:
@@ -45,6 +46,9 @@ def retrained(model: Any, X: Any, y: Any, sensitive: Any) -> Any:
         msg = "stability= needs the fitted estimator or its run (load_run), not a model file."
         raise InputError(msg)
     settings, taken = model.check_parameters(), pool.groups and pool.groups.sensitive_from_X
+    if not isinstance(settings.cv, int):
+        # The user's splitter may need the entities, or list rows of ``fit``.
+        settings = replace(settings, cv=DEFAULT_FOLDS)
     names = () if pool.groups is None else pool.groups.columns
     if isinstance(sensitive, pd.DataFrame) and set(names) <= set(sensitive.columns):
         sensitive = sensitive[list(names)]

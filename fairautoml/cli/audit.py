@@ -308,7 +308,7 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 def _verify(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from fairautoml.cli.tables import NEED_MODEL, verify_files
+    from fairautoml.cli.verify import NEED_MODEL, verify_files
     from fairautoml.storage.run_folder import is_pickled
 
     named = (arguments.model, arguments.ledger, arguments.key)

@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import hashlib
 import json
 import shlex
 from collections.abc import Callable, Sequence
@@ -15,12 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.automl import FairAutoML, FairAutoMLRegressor, read_run
-from fairautoml.certification.certificate import Certificate, damage
-from fairautoml.certification.ledger import Ledger, ledger_of, model_hash
+from fairautoml.automl import FairAutoML, FairAutoMLRegressor
+from fairautoml.certification.certificate import Certificate
+from fairautoml.certification.ledger import Ledger, ledger_of
 from fairautoml.certification.planning import row_plan
-from fairautoml.certification.rows import RowKeys, data_hash, held_out, row_keys
-from fairautoml.certification.verify import Known, Verification, verify_certificate
+from fairautoml.certification.rows import RowKeys, held_out, row_keys
 from fairautoml.data.columns import ranks_of_times
 from fairautoml.data.dataset import strata_of_column
 from fairautoml.data.datasets import load
@@ -39,7 +37,7 @@ from fairautoml.data.target import (
     plain_numbers,
     positive_notes,
 )
-from fairautoml.estimator import Estimator, recounted
+from fairautoml.estimator import Estimator
 from fairautoml.exceptions import (
     InputError,
     MissingSensitiveError,
@@ -64,12 +62,9 @@ from fairautoml.settings import (
 )
 from fairautoml.storage.artifacts import file_hash
 from fairautoml.storage.run_folder import (
-    is_pickled,
     lacks,
-    read_estimator_file,
     read_json,
     read_object,
-    reading,
 )
 
 if TYPE_CHECKING:
@@ -244,7 +239,8 @@ def validation_rows(path: str, source: Source) -> dict[str, Any]:
     if not Path(path).is_file():
         raise ParameterError(f"--validation {path!r} is no file")
     roles = source.roles
-    table = read_table(path, text_columns=(*roles.text, *roles.sensitive))
+    named = (str(roles.target), *roles.sensitive)
+    table = read_table(path, text_columns=named, strings=roles.text)
     drop = tuple(n for n in (*roles.drop, roles.weight) if n is not None and n in table.columns)
     roles = replace(roles, drop=drop, weight=None)
     found = _sorted(path, table, str(roles.target), roles, drop=drop, positive=None)
@@ -580,8 +576,9 @@ class TableRequest:
         file = Path(self.data)
         content = {
             **asdict(source.roles),
-            "data": str(file.resolve()) if file.is_file() else self.data,
+            "data": _whole_path(self.data),
             **{name: getattr(self, name) for name in NOTED},
+            "validation": self.validation and _whole_path(self.validation),
             "sha256": file_hash(file) if file.is_file() else None,
         }
         text = json.dumps(content, indent=1, sort_keys=True)
@@ -630,6 +627,11 @@ def _columns_of(arguments: argparse.Namespace) -> ColumnOptions:
         dates=dates,
         categories=getattr(arguments, "categories", ()),
     )
+
+
+def _whole_path(file: str) -> str:
+    """Return a file so that a resumed run finds it from another folder."""
+    return str(Path(file).resolve()) if Path(file).is_file() else file
 
 
 def read_request(folder: Path) -> TableRequest:
@@ -809,107 +811,3 @@ def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     notes = tables.search.positive_notes(tables.positive)
     return {**plan.plain(), "text": "\n".join([plan.text(), *notes]), "notes": list(notes)}
-
-
-NEED_MODEL = frozenset({"numbers", "model", "counts"})
-"""Checks that can need the loaded model."""
-
-
-def verify_files(
-    certificate: Path,
-    *,
-    model: Path | None = None,
-    data: str | None = None,
-    ledger: Path | None = None,
-    key: Path | None = None,
-    trust_pickle: bool = False,
-) -> Verification:
-    """Verify a certificate against the given files.
-
-    Of a run whose estimator is a pickle the file is hashed, and loaded only if ``trust_pickle`` is
-    true, because that can run code.
-    """
-    if data is not None and model is None:
-        raise ParameterError("--data needs --model RUN, which says which column is what")
-    for name, path in (("CERTIFICATE", certificate), ("--ledger", ledger), ("--key", key)):
-        if path is not None and not path.is_file():
-            raise ParameterError(f"{name} {str(path)!r} is no file")
-    document = certificate.read_bytes()
-    known = Known(
-        ledger=None if ledger is None else Ledger(ledger),
-        key=None if key is None else key.read_bytes(),
-    )
-    if damage(document, known.key) or model is None:
-        return verify_certificate(document, known)
-    problems = [_other_certificate(document, model)]
-    read = trust_pickle or not is_pickled(model)
-    fitted: Any = read_run(model, trust_pickle=trust_pickle) if read else None
-    with reading(model):
-        if fitted is not None:
-            known = replace(known, model=model_hash(fitted.model_))
-        if data is not None:
-            request = replace(read_request(model), data=data)
-            problems.append(_exchanged(data, model))
-            if not problems[-1]:
-                known = _with_table(known, fitted, request, document)
-    found = verify_certificate(document, known)
-    return replace(
-        found,
-        problems=(*found.problems, *filter(None, problems)),
-        checked=(*found.checked, "model file"),
-    )
-
-
-def _other_certificate(document: bytes, folder: Path) -> str:
-    """Hash the model file, and return the problem if the run has another certificate."""
-    noted = read_estimator_file(folder)[0].get("certificate_sha256")
-    # A signed copy has other bytes than the certificate in the folder.
-    unsigned = hashlib.sha256(Certificate.from_bytes(document).to_bytes()).hexdigest()
-    if noted in (None, unsigned):
-        return ""
-    return f"model file: its run has the certificate with SHA-256 {noted}, not {unsigned}"
-
-
-def _with_table(
-    known: Known, fitted: "FairAutoML | None", request: TableRequest, document: bytes
-) -> Known:
-    """Add the fingerprint of the rows, their ledger, and with a model the counts."""
-    certificate = Certificate.from_bytes(document)
-    opening = certificate.opening
-    if not opening.index:
-        return known
-    whole = open_source(request.data, request.roles, (request.groups, request.time))
-    timed = request.time is not None and request.time in whole.X
-    sources = [whole.without(str(request.time)) if timed else whole]
-    if request.holdout is not None:
-        held = request.open().held
-        sources += [] if held is None else [held]
-    frames = [identity(source.inputs) for source in sources]
-    found = [data_hash(frame) for frame in frames]
-    stated = certificate.subject.data
-    at = found.index(stated) if stated in found else 0
-    known = replace(known, data=found[at])
-    if known.ledger is None:
-        named = None if request.ledger is None else Path(request.ledger)
-        own = ledger_of(named)
-        known = replace(known, ledger=own if own.path.is_file() else None)
-    same = known.data == stated and known.model == certificate.model
-    if fitted is None or known.ledger is None or not same:
-        return known
-    if known.ledger.opening(opening.entry) is None:
-        return known  # another ledger: it cannot tell which rows were read
-    source, entities = sources[at], certificate.subject.entities
-    groups = entities if entities else request.groups  # certify may have been given others
-    inputs = replace(source.inputs, sensitive=source.sensitive, groups=groups)
-    return replace(known, evidence=recounted(fitted, inputs, certificate, known.ledger))
-
-
-def _exchanged(data: str, model: Path) -> str:
-    """Return the problem if the table of a hold-out is not the file that the run recorded."""
-    source, file = read_json(model, SOURCE_FILE), Path(data)
-    noted, own = source.get("sha256"), Path(str(source.get("data"))).name
-    if noted is None or source.get("holdout") is None or file.name != own or not file.is_file():
-        return ""
-    if file_hash(file) == noted:
-        return ""
-    return f"data file: the run was fitted to a file with SHA-256 {noted}, not to this one"

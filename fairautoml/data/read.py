@@ -372,9 +372,9 @@ def validation_inputs(X: Any, y: Any, sensitive: Any, fitted: Inputs) -> Inputs 
     if not named:
         return None
     if X is None or y is None:
-        lacking = "X_val" if X is None else "y_val"
+        lacking, verb = "X_val" if X is None else "y_val", "is" if len(named) == 1 else "are"
         msg = (
-            f"{lacking} is missing, and {' and '.join(named)} is given: validation rows need "
+            f"{lacking} is missing, and {' and '.join(named)} {verb} given: validation rows need "
             "X_val, y_val and, with groups, sensitive_val. Give all of them, or none"
         )
         raise InputError(msg)

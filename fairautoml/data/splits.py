@@ -178,6 +178,12 @@ MOST_FOLDS = 100
 """Largest number of folds of a splitter: each is a model of every trial."""
 
 
+def splitter_name(splitter: Any) -> str:
+    """Return a splitter as text; rows are not listed."""
+    text = repr(splitter) if hasattr(splitter, "split") else ""
+    return "[(train, test), ...]" if not text or "\n" in text or "Wrapper" in text else text
+
+
 def splitter_folds(
     splitter: Any,
     X: Any,
@@ -209,8 +215,8 @@ def splitter_folds(
         np.unique(entities)
     ):
         raise ParameterError(
-            f"cv={splitter!r} puts rows of one entity of groups= into several test parts; use "
-            "GroupKFold, StratifiedGroupKFold or a number of folds"
+            f"cv={splitter_name(splitter)} puts rows of one entity of groups= into several test "
+            "parts; use GroupKFold, StratifiedGroupKFold or a number of folds"
         )
     return folds
 
@@ -224,9 +230,9 @@ def _parts(
         for train, test in splitter.split(X, y, entities):
             yield rows[train], rows[test]
     except (ValueError, TypeError, IndexError) as error:
-        why = str(error).rstrip(".")
+        name, why = splitter_name(splitter), str(error).rstrip(".")
         msg = (
-            f"cv={splitter!r} cannot split the rows: {why}. It is called as split(X, y, groups) "
+            f"cv={name} cannot split the rows: {why}. It is called as split(X, y, groups) "
             "with groups= of fit, and gives pairs of (train rows, test rows)"
         )
         raise ParameterError(msg) from error
@@ -234,10 +240,10 @@ def _parts(
 
 def _unfit_splitter(splitter: Any, why: str) -> ParameterError:
     return ParameterError(
-        f"cv={splitter!r}: {why}. Every row must be in exactly one test part, scored by a model "
-        "of all other rows, because thresholds and selection use the score of every row: use "
-        "KFold, StratifiedKFold, GroupKFold or a number of folds. To validate on certain rows, "
-        "such as the latest or a random part, give fit(..., X_val=, y_val=, sensitive_val=)"
+        f"cv={splitter_name(splitter)}: {why}. Every row must be in exactly one test part, "
+        "scored by a model of all other rows, because thresholds and selection use the score of "
+        "every row: use KFold, StratifiedKFold, GroupKFold or a number of folds. To validate on "
+        "certain rows, such as the latest ones, give fit(..., X_val=, y_val=, sensitive_val=)"
     )
 
 

@@ -54,7 +54,9 @@ class _Own(SklearnTraining, EncodedEstimator):
         model = clone(self.own)
         found = model.get_params()
         ends = {name: name.rpartition("__")[2] for name in found}
-        threads = {name: n_threads() for name, end in ends.items() if end == "n_jobs"}
+        threads = {
+            name: n_threads() for name, end in ends.items() if end == "n_jobs" and found[name]
+        }
         seeds = {
             name: self.seed
             for name, end in ends.items()

@@ -15,7 +15,7 @@ from certified_cases import individuals
 
 from fairautoml.certification.certificate import Certificate
 from fairautoml.cli.main import main
-from fairautoml.cli.tables import verify_files
+from fairautoml.cli.verify import verify_files
 from fairautoml.exceptions import FairAutoMLError
 
 ROLES = ["--target", "y", "--sensitive", "group"]
@@ -205,7 +205,7 @@ def test_a_thousand_random_changes_of_a_byte_are_all_found(kept):
 
 
 def test_changed_values_are_found_though_the_file_was_not_recorded(kept, monkeypatch):
-    monkeypatch.setattr("fairautoml.cli.tables._exchanged", lambda *_: "")
+    monkeypatch.setattr("fairautoml.cli.verify._exchanged", lambda *_: "")
     individuals_csv = kept / "people.csv"
     before = individuals_csv.read_bytes()
     header, *rows = before.decode().splitlines()

@@ -4,15 +4,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    LeaveOneOut,
+    RepeatedKFold,
+    ShuffleSplit,
+    TimeSeriesSplit,
+    check_cv,
+)
 
 from fairautoml.data.splits import (
     entity_folds,
     fold_count,
     holdout_split,
     latest_rows,
+    splitter_folds,
     stratified_folds,
 )
-from fairautoml.exceptions import DegradedWarning, InputError
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError
 
 rows = st.lists(st.tuples(st.integers(0, 1), st.integers(-1, 5)), min_size=4, max_size=120).map(
     lambda pairs: tuple(np.array(pairs, dtype=np.int8).T)
@@ -179,3 +189,59 @@ def test_labels_that_need_not_be_in_every_fold_take_no_folds_away():
 def test_rows_of_one_person_cannot_be_cross_validated():
     with pytest.raises(InputError, match="all rows belong to one entity"):
         entity_folds(np.tile([0, 1], 5), np.zeros(10, dtype=int), np.zeros(10, dtype=int), 2, 0)
+
+
+def of_splitter(splitter, y=None, entities=None):
+    y = np.tile([0, 1], 60) if y is None else y
+    return splitter_folds(splitter, np.zeros((len(y), 1)), y, entities)
+
+
+def test_the_folds_of_a_splitter_are_its_test_parts():
+    splitter = KFold(3, shuffle=True, random_state=0)
+    folds = of_splitter(splitter)
+    for fold, (_, test) in enumerate(splitter.split(np.zeros(120))):
+        assert np.flatnonzero(folds == fold).tolist() == test.tolist()
+
+
+def test_pairs_of_rows_or_of_masks_are_a_splitter():
+    first = np.arange(120) < 50
+    masks = check_cv([(~first, first), (first, ~first)])
+    rows = check_cv([(np.arange(50, 120), np.arange(50)), (np.arange(50), np.arange(50, 120))])
+    assert of_splitter(masks).tolist() == (~first).astype(int).tolist()
+    assert of_splitter(rows).tolist() == of_splitter(masks).tolist()
+
+
+def test_a_splitter_receives_the_entities():
+    entities = np.arange(120) // 4
+    folds = of_splitter(GroupKFold(3), entities=entities)
+    assert all(len(np.unique(folds[entities == one])) == 1 for one in range(30))
+    with pytest.raises(
+        ParameterError, match=r"GroupKFold\(.*'groups' parameter .* groups= of fit"
+    ):
+        of_splitter(GroupKFold(3))
+
+
+@pytest.mark.parametrize(
+    ("splitter", "why"),
+    [
+        (TimeSeriesSplit(3), "split 0 does not train on all rows outside its test part"),
+        (ShuffleSplit(3), "some rows are in several test parts"),
+        (RepeatedKFold(n_splits=2, n_repeats=2), "some rows are in several test parts"),
+        (LeaveOneOut(), "it makes more than 100 folds"),
+        (check_cv([(np.arange(60, 120), np.arange(60))]), "60 of 120 rows are in no test part"),
+        (check_cv([([], np.arange(120))]), "split 0 does not train on all rows"),
+        (check_cv([]), "120 of 120 rows are in no test part"),
+    ],
+)
+def test_a_splitter_that_does_not_test_each_row_once_is_refused_with_a_way_out(splitter, why):
+    with pytest.raises(ParameterError, match=rf"^cv=.*: {why}.* KFold.*X_val="):
+        of_splitter(splitter)
+
+
+def test_a_splitter_must_train_on_both_classes_and_keep_entities_together():
+    with pytest.raises(ParameterError, match="split 0 does not train on rows of every class"):
+        of_splitter(KFold(2), np.repeat([0, 1], 30))
+    first = np.arange(0, 120, 2)
+    pairs = check_cv([(first + 1, first), (first, first + 1)])
+    with pytest.raises(ParameterError, match=r"one entity of groups= into several.*GroupKFold"):
+        of_splitter(pairs, np.repeat([0, 1], 60), np.arange(120) // 4)
