@@ -58,8 +58,8 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
     Parameters
     ----------
     constraint : str, Constraint, list of these, or None, default=None
-        For example ``"equalized_odds_difference <= 0.05"`` or
-        ``"demographic_parity_ratio >= 0.8"``; it applies to every sensitive column and, with
+        For example ``"equalized_odds_difference <= 0.05"``, ``"demographic_parity_ratio >= 0.8"``
+        or ``"recall >= 0.6"`` (in every group); it applies to every sensitive column and, with
         several, to their intersection. ``"demographic_parity_difference[sex] <= 0.05"`` applies
         to one of them. None = AutoML without fairness.
     objective : str, CostMatrix or callable, default="auto"

@@ -42,6 +42,20 @@ def test_a_constraint_on_overlapping_groups_is_met_on_the_search_rows(constraint
     assert ((varied["gap_low"] <= varied["gap_high"]) & (varied["gap_low"] >= 0)).all()
 
 
+def test_a_minimum_is_met_in_groups_that_overlap_and_not_certified(tmp_path):
+    """Both identities reach the precision, and the certificate says that there is no test."""
+    X, y, sensitive = comments()
+    model = quick("precision >= 0.75").fit(X, y, sensitive)
+    best = model.leaderboard_.iloc[0]
+    assert best["minimum_precision[identity]"] >= 0.75
+    assert best["status"] in {"feasible", "unsure"}
+    rates = model.evaluate(X, y, sensitive)["rates"]["identity"]
+    assert min(one["ppv"] for one in rates.values()) >= 0.7
+    new, labels, groups = comments(800, seed=1)
+    found = model.certify(new, labels, groups, ledger=tmp_path / "ledger")
+    assert (found.verdict, found.reason) == ("NOT_APPLICABLE", "no_exact_test")
+
+
 def test_new_rows_are_decided_and_judged_by_every_group_they_are_in():
     X, y, sensitive = comments()
     model = quick("fned <= 0.1").fit(X, y, sensitive)

@@ -292,7 +292,7 @@ def gap_rows(
         left_out = tuple(label for label in parent.labels if label not in system.labels)
         for metric in metrics:
             row = GapRow(system=parent.name, metric=metric.name, value=None, left_out=left_out)
-            if left_out and system.n_groups < (1 if metric.is_minimum else 2):
+            if left_out and system.n_groups < metric.fewest_groups:
                 row = replace(row, reason="fewer than two groups have enough rows")
             else:
                 row = _gap(row, tables, system, metric, level, seed)

@@ -111,7 +111,7 @@ def _row(
     tables: Tables, system: GroupSystem, metric: Metric, level: float, factor: float
 ) -> ShiftRow:
     row = ShiftRow(system=system.name, metric=metric.name, factor=factor)
-    if system.n_groups < 2 and not metric.is_minimum:
+    if system.n_groups < metric.fewest_groups:
         return replace(row, reason="fewer than two groups are compared")
     cells = rate_cells(tables, system, metric)
     if cells is None or any(_undefined(cell, metric.form) for cell in cells):

@@ -73,7 +73,7 @@ def verdict_rows(
     testable = [
         at
         for at, one in enumerate(questions)
-        if one.system.n_groups >= (1 if one.constraint.metric.is_minimum else 2)
+        if one.system.n_groups >= one.constraint.metric.fewest_groups
     ]
     claims = [questions[at].claim for at in testable]
     refuting = simultaneous_level(Evidence(claims=tuple(claims)), level)

@@ -376,7 +376,7 @@ def claimed(
         for c in constraints
         for system in systems
         if c.system in (None, system.name)
-        and (c.metric.is_minimum or system.n_groups > 1 or system.values is not None)
+        and (system.n_groups >= c.metric.fewest_groups or system.values is not None)
     )
 
 

@@ -288,8 +288,7 @@ def _check(constraint: Constraint, rows: Mapping[str, int], shares: Mapping[str,
         if not 0 < value < 1:
             msg = f"{name}={value} must be between 0 and 1."
             raise InputError(msg)
-    fewest = 1 if constraint.metric.is_minimum else 2
-    if len(rows) < fewest or min(rows.values()) < 1:
+    if len(rows) < constraint.metric.fewest_groups or min(rows.values()) < 1:
         msg = (
             f"rows={dict(rows)!r}: a gap requires at least two groups with rows, a minimum one. "
             "Pass the number of rows of each declared group."
@@ -420,7 +419,7 @@ def _large_groups(claim: Claimed, rows: Sequence[int]) -> tuple[tuple[str, int],
     limit = MINIMUM_AS_DIFFERENCE if metric.is_minimum else scale * claim.constraint.limit
     every = tuple(zip(claim.system.labels, rows, strict=True))
     large = tuple((label, n) for label, n in every if n >= fewest_rows(limit))
-    return large if len(large) >= (1 if metric.is_minimum else 2) else every
+    return large if len(large) >= metric.fewest_groups else every
 
 
 def _rows_of(
@@ -454,7 +453,7 @@ def _planned_by_entity(
     ]
     metric = constraint.metric
     # The two smallest groups of a gap, the smallest of a minimum.
-    smallest = sorted(count for _, count in rows)[: 1 if metric.is_minimum else 2]
+    smallest = sorted(count for _, count in rows)[: metric.fewest_groups]
     cells = [max(1.0, min(events) * count) for count in smallest]
     # A ratio at rate p bounds the difference by p times its distance from one.
     scale = ASSUMED_RATE if metric.form == "ratio" else 1.0

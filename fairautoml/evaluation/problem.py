@@ -123,7 +123,7 @@ def tolerance_grid(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:
     limit = targets[0].limit
     if targets[0].metric.is_minimum:
         near = {limit - t for t in TOLERANCES} | {limit + t for t in LOOSER}
-        return tuple(sorted(t for t in near if 0 <= t <= 1))
+        return tuple(sorted({min(max(t, 0.0), 1.0) for t in near}))
     if np.isinf(targets[0].metric.most):
         # The gap is in units of the target, so only the limit gives its scale.
         return tuple(sorted({factor * limit for factor in FACTORS}))

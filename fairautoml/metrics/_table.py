@@ -391,6 +391,11 @@ class Metric:
         return self.form == "minimum"
 
     @property
+    def fewest_groups(self) -> int:
+        """Smallest number of groups for a value; groups that overlap may need fewer."""
+        return 1 if self.is_minimum else 2
+
+    @property
     def operator(self) -> Literal["<=", ">="]:
         """Comparison in a constraint on it."""
         return ">=" if self.bounded_below else "<="

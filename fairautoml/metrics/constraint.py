@@ -216,8 +216,8 @@ class BoundConstraint:
     @property
     def fewest_groups(self) -> int:
         """Smallest number of groups for a value; 1 of a minimum, and where groups may overlap."""
-        alone = self.metric.is_minimum or (self.metric.to_overall and self.system.overlapping)
-        return 1 if alone else 2
+        beside_overall = self.metric.to_overall and self.system.overlapping
+        return 1 if beside_overall else self.metric.fewest_groups
 
     @property
     def to_overall(self) -> bool:

@@ -149,7 +149,7 @@ def test_a_constraint_on_one_system_is_judged_there_only():
         ("demographic_parity_difference[gender] <= 0.1", "known are 'sex', 'race', 'sex & race'"),
         ("mean_difference <= 0.1", "Bound another metric"),
         ("gedi <= 0.1", "needs a sensitive column of numbers"),
-        ("accuracy <= 0.1", "needs a fairness metric"),
+        ("f1 <= 0.1", "needs a fairness metric"),
     ],
 )
 def test_constraints_that_cannot_be_judged_are_refused(constraint, match):

@@ -3,7 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binom
 
+from fairautoml.certification.bounds import cp_lower
 from fairautoml.certification.evidence import Evidence, claim_from_counts
 from fairautoml.certification.exact_test import rows_needed, rows_without_positives
 from fairautoml.certification.planning import plan_certification, row_plan
@@ -78,6 +80,33 @@ def test_the_rows_that_are_set_aside_give_the_power_that_is_stated(text, rows):
     # Standard errors of both simulations together are 0.04.
     share = certified_share(constraint, sizes, np.full(len(sizes), 0.3))
     assert share == pytest.approx(plan.power, abs=0.12)
+
+
+@pytest.mark.parametrize("text", ["selection_rate >= 0.6", "recall >= 0.9"])
+def test_the_rows_of_a_minimum_give_the_power_that_is_stated(text):
+    """If every group is 0.05 above the bound, the exact binomial bound shows it as often."""
+    constraint = Constraint.parse(text)
+    plan = plan_certification(constraint, {"a": 9_000, "b": 4_000})
+    assert 0.77 <= plan.power <= 0.95
+    assert plan.bound_within_reach > constraint.bound
+    share = 0.3 if "recall" in text else 1.0
+    sizes = [int(plan.fraction * share * n) for n in (9_000, 4_000)]
+    each = [
+        1 - binom.cdf(x - 1, n, constraint.bound + 0.05)
+        for n in sizes
+        for x in [int(np.argmax(cp_lower(np.arange(n + 1), n, 0.05) >= constraint.bound))]
+    ]
+    assert plan.power == pytest.approx(np.prod(each), abs=0.08)
+    few = plan_certification(constraint, {"a": 9_000, "b": 60})
+    assert few.fraction is None
+    assert few.n_rows_needed > 60
+    assert plan_certification(constraint, {"a": 9_000}).fraction < plan.fraction
+
+
+def test_a_minimum_of_1_cannot_be_planned_for():
+    """No number of rows shows that a rate is 1."""
+    plan = plan_certification(Constraint.parse("recall >= 1"), {"a": 9_000, "b": 4_000})
+    assert (plan.fraction, plan.n_rows_needed) == (None, None)
 
 
 def test_a_plan_that_would_not_pay_holds_no_rows_out_and_says_what_it_would_take():

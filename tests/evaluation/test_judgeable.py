@@ -101,6 +101,20 @@ def test_groups_outside_the_bound_have_no_influence():
     assert judged(bound, with_stray, min_size=1)[0].p0 < 0.2
 
 
+def test_a_minimum_needs_25_rows_behind_each_rate_and_is_not_judged_by_chance():
+    """A group below that leaves the constraint; its rates are not compared, so there is no p0."""
+    dataset = dataset_of([200, 60, 40], share=0.5)
+    targets = bind_constraints(parse_constraints("recall >= 0.6"), dataset.systems)
+    (small,) = small_groups(dataset, targets)
+    assert (small.fewest, small.n_rows, small.judged) == (25, (40,), True)
+    assert judged("recall >= 0.6", dataset) == ()
+    alone = dataset_of([200, 30], share=0.5)
+    (small,) = small_groups(
+        alone, bind_constraints(parse_constraints("recall >= 0.6"), alone.systems)
+    )
+    assert small.judged
+
+
 def test_a_ratio_is_judged_in_units_of_the_base_rate():
     dataset = dataset_of([500, 500], share=0.3)
     (ratio,) = judged("demographic_parity_ratio >= 0.8", dataset)

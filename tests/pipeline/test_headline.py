@@ -136,6 +136,16 @@ def test_a_bounded_ratio_is_stated_as_a_ratio():
     assert said in headline(board(served), served, None)
 
 
+def test_a_bounded_minimum_is_stated_as_a_rate():
+    """The gap of a minimum is one minus the rate, and the rate is what was bounded."""
+    minimum = ConstraintResult(
+        metric="minimum_recall", system="sex", value=0.97, gap=0.03, limit=0.2, is_minimum=True
+    )
+    served = entry(0.862, measures=(minimum,))
+    said = "Smallest rate on new data at least 0.951 (95 % interval 0.951 to 0.988); the bound"
+    assert said in headline(board(served), served, None)
+
+
 def test_the_statement_has_a_title_for_each_of_its_sentences():
     served = entry(0.862)
     shown = board(served, entry(0.869, 0.2))

@@ -320,7 +320,7 @@ def test_a_gap_beyond_its_own_limit_is_beyond_the_border():
 def test_several_constraints_are_listed_with_limits_as_users_write_them():
     page = run_page(two_limits(0.02))
     assert "0.19999" not in page
-    assert '<td class="n">0.2</td><td>✓ yes</td>' in page
+    assert '<td class="n">at least 0.8</td><td>✓ yes</td>' in page
 
 
 def recipes(*places):

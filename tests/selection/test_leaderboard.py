@@ -49,6 +49,35 @@ def board(*entries, objective="accuracy"):
     )
 
 
+def with_recall(score, gap, recall):
+    """An entry under a bound on a gap and a recall of at least 0.6."""
+    minimum = ConstraintResult(
+        metric="minimum_recall", system="sex", value=recall, gap=1 - recall, limit=0.4,
+        is_minimum=True,
+    )  # fmt: skip
+    made = entry(score, gap)
+    return replace(made, measures=(*made.measures, minimum))
+
+
+def test_a_minimum_beside_a_gap_is_not_part_of_the_largest_gap():
+    """A rate is no gap: it decides feasibility, and select keeps to it."""
+    fair, unfair = with_recall(0.7, 0.03, 0.7), with_recall(0.8, 0.02, 0.5)
+    assert (fair.gap, unfair.gap) == (0.03, 0.02)
+    assert fair.meets
+    assert not unfair.meets
+    assert (fair.below_minimum, unfair.below_minimum) == (False, True)
+    found = board(fair, unfair)
+    assert found.select(max_gap=0.05, min_score=None, trials={fair.trial_key}) is fair
+    assert found.select(max_gap=0.02, min_score=None, trials={fair.trial_key}) is None
+    assert "minimum_recall[sex]: 0.5000, at least 0.6" in repr(unfair)
+
+
+def test_the_gap_under_minimums_alone_is_one_minus_the_smallest_rate():
+    """Then select takes it as the gap."""
+    alone = replace(with_recall(0.8, 0.0, 0.5), measures=with_recall(0.8, 0.0, 0.5).measures[1:])
+    assert (alone.gap, alone.below_minimum) == (0.5, False)
+
+
 def test_feasible_entries_come_first_and_one_decision_for_all_comes_last():
     best = entry(0.8, 0.01)
     second = entry(0.7, 0.05)
