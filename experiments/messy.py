@@ -198,9 +198,9 @@ def page(out: Path, seconds: float) -> None:
     """Write the table of the scores."""
     scores = pd.read_csv(out / "scores.csv")
     wide = scores.pivot(index="system", columns="seed", values="auc").loc[list(SYSTEMS)]
-    spent = scores.groupby("system")["seconds"].mean()
+    cost = scores.groupby("system")["seconds"].mean()
     lines = [
-        f"| {name} | {' | '.join(f'{auc:.3f}' for auc in [*row, row.mean()])} | {spent[name]:.0f} |"
+        f"| {name} | {' | '.join(f'{auc:.3f}' for auc in (*row, row.mean()))} | {cost[name]:.0f} |"
         for name, row in wide.iterrows()
     ]
     text = PAGE.format(
