@@ -16,6 +16,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_limits
 
 from fairautoml import ColumnOptions, FairAutoML
 
@@ -63,7 +64,7 @@ def table(seed: int) -> tuple[pd.DataFrame, np.ndarray]:
     effect = rng.normal(0, 0.6, 40)[city] + rng.normal(0, 0.5, len(TRAITS))[trait]
     logit = (
         1.2 * tone + effect + (signed.year.to_numpy() - 2021) * 0.3
-        + 0.9 * (visited.weekday.to_numpy() >= 5) - 0.8 * (visited.hour.to_numpy() < 7)
+        + 0.9 * (visited.dayofweek.to_numpy() >= 5) - 0.8 * (visited.hour.to_numpy() < 7)
         + 0.8 * np.sin(due.month.to_numpy() / 2) + (share - 50) / 40
         - 0.6 * (np.log(amount) - 6.5) + (score - 200) / 200
     )  # fmt: skip
@@ -168,7 +169,7 @@ def run(out: Path, seconds: float, seeds: int) -> None:
             if (name, seed) in known:
                 continue
             start = time.monotonic()
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), threadpool_limits(limits=1):
                 warnings.simplefilter("ignore")
                 scores = system(parts[0], parts[2], parts[1], seconds, seed)
             auc = roc_auc_score(parts[3], scores)
