@@ -1,6 +1,6 @@
 """Compare, on a messy table of its own making, with skrub's TableVectorizer and boosted trees.
 
-``python experiments/messy.py --out results/messy`` writes ``scores.csv`` and ``README.md``. It
+``python experiments/messy_script.py --out results/messy`` writes ``scores.csv`` and ``README.md``. It
 needs skrub, which the library does not. Every system has the same seconds and one core.
 """
 
@@ -181,7 +181,7 @@ def run(out: Path, seconds: float, seeds: int) -> None:
 
 PAGE = """# A messy table
 
-AUC on {n_rows} held-out rows of a table of as many rows made by `experiments/messy.py`: an id,
+AUC on {n_rows} held-out rows of a table of as many rows made by `experiments/messy_script.py`: an id,
 dates in three spellings, two text columns, a percentage, an amount such as 1.200,50, numbers mixed
 with text, categories, and 10 % missing values. Every system had {seconds:g} seconds and one core;
 skrub's features were followed by a random search of HistGradientBoosting with 3 folds. AutoGluon,
@@ -191,7 +191,7 @@ whose feature generator has the same task, was not run: it takes several GB with
 |---|{rule}
 {lines}
 
-Command: `python experiments/messy.py --out results/messy --seconds {seconds:g}`.
+Command: `python experiments/messy_script.py --out results/messy --seconds {seconds:g}`.
 """
 
 
