@@ -1,7 +1,7 @@
 """Compare, on a messy table of its own making, with skrub's TableVectorizer and boosted trees.
 
-``python experiments/messy_script.py --out results/messy`` writes ``scores.csv`` and ``README.md``. It
-needs skrub, which the library does not. Every system has the same seconds and one core.
+``python experiments/messy_script.py --out results/messy`` writes ``scores.csv`` and ``README.md``.
+It needs skrub, which the library does not. Every system has the same seconds and one core.
 """
 
 import argparse
@@ -181,11 +181,12 @@ def run(out: Path, seconds: float, seeds: int) -> None:
 
 PAGE = """# A messy table
 
-AUC on {n_rows} held-out rows of a table of as many rows made by `experiments/messy_script.py`: an id,
-dates in three spellings, two text columns, a percentage, an amount such as 1.200,50, numbers mixed
-with text, categories, and 10 % missing values. Every system had {seconds:g} seconds and one core;
-skrub's features were followed by a random search of HistGradientBoosting with 3 folds. AutoGluon,
-whose feature generator has the same task, was not run: it takes several GB with its dependencies.
+AUC on {n_rows} held-out rows of a table of as many rows made by
+`experiments/messy_script.py`: an id, dates in three spellings, two text columns, a percentage, an
+amount such as 1.200,50, numbers mixed with text, categories, and 10 % missing values. Every system
+was given {seconds:g} seconds and one core; skrub's features were followed by a random search of
+HistGradientBoosting with 3 folds, at least of its defaults. AutoGluon, whose feature generator has
+the same task, was not run: it takes several GB with its dependencies.
 
 | system |{head} mean | seconds |
 |---|{rule}
