@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fairautoml.evaluation.group_sizes import fewest_rows, too_small
+from fairautoml.evaluation.group_sizes import MINIMUM_AS_DIFFERENCE, fewest_rows, too_small
 from fairautoml.evaluation.postprocess import Column, expand_column
 from fairautoml.evaluation.problem import Problem
 from fairautoml.metrics import BoundConstraint
@@ -56,7 +56,8 @@ def _small(problem: Problem) -> Iterator[tuple[str, str, int]]:
     """Yield grouping, name and rows of the smallest groups, the smallest first."""
     sizes: dict[tuple[str, str], int] = {}
     for target in problem.goal.targets:
-        few = SMALL * fewest_rows(target.limit)
+        limit = MINIMUM_AS_DIFFERENCE if target.metric.is_minimum else target.limit
+        few = SMALL * fewest_rows(limit)
         found = too_small(problem.dataset, target, problem.entities, few)
         if found is not None and target.system.n_groups > target.fewest_groups:
             named = zip(found.outside, found.n_rows, strict=True)
