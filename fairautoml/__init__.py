@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from fairautoml.automl import FairAutoML, FairAutoMLRegressor
     from fairautoml.data.noisy_groups import weak_proxy_gap
+    from fairautoml.data.options import ColumnOptions
     from fairautoml.inference.runtime import PortablePredictor
     from fairautoml.metrics import CostMatrix
     from fairautoml.report.progress import ProgressLine
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "ColumnOptions",
     "CostMatrix",
     "Dask",
     "EarlyStopping",
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "ColumnOptions": "fairautoml.data.options",
     "CostMatrix": "fairautoml.metrics",
     "Dask": "fairautoml.settings",
     "EarlyStopping": "fairautoml.search.early_stopping",

@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
@@ -27,6 +28,7 @@ from fairautoml.data.frames import (
     check_same_index,
     entity_ids,
 )
+from fairautoml.data.options import ColumnOptions, column_options
 from fairautoml.data.read import read_new_rows
 from fairautoml.data.schema import TableSchema, read_truth
 from fairautoml.data.target import (
@@ -197,6 +199,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         proxies: Any = None,
         proxy_errors: Any = None,
         *,
+        columns: ColumnOptions | None = None,
         sensitive_features: Any = None,
     ) -> Self:
         """Search for the best model that meets the constraint.
@@ -219,6 +222,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             Instead of ``sensitive``: three columns (or their names in ``X``) of noisy labels of
             two groups, or one such column with P(label b | true group a), shape (2, 2); see
             ``proxies_``.
+        columns : ColumnOptions, optional
+            Which columns are text, dates, categories or no features; see ``columns_``.
         sensitive_features : optional
             Other name of ``sensitive``.
 
@@ -248,7 +253,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         request = FitRequest(
             inputs=inputs,
             settings=settings,
-            read=read_options_of(settings),
+            read=replace(read_options_of(settings), columns=column_options(columns)),
             start=start,
             proxy_errors=proxy_errors,
             seeded=self.random_state is not None,
@@ -685,11 +690,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             table.insert(2, "verdict", pd.Series(verdicts, dtype=object, index=table.index))
         self.leaderboard_ = table
         self.pareto_front_ = board.front_of(table)
-
-    @property
-    def columns_(self) -> pd.DataFrame:
-        """Kind and encoding of each column of ``X``, or why it is left out."""
-        return self.pool_.schema.described()
 
     def _remember_names(self, schema: TableSchema) -> None:
         self.n_features_in_ = len(schema.names_in)

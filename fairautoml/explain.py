@@ -173,6 +173,13 @@ class Explained(Estimator):
     explanation_: Explanation | None = None
 
     @property
+    def columns_(self) -> pd.DataFrame:
+        """Kind and encoding of each column of ``X``, or why it is left out."""
+        check_is_fitted(self)
+        pool = getattr(self, "pool_", None)  # a model file has none
+        return (self.model_ if pool is None else pool).schema.described()
+
+    @property
     def members_(self) -> tuple[Member, ...]:
         """Fitted models behind the scores, for explainers such as ``shap.TreeExplainer``.
 
@@ -190,7 +197,7 @@ class Explained(Estimator):
         check_is_fitted(self)
         if getattr(self, "pool_", None) is None:
             raise InputError(ARRAYS)
-        read, names = self._model_input, tuple(map(str, self.model_.schema.names))
+        read, names = self._model_input, self.model_.schema.labels
         return tuple(
             Member(
                 trial=trial,
@@ -507,7 +514,7 @@ def _question(model: Explained, rows: Inputs, max_rows: int, seed: int) -> _Ques
         at = np.sort(np.random.default_rng(seed).choice(at, max_rows, replace=False))
     table = table_of(rows.X)
     inside = _in_table(predictor, rows.sensitive)
-    wanted = {*map(str, schema.names), *(inside if predictor.needs_sensitive else ())}
+    wanted = {*map(str, schema.names_read), *(inside if predictor.needs_sensitive else ())}
     named = schema.named
     apart = None
     if predictor.groups is not None and predictor.needs_sensitive and not inside:

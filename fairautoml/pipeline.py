@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.frames import Inputs, read_entities
 from fairautoml.data.read import ReadOptions, build_dataset
+from fairautoml.data.schema import TableSchema
 from fairautoml.exceptions import (
     DegradedWarning,
     NoFeasibleModelWarning,
@@ -177,9 +178,22 @@ class FitResult:
             "headlines": list(self.headlines),
             "judgeability": [asdict(one) for one in self.plan.problem.dataset.judgeability],
             "notes": list(self.notes),
+            "columns": _described(self.pool.schema),
             "n_trees": self.pool.n_trees,
             "best": describe_served(board, best),
         }
+
+
+MOST_DESCRIBED = 500
+"""Columns of a table up to which a summary describes each."""
+
+
+def _described(schema: TableSchema) -> list[dict[Any, str]]:
+    """Return kind and encoding of each column; nothing of wide tables."""
+    if schema.sparse or len(schema.names_in) > MOST_DESCRIBED:
+        return []
+    found: list[dict[Any, str]] = schema.described().to_dict("records")
+    return found
 
 
 def run_fit(request: FitRequest, publish: Callable[[FitResult], Any]) -> None:

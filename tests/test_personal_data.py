@@ -35,7 +35,7 @@ def run(tmp_path_factory):
     X = X.assign(
         often=often,
         identifier=[f"person_{row:06d}" for row in range(n)],
-        number_as_text=[f"{row},123" for row in range(n)],
+        number_as_text=[f"{row + 1},123" for row in range(n)],
         doctor=[f"person_{row:06d}" if row == 123 else f"d{row % 40}" for row in range(n)],
     )
     folder = tmp_path_factory.mktemp("personal") / "run"

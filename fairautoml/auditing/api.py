@@ -39,7 +39,7 @@ from fairautoml.auditing.worst_case import (
 from fairautoml.certification.certificate import SMALLEST_CELL
 from fairautoml.data.frames import Table, check_length, read_table
 from fairautoml.data.groups import read_sensitive
-from fairautoml.data.leakage import same_partition
+from fairautoml.data.leakage import same_partition, telling_texts
 from fairautoml.data.schema import fit_columns
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics import METRICS, Constraint, parse_constraints
@@ -378,11 +378,12 @@ def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]
     table = _finite(read_table(X))
     check_length(len(rows.decision), X, "y_pred")
     schema, matrix = fit_columns(table, drop=())
-    kept = [at for at, name in enumerate(schema.names) if name not in rows.columns]
+    kept = schema.places_without(rows.columns)
     proxies = []
     for system in rows.systems[: len(rows.columns)]:
         names = same_partition(matrix, schema, rows.codes(system), pure=True)
-        found = [name for name in names if name not in rows.columns]
+        names += telling_texts(matrix, schema, rows.codes(system))
+        found = [name for name in dict.fromkeys(names) if name not in rows.columns]
         if found:
             shown = ", ".join(map(repr, found))
             proxies.append(
@@ -391,8 +392,8 @@ def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]
             )
     if not kept:
         return None, tuple(proxies)
-    own = schema.without([name for name in schema.names if name in rows.columns], "sensitive")
-    return dense_features(matrix[:, kept], own.feature_schema), tuple(proxies)
+    own = schema.without([name for name in schema.names_read if name in rows.columns], "sensitive")
+    return dense_features(matrix[:, kept], own), tuple(proxies)
 
 
 def _finite(table: Table) -> Table:

@@ -1,7 +1,8 @@
 """Measure how well scores and features predict the sensitive groups."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -17,7 +18,8 @@ from fairautoml.auditing.result import LeakageRow
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.auditing.scores import auc_interval
 from fairautoml.data.dataset import FeatureSchema
-from fairautoml.data.encoders import fit_design
+from fairautoml.data.encoders import fit_design, fit_encoding
+from fairautoml.data.schema import TableSchema
 from fairautoml.exceptions import InputError
 from fairautoml.metrics.groups import GroupSystem
 
@@ -38,8 +40,11 @@ class Features:
     """Encoded features of the group predictors."""
 
     # numbers and category codes, NaN = missing
-    matrix: NDArray[np.floating]  # shape (n_rows, n_features)
-    feature_schema: FeatureSchema  # which columns are categories
+    # behind the features the terms of texts
+    matrix: NDArray[np.floating]  # shape (n_rows, width)
+    feature_schema: FeatureSchema  # which columns are categories, and which terms
+    # encodings of single columns of texts and dates by their names
+    parts: "Mapping[str, Features]" = field(default_factory=dict)
 
 
 def fisher_score(
@@ -99,7 +104,7 @@ def leakage_rows(
         (name, Features(matrix=score[:, None], feature_schema=FeatureSchema(n_features=1)))
     ]
     if features is not None:
-        sources.append(("features", features))
+        sources += [("features", features), *features.parts.items()]
     return tuple(
         _leakage(rows, system, source, table, hidden[system.name], level, seed)
         for system in rows.systems
@@ -133,7 +138,9 @@ def _leakage(
         auc_interval(probabilities[:, g], group == g, level / n_groups) for g in range(n_groups)
     ]
     best = max(range(n_groups), key=lambda g: found[g][0])
-    fisher, pair = _farthest(_numbers(matrix, features.feature_schema), group, labels)
+    fisher, pair = None, ""
+    if features.feature_schema.n_features:
+        fisher, pair = _farthest(_numbers(matrix, features.feature_schema), group, labels)
     return LeakageRow(
         system=system.name,
         source=source,
@@ -172,6 +179,9 @@ def _cross_fitted(
     ]
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     for train, test in folds.split(matrix, group):
+        known, new = _without_terms(
+            matrix[train], matrix[test], group[train], feature_schema, seed
+        )
         model = HistGradientBoostingClassifier(
             max_iter=ROUNDS,
             max_leaf_nodes=15,
@@ -180,10 +190,22 @@ def _cross_fitted(
             random_state=seed,
         )
         with threadpool_limits(limits=1):
-            probabilities[test] = model.fit(matrix[train], group[train]).predict_proba(
-                matrix[test]
-            )
+            probabilities[test] = model.fit(known, group[train]).predict_proba(new)
     return probabilities
+
+
+def _without_terms(
+    known: NDArray[Any],
+    new: NDArray[Any],
+    group: NDArray[np.int64],
+    feature_schema: FeatureSchema,
+    seed: int,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return rows with features of their texts, of which a model knows the group of the first."""
+    if not feature_schema.texts:
+        return known, new
+    encoded, _, encoder = fit_encoding("target", known, group, feature_schema, seed)
+    return encoded, encoder.transform(new)
 
 
 def _numbers(matrix: NDArray[Any], feature_schema: FeatureSchema) -> NDArray[np.float64]:
@@ -210,9 +232,22 @@ def _farthest(
     return max(found, default=(None, ""), key=lambda pair: pair[0] or 0.0)
 
 
-def dense_features(matrix: Any, feature_schema: FeatureSchema) -> Features:
+def dense_features(matrix: Any, schema: TableSchema) -> Features:
     """Return encoded features; raise for a sparse matrix."""
-    if feature_schema.sparse:
+    if schema.sparse:
         msg = "X is a sparse matrix, but leakage requires a dense table. Pass X.toarray()."
         raise InputError(msg)
-    return Features(matrix=matrix, feature_schema=feature_schema)
+    parts = {}
+    dates = dict.fromkeys(one.name for one in schema.columns if one.kind == "datetime")
+    for name in dates:
+        at = [at for at, column in enumerate(schema.columns) if column.name == name]
+        parts[f"date {name!r}"] = Features(
+            matrix=matrix[:, at], feature_schema=FeatureSchema(n_features=len(at))
+        )
+    for text, block in zip(schema.texts, schema.feature_schema.texts, strict=True):
+        alone = replace(block, start=0, stop=block.stop - block.start)
+        parts[f"text {text.name!r}"] = Features(
+            matrix=matrix[:, block.start : block.stop],
+            feature_schema=FeatureSchema(n_features=0, texts=(alone,)),
+        )
+    return Features(matrix=matrix, feature_schema=schema.feature_schema, parts=parts)

@@ -173,7 +173,7 @@ class LeakageRow:
     """How well the scores or the features predict the group."""
 
     system: str  # sensitive column or intersection
-    source: str  # {"score", "decision", "features"}
+    source: str  # "score", "decision", "features", or a column, such as "text 'note'"
     group: str = ""  # group that is predicted best against all others
     auc: float | None = None  # of a cross-fitted predictor of that group; 0.5 is chance
     interval: Interval | None = None  # of ``auc``; simultaneous over all groups

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,10 @@ def retrained(model: Any, X: Any, y: Any, sensitive: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = build_dataset(
-            X, y, list(taken) if taken else sensitive, options=read_options_of(settings)
+            X,
+            y,
+            list(taken) if taken else sensitive,
+            options=replace(read_options_of(settings), columns=pool.schema.options),
         )
         problem = define_problem(apply_group_policy(dataset, settings), settings)
         found = copy.copy(model)

@@ -86,7 +86,7 @@ def features_read(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -> pd.
             if column.kind == "category":
                 names = np.array([*map(repr, column.levels), ""], dtype=object)
                 values = names[np.where(np.isnan(values), -1, values).astype(np.int64)]
-            found[f"X.{column.name}"] = values
+            found[f"X.{column.name}" + (f"\0{column.part}" if column.part else "")] = values
         for text, block in zip(schema.texts, schema.feature_schema.texts, strict=True):
             for at in range(block.start, block.stop):
                 names = np.array([*text.terms, ""], dtype=object)

@@ -33,6 +33,7 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("data", metavar="DATA", help="CSV, TSV or parquet file, or a dataset's name")
     table_arguments(parser)
+    column_arguments(parser)
     add("--constraint", action="append", help="such as 'equalized_odds_difference<=0.05'")
     add("--learner", action="append", help="search these learners only; may be repeated")
     add("--mitigator", action="append", help="use these mitigators only; may be repeated")
@@ -123,6 +124,18 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
     add("--rows", type=count, metavar="N", help="use N rows, drawn by the seed")
     add("--positive", help="label of the positive class (default: the dataset's, or sorted last)")
+
+
+def column_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what columns hold, instead of what would be found."""
+    add = parser.add_argument
+    many: Any = {"action": "append", "default": []}
+    words = "column of free text, whatever it looks like; may be repeated"
+    add("--text", metavar="COLUMN", help=words, **many)
+    dates = "column of dates, and how they are written: 'when' or 'when:%%d/%%m/%%y'"
+    add("--dates", metavar="COLUMN[:FORMAT]", help=dates, **many)
+    codes = "column of categories, such as codes that look like numbers; may be repeated"
+    add("--categories", metavar="COLUMN", help=codes, **many)
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,6 +28,7 @@ from fairautoml.data.derive import apply_derive, apply_keep, parse_bins, parse_d
 from fairautoml.data.files import MISSING, read_later, read_table, write_whole
 from fairautoml.data.frames import Inputs, identity, read_extra, read_weights
 from fairautoml.data.groups import UnseenPolicy
+from fairautoml.data.options import ColumnOptions
 from fairautoml.data.schema import Roles
 from fairautoml.data.sensitive_numbers import to_float32
 from fairautoml.data.splits import first_rows, holdout_split, latest_rows
@@ -249,6 +250,7 @@ def kept_roles(folder: Path) -> Roles:
             weight=found["weight"],
             overlapping=tuple(map(str, found.get("overlapping", ()))),
             proxies=tuple(map(str, found.get("proxies", ()))),
+            columns=ColumnOptions(**found.get("columns", {})),
             **{name: tuple(map(str, found[name])) for name in lists},
         )
     except (KeyError, TypeError) as error:
@@ -290,6 +292,8 @@ def _sorted(
     check_columns(frame, "--proxy", roles.proxies)
     check_columns(frame, "--drop", roles.drop)
     check_columns(frame, "--weight", weight)
+    for option in ("text", "dates", "categories"):
+        check_columns(frame, f"--{option}", getattr(roles.columns, option))
     if target in roles.sensitive_columns:
         raise ParameterError(f"--sensitive: {target!r} is the target; name another column")
     frame = frame.reset_index(drop=True)
@@ -543,8 +547,10 @@ class TableRequest:
         early = early_stopping(model.time_budget, model.n_trials)
         model.set_params(callbacks=[note_first, on_progress, *early])
         try:
-            named = {"groups": self.groups, "proxies": source.proxies}
-            model.fit(source.X, source.y, source.sensitive, source.weight, **named)
+            model.fit(
+                source.X, source.y, source.sensitive, source.weight, self.groups, source.proxies,
+                columns=source.roles.columns,
+            )  # fmt: skip
         except (NoFeasibleModelWarning, NoModelError, KeyboardInterrupt):
             if lacks(folder, SOURCE_FILE):
                 self._note(folder, source)  # the run was stored before the error
@@ -576,6 +582,7 @@ def request_of(arguments: argparse.Namespace) -> TableRequest:
         keep=tuple(arguments.keep),
         overlapping=tuple(arguments.overlapping),
         proxies=tuple(getattr(arguments, "proxy", ())),
+        columns=_columns_of(arguments),
     )
     return TableRequest(
         data=arguments.data,
@@ -591,6 +598,19 @@ def request_of(arguments: argparse.Namespace) -> TableRequest:
         candidates=getattr(arguments, "candidates", None),
         ledger=getattr(arguments, "ledger", None),
         certified=getattr(arguments, "certified", True),
+    )
+
+
+def _columns_of(arguments: argparse.Namespace) -> ColumnOptions:
+    """Return what the options say of columns; a format of dates follows a colon."""
+    dates = {}
+    for text in getattr(arguments, "dates", ()):
+        name, colon, form = text.partition(":")
+        dates.update({name: form} if colon and "%" in form else {text: ""})
+    return ColumnOptions(
+        text=getattr(arguments, "text", ()),
+        dates=dates,
+        categories=getattr(arguments, "categories", ()),
     )
 
 

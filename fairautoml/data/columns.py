@@ -2,10 +2,9 @@
 
 A key is ``(type name, value)``, so ``1``, ``"1"`` and ``True`` differ. NumPy and pandas scalars
 become Python values, and integral floats become integers, because pandas stores integers as floats
-if one is missing. Texts that look like dates or numbers stay categories, with a warning.
+if one is missing. Texts that are all dates or numbers of one reading are read as such.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -23,7 +22,16 @@ from fairautoml.data.sensitive_numbers import (
     numbers,
     to_float32,
 )
+from fairautoml.data.written import Doubt, Reading, reading_of
 from fairautoml.exceptions import DegradedWarning, InputError, warn
+from fairautoml.inference.runtime._written import (
+    DIGITS,
+    PARTS,
+    PLAIN,
+    part_of,
+    read_moment,
+    read_value,
+)
 
 Key = tuple[str, Any]
 
@@ -138,6 +146,15 @@ class Column:
     kind: Kind  # {"number", "category", "datetime", "timedelta", "empty"}: how it is encoded
     levels: tuple[Key, ...] = ()  # category of each code 0, 1, 2, ..
     zoned: bool | None = None  # whether dates had a time zone; None = not known, or no dates
+    part: str = ""  # year, month, ... of dates; empty = the value itself
+    newest: int = 0  # newest day of ``fit``, days since 1970-01-01
+    form: str = ""  # how dates or numbers are written as text; empty = they are typed
+    unit: str = ""  # of numbers as text
+
+    @property
+    def label(self) -> str:
+        """Name of the feature, which the parts of a date do not share."""
+        return f"{self.name} ({self.part})" if self.part else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,19 +187,103 @@ class SparseColumns(Sequence[Column]):
         return Column(name=f"x{position}", position=position, kind="number")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fitted:
+    """A column of the table as features."""
+
+    columns: tuple[Column, ...]  # several for the parts of dates
+    values: tuple[NDArray[np.float32], ...]  # of each feature, shape (n_rows,); NaN = missing
+    doubt: Doubt | None = None  # why text was not read as dates or numbers
+
+
 def fit_column(
-    name: str, position: int, values: "pd.Series[Any]"
-) -> tuple[Column, NDArray[np.float32]]:
-    """Learn the encoding of one column and apply it; missing is NaN."""
+    name: str, position: int, values: "pd.Series[Any]", date_form: str | None = None
+) -> Fitted:
+    """Learn the encoding of one column and apply it.
+
+    ``date_form`` is that of dates as text, None to find out.
+    """
     kind = kind_of(values, name)
+    if date_form is not None:
+        return _fit_written(name, position, values, Reading(kind="datetime", form=date_form))
+    if kind == "datetime":
+        return _fit_dates(
+            Column(name=name, position=position, kind=kind, zoned=has_time_zone(values)),
+            numbers(values, kind, name).astype(np.float64),
+        )
     if kind != "category":
-        found = numbers(values, kind, name)
-        zoned = has_time_zone(values) if kind == "datetime" else None
-        column = Column(name=name, position=position, kind=kind, zoned=zoned)
-        return column, to_float32(found, (name,))
+        column = Column(name=name, position=position, kind=kind)
+        return _fitted(column, to_float32(numbers(values, kind, name), (name,)))
     codes, levels = encode_levels(values, f"column {name!r} of X")
+    found = None
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        found = _reading(levels, int(np.count_nonzero(codes >= 0)))
+    if isinstance(found, Reading):
+        return _fit_written(name, position, values, found)
     column = Column(name=name, position=position, kind="category", levels=levels)
-    return column, _as_category(codes)
+    return replace(_fitted(column, _as_category(codes)), doubt=found)
+
+
+def _fitted(column: Column, values: NDArray[np.float32]) -> Fitted:
+    return Fitted(columns=(column,), values=(values,))
+
+
+AS_GOOD_AS_UNIQUE = 0.95
+"""Distinct values per row from which a column of categories is an identifier."""
+
+
+def _reading(levels: tuple[Key, ...], n_rows: int) -> Reading | Doubt | None:
+    """Return how a column of texts, or of texts and numbers, is read."""
+    types = types_of(levels)
+    texts = [value for kind, value in levels if kind == "str"]
+    if not texts or not types <= {"str", "int", "float"}:
+        return None
+    found = reading_of(
+        [str(value) for _, value in levels], unique=len(levels) >= AS_GOOD_AS_UNIQUE * n_rows
+    )
+    if types == {"str"} or not isinstance(found, Reading):
+        return found
+    return found if (found.kind, found.form, found.unit) == ("number", PLAIN, "") else None
+
+
+def _fit_written(name: str, position: int, values: "pd.Series[Any]", reading: Reading) -> Fitted:
+    column = Column(
+        name=name, position=position, kind=reading.kind, form=reading.form, unit=reading.unit
+    )
+    found, zoned = _read_texts(column, values)
+    if reading.kind == "number":
+        return _fitted(column, found.astype(np.float32))
+    return _fit_dates(replace(column, zoned=zoned), found)
+
+
+def _read_texts(
+    column: Column, values: "pd.Series[Any]"
+) -> tuple[NDArray[np.float64], bool | None]:
+    """Return numbers, or dates in days since 1970-01-01, and whether dates have a time zone."""
+    # Mixed types, as pandas takes 1 and True for one value.
+    codes, levels = level_arrays(values, f"column {column.name!r} of X")
+    if column.kind == "number":
+        read = [read_value(value, column.form, column.unit) for value in levels.tolist()]
+        return np.array([*read, np.nan])[codes], None
+    moments = [read_moment(value, column.form) for value in levels.tolist()]
+    days = np.array([*(day for day, _ in moments), np.nan])
+    zones = [zoned for day, zoned in moments if not np.isnan(day)]
+    # Where some have a zone, those without differ from fit if all had one.
+    zoned = all(zones) if column.zoned else any(zones)
+    return days[codes], zoned if zones else None
+
+
+def _fit_dates(column: Column, days: NDArray[np.float64]) -> Fitted:
+    """Return the parts that vary; the days alone if none does."""
+    known = days[~np.isnan(days)]
+    newest = int(np.floor(known.max())) if len(known) else 0
+    columns, values = [], []
+    for part in PARTS:
+        one = part_of(days, part, newest if part == "days" else 0).astype(np.float32)
+        if part == "days" or len(np.unique(one[~np.isnan(one)])) > 1:
+            columns.append(replace(column, part=part, newest=newest if part == "days" else 0))
+            values.append(one)
+    return Fitted(columns=tuple(columns), values=tuple(values))
 
 
 MIN_LEVEL_ROWS = 2
@@ -209,31 +310,51 @@ def _as_category(codes: NDArray[np.int64]) -> NDArray[np.float32]:
     return encoded
 
 
-def encode_column(column: Column, values: "pd.Series[Any]") -> NDArray[np.float32]:
-    """Encode new values of one column by what was learned at fit; missing and unseen are NaN."""
-    name = column.name
+def encode_column(
+    columns: Sequence[Column], values: "pd.Series[Any]"
+) -> list[NDArray[np.float32]]:
+    """Encode new values as the features of one column; missing and unseen are NaN."""
+    column = columns[0]
     if column.kind == "category":
-        return _encode_category(column, values)
-    kind = kind_of(values, name)
+        return [_encode_category(column, values)]
+    found = _read_new(column, values)
+    if column.kind != "datetime":
+        return [to_float32(found, (column.name,))]
+    return [part_of(found, one.part, one.newest).astype(np.float32) for one in columns]
+
+
+def _read_new(column: Column, values: "pd.Series[Any]") -> NDArray[Any]:
+    """Return new values as numbers, dates in days since 1970-01-01."""
+    name, kind = column.name, kind_of(values, column.name)
     if kind == "category" and isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(object)
         kind = kind_of(values, name)
     if values.isna().all():
-        kind = "empty"  # a column without a value is of any kind
-    if kind not in (column.kind, "empty") and column.kind != "empty":
-        which = _first_strange(values) if (column.kind, kind) == ("number", "category") else ""
-        msg = (
-            f"column {name!r} of X held {_NOUN[column.kind]} at fit and holds {_NOUN[kind]} now"
-            f"{which}; convert it to what it was at fit."
-        )
-        raise InputError(msg)
-    if kind == "datetime" and column.zoned is not None:
-        _check_time_zone(column, values)
-    return to_float32(numbers(values, kind, name), (name,))
+        return np.full(len(values), np.nan)  # a column without a value is of any kind
+    plain = kind == "number" and column.form == PLAIN and not column.unit
+    if column.form and (kind == "category" or (kind == "number" and column.form == DIGITS)):
+        texts, zoned = _read_texts(column, values)
+        found: NDArray[Any] = texts
+    elif kind != column.kind or (column.form and kind == "number" and not plain):
+        raise InputError(_of_other_kind(column, kind, values))
+    else:
+        found = numbers(values, kind, name)
+        zoned = has_time_zone(values) if kind == "datetime" else None
+    if kind != "number" and column.zoned is not None:
+        _check_time_zone(column, zoned)
+    return found
 
 
-def _check_time_zone(column: Column, dates: "pd.Series[Any]") -> None:
-    zoned = has_time_zone(dates)
+def _of_other_kind(column: Column, kind: Kind, values: "pd.Series[Any]") -> str:
+    then = f"{_NOUN[column.kind]}{' as text' if column.form else ''}"
+    which = _first_strange(values) if (column.kind, kind) == ("number", "category") else ""
+    return (
+        f"column {column.name!r} of X held {then} at fit and holds {_NOUN[kind]} now"
+        f"{which}; convert it to what it was at fit."
+    )
+
+
+def _check_time_zone(column: Column, zoned: bool | None) -> None:
     if zoned in (None, column.zoned):
         return
     then, now = ("a", "none") if column.zoned else ("no", "one")
@@ -275,169 +396,8 @@ def _types(names: frozenset[str]) -> str:
     return " and ".join(sorted(names))
 
 
-MIN_READABLE_SHARE = 0.9
-"""Smallest share of date-like values that causes a warning."""
-
-ISO = re.compile(
-    r"\s*\d{4}([-/])(?:0?[1-9]|1[0-2])"  # 2020-01
-    r"(?:\1(?:0?[1-9]|[12]\d|3[01])(?:[T ]\d{2}(?::?\d{2}.*)?)?)?\s*"  # -31 23:59
-)
-"""A month, day or time in ISO 8601 format; not 20200131, which may be a code."""
-
-TYPES = frozenset({"Period", "Timestamp", "datetime", "date"})
-"""Types of levels that are always dates."""
-
-
-def like_dates(column: Column, rows: NDArray[np.integer[Any]]) -> tuple[str, str] | None:
-    """Return how much a column of categories looks like dates, and an example."""
-    dates = np.array([_is_date(level) for level in column.levels])
-    share = float(rows[dates].sum() / rows.sum())
-    if share < MIN_READABLE_SHARE:
-        return None
-    example = column.levels[int(np.flatnonzero(dates)[0])][1]
-    return f"{column.name!r} ({share:.0%} of the values", repr(example)
-
-
-def said_of_dates(found: str) -> str:
-    """Return the warning about columns that look like dates."""
-    return (
-        f"columns of X look like dates but are read as categories: {found}. A date that fit has "
-        "not seen, as new rows have, is missing at predict. Convert them before fit and predict "
-        "(pandas.to_datetime; periods by .dt.to_timestamp()), leave them out (--drop), or declare "
-        "them as categories with astype('category'); on the command line, dates are read as such "
-        "from parquet files"
-    )
-
-
-def _is_date(level: Key) -> bool:
-    kind, value = level
-    return kind in TYPES or (kind == "str" and bool(ISO.fullmatch(value)))
-
-
-PLAIN = re.compile(r"\s*[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*")
-"""A number in the usual notation; not "007", which is a code."""
-
-CODE = re.compile(r"\s*0\d+\s*")
-"""A code such as "007"."""
-
-
-def _form(thousands: str, decimal: str) -> str:
-    groups = rf"[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+|" if thousands else ""
-    mark = re.escape(decimal)
-    return rf"\s*[+-]?(?:(?:{groups}0|[1-9]\d*)(?:{mark}\d*)?|{mark}\d+)\s*"
-
-
-def _arguments(thousands: str, decimal: str) -> str:
-    """Return the arguments with which ``pandas.read_csv`` reads such numbers."""
-    given = [] if decimal == "." else [f"decimal={decimal!r}"]
-    if thousands:
-        given.append(f"thousands={thousands!r}")
-    # The C engine silently leaves them unconverted.
-    return ", ".join(given if thousands.isascii() else [*given, "engine='python'"])
-
-
-_MARKS = (
-    (",", "."),  # 1,234.5
-    ("", ","),  # 1,5
-    (".", ","),  # 1.234,5
-    *((space, decimal) for space in " \u00a0\u202f'\u2019" for decimal in ".,"),  # 1 234,5
-)
-
-FORMS = {_arguments(*marks): re.compile(_form(*marks)) for marks in _MARKS}
-"""Locale-specific number formats by their ``pandas.read_csv`` arguments."""
-
-LOCAL = re.compile("|".join(_form(*marks) for marks in _MARKS))
-"""Any of ``FORMS``."""
-
-MOST_READ = 1000
-"""Most texts that the locale is detected from."""
-
-
-_NUMBERS = frozenset({"int", "float"})
-
-
-def like_numbers(column: Column, rows: NDArray[np.integer[Any]]) -> tuple[str, str] | None:
-    """Return how much a column of categories looks like numbers, and an example."""
-    plain = np.array([_matches(PLAIN, level) or level[0] in _NUMBERS for level in column.levels])
-    local = np.array([_matches(LOCAL, level) for level in column.levels]) & ~plain
-    share = float(rows[plain | local].sum() / rows.sum())
-    if share < MIN_READABLE_SHARE:
-        return None
-    values = [value for _, value in column.levels]
-    odd = [value for value, fine in zip(values, plain, strict=True) if not fine]
-    if local.any():
-        why = _needed([value for value, found in zip(values, local, strict=True) if found])
-    elif 2 * sum(bool(CODE.fullmatch(str(value))) for value in odd) > len(odd):
-        return None
-    elif odd:
-        why = f"{odd[0]!r}, which is no number"
-    else:
-        why = f"{values[0]!r}, which pandas.to_numeric reads"
-    return f"{column.name!r} ({share:.0%} of the values", why
-
-
-def said_of_numbers(found: str) -> str:
-    """Return the warning about columns that look like numbers."""
-    return (
-        f"columns of X are text although they look like numbers: {found}. Each value is a "
-        "category, and one that fit has not seen is missing at predict. Read them with these "
-        "arguments of pandas.read_csv, correct the cells that are no numbers, or declare codes as "
-        "such with astype('category'); in a file for the command line write numbers as 1234.5"
-    )
-
-
-def _matches(form: re.Pattern[str], level: Key) -> bool:
-    kind, value = level
-    return kind == "str" and bool(form.fullmatch(value))
-
-
-def _needed(texts: Sequence[str]) -> str:
-    """Return an example, and the arguments that most of the texts need to be read as numbers."""
-    readings = {
-        text: [given for given, form in FORMS.items() if form.fullmatch(text)]
-        for text in texts[:: -(-len(texts) // MOST_READ)]
-    }
-    best = max(FORMS, key=lambda given: sum(given in fitting for fitting in readings.values()))
-    # "1,234" can be read in two ways, "1,234.5" in one.
-    example = min(
-        (text for text in readings if best in readings[text]), key=lambda text: len(readings[text])
-    )
-    return f"{example!r}, which needs {best}"
-
-
 MOST_SHOWN = 5
 """Columns that a message lists."""
-
-FEWEST_LEVELS = 20
-"""Distinct values below which a column is likely meant as categories."""
-
-
-def text_hints(
-    columns: Sequence[Column], series: "Sequence[pd.Series[Any]]", matrix: NDArray[np.float32]
-) -> tuple[tuple[str, str], ...]:
-    """Return warnings about category columns that look like numbers or dates.
-
-    Each comes with a note to store, which holds no value of the rows.
-    """
-    numbers: list[tuple[str, str] | None] = []
-    dates: list[tuple[str, str] | None] = []
-    for column, values, codes in zip(columns, series, matrix.T, strict=True):
-        declared = isinstance(values.dtype, pd.CategoricalDtype)
-        if column.kind != "category" or declared or len(column.levels) < FEWEST_LEVELS:
-            continue
-        known = codes[~np.isnan(codes)].astype(np.int64)
-        rows = np.bincount(known, minlength=len(column.levels))
-        numbers.append(like_numbers(column, rows))
-        dates.append(like_dates(column, rows))
-    readings = ((said_of_numbers, numbers), (said_of_dates, dates))
-    pairs = [(say, list(filter(None, found))) for say, found in readings if any(found)]
-    return tuple(
-        (
-            say(few([f"{shown}, for example {example})" for shown, example in found])),
-            say(few([f"{shown})" for shown, _ in found])),
-        )
-        for say, found in pairs
-    )
 
 
 def few(found: Sequence[str]) -> str:
@@ -461,24 +421,35 @@ def strange_values(
     """Return warnings about columns of new rows that are mostly unseen or missing."""
     unread = np.isnan(matrix)
     unseen: list[str] = []
+    illegible: list[str] = []
     empty: list[str] = []
     for at in np.flatnonzero(unread.any(axis=0)).tolist():
         column, there = columns[at], np.asarray(pd.notna(given[at]))
-        if column.kind == "category" and there.any():
-            new = there & unread[:, at]
-            share = float(new.sum() / there.sum())
-            if share > MOST_UNSEEN:
-                unseen.append(
-                    _shown_strange_values(column.name, share, pd.Series(given[at])[new].iloc[0])
-                )
-        elif unread[:, at].all() and len(unread) >= FEWEST_ROWS:
+        new = there & unread[:, at]
+        share = float(new.sum() / max(there.sum(), 1))
+        if new.any() and column.form:
+            illegible.append(_shown_strange_values(column.name, share, given[at], new))
+        elif column.kind == "category" and share > MOST_UNSEEN:
+            unseen.append(_shown_strange_values(column.name, share, given[at], new))
+        elif unread[:, at].all() and len(unread) >= FEWEST_ROWS and not there.any():
             empty.append(repr(column.name))
-    readings = ((_said_of_unseen, unseen), (_said_of_empty, empty))
-    return tuple(say(few(found)) for say, found in readings if found)
+    readings = (
+        (_said_of_unseen, unseen), (_said_of_illegible, illegible), (_said_of_empty, empty)
+    )  # fmt: skip
+    # The parts of a date are one column.
+    return tuple(say(few([*dict.fromkeys(found)])) for say, found in readings if found)
 
 
-def _shown_strange_values(name: str, share: float, example: Any) -> str:
+def _shown_strange_values(name: str, share: float, values: Any, new: NDArray[np.bool_]) -> str:
+    example = pd.Series(values)[new].iloc[0]
     return f"{name!r} ({share:.0%} of the values, for example {str(example)!r})"
+
+
+def _said_of_illegible(found: str) -> str:
+    return (
+        f"columns of X hold values that are no dates or numbers as in the rows of fit: {found}. "
+        "They are read as missing. Write them as in the rows of fit"
+    )
 
 
 def _said_of_unseen(found: str) -> str:

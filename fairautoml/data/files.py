@@ -6,6 +6,7 @@ import difflib
 import gzip
 import importlib.util
 import io
+import math
 import os
 import re
 import zlib
@@ -15,10 +16,10 @@ from typing import Any, TextIO
 
 import pandas as pd
 
-from fairautoml.data.columns import PLAIN
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.schema import TableSchema
 from fairautoml.exceptions import DegradedWarning, InputError, MissingExtraError, warn
+from fairautoml.inference.runtime._written import PLAIN, read_number
 
 MISSING = (
     "", "?", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND",
@@ -218,7 +219,7 @@ def _parse(
 def _numbers_if_all(column: pd.Series) -> pd.Series:
     """Convert a column to numbers if every label is one, so that ages can be binned."""
     texts = column.dropna().unique()
-    if len(texts) == 0 or not all(PLAIN.fullmatch(text) for text in texts):
+    if len(texts) == 0 or any(math.isnan(read_number(text, PLAIN, "")) for text in texts):
         return column
     return pd.to_numeric(column)
 
@@ -285,11 +286,14 @@ def read_later(
             if name not in groups.numeric
         }
     strings = [name for name, keys in levels.items() if _only_text(keys)]
+    # A number such as "1.200" would be read as 1.2.
+    strings += dict.fromkeys(column.name for column in schema.columns if column.form)
     of_groups = () if groups is None else [n for n in groups.columns if n not in groups.numeric]
     table = read_table(path, text_columns=of_groups, strings=[*strings, *text], allow_empty=True)
     truths = [n for n in of_groups if n in table.columns and _kinds(levels[n]) == {"bool"}]
     table = table.assign(**{n: _as_truths(table[n]) for n in truths})
-    dates = [column.name for column in schema.columns if column.kind == "datetime"]
+    typed = (one for one in schema.columns if one.kind == "datetime" and not one.form)
+    dates = dict.fromkeys(column.name for column in typed)
     return table.assign(**{n: _as_dates(table[n]) for n in dates if n in table.columns})
 
 

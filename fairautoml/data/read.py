@@ -26,6 +26,7 @@ from fairautoml.data.groups import (
     reveals_group,
 )
 from fairautoml.data.leakage import Labelled, given_away, same_numbers, same_partition
+from fairautoml.data.options import ColumnOptions
 from fairautoml.data.schema import TableSchema, fit_columns, forget_rare
 from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.data.target import (
@@ -73,6 +74,8 @@ class ReadOptions:
     drop: tuple[str, ...] = ()  # columns of ``X`` that are not features
     normalize: bool = False  # whether spellings of one label or group are merged
     at_predict: bool = True  # whether new rows come with their groups
+    # what the user says of columns of ``X``
+    columns: ColumnOptions = field(default_factory=ColumnOptions)
 
     def __post_init__(self) -> None:
         for name, allowed in _ALLOWED.items():
@@ -112,7 +115,7 @@ def build_dataset(
     taken = () if groups is None else groups.sensitive_from_X
     kept = options.at_predict and options.sensitive_in_X != "drop"
     drop = options.drop if kept else (*options.drop, *taken)
-    schema, matrix = fit_columns(table, drop=drop)
+    schema, matrix = fit_columns(table, drop=drop, options=options.columns)
     aware: dict[str, tuple[str, ...]] = {n: (n,) for n in taken if n in schema.names}
     if groups is not None and not (taken and kept):
         values = inputs.sensitive if not taken else _columns_of(taken, table)
@@ -299,8 +302,9 @@ def _warn_about_target(schema: TableSchema, matrix: Any, labels: NDArray[Any]) -
     else:
         names = same_partition(matrix, schema, labels, pure=False)
     if names:
+        shown = ", ".join(map(repr, dict.fromkeys(names)))  # parts of a date share a name
         msg = (
-            f"feature(s) {', '.join(map(repr, names))} of X are identical to y; if they are not "
+            f"feature(s) {shown} of X are identical to y; if they are not "
             "known when decisions are made, remove them from X."
         )
         warn(msg, DegradedWarning)

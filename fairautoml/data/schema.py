@@ -5,6 +5,7 @@ rows of a batch, as some would renumber the categories that are present.
 """
 
 import difflib
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,21 +15,27 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data.columns import (
+    AS_GOOD_AS_UNIQUE,
     Column,
+    Fitted,
     SparseColumns,
     encode_column,
+    few,
     fit_column,
     strange_values,
-    text_hints,
+    texts_of,
     without_rare,
 )
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.derive import parse_overlapping
 from fairautoml.data.frames import Table, as_series, check_length, column_of, read_table
 from fairautoml.data.groups import read_sensitive
+from fairautoml.data.hints import text_hints
+from fairautoml.data.options import ColumnOptions
 from fairautoml.data.sensitive_numbers import kind_of, sparse_float32, to_float32
 from fairautoml.data.spelling import spelling_hints
 from fairautoml.data.texts import COMPONENTS, TextBlock, TextColumn, encode_text, fit_text, is_text
+from fairautoml.data.written import Reading, best_date_form
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 
 
@@ -89,6 +96,9 @@ def _columns(proxies: Any) -> "dict[str, pd.Series[Any]]":
     return {f"proxy_{at}": column for at, column in enumerate(found.columns.values())}
 
 
+_AS_FOUND = ColumnOptions()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSchema:
     """Encoding of a table as the float32 matrix of the learners; plain data."""
@@ -99,11 +109,17 @@ class TableSchema:
     sparse: bool = False  # the table was a sparse matrix
     notes: tuple[str, ...] = ()  # which columns were dropped, and why
     texts: tuple[TextColumn, ...] = ()  # free text, whose terms are at the end of the matrix
+    options: ColumnOptions = _AS_FOUND  # what the user said of the columns
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Original names of the kept features."""
+        """Original names of the kept features; the parts of a date share theirs."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the kept features, each once."""
+        return tuple(column.label for column in self.columns)
 
     @property
     def width(self) -> int:
@@ -113,22 +129,25 @@ class TableSchema:
     @property
     def names_read(self) -> tuple[str, ...]:
         """Names of the columns of the table that are read."""
-        return (*self.names, *(text.name for text in self.texts))
+        return (*dict.fromkeys(self.names), *(text.name for text in self.texts))
 
     def described(self) -> pd.DataFrame:
         """Return kind and encoding of each column of the table, or why it is left out."""
         kept: dict[int, tuple[str, str]] = {
-            column.position: (column.kind, _ENCODED[column.kind]) for column in self.columns
+            position: (columns[0].kind, _encoding(columns))
+            for position, columns in _by_position(self.columns)
         }
         said = f"TF-IDF of words and pairs of words, {COMPONENTS} components at most"
         kept |= {text.position: ("text", said) for text in self.texts}
         rows = []
         for at, name in enumerate(self.names_in):
-            start = _dropped(name, "")
-            why = next((note[len(start) :] for note in self.notes if note.startswith(start)), "")
-            kind, encoding = kept.get(at, ("left out", why))
+            kind, encoding = kept[at] if at in kept else ("left out", self._why_dropped(name))
             rows.append({"column": name, "kind": kind, "encoding": encoding})
         return pd.DataFrame(rows, columns=["column", "kind", "encoding"])
+
+    def _why_dropped(self, name: str) -> str:
+        start = _dropped(name, "")
+        return next((note[len(start) :] for note in self.notes if note.startswith(start)), "")
 
     def places(self, kept: list[int]) -> list[int]:
         """Return the columns of the matrix of the kept features and of all texts."""
@@ -206,7 +225,9 @@ class TableSchema:
         return matrix
 
 
-def fit_columns(table: Table, *, drop: Collection[str]) -> tuple[TableSchema, Any]:
+def fit_columns(
+    table: Table, *, drop: Collection[str], options: ColumnOptions = _AS_FOUND
+) -> tuple[TableSchema, Any]:
     """Learn the encoding of a table and apply it, in one pass.
 
     All-missing columns are dropped, with a warning; in tables with names constant columns too
@@ -214,7 +235,10 @@ def fit_columns(table: Table, *, drop: Collection[str]) -> tuple[TableSchema, An
     stored value are dropped, so that time and memory depend on the stored values only.
     """
     _check_drop(table, drop)
+    options.check(table.names)
+    drop = {*drop, *options.drop}
     schema = TableSchema(
+        options=options,
         columns=(),
         names_in=table.names,
         named=table.named,
@@ -223,6 +247,9 @@ def fit_columns(table: Table, *, drop: Collection[str]) -> tuple[TableSchema, An
         if drop
         else (),
     )
+    if table.columns is None and len(options.named) > len(options.drop):
+        msg = "ColumnOptions names columns of text, dates or categories, and X is all numbers"
+        raise InputError(f"{msg}; give a DataFrame whose columns have the types that are meant.")
     if table.sparse:
         return _fit_sparse(schema, table, drop)
     wanted = [at for at, name in enumerate(table.names) if name not in drop]
@@ -273,22 +300,100 @@ def _fit_sparse(
 def _fit_series(
     schema: TableSchema, series: "tuple[pd.Series[Any], ...]", wanted: list[int]
 ) -> tuple[TableSchema, NDArray[np.float32]]:
-    columns: list[Column] = []
-    reasons: dict[int, str] = {}
+    series = tuple(
+        values.astype("category") if name in schema.options.categories else values
+        for name, values in zip(schema.names_in, series, strict=True)
+    )
     schema, blocks = _fit_texts(schema, series, wanted)
-    wanted = [at for at in wanted if at not in {text.position for text in schema.texts}]
-    matrix = np.empty((len(series[0]), len(wanted)), dtype=np.float32)
-    for at, position in enumerate(wanted):
-        name = schema.names_in[position]
-        column, values = fit_column(name, position, series[position])
-        reason = _useless(values, constant=schema.named) or _identifying(column, values)
+    read = {text.position for text in schema.texts}
+    wanted = [at for at in wanted if at not in read]
+    fitted = [_fit_one(schema, position, series[position]) for position in wanted]
+    columns = tuple(column for one in fitted for column in one.columns)
+    parts = [values[:, None] for one in fitted for values in one.values]
+    reasons = {}
+    for at, (column, values) in enumerate(zip(columns, parts, strict=True)):
+        constant = schema.named and column.part in ("", "days")
+        reason = _useless(values, constant=constant) or _identifying(column, values)
         if reason:
             reasons[at] = reason
-        columns.append(column)
-        matrix[:, at] = values
-    hints = text_hints(columns, [series[position] for position in wanted], matrix)
-    schema = replace(_noted(schema, hints), columns=tuple(columns))
-    return _keep(schema, np.concatenate((matrix, *blocks), axis=1), reasons)
+    matrix = np.concatenate((*parts, *blocks), axis=1)
+    of_position = [series[column.position] for column in columns]
+    doubts = [one.doubt for one in fitted for _ in one.columns]
+    hints = text_hints(columns, of_position, matrix[:, : len(columns)], doubts)
+    schema = replace(_noted(schema, hints, *_notes_on_written(columns)), columns=columns)
+    return _keep(schema, matrix, reasons)
+
+
+def _fit_one(schema: TableSchema, position: int, values: "pd.Series[Any]") -> Fitted:
+    name, form = schema.names_in[position], None
+    if name in schema.options.dates and kind_of(values, name) in ("category", "number"):
+        form = schema.options.format_of(name) or _date_form(name, values)
+    fitted = fit_column(name, position, values, form)
+    if form is not None and np.isnan(fitted.values[0]).all() and values.notna().any():
+        raise InputError(_no_dates(name, values, form))
+    return fitted
+
+
+def _date_form(name: str, values: "pd.Series[Any]") -> str:
+    """Return the form of dates as text that the user calls dates."""
+    form = best_date_form([*dict.fromkeys(texts_of(values[values.notna()]).tolist())])
+    if not form:
+        raise InputError(_no_dates(name, values, form))
+    if form == "?":
+        msg = (
+            f"ColumnOptions.dates names {name!r}, in which the day or the month could come first; "
+            f"give its format, {{{name!r}: '%d/%m/%Y'}} or {{{name!r}: '%m/%d/%Y'}}."
+        )
+        raise InputError(msg)
+    return form
+
+
+def _no_dates(name: str, values: "pd.Series[Any]", form: str) -> str:
+    example = values.dropna().iloc[0] if values.notna().any() else None
+    wanted = f"of the format {form!r}" if form else "in a known form, such as 2024-12-31"
+    return (
+        f"ColumnOptions.dates names {name!r}, which has no date {wanted}; its first value is "
+        f"{example!r}. Give its format, such as {{{name!r}: '%d.%m.%y'}}, or leave it out."
+    )
+
+
+def _notes_on_written(columns: Sequence[Column]) -> tuple[str, ...]:
+    """Return a note on texts that are read as dates or numbers."""
+    found = {
+        column.name: f"{column.name!r} ({_NAMED[column.kind]}{_shown_form(column)})"
+        for column in columns
+        if column.form
+    }
+    if not found:
+        return ()
+    return (
+        f"columns of X are text and are read as what they hold: {few([*found.values()])}; new "
+        "values in another form are missing. ColumnOptions(categories=...) (--categories) reads "
+        "them as categories",
+    )
+
+
+_NAMED = {"datetime": "dates", "number": "numbers"}
+
+
+def _shown_form(column: Column) -> str:
+    kind: Any = column.kind
+    return Reading(kind=kind, form=column.form, unit=column.unit).shown
+
+
+def _by_position(columns: Sequence[Column]) -> "list[tuple[int, list[Column]]]":
+    """Return the features of each column of the table; those of one are neighbours."""
+    found = itertools.groupby(columns, key=lambda column: column.position)
+    return [(position, list(group)) for position, group in found]
+
+
+def _encoding(columns: Sequence[Column]) -> str:
+    column = columns[0]
+    said = f"text read as {_NAMED[column.kind]}{_shown_form(column)}" if column.form else ""
+    if column.kind == "datetime":
+        parts = ", ".join(one.part or "days" for one in columns)
+        return f"{said}: {parts}" if said else parts
+    return said or _ENCODED[column.kind]
 
 
 def _fit_texts(
@@ -297,13 +402,28 @@ def _fit_texts(
     """Find the columns of free text, and return them and their terms."""
     texts, blocks = [], []
     for at in wanted:
-        values = series[at]
-        if kind_of(values, schema.names_in[at]) == "category" and is_text(values):
-            found = fit_text(schema.names_in[at], at, values)
+        name, values = schema.names_in[at], series[at]
+        named = name in schema.options.text
+        if kind_of(values, name) != "category":
+            if named:
+                raise InputError(_no_text(name, values))
+            continue
+        if named or (name not in schema.options.dates and is_text(values)):
+            found = fit_text(name, at, values)
             if found is not None:
                 texts.append(found[0])
                 blocks.append(found[1])
+            elif named:
+                raise InputError(_no_text(name, values))
     return replace(schema, texts=tuple(texts)), blocks
+
+
+def _no_text(name: str, values: "pd.Series[Any]") -> str:
+    example = values.dropna().iloc[0] if values.notna().any() else None
+    return (
+        f"ColumnOptions.text names {name!r}, which has no word that occurs in two rows; its first "
+        f"value is {example!r}. Leave it out of text=."
+    )
 
 
 def forget_rare(schema: TableSchema, matrix: Any) -> tuple[TableSchema, Any]:
@@ -321,17 +441,16 @@ def forget_rare(schema: TableSchema, matrix: Any) -> tuple[TableSchema, Any]:
     return _keep(replace(schema, columns=tuple(columns)), matrix, reasons)
 
 
-def _noted(schema: TableSchema, hints: Sequence[tuple[str, str]]) -> TableSchema:
+def _noted(schema: TableSchema, hints: Sequence[tuple[str, str]], *further: str) -> TableSchema:
     """Warn about and note text columns that were likely not meant as categories."""
     for hint, _ in hints:
         warn(hint, DegradedWarning)
-    return replace(schema, notes=(*schema.notes, *(note for _, note in hints)))
+    return replace(schema, notes=(*schema.notes, *(note for _, note in hints), *further))
 
 
 _ENCODED = {
     "number": "as it is",
     "category": "codes, target means or categories of the learner, as the search chooses",
-    "datetime": "days since 1970-01-01",
     "timedelta": "days",
     "empty": "as it is",
 }
@@ -351,8 +470,8 @@ def _useless(values: NDArray[np.float32], *, constant: bool) -> str:
     return ""
 
 
-FEWEST_ROWS, AS_GOOD_AS_UNIQUE = 50, 0.95
-"""A column of categories is an identifier if it has rows enough and hardly any repetition."""
+FEWEST_ROWS = 50
+"""Rows from which a column of categories without repetition is an identifier."""
 
 
 def _identifying(column: Column, values: NDArray[np.float32]) -> str:
@@ -361,7 +480,10 @@ def _identifying(column: Column, values: NDArray[np.float32]) -> str:
     n_levels = len(column.levels) if column.kind == "category" else 0
     if n_rows < FEWEST_ROWS or n_levels < AS_GOOD_AS_UNIQUE * n_rows:
         return ""
-    return f"{n_levels:,} different values in {n_rows:,} rows, such as an identifier has"
+    return (
+        f"{n_levels:,} different values in {n_rows:,} rows, such as an identifier has "
+        "(ColumnOptions(text=...), --text, keeps its words)"
+    )
 
 
 def _keep(
@@ -400,12 +522,21 @@ def _nothing_left(notes: tuple[str, ...]) -> str:
 def _dense_matrix(schema: TableSchema, table: Table, positions: list[int]) -> NDArray[np.float32]:
     if table.columns is None:
         return _from_matrix(schema, table.matrix, positions)
-    result = np.empty((table.n_rows, len(schema.columns)), dtype=np.float32)
-    for at, (column, position) in enumerate(zip(schema.columns, positions, strict=False)):
-        result[:, at] = encode_column(column, table.columns[position])
+    result = _encoded(schema, [table.columns[at] for at in positions])
     of_texts = [table.columns[at] for at in positions[len(schema.columns) :]]
     texts = zip(schema.texts, of_texts, strict=True)
     return np.concatenate((result, *(encode_text(text, one) for text, one in texts)), axis=1)
+
+
+def _encoded(schema: TableSchema, given: "Sequence[pd.Series[Any]]") -> NDArray[np.float32]:
+    """Return the features of columns, given for each feature, in the order of the schema."""
+    result = np.empty((len(given[0]), len(schema.columns)), dtype=np.float32)
+    at = 0
+    for _, columns in _by_position(schema.columns):
+        for values in encode_column(columns, given[at]):
+            result[:, at] = values
+            at += 1
+    return result
 
 
 def _from_matrix(
@@ -414,7 +545,7 @@ def _from_matrix(
     if schema.texts:
         msg = f"column {schema.texts[0].name!r} of X held text at fit and X is all numbers now"
         raise InputError(f"{msg}; give the columns that fit was given.")
-    if any(column.kind not in ("number", "empty") for column in schema.columns):
+    if any(column.form or column.kind not in ("number", "empty") for column in schema.columns):
         return _from_mixed(schema, matrix, positions)
     taken = matrix if positions == list(range(matrix.shape[1])) else matrix[:, positions]
     return to_float32(taken, schema.names)
@@ -424,16 +555,13 @@ def _from_mixed(
     schema: TableSchema, matrix: NDArray[Any], positions: list[int]
 ) -> NDArray[np.float32]:
     """Encode a plain array where the schema has categories of numbers or booleans."""
-    result = np.empty((len(matrix), len(positions)), dtype=np.float32)
-    for at, (column, position) in enumerate(zip(schema.columns, positions, strict=True)):
-        result[:, at] = encode_column(column, pd.Series(matrix[:, position]))
-    return result
+    return _encoded(schema, [pd.Series(matrix[:, position]) for position in positions])
 
 
 def _sparse_matrix(schema: TableSchema, table: Table, positions: Any) -> Any:
     if table.columns is not None:
         columns = zip(schema.columns, positions, strict=True)
-        dense = [encode_column(c, table.columns[at]) for c, at in columns]
+        dense = [encode_column([c], table.columns[at])[0] for c, at in columns]
         return sparse_float32(np.column_stack(dense), schema.names)
     matrix = sparse_float32(table.matrix, table.names)
     return matrix if len(positions) == matrix.shape[1] else matrix[:, positions]
@@ -470,7 +598,7 @@ def _locate_by_name(schema: TableSchema, table: Table) -> list[int]:
     if extra:
         msg = f"columns of X that were not there at fit are ignored: {extra[:20]}"
         warn(msg, DegradedWarning)
-    positions = [at[name] for name in schema.names_read]
+    positions = [at[name] for name in (*schema.names, *(text.name for text in schema.texts))]
     then = schema.positions.argsort()
     if [positions[place] for place in then] != sorted(positions):
         msg = "the columns of X are in another order than at fit; they are reordered by name"
@@ -490,6 +618,7 @@ class Roles:
     derive: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     text: tuple[str, ...] = ()  # columns that held text in the table as it was read
+    columns: ColumnOptions = _AS_FOUND  # what the user says of columns
     # indicator columns of groups that may overlap, each such as ``"identity=black,muslim"``
     overlapping: tuple[str, ...] = ()
     # proxy columns of an unobserved group, not used as features

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.data.columns import Column
 from fairautoml.data.files import write_whole
 from fairautoml.data.groups import GroupSchema, UnseenPolicy
 from fairautoml.data.schema import TableSchema
@@ -197,6 +198,7 @@ def _schema(schema: TableSchema) -> dict[str, Any]:
                 "kind": c.kind,
                 "levels": c.levels,
                 "zoned": c.zoned,
+                **_written(c),
             }
             for c in schema.columns
         ],
@@ -207,6 +209,15 @@ def _schema(schema: TableSchema) -> dict[str, Any]:
         "names_in": list(schema.names_in),
         "named": schema.named,
         "sparse": False,
+    }
+
+
+def _written(column: Column) -> dict[str, Any]:
+    """Return how text is read as dates or numbers, and the part of a date."""
+    found = {"form": column.form, "unit": column.unit, "part": column.part}
+    return {
+        **{name: value for name, value in found.items() if value},
+        **({"newest": column.newest} if column.part == "days" else {}),
     }
 
 

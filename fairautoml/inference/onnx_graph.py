@@ -134,6 +134,9 @@ def _feature(graph: _Graph, column: Spec) -> str:
     name, kind = column["name"], column["kind"]
     if kind in ("datetime", "timedelta"):
         raise NotPortableError(f"column {name!r} holds dates; to_onnx reads numbers and text")
+    if column.get("form"):
+        msg = f"column {name!r} holds numbers as text, which to_onnx does not read; use export"
+        raise NotPortableError(msg)
     if kind != "category":
         return graph.input(name, text=False)
     codes = np.arange(len(column["levels"]), dtype=np.float32)

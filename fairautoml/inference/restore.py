@@ -136,6 +136,10 @@ def _schema(spec: Mapping[str, Any]) -> TableSchema:
                 kind=c["kind"],
                 levels=tuple(c["codes"]),
                 zoned=c["zoned"],
+                part=c["part"],
+                newest=c["newest"],
+                form=c["form"],
+                unit=c["unit"],
             )
             for c in spec["columns"]
         ),

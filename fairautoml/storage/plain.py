@@ -33,6 +33,7 @@ HOMES: Mapping[str, str] = {
         "fairautoml.data.columns": "Column PositionalNames SparseColumns",
         "fairautoml.data.groups": "GroupSchema",
         "fairautoml.data.noisy_groups": "Guess",
+        "fairautoml.data.options": "ColumnOptions",
         "fairautoml.data.schema": "TableSchema",
         "fairautoml.data.texts": "TextColumn",
         "fairautoml.data.sensitive_numbers": "NumberBins Scale",

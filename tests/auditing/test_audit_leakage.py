@@ -120,3 +120,31 @@ def test_groups_that_few_rows_tell_apart_have_no_certain_auc():
         assert not ends.exact
     assert four[1].low < 0.7
     assert 0.98 < many[1].low < 1.0
+
+
+def test_the_encodings_of_texts_and_dates_are_named_with_what_they_tell():
+    rng = np.random.default_rng(0)
+    group, y = rng.integers(0, 2, 160), rng.integers(0, 2, 160)
+    said = [
+        f"{'she' if one else 'he'} w{rng.integers(20)} w{rng.integers(20)} v{rng.integers(20)}"
+        for one in group
+    ]
+    days = pd.to_timedelta(400 * group + rng.integers(0, 500, 160), "D")
+    born = (pd.Timestamp("1990-01-01") + days).strftime("%d.%m.%Y")
+    X = pd.DataFrame({"said": said, "born": born})
+    found = audit(y, rng.integers(0, 2, 160), pd.Series(group, name="sex"), X=X, leakage=True)
+    auc = {row.source: row.auc for row in found.leakage}
+    assert set(auc) == {"decision", "features", "date 'born'", "text 'said'"}
+    assert min(auc["features"], auc["text 'said'"]) > 0.95
+    assert 0.7 < auc["date 'born'"] < 0.99
+    assert any("'said' reveal sensitive 'sex'" in note for note in found.notes)
+
+
+def test_a_table_of_texts_alone_is_audited():
+    rng = np.random.default_rng(0)
+    group, y = rng.integers(0, 2, 160), rng.integers(0, 2, 160)
+    X = pd.DataFrame({"said": [f"a{n % 7} b{n % 11} c{n % 13} {n}" for n in range(160)]})
+    found = audit(y, y, pd.Series(group, name="sex"), X=X, leakage=True)
+    (row,) = (row for row in found.leakage if row.source == "features")
+    assert row.fisher is None
+    assert row.auc < 0.65

@@ -317,14 +317,31 @@ def test_a_column_is_encoded_by_what_it_holds(values, expected):
     assert same(column(values), expected)
 
 
-def test_dates_are_days_since_1970_in_utc():
+def days(values):
+    return encoded(pd.DataFrame({"c": values}))[:, -1]
+
+
+def test_dates_are_days_since_the_newest_day_of_fit_in_utc():
     naive = pd.to_datetime(pd.Series(["1970-01-02 00:00", None, "1970-01-11 12:00"]))
-    assert same(column(naive), [1, MISSING, 10.5])
-    assert same(column(naive.dt.tz_localize("UTC")), [1, MISSING, 10.5])
+    assert same(days(naive), [-9, MISSING, 0.5])
+    assert same(days(naive.dt.tz_localize("UTC")), [-9, MISSING, 0.5])
     aware = pd.Series(pd.to_datetime(["1970-01-02 01:00"])).dt.tz_localize("Europe/Paris")
     two = pd.concat([aware, aware + pd.Timedelta(days=1)], ignore_index=True)
-    assert same(column(two), [1, 2])
-    assert same(column([dt.date(1970, 1, 3), None, dt.date(1970, 1, 4)]), [2, MISSING, 3])
+    assert same(days(two), [-1, 0])
+    assert same(days([dt.date(1970, 1, 3), None, dt.date(1970, 1, 4)]), [-1, MISSING, 0])
+
+
+def test_dates_also_become_the_parts_that_vary():
+    moments = ["2024-12-31 13:00:00", None, "2023-02-27 23:59:59.9"]
+    dates = pd.to_datetime(pd.Series(moments), format="ISO8601")
+    schema = fit_schema(pd.DataFrame({"d": dates}))
+    parts = ("year", "month", "day", "weekday", "hour", "days")
+    assert schema.labels == tuple(f"d ({part})" for part in parts)
+    assert schema.names == ("d",) * 6
+    found = schema.transform(pd.DataFrame({"d": dates}))
+    assert same(found[:, :5], [[2024, 12, 31, 1, 13], [MISSING] * 5, [2023, 2, 27, 0, 23]])
+    day = fit_schema(pd.DataFrame({"d": pd.to_datetime(["2024-03-01", "2024-04-01"])}))
+    assert day.labels == ("d (month)", "d (weekday)", "d (days)")
 
 
 def test_dates_that_gain_or_lose_their_time_zone_are_reported():
@@ -416,10 +433,9 @@ def test_a_number_column_that_comes_as_categories_of_numbers_is_read():
 
 
 WRITTEN = {
-    "a decimal comma": lambda n: f"{n},5",
-    "a thousands comma": lambda n: f"{n + 1},250.75",
-    "a thousands dot": lambda n: f"{n + 1}.250.000,5",
-    "a thousands space": lambda n: f"7\u00a0{n:03d}",
+    "thousands or decimals": lambda n: f"{n + 1},250",
+    "dots of thousands or decimals": lambda n: f"{n + 1}.250",
+    "two units": lambda n: f"{n} {'%' if n % 2 else 'EUR'}",
     "one cell of junk": lambda n: "unknown" if n == 0 else str(n),
     "numbers between texts": lambda n: "unknown" if n == 0 else n,
 }
@@ -431,7 +447,7 @@ def test_hex_and_thirty_digit_identifiers_are_left_out_with_a_note(write):
     schema = fit_schema(pd.DataFrame({"id": [write(n) for n in range(60)], "u": range(60)}))
     assert schema.names == ("u",)
     reason = "60 different values in 60 rows, such as an identifier has"
-    assert schema.notes[-1] == f"column 'id' of X is not used: {reason}"
+    assert schema.notes[-1].startswith(f"column 'id' of X is not used: {reason}")
 
 
 @pytest.mark.parametrize("write", WRITTEN.values(), ids=WRITTEN)
@@ -449,10 +465,10 @@ def test_texts_that_look_like_numbers_stay_categories_with_a_warning_and_a_note(
 
 NO_NUMBERS = {
     "few values": [f"{n % 19},5" for n in range(40)],
+    "codes of one length": [str(4000 + n % 15) for n in range(40)],
     "codes with zeros": [f"{n:05d}" for n in range(40)],
     "codes of which few begin with zero": [f"{n:05d}" for n in range(9_998, 10_038)],
     "lists": [f"{n},{n + 1},{n + 2}" for n in range(10, 50)],
-    "dates": [f"{n % 28 + 1}.1.20{n:02d}" for n in range(10, 50)],
     "a tenth and more of text": [str(n) if n % 8 else f"V{n}" for n in range(40)],
     "declared categories": pd.Categorical([f"{n},5" for n in range(40)]),
 }
@@ -468,12 +484,8 @@ def test_texts_that_are_no_numbers_are_categories_without_a_word(values):
 @pytest.mark.parametrize(
     ("needed", "example", "texts"),
     [
-        ("thousands=','", "10,004.25", ["10,004.25", "1,200", "950.00"]),
         ("thousands=','", "1,234", ["1,234", "999"]),
-        ("decimal=','", "0,5", ["0,5", "1,234"]),
-        ("decimal=',', thousands='.'", "1.200,50", ["950,00", "1.200,50"]),
-        ('thousands="\'"', "1'200", ["1'200"]),
-        ("decimal=',', thousands='\\xa0', engine='python'", "1\u00a0200,5", ["1\u00a0200,5"]),
+        ("decimal=',', thousands='.'", "1.234", ["1.234"]),
     ],
 )
 def test_the_way_out_reads_the_example_as_the_number_that_it_is(needed, example, texts):
@@ -494,11 +506,10 @@ def test_a_cell_that_is_no_number_is_named():
 
 DAYS = pd.date_range("2019-01-01", periods=40)
 DATES = {
-    "days": DAYS.strftime("%Y-%m-%d"),
-    "moments": DAYS.strftime("%Y-%m-%d %H:%M"),
-    "moments with a zone": DAYS.strftime("%Y-%m-%dT%H:%M:%S+01:00"),
-    "slashes": DAYS.strftime("%Y/%m/%d"),
-    "months": pd.date_range("2019-01-01", periods=40, freq="MS").strftime("%Y-%m"),
+    "day or month first": [f"{n % 12 + 1}/{n % 11 + 1}/2019" for n in range(40)],
+    "some with a zone": [
+        day.strftime("%Y-%m-%d %H:%M") + "+01:00" * (day.day % 2) for day in DAYS
+    ],
     "some other text": [*DAYS.strftime("%Y-%m-%d")[:38], "soon", "never"],
     "periods": pd.period_range("2019-01", periods=40, freq="M"),
     "dates among texts": [*DAYS[:38], "soon", "never"],
@@ -508,7 +519,7 @@ DATES = {
 @pytest.mark.parametrize("values", DATES.values(), ids=DATES)
 def test_dates_that_are_read_as_categories_are_reported(values):
     X = pd.DataFrame({"when": values, "u": range(40)})
-    reported = r"look like dates .*: 'when' \(\d+% .*example '2019.*pandas\.to_datetime.*parquet"
+    reported = r"look like dates .*: 'when' \(\d+% .*example '.*2019.*pandas\.to_datetime.*--drop"
     with pytest.warns(DegradedWarning, match=reported) as warned:
         schema = fit_schema(X)
     assert len(warned) == 1
@@ -535,7 +546,7 @@ def test_what_is_no_text_of_a_date_is_not_reported_as_one(name):
 
 
 def test_many_columns_that_look_like_numbers_are_reported_in_one_warning():
-    X = pd.DataFrame({f"c{at}": [f"{n},5" for n in range(30)] for at in range(8)})
+    X = pd.DataFrame({f"c{at}": [f"{n + 1},500" for n in range(30)] for at in range(8)})
     with pytest.warns(DegradedWarning, match="'c4' .*, and 3 more") as warned:
         fit_schema(X)
     assert len(warned) == 1
@@ -661,10 +672,10 @@ DATA = {
     "t": [dt.timedelta(1), None, dt.timedelta(2), dt.timedelta(3)],
 }
 EXPECTED = [
-    [1, 1.5, 1, 1, 1, 1],
-    [2, MISSING, 0, MISSING, MISSING, MISSING],
-    [MISSING, 2.5, MISSING, 0, 2, 2],
-    [4, 3.5, 2, 1, 3, 3],
+    [1, 1.5, 1, 1, 2, 4, -2, 1],
+    [2, MISSING, 0, MISSING, MISSING, MISSING, MISSING, MISSING],
+    [MISSING, 2.5, MISSING, 0, 3, 5, -1, 2],
+    [4, 3.5, 2, 1, 4, 6, 0, 3],
 ]
 
 
@@ -683,7 +694,7 @@ def table(request):
 
 def test_every_library_gives_the_same_matrix(table):
     schema = fit_schema(table)
-    assert schema.names == tuple(DATA)
+    assert tuple(dict.fromkeys(schema.names)) == tuple(DATA)
     assert same(schema.transform(table), EXPECTED)
 
 

@@ -9,7 +9,10 @@ import pytest
 from fairautoml.data import datasets
 from readme_blocks import DOCS, blocks
 
-GUIDES = ("index", "imbalance", "several_groups", "numbers_as_groups", "multiclass", "regression")
+GUIDES = (
+    "index", "imbalance", "text_and_dates", "several_groups", "numbers_as_groups", "multiclass",
+    "regression",
+)  # fmt: skip
 GALLERY = sorted((DOCS / "gallery").glob("plot_*.py"))
 BUDGET = re.compile(r"time_budget=\d+")
 

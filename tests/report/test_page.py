@@ -502,3 +502,11 @@ def test_curves_are_distinguished_without_colours():
     kinds = [(hue, dash) for _, _, hue, dash in drawn.lines]
     assert len({dash for _, dash in kinds[:6]}) == 6
     assert len(set(kinds)) == 24
+
+
+def test_the_page_lists_what_became_of_the_columns():
+    summary = documents().summary
+    rows = [{"column": "<b>when</b>", "kind": "datetime", "encoding": "year, days"}]
+    read = Read(page_of(summary={**summary, "columns": rows}))
+    assert "<b>when</b> datetime year, days" in " ".join(read.text.split())
+    assert "What became of the columns" not in Read(page_of()).text

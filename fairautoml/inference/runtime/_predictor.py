@@ -49,7 +49,10 @@ class PortablePredictor:
         if self._schema["sparse"]:
             self.feature_names = tuple(f"x{position}" for position in columns.tolist())
         else:
-            self.feature_names = tuple(column["name"] for column in columns)
+            self.feature_names = tuple(
+                f"{column['name']} ({column['part']})" if column["part"] else column["name"]
+                for column in columns
+            )
         self._rule, self._odd = decision["rule"], decision["odd"]
         self._constrained, self.salt = bool(decision["constrained"]), int(decision["salt"])
         self._program = Program(decision)

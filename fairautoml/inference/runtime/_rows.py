@@ -20,6 +20,14 @@ from fairautoml.inference.runtime._base import (
     Spec,
     small,
 )
+from fairautoml.inference.runtime._written import (
+    DIGITS,
+    PLAIN,
+    checked_form,
+    part_of,
+    read_moment,
+    read_value,
+)
 
 
 class Rows:
@@ -199,7 +207,11 @@ def read_schema(spec: Spec) -> dict[str, Any]:
         columns.append({
             "name": str(column["name"]), "position": position, "kind": column["kind"],
             "codes": codes, "types": {kind for kind, _ in codes}, "zoned": column.get("zoned"),
+            "part": column.get("part", ""), "newest": int(column.get("newest", 0)),
+            "form": column.get("form", ""), "unit": column.get("unit", ""),
         })  # fmt: skip
+        if not checked_form(columns[-1]):
+            raise ModelFileError("dates or numbers in an unknown form")
     return {
         "columns": columns, "names_in": names_in, "named": bool(spec["named"]), "sparse": False,
         "texts": [_read_text(text, len(names_in)) for text in spec.get("texts", [])],
@@ -234,10 +246,11 @@ def encoded(schema: Spec, table: Rows) -> Any:
         raise NewRowsError("X is a sparse matrix and was a table at fit; give X.toarray()")
     places = _places(schema, table)
     found = np.empty((table.n_rows, len(schema["columns"])), dtype=np.float32)
-    for at, (column, place) in enumerate(zip(schema["columns"], places, strict=False)):
-        values = table.columns[place]
-        encode = _categories if column["kind"] == "category" else _numbers
-        found[:, at] = encode(column, values)
+    at = 0
+    for _, several in itertools.groupby(schema["columns"], key=lambda column: column["position"]):
+        for values in _features(list(several), table.columns[places[at]]):
+            found[:, at] = values
+            at += 1
     of_texts = places[len(schema["columns"]) :]
     texts = [_terms(t, table.columns[at]) for t, at in zip(schema["texts"], of_texts, strict=True)]
     return np.concatenate([found, *texts], axis=1)
@@ -267,8 +280,8 @@ def _encoded_sparse(schema: Spec, table: Rows) -> Any:
         return SparseRows(matrix if len(positions) == n_columns else matrix[:, positions])
     found = np.empty((table.n_rows, len(positions)), dtype=np.float32)
     for at, position in enumerate(positions.tolist()):
-        column = {"name": f"x{position}", "kind": "number"}
-        found[:, at] = _numbers(column, table.columns[position])
+        column = {"name": f"x{position}", "kind": "number", "form": "", "part": ""}
+        found[:, at] = _features([column], table.columns[position])[0]
     return _with_absent(found, found == 0)
 
 
@@ -317,20 +330,71 @@ def _categories(column: Spec, values: Array) -> Floats:
     return found
 
 
+def _features(columns: list[Spec], values: Array) -> list[Floats]:
+    """Return the features of one column of the table."""
+    column = columns[0]
+    if column["kind"] == "category":
+        return [_categories(column, values)]
+    found = _numbers(column, values)
+    return [
+        _float32(column, part_of(found, one["part"], one["newest"]) if one["part"] else found)
+        for one in columns
+    ]
+
+
 def _numbers(column: Spec, values: Array) -> Floats:
-    kind = _kind(values)
-    if kind not in (column["kind"], "empty") and column["kind"] != "empty":
-        msg = f"column {column['name']!r} of X held {KINDS[column['kind']]}"
-        raise NewRowsError(f"{msg} and holds {KINDS[kind]} now; convert it")
-    if kind == "datetime" and column.get("zoned") not in (None, _zoned(values)):
-        then, now = ("a", "none") if column["zoned"] else ("no", "one")
-        msg = (
-            f"column {column['name']!r} of X held dates with {then} time zone at fit and has "
-            f"{now} now; dates without a zone are taken for UTC"
-        )
-        warnings.warn(msg, stacklevel=2)
+    """Return values as numbers, dates in days since 1970-01-01."""
+    kind, form = _kind(values), column["form"]
+    if kind == "empty":
+        return np.full(len(values), np.nan)
+    plain = kind == "number" and form == PLAIN and not column["unit"]
+    if form and (kind == "category" or (kind == "number" and form == DIGITS)):
+        found, zoned = _read_texts(column, values)
+    elif kind != column["kind"] or (form and kind == "number" and not plain):
+        if column["kind"] != "empty":
+            text = " as text" if form else ""
+            msg = f"column {column['name']!r} of X held {KINDS[column['kind']]}{text}"
+            raise NewRowsError(f"{msg} and holds {KINDS[kind]} now; convert it")
+        found, zoned = _as_floats(values, kind), None
+    else:
+        found = _as_floats(values, kind)
+        zoned = _zoned(values) if kind == "datetime" else None
+    _check_zone(column, zoned)
+    return found
+
+
+def _read_texts(column: Spec, values: Array) -> tuple[Floats, bool | None]:
+    """Return numbers or dates that are written as text, and whether dates have a time zone."""
+    zones: set[bool] = set()
+
+    def read(value: Any) -> float:
+        if is_missing(value):
+            return math.nan
+        if column["kind"] == "number":
+            return read_value(value, column["form"], column["unit"])
+        days, zoned = read_moment(value, column["form"])
+        zones.update(() if math.isnan(days) else (zoned,))
+        return days
+
+    found = np.array(read_each(values, read), dtype=np.float64)
+    return found, (all(zones) if column["zoned"] else any(zones)) if zones else None
+
+
+def _check_zone(column: Spec, zoned: bool | None) -> None:
+    then = column.get("zoned")
+    if None in (then, zoned) or zoned == then:
+        return
+    said, now = ("a", "none") if then else ("no", "one")
+    msg = (
+        f"column {column['name']!r} of X held dates with {said} time zone at fit and has "
+        f"{now} now; dates without a zone are taken for UTC"
+    )
+    warnings.warn(msg, stacklevel=2)
+
+
+def _float32(column: Spec, values: Floats) -> Floats:
     with np.errstate(over="ignore"):
-        found = _as_floats(values, kind).astype(np.float32)
+        found = values.astype(np.float32)
     if np.isinf(found).any():
         msg = f"column {column['name']!r} of X holds infinity or a number too large for float32"
         raise NewRowsError(f"{msg}; correct or rescale it")

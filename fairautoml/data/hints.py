@@ -1,0 +1,163 @@
+"""Warnings about columns of text that look like dates or numbers and stay categories."""
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fairautoml.data.columns import Column, Key, few
+from fairautoml.data.written import FEWEST_LEVELS, MIN_READABLE_SHARE, Doubt
+from fairautoml.inference.runtime._written import (
+    DAY_FIRST,
+    MARKS,
+    MONTH_FIRST,
+    PLAIN,
+    read_date,
+    read_number,
+    split_unit,
+)
+
+TYPES = frozenset({"Period", "Timestamp", "datetime", "date"})
+"""Types of levels that are always dates."""
+
+CODE = re.compile(r"\s*0\d+\s*")
+"""A code such as "007"."""
+
+MOST_READ = 1000
+"""Most texts that the marks of numbers are found from."""
+
+_NUMBERS = frozenset({"int", "float"})
+
+
+def text_hints(
+    columns: Sequence[Column],
+    series: "Sequence[pd.Series[Any]]",
+    matrix: NDArray[np.float32],
+    doubts: Sequence[Doubt | None],
+) -> tuple[tuple[str, str], ...]:
+    """Return warnings about category columns that look like numbers or dates.
+
+    Each comes with a note to store, which holds no value of the rows.
+    """
+    numbers: list[tuple[str, str] | None] = []
+    dates: list[tuple[str, str] | None] = []
+    for column, values, codes, doubt in zip(columns, series, matrix.T, doubts, strict=True):
+        declared = isinstance(values.dtype, pd.CategoricalDtype)
+        few_levels = len(column.levels) < FEWEST_LEVELS and doubt is None
+        if column.kind != "category" or declared or few_levels:
+            continue
+        known = codes[~np.isnan(codes)].astype(np.int64)
+        rows = np.bincount(known, minlength=len(column.levels))
+        numbers.append(_like_numbers(column, rows, doubt))
+        dates.append(_like_dates(column, rows, doubt))
+    readings = ((_said_of_numbers, numbers), (_said_of_dates, dates))
+    pairs = [(say, list(filter(None, found))) for say, found in readings if any(found)]
+    return tuple(
+        (
+            say(few([f"{shown}, for example {example})" for shown, example in found])),
+            say(few([f"{shown})" for shown, _ in found])),
+        )
+        for say, found in pairs
+    )
+
+
+def _like_dates(
+    column: Column, rows: NDArray[np.integer], doubt: Doubt | None
+) -> tuple[str, str] | None:
+    """Return how much a column of categories looks like dates, and an example."""
+    dates = np.array([_is_date(level) for level in column.levels])
+    share = float(rows[dates].sum() / rows.sum())
+    if share < MIN_READABLE_SHARE:
+        return None
+    example = column.levels[int(np.flatnonzero(dates)[0])][1]
+    why = f"; {doubt.reason}" if doubt is not None and doubt.kind == "datetime" else ""
+    return f"{column.name!r} ({share:.0%} of the values{why}", repr(example)
+
+
+def _said_of_dates(found: str) -> str:
+    return (
+        f"columns of X look like dates but are read as categories: {found}. A date that fit has "
+        "not seen, as new rows have, is missing at predict. Say how they are written with "
+        "ColumnOptions(dates={'when': '%d/%m/%Y'}) (--dates 'when:%d/%m/%Y'), convert them before "
+        "fit and predict (pandas.to_datetime; periods by .dt.to_timestamp()), leave them out "
+        "(--drop), or declare them as categories with astype('category') (--categories)"
+    )
+
+
+def _is_date(level: Key) -> bool:
+    kind, value = level
+    if kind != "str":
+        return kind in TYPES
+    return any(not math.isnan(read_date(value, form)[0]) for form in (DAY_FIRST, MONTH_FIRST))
+
+
+def _like_numbers(
+    column: Column, rows: NDArray[np.integer], doubt: Doubt | None
+) -> tuple[str, str] | None:
+    """Return how much a column of categories looks like numbers, and an example."""
+    plain = np.array([level[0] in _NUMBERS or _reads(level, PLAIN) for level in column.levels])
+    local = np.array([any(_reads(level, form) for form in MARKS) for level in column.levels])
+    share = float(rows[plain | local].sum() / rows.sum())
+    if share < MIN_READABLE_SHARE:
+        return None
+    values = [value for _, value in column.levels]
+    junk = [value for value, fine in zip(values, plain | local, strict=True) if not fine]
+    if doubt is not None and "units" in doubt.reason:
+        why = f"{values[0]!r}, {doubt.reason}"
+    elif 2 * sum(bool(CODE.fullmatch(str(value))) for value in junk) > max(len(junk), 1):
+        return None
+    elif junk:
+        why = f"{junk[0]!r}, which is no number"
+    elif (local & ~plain).any() or doubt is not None:
+        why = _needed([value for value in values if isinstance(value, str)])
+    else:
+        why = f"{values[0]!r}, which pandas.to_numeric reads"
+    return f"{column.name!r} ({share:.0%} of the values", why
+
+
+def _said_of_numbers(found: str) -> str:
+    return (
+        f"columns of X are text although they look like numbers: {found}. Each value is a "
+        "category, and one that fit has not seen is missing at predict. Read them with these "
+        "arguments of pandas.read_csv, correct the cells that are no numbers, or declare codes as "
+        "such with astype('category') (--categories); in a file for the command line write "
+        "numbers as 1234.5"
+    )
+
+
+def _reads(level: Key, form: str) -> bool:
+    kind, value = level
+    return kind == "str" and _value(value, form) is not None
+
+
+def _value(text: str, form: str) -> float | None:
+    """Return the number in a text, whatever its unit; None if there is none."""
+    found = split_unit(text)
+    value = math.nan if found is None else read_number(found[0], form, "")
+    return None if math.isnan(value) else value
+
+
+def _needed(texts: Sequence[str]) -> str:
+    """Return an example, and the arguments that most of the texts need to be read as numbers."""
+    shown = texts[:: -(-len(texts) // MOST_READ)]
+    forms = [form for form in MARKS if form != PLAIN]
+    readings = {
+        text: [form for form in forms if _value(text, form) not in (_value(text, PLAIN), None)]
+        for text in shown
+    }
+    best = max(forms, key=lambda form: sum(form in fitting for fitting in readings.values()))
+    # "1,234" can be read in two ways, "1,234.5" in one.
+    example = min(
+        (text for text in readings if best in readings[text]), key=lambda text: len(readings[text])
+    )
+    return f"{example!r}, which needs {_arguments(*MARKS[best])}"
+
+
+def _arguments(thousands: str, decimal: str) -> str:
+    """Return the arguments with which ``pandas.read_csv`` reads such numbers."""
+    given = [] if decimal == "." else [f"decimal={decimal!r}"]
+    return ", ".join([*given, f"thousands={thousands!r}"] if thousands else given)
