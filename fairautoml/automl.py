@@ -602,7 +602,8 @@ def _columns_given(
 ) -> "dict[str, pd.Series[Any]]":
     """Return the columns of X and those of ``sensitive``, which come first under their names."""
     columns = frame_columns(X, "X") if is_frame(X) else {}
-    names = isinstance(sensitive, list | tuple) and set(sensitive) <= set(columns)
+    listed = isinstance(sensitive, list | tuple)
+    names = listed and all(isinstance(one, str) and one in columns for one in sensitive)
     if sensitive is None or isinstance(sensitive, str) or names:
         return columns
     found = read_sensitive(sensitive)

@@ -36,6 +36,7 @@ from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators._training import ChangedColumns
 from fairautoml.records import Entry, in_largest_gap
 from fairautoml.selection.ensemble import Columns, WeightedAverage
+from fairautoml.selection.leaderboard import blocks_of
 from fairautoml.settings import check_constraints, check_count, check_objective, one_sensitive
 
 WITHOUT_CONSTRAINT = "demographic_parity_difference <= 1.0"
@@ -178,6 +179,17 @@ class Explained(Estimator):
         check_is_fitted(self)
         pool = getattr(self, "pool_", None)  # a model file has none
         return (self.model_ if pool is None else pool).schema.described()
+
+    @property
+    def blocks_(self) -> pd.DataFrame:
+        """Best classifier of all columns, of each block, and of late fusion; empty without blocks.
+
+        Late fusion is an average of models that read one block each.
+        """
+        check_is_fitted(self, "leaderboard_")
+        blocks, objective = self.pool_.schema.options.blocks, self.pool_.board.objective
+        table = self.leaderboard_ if blocks else self.leaderboard_.head(0)
+        return blocks_of(table, blocks, objective)
 
     @property
     def members_(self) -> tuple[Member, ...]:

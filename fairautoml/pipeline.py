@@ -63,7 +63,7 @@ from fairautoml.selection.final import (
     no_time_left,
     refit_final,
 )
-from fairautoml.selection.leaderboard import TrialLog
+from fairautoml.selection.leaderboard import TrialLog, blocks_of
 from fairautoml.selection.pool import Pool, make_pool
 from fairautoml.selection.selectable import CheckpointCleaner
 from fairautoml.settings import Settings
@@ -182,6 +182,7 @@ class FitResult:
             "judgeability": [asdict(one) for one in self.plan.problem.dataset.judgeability],
             "notes": list(self.notes),
             "columns": _described(self.pool.schema),
+            "blocks": _compared(self.pool),
             "n_trees": self.pool.n_trees,
             "best": describe_served(board, best),
         }
@@ -197,6 +198,18 @@ def _described(schema: TableSchema) -> list[dict[Any, str]]:
         return []
     found: list[dict[Any, str]] = schema.described().to_dict("records")
     return found
+
+
+def _compared(pool: Pool) -> list[dict[Any, Any]]:
+    """Return the best classifier of each block, none without blocks."""
+    blocks, board = pool.schema.options.blocks, pool.board
+    if not blocks:
+        return []
+    found = blocks_of(board.frame(), blocks, board.objective).rename(
+        columns={board.objective: "score"}
+    )
+    rows: list[dict[Any, Any]] = found.to_dict("records")
+    return rows
 
 
 def run_fit(request: FitRequest, publish: Callable[[FitResult], Any]) -> None:

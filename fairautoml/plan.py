@@ -10,7 +10,7 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
-from fairautoml.data.encoders import encodings_of
+from fairautoml.data.encoders import BLOCK, encodings_of, with_blocks
 from fairautoml.data.read import ReadOptions
 from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.data.splits import (
@@ -391,11 +391,23 @@ def make_space(dataset: Dataset, settings: Settings, goal: Goal, allocator: str)
     )
     return SearchSpace(
         learners=learners,
-        encodings=encodings_of(dataset.feature_schema, group_columns=bool(dataset.group_columns)),
+        encodings=_encodings(dataset),
         native_learners=frozenset(n for n in learners if LEARNERS.get(n).native_categories),
         mitigations=mitigations,
         excluded=_excluded(learners, mitigations),
     )
+
+
+def _encodings(dataset: Dataset) -> tuple[str, ...]:
+    found = encodings_of(dataset.feature_schema, group_columns=bool(dataset.group_columns))
+    options, sensitive = dataset.schema.options, set(dataset.sensitive_features)
+    if not options.blocks or options.fusion == "early":
+        return found
+    groups_in = {
+        name: not sensitive or not sensitive.isdisjoint(columns)
+        for name, columns in options.blocks.items()
+    }
+    return with_blocks(found, groups_in, late=options.fusion == "late")
 
 
 def _excluded(learners: Iterable[str], mitigations: Iterable[str]) -> frozenset[tuple[str, str]]:
@@ -525,7 +537,8 @@ def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
     listed = {config.learner for config in members}
     for name, part in space.learners.items():
         if name not in listed:
-            members.append(Config(learner=name, params=part.defaults()))
+            encoding = "codes" if "codes" in space.encodings else space.encodings[0]
+            members.append(Config(learner=name, params=part.defaults(), encoding=encoding))
     usual = 1 if len(members) > 1 and _fast_default(members) is not None else 0
     mitigated = [
         replace(
@@ -540,7 +553,12 @@ def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
         for name, part in space.mitigations.items()
         if name != "none" and MITIGATORS.get(name).cost != "costly"
     ]
-    return (*members[: usual + 1], *mitigated, *members[usual + 1 :])
+    of_blocks = [
+        replace(members[min(usual, len(members) - 1)], encoding=encoding)
+        for encoding in space.encodings
+        if BLOCK in encoding and encoding != members[min(usual, len(members) - 1)].encoding
+    ]
+    return (*members[: usual + 1], *of_blocks, *mitigated, *members[usual + 1 :])
 
 
 def _strategy_name(strategy: str | OwnStrategy) -> str:

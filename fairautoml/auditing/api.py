@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -110,7 +110,7 @@ def audit(
     noise: Mapping[str, float] | float | None = None,
     blocks: Blocks | None = None,
     shift: float | None = None,
-    slices: int | None = None,
+    slices: int | Literal["hierarchy"] | None = None,
     ranked: int | None = None,
     stability: Sequence[float] | None = None,
     pos_label: Any = None,
@@ -190,9 +190,10 @@ def audit(
     shift : float, optional
         Factor by which the weight of a row within its group may rise or fall; the worst gap under
         such a shift is computed.
-    slices : int, optional
-        Number of slices of ``X`` with the largest gaps that are searched in each group system, on
-        one part of the rows, and measured on the others.
+    slices : int or "hierarchy", optional
+        Number of slices of ``X`` with the largest gaps that a tree searches in each group system,
+        on one part of the rows, and that are measured on the others; ``"hierarchy"`` searches
+        three among clusters of alike rows, which need not be boxes.
     ranked : int, optional
         Number of rows with the highest ``y_score`` whose groups are counted: share, presence,
         inclusion and exposure. Without ``y_pred`` these rows are the audited decisions.

@@ -1,7 +1,7 @@
 """Find the parts of the feature space with the largest gaps between groups.
 
-A shallow tree proposes slices on one half of the rows; the other half measures them. Weights are
-not used.
+A shallow tree, or a hierarchy of clusters, proposes slices on one half of the rows; the other half
+measures them. Weights are not used.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
+from fairautoml.auditing.hierarchy import Part, balanced_parts
 from fairautoml.auditing.rates import Shown
 from fairautoml.auditing.result import Interval, Section
 from fairautoml.auditing.rows import AuditRows
@@ -32,6 +33,10 @@ MOST_SHARED = 0.8
 """Largest overlap of two slices that are both shown."""
 MOST_PROPOSING = 20_000
 """Most rows that the tree reads; the others all measure."""
+HIERARCHY = "hierarchy"
+"""Value of ``slices`` for clusters in place of a tree."""
+MOST_CLUSTERS = 3
+"""Clusters that are shown of a hierarchy, for each grouping."""
 ERRORS = 1.0
 """Standard errors that are subtracted from a gap when slices are ranked."""
 
@@ -95,10 +100,12 @@ def slice_rows(
     systems: Sequence[GroupSystem],
     level: float,
     *,
-    most: int,
+    most: int | str,
     seed: int,
 ) -> tuple[SliceRow, ...]:
     """Return the slices with the largest gaps, at most that many per grouping, worst first.
+
+    With ``"hierarchy"`` they are clusters of alike rows, at most three per grouping.
 
     The intervals are exact (Clopper-Pearson) and hold jointly with probability ``1 - level``,
     because the tree saw none of the rows that they are computed from.
@@ -108,18 +115,28 @@ def slice_rows(
     Honest splitting: Athey, Imbens, "Recursive partitioning for heterogeneous causal effects",
     PNAS 113 (2016). Slices: Chung, Kraska, Polyzotis, Tae, Whang, "Slice Finder", ICDE 2019.
     """
-    if isinstance(most, bool) or not isinstance(most, int | np.integer) or most < 1:
+    clusters = most == HIERARCHY
+    shown = MOST_CLUSTERS if clusters else most
+    if isinstance(shown, bool) or not isinstance(shown, int | np.integer) or shown < 1:
         raise ParameterError(
-            f"slices={most!r} must be a whole number of at least 1: how many slices are shown."
+            f"slices={most!r} must be a whole number of at least 1, how many slices are shown, or "
+            f"{HIERARCHY!r}."
         )
     n_rows = len(rows.decision)
     drawn = np.random.default_rng(seed).permutation(n_rows)
     proposing = drawn < min(n_rows // 2, MOST_PROPOSING)
-    conditions = list(_conditions(X.drop(columns=list(rows.columns), errors="ignore"), proposing))
+    features = X.drop(columns=list(rows.columns), errors="ignore")
+    parts = list(balanced_parts(features, proposing, seed)) if clusters else []
+    conditions = [] if clusters else list(_conditions(features, proposing))
     proposed = []
     for system in (one for one in systems if one.n_groups >= 2):
         grouped = _grouped(rows, system, rates)
-        found = _worst_slices(grouped, conditions, proposing, most)
+        ranked = (
+            _clusters(grouped, parts, proposing)
+            if clusters
+            else _nodes(grouped, conditions, proposing)
+        )
+        found = _apart(ranked, int(shown))
         proposed += [(system, grouped, one) for one in found]
     each = level / max(1, len(proposed))
     measured = [
@@ -137,7 +154,7 @@ def slice_section(
     rates: Sequence[Rate],
     shown: Shown,
     level: float,
-    most: int,
+    most: int | str,
     seed: int,
 ) -> Section:
     """Return the section of an audit on the worst slices."""
@@ -204,13 +221,18 @@ def _conditions(X: pd.DataFrame, proposing: NDArray[np.bool_]) -> Iterator[_Cond
                 yield _Condition(text=f"{name} != {value}", holds=~same)
 
 
-def _worst_slices(
-    grouped: _Grouped,
-    conditions: Sequence[_Condition],
-    proposing: NDArray[np.bool_],
-    most: int,
+def _clusters(
+    grouped: _Grouped, parts: Sequence[Part], proposing: NDArray[np.bool_]
 ) -> list[_Slice]:
-    """Grow the tree from the condition with the worst slice, and return its worst nodes."""
+    """Return the clusters with enough rows of two groups."""
+    ranked = (_ranked(grouped, part.conditions, part.inside, proposing) for part in parts)
+    return [one for one in ranked if one is not None]
+
+
+def _nodes(
+    grouped: _Grouped, conditions: Sequence[_Condition], proposing: NDArray[np.bool_]
+) -> list[_Slice]:
+    """Grow the tree from the condition with the worst slice, and return its nodes."""
     root: tuple[str, ...] = ()
     front, found = [(root, np.ones(len(proposing), dtype=np.bool_))], list[_Slice]()
     for _ in range(DEPTH):
@@ -221,9 +243,13 @@ def _worst_slices(
         ]
         found += nodes
         front = [(node.conditions, node.inside) for node in nodes]
-    found.sort(key=lambda one: -one.rank)
+    return found
+
+
+def _apart(found: Sequence[_Slice], most: int) -> list[_Slice]:
+    """Return the worst slices that overlap little."""
     kept: list[_Slice] = []
-    for one in found:
+    for one in sorted(found, key=lambda one: -one.rank):
         if len(kept) < most and not any(_overlap(one, other) > MOST_SHARED for other in kept):
             kept.append(one)
     return kept

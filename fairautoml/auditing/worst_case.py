@@ -31,7 +31,7 @@ class WorstCase:
     """Parameters of ``audit``; None = not examined."""
 
     shift: float | None = None
-    slices: int | None = None
+    slices: int | str | None = None
     stability: Sequence[float] | None = None
 
     def check(self, X: Any, model: Any) -> None:

@@ -76,14 +76,18 @@ def _comparison_arguments(parser: argparse.ArgumentParser) -> None:
     add("--metric", action="append", metavar="NAME", help=metric)
     factor = "factor by which a row's weight in its group may vary: shows the worst gap"
     add("--shift", type=float, metavar="FACTOR", help=factor)
-    worst = "show the N slices of the other columns with the largest gaps"
-    add("--slices", type=int, metavar="N", help=worst)
+    worst = "show the N slices of the other columns with the largest gaps, or of their clusters"
+    add("--slices", type=_slices, metavar="N|hierarchy", help=worst)
     best = "show the groups of the rows with the highest scores, see --k"
     add("--ranked", action="store_true", help=best)
     many = "number of best rows; without --y-pred they are the audited decisions"
     add("--k", type=int, metavar="N", help=many)
     within = "control column: metrics are computed within its values; may be repeated"
     add("--by", action="append", metavar="COL", help=within)
+
+
+def _slices(text: str) -> int | str:
+    return text if text == "hierarchy" else int(text)
 
 
 def _output_arguments(parser: argparse.ArgumentParser) -> None:

@@ -128,6 +128,13 @@ class Dataset:
         names = self.schema.names
         return tuple(at for at, name in enumerate(names) if name in self.sensitive_features)
 
+    def columns_outside(self, block: str) -> tuple[int, ...]:
+        """Return the positions of the features outside a block, none of the block ``""``."""
+        if not block:
+            return ()
+        inside = frozenset(self.schema.options.blocks[block])
+        return tuple(at for at, name in enumerate(self.schema.names) if name not in inside)
+
     @property
     def strata(self) -> NDArray[np.int64]:
         """Stratum of each row for the folds: the label, or the bin of a numeric target."""

@@ -7,7 +7,7 @@ preprocessing scheme for high-cardinality categorical attributes"; cross-fitting
 smoothing as in scikit-learn's ``TargetEncoder``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -138,6 +138,9 @@ def _frequent(codes: NDArray[np.int64], weight: NDArray[np.float64]) -> NDArray[
 WITHOUT_GROUPS = "_without_groups"
 """Suffix of an encoding that hides the features that are a sensitive column."""
 
+BLOCK = "@"
+"""Sign between an encoding and the only block of columns that the learner sees."""
+
 ENCODINGS = ("codes", "target", "native", "codes_without_groups", "target_without_groups")
 INNER_FOLDS = 5
 
@@ -158,9 +161,30 @@ def encodings_of(feature_schema: FeatureSchema, *, group_columns: bool) -> tuple
     return (*found, f"{best}{WITHOUT_GROUPS}") if hides else found
 
 
+def with_blocks(
+    encodings: tuple[str, ...], groups_in: Mapping[str, bool], *, late: bool
+) -> tuple[str, ...]:
+    """Return the encodings and those of each block; late = only those of blocks.
+
+    ``groups_in`` says which blocks hold the features that are a sensitive column, if there are
+    any.
+    """
+    base = "target" if "target" in encodings else "codes"
+    of_blocks = (
+        f"{base}{'' if shown else WITHOUT_GROUPS}{BLOCK}{name}"
+        for name, shown in groups_in.items()
+    )
+    return tuple(of_blocks) if late else (*encodings, *of_blocks)
+
+
+def blocks_in(encoding: str) -> frozenset[str]:
+    """Return the blocks that the models of an entry see, ``""`` for all columns."""
+    return frozenset(one.partition(BLOCK)[2] for one in encoding.split("+"))
+
+
 def hides_groups(encoding: str) -> bool:
     """Return whether all encodings of a model, joined by ``+``, hide the sensitive columns."""
-    return all(one.endswith(WITHOUT_GROUPS) for one in encoding.split("+"))
+    return all(one.partition(BLOCK)[0].endswith(WITHOUT_GROUPS) for one in encoding.split("+"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -237,10 +261,11 @@ def fit_encoding(
     weight: NDArray[np.float64] | None = None,
     *,
     group_columns: tuple[int, ...] = (),
+    outside: tuple[int, ...] = (),
 ) -> tuple[Any, FeatureSchema, Encoder]:
     """Fit an encoding on training rows and encode them.
 
-    The codes of a column of more than 20 categories are renumbered by falling frequency, for
+    Columns ``outside`` the block of the encoding are missing to learners. The codes of a column of more than 20 categories are renumbered by falling frequency, for
     boosted trees take them as numbers. ``"target"`` also appends, for every such column, one with
     the target means of the other inner folds, so that no row's label is in its own features; not
     where a class has fewer than two rows. ``"native"`` lets boosted trees take these columns as
@@ -248,13 +273,14 @@ def fit_encoding(
     texts are replaced by components of TF-IDF and, with ``"target"``, by cross-fitted scores of a
     linear model of the target. Rows of weight 0 do not count, the others count equally.
     """
+    name = name.partition(BLOCK)[0]
     if name not in ENCODINGS:
         known = ", ".join(ENCODINGS)
         raise UnknownNameError(f"no encoding is called {name!r}; known: {known}")
     with_weight = np.ones(len(y), dtype=np.bool_) if weight is None else weight > 0
     counted = np.flatnonzero(with_weight)
     own = X[:, : feature_schema.n_features] if feature_schema.texts else X
-    hidden = group_columns if hides_groups(name) else ()
+    hidden = tuple(sorted({*(group_columns if hides_groups(name) else ()), *outside}))
     encoder = Encoder(replaced=_recodings(own, feature_schema, with_weight), hidden=hidden)
     encoded, wider = encoder.transform(own), feature_schema
     if name == "native":

@@ -1,11 +1,15 @@
 """What columns of the table are, where the user says otherwise than what is found."""
 
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 from fairautoml.exceptions import InputError, ParameterError
+
+Fusion = Literal["auto", "early", "late"]
+"""Whether models read all columns, one block each, or whichever the search prefers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,13 @@ class ColumnOptions:
         Columns of categories, such as codes that look like numbers or dates.
     drop : str or sequence of str, default=()
         Columns that are not features.
+    blocks : dict of str to sequence of str, default={}
+        Two or more blocks of columns, such as ``{"face": [...], "cv": [...]}``; every column that
+        is not dropped or sensitive is in one of them. ``model.blocks_`` compares them. Not for
+        free text and sparse tables.
+    fusion : {"auto", "early", "late"}, default="auto"
+        Early: every model reads all columns. Late: each reads one block, and the ensemble averages
+        them. ``"auto"`` searches over both.
 
     Raises
     ------
@@ -37,6 +48,8 @@ class ColumnOptions:
     dates: Sequence[str] | Mapping[str, str] = ()
     categories: Sequence[str] = ()
     drop: Sequence[str] = ()
+    blocks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    fusion: Fusion = "auto"
 
     def __post_init__(self) -> None:
         for name in ("text", "dates", "categories", "drop"):
@@ -45,6 +58,13 @@ class ColumnOptions:
                 object.__setattr__(self, name, _names(f"ColumnOptions.{name}", value))
         if isinstance(self.dates, Mapping):
             _check_formats(self.dates)
+        object.__setattr__(self, "blocks", _blocks(self.blocks))
+        if self.fusion not in get_args(Fusion) or (self.fusion != "auto" and not self.blocks):
+            msg = (
+                f"ColumnOptions.fusion={self.fusion!r} must be 'auto', 'early' or 'late', and "
+                "needs blocks, such as blocks={'face': [...], 'cv': [...]}"
+            )
+            raise ParameterError(msg)
         twice = sorted({name for name in self.named if self.named.count(name) > 1})
         if twice:
             msg = f"ColumnOptions names column {twice[0]!r} twice; name each column once"
@@ -55,14 +75,31 @@ class ColumnOptions:
         """All columns that are named."""
         return [*self.text, *self.dates, *self.categories, *self.drop]
 
+    @property
+    def in_blocks(self) -> tuple[str, ...]:
+        """All columns of the blocks."""
+        return tuple(name for columns in self.blocks.values() for name in columns)
+
+    def check_blocks(self, names: Sequence[str], others: Collection[str]) -> None:
+        """Raise if a column is in no block and is not one of the others."""
+        outside = set(names) - set(self.in_blocks) - set(self.drop) - set(others)
+        if self.blocks and outside:
+            shown = ", ".join(map(repr, sorted(outside)[:8]))
+            msg = (
+                f"ColumnOptions.blocks leaves out {len(outside)} column(s): {shown}. Add each to "
+                "a block, or name it in drop."
+            )
+            raise InputError(msg)
+
     def format_of(self, name: str) -> str:
         """Return the format of the dates of a column, empty to find it."""
         return self.dates[name] if isinstance(self.dates, Mapping) else ""
 
     def check(self, names: Sequence[str]) -> None:
         """Raise if a column is not one of the table."""
-        known = set(names) if self.named else set()
-        unknown = next((name for name in self.named if name not in known), None)
+        named = [*self.named, *self.in_blocks]
+        known = set(names) if named else set()
+        unknown = next((name for name in named if name not in known), None)
         if unknown is not None:
             near = difflib.get_close_matches(unknown, names, n=3)
             shown = ", ".join(map(repr, names[:20]))
@@ -89,6 +126,29 @@ def _names(argument: str, value: Any) -> tuple[str, ...]:
         msg = f"{argument}={value!r} must be the name of a column, or a list of names"
         raise ParameterError(msg)
     return tuple(listed)
+
+
+def _blocks(value: Any) -> dict[str, tuple[str, ...]]:
+    """Return the blocks with their columns, after checks that need no table."""
+    if not isinstance(value, Mapping) or len(value) == 1:
+        msg = (
+            f"ColumnOptions.blocks={value!r} must be a dict of two or more blocks, such as "
+            "{'face': [...], 'cv': [...]}"
+        )
+        raise ParameterError(msg)
+    found = {}
+    for name, columns in value.items():
+        if not isinstance(name, str) or not name.replace("_", "").isalnum():
+            msg = f"ColumnOptions.blocks: the name {name!r} must be letters, digits and '_'"
+            raise ParameterError(msg)
+        found[name] = _names(f"ColumnOptions.blocks[{name!r}]", columns)
+        if not found[name]:
+            raise ParameterError(f"ColumnOptions.blocks: {name!r} has no columns")
+    counts = Counter(name for columns in found.values() for name in columns)
+    twice = [name for name, n in counts.items() if n > 1]
+    if twice:
+        raise ParameterError(f"ColumnOptions.blocks: column {twice[0]!r} is in two blocks")
+    return found
 
 
 def _check_formats(dates: Mapping[Any, Any]) -> None:

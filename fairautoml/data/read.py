@@ -121,6 +121,8 @@ def build_dataset(
     kept = options.at_predict and options.sensitive_in_X != "drop"
     drop = options.drop if kept else (*options.drop, *taken)
     schema, matrix = fit_columns(table, drop=drop, options=options.columns)
+    options.columns.check_blocks(table.names, {*drop, *taken})
+    _refuse_blocks_of(schema)
     aware: dict[str, tuple[str, ...]] = {n: (n,) for n in taken if n in schema.names}
     if groups is not None and not (taken and kept):
         values = inputs.sensitive if not taken else _columns_of(taken, table)
@@ -145,6 +147,16 @@ def build_dataset(
         ),
         sensitive_features=tuple(dict.fromkeys(chain.from_iterable(aware.values()))),
     )
+
+
+def _refuse_blocks_of(schema: TableSchema) -> None:
+    if schema.options.blocks and (schema.texts or schema.sparse):
+        what = f"column {schema.texts[0].name!r} is free text" if schema.texts else "X is sparse"
+        msg = (
+            f"ColumnOptions.blocks: {what}, which has no blocks. Leave blocks out, or the text "
+            "(drop=)."
+        )
+        raise InputError(msg)
 
 
 def _with_merged_labels(inputs: Inputs, options: ReadOptions) -> tuple[Inputs, tuple[str, ...]]:

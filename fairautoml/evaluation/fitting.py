@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fairautoml.data.dataset import Dataset, strata_of
-from fairautoml.data.encoders import Encoder, fit_encoding
+from fairautoml.data.encoders import BLOCK, Encoder, fit_encoding
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import TaskName
@@ -242,6 +242,7 @@ def encode(
         seed,
         rows.weight,
         group_columns=rows.group_columns,
+        outside=rows.columns_outside(encoding.partition(BLOCK)[2]),
     )
     train = TrainRows(
         X=X,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.encoders import hides_groups
+from fairautoml.data.encoders import blocks_in, hides_groups
 from fairautoml.evaluation.ranking import best_of, order, pareto_front, tie
 from fairautoml.metrics import is_gain
 from fairautoml.metrics.groups import GroupSystem, SmallGroups
@@ -137,6 +137,30 @@ class Leaderboard:
         if found is None or found.gap_interval is None:
             return None, None
         return found.gap_interval
+
+
+def blocks_of(table: pd.DataFrame, blocks: Collection[str], objective: str) -> pd.DataFrame:
+    """Return the best row of all columns, of each block, and of averages of blocks.
+
+    Of rows that meet the constraint if there are any, else of all; constants are left out.
+    """
+    seen = table["encoding"].map(blocks_in)
+    reads = {"all columns": seen == frozenset({""})}
+    reads |= {name: seen == frozenset({name}) for name in blocks}
+    reads["late fusion"] = seen.map(lambda one: "" not in one and len(one) > 1)
+    reads["early and late"] = seen.map(lambda one: "" in one and len(one) > 1)
+    varied, found = ~table["constant"].astype(bool), []
+    for name, mine in reads.items():
+        rows = table[mine & varied]
+        # ``feasible`` is None without a constraint.
+        fair = rows[rows["feasible"].fillna(value=True).astype(bool)]
+        rows = fair if len(fair) else rows
+        if len(rows):
+            best = rows.sort_values(objective, ascending=not is_gain(objective), kind="stable")
+            found.append({**best.iloc[0], "columns": name})
+    compared = ["columns", "rank", "feasible", objective, "gap", "learner", "n_models"]
+    table = pd.DataFrame(found, columns=compared).astype(object)
+    return table.where(table.notna(), None)
 
 
 DETAILS = (

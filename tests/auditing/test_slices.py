@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fairautoml.auditing.hierarchy import balanced_parts
 from fairautoml.auditing.rows import AuditReadOptions, Given, read_rows
 from fairautoml.auditing.slices import slice_rows
 from fairautoml.exceptions import ParameterError
@@ -74,3 +75,49 @@ def test_a_number_of_slices_below_one_is_refused():
     rows, X, _ = table(0, 0.0, n=200)
     with pytest.raises(ParameterError, match="at least 1"):
         found_in(rows, X, most=0)
+
+
+def with_cluster(seed, gap=0.3, n=6_000):
+    """Return rows whose groups differ in one cluster of nine columns, which is no box."""
+    rng = np.random.default_rng(seed)
+    planted = rng.random(n) < 0.13
+    X = pd.DataFrame(rng.random((n, 9)), columns=list("abcdefghi"))
+    X[planted] = rng.uniform(0.2, 0.8, 9) + 0.12 * rng.normal(size=(planted.sum(), 9))
+    sex = rng.choice(["F", "M"], n)
+    accepted = rng.random(n) < 0.5 - gap * (planted & (sex == "F"))
+    given = Given(y_true=None, y_pred=accepted.astype(int), sensitive=pd.Series(sex, name="sex"))
+    return read_rows(given, AuditReadOptions()), X, planted
+
+
+def findings(tables, most):
+    found = (slice_rows(*t, [SELECTION], t[0].systems, 0.05, most=most, seed=0) for t in tables)
+    return [[row for row in rows if row.interval.low > 0] for rows in found]
+
+
+def test_a_planted_cluster_is_found_by_the_hierarchy_and_not_by_the_tree():
+    """It has no wall along a column, and the description names three columns."""
+    tables = [with_cluster(seed)[:2] for seed in range(2, 7)]
+    by_clusters, by_tree = findings(tables, "hierarchy"), findings(tables, 3)
+    assert sum(map(bool, by_clusters)) >= sum(map(bool, by_tree)) + 2
+    worst = next(filter(None, by_clusters))[0]
+    assert len(worst.conditions) == 3
+    assert all(" about " in text for text in worst.conditions)
+    assert worst.gap > worst.overall
+
+
+def test_parts_are_balanced_and_cover_the_rows():
+    """Each division passes on at least a third; the first two parts are all rows."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"x": rng.normal(size=600) ** 3, "job": rng.choice(["a", "b"], 600)})
+    clustered = np.arange(600) % 2 == 0
+    parts = [part.inside for part in balanced_parts(X, clustered, 0)]
+    assert (parts[0] ^ parts[1]).all()
+    assert min((part & clustered).sum() for part in parts[:2]) >= 99
+    assert min((part & clustered).sum() for part in parts) >= 60
+
+
+@pytest.mark.slow
+def test_clusters_of_equal_groups_are_no_finding_in_at_least_38_of_40_tables():
+    """The rows that measure are not those that are clustered."""
+    tables = [with_cluster(seed, gap=0.0)[:2] for seed in range(40)]
+    assert sum(map(bool, findings(tables, "hierarchy"))) <= 2

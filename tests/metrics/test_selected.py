@@ -122,8 +122,9 @@ def test_a_model_ranks_rows_within_bounds(fitted):
     model, X = fitted
     rows = model.rank(X, k=40, bounds={"sex": (0.5, 0.5)})
     assert X["sex"].iloc[rows].value_counts().tolist() == [20, 20]
-    again = model.rank(X, X["sex"], k=40, bounds={"sex": (0.5, 0.5)})
-    assert rows.tolist() == again.tolist()
+    for sensitive in (X["sex"], X["sex"].to_numpy(), X["sex"].tolist(), ["sex"]):
+        again = model.rank(X.copy(), sensitive, k=40, bounds={"sex": (0.5, 0.5)})
+        assert rows.tolist() == again.tolist()
 
 
 def test_a_model_ranks_rows_within_bounds_of_several_columns(fitted):
