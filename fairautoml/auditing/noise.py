@@ -235,7 +235,7 @@ def _additive(
         if not (a < b).any():
             continue
         inside = [_near(knot) for knot in bends if ((a < knot) & (knot < b)).any()]
-        near_knots: list[list[Scores]] = [[np.clip(x, a, b) for x in three] for three in inside]
+        near_knots = [[np.minimum(np.maximum(a, x), b) for x in three] for three in inside]
         effects: list[Scores] = []
         # A call of a pipeline takes milliseconds for any number of rows, so points share calls.
         for points in ([a, b], *near_knots):
