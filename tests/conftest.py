@@ -50,6 +50,7 @@ def _no_power_cut():
     """Tests kill processes, never the machine: no file is waited for until it is on the disk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr("fairautoml.storage.journal.SYNCHRONOUS", "OFF")
         yield
 
 

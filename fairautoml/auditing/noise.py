@@ -230,14 +230,15 @@ def _additive(
         a, b = low[:, column], high[:, column]
         if not (a < b).any():
             continue
-        inside = [
-            near for knot in bends if ((a < knot) & (knot < b)).any() for near in _near(knot)
-        ]
-        effects = []
-        for point in (a, b, *(np.clip(near, a, b) for near in inside)):
-            moved = middle.copy()
-            moved[:, column] = point
-            effects.append(pipeline.decision_function(moved) - margin)
+        inside = [_near(knot) for knot in bends if ((a < knot) & (knot < b)).any()]
+        near_knots = [[np.minimum(np.maximum(a, x), b) for x in three] for three in inside]
+        effects: list[Scores] = []
+        # A call of a pipeline takes milliseconds for any number of rows, so points share calls.
+        for points in ([a, b], *near_knots):
+            moved = np.tile(middle, (len(points), 1))
+            moved[:, column] = np.concatenate(points)
+            scores = np.asarray(pipeline.decision_function(moved), dtype=np.float64)
+            effects += list(scores.reshape(len(points), -1) - margin)
         least = least + np.minimum.reduce(effects)
         most = most + np.maximum.reduce(effects)
     return expit(least), expit(most)

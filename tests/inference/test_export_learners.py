@@ -107,7 +107,7 @@ rows = st.tuples(
 
 
 @pytest.mark.parametrize(("name", "task"), CASES)
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_any_row_has_the_score_of_the_model(served_of, name, task, data):
     X = np.array(data.draw(st.lists(rows, min_size=1, max_size=8)), dtype=np.float32)

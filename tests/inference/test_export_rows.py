@@ -112,7 +112,7 @@ values = {
 rows = st.lists(st.fixed_dictionaries(values), min_size=1, max_size=5)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(rows=rows, order=st.permutations(list(values)))
 def test_any_rows_are_read_like_the_model_reads_them(both, rows, order):
     frame = pd.DataFrame(rows, columns=order).astype(object)

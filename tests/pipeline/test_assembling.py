@@ -97,7 +97,7 @@ def test_without_assembly_one_trial_is_served(individuals, parameters):
 
 
 def test_an_ensemble_has_no_more_models_than_allowed(individuals):
-    model = quick(n_trials=6, ensemble=2).fit(*individuals, "sex")
+    model = quick(ensemble=2).fit(*individuals, "sex")
     entries = mixed_entries(model)
     assert entries
     assert {len(entry.members) for entry in entries} == {2}
@@ -368,7 +368,7 @@ def test_single_trials_ensemble_and_mixture_compete_by_cross_fitted_value(indivi
     [{"ensemble": 0}, {"mitigators": ["group_thresholds"]}, {"objective": "roc_auc"}],
 )
 def test_there_is_no_mixture_that_was_not_requested(individuals, parameters):
-    requested = {"mitigators": AT_RANDOM, "n_trials": 3, **parameters}
+    requested = {"mitigators": AT_RANDOM, "n_trials": 2, **parameters}
     assert mixtures(quick(**requested).fit(*individuals, "sex")) == []
 
 
