@@ -35,6 +35,7 @@ from fairautoml.auditing.worst_case import (
     worst_case_sections,
 )
 from fairautoml.certification.certificate import SMALLEST_CELL
+from fairautoml.certification.certify import check_error_probability
 from fairautoml.data.frames import Table, check_length, read_table
 from fairautoml.data.groups import read_sensitive
 from fairautoml.data.leakage import same_partition
@@ -322,12 +323,7 @@ def _check_parameters(
     if correction not in get_args(Correction):
         allowed = " or ".join(map(repr, get_args(Correction)))
         raise ParameterError(f"correction={correction!r} must be {allowed}.")
-    if not 0 < delta < 0.5:
-        msg = (
-            f"delta={delta!r} must be an error probability above 0 and below 0.5; a confidence of "
-            "95 % is delta=0.05."
-        )
-        raise ParameterError(msg)
+    check_error_probability(delta)
     for name, value in (("smallest_cell", smallest_cell), ("random_state", random_state)):
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
         if not whole or value < 0:

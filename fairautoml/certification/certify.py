@@ -290,11 +290,7 @@ def check_request(
     *, delta: Any, min_score: Any, later: Any, ledger: str | PathLike[str] | None
 ) -> CertificateRequest:
     """Return the parameters of a certificate; raise if one is invalid."""
-    if not (_is_share(delta) and 0 < delta < 0.5):
-        raise ParameterError(
-            f"delta={delta!r} must be an error probability above 0 and below 0.5; a confidence of "
-            "95 % is delta=0.05."
-        )
+    delta = check_error_probability(delta)
     if min_score is not None and not _is_share(min_score):
         raise ParameterError(f"min_score={min_score!r} must be None or an accuracy in [0, 1]")
     if not isinstance(later, bool | np.bool_):
@@ -302,11 +298,21 @@ def check_request(
     if not isinstance(ledger, str | PathLike | None):
         raise ParameterError(f"ledger={ledger!r} must be None or the path of an append-only file.")
     return CertificateRequest(
-        delta=float(delta),
+        delta=delta,
         min_score=None if min_score is None else float(min_score),
         later=bool(later),
         ledger=None if ledger is None else Path(ledger),
     )
+
+
+def check_error_probability(delta: Any) -> float:
+    """Return the error probability of a statement; raise unless it is above 0 and below 0.5."""
+    if not (_is_share(delta) and 0 < delta < 0.5):
+        raise ParameterError(
+            f"delta={delta!r} must be an error probability above 0 and below 0.5; a confidence of "
+            "95 % is delta=0.05."
+        )
+    return float(delta)
 
 
 def _is_share(value: Any) -> bool:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from fairautoml.certification.certificate import Certificate
+from fairautoml.certification.certify import check_error_probability
 from fairautoml.data.frames import Inputs, as_series, check_length
-from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor, isolated_config
 from fairautoml.metrics import BoundConstraint, Constraint, bind_constraints
 from fairautoml.metrics.groups import GroupSystem
@@ -42,9 +43,7 @@ def monitor(
     deployed: Deployed, rows: Inputs, groups: Any, time: Any, *, delta: float, adapt: bool
 ) -> Monitor:
     """Test the decisions of a model on rows with their true groups; see ``FairAutoML.monitor``."""
-    if not 0 < delta < 0.5:
-        msg = f"delta={delta!r} must be a probability of a false alarm above 0 and below 0.5."
-        raise ParameterError(msg)
+    delta = check_error_probability(delta)
     model, pool, X = deployed.model, deployed.pool, rows.X
     systems = _watched_systems(pool)
     cells = pool.groups_of(X, groups)

@@ -48,6 +48,7 @@ def test_rows_that_cannot_be_audited_are_refused(change, match):
     ("change", "match"),
     [
         ({"delta": 0.0}, r"delta=0.0 must be an error probability above 0 and below 0\.5"),
+        ({"delta": "0.05"}, r"delta=.0\.05. must be an error probability"),
         ({"delta": 0.95}, r"confidence of 95 % is delta=0\.05"),
         ({"smallest_cell": -1}, "smallest_cell=-1"),
         ({"random_state": 0.5}, "random_state=0.5"),
