@@ -81,7 +81,7 @@ def test_new_groups_are_counted_and_do_not_stop_the_monitor(fitted):
 
 def test_what_cannot_be_watched_is_refused(fitted):
     table, y = year(0.0)
-    with pytest.raises(ParameterError, match="false alarm"):
+    with pytest.raises(ParameterError, match="error probability"):
         fitted.monitor(table, delta=0.9)
     with pytest.raises((InputError, MissingSensitiveError), match="sex"):
         fitted.monitor(table.drop(columns="sex"))
