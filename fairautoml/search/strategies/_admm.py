@@ -217,6 +217,20 @@ class UnitHypercube:
             found[:, at] = levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, points[:, at])]
         return found
 
+    def presence(self, arms: Arms, points: Floats) -> NDArray[np.bool_]:
+        """Return which coordinates have an active parameter, shape of the points."""
+        learner, mitigation = self._parts(arms)
+        pairs = (
+            (learner, self._learners[arms.learner]),
+            (mitigation, self._mitigations[arms.mitigation]),
+        )
+        parents = sorted({at[one.param] for part, at in pairs for one in part.conditions.values()})
+        levels = np.column_stack([np.zeros(len(points)), self.rounded(points)[:, parents]])
+        _, first, which = np.unique(levels, axis=0, return_index=True, return_inverse=True)
+        found = np.array([self.read(arms, points[at]).present for at in first])
+        active: NDArray[np.bool_] = found[which]
+        return active
+
     def read(self, arms: Arms, point: Floats) -> Reading:
         """Return the configuration at a point."""
         present = np.zeros(self.size, dtype=bool)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve
 from scipy.special import ndtr
 
 from fairautoml.search.strategies._admm import Arms, Floats, Outcome, Reading, UnitHypercube
@@ -18,8 +18,11 @@ from fairautoml.search.strategies._admm import Arms, Floats, Outcome, Reading, U
 MOST_OUTCOMES = 150
 """Last outcomes of the log that the process is fitted to; its cost grows with their cube."""
 
-N_CANDIDATES = 64
+N_CANDIDATES = 400
 """Points that are compared: one half uniform, the other around the incumbent."""
+
+MOST_READ = 32
+"""Best candidates that are decoded to find one that was not tried."""
 
 LENGTHS, ARM_SHARES = (0.15, 0.3, 0.6, 1.2), (0.5, 2.0)
 """Length scales of the kernel, and the negative logarithm of its factor for each other arm."""
@@ -47,6 +50,16 @@ class _Points(NamedTuple):
     arms: NDArray[np.int64]  # shape (n_points, n_modules)
 
 
+class _Apart(NamedTuple):
+    distance: Floats  # shape (n_a, n_b)
+    n_arms: NDArray[np.int64]  # shape (n_a, n_b): arms that differ
+
+    def kernel(self, length: float, share: float) -> Floats:
+        r = np.sqrt(5.0) * self.distance / length
+        found: Floats = (1 + r + r**2 / 3) * np.exp(-r - share * self.n_arms)
+        return found
+
+
 class Surrogate:
     """Proposes points of theta-min."""
 
@@ -61,16 +74,19 @@ class Surrogate:
         cut = np.quantile(found, WORST)
         found = np.minimum(found, 2 * cut - found.min())
         scaled = (found - found.mean()) / (found.std() or 1.0)
-        tried = {one.reading.config.key for one in log}
-        drawn = [self._cube.read(arms, point) for point in self._candidates(incumbent)]
-        readings = [one for one in drawn if one.config.key not in tried]
-        if not readings:
-            return None
-        known, new = self._points([one.reading for one in log]), self._points(readings)
-        model = _fitted(known, scaled)
+        known = self._points(
+            np.array([one.reading.point for one in log]),
+            np.array([one.reading.present for one in log]),
+            [one.reading.arms for one in log],
+        )
+        drawn = self._candidates(incumbent)
+        new = self._points(drawn, self._cube.presence(arms, drawn), [arms] * len(drawn))
         mine = [z for z, one in zip(scaled, log, strict=True) if one.reading.arms == arms]
-        gain = _improvement(model, known, new, goal=min(mine, default=scaled.min()))
-        return readings[int(np.argmax(gain))]
+        model = _fitted(_apart(known, known), scaled)
+        gain = _improvement(model, _apart(new, known), goal=min(mine, default=scaled.min()))
+        tried = {one.reading.config.key for one in log}
+        ranked = (self._cube.read(arms, drawn[at]) for at in np.argsort(-gain)[:MOST_READ])
+        return next((one for one in ranked if one.config.key not in tried), None)
 
     def _candidates(self, incumbent: Floats) -> Floats:
         rng, shape = self._rng, (N_CANDIDATES // 2, len(incumbent))
@@ -78,41 +94,37 @@ class Surrogate:
         moved = rng.normal(0.0, 1.0, shape) * sizes * (rng.random(shape) < 0.6)
         return np.concatenate([rng.random(shape), np.clip(incumbent + moved, 0.0, 1.0)])
 
-    def _points(self, readings: Sequence[Reading]) -> _Points:
-        at = self._cube.rounded(np.array([one.point for one in readings]))
-        present = np.array([one.present for one in readings])
+    def _points(self, at: Floats, present: NDArray[np.bool_], arms: Sequence[Arms]) -> _Points:
         modules = self._cube.modules
-        arms = [[names.index(arm) for names, arm in zip(modules, one.arms, strict=True)]
-                for one in readings]  # fmt: skip
-        return _Points(np.where(present, at, ABSENT), np.array(arms))
+        places = {
+            one: [names.index(arm) for names, arm in zip(modules, one, strict=True)]
+            for one in set(arms)
+        }
+        levels = np.where(present, self._cube.rounded(at), ABSENT)
+        return _Points(levels, np.array([places[one] for one in arms]))
 
 
-def _kernel(a: _Points, b: _Points, length: float, share: float) -> Floats:
+def _apart(a: _Points, b: _Points) -> _Apart:
     squares = (a.at**2).sum(axis=1)[:, None] + (b.at**2).sum(axis=1) - 2 * a.at @ b.at.T
-    r = np.sqrt(5 * np.maximum(squares, 0.0)) / length
-    other = (a.arms[:, None] != b.arms[None]).sum(axis=2)
-    found: Floats = (1 + r + r**2 / 3) * np.exp(-r - share * other)
-    return found
+    n_arms = (a.arms[:, None] != b.arms[None]).sum(axis=2)
+    return _Apart(np.sqrt(np.maximum(squares, 0.0)), n_arms)
 
 
-def _fitted(known: _Points, values: Floats) -> _Fitted:
+def _fitted(apart: _Apart, values: Floats) -> _Fitted:
     """Return the process of the kernel with the largest marginal likelihood."""
     found = []
     for length in LENGTHS:
         for share in ARM_SHARES:
-            covariance = _kernel(known, known, length, share) + NOISE * np.eye(len(values))
-            try:
-                factor = cho_factor(covariance, lower=True)
-            except LinAlgError:
-                continue
+            covariance = apart.kernel(length, share) + NOISE * np.eye(len(values))
+            factor = cho_factor(covariance, lower=True)
             weights = cho_solve(factor, values)
             fit = -0.5 * values @ weights - np.log(np.diag(factor[0])).sum()
             found.append(_Fitted(float(fit), length, share, factor, weights))
     return max(found, key=lambda one: one.likelihood)
 
 
-def _improvement(model: _Fitted, known: _Points, new: _Points, goal: float) -> Floats:
-    cross = _kernel(new, known, model.length, model.share)
+def _improvement(model: _Fitted, apart: _Apart, goal: float) -> Floats:
+    cross = apart.kernel(model.length, model.share)
     variance = 1.0 - np.einsum("ij,ji->i", cross, cho_solve(model.factor, cross.T))
     spread = np.sqrt(np.maximum(variance, 1e-9))
     better = (goal - cross @ model.weights) / spread
