@@ -20,6 +20,7 @@ from fairautoml.evaluation.problem import Problem, tolerance_grid
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
+    MissingExtraError,
     MissingSensitiveError,
     ParameterError,
     SmallGroupWarning,
@@ -370,7 +371,7 @@ def start_workers(settings: Settings, n_rows: int = 0, n_columns: int = 0) -> No
 
 def make_space(dataset: Dataset, settings: Settings, goal: Goal, allocator: str) -> SearchSpace:
     """Return the space: applicable learners, encodings and training-time mitigations."""
-    learners = _learner_spaces(dataset, settings.learners)
+    learners = _learner_spaces(dataset, settings.learners, settings.time_budget or 0.0)
     mitigations = _mitigation_spaces(
         goal,
         settings,
@@ -403,7 +404,9 @@ def _excluded(learners: Iterable[str], mitigations: Iterable[str]) -> frozenset[
     return frozenset((name, remover) for remover in removers for name in other)
 
 
-def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, ParamSpace]:
+def _learner_spaces(
+    dataset: Dataset, names: Sequence[str] | None, seconds: float = 0.0
+) -> dict[str, ParamSpace]:
     found: dict[str, ParamSpace] = {}
     for name in LEARNERS.available() if names is None else names:
         learner = LEARNERS.get(name)
@@ -413,13 +416,31 @@ def _learner_spaces(dataset: Dataset, names: Sequence[str] | None) -> dict[str, 
         if names is not None and learner.extra:
             # Its optional library is imported here, not by every fit; a missing one is an error.
             learner.build({}, dataset.feature_schema, 0)
-        # By default, optional learners and the baseline are not searched.
-        aside = learner.extra or learner.opt_in or name == BASELINE.learner
-        if not reason and (names is not None or not aside):
-            found[name] = load_space("learners", name, learner.space)
+        if names is None and (reason or not _by_default(learner, dataset, seconds)):
+            continue
+        found[name] = load_space("learners", name, learner.space)
     if not found:
         raise InputError("X is sparse or weighted and no learner can use it; give a dense X")
     return found
+
+
+def _by_default(learner: Learner, dataset: Dataset, seconds: float) -> bool:
+    """Return whether a learner is searched by default with a time budget of so many seconds.
+
+    An optional one never with a number of trials alone: the result would depend on what is
+    installed.
+    """
+    if learner.opt_in or learner.name == BASELINE.learner:
+        return False
+    if not learner.extra:
+        return True
+    if seconds < learner.least_seconds or dataset.n_rows > learner.most_rows:
+        return False
+    try:
+        learner.build({}, dataset.feature_schema, 0)
+    except MissingExtraError:
+        return False
+    return True
 
 
 def _unusable(learner: Learner, dataset: Dataset) -> str:
