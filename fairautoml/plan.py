@@ -26,6 +26,7 @@ from fairautoml.evaluation.problem import Problem, Training, tolerance_grid
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
+    MissingExtraError,
     MissingSensitiveError,
     ParameterError,
     SmallGroupWarning,
@@ -382,7 +383,8 @@ def start_workers(settings: Settings, n_rows: int = 0, n_columns: int = 0) -> No
 
 def make_space(dataset: Dataset, settings: Settings, goal: Goal, allocator: str) -> SearchSpace:
     """Return the space: applicable learners, encodings and training-time mitigations."""
-    learners = _learner_spaces(dataset, settings.learners, settings.left_out)
+    seconds = 0.0 if settings.time_budget is None else settings.time_budget
+    learners = _learner_spaces(dataset, settings.learners, seconds, settings.left_out)
     mitigations = _mitigation_spaces(
         goal,
         settings,
@@ -428,7 +430,10 @@ def _excluded(learners: Iterable[str], mitigations: Iterable[str]) -> frozenset[
 
 
 def _learner_spaces(
-    dataset: Dataset, names: Sequence[str] | None, left_out: Collection[str] = ()
+    dataset: Dataset,
+    names: Sequence[str] | None,
+    seconds: float = 0.0,
+    left_out: Collection[str] = (),
 ) -> dict[str, ParamSpace]:
     found: dict[str, ParamSpace] = {}
     for name in LEARNERS.available() if names is None else names:
@@ -441,15 +446,33 @@ def _learner_spaces(
         if names is not None and learner.extra:
             # Its optional library is imported here, not by every fit; a missing one is an error.
             learner.build({}, dataset.feature_schema, 0)
-        # By default, optional learners and the baseline are not searched.
-        aside = learner.extra or learner.opt_in or name == BASELINE.learner
-        if not reason and (names is not None or not aside):
-            found[name] = load_space("learners", name, learner.space)
+        if names is None and (reason or not _by_default(learner, dataset, seconds)):
+            continue
+        found[name] = load_space("learners", name, learner.space)
     if not found and left_out:
         raise InputError(f"learners: AllExcept leaves none; left out are {', '.join(left_out)}")
     if not found:
         raise InputError("X is sparse or weighted and no learner can use it; give a dense X")
     return found
+
+
+def _by_default(learner: Learner, dataset: Dataset, seconds: float) -> bool:
+    """Return whether a learner is searched by default with a time budget of so many seconds.
+
+    An optional one never with a number of trials alone: the result would depend on what is
+    installed.
+    """
+    if learner.opt_in or learner.name == BASELINE.learner:
+        return False
+    if not learner.extra:
+        return True
+    if seconds < learner.least_seconds or dataset.n_rows > learner.most_rows:
+        return False
+    try:
+        learner.build({}, dataset.feature_schema, 0)
+    except MissingExtraError:
+        return False
+    return True
 
 
 def _unusable(learner: Learner, dataset: Dataset) -> str:

@@ -265,13 +265,14 @@ def fit_encoding(
 ) -> tuple[Any, FeatureSchema, Encoder]:
     """Fit an encoding on training rows and encode them.
 
-    Columns ``outside`` the block of the encoding are missing to learners. The codes of a column of more than 20 categories are renumbered by falling frequency, for
-    boosted trees take them as numbers. ``"target"`` also appends, for every such column, one with
-    the target means of the other inner folds, so that no row's label is in its own features; not
-    where a class has fewer than two rows. ``"native"`` lets boosted trees take these columns as
+    Columns ``outside`` the block of the encoding are missing to learners. The codes of a
+    column of more than 20 categories are renumbered by falling frequency, for boosted trees
+    take them as numbers. ``"target"`` also appends, for every such column, one with the target
+    means of the other inner folds, so that no row's label is in its own features; not where a
+    class has fewer than two rows. ``"native"`` lets boosted trees take these columns as
     categories. With ``WITHOUT_GROUPS`` the ``group_columns`` are missing in all rows. Terms of
-    texts are replaced by components of TF-IDF and, with ``"target"``, by cross-fitted scores of a
-    linear model of the target. Rows of weight 0 do not count, the others count equally.
+    texts are replaced by components of TF-IDF and, with ``"target"``, by cross-fitted scores
+    of a linear model of the target. Rows of weight 0 do not count, the others count equally.
     """
     name = name.partition(BLOCK)[0]
     if name not in ENCODINGS:

@@ -1,5 +1,6 @@
 """The learner protocol, and base estimators of the model families."""
 
+import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -58,6 +59,11 @@ class Learner:
         Optional extra of this package that installs the library; empty for core dependencies.
     opt_in : bool
         Whether the learner is used only when the user names it.
+    most_rows : int
+        Rows of the table up to which an optional learner is searched by default.
+    least_seconds : float
+        Time budget in seconds from which an optional learner is searched by default, if its
+        library is installed; infinite = only when the user names it.
     space : str
         YAML text of the search space, for a plug-in that is a single file; if empty, the file of
         the same name in ``search_spaces/learners`` is used.
@@ -74,6 +80,8 @@ class Learner:
     linear: bool = False
     extra: str = ""
     opt_in: bool = False
+    most_rows: int = 50_000
+    least_seconds: float = math.inf
     space: str = ""
 
     @property

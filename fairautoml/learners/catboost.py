@@ -223,4 +223,4 @@ def build(
     return CatBoostBinary(params, feature_schema, seed)
 
 
-LEARNER = Learner(name="catboost", build=build, extra="catboost")
+LEARNER = Learner(name="catboost", build=build, extra="catboost", least_seconds=300.0)

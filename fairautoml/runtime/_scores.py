@@ -14,6 +14,8 @@ from fairautoml.runtime._base import (
     Spec,
     small,
 )
+from fairautoml.runtime._network import entries as _codes
+from fairautoml.runtime._network import network_scores
 from fairautoml.runtime._rules import draws, groups_of
 from fairautoml.runtime._trees import Trees
 
@@ -147,14 +149,6 @@ def _linked(node: Spec, total: Floats) -> Floats:
     return LINKS[node["link"]](raw[:, 0] if raw.shape[1] == 1 else raw)
 
 
-def _codes(column: Floats, values: Array) -> Array:
-    """Return the entry of each code of a column in a table; the last one is that of missing."""
-    last = len(values) - 1
-    known = (column >= 0) & (column < last)
-    found: Array = np.where(known, column, last).astype(np.int64)
-    return found
-
-
 def _checklist(node: Spec, batch: Batch) -> Floats:
     counts = np.zeros(batch.n_rows, dtype=np.int64)
     for column, test, cut in zip(node["columns"], node["tests"], node["values"], strict=True):
@@ -216,6 +210,10 @@ def _bins(bins: Spec, column: Floats) -> Array:
     return np.where(np.isnan(column), 0, found)
 
 
+def _network(node: Spec, batch: Batch) -> Floats:
+    return network_scores(node["network"], batch.matrix[node["columns"]].T)
+
+
 def _spread(node: Spec, batch: Batch) -> Floats:
     found = np.zeros((batch.n_rows, small(node["size"])))
     found[:, node["known"]] = batch.found[node["of"]]
@@ -270,6 +268,7 @@ NODES: dict[str, Callable[[Spec, Batch], Any]] = {
     "linear": _linear,
     "mean": _mean,
     "membership": _membership,
+    "network": _network,
     "number": lambda node, batch: batch.found[node["of"]].astype(np.float32),
     "probability": _probability,
     "scaled": lambda node, batch: (

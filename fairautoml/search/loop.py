@@ -98,6 +98,15 @@ class RecallingStrategy(SearchStrategy, Protocol):
         ...
 
 
+@runtime_checkable
+class RevisingStrategy(SearchStrategy, Protocol):
+    """A strategy that also receives results on all folds of configurations told on one."""
+
+    def revise(self, scored: TrialResult) -> None:
+        """Receive the result of a promotion to all folds of a configuration that was told."""
+        ...
+
+
 class Proposals:
     """New configurations: the baseline, then those of the strategy that are not known yet.
 
@@ -154,6 +163,11 @@ class Proposals:
         else:
             self._strategy.tell(scored)
         self._learn(scored)
+
+    def revise(self, scored: TrialResult) -> None:
+        """Report a promotion to all folds, if the strategy uses it."""
+        if isinstance(self._strategy, RevisingStrategy):
+            self._strategy.revise(scored)
 
     def claim(self, config: Config) -> None:
         """Take a configuration that runs although the strategy did not propose it."""
@@ -431,6 +445,8 @@ class SearchLoop:
             if proposed is not None:
                 # The allocator may have added a mitigation, which the strategy does not know.
                 self.proposals.tell(replace(scored, trial=replace(scored.trial, config=proposed)))
+            elif scored.trial.parent and scored.trial.fidelity.folds > 1:
+                self.proposals.revise(scored)
             elif not scored.trial.parent:
                 self._made[_identity(scored.trial)] = scored
             self._n_reported += 1

@@ -26,6 +26,8 @@ def individuals(n_rows=300):
 def test_a_row_without_weight_does_not_shape_a_model(learner):
     if "binary" not in LEARNERS.get(learner).tasks:
         pytest.skip("is of another task")
+    if LEARNERS.get(learner).extra == "nn":
+        pytest.importorskip("torch")
     X, y = individuals()
     odd = np.arange(len(y)) % 15 == 0
     spoilt = X.assign(a=X["a"].where(~odd, 1e6))

@@ -26,10 +26,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::fairautoml.exceptions.DegradedW
 WITHOUT_A_FORM = {
     "explainable_boosting": "a model of kind 'additive'",
     "mixture_of_experts": "a model of kind 'experts'",
+    "realmlp": "a model of kind 'network'",
+    "tabm": "a model of kind 'network'",
 }
 WITH_A_FORM = sorted(
     {name for name in LEARNERS.names() if "binary" in LEARNERS.get(name).tasks}
-    - {"checklist", *WITHOUT_A_FORM}
+    - {"checklist", "tabicl", *WITHOUT_A_FORM}
 )
 BY_GROUP = ThresholdRule(
     steps=tuple((Step(threshold=cut),) for cut in (0.2, 0.5, 0.8)),

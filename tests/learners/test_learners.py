@@ -154,7 +154,14 @@ def test_weight_two_is_the_row_twice(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "extra"), [("catboost", "catboost"), ("explainable_boosting", "ebm")]
+    ("name", "extra"),
+    [
+        ("catboost", "catboost"),
+        ("explainable_boosting", "ebm"),
+        ("realmlp", "nn"),
+        ("tabicl", "tabicl"),
+        ("tabm", "nn"),
+    ],
 )
 def test_a_missing_library_names_the_extra_that_brings_it(name, extra, monkeypatch):
     def missing(module):

@@ -10,7 +10,7 @@ from admm_cases import FIXED, GBM, LOSS, MEMBERS, RIDGE, SPACE, TINY, failed, pl
 from fairautoml import FairAutoML
 from fairautoml.exceptions import ParameterError
 from fairautoml.plan import AUTO_STRATEGY
-from fairautoml.records import Config, TrialState
+from fairautoml.records import Config, Fidelity, TrialState
 from fairautoml.search.loop import Proposals
 from fairautoml.search.space import Integer, ParamSpace, SearchSpace
 from fairautoml.search.strategies._admm import (
@@ -171,6 +171,44 @@ def test_a_small_space_is_searched_to_its_last_candidate():
         seen.add(place(config))
         strategy.tell(scored(config, 1 - LOSS[place(config)]))
     assert len(seen) == 15
+
+
+ONE_FOLD, ALL_FOLDS = Fidelity(folds=1), Fidelity(folds=5)
+
+
+def at(fidelity, config, value, gap):
+    result = scored(config, value, (gap,), (0.1,))
+    return replace(result, trial=replace(result.trial, fidelity=fidelity))
+
+
+def test_the_duals_of_the_constraints_follow_results_on_all_folds_alone():
+    strategy = ADMM(SearchSpace(learners={"ridge": RIDGE}), 0, (), ONE_START)
+    start = strategy._starts[0]
+    for _ in range(20):
+        config = strategy.ask()
+        strategy.tell(at(ONE_FOLD, config, 0.8, 0.4))
+    assert start.iteration >= 1
+    assert start.mu.tolist() == 0.0
+    strategy.revise(at(ALL_FOLDS, config, 0.7, 0.3))
+    # The gap is 3 limits, so it exceeds the bound by 2 and the slack is 0.
+    assert start.mu.tolist() == [pytest.approx(0.1 * 2)]
+
+
+def test_a_result_on_all_folds_replaces_the_gap_of_one_fold_and_not_the_loss():
+    strategy = ADMM(SearchSpace(learners={"ridge": RIDGE}), 0, (), ONE_START)
+    configs = [strategy.ask() for _ in range(2)]
+    for config in configs:
+        strategy.tell(at(ONE_FOLD, config, 0.8, 0.05))
+    strategy.revise(at(ALL_FOLDS, configs[1], 0.7, 0.3))
+    assert [one.gap.tolist() for one in strategy._log] == [
+        [pytest.approx(0.5)],
+        [pytest.approx(3.0)],
+    ]
+    assert [one.loss for one in strategy._log] == pytest.approx([0.2, 0.2])
+    before = list(strategy._log)
+    strategy.revise(at(ALL_FOLDS, Config(learner="ridge", params={"c": 99.0}), 0.9, 0.3))
+    strategy.revise(replace(failed(configs[0]), limits=(0.1,)))
+    assert strategy._log == before
 
 
 def test_a_result_that_was_not_requested_changes_nothing():

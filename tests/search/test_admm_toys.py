@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from admm_cases import GAP, LIMIT, LOSS, TINY, place, scored
+from mixed_problems import MixedProblem, best_loss
 
 from fairautoml.records import Config
 from fairautoml.search.loop import Proposals
@@ -201,7 +202,7 @@ def toy_runs(seeds, splitting, *, constrained=True, iterations=15):
     return n_feasible / n_all, best
 
 
-LONG = Splitting(evaluations=16, growth=0, pulls=16, starts=1)
+LONG = Splitting(evaluations=16, growth=0, pulls=16, starts=1, modelled=False)
 
 
 def test_the_constraint_steers_the_search():
@@ -242,7 +243,21 @@ def toy_best(make, seed, n_trials):
 
 def test_sixty_trials_with_the_short_budgets_do_better_than_random_search():
     mean = {
-        name: np.mean([toy_best(STRATEGIES.get(name), seed, 60) for seed in range(15)])
+        name: np.mean([toy_best(STRATEGIES.get(name), seed, 60) for seed in range(6)])
         for name in ("admm", "random")
     }
     assert mean["admm"] < mean["random"] - 0.03
+
+
+@pytest.mark.slow
+def test_a_hundred_trials_on_mixed_problems_do_better_than_random_search_and_nsga2():
+    names = ("admm", "optuna_nsga2", "random")
+    problems = [MixedProblem(seed) for seed in range(30)]
+    mean = {
+        name: np.mean(
+            [best_loss(STRATEGIES.get(name), each, seed) for seed, each in enumerate(problems)]
+        )
+        for name in names
+    }
+    assert mean["admm"] <= mean["optuna_nsga2"]
+    assert mean["admm"] < mean["random"] - 0.004

@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,6 +117,20 @@ def to_unit(allowed: Range, value: ParamValue) -> float:
     return position / max(len(allowed.values) - 1, 1)
 
 
+MOST_LEVELS = 1_000
+"""Most values of an integer whose levels are listed."""
+
+
+def _values_of(allowed: Range) -> Sequence[ParamValue]:
+    """Return the values of a range in their order, none if there are too many."""
+    if isinstance(allowed, Real):
+        return ()
+    if not isinstance(allowed, Integer):
+        return allowed.values
+    values = range(allowed.low, allowed.high + 1)
+    return values if len(values) <= MOST_LEVELS else ()
+
+
 def from_unit(allowed: Range, unit: float) -> ParamValue:
     """Return the value of a range that is nearest to a coordinate."""
     if isinstance(allowed, Real):
@@ -157,6 +171,11 @@ class UnitHypercube:
         self.relaxed: NDArray[np.bool_] = np.array(
             [not isinstance(allowed, Real) for allowed in self._ranges], dtype=bool
         )
+        self._levels = {
+            at: np.array([to_unit(allowed, value) for value in values])
+            for at, allowed in enumerate(self._ranges)
+            if (values := _values_of(allowed))
+        }
 
     def _place(self, part: ParamSpace) -> dict[str, int]:
         first = len(self._ranges)
@@ -190,6 +209,27 @@ class UnitHypercube:
             allowed = self._ranges[at]
             levels[at] = to_unit(allowed, from_unit(allowed, levels[at]))
         return levels
+
+    def rounded(self, points: Floats) -> Floats:
+        """Return points with every relaxed coordinate of few levels at its nearest level."""
+        found = points.copy()
+        for at, levels in self._levels.items():
+            found[:, at] = levels[np.searchsorted((levels[1:] + levels[:-1]) / 2, points[:, at])]
+        return found
+
+    def presence(self, arms: Arms, points: Floats) -> NDArray[np.bool_]:
+        """Return which coordinates have an active parameter, shape of the points."""
+        learner, mitigation = self._parts(arms)
+        pairs = (
+            (learner, self._learners[arms.learner]),
+            (mitigation, self._mitigations[arms.mitigation]),
+        )
+        parents = sorted({at[one.param] for part, at in pairs for one in part.conditions.values()})
+        levels = np.column_stack([np.zeros(len(points)), self.rounded(points)[:, parents]])
+        _, first, which = np.unique(levels, axis=0, return_index=True, return_inverse=True)
+        found = np.array([self.read(arms, points[at]).present for at in first])
+        active: NDArray[np.bool_] = found[which]
+        return active
 
     def read(self, arms: Arms, point: Floats) -> Reading:
         """Return the configuration at a point."""
@@ -340,6 +380,8 @@ class Splitting:
     most: int = 128
     pulls: int = 6  # bandit pulls of each z-min, at least 1
     starts: int = 2  # starting learners, in the order of the initial configurations, at least 1
+    # choose points of theta-min by a Gaussian process, as Liu et al. do, not by draws alone
+    modelled: bool = True
     # refit the slack at the arms of z-min instead of reusing the slack of theta-min
     refit_slack: bool = False
 
@@ -370,6 +412,8 @@ class Outcome:
     loss: float  # one minus the objective
     gap: Floats  # shape (n_constraints,): in units of the limit
     limit: Floats  # shape (n_constraints,)
+    # one fold ranks configurations, but its gaps differ by more than those of configurations do
+    screened: bool = False  # whether it was evaluated on one fold only
 
 
 @dataclass(slots=True, kw_only=True)
@@ -382,11 +426,26 @@ class _Phase:
     done: int = 0
     best: Outcome | None = None
     best_value: float = math.inf
+    exhausted: bool = False  # the model found no new point with these arms
     values: list[float] = field(default_factory=list)
 
     def offer(self, outcome: Outcome, value: float) -> None:
         if value < self.best_value:
             self.best, self.best_value = outcome, value
+
+
+class PointModel(Protocol):
+    """Chooses points of theta-min from the log."""
+
+    def best(
+        self, arms: Arms, log: Sequence[Outcome], values: Sequence[float], incumbent: Floats
+    ) -> Reading | None:
+        """Return a new point with these arms, or None; ``values`` are those of the log."""
+        ...
+
+
+SAMPLED_EVERY = 4
+"""One in this many points of theta-min is drawn without the model."""
 
 
 class Start:
@@ -403,12 +462,14 @@ class Start:
         log: Sequence[Outcome],
         points: HalfLocal,
         arms: Bandit,
+        surrogate: PointModel | None = None,
     ) -> None:
         self._cube = cube
         self._how = splitting
         self._log = log
         self._points = points
         self._bandit = arms
+        self._surrogate = surrogate
         self.iteration = 0
         self.arms: Arms = origin.arms
         self.point: Floats = origin.point
@@ -430,12 +491,31 @@ class Start:
             return self._cube.read(self._bandit.pull(), self.point)
         best = phase.best
         incumbent = None if best is None else self._at_rest(best.reading)
+        modelled = self._modelled(phase, incumbent)
+        if modelled is not None:
+            return modelled
         return self._cube.read(self.arms, self._points.point(self.point, incumbent))
+
+    def _modelled(self, phase: _Phase, incumbent: Floats | None) -> Reading | None:
+        """Return the point that the model chooses, None if it does not choose this one."""
+        drawn = phase.exhausted or phase.issued % SAMPLED_EVERY == 0 or len(self._log) < 2
+        if self._surrogate is None or incumbent is None or drawn:
+            return None
+        values = [self._z_value(outcome) for outcome in self._log]
+        found = self._surrogate.best(self.arms, self._log, values, incumbent)
+        phase.exhausted = found is None
+        return found
 
     def offer(self, outcome: Outcome) -> None:
         """Receive an evaluation that this start did not propose."""
         if self._phase.kind == "theta" and outcome.reading.arms == self.arms:
             self._phase.offer(outcome, self._theta_value(outcome))
+
+    def revise(self, outcome: Outcome) -> None:
+        """Update the dual variables of the constraints by an outcome on all folds."""
+        rho = self._how.rho_gap
+        slack = best_slack(outcome.gap, outcome.limit, self.mu, rho)
+        self.mu = next_mu(outcome.gap, outcome.limit, slack, self.mu, rho)
 
     def accept(self, reading: Reading, outcome: Outcome | None) -> None:
         """Receive the outcome of a proposed point, None for a failure."""
@@ -484,8 +564,9 @@ class Start:
         self._bandit.bound = bound
         if best is not None:
             self.arms = best.reading.arms
-            slack = self._slack_at(best)
-            self.mu = next_mu(best.gap, best.limit, slack, self.mu, how.rho_gap)
+            if not best.screened:
+                slack = self._slack_at(best)
+                self.mu = next_mu(best.gap, best.limit, slack, self.mu, how.rho_gap)
         # On real-valued coordinates the copy equals the point and the dual stays 0.
         self.copy, self.dual = next_copy(self.point, self.dual, how.rho, self._cube.nearest)
         self.iteration += 1

@@ -5,9 +5,11 @@ Liu, Ram et al., "An ADMM Based Framework for AutoML Pipeline Configuration", AA
 """
 
 # Differences from the papers: gaps in units of their limits with a separate penalty, the slack in
-# closed form, a simple sampler for theta-min, several starts that share one log, and a random
-# restart of a start that finds nothing new. The result of a run is the best feasible evaluation
-# in the log, not the last iterate.
+# closed form, one Gaussian process over all arms for theta-min and every fourth point drawn,
+# several starts that share one log, and a random restart of a start that finds nothing new.
+# Results on one fold are losses and penalties; the dual variables of the constraints follow
+# results on all folds alone. The result of a run is the best feasible evaluation in the log, not
+# the last iterate.
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -28,6 +30,7 @@ from fairautoml.search.strategies._admm import (
     UnitHypercube,
     normalised,
 )
+from fairautoml.search.strategies._surrogate import Surrogate
 
 PATIENCE = 64
 """Known points in a row after which ``ask`` restarts at a random point."""
@@ -66,7 +69,8 @@ class ADMM:
 
     def _begin(self, origin: Reading, rng: np.random.Generator) -> Start:
         bandit = Bandit(self._cube.modules, rng, self._splitting.bound)
-        return Start(self._cube, self._splitting, origin, self._log, HalfLocal(rng), bandit)
+        model = Surrogate(self._cube, rng) if self._splitting.modelled else None
+        return Start(self._cube, self._splitting, origin, self._log, HalfLocal(rng), bandit, model)
 
     def ask(self) -> Config | None:
         """Return the next configuration, or None while every start waits for results."""
@@ -129,6 +133,26 @@ class ADMM:
         if start is not None and reading is not None:
             start.accept(reading, outcome)
 
+    def revise(self, scored: TrialResult) -> None:
+        """Take the gaps of a configuration from its result on all folds.
+
+        Its loss stays that of one fold, which is compared with the losses of others on that fold.
+        """
+        key = scored.trial.config.key
+        known = self._known.get(key)
+        if known is None:
+            return
+        whole = outcome_of(scored, known.reading, unit=self._unit)
+        if whole is None:
+            return
+        revised = replace(whole, loss=known.loss)
+        self._known[key] = revised
+        for at, outcome in enumerate(self._log):
+            if outcome.reading.config.key == key:
+                self._log[at] = replace(revised, reading=outcome.reading)
+        for start in self._starts:
+            start.revise(revised)
+
 
 def origins_of(cube: UnitHypercube, first: Sequence[Config]) -> list[Reading]:
     """Return one start per learner, those of the initial configurations first.
@@ -162,7 +186,8 @@ def outcome_of(
     limits = np.array(scored.limits, dtype=float) if scored.limits else np.zeros_like(violations)
     gap, limit = normalised(np.maximum(violations + limits, 0.0), limits)
     loss = (1.0 - scored.value) / (1.0 if unit is None else unit)
-    return Outcome(reading=reading, loss=loss, gap=gap, limit=limit)
+    screened = scored.trial.fidelity.folds == 1
+    return Outcome(reading=reading, loss=loss, gap=gap, limit=limit, screened=screened)
 
 
 STRATEGY = ADMM
