@@ -186,9 +186,9 @@ AUC on {n_rows} held-out rows of a table of as many rows made by
 amount such as 1.200,50, numbers mixed with text, categories, and 10 % missing values. Every system
 was given {seconds:g} seconds and one core; skrub's features were followed by a random search of
 HistGradientBoosting with 3 folds, at least of its defaults. skrub 0.11 reads the dates and the
-mixed numbers; the percentage and the amount are text for it, and the id is a feature. The two cores
-were shared with other work, so that every system tried few configurations. AutoGluon, whose feature
-generator has the same task, was not run: it takes several GB with its dependencies.
+mixed numbers; the percentage and the amount are text for it, and the id is a feature. The two
+cores were shared with other work, so that every system tried few configurations. AutoGluon, whose
+feature generator has the same task, was not run: it takes several GB with its dependencies.
 
 | system |{head} mean | seconds |
 |---|{rule}
