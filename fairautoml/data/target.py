@@ -195,7 +195,8 @@ def warn_about_rare(classes: NDArray[Any], counts: NDArray[np.integer], least: i
     if rare:
         msg = (
             f"y has a single row of class(es) {', '.join(map(repr, rare))}, which cannot be "
-            "in training and in evaluation rows. Give more rows of it, or merge it with another class."
+            "in training and in evaluation rows. Give more rows of it, or merge it with another "
+            "class."
         )
         warn(msg, DegradedWarning)
 
