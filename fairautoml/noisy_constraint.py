@@ -154,7 +154,7 @@ class Guessing:
         if name not in columns and len(columns) > 1:
             msg = (
                 f"proxies: fit estimated the errors of {name!r}, which is not among "
-                f"{', '.join(map(repr, columns))}; give a table with that column, or that column"
+                f"{', '.join(map(repr, columns))}; give that column, alone or in a table"
             )
             raise InputError(msg)
         column = columns[name] if name in columns else next(iter(columns.values()))

@@ -82,8 +82,8 @@ class TrainingRows:
             return
         msg = (
             f"X, y: {overlap:.1%} of the {n:,} rows equal training rows of this model, but only "
-            f"{self.twins:.1%} are expected to by chance. A certificate needs rows that fit has not "
-            "seen: hold rows out before fit (--holdout), or bring new ones."
+            f"{self.twins:.1%} are expected to by chance. A certificate needs rows that fit has "
+            "not seen: hold rows out before fit (--holdout), or bring new ones."
         )
         raise InputError(msg)
 

@@ -494,7 +494,8 @@ def _check_two(groups: tuple[str, ...]) -> None:
         some = ", ".join(map(repr, groups[:10])) + (", ..." if len(groups) > 10 else "")
         msg = (
             f"proxies: they name {len(groups)} groups ({some}); a constraint "
-            "with proxies= supports two groups only. Merge them into two (one group against all others), or measure gaps with weak_proxy_gap"
+            "with proxies= supports two groups only. Merge them into two (one group against all "
+            "others), or measure gaps with weak_proxy_gap"
         )
         raise InputError(msg)
 
