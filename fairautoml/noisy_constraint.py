@@ -153,8 +153,8 @@ class Guessing:
         columns, _ = read_guesses(name if rows.proxies is None else rows.proxies, rows.X)
         if name not in columns and len(columns) > 1:
             msg = (
-                f"proxies: fit has learnt how {name!r} errs, and it is not among "
-                f"{', '.join(map(repr, columns))}; give a table with that column, or it alone"
+                f"proxies: fit estimated the errors of {name!r}, which is not among "
+                f"{', '.join(map(repr, columns))}; give that column, alone or in a table"
             )
             raise InputError(msg)
         column = columns[name] if name in columns else next(iter(columns.values()))

@@ -19,12 +19,12 @@ print(model.summary_["headline"])
 
 # %%
 # Each point is a classifier with its cross-fitted accuracy and gap. The diamond is the selected
-# one. It is to the left of the bound, because the bound shall also hold on new rows.
+# one. It is to the left of the bound, because the bound must also hold on new rows.
 
 axes = model.plot_pareto()
 
 # %%
-# Another point of the front needs no training.
+# Selecting another point of the front needs no training.
 
 stricter = model.select(max_gap=0.02)
 print(f"accuracy {stricter.best_entry_.score:.3f} at a gap of {stricter.best_entry_.gap:.3f}")

@@ -5,7 +5,7 @@ COMPAS: errors by race
 Who is arrested again within two years (Broward County, Florida)? Here the positive label is the
 *unfavourable* one: a false positive is a person who is rated as a risk and is not arrested
 again. Equalized odds bounds the gaps in both error rates. The label is an arrest, not a crime,
-and inherits how the police worked.
+and reflects policing as well as conduct.
 """
 
 import matplotlib.pyplot as plt

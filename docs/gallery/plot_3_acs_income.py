@@ -27,7 +27,7 @@ model.fit(X, y, sensitive=["SEX", "RAC1P"])
 print(model.summary_["headline"])
 
 # %%
-# On the horizontal axis is one minus the smallest ratio of all three comparisons.
+# The horizontal axis shows one minus the smallest ratio of all three comparisons.
 
 model.plot_pareto()
 plt.show()

@@ -28,7 +28,7 @@ model.fit(X, y, sensitive="race")
 print(model.summary_["headline"])
 
 # %%
-# The horizontal lines are bootstrap intervals of the gap. ``confidence=0.9`` asks for a rule
+# The horizontal lines are bootstrap intervals of the gap. ``confidence=0.9`` selects a rule
 # that meets the bound on new rows with an estimated probability of at least 0.9.
 
 model.plot_pareto()

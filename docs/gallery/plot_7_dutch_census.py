@@ -3,7 +3,7 @@ Dutch census: with and without reading the group
 ================================================
 
 Who has a prestigious occupation (Netherlands, 2001)? A rule that may read the sex of a new
-person uses a threshold for each. A rule that must not read it estimates it from the other
+person uses one threshold per sex. A rule that must not read it estimates it from the other
 columns, which costs more accuracy.
 """
 

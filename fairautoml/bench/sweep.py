@@ -213,8 +213,8 @@ def _check_apart(folder: Path, only: str) -> None:
     path = folder / "manifest.json"
     if path.exists() and json.loads(path.read_text(encoding="utf-8")).get("only") != only:
         raise RunFolderExistsError(
-            f"folder {str(folder)!r} holds the tables of other cells, which those of {only!r} "
-            "would replace; give a folder of its own"
+            f"folder {str(folder)!r} holds tables of other cells, which those of {only!r} "
+            "would replace; give another folder"
         )
 
 
@@ -233,7 +233,7 @@ def _earlier(path: Path, data: Mapping[str, str]) -> list[dict[str, object]]:
     if changed:
         raise RunFolderError(
             f"folder {str(path.parent)!r} holds cells of other data: {', '.join(changed)} changed "
-            "since; give a folder of its own"
+            "since; give another folder"
         )
     return [*kept.get("earlier", []), {name: kept[name] for name in SESSION if name in kept}]
 

@@ -75,15 +75,15 @@ class TrainingRows:
         if most >= 1 and n > ROWS:
             warn(
                 f"{self.twins:.1%} of the training rows equal another one, so training rows "
-                "cannot be told from new ones. Make sure that fit has not seen X, y.",
+                "cannot be recognized. Make sure that fit has not seen X, y.",
                 DegradedWarning,
             )
         if overlap <= most:
             return
         msg = (
-            f"X, y: {overlap:.1%} of the {n:,} rows equal training rows of this model, and only "
-            f"{self.twins:.1%} would by chance. A certificate needs rows that fit has not seen: "
-            "hold rows out before fit (--holdout), or bring new ones."
+            f"X, y: {overlap:.1%} of the {n:,} rows equal training rows of this model, but only "
+            f"{self.twins:.1%} are expected to by chance. A certificate needs rows that fit has "
+            "not seen: hold rows out before fit (--holdout), or bring new ones."
         )
         raise InputError(msg)
 
@@ -94,7 +94,7 @@ class TrainingRows:
                 f"groups: {int(known.sum()):,} of the {len(known):,} rows belong to entities that "
                 f"fit has seen, such as {entities[known.argmax()]!r}. A certificate needs new "
                 "entities: hold entities out before fit (--holdout with --groups), or, if the "
-                "identifiers name others than at fit, make them distinct from those."
+                "same identifiers mean other entities here, rename them."
             )
             raise InputError(msg)
 

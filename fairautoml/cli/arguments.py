@@ -22,10 +22,10 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     but = "search all learners but these; may be repeated"
     add("--exclude-learner", "--exclude-learners", action="append", metavar="NAME", help=but)
     add("--mitigator", action="append", help="use these mitigators only; may be repeated")
-    unseen = "groups new at predict: refused (default), or decided by the common threshold"
+    unseen = "groups that fit has not seen: an error (default), or decided by the common threshold"
     add("--unseen-group", choices=["error", "base_model"], help=unseen)
     parser.set_defaults(unseen_group="error")
-    guess = "column of noisy labels of an unobserved group: give three, and no --sensitive"
+    guess = "column with noisy labels of an unobserved group; give three, and no --sensitive"
     add("--proxy", action="append", default=[], metavar="COLUMN", help=guess)
     add("--blind", action="store_true", help="the model must not need the sensitive column")
     rows = "file of rows that select and set thresholds instead of cross-validation"
@@ -40,9 +40,11 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
 def whose_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments on how rows are held out: entities, and time of the rows."""
     add = parser.add_argument
-    person = "column of the entity of a row, such as a person: its rows stay together"
+    person = "column that identifies the entity of a row, such as a person; its rows stay together"
     add("--groups", metavar="COLUMN", help=person)
-    when = "column of times, numbers or dates such as 2020-01-31: --holdout takes the last rows"
+    when = (
+        "column of times (numbers, or dates such as 2020-01-31); --holdout takes the latest rows"
+    )
     add("--time-column", metavar="COLUMN", help=when)
 
 
@@ -51,7 +53,9 @@ def holdout_arguments(parser: argparse.ArgumentParser, share: float | None = Non
     add = parser.add_argument
     end = "share of rows held out from the search, to evaluate and certify the model"
     add("--holdout", type=_share, default=share, metavar="SHARE", help=end)
-    seeded = "only evaluate the held-out rows: they are drawn by the seed, and no ledger is used"
+    seeded = (
+        "evaluate on the held-out rows, drawn by --seed, but certify nothing and use no ledger"
+    )
     add("--no-certificate", dest="certified", action="store_false", help=seeded)
     certificate_arguments(parser)
 
@@ -60,11 +64,11 @@ def certificate_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of a certificate."""
     add = parser.add_argument
     level_arguments(parser)
-    front = "test candidates of the Pareto front in order, or the selected model alone (default)"
+    front = "test candidates of the Pareto front in order (default: the selected model alone)"
     add("--candidates", choices=["front"], help=front)
     kept = "file that records which rows were opened (default: one per user and columns)"
     add("--ledger", metavar="FILE", help=kept)
-    add("--require-certified", action="store_true", help="exit with 9 unless CERTIFIED")
+    add("--require-certified", action="store_true", help="exit with code 9 unless CERTIFIED")
 
 
 DELTA = 0.05
@@ -74,8 +78,8 @@ DELTA = 0.05
 def level_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the accuracy to certify, and the error probability."""
     add = parser.add_argument
-    add("--min-score", type=_score, metavar="A", help="accuracy to be certified too")
-    wrong = "error probability of the certificate (0.05)"
+    add("--min-score", type=_score, metavar="A", help="minimum accuracy, certified as well")
+    wrong = "error probability of the certificate (default: 0.05)"
     add("--delta", type=_share, default=DELTA, metavar="D", help=wrong)
 
 
@@ -83,29 +87,34 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the roles of the columns, and the choice of rows."""
     add = parser.add_argument
     add("--target", help="column of the labels")
-    kinds = "classes (auto), two or several of them, or a number to predict (regression)"
+    kinds = "kind of target (default: auto, binary or multiclass by the number of labels)"
     add("--task", choices=TASKS, default="auto", help=kinds)
     add("--sensitive", action="append", default=[], help="sensitive column; may be repeated")
-    overlap = "groups that may overlap, one column of 1 and 0 each: 'identity=black,muslim'"
+    overlap = "groups that may overlap, each a column of 0 and 1: 'identity=black,muslim'"
     add("--overlapping", action="append", default=[], metavar="NAME=COL,COL", help=overlap)
     bins = "cut a sensitive column of numbers into groups: 'age:25,60' or 'age:quantiles'"
     add("--bins", action="append", default=[], help=bins)
-    policy = "missing sensitive values: refused (default), a group, or in no group"
+    policy = "missing sensitive values: an error (default), a group of their own, or in no group"
     add("--sensitive-missing", choices=["error", "own_group", "exclude"], help=policy)
     parser.set_defaults(sensitive_missing="error")
-    most = "most groups of one sensitive column (default: 50)"
+    most = "largest number of groups of one sensitive column (default: 50)"
     add("--max-groups", type=count, default=50, metavar="N", help=most)
-    least = "least rows behind each compared rate of a group: auto (default) or a number"
+    least = "minimum number of rows behind each compared rate of a group, or auto (default)"
     add("--min-size", type=_min_size, default="auto", metavar="N", help=least)
-    add("--pool", action="store_true", help="compare the groups below --min-size as one")
+    add("--pool", action="store_true", help="compare groups below --min-size as one")
     spelling = "merge labels and groups that differ only by spaces, case or Unicode form"
     add("--normalize", action="store_true", help=spelling)
     add("--drop", action="append", default=[], help="column to ignore; may be repeated")
     add("--weight", help="column of sample weights")
-    add("--derive", action="append", default=[], help="'group=age<=25' or 'band=age:25,60'")
+    add(
+        "--derive",
+        action="append",
+        default=[],
+        help="new column: 'group=age<=25', 'band=age:25,60'",
+    )
     add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
     add("--rows", type=count, metavar="N", help="use N rows, drawn by the seed")
-    add("--positive", help="label of the positive class (default: the dataset's, or sorted last)")
+    add("--positive", help="positive label (default: the dataset's, or the last in sort order)")
 
 
 def column_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,20 +134,20 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--objective", default="auto", help="performance metric (default: accuracy, or r2)")
     budget_arguments(parser, "(default: fit 60, demo 30)")
-    many = "trials at a time (default: -1 = all cores, or all threads of a cluster)"
+    many = "concurrent trials (default: -1, all cores or all threads of a cluster)"
     add("--jobs", type=_jobs, default=-1, metavar="N", help=many)
     add("--strategy", default="auto", help="how the next trial is chosen")
     add("--allocator", default="auto", help="how the budget is divided among trials")
     add("--executor", default="auto", help="where trials run: local, serial, dask")
     where = "address of the cluster's scheduler, for --executor dask"
     add("--scheduler", metavar="ADDRESS", help=where)
-    add("--memory", type=_mib, metavar="MIB", help="memory that one trial may take, MiB")
+    add("--memory", type=_mib, metavar="MIB", help="memory limit of one trial in MiB")
     add("--cv", type=count, default=5, metavar="N", help="folds of every trial (default: 5)")
     most = "largest number of trials in an ensemble (default: 8); 0 = one model"
     add("--ensemble", type=_ensemble, default=8, metavar="N", help=most)
-    trees = "most trees of the selected model, over all its fold models"
+    trees = "largest number of trees of the selected model, over all its fold models"
     add("--max-trees", type=count, metavar="N", help=trees)
-    slow = "most milliseconds that its models may take for one row, as measured in the fit"
+    slow = "longest prediction time of the selected model for one row in ms, measured in the fit"
     add("--latency", type=_milliseconds, metavar="MS", help=slow)
     sure = "required probability that the constraint holds on new rows: auto (default), none, 0.95"
     add("--confidence", type=_confidence, default="auto", metavar="C", help=sure)
@@ -160,8 +169,8 @@ def output_arguments(parser: argparse.ArgumentParser) -> None:
 def budget_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     """Add the budget, and the database of the trials."""
     add = parser.add_argument
-    add("--time", type=_seconds, metavar="S", help=f"seconds in all {default}")
-    add("--trials", type=count, metavar="N", help="number of trials; reproducible")
+    add("--time", type=_seconds, metavar="S", help=f"time budget in seconds {default}")
+    add("--trials", type=count, metavar="N", help="number of trials; the run is reproducible")
     add("--storage", metavar="URL", help="PostgreSQL database of the trials; default: in RUN")
 
 

@@ -30,33 +30,34 @@ def _audit_arguments(parser: argparse.ArgumentParser) -> None:
     truth = "column of the true labels; without it only selection rates are audited"
     add("--y-true", metavar="COL", help=truth)
     add("--y-pred", metavar="COL", help="column of the decisions")
-    median = "column of scores in place of decisions: selected means above the sample's median"
+    median = "column of scores instead of decisions; a row above their median counts as selected"
     add("--score", metavar="COL", help=median)
     add("--y-score", metavar="COL", help="column of scores of the positive class")
-    sensitive = "sensitive column; may be repeated, then the columns are also crossed"
+    sensitive = "sensitive column; may be repeated, which also audits their intersections"
     add("--sensitive", action="append", required=True, metavar="COL", help=sensitive)
     _comparison_arguments(parser)
     rule = "such as 'equalized_odds_difference<=0.05' or four_fifths; may be repeated"
     add("--constraint", action="append", default=[], help=rule)
-    jointly = "joint test of several constraints: holm (default) or fixed_sequence"
+    jointly = "correction for several constraints: holm (default) or fixed_sequence"
     add("--correction", choices=["holm", "fixed_sequence"], default="holm", help=jointly)
     add("--weight", metavar="COL", help="column of sample weights")
     largest = "largest weight that the sampling allows; makes weighted bounds exact"
     add("--largest-weight", type=float, metavar="W", help=largest)
     add("--baseline", metavar="COL", help="column of an unconstrained model's decisions")
-    add("--positive", metavar="LABEL", help="the positive label (default: sorted last)")
-    good = "the label that is good for the person (default: the positive one)"
+    add("--positive", metavar="LABEL", help="positive label (default: the last in sort order)")
+    good = "label of the favourable outcome (default: the positive one)"
     add("--favourable", "--favorable", dest="favourable", metavar="LABEL", help=good)
     wrong = "error probability of intervals and verdicts (default: 0.05)"
     add("--delta", type=float, default=0.05, help=wrong)
-    new = "neither the model nor the constraint was chosen on these rows: verdicts may certify"
+    new = "declare that model and constraint were not chosen on these rows; allows CERTIFIED"
     add("--rows-are-new", action="store_true", help=new)
     kept = "file that records which rows were audited (default: one per user and columns)"
     add("--ledger", metavar="FILE", help=kept)
-    policy = "missing sensitive values: refused (default with labels), a group, or in no group"
+    policy = "missing sensitive values: an error (default with labels), a group, or in no group"
     choices = ["error", "own_group", "exclude"]
     add("--sensitive-missing", choices=choices, help=policy)
-    add("--max-groups", type=int, default=50, metavar="N", help="groups of one column (50)")
+    most = "largest number of groups of one column (default: 50)"
+    add("--max-groups", type=int, default=50, metavar="N", help=most)
     hide = "hide groups with fewer rows, positives or negatives (default: 10; 0: show all)"
     add("--smallest-cell", type=int, metavar="N", help=hide)
     add("--no-leakage", action="store_true", help="do not predict the groups from the scores")
@@ -66,15 +67,15 @@ def _audit_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _comparison_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    with_what = "group of the impact ratios: most_selected (default), largest, or a group's name"
+    with_what = "reference group of the impact ratios: most_selected (default), largest, or a name"
     add("--reference", default="most_selected", metavar="GROUP", help=with_what)
     share = "leave groups with a smaller share of the rows out of comparisons, such as 0.02"
     add("--min-share", type=float, default=0.0, metavar="SHARE", help=share)
     outside = "value that means an unknown group; may be repeated; such rows are only counted"
     add("--unknown", action="append", metavar="VALUE", help=outside)
-    metric = "metric, rate or scikit-learn scorer by group, in place of all; may be repeated"
+    metric = "show only this metric, rate or scikit-learn scorer by group; may be repeated"
     add("--metric", action="append", metavar="NAME", help=metric)
-    factor = "factor by which a row's weight in its group may vary: shows the worst gap"
+    factor = "show the worst gap if the weight of a row in its group may vary by this factor"
     add("--shift", type=float, metavar="FACTOR", help=factor)
     worst = "show the N slices of the other columns with the largest gaps, or of their clusters"
     add("--slices", type=_slices, metavar="N|hierarchy", help=worst)
@@ -294,7 +295,9 @@ def _plan(arguments: argparse.Namespace) -> int:
     return OK
 
 
-PLAN = Command(about="what can be certified with a table", arguments=_plan_arguments, run=_plan)
+PLAN = Command(
+    about="show what the rows of a table can certify", arguments=_plan_arguments, run=_plan
+)
 
 
 def _verify_arguments(parser: argparse.ArgumentParser) -> None:
@@ -302,9 +305,9 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
     add("certificate", metavar="CERTIFICATE", help="certificate.json")
     add("--model", metavar="RUN", help="run folder of the certified model")
     add("--data", metavar="DATA", help="table with the rows of the certificate; needs --model")
-    add("--ledger", metavar="FILE", help="file of the openings; default: the user's, with --data")
+    add("--ledger", metavar="FILE", help="ledger of the opened rows (default with --data: yours)")
     add("--key", metavar="FILE", help="secret key that the certificate was signed with")
-    trust = "load the estimator of the run also if it is a pickle, which can run code"
+    trust = "also load the estimator of the run if it is a pickle, which can run code"
     add("--trust-pickle", action="store_true", help=trust)
     add("--json", action="store_true", help="findings as JSON")
 

@@ -12,8 +12,8 @@ def _bench_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="FOLDER", required=True, help="folder of the results")
     add("--resume", action="store_true", help="run only what is missing")
     add("--jobs", type=count, default=1, metavar="N", help="concurrent fits (default: 1)")
-    add("--only", metavar="CELL", help="run a single fit of a sweep, such as adult_dp-s0")
-    where = "additional folder of other systems; may be repeated"
+    add("--only", metavar="CELL", help="run one fit of the sweep, such as adult_dp-s0")
+    where = "additional folder with systems to compare; may be repeated"
     add("--peers", action="append", default=[], metavar="FOLDER", help=where)
     add(
         "--report",

@@ -11,7 +11,7 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run_dir", metavar="RUN", help="folder of a finished fit")
     add("data", metavar="DATA", help="CSV, TSV or parquet file with labels that fit has not seen")
-    shuffled = "how often each feature is shuffled (default: 10)"
+    shuffled = "number of shuffles of each feature (default: 10)"
     add("--repeats", type=count, default=10, metavar="N", help=shuffled)
     add("--rows", type=count, default=2000, metavar="N", help="rows to use (default: 2000)")
     add("--seed", type=int, default=0, metavar="N", help="seed (default: 0)")
@@ -46,7 +46,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 EXPLAIN = Command(
-    about="show what score and gap of a model depend on",
+    about="show which features the score and the gap depend on",
     arguments=_explain_arguments,
     run=_explain,
 )

@@ -214,7 +214,7 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     holdout_arguments(parser, SHARE)
 
 
-DEMO = Command(about="a run on an embedded population", arguments=_demo_arguments, run=_demo)
+DEMO = Command(about="fit a synthetic population", arguments=_demo_arguments, run=_demo)
 
 
 def _fit(arguments: argparse.Namespace) -> int:

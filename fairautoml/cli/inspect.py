@@ -98,7 +98,7 @@ def _dashboard(arguments: argparse.Namespace) -> int:
 
     application = dashboard(Path(arguments.run_dir))
     with _server(arguments.port, application, Quiet) as server:
-        say(f"http://{HOST}:{server.server_port} shows the trials; Ctrl-C ends it")
+        say(f"http://{HOST}:{server.server_port} shows the trials; press Ctrl-C to stop")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
@@ -134,8 +134,8 @@ def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     front = "only the Pareto front, fairest first"
     which.add_argument("--pareto", action="store_true", help=front)
-    every = "every classifier; by default the table has the front, without near-duplicates of one"
-    every += " ensemble, and the best of each other trial (json and csv have all)"
+    every = "every classifier; by default the table has the front without near-duplicates"
+    every += " and the best of each other trial (json and csv have all)"
     which.add_argument("--all", action="store_true", help=every)
 
 
@@ -196,11 +196,11 @@ LEADERBOARD = Command(
 def _select_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run_dir", metavar="RUN", help="folder of a finished fit")
-    gap = "largest gap; the classifier with the best score within it is selected"
+    gap = "select the classifier with the best score whose gap is at most GAP"
     add("--max-gap", type=float, metavar="GAP", help=gap)
-    score = "least score; the fairest classifier that reaches it is selected"
+    score = "select the fairest classifier whose score is at least SCORE"
     add("--min-score", type=float, metavar="SCORE", help=score)
-    serve = "make it the model of RUN, which predict, report, card and export then use"
+    serve = "make it the model of RUN for predict, report, card and export"
     add("--serve", action="store_true", help=serve)
     pickle = "also load a run that is a pickle, which can run code"
     add("--trust-pickle", action="store_true", help=pickle)
@@ -227,7 +227,7 @@ def _select(arguments: argparse.Namespace) -> int:
         lines = [f"{title:<13}{text}" for title, text in chosen.summary_["statement"]]
         show("\n".join([*lines, f"{'Status':<13}{chosen.status_}"]))
     if not serve:
-        say(f"The model of {folder} is unchanged; --serve makes it this one")
+        say(f"The model of {folder} is unchanged; add --serve to replace it")
     return OK
 
 

@@ -43,7 +43,9 @@ KINDS = ("allocators", "executors", "learners", "metrics", "mitigators", "strate
 
 
 def _names_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", nargs="*", metavar="KIND", help=f"of {', '.join(KINDS)}")
+    parser.add_argument(
+        "kind", nargs="*", metavar="KIND", help=f"one or more of {', '.join(KINDS)}"
+    )
 
 
 def _names(arguments: argparse.Namespace) -> int:
@@ -217,7 +219,7 @@ def _before_command(given: Sequence[str]) -> str:
     if not first.startswith("--") or command is None or first in {"--help", "--version"}:
         return ""
     rest = [word for word in given if word != command]
-    return f"the command stands before its options: fairautoml {shlex.join([command, *rest])}"
+    return f"options come after the command: fairautoml {shlex.join([command, *rest])}"
 
 
 def _unrecognized(unknown: Sequence[str], known: str) -> str:

@@ -12,11 +12,11 @@ def _monitor_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run_dir", metavar="RUN", help="folder of a finished fit")
     add("data", metavar="DATA", help="CSV, TSV or parquet file with all rows since deployment")
-    when = "column of the time of a row; dates are grouped by month, other values are windows"
+    when = "column of times; dates are grouped by month, any other value is a window"
     add("--time-column", metavar="COL", help=when)
-    wrong = "probability of any false alarm over all windows together (default: 0.05)"
+    wrong = "probability of a false alarm in any of all windows (default: 0.05)"
     add("--delta", type=float, default=0.05, help=wrong)
-    more = "compare with a mixture of experts that adapts; proposes at most a new fit"
+    more = "compare with a mixture of experts that adapts; the model itself is not changed"
     add("--adapt", action="store_true", help=more)
     add("--json", action="store_true", help="result as JSON")
     out = f"write the result to FILE in the format of its suffix: {', '.join(SUFFIXES)}"

@@ -12,10 +12,10 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("run_dir", metavar="RUN", help="folder of a finished fit, or a model file")
     add("data", metavar="DATA", help="CSV, TSV or parquet file")
     add("--out", metavar="FILE", help="CSV to write instead of stdout")
-    derive = "'group=age<=25', replaces the derived columns of the fit; may be repeated"
+    derive = "new column, such as 'group=age<=25', instead of those of the fit; may be repeated"
     add("--derive", action="append", default=[], help=derive)
     add("--raw", action="store_true", help="do not escape labels such as '+1'")
-    scores = "add the score that carries the rule, the probability and the row's threshold"
+    scores = "also write the fair score, the probability and the threshold of each row"
     pickle = "predict with the estimator of the run, also if it is a pickle, which can run code"
     add("--trust-pickle", action="store_true", help=pickle)
     add("--proba", action="store_true", help=scores)
@@ -45,7 +45,7 @@ def _predict(arguments: argparse.Namespace) -> int:
         _add_probabilities(answer, model, table, groups)
     target = sys.stdout if arguments.out is None else arguments.out
     if write_csv(answer, target, raw=arguments.raw):
-        say("warning: labels that spreadsheets take for formulas got a leading '; see --raw")
+        say("warning: labels that spreadsheets read as formulas are prefixed with '; see --raw")
     return OK
 
 
@@ -90,7 +90,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 EXPORT = Command(
-    about="write the model of a run to one file that NumPy alone can predict with",
+    about="write the model of a run to one file that predicts with NumPy alone",
     arguments=_export_arguments,
     run=_export,
 )

@@ -476,8 +476,8 @@ def _moments(series: "pd.Series[Any]", shown: str) -> "pd.Series[Any]":
     unread = values[read.isna()]
     if len(unread):
         msg = (
-            f"{shown} holds {unread.iloc[0]!r}; texts must be dates as ISO 8601 writes them, such "
-            "as 2020-01-31, whose order is known. Write all of them so, or give numbers"
+            f"{shown} holds {unread.iloc[0]!r}; texts must be dates in ISO 8601 format, "
+            "such as 2020-01-31. Convert all values, or give numbers"
         )
         raise InputError(msg)
     return read

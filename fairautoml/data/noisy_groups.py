@@ -494,9 +494,9 @@ def _check_two(groups: tuple[str, ...]) -> None:
     if len(groups) != 2:
         some = ", ".join(map(repr, groups[:10])) + (", ..." if len(groups) > 10 else "")
         msg = (
-            f"proxies: they name {len(groups)} groups ({some}); a bound "
-            "on hidden groups can be turned into one on guessed groups for two groups only. Merge "
-            "them into two (one group against all others), or measure gaps with weak_proxy_gap"
+            f"proxies: they name {len(groups)} groups ({some}); a constraint "
+            "with proxies= supports two groups only. Merge them into two (one group against all "
+            "others), or measure gaps with weak_proxy_gap"
         )
         raise InputError(msg)
 

@@ -195,8 +195,9 @@ def warn_about_rare(classes: NDArray[Any], counts: NDArray[np.integer], least: i
     rare = [label for label, n in zip(classes.tolist(), counts, strict=True) if n < least]
     if rare:
         msg = (
-            f"y has a single row of class(es) {', '.join(map(repr, rare))}, which a model cannot "
-            "both learn and be judged by. Give more rows of it, or merge it with another class."
+            f"y has a single row of class(es) {', '.join(map(repr, rare))}, which cannot be "
+            "in training and in evaluation rows. Give more rows of it, or merge it with another "
+            "class."
         )
         warn(msg, DegradedWarning)
 

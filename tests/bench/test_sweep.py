@@ -587,7 +587,7 @@ def test_one_cell_is_run_by_the_command_under_the_table(bench):
 def test_one_cell_does_not_replace_the_tables_of_others(bench):
     bench.run(n_jobs=2)
     before = bench.cells
-    with pytest.raises(RunFolderExistsError, match="give a folder of its own"):
+    with pytest.raises(RunFolderExistsError, match="give another folder"):
         bench.run(only="one-s2", resume=True)
     assert bench.cells.equals(before)
     bench.out = bench.out.with_name("one")

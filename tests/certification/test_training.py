@@ -26,7 +26,7 @@ def refuses(training, X, y):
     return False
 
 
-@pytest.mark.filterwarnings("ignore:.*cannot be told from new ones:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*cannot be recognized:UserWarning")
 @pytest.mark.parametrize("levels", [4, 12, 1000])
 def test_new_rows_are_never_refused_and_training_rows_always(levels):
     training = TrainingRows.of(*drawn(5000, 0, levels))
@@ -41,7 +41,7 @@ def test_rows_that_cannot_be_told_from_training_rows_are_warned_about():
     X, y = drawn(5000, 0, 2)
     training = TrainingRows.of(X, y)
     assert training.twins > 0.99
-    with pytest.warns(DegradedWarning, match="cannot be told from new ones"):
+    with pytest.warns(DegradedWarning, match="cannot be recognized"):
         training.refuse(X, y)
 
 

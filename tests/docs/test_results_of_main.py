@@ -125,4 +125,4 @@ def test_what_is_said_of_ours_with_a_tenth_of_the_time_is_that_of_the_pairs():
         shares = 100 * own.loc[system, ["at_least", "low", "high"]].astype(float)
         assert words.format(**shares) in page
     assert own["at_least"].min() > 0.5
-    assert f"everybody else {100 * own['at_least'].iloc[4]:.0f} % or more" in page
+    assert f"every other system {100 * own['at_least'].iloc[4]:.0f} % or more" in page

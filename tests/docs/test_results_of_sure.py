@@ -6,13 +6,13 @@ from test_results_of_main import ROOT, rows_of
 from fairautoml.bench.ranks import strict_fair_accuracy
 
 SURE = ROOT / "results" / "sure"
-NAMES = {"as by default": "fairautoml", "`confidence=0.95`": "fairautoml_sure"}
+NAMES = {"default": "fairautoml", "`confidence=0.95`": "fairautoml_sure"}
 
 
 def test_every_row_of_the_results_about_being_sure_is_that_of_the_cells():
     cells = pd.read_csv(SURE / "cells.csv", low_memory=False)
     worth = strict_fair_accuracy(cells)
-    shown = rows_of(SURE / "README.md", "| table | asked for ")
+    shown = rows_of(SURE / "README.md", "| table | setting ")
     assert len(shown) == 8
     for table, requested, met, stated, gap, accuracy, strict in shown:
         of_table = cells["question"].str.startswith("" if table == "all three" else f"{table}_")

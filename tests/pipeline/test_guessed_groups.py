@@ -169,7 +169,7 @@ def test_new_rows_without_guesses_are_refused_with_the_way_out(fitted):
     X, y, _, guesses = individuals(100, 8)
     with pytest.raises(InputError, match="give proxies=, a guess of 'p0' for each row, or the"):
         fitted.evaluate(X, y)
-    with pytest.raises(InputError, match="how 'p0' errs, and it is not among 'p1', 'p2'"):
+    with pytest.raises(InputError, match="the errors of 'p0', which is not among 'p1', 'p2'"):
         fitted.evaluate(X, y, proxies=guesses[["p1", "p2"]])
 
 

@@ -104,8 +104,8 @@ def train(
     refuse_sparse(rows.feature_schema, NAME)
     if len(groups.present) > MAX_VALUES:
         msg = (
-            f"{NAME}: {groups.system.name!r} has {len(groups.present)} groups, at most "
-            f"{MAX_VALUES} can be put in the place of each other; merge small groups or leave "
+            f"{NAME}: {groups.system.name!r} has {len(groups.present)} groups, but at most "
+            f"{MAX_VALUES} are supported; merge small groups or leave "
             "this mitigator out"
         )
         raise InputError(msg)
