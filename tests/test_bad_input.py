@@ -48,7 +48,7 @@ def individuals():
         ({"refit": 1}, "refit=1 must be True or False"),
         ({"callbacks": 5}, "callbacks=5 must be None, a function of one argument or a list"),
         ({"run_dir": 5}, "run_dir=5 must be None, the path of a folder or a RunStorage"),
-        ({"constraint": "accuracy <= 0.1"}, "constraint needs a fairness metric"),
+        ({"constraint": "f1 <= 0.1"}, "constraint needs a fairness metric"),
         ({"constraint": "demographic_parity_difference = 0.1"}, "constraint"),
         ({"constraint": 0.05}, "constraint"),
         ({"time_budget": 1e12}, "at most 2592000 .30 days."),
