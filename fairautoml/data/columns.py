@@ -205,7 +205,9 @@ def fit_column(
     """
     kind = kind_of(values, name)
     if date_form is not None:
-        return _fit_written(name, position, values, Reading(kind="datetime", form=date_form))
+        column = _written(name, position, Reading(kind="datetime", form=date_form))
+        days, zoned = _read_texts(column, values)
+        return _fit_dates(replace(column, zoned=zoned), days)
     if kind == "datetime":
         return _fit_dates(
             Column(name=name, position=position, kind=kind, zoned=has_time_zone(values)),
@@ -218,10 +220,12 @@ def fit_column(
     found = None
     if not isinstance(values.dtype, pd.CategoricalDtype):
         found = _reading(levels, int(np.count_nonzero(codes >= 0)))
-    if isinstance(found, Reading):
-        return _fit_written(name, position, values, found)
+    if isinstance(found, Reading) and found.values is not None:
+        column = _written(name, position, found)
+        return _fit_values(column, np.append(found.values, np.nan)[codes])
     column = Column(name=name, position=position, kind="category", levels=levels)
-    return replace(_fitted(column, _as_category(codes)), doubt=found)
+    doubt = found if isinstance(found, Doubt) else None
+    return replace(_fitted(column, _as_category(codes)), doubt=doubt)
 
 
 def _fitted(column: Column, values: NDArray[np.float32]) -> Fitted:
@@ -246,14 +250,21 @@ def _reading(levels: tuple[Key, ...], n_rows: int) -> Reading | Doubt | None:
     return found if (found.kind, found.form, found.unit) == ("number", PLAIN, "") else None
 
 
-def _fit_written(name: str, position: int, values: "pd.Series[Any]", reading: Reading) -> Fitted:
-    column = Column(
-        name=name, position=position, kind=reading.kind, form=reading.form, unit=reading.unit
+def _written(name: str, position: int, found: Reading) -> Column:
+    return Column(
+        name=name,
+        position=position,
+        kind=found.kind,
+        form=found.form,
+        unit=found.unit,
+        zoned=found.zoned,
     )
-    found, zoned = _read_texts(column, values)
-    if reading.kind == "number":
-        return _fitted(column, found.astype(np.float32))
-    return _fit_dates(replace(column, zoned=zoned), found)
+
+
+def _fit_values(column: Column, values: NDArray[np.float64]) -> Fitted:
+    if column.kind == "datetime":
+        return _fit_dates(column, values)
+    return _fitted(column, values.astype(np.float32))
 
 
 def _read_texts(

@@ -27,6 +27,9 @@ TYPES = frozenset({"Period", "Timestamp", "datetime", "date"})
 CODE = re.compile(r"\s*0\d+\s*")
 """A code such as "007"."""
 
+_SAMPLE = 200
+"""Values of a column that are looked at first."""
+
 MOST_READ = 1000
 """Most texts that the marks of numbers are found from."""
 
@@ -50,6 +53,8 @@ def text_hints(
         few_levels = len(column.levels) < FEWEST_LEVELS and doubt is None
         if column.kind != "category" or declared or few_levels:
             continue
+        if doubt is None and not _worth(column.levels):
+            continue
         known = codes[~np.isnan(codes)].astype(np.int64)
         rows = np.bincount(known, minlength=len(column.levels))
         numbers.append(_like_numbers(column, rows, doubt))
@@ -63,6 +68,17 @@ def text_hints(
         )
         for say, found in pairs
     )
+
+
+def _worth(levels: Sequence[Key]) -> bool:
+    """Return whether half of a sample of the values looks like dates or numbers."""
+    sample = levels[:: -(-len(levels) // _SAMPLE)]
+    like = [kind in _NUMBERS or _is_date((kind, v)) or _is_number((kind, v)) for kind, v in sample]
+    return 2 * sum(like) >= len(sample)
+
+
+def _is_number(level: Key) -> bool:
+    return any(_reads(level, form) for form in MARKS)
 
 
 def _like_dates(
@@ -100,7 +116,7 @@ def _like_numbers(
 ) -> tuple[str, str] | None:
     """Return how much a column of categories looks like numbers, and an example."""
     plain = np.array([level[0] in _NUMBERS or _reads(level, PLAIN) for level in column.levels])
-    local = np.array([any(_reads(level, form) for form in MARKS) for level in column.levels])
+    local = np.array([_is_number(level) for level in column.levels])
     share = float(rows[plain | local].sum() / rows.sum())
     if share < MIN_READABLE_SHARE:
         return None

@@ -5,10 +5,11 @@ Values are read by the code of the runtime, so that an exported model reads new 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fairautoml.inference.runtime._written import (
     CLEAR,
@@ -16,8 +17,8 @@ from fairautoml.inference.runtime._written import (
     DIGITS,
     MARKS,
     MONTH_FIRST,
+    plain_number,
     read_date,
-    read_number,
     split_unit,
 )
 
@@ -44,6 +45,9 @@ class Reading:
     kind: Literal["datetime", "number"]
     form: str  # of ``inference/runtime/_written.py``
     unit: str = ""  # "%", "$", "EUR", ..., of numbers
+    zoned: bool | None = None  # whether dates have a time zone
+    # the numbers or days since 1970-01-01 of the texts it was found from, in their order
+    values: NDArray[np.float64] | None = field(default=None, compare=False)
 
     @property
     def shown(self) -> str:
@@ -72,61 +76,83 @@ def reading_of(texts: Sequence[str], *, unique: bool) -> Reading | Doubt | None:
 def _date_reading(texts: Sequence[str]) -> Reading | Doubt | None:
     if all(len(text.strip()) == 8 and text.strip().isdigit() for text in texts):
         return _digits_reading(texts)
-    if _all_read(texts[:_GLANCE], CLEAR) and _all_read(texts, CLEAR):
-        return _of_form(texts, CLEAR)
-    forms = [
-        form
-        for form in (DAY_FIRST, MONTH_FIRST)
-        if _all_read(texts[:_GLANCE], form) and _all_read(texts, form)
-    ]
+    if clear := _dates(texts, CLEAR):
+        return _of_dates(clear, CLEAR)
+    found = {form: _dates(texts, form) for form in (DAY_FIRST, MONTH_FIRST)}
+    forms = [form for form, dates in found.items() if dates]
     if len(forms) > 1:
         return Doubt("datetime", "the day or the month could come first")
-    return _of_form(texts, forms[0]) if forms else None
+    return _of_dates(found[forms[0]], forms[0]) if forms else None
 
 
-def _of_form(texts: Sequence[str], form: str) -> Reading | Doubt:
-    if len({read_date(text, form)[1] for text in texts}) > 1:
+def _dates(texts: Sequence[str], form: str) -> list[tuple[float, bool]]:
+    """Return all texts as dates, empty if one is none."""
+    found = []
+    for text in texts:
+        date = read_date(text, form)
+        if math.isnan(date[0]):
+            return []
+        found.append(date)
+    return found
+
+
+def _of_dates(dates: Sequence[tuple[float, bool]], form: str) -> Reading | Doubt:
+    if len({zoned for _, zoned in dates}) > 1:
         return Doubt("datetime", "some have a time zone and others none")
-    return Reading(kind="datetime", form=form)
+    days = np.array([day for day, _ in dates])
+    return Reading(kind="datetime", form=form, zoned=dates[0][1], values=days)
 
 
-def _all_read(texts: Sequence[str], form: str) -> bool:
-    return all(not math.isnan(read_date(text, form)[0]) for text in texts)
-
-
-def _digits_reading(texts: Sequence[str]) -> Reading | None:
+def _digits_reading(texts: Sequence[str]) -> Reading | Doubt | None:
     years = [int(text.strip()[:4]) for text in texts]
     within = YEARS[0] <= min(years) and max(years) <= YEARS[1]
-    if len(texts) < FEWEST_DIGITS or not within or not _all_read(texts, DIGITS):
-        return None
-    return Reading(kind="datetime", form=DIGITS)
+    dates = _dates(texts, DIGITS) if within and len(texts) >= FEWEST_DIGITS else []
+    return _of_dates(dates, DIGITS) if dates else None
 
 
 def _number_reading(texts: Sequence[str], *, unique: bool) -> Reading | Doubt | None:
-    if any(split_unit(text) is None for text in texts[:_GLANCE]):
+    parts: list[tuple[str, str]] = []
+    for text in texts:
+        found = split_unit(text)
+        if found is None or (len(parts) < _GLANCE and not _forms_of(found[0])):
+            return None
+        parts.append(found)
+    numbers, units = [number for number, _ in parts], sorted({unit for _, unit in parts})
+    form, values = next(((f, v) for f in MARKS if (v := _numbers(numbers, f))), ("", []))
+    if not form:
         return None
-    parts = [found for text in texts if (found := split_unit(text)) is not None]
-    forms = _forms(parts[:_GLANCE]) and _forms(parts)
-    if len(parts) < len(texts) or not forms:
-        return None
-    units = sorted({unit for _, unit in parts})
     if len(units) > 1:
         shown = ", ".join(repr(unit) if unit else "none" for unit in units)
         return Doubt("number", f"several units: {shown}")
-    unit = units[0]
-    if not unit and (len(texts) < FEWEST_LEVELS or _are_codes(texts, unique=unique)):
+    if not units[0] and (len(texts) < FEWEST_LEVELS or _are_codes(texts, unique=unique)):
         return None
-    if len(forms) > 1 and not _alike(texts, forms, unit):
+    if any(_numbers(numbers, rival) not in ([], values) for rival in _rivals(form)):
         return Doubt("number", "in which a mark could be that of thousands or of decimals")
-    return Reading(kind="number", form=forms[0], unit=unit)
+    return Reading(kind="number", form=form, unit=units[0], values=np.array(values))
 
 
-def _forms(parts: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the forms in which all texts are numbers, whatever their units."""
+def _numbers(texts: Sequence[str], form: str) -> list[float]:
+    """Return all texts as numbers, empty if one is none."""
+    found = []
+    for text in texts:
+        number = plain_number(text, form)
+        if math.isnan(number):
+            return []
+        found.append(number)
+    return found
+
+
+def _forms_of(number: str) -> list[str]:
+    return [form for form in MARKS if not math.isnan(plain_number(number, form))]
+
+
+def _rivals(form: str) -> list[str]:
+    """Return the forms in which a mark of this form means something else."""
+    thousands, decimal = MARKS[form]
     return [
-        form
-        for form in MARKS
-        if all(not math.isnan(read_number(number, form, "")) for number, _ in parts)
+        other
+        for other, marks in MARKS.items()
+        if marks[0] == decimal or (thousands and marks[1] == thousands)
     ]
 
 
@@ -135,11 +161,6 @@ def _are_codes(texts: Sequence[str], *, unique: bool) -> bool:
     if not all(text.strip().isdigit() for text in texts):
         return False
     return unique or len({len(text.strip()) for text in texts}) == 1
-
-
-def _alike(texts: Sequence[str], forms: Sequence[str], unit: str) -> bool:
-    first, *others = ([read_number(text, form, unit) for text in texts] for form in forms)
-    return all(first == other for other in others)
 
 
 def best_date_form(texts: Sequence[str]) -> str:

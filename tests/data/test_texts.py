@@ -103,6 +103,13 @@ def test_the_columns_of_a_model_say_what_became_of_each(model):
     assert found.loc["said", "encoding"].startswith("TF-IDF")
 
 
+def test_an_explanation_has_the_importance_of_a_text(table, model):
+    X, y, groups = table
+    found = model.explain(X[180:], y[180:], groups[180:], n_repeats=2, max_rows=60)
+    fall = {row.feature: row.score for row in found.importances}
+    assert fall["said"] > fall["number"]
+
+
 def test_a_column_left_out_says_why(table):
     X, y, _ = table
     X = X.assign(person=[f"p{at}" for at in range(N_ROWS)])

@@ -171,6 +171,7 @@ def pattern(form: str) -> re.Pattern[str]:
 
 
 _NUMBERS = {form: pattern(form) for form in MARKS}
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def split_unit(text: str) -> tuple[str, str] | None:
@@ -186,16 +187,19 @@ def split_unit(text: str) -> tuple[str, str] | None:
 def read_number(text: str, form: str, unit: str) -> float:
     """Return the number in a text, NaN if it is not one of this form and unit."""
     found = split_unit(text)
-    if found is None or found[1] != unit:
-        return math.nan
-    sign, core = (found[0][0], found[0][1:]) if found[0][:1] in ("+", "-") else ("", found[0])
+    return math.nan if found is None or found[1] != unit else plain_number(found[0], form)
+
+
+def plain_number(text: str, form: str) -> float:
+    """Return the number in a text without a unit, NaN if it is not one of this form."""
+    sign, core = (text[0], text[1:]) if text[:1] in ("+", "-") else ("", text)
     if not _NUMBERS[form].fullmatch(core):
         return math.nan
     thousands, decimal = MARKS[form]
-    plain = re.sub(_SAME.get(thousands, re.escape(thousands)), "", core) if thousands else core
-    with np.errstate(over="ignore"):
-        value = float(sign + plain.replace(decimal, "."))
-        return value if np.isfinite(np.float32(value)) else math.nan
+    if thousands:
+        core = re.sub(_SAME.get(thousands, re.escape(thousands)), "", core)
+    value = float(sign + core.replace(decimal, "."))
+    return value if abs(value) <= _LARGEST else math.nan
 
 
 def read_value(value: Any, form: str, unit: str) -> float:
