@@ -144,14 +144,14 @@ def blocks_of(table: pd.DataFrame, blocks: Collection[str], objective: str) -> p
 
     Of rows that meet the constraint if there are any, else of all; constants are left out.
     """
-    seen = table["encoding"].map(blocks_in)
-    reads = {"all columns": seen == frozenset({""})}
-    reads |= {name: seen == frozenset({name}) for name in blocks}
-    reads["late fusion"] = seen.map(lambda one: "" not in one and len(one) > 1)
-    reads["early and late"] = seen.map(lambda one: "" in one and len(one) > 1)
+    seen = list(map(blocks_in, table["encoding"]))
+    reads = {"all columns": [one == {""} for one in seen]}
+    reads |= {name: [one == {name} for one in seen] for name in blocks}
+    reads["late fusion"] = ["" not in one and len(one) > 1 for one in seen]
+    reads["early and late"] = ["" in one and len(one) > 1 for one in seen]
     varied, found = ~table["constant"].astype(bool), []
     for name, mine in reads.items():
-        rows = table[mine & varied]
+        rows = table[np.array(mine, dtype=np.bool_) & varied]
         # ``feasible`` is None without a constraint.
         fair = rows[rows["feasible"].fillna(value=True).astype(bool)]
         rows = fair if len(fair) else rows
