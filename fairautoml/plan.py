@@ -708,12 +708,13 @@ def _early(first: Sequence[Config], dataset: Dataset) -> tuple[Config, ...]:
     """Return the configurations of the first models, empty if the portfolio has no fast ones."""
     if _starts_linear(first, dataset):
         return (first[0],)
+    small = _fast_default(first)
+    if small is None:
+        return ()
     # On few rows of a large table a linear model may be the best one.
     linear = [config for config in first if config.learner == LINEAR]
     wanted = linear[:1] if _large(*dataset.X.shape) else []
-    found = [replace(one, params={**one.params, **FAST_LINEAR}) for one in wanted]
-    small = _fast_default(first)
-    return tuple(found) if small is None else (*found, small)
+    return (*(replace(one, params={**one.params, **FAST_LINEAR}) for one in wanted), small)
 
 
 def _fast_default(first: Sequence[Config]) -> Config | None:

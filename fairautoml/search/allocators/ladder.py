@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from fairautoml.records import Config, Fidelity, Origin, Terms, Trial, TrialResult, TrialState
 from fairautoml.search.allocators._base import RECENT, CostModel, is_baseline, merit
 
-FIRST_SHARE, FIRST_SECONDS, FIRST_LIMIT = 0.1, 0.3, 0.5
-"""Share of the time budget for the first model, maximum seconds of a fast one, and its time limit
-as a share of the time left."""
+FIRST_SHARE, FIRST_SECONDS, FIRST_LIMIT, QUICK_LIMIT = 0.1, 0.3, 0.5, 0.75
+"""Share of the time budget for the first model, maximum seconds of a fast one, and time limits of
+any and of a fast one as shares of the time left."""
 
 ROWS_PER_SECOND, ROWS_PER_SECOND_UNKNOWN = 100_000, 1_000
 """Training rows per second of a fast configuration on a binary task with few columns, over all
@@ -281,9 +281,8 @@ class Ladder:
             return None
         trial = Trial(number=number, config=config, fidelity=fidelity)
         trial = self._on(trial, self.costs.most_rows(trial))
-        if self.terms.quick and config in self.terms.first:
-            return trial
-        return replace(trial, max_seconds=max(FIRST_LIMIT * left, LEAST_SECONDS))
+        limit = QUICK_LIMIT if self.terms.quick and config in self.terms.first else FIRST_LIMIT
+        return replace(trial, max_seconds=max(limit * left, LEAST_SECONDS))
 
     def _proposal(
         self, ask: Callable[[], Config | None], number: int, left: float | None
