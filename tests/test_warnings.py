@@ -22,8 +22,8 @@ def with_a_copy(X, y, group):
 
 
 def with_text(X, y, group):
-    """Numbers that are written as text."""
-    return X.assign(price=[f"1.{number:03d},50" for number in range(len(X))]), y, group
+    """Numbers that are written as text and can be read in two ways."""
+    return X.assign(price=[f"1.{number:03d}" for number in range(len(X))]), y, group
 
 
 def of_one_group(X, y, group):

@@ -138,7 +138,7 @@ def test_rows_of_unknown_group_are_left_as_they_are():
 
 def test_more_groups_than_can_be_averaged_are_refused():
     s = np.tile(np.arange(65), 2)
-    with pytest.raises(InputError, match="'sex' has 65 groups, at most 64"):
+    with pytest.raises(InputError, match="'sex' has 65 groups, but at most 64"):
         given(MITIGATOR, with_group(np.arange(130), s), requested())
 
 
