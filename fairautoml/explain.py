@@ -500,7 +500,9 @@ def _question(model: Explained, rows: Inputs, max_rows: int, seed: int) -> _Ques
         at = np.sort(np.random.default_rng(seed).choice(at, max_rows, replace=False))
     table = table_of(rows.X)
     inside = _in_table(predictor, rows.sensitive)
-    wanted = {*map(str, predictor.schema.names_read), *(inside if predictor.needs_sensitive else ())}
+    wanted = {*map(str, predictor.schema.names_read)}
+    if predictor.needs_sensitive:
+        wanted |= {*inside}
     named = predictor.schema.named
     apart = None
     if predictor.groups is not None and predictor.needs_sensitive and not inside:
