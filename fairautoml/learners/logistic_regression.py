@@ -77,14 +77,16 @@ class _Numbers:
 
     def encoded(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return the columns that have a coefficient."""
-        block = X[:, self.columns]
-        gaps = np.isnan(block)
-        filled = np.where(gaps, self.fill, block)
-        filled = np.concatenate([filled, gaps[:, self.flags].astype(np.float32)], axis=1)
-        scaled: NDArray[np.floating] = (filled - self.mean) / self.scale
-        if self.bent is None:
-            return scaled
-        return np.concatenate([scaled, self.bent.transform(filled)], axis=1)
+        filled: NDArray[np.floating] = np.take(X, self.columns, axis=1)  # changed in place
+        gaps = np.isnan(filled)
+        if gaps.any():
+            np.copyto(filled, self.fill, where=gaps)
+        if len(self.flags):
+            filled = np.concatenate([filled, gaps[:, self.flags].astype(np.float32)], axis=1)
+        bent = None if self.bent is None else self.bent.transform(filled)
+        filled -= self.mean
+        filled /= self.scale
+        return filled if bent is None else np.concatenate([filled, bent], axis=1)
 
     def portable(self, columns: Positions) -> dict[str, Any]:
         """Return the portable form."""
