@@ -353,8 +353,8 @@ def _workers_then(past: Iterable[TrialRecord], executor: Executor) -> int:
 
 def _strategy(plan: Plan, recorded: Sequence[Config]) -> SearchStrategy:
     # A fast first model of few rows is not trained again on more.
-    begun = plan.limits.deadline is not None and plan.first[0] in plan.early
-    begun = begun and plan.first[0] not in recorded[:1]
+    fast = any(config in plan.early for config in plan.first[:1])
+    begun = fast and plan.limits.deadline is not None and plan.first[0] not in recorded[:1]
     first = plan.first[1:] if begun else plan.first
     make = STRATEGIES.get(plan.strategy) if plan.own_strategy is None else plan.own_strategy
     return make(plan.space, plan.seed, first)

@@ -108,7 +108,7 @@ PARAMETERS = {
         ),
         ANSWER,
     ),
-    "cv: a splitter": (given(cv=KFold(2)), REFUSED),
+    "cv: a splitter": (given(cv=KFold(2)), ANSWER),
     "cv: 1": (given(cv=1), REFUSED),
     "cv: more than rows": (given(cv=10_000), EITHER),
     "n_jobs: 0": (given(n_jobs=0), REFUSED),
