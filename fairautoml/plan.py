@@ -616,13 +616,13 @@ def make_plan(
     if ALLOCATORS.get(allocator).schedules_mitigation:
         mitigations = _mitigation_options(_trained(problem.goal, settings))
     executor = _executor(settings, *problem.rows.X.shape)
-    first = _fast_first(initial_configs(space), problem.dataset)
+    first = _fast_first(initial_configs(space), problem.rows)
     plan = Plan(
         problem=problem,
         space=space,
         baseline=BASELINE,
         first=first,
-        early=_early(first, problem.dataset),
+        early=_early(first, problem.rows),
         mitigations=mitigations,
         strategy=_strategy_name(settings.strategy),
         own_strategy=own,

@@ -71,7 +71,6 @@ class TrialScorer:
     start: float  # moment on the executor's clock at which the budget began
     deadline: float | None  # when the search ends, on the same clock
     window: int  # maximum number of pending trials
-    has_model: bool = False  # whether a trained model was scored
 
     def __call__(self, result: TrialResult) -> TrialResult:
         """Return the result with its value, after its record is stored."""
@@ -92,9 +91,10 @@ class TrialScorer:
 
     def _end(self, result: TrialResult) -> float | None:
         """Return when post-processing should end: soon for the first model."""
-        if self.deadline is None or self.has_model or result.trial.number == 0:
+        trained = (one for one in self.history.results if one.trial.number > 0)
+        has_model = any(one.status is TrialState.SUCCESS for one in trained)
+        if self.deadline is None or has_model or result.trial.number == 0:
             return self.deadline
-        self.has_model = result.status is TrialState.SUCCESS
         return self.start + FIRST_SHARE * (self.deadline - self.start)
 
     def _progress(self, result: TrialResult) -> Progress:

@@ -9,6 +9,7 @@ from fairautoml.data.lending import lending_table
 from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
 from fairautoml.evaluation.fitting import fit_config
+from fairautoml.evaluation.postprocess import judged as score
 from fairautoml.evaluation.problem import Problem, tolerance_grid
 from fairautoml.execution import ResourceLimits
 from fairautoml.metrics import METRICS, Constraint, bind_constraints
@@ -302,6 +303,25 @@ def test_the_first_model_runs_here_and_whatever_else_comes_as_early_does_not(pla
     requested = replace(plan, here=True, early=(first,))
     found = [here(requested, n, c) for n, c in ((1, first), (1, second), (2, first))]
     assert found == [True, False, False]
+
+
+def test_post_processing_ends_soon_for_the_first_model_of_a_run_and_not_after_a_resume(
+    keeping, monkeypatch
+):
+    ends = {}
+
+    def judged(result, artifacts, problem, seconds, end=None):
+        ends[result.trial.number] = end
+        return score(result, artifacts, problem, seconds, end)
+
+    monkeypatch.setattr("fairautoml.running.judged", judged)
+    limits = ResourceLimits(n_workers=1, deadline=time.monotonic() + 60)
+    keeping({"limits": limits, "n_trials": 2})
+    assert ends[1] < ends[0] == limits.deadline
+    ends.clear()
+    keeping({"limits": limits, "n_trials": 3}, resume=True)
+    assert max(ends) > 1
+    assert ends[max(ends)] == limits.deadline
 
 
 def test_trials_and_seconds_in_turn_lose_no_first_configuration(keeping, plan):
