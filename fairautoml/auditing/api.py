@@ -193,7 +193,7 @@ def audit(
     slices : int or "hierarchy", optional
         Number of slices of ``X`` with the largest gaps that a tree searches in each group system,
         on one part of the rows, and that are measured on the others; ``"hierarchy"`` searches
-        three among clusters of alike rows, which need not be boxes.
+        three among clusters of similar rows, which need not be boxes.
     ranked : int, optional
         Number of rows with the highest ``y_score`` whose groups are counted: share, presence,
         inclusion and exposure. Without ``y_pred`` these rows are the audited decisions.

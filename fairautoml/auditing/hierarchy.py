@@ -10,7 +10,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from sklearn.cluster import KMeans
 
 MOST_VALUES = 12
-"""Most values of a category that are told apart; the frequent ones."""
+"""Maximum number of distinct values of a category, the most frequent ones."""
 SMALLEST_PART = 60
 """Fewest clustered rows of a part, but at least one in a hundred."""
 BALANCE = (1 / 3, 2 / 3)
@@ -23,7 +23,7 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Part:
-    """Rows that are alike, and what sets them apart from the others."""
+    """Similar rows, and how they differ from the others."""
 
     conditions: tuple[str, ...]
     inside: NDArray[np.bool_]  # shape (n_rows,)

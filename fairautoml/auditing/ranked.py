@@ -55,7 +55,7 @@ COLUMNS = {
 def ranked_sections(
     rows: AuditRows, k: int | None, shown: Shown, level: float, smallest: int
 ) -> tuple[Section, ...]:
-    """Return one section for each group system on the k rows with the highest scores, if asked.
+    """Return one section per group system on the k rows with the highest scores, if requested.
 
     References
     ----------

@@ -105,7 +105,7 @@ def slice_rows(
 ) -> tuple[SliceRow, ...]:
     """Return the slices with the largest gaps, at most that many per grouping, worst first.
 
-    With ``"hierarchy"`` they are clusters of alike rows, at most three per grouping.
+    With ``"hierarchy"`` they are clusters of similar rows, at most three per grouping.
 
     The intervals are exact (Clopper-Pearson) and hold jointly with probability ``1 - level``,
     because the tree saw none of the rows that they are computed from.

@@ -41,7 +41,7 @@ def verify_files(
     true, because that can run code.
     """
     if data is not None and model is None:
-        raise ParameterError("--data needs --model RUN, which says which column is what")
+        raise ParameterError("--data needs --model RUN, which names the columns")
     for name, path in (("CERTIFICATE", certificate), ("--ledger", ledger), ("--key", key)):
         if path is not None and not path.is_file():
             raise ParameterError(f"{name} {str(path)!r} is no file")

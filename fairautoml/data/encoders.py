@@ -166,7 +166,7 @@ def with_blocks(
 ) -> tuple[str, ...]:
     """Return the encodings and those of each block; late = only those of blocks.
 
-    ``groups_in`` says which blocks hold the features that are a sensitive column, if there are
+    ``groups_in`` is whether each block holds features that are a sensitive column, if there are
     any.
     """
     base = "target" if "target" in encodings else "codes"

@@ -1,4 +1,4 @@
-"""What columns of the table are, where the user says otherwise than what is found."""
+"""Options of the user for the columns of a table, instead of what is found."""
 
 import difflib
 from collections import Counter
@@ -108,7 +108,7 @@ class ColumnOptions:
 
 
 def column_options(value: Any) -> ColumnOptions:
-    """Return what the user says of columns, nothing for None."""
+    """Return the column options, the defaults for None."""
     if value is None:
         return ColumnOptions()
     if not isinstance(value, ColumnOptions):

@@ -79,7 +79,7 @@ class ReadOptions:
     drop: tuple[str, ...] = ()  # columns of ``X`` that are not features
     normalize: bool = False  # whether spellings of one label or group are merged
     at_predict: bool = True  # whether new rows come with their groups
-    # what the user says of columns of ``X``
+    # options of the columns of ``X``
     columns: ColumnOptions = field(default_factory=ColumnOptions)
 
     def __post_init__(self) -> None:

@@ -109,7 +109,7 @@ class TableSchema:
     sparse: bool = False  # the table was a sparse matrix
     notes: tuple[str, ...] = ()  # which columns were dropped, and why
     texts: tuple[TextColumn, ...] = ()  # free text, whose terms are at the end of the matrix
-    options: ColumnOptions = _AS_FOUND  # what the user said of the columns
+    options: ColumnOptions = _AS_FOUND  # options of the user
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -618,7 +618,7 @@ class Roles:
     derive: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     text: tuple[str, ...] = ()  # columns that held text in the table as it was read
-    columns: ColumnOptions = _AS_FOUND  # what the user says of columns
+    columns: ColumnOptions = _AS_FOUND  # options of the user
     # indicator columns of groups that may overlap, each such as ``"identity=black,muslim"``
     overlapping: tuple[str, ...] = ()
     # proxy columns of an unobserved group, not used as features

@@ -1,6 +1,7 @@
 """Find out how dates and numbers are written as text: only what has one reading is read.
 
-Values are read by the code of the runtime, so that an exported model reads new rows alike.
+Values are read by the code of the runtime, so that an exported model reads new rows in the same
+way.
 """
 
 import math

@@ -100,10 +100,10 @@ class RecallingStrategy(SearchStrategy, Protocol):
 
 @runtime_checkable
 class RevisingStrategy(SearchStrategy, Protocol):
-    """A strategy that also receives results on all folds of configurations told on one."""
+    """A strategy that also receives the results of promotions to all folds."""
 
     def revise(self, scored: TrialResult) -> None:
-        """Receive the result of a promotion to all folds of a configuration that was told."""
+        """Receive the result of a promotion to all folds."""
         ...
 
 
