@@ -560,8 +560,9 @@ def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
     listed = {config.learner for config in members}
     for name, part in space.learners.items():
         if name not in listed:
-            encoding = "codes" if "codes" in space.encodings else space.encodings[0]
-            members.append(Config(learner=name, params=part.defaults(), encoding=encoding))
+            members.append(
+                Config(learner=name, params=part.defaults(), encoding=space.encodings[0])
+            )
     usual = 1 if len(members) > 1 and _fast_default(members) is not None else 0
     mitigated = [
         replace(
@@ -684,10 +685,14 @@ boosted model take a second per 10,000 columns, those of a linear one a fifth of
 
 
 def _fast_first(first: tuple[Config, ...], dataset: Dataset) -> tuple[Config, ...]:
-    """Return the configurations, the linear ones first on a wide sparse table."""
-    if not _is_wide(dataset):
+    """Return the configurations, the linear ones first on a wide sparse table.
+
+    With text they come after the first one.
+    """
+    start = 0 if _is_wide(dataset) else 1
+    if start and not dataset.feature_schema.texts:
         return first
-    return tuple(sorted(first, key=lambda config: config.learner != LINEAR))
+    return (*first[:start], *sorted(first[start:], key=lambda config: config.learner != LINEAR))
 
 
 LINEAR = "logistic_regression"

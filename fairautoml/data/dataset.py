@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.texts import TextBlock
+from fairautoml.data.texts import COMPONENTS, TextBlock
 from fairautoml.metrics._table import TaskName
 from fairautoml.metrics.groups import GroupSystem, Judgeability, SmallGroups
 
@@ -118,7 +118,9 @@ class Dataset:
     @property
     def row_cost(self) -> float:
         """Training cost of a row, relative to two classes and few columns."""
-        n_columns = self.X.nnz / self.n_rows if self.feature_schema.sparse else self.X.shape[1]
+        schema = self.feature_schema
+        n_columns = self.X.nnz / self.n_rows if schema.sparse else schema.n_features
+        n_columns += COMPONENTS * len(schema.texts)
         classes = len(self.classes) if self.task == "multiclass" else 1
         return max(1.0, float(n_columns) / FEW_COLUMNS) * classes
 

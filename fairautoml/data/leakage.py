@@ -14,6 +14,7 @@ from fairautoml.data.columns import Column
 from fairautoml.data.groups import GroupSchema, read_sensitive
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.sensitive_numbers import NumberBins, as_numbers
+from fairautoml.data.texts import terms_matrix
 from fairautoml.metrics.groups import GroupSystem
 
 PURITY = 0.999
@@ -130,19 +131,13 @@ def telling_texts(matrix: Any, schema: TableSchema, codes: NDArray[np.integer]) 
     for text in schema.texts:
         block, start = matrix[:, start : start + text.width], start + text.width
         model = RidgeClassifier(class_weight="balanced")
-        model.fit(_words(block[learned], len(text.terms)), codes[learned])
-        right = model.predict(_words(block[others], len(text.terms))) == codes[others]
+        model.fit(terms_matrix(block[learned], len(text.terms)), codes[learned])
+        right = model.predict(terms_matrix(block[others], len(text.terms))) == codes[others]
         shares = [right[codes[others] == code].mean() for code in np.unique(codes[others])]
         chance = 1 / len(np.unique(codes[known]))
         if (np.mean(shares) - chance) / (1 - chance) > TELLING:
             found.append(text.name)
     return tuple(found)
-
-
-def _words(block: NDArray[np.floating], n_terms: int) -> sp.csr_matrix:
-    rows, places = np.nonzero(~np.isnan(block))
-    terms = block[rows, places].astype(np.int64)
-    return sp.csr_matrix((np.ones(len(rows)), (rows, terms)), shape=(len(block), n_terms))
 
 
 def same_numbers(

@@ -137,7 +137,7 @@ class TableSchema:
             position: (columns[0].kind, _encoding(columns))
             for position, columns in _by_position(self.columns)
         }
-        said = f"TF-IDF of words and pairs of words, {COMPONENTS} components at most"
+        said = f"TF-IDF of words, pairs of words and letters, {COMPONENTS} components at most"
         kept |= {text.position: ("text", said) for text in self.texts}
         rows = []
         for at, name in enumerate(self.names_in):

@@ -1,13 +1,16 @@
 """Free text: its terms as columns of the matrix, and TF-IDF features fitted on training rows.
 
-A text is a list of codes of its distinct words and pairs of words, so that it is part of the
-numeric matrix; the vocabulary holds no term of a single row. Weights and components are fitted in
-folds only. Source: Deerwester et al. (1990), "Indexing by latent semantic analysis".
+A text is a list of codes of its distinct words, pairs of words and three letters of a word, so
+that it is part of the numeric matrix; the vocabulary holds no term of a single row. Weights,
+components and scores are fitted in folds only. Source: Deerwester et al. (1990), "Indexing by
+latent semantic analysis".
 """
 
 import re
+import warnings
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
-from sklearn.linear_model import Ridge
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
 
 from fairautoml.portable import Dump, Positions
 
@@ -28,11 +32,14 @@ FEWEST_DISTINCT = 0.2
 FEWEST_ROWS = 2
 """Rows in which a term of the vocabulary must occur."""
 
-MOST_TERMS, LONGEST_TEXT = 20_000, 256
+MOST_TERMS, LONGEST_TEXT = 20_000, 512
 """Most terms of a vocabulary (the most frequent ones), and most terms read of one text."""
 
 COMPONENTS = 30
 """Components of a text column."""
+
+SCORE_C = 10.0
+"""Inverse penalty of the logistic regression that gives a text its score."""
 
 WORD = re.compile(r"\w+")
 LETTERS = re.compile(r"\d*[^\W\d]\w*")
@@ -59,15 +66,27 @@ class TextBlock:
 
 
 def terms_of(text: str) -> list[str]:
-    """Return the distinct words and pairs of words of a text, as they occur."""
+    """Return the distinct words and pairs of words as they occur, then three letters of words.
+
+    Letters begin with ``#``, which no word does; a space stands for the edge of a word.
+    """
     found: dict[str, None] = {}
+    words = WORD.findall(text.lower())
     last = ""
-    for word in WORD.findall(text.lower()):
+    for word in words:
         found[word] = None
         if last:
             found[f"{last} {word}"] = None
         last = word
+    for word in words:
+        found.update(_letters(word))
     return list(found)
+
+
+@lru_cache(maxsize=2**15)
+def _letters(word: str) -> dict[str, None]:
+    padded = f" {word} "
+    return {f"#{padded[at : at + 3]}": None for at in range(len(word))}
 
 
 def is_text(values: "pd.Series[Any]") -> bool:
@@ -95,23 +114,36 @@ def fit_text(
     if not common:
         return None
     terms = tuple(sorted(term for _, term in common[:MOST_TERMS]))
-    whole = TextColumn(name=name, position=position, terms=terms, width=LONGEST_TEXT)
-    block = encode_text(whole, values)
-    width = max(1, int((~np.isnan(block)).sum(axis=1).max()))
-    column = TextColumn(name=name, position=position, terms=terms, width=width)
-    return column, block[:, :width]
+    block = _encoded(terms, codes, texts, None)
+    return TextColumn(name=name, position=position, terms=terms, width=block.shape[1]), block
 
 
 def encode_text(column: TextColumn, values: Any) -> NDArray[np.float32]:
     """Return the codes of the known terms of each text, shape (n_rows, width); else NaN."""
-    known = {term: code for code, term in enumerate(column.terms)}
-    codes, texts = pd.factorize(np.asarray(values, dtype=object))
+    return _encoded(column.terms, *pd.factorize(np.asarray(values, dtype=object)), column.width)
+
+
+def _encoded(
+    terms: tuple[str, ...], codes: NDArray[np.integer], texts: Any, width: int | None
+) -> NDArray[np.float32]:
+    """Return the codes of terms of each text, as wide as the longest one without a width."""
+    known = {term: code for code, term in enumerate(terms)}
+    read = [[known[term] for term in terms_of(str(text)) if term in known] for text in texts]
+    if width is None:
+        width = min(LONGEST_TEXT, max(map(len, read)))
     # The last row is what a missing text (-1) finds.
-    found = np.full((len(texts) + 1, column.width), np.nan, dtype=np.float32)
-    for at, text in enumerate(texts):
-        read = [known[term] for term in terms_of(str(text)) if term in known][: column.width]
-        found[at, : len(read)] = read
+    found = np.full((len(texts) + 1, width), np.nan, dtype=np.float32)
+    for row, one in zip(found, read, strict=False):
+        row[: len(one)] = one[:width]
     return found[codes]
+
+
+def terms_matrix(block: NDArray[np.floating], n_terms: int) -> sparse.csr_matrix:
+    """Return codes of terms as a 0/1 matrix, shape (n_rows, n_terms), each row in their order."""
+    there = ~np.isnan(block)
+    ends = np.append(0, np.cumsum(there.sum(axis=1)))
+    terms = block[there].astype(np.int32)
+    return sparse.csr_matrix((np.ones(len(terms)), terms, ends), shape=(len(block), n_terms))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -127,14 +159,9 @@ class TextEncoder:
 
     def of(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the features of rows, shape (n_rows, n_features)."""
-        total = np.zeros((len(X), len(self.offset)))
-        square = np.zeros(len(X))
-        missing = len(self.squares) - 1
-        # Term by term, as the runtime adds them up: one row or many give the same sums.
-        for column in X[:, self.start : self.start + self.width].T:
-            codes = np.where(np.isnan(column), missing, column).astype(np.int64)
-            total += self.values[codes]
-            square += self.squares[codes]
+        # Its rows are summed term by term, as the runtime does: one row or many give equal sums.
+        present = terms_matrix(X[:, self.start : self.start + self.width], len(self.squares) - 1)
+        total, square = present @ self.values[:-1], present @ self.squares[:-1]
         norm = np.sqrt(np.where(square > 0, square, 1.0))
         return (total / norm[:, None] + self.offset).astype(np.float32)
 
@@ -159,7 +186,7 @@ def fit_text_encoder(
 ) -> tuple[TextEncoder, NDArray[np.float32]]:
     """Fit features on the rows that count, and return them for all rows.
 
-    For each learned target there is a score of a ridge regression on TF-IDF, in the training rows
+    For each learned target there is a score of a linear model on TF-IDF, in the training rows
     that of a model of the other ``parts``, so that no row's label is in its own features.
     """
     weights, tfidf = _tfidf(X[:, block.start : block.stop], block.n_terms, counted)
@@ -168,11 +195,10 @@ def fit_text_encoder(
     vectors = np.zeros((block.n_terms, 0))
     if size > 0 and rows.nnz:
         vectors = TruncatedSVD(size, random_state=seed).fit(rows).components_.T
-    models = [Ridge().fit(rows, target[counted]) for target in learned]
-    slopes = [np.asarray(model.coef_, dtype=np.float64).reshape(-1, 1) for model in models]
+    lines = [_line(rows, target[counted]) for target in learned]
+    slopes = [slope[:, None] for slope, _ in lines]
     values = np.concatenate([vectors, *slopes], axis=1) * weights[:, None]
-    offset = np.zeros(values.shape[1])
-    offset[vectors.shape[1] :] = [float(model.intercept_) for model in models]
+    offset = np.append(np.zeros(vectors.shape[1]), [intercept for _, intercept in lines])
     encoder = TextEncoder(
         start=block.start,
         values=np.concatenate([values, np.zeros((1, values.shape[1]))]),
@@ -183,19 +209,28 @@ def fit_text_encoder(
     found = encoder.of(X)
     for at, target in enumerate(learned, start=vectors.shape[1]):
         for others, held_out in parts:
-            model = Ridge().fit(tfidf[others], target[others])
-            found[held_out, at] = model.predict(tfidf[held_out])
+            slope, intercept = _line(tfidf[others], target[others])
+            found[held_out, at] = tfidf[held_out] @ slope + intercept
     return encoder, found
+
+
+def _line(rows: Any, target: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+    """Return slopes and intercept of a linear model; of two classes its sum is the log odds."""
+    model = Ridge()
+    if target.dtype.kind != "f":
+        model = LogisticRegression(C=SCORE_C, max_iter=200)
+    with warnings.catch_warnings():
+        # Where 200 iterations are too few, the score is regularised a bit more.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(rows, target)
+    return np.ravel(model.coef_).astype(np.float64), float(np.ravel(model.intercept_)[0])
 
 
 def _tfidf(
     codes: NDArray[np.floating], n_terms: int, counted: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], Any]:
     """Return the weight of each term, 0 if no counted row has it, and the TF-IDF matrix."""
-    row, place = np.nonzero(~np.isnan(codes))
-    term = codes[row, place].astype(np.int64)
-    shape = (len(codes), n_terms)
-    present = sparse.csr_matrix((np.ones(len(row)), (row, term)), shape=shape)
+    present = terms_matrix(codes, n_terms)
     frequency = np.bincount(present[counted].indices, minlength=n_terms)
     smoothed = np.log((1 + len(counted)) / (1 + frequency)) + 1.0
     weights = np.where(frequency > 0, smoothed, 0.0)

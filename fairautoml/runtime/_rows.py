@@ -260,12 +260,14 @@ _WORD = re.compile(r"\w+")
 
 
 def _terms(text: Spec, values: Array) -> Floats:
-    """Return the codes of the known words and pairs of words of each text; NaN behind them."""
+    """Return the codes of the known terms of each text; NaN behind them."""
     found = np.full((len(values), text["width"]), np.nan, dtype=np.float32)
     for at, value in enumerate(values.tolist()):
         words = [] if is_missing(value) else _WORD.findall(str(value).lower())
         pairs = [f"{first} {second}" for first, second in itertools.pairwise(words)]
         terms = dict.fromkeys([*words[:1], *itertools.chain(*zip(words[1:], pairs, strict=True))])
+        for padded in (f" {word} " for word in words):
+            terms |= {f"#{padded[start : start + 3]}": None for start in range(len(padded) - 2)}
         codes = [text["known"][term] for term in terms if term in text["known"]]
         codes = codes[: text["width"]]
         found[at, : len(codes)] = codes

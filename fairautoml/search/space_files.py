@@ -280,8 +280,8 @@ class InitialConfig:
 def read_portfolio(text: str, origin: str, space: SearchSpace) -> tuple[InitialConfig, ...]:
     """Return the members of a portfolio that lie in a search space, in file order.
 
-    Members whose learner is not in the space are left out. An encoding that is not in the space is
-    replaced by its first one; duplicates are removed.
+    Members whose learner is not in the space are left out. An encoding that is not named or not in
+    the space is replaced by its first one; duplicates are removed.
     """
     top = root_of(text, origin).fields(("members",), ())
     members: list[InitialConfig] = []
@@ -295,7 +295,7 @@ def read_portfolio(text: str, origin: str, space: SearchSpace) -> tuple[InitialC
 def _read_member(place: Place, space: SearchSpace) -> InitialConfig | None:
     fields = place.fields(("learner",), ("encoding", "params"))
     learner = fields["learner"].string()
-    encoding = fields["encoding"].string() if "encoding" in fields else "codes"
+    encoding = fields["encoding"].string() if "encoding" in fields else ""
     if learner not in space.learners:
         return None
     given = fields["params"].mapping() if "params" in fields else {}

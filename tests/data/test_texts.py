@@ -36,8 +36,9 @@ def model(table):
     return model.fit(X[:180], y[:180], groups[:180])
 
 
-def test_the_terms_of_a_text_are_its_distinct_words_and_pairs():
-    assert terms_of("So, so GOOD so") == ["so", "so so", "good", "so good", "good so"]
+def test_the_terms_of_a_text_are_its_distinct_words_pairs_and_letters():
+    words = ["so", "so so", "good", "so good", "good so"]
+    assert terms_of("So, so GOOD so") == [*words, "# so", "#so ", "# go", "#goo", "#ood", "#od "]
 
 
 def test_sentences_are_text_and_categories_of_several_words_are_not(table):
