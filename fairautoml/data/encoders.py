@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import TargetEncoder
 
 from fairautoml.data.dataset import FeatureSchema, strata_of
-from fairautoml.data.texts import TextEncoder, fit_text_encoder
+from fairautoml.data.texts import COMPONENTS, TextEncoder, fit_text_encoder
 from fairautoml.exceptions import UnknownNameError
 from fairautoml.portable import Dump, Positions
 
@@ -141,7 +141,15 @@ WITHOUT_GROUPS = "_without_groups"
 BLOCK = "@"
 """Sign between an encoding and the only block of columns that the learner sees."""
 
-ENCODINGS = ("codes", "target", "native", "codes_without_groups", "target_without_groups")
+ENCODINGS = (
+    "codes",
+    "target",
+    "scores",
+    "native",
+    "codes_without_groups",
+    "target_without_groups",
+    "scores_without_groups",
+)
 INNER_FOLDS = 5
 
 UNLIMITED = 2**31
@@ -153,11 +161,11 @@ def encodings_of(feature_schema: FeatureSchema, *, group_columns: bool) -> tuple
     # Keeping the group usually pays, so one encoding without it is enough.
     found: tuple[str, ...] = ("codes",)
     if feature_schema.texts:
-        found = ("target", "codes")  # the first is that of initial configurations
+        found = ("scores", "target", "codes")  # the first is that of initial configurations
     if feature_schema.high_cardinality:
         found = (*dict.fromkeys((*found, "target")), "native")
     hides = group_columns and not feature_schema.sparse
-    best = "target" if "target" in found else "codes"
+    best = next(name for name in ("scores", "target", "codes") if name in found)
     return (*found, f"{best}{WITHOUT_GROUPS}") if hides else found
 
 
@@ -272,7 +280,8 @@ def fit_encoding(
     class has fewer than two rows. ``"native"`` lets boosted trees take these columns as
     categories. With ``WITHOUT_GROUPS`` the ``group_columns`` are missing in all rows. Terms of
     texts are replaced by components of TF-IDF and, with ``"target"``, by cross-fitted scores
-    of a linear model of the target. Rows of weight 0 do not count, the others count equally.
+    of a linear model of the target; ``"scores"`` is ``"target"`` without these components, which
+    are many features for few rows. Rows of weight 0 do not count, the others count equally.
     """
     name = name.partition(BLOCK)[0]
     if name not in ENCODINGS:
@@ -286,7 +295,8 @@ def fit_encoding(
     encoded, wider = encoder.transform(own), feature_schema
     if name == "native":
         wider = replace(feature_schema, most_native=UNLIMITED)
-    learned, parts = _inner_folds(y, counted, seed) if name.startswith("target") else ([], [])
+    targets = name.startswith(("target", "scores"))
+    learned, parts = _inner_folds(y, counted, seed) if targets else ([], [])
     many = tuple(sorted(set(feature_schema.high_cardinality) - set(hidden)))
     if many and parts:
         table = encoded[:, many]
@@ -301,8 +311,10 @@ def fit_encoding(
         wider = replace(wider, n_features=wider.n_features + len(appended))
     if not feature_schema.texts:
         return encoded, wider, encoder
+    most = 0 if name.startswith("scores") and learned else COMPONENTS
     found = [
-        fit_text_encoder(X, block, counted, learned, parts, seed) for block in feature_schema.texts
+        fit_text_encoder(X, block, counted, learned, parts, most, seed)
+        for block in feature_schema.texts
     ]
     matrix = np.concatenate((encoded, *(features for _, features in found)), axis=1)
     return (

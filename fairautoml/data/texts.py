@@ -182,16 +182,18 @@ def fit_text_encoder(
     counted: NDArray[np.int64],
     learned: "list[NDArray[Any]]",
     parts: "list[tuple[NDArray[np.int64], NDArray[np.int64]]]",
+    most: int,
     seed: int,
 ) -> tuple[TextEncoder, NDArray[np.float32]]:
     """Fit features on the rows that count, and return them for all rows.
 
+    There are ``most`` components, fewer where terms or rows are fewer.
     For each learned target there is a score of a linear model on TF-IDF, in the training rows
     that of a model of the other ``parts``, so that no row's label is in its own features.
     """
     weights, tfidf = _tfidf(X[:, block.start : block.stop], block.n_terms, counted)
     rows = tfidf[counted]
-    size = min(COMPONENTS, int((weights > 0).sum()) - 1, len(counted) - 1)
+    size = min(most, int((weights > 0).sum()) - 1, len(counted) - 1)
     vectors = np.zeros((block.n_terms, 0))
     if size > 0 and rows.nnz:
         vectors = TruncatedSVD(size, random_state=seed).fit(rows).components_.T

@@ -93,9 +93,15 @@ def test_terms_that_the_training_rows_lack_do_not_count(table):
     assert weighed == present
 
 
-def test_a_text_offers_two_encodings(table):
-    schema = build_dataset(table[0], table[1]).feature_schema
-    assert encodings_of(schema, group_columns=False) == ("target", "codes")
+def test_a_text_offers_three_encodings(table):
+    """One without components, which are many features for few rows."""
+    rows = build_dataset(table[0], table[1])
+    offered = encodings_of(rows.feature_schema, group_columns=False)
+    widths = [
+        fit_encoding(name, rows.X, rows.y, rows.feature_schema, 0)[1].n_features
+        for name in offered
+    ]
+    assert dict(zip(offered, widths, strict=True)) == {"scores": 2, "target": 32, "codes": 31}
 
 
 def test_the_columns_of_a_model_say_what_became_of_each(model):
