@@ -1,24 +1,27 @@
-"""Compare, on a messy table of its own making, with skrub's TableVectorizer and boosted trees.
+"""Compare, on a messy table of its own making, with the feature generators of skrub and AutoGluon.
 
-``python experiments/messy_script.py --out results/messy`` writes ``scores.csv`` and ``README.md``.
-It needs skrub, which the library does not. Every system has the same seconds and one core.
+``python experiments/messy_script.py --out results/messy`` adds the systems that are installed and
+not yet in ``scores.csv``, and writes ``README.md``. skrub and ``autogluon.features``, which the
+library does not need, may be in an environment of their own: run the command once in each. Every
+system has the same rows, splits, seconds and one core.
 """
 
 import argparse
 import csv
+import importlib.util
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
-
-from fairautoml import ColumnOptions, FairAutoML
 
 N_ROWS, MISSING = 4000, 0.1
 GOOD = ["prompt", "reliable", "friendly", "thanks", "quick", "excellent"]
@@ -46,6 +49,9 @@ ITEMS = (
     "coffee table",
 )
 TRAITS = ("wooden", "folding", "large", "small", "used", "white", "black", "new")
+MOST_CATEGORIES = 255
+"""Categories of a column that HistGradientBoosting takes."""
+
 WRITTEN = ("signed", "visited", "due", "share", "amount", "score")
 """Columns of dates and numbers as text."""
 
@@ -105,6 +111,8 @@ def _german(value: float) -> str:
 
 def ours(X, y, new, seconds, seed, **options):
     """Return scores of new rows by a fit of that many seconds."""
+    from fairautoml import ColumnOptions, FairAutoML
+
     model = FairAutoML(
         None, objective="roc_auc", time_budget=seconds, n_jobs=1, random_state=seed, callbacks=[]
     )
@@ -119,9 +127,38 @@ def as_categories(X, y, new, seconds, seed):
 
 
 def skrub(X, y, new, seconds, seed):
-    """Return scores by a random search of boosted trees on skrub's features; 3 folds."""
+    """Return scores by boosted trees on skrub's features."""
     from skrub import TableVectorizer
 
+    return boosted(TableVectorizer, X, y, new, seconds, seed)
+
+
+class AutoGluonFeatures(TransformerMixin, BaseEstimator):
+    """AutoGluon's features; more categories than boosted trees take are numbered."""
+
+    def fit(self, X, y=None):
+        """Fit the generator."""
+        from autogluon.features.generators import AutoMLPipelineFeatureGenerator
+
+        self.generator_ = AutoMLPipelineFeatureGenerator(verbosity=0)
+        self.generator_.fit(X.reset_index(drop=True))
+        return self
+
+    def transform(self, X):
+        """Return the features."""
+        found = self.generator_.transform(X.reset_index(drop=True))
+        kinds = found.select_dtypes("category")
+        wide = [name for name in kinds if len(found[name].cat.categories) > MOST_CATEGORIES]
+        return found.assign(**{name: found[name].cat.codes for name in wide})
+
+
+def autogluon(X, y, new, seconds, seed):
+    """Return scores by boosted trees on AutoGluon's features."""
+    return boosted(AutoGluonFeatures, X, y, new, seconds, seed)
+
+
+def boosted(features: Callable, X, y, new, seconds, seed):
+    """Return scores by a random search of boosted trees on features; 3 folds."""
     start, rng = time.monotonic(), np.random.default_rng(seed)
     best, chosen, longest = -1.0, {}, 0.0
     first = True
@@ -134,24 +171,37 @@ def skrub(X, y, new, seconds, seed):
             "l2_regularization": float(10 ** rng.uniform(-3, 1)),
             "max_iter": int(rng.integers(50, 300)),
         }  # fmt: skip
-        model = make_pipeline(
-            TableVectorizer(), HistGradientBoostingClassifier(random_state=seed, **params)
-        )
+        model = pipeline(features, seed, params)
         found = float(cross_val_score(model, X, y, cv=3, scoring="roc_auc").mean())
         if found > best:
             best, chosen = found, params
         longest, first = max(longest, time.monotonic() - began), False
-    model = make_pipeline(
-        TableVectorizer(), HistGradientBoostingClassifier(random_state=seed, **chosen)
+    return pipeline(features, seed, chosen).fit(X, y).predict_proba(new)[:, 1]
+
+
+def pipeline(features: Callable, seed: int, params: dict):
+    """Return boosted trees on features; columns of categories are taken as such."""
+    trees = HistGradientBoostingClassifier(
+        random_state=seed, categorical_features="from_dtype", **params
     )
-    return model.fit(X, y).predict_proba(new)[:, 1]
+    return make_pipeline(features(), trees)
 
 
 SYSTEMS = {
-    "fairautoml": ours,
-    "fairautoml, dates and numbers as categories": as_categories,
-    "skrub TableVectorizer + HistGradientBoosting": skrub,
+    "fairautoml": ("fairautoml", ours),
+    "fairautoml, dates and numbers as categories": ("fairautoml", as_categories),
+    "skrub TableVectorizer + HistGradientBoosting": ("skrub", skrub),
+    "AutoGluon feature generator + HistGradientBoosting": ("autogluon.features", autogluon),
 }
+"""Systems with the library that each needs."""
+
+
+def installed(library: str) -> bool:
+    """Return whether a library can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(library) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def run(out: Path, seconds: float, seeds: int) -> None:
@@ -165,8 +215,8 @@ def run(out: Path, seconds: float, seeds: int) -> None:
     for seed in range(seeds):
         X, y = table(seed)
         parts = train_test_split(X, y, test_size=0.5, random_state=seed, stratify=y)
-        for name, system in SYSTEMS.items():
-            if (name, seed) in known:
+        for name, (library, system) in SYSTEMS.items():
+            if (name, seed) in known or not installed(library):
                 continue
             start = time.monotonic()
             with warnings.catch_warnings(), threadpool_limits(limits=1):
@@ -184,24 +234,25 @@ PAGE = """# A messy table
 AUC on {n_rows} held-out rows of a table of as many rows made by
 `experiments/messy_script.py`: an id, dates in three spellings, two text columns, a percentage, an
 amount such as 1.200,50, numbers mixed with text, categories, and 10 % missing values. Every system
-was given {seconds:g} seconds and one core; skrub's features were followed by a random search of
-HistGradientBoosting with 3 folds, at least of its defaults. skrub 0.11 reads the dates and the
-mixed numbers; the percentage and the amount are text for it, and the id is a feature. The two
-cores were shared with other work, so that every system tried few configurations. AutoGluon, whose
-feature generator has the same task, was not run: it takes several GB with its dependencies.
+was given {seconds:g} seconds and one core; the features of skrub and of AutoGluon
+(`AutoMLPipelineFeatureGenerator` of `autogluon.features`; AutoGluon as a whole was not run) were
+followed by a random search of HistGradientBoosting with 3 folds, at least of its defaults. The
+cores were shared with other work, so that every system tried few configurations.
 
 | system |{head} mean | seconds |
 |---|{rule}
 {lines}
 
-Command: `python experiments/messy_script.py --out results/messy --seconds {seconds:g}`.
+Command: `python experiments/messy_script.py --out results/messy --seconds {seconds:g}`, once in an
+environment of the library and once in one with skrub and `autogluon.features`.
 """
 
 
 def page(out: Path, seconds: float) -> None:
     """Write the table of the scores."""
     scores = pd.read_csv(out / "scores.csv")
-    wide = scores.pivot(index="system", columns="seed", values="auc").loc[list(SYSTEMS)]
+    wide = scores.pivot(index="system", columns="seed", values="auc")
+    wide = wide.loc[[name for name in SYSTEMS if name in wide.index]]
     cost = scores.groupby("system")["seconds"].mean()
     lines = [
         f"| {name} | {' | '.join(f'{auc:.3f}' for auc in (*row, row.mean()))} | {cost[name]:.0f} |"
