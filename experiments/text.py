@@ -27,8 +27,10 @@ from sklearn.pipeline import make_pipeline
 from fairautoml import FairAutoML, GroupPolicy
 from fairautoml.data import load
 
-SECONDS, FOLDS, SYSTEMS = 30.0, 5, ("fairautoml", "by hand", "by hand, no bound")
-FIELDS = ("table", "bound", "system", "seed", "accuracy", "fped", "fned", "share", "seconds")
+SECONDS, FOLDS, DRAWS = 30.0, 5, 2000
+SYSTEMS = ("fairautoml", "by hand", "by hand, no bound")
+FIELDS = ("table", "bound", "system", "seed", "accuracy", "fped", "by_chance", "fned",
+          "share", "seconds")  # fmt: skip
 
 TERMS = {
     "women": r"\b(women|woman|girls?|bitch\w*|hoe\w*|pussy|cunts?)\b",
@@ -108,6 +110,14 @@ def equality(
     return float(sum(abs(rate - overall) for rate in rates))
 
 
+def by_chance(decided: NDArray[np.int64], y: NDArray[np.int64], about: pd.DataFrame) -> float:
+    """Return the mean FPED of such rows if all identities had the overall rate."""
+    rng, overall = np.random.default_rng(0), decided[y == 0].mean()
+    sizes = [int((member & (y == 0)).sum()) for _, member in about.items()]
+    drawn = [np.abs(rng.binomial(n, overall, DRAWS) / n - overall).mean() for n in sizes if n]
+    return float(sum(drawn))
+
+
 def by_hand(posts: Posts, train: NDArray[np.int64], *, bounded: bool) -> tuple[Any, float]:
     """Fit TF-IDF with logistic regression; its threshold is the best within the bound."""
     model = make_pipeline(
@@ -149,6 +159,7 @@ def measured(name: str, posts: Posts, system: str, seed: int) -> dict[str, objec
     return {
         "table": name, "bound": posts.bound, "system": system, "seed": seed,
         "accuracy": float((decided == y).mean()), "fped": equality(decided, y, about, 0),
+        "by_chance": by_chance(decided, y, about),
         "fned": equality(decided, y, about, 1), "share": float(np.mean(decided)),
         "seconds": time.monotonic() - start,
     }  # fmt: skip
@@ -170,15 +181,17 @@ Three tables of text, {seeds} random splits each, 70 % of the rows to fit and 30
 overall one. `fairautoml` is `FairAutoML("fped <= ...", time_budget={seconds:g})` with its other
 defaults, but for `GroupPolicy(unseen="base_model")`; by hand: words and pairs of words by
 TF-IDF, logistic regression (C = 10), and the most accurate threshold of the out-of-fold scores
-whose FPED is within the bound. Mean over the splits, standard deviation in brackets; made on
-{machine}.
+whose FPED is within the bound. By chance: mean FPED on such rows of a model whose false positive
+rates are all equal. Mean over the splits, standard deviation in brackets; made on
+{machine}, shared with other work.
 
-- hatecheck: hateful or not, one group per case. davidson_hate_offensive: hateful or offensive
+- hatecheck: hateful or not, one group per case; the cases are made from templates, so that new
+  ones are similar to those of the fit. davidson_hate_offensive: hateful or offensive
   against neither, identities by words, which overlap. ethos_multilabel: calls for violence or not,
   433 comments, six identities of the annotators, which overlap.
 
-| table | bound | system | accuracy | FPED | FNED | within the bound | seconds |
-|---|---|---|---|---|---|---|---|
+| table | bound | system | accuracy | FPED | by chance | FNED | within the bound | seconds |
+|---|---|---|---|---|---|---|---|---|
 {lines}
 {words}"""
 
@@ -187,7 +200,7 @@ def page(rows: list[dict[str, object]], words: str) -> str:
     """Return the page."""
     frame, lines = pd.DataFrame(rows), []
     for (name, system), part in frame.groupby(["table", "system"], sort=False):
-        spread = [f"{part[c].mean():.3f} ({part[c].std():.3f})" for c in FIELDS[4:7]]
+        spread = [f"{part[c].mean():.3f} ({part[c].std():.3f})" for c in FIELDS[4:8]]
         kept = int((part["fped"] <= part["bound"]).sum())
         lines.append(
             f"| {name} | {part['bound'].iloc[0]:g} | {system} | {' | '.join(spread)} "

@@ -16,6 +16,7 @@ from fairautoml.auditing.impact import ImpactOptions, impact_rows
 from fairautoml.auditing.individual import individual_fairness, similar_of
 from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
 from fairautoml.auditing.models import ModelAdapter, decider_of, small_groups_of
+from fairautoml.auditing.numbers import audit_numbers, of_numbers, refuse_others
 from fairautoml.auditing.openings import open_rows, opening_notes, refuse_training_rows
 from fairautoml.auditing.ranked import ranked_sections
 from fairautoml.auditing.rates import (
@@ -122,6 +123,10 @@ def audit(
 ) -> Audit:
     """Audit the decisions of any model for fairness.
 
+    True labels with fractions, or a regression model, are audited as numbers: means and errors by
+    group, and with ``blocks`` what each block adds to the gap and to the error. Only ``X``,
+    ``model``, ``blocks``, ``sample_weight`` and the options of groups apply to them.
+
     Parameters
     ----------
     y_true : labels, shape (n_rows,), optional
@@ -185,8 +190,8 @@ def audit(
         Largest harmless change of numeric columns in their own units, or of all numeric columns in
         standard deviations.
     blocks : mapping of str to sequence of str, optional
-        Feature blocks whose contribution to the gap is computed; requires ``model``. ``{}`` makes
-        every column a block.
+        Feature blocks whose contribution to the gap, and to the error, is computed; requires
+        ``model``. ``{}`` makes every column a block.
     shift : float, optional
         Factor by which the weight of a row within its group may rise or fall; the worst gap under
         such a shift is computed.
@@ -248,6 +253,14 @@ def audit(
         ranked=ranked,
         max_groups=max_groups,
     )
+    if of_numbers(y_true, model):
+        refuse_others(
+            y_score=y_score, constraint=constraint, baseline=baseline, favourable=favourable,
+            metrics=metrics, by=by, ledger=ledger, largest_weight=largest_weight, flips=flips,
+            noise=noise, shift=shift, slices=slices, ranked=ranked, stability=stability,
+            pos_label=pos_label, independent=independent or None, leakage=leakage or None,
+        )  # fmt: skip
+        return audit_numbers(given, options, model, blocks, smallest_cell, random_state)
     rows = with_checked_weight(read_rows(given, options), largest_weight)
     tables = Tables.count(rows, largest_weight=largest_weight)
     shown = shown_groups(rows, tables, smallest_cell, min_share)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import comb
 from typing import Any
 
@@ -114,12 +113,16 @@ MOST_ROWS = 5_000
 Blocks = Mapping[str, Sequence[str]]
 
 
+MEAN_PREDICTION = "mean prediction"
+"""What the gap of a regression model is about, in place of a rate."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Contrast:
-    """The gap to decompose: the rate of one group minus that of another."""
+    """The gap to decompose: the rate or mean prediction of one group minus that of another."""
 
     system: GroupSystem
-    rate: Rate
+    rate: Rate | None  # None = the mean prediction
     high: int  # groups with the highest and the lowest rate on all rows
     low: int
 
@@ -160,7 +163,7 @@ def check_blocks(blocks: Blocks | None, columns: Sequence[str]) -> dict[str, tup
 
 def contributions_of(
     codes: NDArray[np.int64],
-    y: NDArray[np.integer] | None,
+    y: NDArray[Any] | None,
     weight: NDArray[np.float64] | None,
     X: pd.DataFrame,
     model: ModelAdapter,
@@ -170,6 +173,7 @@ def contributions_of(
 ) -> Contributions:
     """Return the Shapley values of a gap over feature blocks; ``codes`` are groups, -1 = none.
 
+    With ``y`` also those of the error: the share of wrong decisions, or the mean absolute error.
     The rows of an absent block are permuted jointly, so that the block keeps its distribution but
     is independent of all other columns; no model is refitted.
 
@@ -182,13 +186,18 @@ def contributions_of(
     moved = _orders(len(at), len(names), seed)
     label, group = np.zeros(len(at), dtype=np.int8) if y is None else y[at], codes[at]
     of_row = np.ones(len(at)) if weight is None else weight[at]
+    known: dict[tuple[Coalition, int], tuple[float, float]] = {}
 
-    def value(present: Coalition, repeat: int) -> float:
+    def measured(present: Coalition, repeat: int) -> tuple[float, float]:
+        """Return gap and error where the other blocks are permuted."""
+        if (present, repeat) in known:
+            return known[present, repeat]
         changed = table.copy()
         for block in (b for b in range(len(names)) if b not in present):
             for column in blocks[names[block]]:
                 changed[column] = table[column].array[moved[repeat, block]]
-        found = _gap(model.decide(changed), label, group, of_row, question)
+        answer = model.decide(changed)
+        found = _gap(answer, label, group, of_row, question)
         if np.isnan(found):
             shown = ", ".join(names[block] for block in sorted(present)) or "none"
             msg = (
@@ -196,30 +205,35 @@ def contributions_of(
                 "Pass another constraint first, or more rows."
             )
             raise InputError(msg)
-        return found
+        known[present, repeat] = found, _mean(np.abs(answer - label.astype(float)), of_row)
+        return known[present, repeat]
 
-    solution = mean_of(
-        [
-            shapley_values(len(names), partial(value, repeat=repeat), seed=seed)
-            for repeat in range(REPEATS)
-        ]
-    )
-    everything = frozenset(range(len(names)))
+    def solved(which: int) -> Solution:
+        games = (lambda present, r=r: measured(present, r)[which] for r in range(REPEATS))
+        return mean_of([shapley_values(len(names), game, seed=seed) for game in games])
+
+    gap, error = solved(0), None if y is None else solved(1)
+    everything = measured(frozenset(range(len(names))), 0)
+    nothing = np.mean([measured(frozenset(), repeat) for repeat in range(REPEATS)], axis=0)
     return Contributions(
         system=question.system.name,
-        rate=question.rate.name,
+        rate=MEAN_PREDICTION if question.rate is None else question.rate.name,
         high=question.system.labels[question.high],
         low=question.system.labels[question.low],
-        total=value(everything, 0),
-        without=float(np.mean([value(frozenset(), repeat) for repeat in range(REPEATS)])),
-        exact=solution.exact,
+        total=everything[0],
+        without=float(nothing[0]),
+        error=None if error is None else everything[1],
+        error_without=None if error is None else float(nothing[1]),
+        exact=gap.exact,
         n_rows=len(at),
         shares=tuple(
             Share(
                 block=name,
                 columns=blocks[name],
-                value=float(solution.values[b]),
-                standard_error=float(solution.standard_errors[b]),
+                value=float(gap.values[b]),
+                standard_error=float(gap.standard_errors[b]),
+                error=None if error is None else float(error.values[b]),
+                error_standard_error=None if error is None else float(error.standard_errors[b]),
             )
             for b, name in enumerate(names)
         ),
@@ -244,14 +258,16 @@ def _orders(n_rows: int, n_blocks: int, seed: int) -> NDArray[np.int64]:
 
 
 def _gap(
-    decision: NDArray[np.integer],
-    y: NDArray[np.integer],
+    answer: NDArray[Any],
+    y: NDArray[Any],
     group: NDArray[np.int64],
     weight: NDArray[Any],
     question: Contrast,
 ) -> float:
-    mass, happened = question.rate.shares(y, decision)
-    weight = weight * mass
+    happened = answer
+    if question.rate is not None:
+        mass, happened = question.rate.shares(y, answer)
+        weight = weight * mass
     high, low = (
         _mean(happened[group == g], weight[group == g]) for g in (question.high, question.low)
     )

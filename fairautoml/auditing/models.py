@@ -46,7 +46,7 @@ class ModelAdapter:
     """A model with the format of its input and output."""
 
     model: Any  # estimator, function or ``LinearRule``
-    classes: NDArray[Any]  # shape (2,): labels of 0 and 1
+    classes: NDArray[Any]  # shape (2,): labels of 0 and 1; of a regression model none
     named: bool = True  # whether the model receives a DataFrame instead of an array
     # columns of the table that the model receives as a separate argument
     sensitive: tuple[str, ...] = ()
@@ -56,17 +56,34 @@ class ModelAdapter:
         kept = table.drop(columns=list(self.sensitive))
         return kept if self.named else kept.to_numpy()
 
-    def decide(self, table: pd.DataFrame) -> NDArray[np.int8]:
-        """Return the decisions, 0 or 1, shape (n_rows,)."""
+    def decide(self, table: pd.DataFrame) -> NDArray[Any]:
+        """Return the decisions, 0 or 1, or the numbers of a regression model, shape (n_rows,)."""
+        numbers = len(self.classes) == 0
         if isinstance(self.model, LinearRule):
-            return (self.model.margin(table) > 0).astype(np.int8)
+            margin = self.model.margin(table)
+            return margin if numbers else (margin > 0).astype(np.int8)
         ask = getattr(self.model, "predict", self.model)
         features = self.features(table)
         answer = ask(features, table[list(self.sensitive)]) if self.sensitive else ask(features)
+        if numbers:
+            return finite_numbers(answer, "model: its predictions")
         try:
             return known_labels(_like(answer, self.classes), self.classes)
         except InputError as error:
             raise InputError(f"model: its predictions are not labels of y_true: {error}") from None
+
+
+def finite_numbers(values: Any, name: str) -> NDArray[np.float64]:
+    """Return finite numbers, shape (n_rows,)."""
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be numbers: {error}") from error
+    bad = int((~np.isfinite(found)).sum())
+    if found.ndim != 1 or bad:
+        msg = f"{name} must be one finite number per row; found shape {found.shape}, {bad} are not"
+        raise InputError(msg)
+    return found
 
 
 def _like(answer: Any, classes: NDArray[Any]) -> Any:

@@ -50,6 +50,8 @@ def _parts(audit: Audit) -> list[tuple[Section, list[str], list[list[str]]]]:
 def headline(audit: Audit) -> str:
     """Return the number of rows, what accepted means, and the confidence."""
     weighted = ", weighted" if audit.weighted else ""
+    if not audit.favourable:
+        return f"Audit of the predicted numbers of {audit.n_rows:,} rows{weighted}"
     accepted, good = printable(audit.classes[1]), printable(audit.favourable)
     what = (
         f"selected means {good!r}" if audit.median is not None else f"accepted means {accepted!r}"

@@ -194,19 +194,25 @@ class Share:
     block: str
     columns: tuple[str, ...]
     value: float  # signed Shapley value, in units of the gap
-    standard_error: float  # sampling error of the orders; 0 if all orders were computed
+    standard_error: float  # sampling error of permutations and orders
+    # the same of the error, below 0 for a block that reduces it; None without labels
+    error: float | None = None
+    error_standard_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contributions:
-    """Shapley values of the gap between two groups over feature blocks."""
+    """Shapley values of the gap between two groups, and of the error, over feature blocks."""
 
     system: str  # sensitive column or intersection
-    rate: str
+    rate: str  # name of the rate, "mean prediction" of a regression model
     high: str  # group with the highest rate; the gap is its rate minus that of ``low``
     low: str  # group with the lowest rate
     total: float  # the gap with all blocks
     without: float  # the gap with all blocks permuted
+    # share of wrong decisions or mean absolute error, with all blocks and with all permuted
+    error: float | None = None
+    error_without: float | None = None
     exact: bool  # whether all orders of the blocks were computed
     n_rows: int  # number of rows used
     shares: tuple[Share, ...]  # values that add up to ``total - without``

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.columns import encode_levels, level_arrays
 from fairautoml.data.frames import as_series, check_length, read_weights, unlike_indices
-from fairautoml.data.groups import MissingPolicy, fit_groups, read_sensitive
+from fairautoml.data.groups import GroupSchema, MissingPolicy, fit_groups, read_sensitive
 from fairautoml.data.spelling import refuse_spellings
 from fairautoml.data.target import encode_target, plain_labels
 from fairautoml.exceptions import InputError, ParameterError
@@ -92,10 +92,7 @@ ABOVE = np.array(["at most the median", "above the median"], dtype=object)
 
 def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
     """Validate and encode the rows of an audit."""
-    _check_indices(given)
-    if given.sensitive is None:
-        msg = "sensitive is None, but an audit compares groups. Pass one group per row."
-        raise InputError(msg)
+    _check_groups(given)
     by_score = given.y_true is None or options.ranked is not None
     scored = given.y_pred is None and by_score and given.y_score is not None
     labels = _labels(given, scored=scored)
@@ -105,15 +102,7 @@ def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
         raise InputError(f"{first} has no rows. Pass at least one row.")
     for name, values in labels.items():
         _check_rows(n_rows, values, name)
-    sensitive, missing = given.sensitive, options.sensitive_missing
-    if options.unknown is not None:
-        sensitive, missing = _without_unknown(sensitive, options.unknown), "exclude"
-    if missing is None:
-        missing = "exclude" if given.y_true is None else "error"
-    schema, cells = fit_groups(
-        sensitive, n_rows=n_rows, missing=missing, max_groups=options.max_groups
-    )
-    _refuse_overlaps(schema.systems)
+    schema, cells = grouped(given, options, n_rows)
     score = None if given.y_score is None else _scores(given.y_score, n_rows)
     if options.ranked is not None:
         _check_ranked(options.ranked, score)
@@ -138,6 +127,28 @@ def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
         median=median,
         notes=schema.notes,
     )
+
+
+def _check_groups(given: Given) -> None:
+    _check_indices(given)
+    if given.sensitive is None:
+        msg = "sensitive is None, but an audit compares groups. Pass one group per row."
+        raise InputError(msg)
+
+
+def grouped(
+    given: Given, options: AuditReadOptions, n_rows: int
+) -> tuple[GroupSchema, NDArray[np.int32]]:
+    """Return the groups, which do not overlap, and the finest group of each row."""
+    _check_groups(given)
+    sensitive, missing = given.sensitive, options.sensitive_missing
+    if options.unknown is not None:
+        sensitive, missing = _without_unknown(sensitive, options.unknown), "exclude"
+    if missing is None:
+        missing = "exclude" if given.y_true is None else "error"
+    found = fit_groups(sensitive, n_rows=n_rows, missing=missing, max_groups=options.max_groups)
+    _refuse_overlaps(found[0].systems)
+    return found
 
 
 def _known(systems: tuple[GroupSystem, ...], cells: NDArray[np.int32]) -> NDArray[np.bool_]:

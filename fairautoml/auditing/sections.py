@@ -6,10 +6,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from fairautoml.auditing.contributions import MEAN_PREDICTION
 from fairautoml.auditing.impact import FOUR_FIFTHS
 from fairautoml.auditing.result import (
     Audit,
     ChangeRow,
+    Contributions,
     GapRow,
     ImpactRow,
     Interval,
@@ -364,14 +366,23 @@ def _table(
 
 
 def _contributions(audit: Audit) -> Section:
-    columns = {"block": "block", "value": "contribution", "standard_error": "standard error"}
     found = audit.contributions
     if found is None:
-        return _table("contributions", "", (), columns)
+        return _table("contributions", "", (), {})
+    return contributions_section(found)
+
+
+def contributions_section(found: Contributions) -> Section:
+    """Return what each block adds to the gap and to the error, if labels are known."""
+    columns = {"block": "block", "value": "contribution", "standard_error": "standard error"}
+    what = found.rate if found.rate == MEAN_PREDICTION else f"{found.rate} rate"
     title = (
-        f"Contributions to the {found.rate} rate of {printable(found.high)} minus that of "
+        f"Contributions to the {what} of {printable(found.high)} minus that of "
         f"{printable(found.low)}: {found.total:.4f}, {found.without:.4f} with all blocks permuted"
     )
+    if found.error is not None and found.error_without is not None:
+        columns |= {"error": "to the error", "error_standard_error": "its standard error"}
+        title += f"; to the error: {found.error:.4f}, {found.error_without:.4f} with all permuted"
     rows = tuple(sorted(found.shares, key=lambda share: -abs(share.value)))
     return _table("contributions", title, rows, columns)
 

@@ -127,6 +127,15 @@ def column_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dates", metavar="COLUMN[:FORMAT]", help=dates, **many)
     codes = "column of categories, such as codes that look like numbers; may be repeated"
     add("--categories", metavar="COLUMN", help=codes, **many)
+    block_argument(parser)
+    how = "models read all columns (early), one block each (late), or what the search prefers"
+    add("--fusion", choices=["auto", "early", "late"], default="auto", help=how)
+
+
+def block_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the blocks of columns."""
+    block = "named block of columns: 'face=f1,f2'; may be repeated"
+    parser.add_argument("--block", action="append", metavar="NAME=COL,COL", help=block)
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,12 @@ from fairautoml.cli._base import (
     show,
     show_json,
 )
-from fairautoml.cli.arguments import level_arguments, table_arguments, whose_arguments
+from fairautoml.cli.arguments import (
+    block_argument,
+    level_arguments,
+    table_arguments,
+    whose_arguments,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,6 +90,9 @@ def _comparison_arguments(parser: argparse.ArgumentParser) -> None:
     add("--k", type=int, metavar="N", help=many)
     within = "control column: metrics are computed within its values; may be repeated"
     add("--by", action="append", metavar="COL", help=within)
+    decides = "run folder of the model that decided; the other columns are what it reads"
+    add("--model", metavar="RUN", help=decides)
+    block_argument(parser)
 
 
 def _slices(text: str) -> int | str:
@@ -112,6 +120,9 @@ def _audit(arguments: argparse.Namespace) -> int:
     if (arguments.y_pred is None) == (arguments.score is None):
         raise ParameterError("Pass either --y-pred (decisions) or --score (scores).")
     _check_ranked(arguments)
+    if (arguments.model is None) != (arguments.block is None):
+        msg = "Pass --model and --block together, such as --model run/ --block face=f1,f2."
+        raise ParameterError(msg)
     if arguments.fail_on and not arguments.constraint and arguments.format != "four-fifths":
         msg = "--fail-on needs a --constraint, such as four_fifths, or --format four-fifths."
         raise ParameterError(msg)
@@ -138,9 +149,11 @@ def _check_ranked(arguments: argparse.Namespace) -> None:
 def _audited(arguments: argparse.Namespace) -> "Audit":
     from fairautoml.auditing import audit
     from fairautoml.certification.certificate import SMALLEST_CELL
+    from fairautoml.cli.tables import blocks_of
     from fairautoml.data.spelling import PLACEHOLDERS
 
-    table = _table(arguments)
+    table, model = _table(arguments), _model(arguments)
+    features = model is not None or arguments.slices is not None
     smallest, unknown = arguments.smallest_cell, arguments.unknown
     if arguments.format == "ll144" and unknown is None:
         unknown = sorted(PLACEHOLDERS)
@@ -163,7 +176,9 @@ def _audited(arguments: argparse.Namespace) -> "Audit":
         shift=arguments.shift,
         slices=arguments.slices,
         ranked=arguments.k,
-        X=None if arguments.slices is None else _other_columns(table, arguments),
+        X=_other_columns(table, arguments) if features else None,
+        model=model,
+        blocks=blocks_of(arguments.block),
         independent=arguments.rows_are_new,
         ledger=arguments.ledger,
         delta=arguments.delta,
@@ -176,6 +191,12 @@ def _audited(arguments: argparse.Namespace) -> "Audit":
         leakage=False if arguments.no_leakage else None,
         random_state=arguments.seed,
     )
+
+
+def _model(arguments: argparse.Namespace) -> Any:
+    from fairautoml import load_run
+
+    return None if arguments.model is None else load_run(arguments.model)
 
 
 def _other_columns(table: "pd.DataFrame", arguments: argparse.Namespace) -> "pd.DataFrame":

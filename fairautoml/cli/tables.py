@@ -303,6 +303,7 @@ def _sorted(
     check_columns(frame, "--weight", weight)
     for option in ("text", "dates", "categories"):
         check_columns(frame, f"--{option}", getattr(roles.columns, option))
+    check_columns(frame, "--block", roles.columns.in_blocks)
     if target in roles.sensitive_columns:
         raise ParameterError(f"--sensitive: {target!r} is the target; name another column")
     frame = frame.reset_index(drop=True)
@@ -626,7 +627,27 @@ def _columns_of(arguments: argparse.Namespace) -> ColumnOptions:
         text=getattr(arguments, "text", ()),
         dates=dates,
         categories=getattr(arguments, "categories", ()),
+        blocks=blocks_of(getattr(arguments, "block", None)) or {},
+        fusion=getattr(arguments, "fusion", "auto"),
     )
+
+
+def blocks_of(texts: Sequence[str] | None) -> dict[str, tuple[str, ...]] | None:
+    """Return the blocks of columns, such as ``"face=f1,f2"``; None without any."""
+    if texts is None:
+        return None
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        name, _, listed = (part.strip() for part in text.partition("="))
+        columns = tuple(part.strip() for part in listed.split(","))
+        if not name or not all(columns) or name in found:
+            msg = (
+                f"--block {text!r} must be a name and columns, such as 'face=f1,f2', each name "
+                "once"
+            )
+            raise ParameterError(msg)
+        found[name] = columns
+    return found
 
 
 def _whole_path(file: str) -> str:

@@ -135,7 +135,8 @@ def _encoded(
     found = np.full((len(texts) + 1, width), np.nan, dtype=np.float32)
     for row, one in zip(found, read, strict=False):
         row[: len(one)] = one[:width]
-    return found[codes]
+    taken: NDArray[np.float32] = found[codes]
+    return taken
 
 
 def terms_matrix(block: NDArray[np.floating], n_terms: int) -> sparse.csr_matrix:
@@ -163,7 +164,8 @@ class TextEncoder:
         present = terms_matrix(X[:, self.start : self.start + self.width], len(self.squares) - 1)
         total, square = present @ self.values[:-1], present @ self.squares[:-1]
         norm = np.sqrt(np.where(square > 0, square, 1.0))
-        return (total / norm[:, None] + self.offset).astype(np.float32)
+        found: NDArray[np.float32] = (total / norm[:, None] + self.offset).astype(np.float32)
+        return found
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
         """Append the features and return their columns."""

@@ -5,6 +5,7 @@ from io import StringIO
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from fairautoml import load_run
 from fairautoml.cli.main import main
@@ -71,3 +72,45 @@ def test_an_unknown_column_of_an_option_is_refused(tmp_path, capsys):
     fit = ["fit", str(tmp_path / "t.csv"), "--target", "y", "--dates", "borne:%d/%m/%y"]
     assert main(fit) == 2
     assert "did you mean 'born'" in capsys.readouterr().err
+
+
+def test_blocks_are_named_by_fit_and_audit(tmp_path, capsys):
+    """The run remembers them; the audit says what each adds to gap and error, of numbers too."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(N, 3)), columns=["f", "c", "d"])
+    table["sex"] = rng.choice(["a", "b"], N)
+    table["y"] = table["f"] + table["c"] + (table["sex"] == "b")
+    file, run = tmp_path / "t.csv", tmp_path / "run"
+    table.to_csv(file, index=False)
+    said = ["--target", "y", "--sensitive", "sex", "--drop", "sex", "--block", "face=f"]
+    said += ["--block", "cv=c,d", "--fusion", "early", "--task", "regression"]
+    assert main(["fit", str(file), *said, *QUICK, "--out", str(run)]) == 0
+    model = load_run(run)
+    kept = json.loads((run / "source.json").read_text())["columns"]
+    assert (kept["blocks"], kept["fusion"]) == ({"face": ["f"], "cv": ["c", "d"]}, "early")
+    table.assign(out=model.predict(table[["f", "c", "d"]])).to_csv(file, index=False)
+    capsys.readouterr()
+    columns = ["--y-true", "y", "--y-pred", "out", "--sensitive", "sex", "--json"]
+    blocks = ["--model", str(run), "--block", "face=f"]
+    assert main(["audit", str(file), *columns, *blocks]) == 0
+    shares = json.loads(capsys.readouterr().out)["contributions"]["shares"]
+    assert [one["block"] for one in shares] == ["face", "(other columns)"]
+    assert all(one["error"] < 0 for one in shares)
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        (["--block", "face"], "such as 'face=f1,f2'"),
+        (["--block", "a=x", "--block", "a=y"], "each name once"),
+        (["--block", "a=zz", "--block", "b=code"], "--block"),
+        (["--block", "a=code"], "two or more blocks"),
+    ],
+)
+def test_blocks_that_cannot_be_are_refused(said, says, tmp_path, capsys):
+    """The message names the option or what is allowed."""
+    people().to_csv(tmp_path / "t.csv", index=False)
+    named = ["--target", "y", "--sensitive", "group", "--constraint", "four_fifths"]
+    out = ["--out", str(tmp_path / "run")]
+    assert main(["fit", str(tmp_path / "t.csv"), *named, *said, *QUICK, *out]) != 0
+    assert says in capsys.readouterr().err
