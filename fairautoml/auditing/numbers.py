@@ -65,7 +65,11 @@ def of_numbers(y_true: Any, model: Any) -> bool:
 
 def refuse_others(**given: Any) -> None:
     """Raise if an option is given that an audit of numbers does not have."""
-    named = [name for name, value in given.items() if value is not None]
+    named = [
+        name
+        for name, value in given.items()
+        if not (value is None or (isinstance(value, list) and not value))
+    ]
     if named:
         msg = (
             f"{named[0]}={given[named[0]]!r} is about decisions, and y_true or model is about "
