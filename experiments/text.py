@@ -28,7 +28,7 @@ from fairautoml import FairAutoML, GroupPolicy
 from fairautoml.data import load
 
 SECONDS, FOLDS, DRAWS = 30.0, 5, 2000
-SYSTEMS = ("fairautoml", "by hand", "by hand, no bound")
+SYSTEMS = ("fairautoml", "by hand", "by hand, no bound", "by hand, at that FPED")
 FIELDS = ("table", "bound", "system", "seed", "accuracy", "fped", "by_chance", "fned",
           "share", "seconds")  # fmt: skip
 
@@ -129,20 +129,34 @@ def by_hand(posts: Posts, train: NDArray[np.int64], *, bounded: bool) -> tuple[A
     model.fit(texts, y)
     if not bounded:
         return model, 0.5
-    about, best = posts.identities.iloc[train].reset_index(drop=True), (-1.0, 0.5)
+    about = posts.identities.iloc[train].reset_index(drop=True)
+    return model, best_at(scores, y, about, posts.bound)
+
+
+def best_at(
+    scores: NDArray[np.float64], y: NDArray[np.int64], about: pd.DataFrame, most: float
+) -> float:
+    """Return the most accurate threshold with an FPED of at most that, 2 if there is none."""
+    best = (-1.0, 2.0)
     for cut in np.quantile(scores, np.linspace(0.01, 0.99, 197)):
         decided = (scores >= cut).astype(np.int64)
-        if equality(decided, y, about, 0) <= posts.bound:
+        if equality(decided, y, about, 0) <= most:
             best = max(best, (float((decided == y).mean()), float(cut)))
-    return model, best[1]
+    return best[1]
 
 
-def measured(name: str, posts: Posts, system: str, seed: int) -> dict[str, object]:
-    """Fit one system on 70 % of the posts and measure it on the others."""
+def measured(
+    name: str, posts: Posts, system: str, seed: int, most: float | None = None
+) -> dict[str, object]:
+    """Fit one system on 70 % of the posts and measure it on the others.
+
+    With ``most`` the threshold by hand is the best one for the measured posts themselves.
+    """
     train, new = train_test_split(
         np.arange(len(posts.y)), test_size=0.3, random_state=seed, stratify=posts.y
     )
     start = time.monotonic()
+    y, about = posts.y[new], posts.identities.iloc[new].reset_index(drop=True)
     if system == "fairautoml":
         # New posts may mention a combination of identities that no post of the fit did.
         policy = GroupPolicy(unseen="base_model")
@@ -154,8 +168,9 @@ def measured(name: str, posts: Posts, system: str, seed: int) -> dict[str, objec
     else:
         fitted, cut = by_hand(posts, train, bounded=system == "by hand")
         scores = fitted.predict_proba(posts.X[posts.text].iloc[new])[:, 1]
+        if most is not None:
+            cut = best_at(scores, y, about, most)
         decided = (scores >= cut).astype(np.int64)
-    y, about = posts.y[new], posts.identities.iloc[new].reset_index(drop=True)
     return {
         "table": name, "bound": posts.bound, "system": system, "seed": seed,
         "accuracy": float((decided == y).mean()), "fped": equality(decided, y, about, 0),
@@ -181,7 +196,8 @@ Three tables of text, {seeds} random splits each, 70 % of the rows to fit and 30
 overall one. `fairautoml` is `FairAutoML("fped <= ...", time_budget={seconds:g})` with its other
 defaults, but for `GroupPolicy(unseen="base_model")`; by hand: words and pairs of words by
 TF-IDF, logistic regression (C = 10), and the most accurate threshold of the out-of-fold scores
-whose FPED is within the bound. By chance: mean FPED on such rows of a model whose false positive
+whose FPED is within the bound. At that FPED: by hand with the threshold that is best on the
+measured rows themselves among those whose FPED there is at most that of fairautoml. By chance: mean FPED on such rows of a model whose false positive
 rates are all equal. Mean over the splits, standard deviation in brackets; made on
 {machine}, shared with other work.
 
@@ -227,9 +243,13 @@ def main() -> None:
         writer.writeheader()
         for name, read in TABLES.items():
             posts = read()
+            reached: dict[int, float] = {}  # FPED of fairautoml, by seed
             for system in SYSTEMS:
                 for seed in range(arguments.seeds):
-                    rows.append(measured(name, posts, system, seed))
+                    most = reached[seed] if system == SYSTEMS[-1] else None
+                    rows.append(measured(name, posts, system, seed, most))
+                    if system == SYSTEMS[0]:
+                        reached[seed] = float(str(rows[-1]["fped"]))
                     writer.writerow(rows[-1])
                     file.flush()
     written = arguments.out / "README.md"
