@@ -197,9 +197,9 @@ overall one. `fairautoml` is `FairAutoML("fped <= ...", time_budget={seconds:g})
 defaults, but for `GroupPolicy(unseen="base_model")`; by hand: words and pairs of words by
 TF-IDF, logistic regression (C = 10), and the most accurate threshold of the out-of-fold scores
 whose FPED is within the bound. At that FPED: by hand with the threshold that is best on the
-measured rows themselves among those whose FPED there is at most that of fairautoml. By chance: mean FPED on such rows of a model whose false positive
-rates are all equal. Mean over the splits, standard deviation in brackets; made on
-{machine}, shared with other work.
+measured rows themselves among those whose FPED there is at most that of fairautoml. By chance:
+mean FPED on such rows of a model whose false positive rates are all equal. Mean over the splits,
+standard deviation in brackets; made on {machine}, shared with other work.
 
 - hatecheck: hateful or not, one group per case; the cases are made from templates, so that new
   ones are similar to those of the fit. davidson_hate_offensive: hateful or offensive

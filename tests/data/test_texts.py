@@ -104,6 +104,12 @@ def test_a_text_offers_three_encodings(table):
     assert dict(zip(offered, widths, strict=True)) == {"scores": 2, "target": 32, "codes": 31}
 
 
+def test_the_first_model_of_a_text_reads_its_score(model):
+    """Not its components, whose linear model loses the sparse terms."""
+    varied = model.leaderboard_[~model.leaderboard_["constant"]]
+    assert varied.loc[varied["trial"] == varied["trial"].min(), "encoding"].eq("scores").all()
+
+
 def test_the_columns_of_a_model_say_what_became_of_each(model):
     found = model.columns_.set_index("column")
     assert found["kind"].to_dict() == {"said": "text", "number": "number"}
