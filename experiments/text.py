@@ -233,6 +233,7 @@ def main() -> None:
     """Measure all cells and write table and page; text below the page's table is kept."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -245,7 +246,7 @@ def main() -> None:
             posts = read()
             reached: dict[int, float] = {}  # FPED of fairautoml, by seed
             for system in SYSTEMS:
-                for seed in range(arguments.seeds):
+                for seed in range(arguments.first, arguments.first + arguments.seeds):
                     most = reached[seed] if system == SYSTEMS[-1] else None
                     rows.append(measured(name, posts, system, seed, most))
                     if system == SYSTEMS[0]:
