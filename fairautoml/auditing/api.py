@@ -259,6 +259,8 @@ def audit(
             metrics=metrics, by=by, ledger=ledger, largest_weight=largest_weight, flips=flips,
             noise=noise, shift=shift, slices=slices, ranked=ranked, stability=stability,
             pos_label=pos_label, independent=independent or None, leakage=leakage or None,
+            min_share=min_share or None,
+            reference=None if reference == "most_selected" else reference,
         )  # fmt: skip
         return audit_numbers(given, options, model, blocks, smallest_cell, random_state)
     rows = with_checked_weight(read_rows(given, options), largest_weight)
