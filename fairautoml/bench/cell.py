@@ -64,8 +64,8 @@ def _ticks_of(pid: int) -> int | None:
     return int(fields[_USER]) + int(fields[_SYSTEM]) if len(fields) > _SYSTEM else None
 
 
-FINISHED_CODES = frozenset({0, 4, 9})
-"""Exit codes of a finished fit: done, nothing feasible, not certified."""
+FINISHED_CODES = frozenset({0, 4, 9, 10})
+"""Exit codes of a finished fit: done, nothing feasible, not certified, unsure."""
 GRACE_SECONDS = 300.0
 GRACE_FACTOR = 3.0
 """A fit is killed after factor x budget + grace seconds."""

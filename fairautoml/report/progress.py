@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from fairautoml.records import Progress
+from fairautoml.records import Entry, Progress
 
 
 class ProgressLine:
@@ -48,7 +48,7 @@ class ProgressLine:
         # A stored or copied estimator must not hold an open line.
         self._line = self._last = None
         if line is not None and last is not None:
-            line[1](last_text(last, interrupted=model is not None and model.interrupted_))
+            line[1](last_text(last, model))
 
 
 def default_callbacks() -> tuple[ProgressLine, ...]:
@@ -61,24 +61,32 @@ def progress_text(progress: Progress) -> str:
     """Return one line on the progress of a search."""
     left = progress.seconds_left
     remaining = "" if left is None else f", {max(0.0, left):.0f} s left"
-    return f"{_found_text(progress)}{remaining}"
+    return f"{_n_trials_text(progress)}, {_best_text(progress)}{remaining}"
 
 
-def last_text(progress: Progress, *, interrupted: bool) -> str:
-    """Return the line that stays after the search."""
-    if interrupted:
-        return f"Interrupted; what was found is kept: {_found_text(progress)}"
-    return f"Done: {_found_text(progress)}"
+def last_text(progress: Progress, model: Any) -> str:
+    """Return the line that stays: the selected ``model``, or what was found if ``fit`` failed."""
+    if model is None:
+        return f"Failed: {_n_trials_text(progress)}, {_best_text(progress)}"
+    start = "Interrupted; what was found is kept: " if model.interrupted_ else "Done: "
+    selected = _entry_text("selected", model.best_entry_, model.status_)
+    return f"{start}{_n_trials_text(progress)}, {selected}"
 
 
-def _found_text(progress: Progress) -> str:
-    found, entry = "no model yet", progress.best
-    if entry is not None:
-        found = f"best {entry.score:.4f}"
-        if entry.measures:
-            word = "feasible" if entry.feasible else "not feasible"
-            found = f"{found} at gap {entry.gap:.4f} ({word})"
-    return f"{progress.n_trials} trial{'' if progress.n_trials == 1 else 's'}, {found}"
+def _n_trials_text(progress: Progress) -> str:
+    return f"{progress.n_trials} trial{'' if progress.n_trials == 1 else 's'}"
+
+
+def _best_text(progress: Progress) -> str:
+    entry = progress.best
+    if entry is None:
+        return "no model yet"
+    return _entry_text("best", entry, "feasible" if entry.feasible else "infeasible")
+
+
+def _entry_text(name: str, entry: Entry, status: str) -> str:
+    text = f"{name} {entry.score:.4f}"
+    return f"{text} at gap {entry.gap:.4f} ({status})" if entry.measures else text
 
 
 def _line_on(

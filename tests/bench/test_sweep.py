@@ -64,7 +64,7 @@ result = {{"status": "feasible" if seed != 2 else "infeasible", "seed": seed,
           "entry": {{"learner": "=tree", "thresholds": [0.4, 0.6],
                     "needs_sensitive": "--blind" not in given}}}}
 print(json.dumps(result))
-sys.exit(0 if seed != 2 else 4)
+sys.exit(int(os.environ.get("FAKE_CODE", 0 if seed != 2 else 4)))
 """
 
 ECHO = "import json, sys; print(json.dumps({'status': 'feasible', 'given': sys.argv[1:]}))"
@@ -226,6 +226,13 @@ def test_the_tables_can_be_made_anew_from_the_cells_alone(bench):
 def test_a_command_that_cannot_be_started_is_refused(bench):
     with pytest.raises(RunFolderError, match="fix this and resume it"):
         run_sweep(bench.source, bench.out, way=Way(command=("/nowhere/program",)))
+
+
+@pytest.mark.parametrize("code", ["4", "9", "10"])
+def test_a_fit_that_ends_without_a_feasible_model_is_a_result(bench, monkeypatch, code):
+    monkeypatch.setenv("FAKE_CODE", code)
+    assert bench.run(only="two-s7").n_failed == 0
+    assert bench.cells["holdout.accuracy"].tolist() == [pytest.approx(0.87)]
 
 
 def test_a_failed_cell_is_a_row_with_a_reason_and_the_others_are_run(bench, monkeypatch):

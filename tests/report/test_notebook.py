@@ -48,7 +48,7 @@ def test_fit_shows_one_line_of_progress_that_ends_with_the_best_score(executed):
     shown = executed.cells[3 - 1].outputs
     assert len(shown) == 2
     line = shown[0].data["text/plain"]
-    assert line.startswith("Done: 3 trials, best 0.")
+    assert line.startswith("Done: 3 trials, selected 0.")
     assert "gap" in line
 
 

@@ -57,7 +57,7 @@ def progress(score=None, *, n_trials=1, left=12.4, gaps=(0.03,)):
         (progress(0.9), "1 trial, best 0.9000 at gap 0.0300 (feasible), 12 s left"),
         (
             progress(0.9, n_trials=2, left=None, gaps=(0.2,)),
-            "2 trials, best 0.9000 at gap 0.2000 (not feasible)",
+            "2 trials, best 0.9000 at gap 0.2000 (infeasible)",
         ),
         (progress(0.9, left=-1, gaps=()), "1 trial, best 0.9000, 0 s left"),
     ],
@@ -67,7 +67,10 @@ def test_progress_is_one_line(given, text):
 
 
 class Fitted:
-    """A fitted estimator."""
+    """A fitted estimator that selected another model than the best one of the search."""
+
+    best_entry_ = progress(0.85, gaps=(0.01,)).best
+    status_ = "unsure"
 
     def __init__(self, *, interrupted=False):
         self.interrupted_ = interrupted
@@ -83,7 +86,7 @@ def test_a_file_gets_a_line_per_improvement_and_a_last_one():
     assert [line.split(" at ")[0] for line in stream.getvalue().splitlines()] == [
         "1 trial, best 0.8000",
         "1 trial, best 0.9000",
-        "Done: 1 trial, best 0.9000",
+        "Done: 1 trial, selected 0.8500",
     ]
 
 
@@ -97,7 +100,7 @@ def test_a_terminal_gets_one_line_that_is_rewritten(monkeypatch):
     show.on_fit_end(Fitted())
     assert stream.getvalue().count("\r") == 3
     last = stream.getvalue().split("\r\x1b[K")[-1]
-    assert last == "Done: 1 trial, best 0.9000 at gap 0.0300 (feasible)\n"
+    assert last == "Done: 1 trial, selected 0.8500 at gap 0.0100 (unsure)\n"
 
 
 def test_rich_is_used_when_it_is_there():
@@ -106,7 +109,7 @@ def test_rich_is_used_when_it_is_there():
     show = ProgressLine(stream)
     show(progress(0.9))
     show.on_fit_end(None)
-    assert stream.getvalue().endswith("Done: 1 trial, best 0.9000 at gap 0.0300 (feasible)\n")
+    assert stream.getvalue().endswith("Failed: 1 trial, best 0.9000 at gap 0.0300 (feasible)\n")
 
 
 def test_after_an_interrupt_the_line_says_what_is_kept():
@@ -115,7 +118,7 @@ def test_after_an_interrupt_the_line_says_what_is_kept():
     show(progress(0.9))
     show.on_fit_end(Fitted(interrupted=True))
     last = stream.getvalue().splitlines()[-1]
-    assert last.startswith("Interrupted; what was found is kept: 1 trial, best 0.9000")
+    assert last.startswith("Interrupted; what was found is kept: 1 trial, selected 0.8500")
 
 
 def test_a_line_can_be_copied_after_a_fit_and_used_for_another():
