@@ -127,9 +127,9 @@ def test_a_clear_lead_is_a_standard_error_and_of_an_error_its_share():
     assert clear_lead(-0.003, 2000) == pytest.approx(0.000015)
 
 
-def test_above_95_percent_more_certainty_is_worth_nothing():
-    assert chosen([Rule(0.85, 0.951), Rule(0.849, 1.0)], "auto") == Rule(0.85, 0.951)
-    assert chosen([Rule(0.85, 0.93), Rule(0.849, 0.95)], "auto") == Rule(0.849, 0.95)
+def test_above_99_percent_more_certainty_is_worth_nothing():
+    assert chosen([Rule(0.85, 0.991), Rule(0.849, 1.0)], "auto") == Rule(0.85, 0.991)
+    assert chosen([Rule(0.85, 0.95), Rule(0.849, 0.99)], "auto") == Rule(0.849, 0.99)
 
 
 TARGET = BoundConstraint(
@@ -224,14 +224,14 @@ def test_a_number_is_the_probability_in_the_population():
 
 @pytest.mark.parametrize(
     ("lead", "chance", "plain_is_best"),
-    [(0.005, 0.96, True), (0.005, 0.9, False), (0.02, 1, False)],
+    [(0.005, 0.995, True), (0.005, 0.97, False), (0.02, 1, False)],
 )
 def test_a_model_without_mitigation_is_preferred_where_it_fits_and_the_lead_is_noise(
     lead, chance, plain_is_best
 ):
     # sqrt(.05 / 1000) = .007 of 1,000 rows.
     plain = candidate(0.78, chance, name="a", mitigator="none")
-    other = candidate(0.78 + lead, 0.97, name="b")
+    other = candidate(0.78 + lead, 0.999, name="b")
     assert best_of([plain, other]) is (plain if plain_is_best else other)
 
 
