@@ -16,11 +16,17 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.certification.certificate import Certificate, certificate_text
-from fairautoml.certification.certify import Candidates, certify_models, check_request, recount
+from fairautoml.certification.certify import (
+    Candidates,
+    CandidateSequence,
+    certify_models,
+    check_request,
+    freeze,
+    recount,
+)
 from fairautoml.certification.evidence import Evidence
 from fairautoml.certification.ledger import Ledger
-from fairautoml.certification.sequence import CandidateSequence, freeze
-from fairautoml.certification.training import TrainingRows
+from fairautoml.certification.rows import TrainingRows
 from fairautoml.certification.verdicts import Reason
 from fairautoml.data.files import write_whole
 from fairautoml.data.frames import (

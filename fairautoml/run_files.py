@@ -24,7 +24,7 @@ from fairautoml.exceptions import (
     ResumeMismatchError,
     StorageCorruptError,
 )
-from fairautoml.inference.stored import StoredModels, read_models, stored_models
+from fairautoml.inference.restore import StoredModels, read_models, stored_models
 from fairautoml.learners._own import described
 from fairautoml.plan import Plan
 from fairautoml.records import TrialRecord
@@ -99,7 +99,7 @@ def locate(storage: RunStorage) -> RunLocation:
 
 def _server(url: str) -> Database:
     # SQLAlchemy takes .1 s to import, and a file needs none of it.
-    from fairautoml.storage.server import server_at
+    from fairautoml.storage.study import server_at
 
     return server_at(url)
 

@@ -10,16 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_float_dtype
 
-from fairautoml.auditing.changes import change_rows
 from fairautoml.auditing.contributions import Blocks, check_blocks, contributions_of, question_of
 from fairautoml.auditing.impact import ImpactOptions, impact_rows
 from fairautoml.auditing.individual import individual_fairness, similar_of
 from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
 from fairautoml.auditing.models import ModelAdapter, decider_of, small_groups_of
-from fairautoml.auditing.openings import open_rows, opening_notes, refuse_training_rows
 from fairautoml.auditing.ranked import ranked_sections
 from fairautoml.auditing.rates import (
     Tables,
+    change_rows,
     gap_rows,
     rate_rows,
     shown_groups,
@@ -28,7 +27,14 @@ from fairautoml.auditing.rates import (
 from fairautoml.auditing.result import Audit, Contributions, IndividualFairness, LeakageRow
 from fairautoml.auditing.rows import AuditReadOptions, AuditRows, Given, read_rows
 from fairautoml.auditing.scores import GivenMetric, score_rows
-from fairautoml.auditing.verdicts import Correction, overall, verdict_rows
+from fairautoml.auditing.verdicts import (
+    Correction,
+    open_rows,
+    opening_notes,
+    overall,
+    refuse_training_rows,
+    verdict_rows,
+)
 from fairautoml.auditing.worst_case import (
     AuditedRows,
     ModelRows,

@@ -12,11 +12,10 @@ from fairautoml.auditing.leakage import Features
 from fairautoml.auditing.models import decider_of, table_of
 from fairautoml.auditing.rates import Shown, Tables
 from fairautoml.auditing.result import Section
-from fairautoml.auditing.retrain import retrained
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.auditing.shift import shift_section
 from fairautoml.auditing.slices import slice_section
-from fairautoml.auditing.stability import stability_rows, stability_section
+from fairautoml.auditing.stability import retrained, stability_rows, stability_section
 from fairautoml.data.groups import read_sensitive
 from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import METRICS, Constraint, Metric

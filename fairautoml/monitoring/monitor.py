@@ -16,11 +16,11 @@ from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor, isolated_config
 from fairautoml.metrics import BoundConstraint, Constraint, bind_constraints
 from fairautoml.metrics.groups import GroupSystem
-from fairautoml.monitoring.adapt import adapted
 from fairautoml.monitoring.result import Kind, Monitor, Series
 from fairautoml.monitoring.watch import (
     Shares,
     WatchedRows,
+    adapted,
     constraint_series,
     drift_series,
     reference_shares,

@@ -1,18 +1,116 @@
-"""Test the rows of consecutive windows for gaps beyond a bound and for drift."""
+"""Test the rows of consecutive windows, by bets, for gaps beyond a bound and for drift."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from fairautoml.certification.bounds import cp_lower, cp_upper, hoeffding_margin
+from fairautoml.data.dataset import FeatureSchema
+from fairautoml.exceptions import InputError
+from fairautoml.learners._mixture import Fairness
+from fairautoml.learners.mixture_of_experts import MixtureOfExperts
 from fairautoml.metrics import BoundConstraint, GroupCounts, Undefined
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SELECTION, worst
-from fairautoml.monitoring.bets import Outcomes, mixed
-from fairautoml.monitoring.result import Kind, Series
+from fairautoml.monitoring.result import Adaptation, Kind, Series
+
+BETS = np.geomspace(0.01, 0.45, 8)
+"""Shares of the wealth that are bet, mixed with equal weight; at most 0.45, because an outcome
+minus its bound is at least -2."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcomes:
+    """Outcomes of one window: pairs of means of two groups, or numbers in the first column."""
+
+    values: NDArray[np.float64]  # shape (n_values, 2), in [0, 1]
+    counts: NDArray[np.float64]  # shape (n_values,): how often each occurs
+
+    @classmethod
+    def single(cls, values: NDArray[np.floating]) -> "Outcomes":
+        """Return numbers in [0, 1]."""
+        return cls.of(np.column_stack([values, np.zeros(len(values))]))
+
+    @classmethod
+    def paired(
+        cls, first: NDArray[np.bool_], second: NDArray[np.bool_], rng: np.random.Generator
+    ) -> "Outcomes":
+        """Return pairs of means of blocks, as many as the smaller sample has rows.
+
+        Blocks are drawn at random, because a bet must not know the order of the outcomes.
+        """
+        n = min(len(first), len(second))
+        if n == 0:
+            return cls.of(np.empty((0, 2)))
+        return cls.of(
+            np.column_stack([_blocks(rng.permutation(one), n) for one in (first, second)])
+        )
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> "Outcomes":
+        """Return the distinct values with their counts."""
+        if len(values) == 0:
+            return cls(values=values.astype(np.float64), counts=np.zeros(0))
+        # As complex numbers, pairs are sorted much faster than as rows.
+        pairs = np.ascontiguousarray(values, dtype=np.float64).view(np.complex128)
+        distinct, counts = np.unique(pairs, return_counts=True)
+        return cls(
+            values=distinct.view(np.float64).reshape(-1, 2), counts=counts.astype(np.float64)
+        )
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the first column, None without outcomes."""
+        n = self.counts.sum()
+        return None if n == 0 else float(self.counts @ self.values[:, 0] / n)
+
+    @property
+    def complement(self) -> "Outcomes":
+        """One minus each number."""
+        values = np.column_stack([1 - self.values[:, 0], self.values[:, 1]])
+        return Outcomes(values=values, counts=self.counts)
+
+    def log_wealth(self, factor: float, bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the log wealth of bets that ``factor * first - second`` exceeds each bound.
+
+        The shape is (n_bounds, n_bets).
+        """
+        gain = factor * self.values[:, 0] - self.values[:, 1]
+        outcome = gain[None, :, None] - bounds[:, None, None]
+        found: NDArray[np.float64] = np.einsum("v,bvs->bs", self.counts, np.log1p(outcome * BETS))
+        return found
+
+
+def _blocks(values: NDArray[np.bool_], n: int) -> NDArray[np.float64]:
+    """Return the means of ``n`` consecutive blocks of about equal size."""
+    edges = np.arange(n + 1) * len(values) // n
+    sums = np.add.reduceat(values.astype(np.float64), edges[:-1])
+    return np.asarray(sums / np.diff(edges))
+
+
+def mixed(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the log wealth after each window, mixed over the bets and the first window.
+
+    ``logs`` are those of single windows, shape (n_windows, ..., n_bets). The bet that starts with
+    window k has the weight ``1 / (k (k + 1))``; what has not started keeps its wealth.
+    """
+    n = len(logs)
+    total = np.concatenate([np.zeros_like(logs[:1]), np.cumsum(logs, axis=0)])
+    found = np.empty(logs.shape[:-1])
+    starts = np.arange(1, n + 1)
+    prior = -np.log(starts * (starts + 1.0))
+    for at in range(1, n + 1):
+        since = logsumexp(total[at] - total[:at], axis=-1) - np.log(logs.shape[-1])
+        weight = prior[:at].reshape(-1, *(1 for _ in since.shape[1:]))
+        started = logsumexp(since + weight, axis=0)
+        found[at - 1] = np.logaddexp(started, -np.log(at + 1.0))
+    # A bet that has won stays won.
+    return np.maximum.accumulate(found, axis=0)
+
 
 DRIFT = 0.05
 """Largest change of a share, rate or mean score that is not called drift."""
@@ -278,3 +376,87 @@ def reference_shares(
                     key = (kind, system.name, label)
                     found[key] = (float(of_rate[kind][group]) * size, size)
     return found
+
+
+SMALLEST = 1e-6
+"""Probabilities are at least this, so that the log loss is finite."""
+BOUND = 0.05
+"""Gap that calls for another expert if the model has no constraint."""
+
+
+def adapted(
+    rows: WatchedRows,
+    windows: tuple[str, ...],
+    matrix: NDArray[np.floating],
+    schema: FeatureSchema,
+    system: GroupSystem,
+    targets: tuple[BoundConstraint, ...],
+    seed: int,
+) -> tuple[Adaptation, ...]:
+    """Return loss and gap of both models in each window, before the mixture learns from it.
+
+    References
+    ----------
+    Sharma, Henderson, Ghosh, "FEAMOE: Fair, explainable and adaptive mixture of experts", IJCAI
+    2023 (arXiv 2210.04995).
+    """
+    if rows.y is None or rows.score is None or schema.sparse:
+        raise InputError("adapt=True needs true labels (y) and a dense table.")
+    fairness: Fairness = "demographic_parity"
+    if targets and SELECTION not in targets[0].metric.compared:
+        fairness = "equalized_odds"
+    limit = targets[0].limit if targets else BOUND
+    mixture = MixtureOfExperts(
+        {"fairness": fairness, "gap_limit": limit, "window": len(rows.window)}, schema, seed=seed
+    )
+    return tuple(_adapted(rows, windows, matrix, rows.codes(system), mixture, fairness))
+
+
+def _adapted(
+    rows: WatchedRows,
+    windows: tuple[str, ...],
+    matrix: NDArray[np.floating],
+    codes: NDArray[np.int64],
+    mixture: MixtureOfExperts,
+    fairness: Fairness,
+) -> Iterator[Adaptation]:
+    y, score = np.asarray(rows.y), np.asarray(rows.score)
+    for at, name in enumerate(windows):
+        here = rows.window == at
+        if len(np.unique(y[here])) < 2:
+            continue
+        known = mixture.monitor_.history if hasattr(mixture, "monitor_") else []
+        before = len(known)
+        groups = np.where(codes[here] >= 0, codes[here], None)
+        mixture.partial_fit(matrix[here], y[here], groups)
+        history = mixture.monitor_.history
+        if len(history) == before:
+            # The first window trains the first expert.
+            continue
+        p = np.clip(score[here], SMALLEST, 1 - SMALLEST)
+        yield Adaptation(
+            window=name,
+            loss=float(-np.mean(np.where(y[here] == 1, np.log(p), np.log1p(-p)))),
+            gap=_gap(codes[here], y[here], rows.decision[here], fairness),
+            adaptive_loss=history[-1].loss,
+            adaptive_gap=history[-1].gap,
+            n_experts=mixture.model_.n_experts,
+        )
+
+
+def _gap(
+    codes: NDArray[np.int64],
+    y: NDArray[np.int8],
+    decision: NDArray[np.int8],
+    fairness: Fairness,
+) -> float | None:
+    """Return the largest difference of selection rates between groups (within labels for odds)."""
+    parts = [codes >= 0]
+    if fairness == "equalized_odds":
+        parts = [(codes >= 0) & (y == label) for label in (0, 1)]
+    found = []
+    for part in parts:
+        groups = np.unique(codes[part])
+        if len(groups) > 1:
+            found.append(np.ptp([decision[part & (codes == group)].mean() for group in groups]))
+    return float(max(found)) if found else None

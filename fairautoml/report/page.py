@@ -22,7 +22,7 @@ from fairautoml.report.charts import (
     shortened,
     spent_bars,
 )
-from fairautoml.report.rungs import ladder_steps
+from fairautoml.report.summary import ladder_steps
 from fairautoml.report.view import DASH, RunView, held_facts
 
 if TYPE_CHECKING:
