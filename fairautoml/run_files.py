@@ -99,7 +99,7 @@ def locate(storage: RunStorage) -> RunLocation:
 
 def _server(url: str) -> Database:
     # SQLAlchemy takes .1 s to import, and a file needs none of it.
-    from fairautoml.storage.study import server_at
+    from fairautoml.storage.server import server_at
 
     return server_at(url)
 

@@ -16,7 +16,8 @@ from fairautoml.exceptions import (
     StorageUnavailableError,
 )
 from fairautoml.storage.artifacts import Artifacts
-from fairautoml.storage.study import Study, read_past, server_at
+from fairautoml.storage.server import server_at
+from fairautoml.storage.study import Study, read_past
 from quick_fits import few_individuals, quick
 
 pytest.importorskip("psycopg", reason="psycopg is not installed")
