@@ -18,6 +18,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.linear_model import Ridge
 
 from fairautoml.portable import Dump, Positions
+from fairautoml.runtime._rows import terms_of
 
 FEWEST_TEXTS, FEWEST_WORDS = 50, 3.0
 """Distinct texts, and words of the mean text, from which a column of texts is free text."""
@@ -34,7 +35,6 @@ MOST_TERMS, LONGEST_TEXT = 20_000, 256
 COMPONENTS = 30
 """Components of a text column."""
 
-WORD = re.compile(r"\w+")
 LETTERS = re.compile(r"\d*[^\W\d]\w*")
 """A word that tells text from numbers and dates."""
 
@@ -56,18 +56,6 @@ class TextBlock:
     start: int  # first column
     stop: int  # behind the last column
     n_terms: int  # size of the vocabulary
-
-
-def terms_of(text: str) -> list[str]:
-    """Return the distinct words and pairs of words of a text, as they occur."""
-    found: dict[str, None] = {}
-    last = ""
-    for word in WORD.findall(text.lower()):
-        found[word] = None
-        if last:
-            found[f"{last} {word}"] = None
-        last = word
-    return list(found)
 
 
 def is_text(values: "pd.Series[Any]") -> bool:

@@ -259,13 +259,18 @@ def encoded(schema: Spec, table: Rows) -> Any:
 _WORD = re.compile(r"\w+")
 
 
+def terms_of(text: str) -> list[str]:
+    """Return the distinct words and pairs of words of a text, as they occur."""
+    words = _WORD.findall(text.lower())
+    pairs = [f"{first} {second}" for first, second in itertools.pairwise(words)]
+    return list(dict.fromkeys([*words[:1], *itertools.chain(*zip(words[1:], pairs, strict=True))]))
+
+
 def _terms(text: Spec, values: Array) -> Floats:
     """Return the codes of the known words and pairs of words of each text; NaN behind them."""
     found = np.full((len(values), text["width"]), np.nan, dtype=np.float32)
     for at, value in enumerate(values.tolist()):
-        words = [] if is_missing(value) else _WORD.findall(str(value).lower())
-        pairs = [f"{first} {second}" for first, second in itertools.pairwise(words)]
-        terms = dict.fromkeys([*words[:1], *itertools.chain(*zip(words[1:], pairs, strict=True))])
+        terms = [] if is_missing(value) else terms_of(str(value))
         codes = [text["known"][term] for term in terms if term in text["known"]]
         codes = codes[: text["width"]]
         found[at, : len(codes)] = codes
