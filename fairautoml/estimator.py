@@ -52,23 +52,21 @@ from fairautoml.plan import read_options_of
 from fairautoml.records import Entry, OnProgress, Status
 from fairautoml.report import Documents, RunView, run_fragment, run_page, view_of
 from fairautoml.report.charts import plot_history, plot_pareto
-from fairautoml.report.headlines import (
-    constant_notes,
-    headline,
-    one_sided_notes,
-    result_lines,
-    warned_headlines,
-)
 from fairautoml.report.summary import (
     NO_CONSTRAINT,
+    constant_notes,
     describe_certificate,
     describe_served,
+    headline,
+    one_sided_notes,
     plain_label,
     plain_rows,
+    result_lines,
     status_of,
     table_from_json,
     table_to_json,
     trials_frame,
+    warned_headlines,
 )
 from fairautoml.report.view import describe_groups
 from fairautoml.run_files import locate, storable

@@ -26,22 +26,17 @@ from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import METRICS, Metric
 from fairautoml.metrics.rates import SELECTION
 from fairautoml.report.charts import DotPlot, Dots
-from fairautoml.report.page import render, render_fragment
+from fairautoml.report.page import aligned, escape_unprintable, render, render_fragment
 
 LONGEST = 40
 """Largest number of characters of a name that are shown."""
 
 
 def printable(name: str) -> str:
-    """Return a name with control and direction characters escaped, and shortened."""
-    safe = escaped(name)
+    """Return a name with control and direction characters escape_unprintable, and shortened."""
+    safe = escape_unprintable(name)
     half = LONGEST // 2 - 2
     return safe if len(safe) <= LONGEST else f"{safe[:half]}...{safe[-half:]}"
-
-
-def escaped(line: str) -> str:
-    """Return a text with control and direction characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def sections_of(audit: Audit) -> tuple[Section, ...]:
@@ -102,7 +97,7 @@ def _verdict(row: VerdictRow) -> str:
     """Return a verdict in plain English, with the bound that decided it."""
     metric = _metric_of(row)
     where = "in every group" if metric.is_minimum else "between the groups"
-    what = f"{escaped(row.constraint)} {where} of {printable(row.system)}"
+    what = f"{escape_unprintable(row.constraint)} {where} of {printable(row.system)}"
     measured = "" if row.measured is None else f" On these rows it is {row.measured:.3f}."
     without = f" Without {_named(row.left_out)}." if row.left_out else ""
     prefix = "descriptive: " if row.descriptive else ""
@@ -416,12 +411,12 @@ def form_text(sections: Sequence[Section]) -> str:
             lines.append(section.title)
         if section.rows:
             lines += _aligned([[*section.columns.values()], *_cells(section)])
-        lines += [*map(escaped, section.sentences), ""]
+        lines += [*map(escape_unprintable, section.sentences), ""]
     return "\n".join(lines) + "\n"
 
 
 def audit_page(audit: Audit) -> str:
-    """Return an audit as a self-contained HTML page, every name escaped."""
+    """Return an audit as a self-contained HTML page, every name escape_unprintable."""
     return render("audit.html", audit=audit, headline=headline(audit), parts=_parts(audit))
 
 
@@ -459,12 +454,12 @@ def _lines(audit: Audit) -> Iterator[str]:
             yield from wrap(section.title, WIDTH)
             for line in section.sentences[:MOST_ROWS]:
                 yield from wrap(
-                    escaped(line), WIDTH, initial_indent="  ", subsequent_indent="    "
+                    escape_unprintable(line), WIDTH, initial_indent="  ", subsequent_indent="    "
                 )
             if len(section.sentences) > MOST_ROWS:
                 yield f"  ... and {len(section.sentences) - MOST_ROWS} more rows"
     yield ""
-    yield from (escaped(f"note: {note}") for note in audit.notes)
+    yield from (escape_unprintable(f"note: {note}") for note in audit.notes)
     yield ""
     yield "Details"
     for section in sections:
@@ -479,7 +474,7 @@ def _lines(audit: Audit) -> Iterator[str]:
 
 def _cells(section: Section) -> list[list[str]]:
     """Return the shown fields of every row as text."""
-    shown = escaped if section.whole_names else printable
+    shown = escape_unprintable if section.whole_names else printable
     return [[cell(getattr(row, name), shown) for name in section.columns] for row in section.rows]
 
 
@@ -504,6 +499,4 @@ def cell(value: Any, shown: Callable[[str], str] = printable) -> str:
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Return the lines of a table, without columns in which no row has a value."""
     used = [at for at in range(len(rows[0])) if any(row[at] != "-" for row in rows[1:])]
-    widths = {at: max(len(row[at]) for row in rows) for at in used}
-    for row in rows:
-        yield f"  {'  '.join(row[at].ljust(widths[at]) for at in used)}".rstrip()
+    yield from aligned([[row[at] for at in used] for row in rows])

@@ -10,10 +10,12 @@ from fairautoml.cli._base import (
     OK,
     Command,
     check_out,
+    level_arguments,
     show,
     show_json,
+    table_arguments,
+    whose_arguments,
 )
-from fairautoml.cli.arguments import level_arguments, table_arguments, whose_arguments
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,7 @@ import json
 import sys
 from typing import Any
 
-from fairautoml.cli._base import OK, Command, check_out, say, show, show_json
-from fairautoml.cli.arguments import count
+from fairautoml.cli._base import OK, Command, check_out, count, say, show, show_json
 
 
 def _card_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from fairautoml.report.charts import LEFT, RIGHT, TOP, WIDTH, Axis, nice_axis
-from fairautoml.report.page import render
+from fairautoml.report.page import aligned, escape_unprintable, render
 
 Kind = Literal["constraint", "share", "selection", "base_rate", "score"]
 
@@ -199,7 +199,7 @@ def _lines(found: Monitor) -> Iterator[str]:
         if own:
             yield ""
             yield f"{title}{_left_out(found)}"
-            yield from _aligned([_header(found, kind), *(_row(found, one) for one in own)])
+            yield from aligned([_header(found, kind), *(_row(found, one) for one in own)])
     yield from _adapted(found)
     if found.adaptation or found.alarms:
         yield ""
@@ -222,15 +222,15 @@ def _header(found: Monitor, kind: Kind) -> tuple[str, ...]:
 
 
 def _row(found: Monitor, one: Series) -> tuple[str, ...]:
-    values = tuple(map(_number, one.values[-MOST_WINDOWS_SHOWN:]))
+    name, values = escape_unprintable(one.name), map(_number, one.values[-MOST_WINDOWS_SHOWN:])
     alarm = "-" if one.alarm is None else found.windows[one.alarm]
     if one.untested:
-        return (_safe(one.name), *values, _number(one.reference), "not tested", "-")
+        return (name, *values, _number(one.reference), "not tested", "-")
     if one.kind == "constraint":
         last = one.shown[-1] if one.shown else None
-        return (_safe(one.name), *values, _number(one.reference), _number(last), alarm)
+        return (name, *values, _number(one.reference), _number(last), alarm)
     between = f"{_number(one.low)} to {_number(one.high)}"
-    return (_safe(one.name), *values, _number(one.reference), between, alarm)
+    return (name, *values, _number(one.reference), between, alarm)
 
 
 def _adapted(found: Monitor) -> Iterator[str]:
@@ -250,22 +250,11 @@ def _adapted(found: Monitor) -> Iterator[str]:
         )
         for one in found.adaptation
     ]
-    yield from _aligned([header, *rows])
+    yield from aligned([header, *rows])
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _safe(line: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield f"  {'  '.join(cells)}".rstrip()
 
 
 HEIGHT, BOTTOM = 260.0, 48.0
