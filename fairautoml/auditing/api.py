@@ -103,15 +103,6 @@ class _Audited:
         return tuple(map(METRICS.get, found)) or (METRICS.get(EXPLAINED),)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _OfModel:
-    """Results that require the model."""
-
-    individual: IndividualFairness | None = None
-    contributions: Contributions | None = None
-    notes: tuple[str, ...] = ()
-
-
 def audit(
     y_true: Any = None,
     y_pred: Any = None,
@@ -284,10 +275,11 @@ def audit(
         rows=rows, tables=tables, constraints=constraints, shown=shown, level=delta, seed=seed
     )
     features, proxies = (None, ()) if X is None else _features(X, rows)
-    own = _OfModel()
+    individual, contributions = None, None
+    of_model: tuple[str, ...] = ()
     if model is not None:
         asking = decider_of(model, X, read_sensitive(sensitive).columns, rows.classes)
-        own = _of_model(request, *asking, flips, noise, blocks)
+        individual, contributions, of_model = _of_model(request, *asking, flips, noise, blocks)
     small = small_groups_of(model)
     opening = None
     if independent and constraints:
@@ -332,8 +324,8 @@ def audit(
         changes=changes,
         levelling=levelling,
         leakage=leakage_rows(rows, features, shown.hidden, delta, seed) if wanted else (),
-        contributions=own.contributions,
-        individual=own.individual,
+        contributions=contributions,
+        individual=individual,
         more=(
             *ranked_sections(rows, ranked, shown, delta, smallest_cell),
             *_worst_cases(request, X, shift, slices),
@@ -350,7 +342,7 @@ def audit(
             *_notes(request, smallest_cell, independent),
             *(() if opening is None else opening_notes(opening)),
             *proxies,
-            *own.notes,
+            *of_model,
         ),
     )
 
@@ -448,7 +440,8 @@ def _of_model(
     flips: Sequence[str] | None,
     noise: Mapping[str, float] | float | None,
     blocks: Blocks | None,
-) -> _OfModel:
+) -> tuple[IndividualFairness | None, Contributions | None, tuple[str, ...]]:
+    """Return the results that need the model, and notes on them."""
     own = [name for name in request.rows.columns if name in table.columns]
     similar = similar_of(own if flips is None else [*map(str, flips)], noise, table)
     individual = None
@@ -456,11 +449,7 @@ def _of_model(
         individual = individual_fairness(decider, table, similar, request.seed)
     parts = None if blocks is None else _contributions(request, decider, table, blocks)
     unreported = (NOT_TAKEN_APART,) if blocks is not None and parts is None else ()
-    return _OfModel(
-        individual=individual,
-        contributions=parts,
-        notes=(*_not_features(request.rows, table), *unreported),
-    )
+    return individual, parts, (*_not_features(request.rows, table), *unreported)
 
 
 def _not_features(rows: AuditRows, table: pd.DataFrame) -> tuple[str, ...]:
