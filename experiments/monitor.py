@@ -22,8 +22,7 @@ import yaml
 
 from fairautoml.metrics import parse_constraints
 from fairautoml.metrics.groups import GroupSystem
-from fairautoml.monitoring.monitor import Windows, watch
-from fairautoml.monitoring.watch import WatchedRows, reference_shares
+from fairautoml.monitoring.monitor import WatchedRows, Windows, reference_shares, watch
 
 STREAMS = Path(__file__).parents[1] / "results" / "monitor" / "streams.yaml"
 SETTING = yaml.safe_load(STREAMS.read_text(encoding="utf-8"))

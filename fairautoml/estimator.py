@@ -16,11 +16,17 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.certification.certificate import Certificate, certificate_text
-from fairautoml.certification.certify import Candidates, certify_models, check_request, recount
+from fairautoml.certification.certify import (
+    Candidates,
+    CandidateSequence,
+    certify_models,
+    check_request,
+    freeze,
+    recount,
+)
 from fairautoml.certification.evidence import Evidence
 from fairautoml.certification.ledger import Ledger
-from fairautoml.certification.sequence import CandidateSequence, freeze
-from fairautoml.certification.training import TrainingRows
+from fairautoml.certification.rows import TrainingRows
 from fairautoml.certification.verdicts import Reason
 from fairautoml.data.files import write_whole
 from fairautoml.data.frames import (
@@ -46,23 +52,21 @@ from fairautoml.plan import read_options_of
 from fairautoml.records import Entry, OnProgress, Status
 from fairautoml.report import Documents, RunView, run_fragment, run_page, view_of
 from fairautoml.report.charts import plot_history, plot_pareto
-from fairautoml.report.headlines import (
-    constant_notes,
-    headline,
-    one_sided_notes,
-    result_lines,
-    warned_headlines,
-)
 from fairautoml.report.summary import (
     NO_CONSTRAINT,
+    constant_notes,
     describe_certificate,
     describe_served,
+    headline,
+    one_sided_notes,
     plain_label,
     plain_rows,
+    result_lines,
     status_of,
     table_from_json,
     table_to_json,
     trials_frame,
+    warned_headlines,
 )
 from fairautoml.report.view import describe_groups
 from fairautoml.run_files import locate, storable

@@ -28,7 +28,7 @@ from fairautoml.estimator import Estimator
 from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel
 from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor, isolated_config
-from fairautoml.inference.stored import StoredModels
+from fairautoml.inference.restore import StoredModels
 from fairautoml.metrics import METRICS, GroupCounts, Metric, Undefined, bind_constraints
 from fairautoml.metrics.constraint import BoundConstraint
 from fairautoml.metrics.groups import GroupSystem

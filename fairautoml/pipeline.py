@@ -35,21 +35,19 @@ from fairautoml.plan import (
     start_workers,
 )
 from fairautoml.records import OnProgress, Status
-from fairautoml.report.headlines import (
+from fairautoml.report.summary import (
+    describe_served,
     group_headlines,
     headline,
     interrupted_note,
+    margin_notes,
     one_sided_notes,
     refused_headline,
     result_lines,
-    stopped_note,
-)
-from fairautoml.report.summary import (
-    describe_served,
-    margin_notes,
     run_summary,
     shortfall,
     status_of,
+    stopped_note,
 )
 from fairautoml.report.view import describe_groups
 from fairautoml.run_files import PreviousRun, Run, RunLocation, begin, locate

@@ -24,7 +24,7 @@ from fairautoml.exceptions import (
     ResumeMismatchError,
     StorageCorruptError,
 )
-from fairautoml.inference.stored import StoredModels, read_models, stored_models
+from fairautoml.inference.restore import StoredModels, read_models, stored_models
 from fairautoml.learners._own import described
 from fairautoml.plan import Plan
 from fairautoml.records import TrialRecord

@@ -13,7 +13,7 @@ from fairautoml.learners import LEARNERS, Learner
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.plan import _executor
 from fairautoml.records import Config, ConstraintResult, Entry
-from fairautoml.report.headlines import refused_headline
+from fairautoml.report.summary import refused_headline
 from fairautoml.selection.final import advice_on_refused, diagnose_run
 from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.settings import validate_settings

@@ -18,27 +18,25 @@ from scipy.stats import studentized_range, wilcoxon
 from common.measures import SUFFIX, all_ranks, claim_of, with_margin_rows
 from fairautoml.bench.cell import CellRecord
 from fairautoml.bench.page import LEAGUES
-from fairautoml.bench.ranks import (
+from fairautoml.bench.tables import (
     complete_blocks,
     front_values,
     in_complete_blocks,
     interval_of_mean,
+    left_out,
+    markdown,
     mean_over_questions,
     mean_ranks,
     numbers,
     our_variant,
     our_variants,
-    strict_fair_accuracy,
-    tables_of,
-    versus,
-)
-from fairautoml.bench.tables import (
-    left_out,
-    markdown,
     rank_text,
     ranks_page,
     recreate,
     spread_text,
+    strict_fair_accuracy,
+    tables_of,
+    versus,
     versus_page,
     write_summary,
 )

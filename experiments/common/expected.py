@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from common.measures import labelled, with_margin_rows
-from fairautoml.bench.ranks import (
+from fairautoml.bench.tables import (
     BLOCK,
     complete_blocks,
     in_complete_blocks,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.bench.ranks import (
+from fairautoml.bench.tables import (
     fronts,
     is_feasible,
     majorities,

@@ -12,7 +12,7 @@ import pandas as pd
 
 from common.comparison import better_rows, systems
 from common.measures import TINY, with_margin_rows
-from fairautoml.bench.ranks import (
+from fairautoml.bench.tables import (
     complete_blocks,
     in_complete_blocks,
     interval_of_mean,

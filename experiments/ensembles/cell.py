@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from ensembles.answers import Pool, answers
 from ensembles.rows import HeldRows
-from fairautoml.cli.arguments import fit_arguments
+from fairautoml.cli._base import fit_arguments
 from fairautoml.cli.tables import fit_estimator_of, request_of
 from fairautoml.data.read import build_dataset, read_new_rows
 from fairautoml.data.target import known_labels

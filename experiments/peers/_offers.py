@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.bench.peers import Answer, Decide, Offer, Question
-from fairautoml.bench.ranks import LARGEST_GAP
+from fairautoml.bench.tables import LARGEST_GAP
 from fairautoml.evaluation.judge import judge
 from fairautoml.selection.choice import choose
 from fairautoml.selection.margin import DRAWS, BoundProbability

@@ -1,6 +1,6 @@
 """``audit``: check the decisions of any model for fairness."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any, Literal, get_args
@@ -10,31 +10,40 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_float_dtype
 
-from fairautoml.auditing.changes import change_rows
 from fairautoml.auditing.contributions import Blocks, check_blocks, contributions_of, question_of
-from fairautoml.auditing.impact import ImpactOptions, impact_rows
+from fairautoml.auditing.impact import impact_rows
 from fairautoml.auditing.individual import individual_fairness, similar_of
 from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
-from fairautoml.auditing.models import ModelAdapter, decider_of, small_groups_of
+from fairautoml.auditing.models import ModelAdapter, decider_of, small_groups_of, table_of
 from fairautoml.auditing.numbers import audit_numbers, of_numbers, refuse_others
-from fairautoml.auditing.openings import open_rows, opening_notes, refuse_training_rows
 from fairautoml.auditing.ranked import ranked_sections
 from fairautoml.auditing.rates import (
+    Shown,
     Tables,
+    change_rows,
     gap_rows,
     rate_rows,
     shown_groups,
     with_checked_weight,
 )
-from fairautoml.auditing.result import Audit, Contributions, IndividualFairness, LeakageRow
+from fairautoml.auditing.result import (
+    Audit,
+    Contributions,
+    IndividualFairness,
+    Section,
+)
 from fairautoml.auditing.rows import AuditReadOptions, AuditRows, Given, read_rows
 from fairautoml.auditing.scores import GivenMetric, score_rows
-from fairautoml.auditing.verdicts import Correction, overall, verdict_rows
-from fairautoml.auditing.worst_case import (
-    AuditedRows,
-    ModelRows,
-    WorstCase,
-    worst_case_sections,
+from fairautoml.auditing.shift import shift_section
+from fairautoml.auditing.slices import slice_section
+from fairautoml.auditing.stability import retrained, stability_rows, stability_section
+from fairautoml.auditing.verdicts import (
+    Correction,
+    open_rows,
+    opening_notes,
+    overall,
+    refuse_training_rows,
+    verdict_rows,
 )
 from fairautoml.certification.certificate import SMALLEST_CELL
 from fairautoml.certification.certify import check_error_probability
@@ -43,14 +52,15 @@ from fairautoml.data.groups import read_sensitive
 from fairautoml.data.leakage import same_partition, telling_texts
 from fairautoml.data.schema import fit_columns
 from fairautoml.exceptions import InputError, ParameterError
-from fairautoml.metrics import METRICS, Constraint, parse_constraints
+from fairautoml.metrics import METRICS, Constraint, Metric, parse_constraints
 from fairautoml.metrics.groups import SmallGroups
+from fairautoml.metrics.rates import SELECTION
 
 LARGEST = np.float64(np.finfo(np.float32).max)
 """Largest number of a feature."""
 
 EXPLAINED = "demographic_parity_difference"
-"""Metric whose gap is decomposed if no constraint is given."""
+"""Metric that is examined if no constraint is given."""
 
 MOST_NAMED = 8
 """Most groups that a note names."""
@@ -76,13 +86,22 @@ NOT_TAKEN_APART = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _OfModel:
-    """Results that require the model."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Audited:
+    """Rows of an audit with their counts, the groups that are compared, and the parameters."""
 
-    individual: IndividualFairness | None = None
-    contributions: Contributions | None = None
-    notes: tuple[str, ...] = ()
+    rows: AuditRows
+    tables: Tables
+    shown: Shown
+    constraints: tuple[Constraint, ...]
+    level: float  # error probability
+    seed: int
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Metrics of the constraints, by default demographic parity."""
+        found = dict.fromkeys(one.metric.name for one in self.constraints)
+        return tuple(map(METRICS.get, found)) or (METRICS.get(EXPLAINED),)
 
 
 def audit(
@@ -232,10 +251,9 @@ def audit(
         A parameter is outside its range, or requires another one.
     """
     _check_parameters(delta, smallest_cell, random_state, correction)
+    _check_min_share(min_share)
     _check_needs(X, model, flips, noise, blocks)
-    worst = WorstCase(shift=shift, slices=slices, stability=stability)
-    worst.check(X, model)
-    impact = ImpactOptions(reference=reference, min_share=min_share)
+    _check_worst_cases(X, model, slices, stability)
     given = Given(
         y_true=y_true,
         y_pred=y_pred,
@@ -268,14 +286,15 @@ def audit(
     shown = shown_groups(rows, tables, smallest_cell, min_share)
     constraints = parse_constraints(constraint)
     seed = random_state
-    request = AuditedRows(
+    request = _Audited(
         rows=rows, tables=tables, constraints=constraints, shown=shown, level=delta, seed=seed
     )
     features, proxies = (None, ()) if X is None else _features(X, rows)
-    own = _OfModel()
+    individual, contributions = None, None
+    of_model: tuple[str, ...] = ()
     if model is not None:
         asking = decider_of(model, X, read_sensitive(sensitive).columns, rows.classes)
-        own = _of_model(request, *asking, flips, noise, blocks)
+        individual, contributions, of_model = _of_model(request, *asking, flips, noise, blocks)
     small = small_groups_of(model)
     opening = None
     if independent and constraints:
@@ -311,7 +330,7 @@ def audit(
         independent=independent,
         verdict=overall(verdicts),
         rates=rate_rows(rows, tables, shown, delta, [one.metric for one in constraints]),
-        impact=impact_rows(rows, tables, shown, impact, delta),
+        impact=impact_rows(rows, tables, shown, delta, reference=reference, min_share=min_share),
         scores=score_rows(
             rows, shown, delta, seed, metrics=metrics, by=by, smallest=smallest_cell
         ),
@@ -319,15 +338,16 @@ def audit(
         verdicts=verdicts,
         changes=changes,
         levelling=levelling,
-        leakage=_leaks(request, features) if wanted else (),
-        contributions=own.contributions,
-        individual=own.individual,
+        leakage=leakage_rows(rows, features, shown.hidden, delta, seed) if wanted else (),
+        contributions=contributions,
+        individual=individual,
         more=(
             *ranked_sections(rows, ranked, shown, delta, smallest_cell),
-            *worst_case_sections(
-                worst,
-                request,
-                ModelRows(X=X, model=model, features=features, sensitive=sensitive),
+            *_worst_cases(request, X, shift, slices),
+            *(
+                ()
+                if stability is None
+                else (_stability(request, stability, features, model, X, sensitive),)
             ),
         ),
         unknown=rows.unknown,
@@ -337,7 +357,7 @@ def audit(
             *_notes(request, smallest_cell, independent),
             *(() if opening is None else opening_notes(opening)),
             *proxies,
-            *own.notes,
+            *of_model,
         ),
     )
 
@@ -364,6 +384,22 @@ def _check_needs(X: Any, model: Any, flips: Any, noise: Any, blocks: Any) -> Non
                 raise ParameterError(f"{name}= needs model= and X=. Pass them or leave it out.")
     if isinstance(flips, str):
         raise ParameterError(f"flips={flips!r} must be a list of columns, such as [{flips!r}].")
+
+
+def _check_min_share(min_share: float) -> None:
+    if not 0 <= min_share < 1:
+        msg = (
+            f"min_share={min_share!r} must be a share of the rows, at least 0 and below 1; the "
+            "rule of New York City allows 0.02."
+        )
+        raise ParameterError(msg)
+
+
+def _check_worst_cases(X: Any, model: Any, slices: Any, stability: Any) -> None:
+    if slices is not None and X is None:
+        raise ParameterError("slices= needs X=, the features that slices consist of.")
+    if stability is not None and (X is None or model is None):
+        raise ParameterError("stability= needs model= and X=, to train the model again.")
 
 
 def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]]:
@@ -406,25 +442,21 @@ def _finite(table: Table) -> Table:
     return replace(table, columns=columns)
 
 
-def _leaks(request: AuditedRows, features: Features | None) -> tuple[LeakageRow, ...]:
-    """Return how well scores and features predict the groups."""
-    return leakage_rows(request.rows, features, request.shown.hidden, request.level, request.seed)
-
-
-def _left_out(request: AuditedRows, small_groups: tuple[SmallGroups, ...]) -> tuple[str, ...]:
+def _left_out(request: _Audited, small_groups: tuple[SmallGroups, ...]) -> tuple[str, ...]:
     """Return notes on the groups that the constraints excluded at fit."""
     judged = {constraint.metric.name for constraint in request.constraints}
     return tuple(f"At fit: {one.headline}" for one in small_groups if one.metric in judged)
 
 
 def _of_model(
-    request: AuditedRows,
+    request: _Audited,
     decider: ModelAdapter,
     table: pd.DataFrame,
     flips: Sequence[str] | None,
     noise: Mapping[str, float] | float | None,
     blocks: Blocks | None,
-) -> _OfModel:
+) -> tuple[IndividualFairness | None, Contributions | None, tuple[str, ...]]:
+    """Return the results that need the model, and notes on them."""
     own = [name for name in request.rows.columns if name in table.columns]
     similar = similar_of(own if flips is None else [*map(str, flips)], noise, table)
     individual = None
@@ -432,11 +464,7 @@ def _of_model(
         individual = individual_fairness(decider, table, similar, request.seed)
     parts = None if blocks is None else _contributions(request, decider, table, blocks)
     unreported = (NOT_TAKEN_APART,) if blocks is not None and parts is None else ()
-    return _OfModel(
-        individual=individual,
-        contributions=parts,
-        notes=(*_not_features(request.rows, table), *unreported),
-    )
+    return individual, parts, (*_not_features(request.rows, table), *unreported)
 
 
 def _not_features(rows: AuditRows, table: pd.DataFrame) -> tuple[str, ...]:
@@ -450,7 +478,7 @@ def _not_features(rows: AuditRows, table: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _contributions(
-    request: AuditedRows, decider: ModelAdapter, table: pd.DataFrame, blocks: Blocks
+    request: _Audited, decider: ModelAdapter, table: pd.DataFrame, blocks: Blocks
 ) -> Contributions | None:
     """Decompose the gap of the first constraint, on the first grouping that can be shown."""
     first = request.constraints[0] if request.constraints else None
@@ -481,7 +509,7 @@ def _check_same(given: NDArray[np.integer], made: NDArray[np.integer]) -> None:
         raise InputError(msg)
 
 
-def _notes(request: AuditedRows, smallest_cell: int, independent: bool) -> tuple[str, ...]:
+def _notes(request: _Audited, smallest_cell: int, independent: bool) -> tuple[str, ...]:
     notes = [NEW if independent else NOT_NEW, *request.rows.notes]
     if request.rows.y is None:
         notes.append(NO_LABELS)
@@ -500,3 +528,47 @@ def _notes(request: AuditedRows, smallest_cell: int, independent: bool) -> tuple
             )
     unknown = [f"{n} row(s) are in no group of {name!r}." for name, n in request.rows.unknown]
     return (*notes, *unknown)
+
+
+def _worst_cases(
+    request: _Audited, X: Any, shift: float | None, slices: int | str | None
+) -> Iterator[Section]:
+    """Yield a section for a shift within groups, and one for slices, if requested."""
+    rows, shown, level = request.rows, request.shown, request.level
+    if shift is not None:
+        yield shift_section(request.tables, shown, rows.systems, request.metrics, level, shift)
+    if slices is not None:
+        compared = dict.fromkeys(rate for metric in request.metrics for rate in metric.compared)
+        rates = request.tables.defined(tuple(compared)) or (SELECTION,)
+        yield slice_section(rows, table_of(X), rates, shown, level, slices, request.seed)
+
+
+def _stability(
+    request: _Audited,
+    shares: Sequence[float],
+    features: Features | None,
+    model: Any,
+    X: Any,
+    sensitive: Any,
+) -> Section:
+    """Return the section on the pipeline trained again on flipped labels."""
+    rows = request.rows
+    columns = read_sensitive(sensitive).columns
+    adapter, table = decider_of(model, X, columns, rows.classes)
+    given = pd.DataFrame({name: column.to_numpy() for name, column in columns.items()})
+
+    def retrain(
+        train: NDArray[np.int64], y: NDArray[np.int8], test: NDArray[np.int64]
+    ) -> NDArray[np.int8]:
+        known = adapter.features(table.iloc[train].reset_index(drop=True))
+        groups = given.iloc[train].reset_index(drop=True)
+        again = retrained(model, known, rows.classes[y], groups)
+        return replace(adapter, model=again).decide(table.iloc[test].reset_index(drop=True))
+
+    if features is None:
+        raise ParameterError("stability= needs features in X besides the sensitive columns.")
+    systems = [request.shown.compared(system) for system in rows.systems]
+    found = stability_rows(
+        rows, features, request.metrics, systems, retrain, shares=shares, seed=request.seed
+    )
+    return stability_section(found)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import comb
 from typing import Any
 
@@ -35,18 +36,6 @@ class Solution:
     exact: bool  # whether all coalitions were evaluated
 
 
-def remembered(value: Value) -> Value:
-    """Return the game with cached values of coalitions."""
-    known: dict[Coalition, float] = {}
-
-    def look_up(coalition: Coalition) -> float:
-        if coalition not in known:
-            known[coalition] = value(coalition)
-        return known[coalition]
-
-    return look_up
-
-
 def shapley_values(n_players: int, value: Value, *, seed: int = 0) -> Solution:
     """Return the contribution of each player to the value of the grand coalition.
 
@@ -55,7 +44,7 @@ def shapley_values(n_players: int, value: Value, *, seed: int = 0) -> Solution:
     Shapley, "A value for n-person games", 1953; antithetic orders: Mitchell, Cooper, Frank,
     Holmes, "Sampling permutations for Shapley value estimation", JMLR 23 (2022).
     """
-    game = remembered(value)
+    game = cache(value)  # orders share coalitions
     if n_players <= MOST_EXACT:
         exact = np.array([_exact(player, n_players, game) for player in range(n_players)])
         return Solution(values=exact, standard_errors=np.zeros(n_players), exact=True)

@@ -22,32 +22,26 @@ ROUNDING = 1e-9
 MOST_SELECTED, LARGEST = "most_selected", "largest"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImpactOptions:
-    """What the groups are compared with, and which are left out."""
-
-    reference: str = MOST_SELECTED  # or ``"largest"``, or the name of a group
-    min_share: float = 0.0  # smallest share of the rows of a group that has a ratio
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.min_share < 1:
-            msg = (
-                f"min_share={self.min_share!r} must be a share of the rows, at least 0 and below "
-                "1; the rule of New York City allows 0.02."
-            )
-            raise ParameterError(msg)
-
-
 def impact_rows(
-    rows: AuditRows, tables: Tables, shown: Shown, options: ImpactOptions, level: float
+    rows: AuditRows,
+    tables: Tables,
+    shown: Shown,
+    level: float,
+    *,
+    reference: str,
+    min_share: float,
 ) -> tuple[ImpactRow, ...]:
-    """Return selection rate, impact ratio and tests of every group of every system."""
+    """Return selection rate, impact ratio and tests of every group of every system.
+
+    ``reference`` is ``"most_selected"``, ``"largest"`` or a group; groups with a smaller share of
+    the rows than ``min_share`` have no ratio.
+    """
     several = [system for system in rows.systems if system.n_groups >= 2]
     known = {label for system in several for label in system.labels}
-    if options.reference not in {MOST_SELECTED, LARGEST, *known}:
+    if reference not in {MOST_SELECTED, LARGEST, *known}:
         labels = ", ".join(map(repr, sorted(known)[:20]))
         msg = (
-            f"reference={options.reference!r} is not a group; pass {MOST_SELECTED!r}, "
+            f"reference={reference!r} is not a group; pass {MOST_SELECTED!r}, "
             f"{LARGEST!r} or one of {labels}."
         )
         raise ParameterError(msg)
@@ -56,7 +50,7 @@ def impact_rows(
         cells = tables.cells(SELECTION, system)
         if not rows.accepted_is_favourable:
             cells = replace(cells, events=cells.mass - cells.events)
-        found += _corrected(_System(system, cells, shown, options, level).rows())
+        found += _corrected(_System(system, cells, shown, level, reference, min_share).rows())
     return tuple(found)
 
 
@@ -67,8 +61,9 @@ class _System:
     system: GroupSystem
     cells: RateCells
     shown: Shown
-    options: ImpactOptions
     level: float
+    reference: str
+    min_share: float
 
     def rows(self) -> Iterator[ImpactRow]:
         """Return the row of every group."""
@@ -93,7 +88,7 @@ class _System:
 
     def _reference(self, values: NDArray[np.float64]) -> int:
         """Return the group that the others are compared with; values of left out groups are -1."""
-        wanted = self.options.reference
+        wanted = self.reference
         if wanted in self.system.labels and values[self.system.labels.index(wanted)] >= 0:
             return self.system.labels.index(wanted)
         if wanted == LARGEST:
@@ -106,7 +101,7 @@ class _System:
             return "no rows of any weight"
         if not compared[at]:
             share = self.cells.n[at] / self.cells.n.sum()
-            if share < self.options.min_share:
+            if share < self.min_share:
                 return f"left out: {100 * share:.1f} % of the rows"
             return "left out: too few rows"
         if compared.sum() < 2:
@@ -137,7 +132,7 @@ class _System:
         The most selected group is found on these rows, so the bounds of every group that could be
         the reference have to hold.
         """
-        n = len(self.system.labels) if self.options.reference == MOST_SELECTED else 1
+        n = len(self.system.labels) if self.reference == MOST_SELECTED else 1
         low, high = self.cells.bounds(self.level / 4)
         low_reference, high_reference = self.cells.bounds(self.level / (4 * n))
         if low_reference[reference] <= 0:

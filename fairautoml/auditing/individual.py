@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.auditing.forests import forest_of
 from fairautoml.auditing.models import (
     LinearRule,
     ModelAdapter,
@@ -20,7 +19,7 @@ from fairautoml.auditing.models import (
     prepared_values,
     slopes_of,
 )
-from fairautoml.auditing.noise import own_range
+from fairautoml.auditing.noise import forest_of, own_range
 from fairautoml.auditing.result import IndividualFairness
 from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor

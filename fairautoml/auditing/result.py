@@ -427,13 +427,14 @@ class Audit:
             four-fifths rule (29 CFR 1607.4 D), in the words of the rule. Neither establishes
             compliance.
         """
-        from fairautoml.auditing.page import audit_text
+        from fairautoml.auditing.forms import form_of
+        from fairautoml.auditing.sections import audit_text, form_text
 
-        return audit_text(self, form)
+        return audit_text(self) if form is None else form_text(form_of(self, form))
 
     def to_html(self) -> str:
         """Return the report as one self-contained HTML page."""
-        from fairautoml.auditing.page import audit_page
+        from fairautoml.auditing.sections import audit_page
 
         return audit_page(self)
 
@@ -453,7 +454,7 @@ class Audit:
         return plot_dots(rate_plot(self, system), ax)
 
     def _repr_html_(self) -> str:
-        from fairautoml.auditing.page import audit_fragment
+        from fairautoml.auditing.sections import audit_fragment
 
         return audit_fragment(self)
 

@@ -1,9 +1,10 @@
-"""Parts of an audit in the order of the report, each with its sentences in plain English."""
+"""Parts of an audit, their sentences in plain English, and the audit as text and as a page."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from textwrap import wrap
 from typing import Any
 
 from fairautoml.auditing.contributions import MEAN_PREDICTION
@@ -27,21 +28,17 @@ from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import METRICS, Metric
 from fairautoml.metrics.rates import SELECTION
 from fairautoml.report.charts import DotPlot, Dots
+from fairautoml.report.page import aligned, escape_unprintable, render, render_fragment
 
 LONGEST = 40
 """Largest number of characters of a name that are shown."""
 
 
 def printable(name: str) -> str:
-    """Return a name with control and direction characters escaped, and shortened."""
-    safe = escaped(name)
+    """Return a name with control and direction characters escape_unprintable, and shortened."""
+    safe = escape_unprintable(name)
     half = LONGEST // 2 - 2
     return safe if len(safe) <= LONGEST else f"{safe[:half]}...{safe[-half:]}"
-
-
-def escaped(line: str) -> str:
-    """Return a text with control and direction characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def sections_of(audit: Audit) -> tuple[Section, ...]:
@@ -102,7 +99,7 @@ def _verdict(row: VerdictRow) -> str:
     """Return a verdict in plain English, with the bound that decided it."""
     metric = _metric_of(row)
     where = "in every group" if metric.is_minimum else "between the groups"
-    what = f"{escaped(row.constraint)} {where} of {printable(row.system)}"
+    what = f"{escape_unprintable(row.constraint)} {where} of {printable(row.system)}"
     measured = "" if row.measured is None else f" On these rows it is {row.measured:.3f}."
     without = f" Without {_named(row.left_out)}." if row.left_out else ""
     prefix = "descriptive: " if row.descriptive else ""
@@ -404,3 +401,115 @@ def _individual(audit: Audit) -> Section:
     return Section(
         name="individual", title="Individual fairness", columns={}, sentences=(says, *notes)
     )
+
+
+MOST_ROWS = 40
+"""Largest number of rows of a table that are shown; the JSON has all."""
+WIDTH = 99
+"""Longest line of a sentence."""
+
+
+def audit_text(audit: Audit) -> str:
+    """Return an audit as plain text."""
+    return "\n".join(_lines(audit)) + "\n"
+
+
+def form_text(sections: Sequence[Section]) -> str:
+    """Return the tables of a rule as plain text."""
+    lines = []
+    for section in sections:
+        if section.title:
+            lines.append(section.title)
+        if section.rows:
+            lines += _aligned([[*section.columns.values()], *_cells(section)])
+        lines += [*map(escape_unprintable, section.sentences), ""]
+    return "\n".join(lines) + "\n"
+
+
+def audit_page(audit: Audit) -> str:
+    """Return an audit as a self-contained HTML page, every name escape_unprintable."""
+    return render("audit.html", audit=audit, headline=headline(audit), parts=_parts(audit))
+
+
+def audit_fragment(audit: Audit) -> str:
+    """Return an audit as HTML for a notebook, without a script."""
+    values = {"audit": audit, "headline": headline(audit), "parts": _parts(audit)}
+    return render_fragment("audit_fragment.html", **values)
+
+
+def _parts(audit: Audit) -> list[tuple[Section, list[str], list[list[str]]]]:
+    return [(one, [*one.columns.values()], _cells(one)[:MOST_ROWS]) for one in audit.sections]
+
+
+def headline(audit: Audit) -> str:
+    """Return the number of rows, what accepted means, and the confidence."""
+    weighted = ", weighted" if audit.weighted else ""
+    if not audit.favourable:
+        return f"Audit of the predicted numbers of {audit.n_rows:,} rows{weighted}"
+    accepted, good = printable(audit.classes[1]), printable(audit.favourable)
+    what = (
+        f"selected means {good!r}" if audit.median is not None else f"accepted means {accepted!r}"
+    )
+    if audit.favourable != audit.classes[1]:
+        what += f", favourable is {good!r}"
+    return (
+        f"Audit of {audit.n_rows:,} rows{weighted}; {what}; intervals and "
+        f"bounds at {100 * (1 - audit.delta):g} % confidence"
+    )
+
+
+def _lines(audit: Audit) -> Iterator[str]:
+    yield headline(audit)
+    sections = audit.sections
+    for section in sections:
+        if section.sentences:
+            yield ""
+            yield from wrap(section.title, WIDTH)
+            for line in section.sentences[:MOST_ROWS]:
+                yield from wrap(
+                    escape_unprintable(line), WIDTH, initial_indent="  ", subsequent_indent="    "
+                )
+            if len(section.sentences) > MOST_ROWS:
+                yield f"  ... and {len(section.sentences) - MOST_ROWS} more rows"
+    yield ""
+    yield from (escape_unprintable(f"note: {note}") for note in audit.notes)
+    yield ""
+    yield "Details"
+    for section in sections:
+        cells = _cells(section)
+        if cells:
+            yield ""
+            yield from wrap(section.title, WIDTH)
+            yield from _aligned([[*section.columns.values()], *cells[:MOST_ROWS]])
+            if len(cells) > MOST_ROWS:
+                yield f"  ... and {len(cells) - MOST_ROWS} more rows"
+
+
+def _cells(section: Section) -> list[list[str]]:
+    """Return the shown fields of every row as text."""
+    shown = escape_unprintable if section.whole_names else printable
+    return [[cell(getattr(row, name), shown) for name in section.columns] for row in section.rows]
+
+
+def cell(value: Any, shown: Callable[[str], str] = printable) -> str:
+    """Return a value of a table as text, names by ``shown``."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Interval):
+        kind = "" if value.exact else " (approximate)"
+        return f"{value.low:.4f} to {value.high:.4f}{kind}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.4f}"
+    if isinstance(value, tuple):
+        return ", ".join(shown(str(one)) for one in value) or "-"
+    return shown(str(value))
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Return the lines of a table, without columns in which no row has a value."""
+    used = [at for at in range(len(rows[0])) if any(row[at] != "-" for row in rows[1:])]
+    yield from aligned([[row[at] for at in used] for row in rows])

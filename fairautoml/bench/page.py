@@ -10,8 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fairautoml.bench.ranks import front_values, numbers, sign_of, strict_fair_accuracy
-from fairautoml.bench.tables import command_of_one, spread_text
+from fairautoml.bench.tables import (
+    command_of_one,
+    front_values,
+    numbers,
+    sign_of,
+    spread_text,
+    strict_fair_accuracy,
+)
 from fairautoml.bench.tasks import read_rows
 from fairautoml.exceptions import RunFolderError
 from fairautoml.report.charts import LEFT, RIGHT, ROW, TOP, WIDTH, Axis, nice_axis, shortened

@@ -249,12 +249,6 @@ class Ledger:
         that was not certified before, whichever is stricter: for every row and for every model
         the levels sum to at most ``delta``.
         """
-        if not 0 < delta < 1 or keys.n_rows == 0:
-            msg = (
-                f"delta={delta}, keys={keys.n_rows} rows: delta must be between 0 and 1 and at "
-                "least one row must be opened. Pass for example delta=0.05."
-            )
-            raise InputError(msg)
         with self.locked() as (stream, entries):
             before = _asked(entries, keys, question)
             if before is not None:

@@ -27,7 +27,6 @@ from fairautoml.certification.verdicts import Reason
 from fairautoml.data.frames import Inputs, read_entities
 from fairautoml.data.read import ReadOptions, read_roles
 from fairautoml.evaluation.group_sizes import MINIMUM_AS_DIFFERENCE, fewest_rows
-from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint, bind_constraints
 
 DRAWS = 400
@@ -87,6 +86,10 @@ class Simulation:
             ratio=float(second / first),
         )
         fraction = float(SAFETY * less * wanted / first)
+        return self._grown(fraction, power)
+
+    def _grown(self, fraction: float, power: float) -> float:
+        """Return the fraction, grown until the simulated test has the power."""
         for _ in range(MOST_GROWTHS):
             if self.power(fraction) >= power - STANDARD_ERROR:
                 break
@@ -144,11 +147,7 @@ class MinimumSimulation(Simulation):
         wanted = ndtri(1 - self._delta) * math.sqrt(bound * (1 - bound))
         wanted += ndtri(power) * math.sqrt(rate * (1 - rate))
         fraction = float(max(1.0, (wanted / (rate - bound)) ** 2) / self._rows.min())
-        for _ in range(MOST_GROWTHS):
-            if self.power(fraction) >= power - STANDARD_ERROR:
-                break
-            fraction *= GROWTH
-        return fraction
+        return self._grown(fraction, power)
 
     def power(self, fraction: float) -> float:
         """Return the share of draws that would be certified."""
@@ -256,9 +255,6 @@ def plan_certification(
     is the share of simulated certification sets whose hardest pair of cells passes. The plan of a
     minimum assumes that every group is 0.05 above it.
     """
-    _check(
-        constraint, rows, {"delta": delta, "power": power, "largest_fraction": largest_fraction}
-    )
     simulated = MinimumSimulation if constraint.metric.is_minimum else Simulation
     simulation = simulated(constraint, tuple(rows.values()), delta)
     needed = simulation.fraction_for(power)
@@ -281,25 +277,6 @@ def plan_certification(
         n_rows_needed=math.ceil(needed * smallest) if math.isfinite(needed) else None,
         largest_fraction=largest_fraction,
     )
-
-
-def _check(constraint: Constraint, rows: Mapping[str, int], shares: Mapping[str, float]) -> None:
-    for name, value in shares.items():
-        if not 0 < value < 1:
-            msg = f"{name}={value} must be between 0 and 1."
-            raise InputError(msg)
-    if len(rows) < constraint.metric.fewest_groups or min(rows.values()) < 1:
-        msg = (
-            f"rows={dict(rows)!r}: a gap requires at least two groups with rows, a minimum one. "
-            "Pass the number of rows of each declared group."
-        )
-        raise InputError(msg)
-    if not constraint.metric.rates:
-        msg = (
-            f"constraint={constraint.label!r}: {constraint.metric.name!r} does not compare group "
-            "rates, so there is no exact test for it. Certify another metric."
-        )
-        raise InputError(msg)
 
 
 LARGEST_SHARE = 0.5
@@ -388,7 +365,7 @@ def plan_rows(
         planned(claim.constraint, _large_groups(claim, _rows_of(claim, cells, entities)), level)
         for claim in claims
     )
-    margin = _mean_margin if clustered else _share_margin
+    margin = hoeffding_margin if clustered else _share_margin
     floor = None if min_score is None else _floor_share(margin, level, n_individuals)
     shares = [plan.fraction for plan in plans] + ([] if min_score is None else [floor])
     known = [share for share in shares if share is not None]
@@ -397,18 +374,13 @@ def plan_rows(
     needed, note = max(known), ""
     if floor is not None and floor == needed:
         note = f"Hold out {floor:.1%} of the rows for min_score={min_score:g}."
-    fraction = _generous(needed, n_rows)
+    fraction = max(needed, min(GENEROUS * needed, 1.0 - PLENTY / n_rows, LARGEST_SHARE))
     if fraction > needed:
         note = (
             f"Hold out {fraction:.1%} of the rows rather than {needed:.1%}: the search has enough "
             "rows, and more rows certify gaps closer to the bound."
         )
     return RowPlan(fraction=fraction, plans=plans, note=note)
-
-
-def _generous(fraction: float, n_rows: int) -> float:
-    """Return a larger share if the search still has plenty of rows."""
-    return max(fraction, min(GENEROUS * fraction, 1.0 - PLENTY / n_rows, LARGEST_SHARE))
 
 
 def _large_groups(claim: Claimed, rows: Sequence[int]) -> tuple[tuple[str, int], ...]:
@@ -494,11 +466,6 @@ def _floor_share(
     # Margins decrease in the number of rows, hence the bisection.
     needed = bisect_left(range(1, most), -FLOOR_MARGIN, key=lambda n: -margin(delta, n)) + 1
     return min(LARGEST_SHARE, needed / n_individuals)
-
-
-def _mean_margin(delta: float, n: int) -> float:
-    """Return the distance of Hoeffding's bound below the mean of entities."""
-    return hoeffding_margin(delta, n)
 
 
 def _share_margin(delta: float, n: int) -> float:

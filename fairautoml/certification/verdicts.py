@@ -27,7 +27,6 @@ from fairautoml.certification.exact_test import (
     rows_without_failures,
     rows_without_positives,
 )
-from fairautoml.exceptions import InputError
 
 
 class Verdict(StrEnum):
@@ -303,9 +302,6 @@ def _judge_floor(floor: MinScore, level: float, simultaneous: float | None) -> T
     )
 
 
-MOST_CANDIDATES = 10
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateVerdict:
     """Verdict on one candidate of a fixed sequence."""
@@ -336,12 +332,6 @@ def n_passed(candidates: Sequence[Evidence], level: float) -> int:
     Angelopoulos, Bates, Candes, Jordan, Lei, "Learn then test: calibrating predictive algorithms
     to achieve risk control", arXiv 2110.01052, section 2.2 (fixed sequence testing).
     """
-    if not 1 <= len(candidates) <= MOST_CANDIDATES:
-        msg = (
-            f"candidates: found {len(candidates)}; allowed are 1 to {MOST_CANDIDATES}. Pass only "
-            "the best of the front."
-        )
-        raise InputError(msg)
     failed = (at for at, evidence in enumerate(candidates) if not holds(evidence, level))
     return next(failed, len(candidates))
 

@@ -1,4 +1,7 @@
-"""Base of the commands: their interface, output and exit codes. Only this module prints."""
+"""Base of the commands: their interface, arguments, output and exit codes.
+
+Only this module prints. Only the standard library is imported, so that ``--help`` is fast.
+"""
 
 import argparse
 import json
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
+from typing import NoReturn
 
 OK, USAGE, DATA, NOT_FEASIBLE, NO_MODEL, LOCKED, STORAGE = 0, 2, 3, 4, 5, 7, 8
 FAILED, NOT_CERTIFIED, UNSURE, NOT_ANCHORED, ALARM = 1, 9, 10, 11, 12
@@ -53,3 +57,243 @@ def check_out(out: "Path", *read: str) -> None:
     for name in read:
         if out.exists() and out.resolve() == Path(name).resolve():
             raise ParameterError(f"--out {str(out)!r} is the input table; name another file")
+
+
+TASKS = ("auto", "binary", "multiclass", "regression")
+"""Kinds of target."""
+
+
+def fit_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``fairautoml fit``."""
+    add = parser.add_argument
+    add("data", metavar="DATA", help="CSV, TSV or parquet file, or a dataset's name")
+    table_arguments(parser)
+    column_arguments(parser)
+    add("--constraint", action="append", help="such as 'equalized_odds_difference<=0.05'")
+    add("--learner", action="append", help="search these learners only; may be repeated")
+    but = "search all learners but these; may be repeated"
+    add("--exclude-learner", "--exclude-learners", action="append", metavar="NAME", help=but)
+    add("--mitigator", action="append", help="use these mitigators only; may be repeated")
+    unseen = "groups that fit has not seen: an error (default), or decided by the common threshold"
+    add("--unseen-group", choices=["error", "base_model"], help=unseen)
+    parser.set_defaults(unseen_group="error")
+    guess = "column with noisy labels of an unobserved group; give three, and no --sensitive"
+    add("--proxy", action="append", default=[], metavar="COLUMN", help=guess)
+    add("--blind", action="store_true", help="the model must not need the sensitive column")
+    rows = "file of rows that select and set thresholds instead of cross-validation"
+    add("--validation", metavar="FILE", help=rows)
+    add("--refit", action="store_true", help="train one model on all rows, if time allows")
+    add("--strict", action="store_true", help="fail if no model is feasible")
+    run_arguments(parser)
+    whose_arguments(parser)
+    holdout_arguments(parser)
+
+
+def whose_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments on how rows are held out: entities, and time of the rows."""
+    add = parser.add_argument
+    person = "column that identifies the entity of a row, such as a person; its rows stay together"
+    add("--groups", metavar="COLUMN", help=person)
+    when = (
+        "column of times (numbers, or dates such as 2020-01-31); --holdout takes the latest rows"
+    )
+    add("--time-column", metavar="COLUMN", help=when)
+
+
+def holdout_arguments(parser: argparse.ArgumentParser, share: float | None = None) -> None:
+    """Add the arguments of the rows that are held out, and of their certificate."""
+    add = parser.add_argument
+    end = "share of rows held out from the search, to evaluate and certify the model"
+    add("--holdout", type=_share, default=share, metavar="SHARE", help=end)
+    seeded = (
+        "evaluate on the held-out rows, drawn by --seed, but certify nothing and use no ledger"
+    )
+    add("--no-certificate", dest="certified", action="store_false", help=seeded)
+    certificate_arguments(parser)
+
+
+def certificate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a certificate."""
+    add = parser.add_argument
+    level_arguments(parser)
+    front = "test candidates of the Pareto front in order (default: the selected model alone)"
+    add("--candidates", choices=["front"], help=front)
+    kept = "file that records which rows were opened (default: one per user and columns)"
+    add("--ledger", metavar="FILE", help=kept)
+    add("--require-certified", action="store_true", help="exit with code 9 unless CERTIFIED")
+
+
+DELTA = 0.05
+"""Default error probability of a certificate."""
+
+
+def level_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the accuracy to certify, and the error probability."""
+    add = parser.add_argument
+    add("--min-score", type=_score, metavar="A", help="minimum accuracy, certified as well")
+    wrong = "error probability of the certificate (default: 0.05)"
+    add("--delta", type=_share, default=DELTA, metavar="D", help=wrong)
+
+
+def table_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the roles of the columns, and the choice of rows."""
+    add = parser.add_argument
+    add("--target", help="column of the labels")
+    kinds = "kind of target (default: auto, binary or multiclass by the number of labels)"
+    add("--task", choices=TASKS, default="auto", help=kinds)
+    add("--sensitive", action="append", default=[], help="sensitive column; may be repeated")
+    overlap = "groups that may overlap, each a column of 0 and 1: 'identity=black,muslim'"
+    add("--overlapping", action="append", default=[], metavar="NAME=COL,COL", help=overlap)
+    bins = "cut a sensitive column of numbers into groups: 'age:25,60' or 'age:quantiles'"
+    add("--bins", action="append", default=[], help=bins)
+    policy = "missing sensitive values: an error (default), a group of their own, or in no group"
+    add("--sensitive-missing", choices=["error", "own_group", "exclude"], help=policy)
+    parser.set_defaults(sensitive_missing="error")
+    most = "largest number of groups of one sensitive column (default: 50)"
+    add("--max-groups", type=count, default=50, metavar="N", help=most)
+    least = "minimum number of rows behind each compared rate of a group, or auto (default)"
+    add("--min-size", type=_min_size, default="auto", metavar="N", help=least)
+    add("--pool", action="store_true", help="compare groups below --min-size as one")
+    spelling = "merge labels and groups that differ only by spaces, case or Unicode form"
+    add("--normalize", action="store_true", help=spelling)
+    add("--drop", action="append", default=[], help="column to ignore; may be repeated")
+    add("--weight", help="column of sample weights")
+    add(
+        "--derive",
+        action="append",
+        default=[],
+        help="new column: 'group=age<=25', 'band=age:25,60'",
+    )
+    add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
+    add("--rows", type=count, metavar="N", help="use N rows, drawn by the seed")
+    add("--positive", help="positive label (default: the dataset's, or the last in sort order)")
+
+
+def column_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what columns hold, instead of what would be found."""
+    add = parser.add_argument
+    many: Any = {"action": "append", "default": []}
+    words = "column of free text, whatever it looks like; may be repeated"
+    add("--text", metavar="COLUMN", help=words, **many)
+    dates = "column of dates, and how they are written: 'when' or 'when:%%d/%%m/%%y'"
+    add("--dates", metavar="COLUMN[:FORMAT]", help=dates, **many)
+    codes = "column of categories, such as codes that look like numbers; may be repeated"
+    add("--categories", metavar="COLUMN", help=codes, **many)
+    block_argument(parser)
+    how = "models read all columns (early), one block each (late), or what the search prefers"
+    add("--fusion", choices=["auto", "early", "late"], default="auto", help=how)
+
+
+def block_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the blocks of columns."""
+    block = "named block of columns: 'face=f1,f2'; may be repeated"
+    parser.add_argument("--block", action="append", metavar="NAME=COL,COL", help=block)
+
+
+def run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of every search: objective, budget, execution and storage."""
+    add = parser.add_argument
+    add("--objective", default="auto", help="performance metric (default: accuracy, or r2)")
+    budget_arguments(parser, "(default: fit 60, demo 30)")
+    many = "concurrent trials (default: -1, all cores or all threads of a cluster)"
+    add("--jobs", type=_jobs, default=-1, metavar="N", help=many)
+    add("--strategy", default="auto", help="how the next trial is chosen")
+    add("--allocator", default="auto", help="how the budget is divided among trials")
+    add("--executor", default="auto", help="where trials run: local, serial, dask")
+    where = "address of the cluster's scheduler, for --executor dask"
+    add("--scheduler", metavar="ADDRESS", help=where)
+    add("--memory", type=_mib, metavar="MIB", help="memory limit of one trial in MiB")
+    add("--cv", type=count, default=5, metavar="N", help="folds of every trial (default: 5)")
+    most = "largest number of trials in an ensemble (default: 8); 0 = one model"
+    add("--ensemble", type=_ensemble, default=8, metavar="N", help=most)
+    trees = "largest number of trees of the selected model, over all its fold models"
+    add("--max-trees", type=count, metavar="N", help=trees)
+    slow = "longest prediction time of the selected model for one row in ms, measured in the fit"
+    add("--latency", type=_milliseconds, metavar="MS", help=slow)
+    sure = "required probability that the constraint holds on new rows: auto (default), none, 0.95"
+    add("--confidence", type=_confidence, default="auto", metavar="C", help=sure)
+    add("--seed", type=_seed, default=0, help="root seed (default: 0)")
+    add("--out", metavar="RUN", help="folder that stores the run")
+    add("--overwrite", action="store_true", help="replace a previous run in RUN")
+    output_arguments(parser)
+
+
+def output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of how a result is shown."""
+    add = parser.add_argument
+    add("--json", dest="output", action="store_const", const="json", help="result as JSON")
+    full = "also show the leaderboard, the rates by group and the whole certificate"
+    add("--details", dest="output", action="store_const", const="details", help=full)
+    parser.set_defaults(output="screen")
+
+
+def budget_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add the budget, and the database of the trials."""
+    add = parser.add_argument
+    add("--time", type=_seconds, metavar="S", help=f"time budget in seconds {default}")
+    add("--trials", type=count, metavar="N", help="number of trials; the run is reproducible")
+    add("--storage", metavar="URL", help="PostgreSQL database of the trials; default: in RUN")
+
+
+def _seconds(text: str) -> float:
+    return _number(text, float, "a positive number of seconds, such as 60")
+
+
+def _milliseconds(text: str) -> float:
+    return _number(text, float, "a positive number of milliseconds, such as 5")
+
+
+def _mib(text: str) -> float:
+    return _number(text, float, "a positive number of MiB, such as 2000")
+
+
+def _jobs(text: str) -> int:
+    return -1 if text == "-1" else int(_number(text, int, "a positive whole number, or -1"))
+
+
+def _seed(text: str) -> int:
+    return 0 if text == "0" else int(_number(text, int, "a whole number of at least 0"))
+
+
+def count(text: str) -> int:
+    """Return a count of at least 1."""
+    return int(_number(text, int, "a positive whole number"))
+
+
+def _share(text: str) -> float:
+    value = _number(text, float, "a share between 0 and 1, such as 0.3")
+    return value if value < 1 else _refuse(text, "a share between 0 and 1, such as 0.3")
+
+
+def _score(text: str) -> float:
+    wanted = "a number in [0, 1], such as 0.8"
+    value = 0.0 if text == "0" else _number(text, float, wanted)
+    return value if value <= 1 else _refuse(text, wanted)
+
+
+def _ensemble(text: str) -> int:
+    return 0 if text == "0" else int(_number(text, int, "a whole number of at least 2, or 0"))
+
+
+def _min_size(text: str) -> str | int:
+    return text if text == "auto" else int(_number(text, int, "auto or a positive whole number"))
+
+
+def _confidence(text: str) -> str | float | None:
+    if text in ("auto", "none"):
+        return None if text == "none" else text
+    wanted = "auto, none or a number above 0.5 and below 1, such as 0.95"
+    value = _number(text, float, wanted)
+    return value if 0.5 < value < 1 else _refuse(text, wanted)
+
+
+def _number(text: str, kind: Callable[[str], float], wanted: str) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        _refuse(text, wanted)
+    return value if 0 < value < float("inf") else _refuse(text, wanted)
+
+
+def _refuse(text: str, wanted: str) -> NoReturn:
+    raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")

@@ -9,13 +9,11 @@ from fairautoml.cli._base import (
     NOT_ANCHORED,
     OK,
     Command,
+    block_argument,
     check_out,
+    level_arguments,
     show,
     show_json,
-)
-from fairautoml.cli.arguments import (
-    block_argument,
-    level_arguments,
     table_arguments,
     whose_arguments,
 )

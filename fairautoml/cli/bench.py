@@ -2,8 +2,7 @@
 
 import argparse
 
-from fairautoml.cli._base import Command, say
-from fairautoml.cli.arguments import count
+from fairautoml.cli._base import Command, count, say
 
 
 def _bench_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,24 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairautoml.cli._base import (
+    DELTA,
     INTERRUPTED,
     NOT_CERTIFIED,
     NOT_FEASIBLE,
     OK,
     UNSURE,
     Command,
-    say,
-    show,
-    show_json,
-)
-from fairautoml.cli.arguments import (
-    DELTA,
     budget_arguments,
     certificate_arguments,
     fit_arguments,
     holdout_arguments,
     output_arguments,
     run_arguments,
+    say,
+    show,
+    show_json,
 )
 from fairautoml.exceptions import FairAutoMLError
 

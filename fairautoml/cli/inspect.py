@@ -1,11 +1,11 @@
-"""The commands ``fairautoml leaderboard``, ``report``, ``card`` and ``dashboard``."""
+"""The commands that show a finished run, and the choice of another classifier of it."""
 
 import argparse
+import json
 import sys
 from typing import Any
 
-from fairautoml.cli._base import OK, Command, check_out, say, show, show_json
-from fairautoml.cli.arguments import count
+from fairautoml.cli._base import OK, Command, check_out, count, say, show, show_json
 
 
 def _card_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,9 +45,13 @@ def _card_in(shape: str, documents: Any, fields: dict[str, str]) -> str:
     """Return the card in one of the formats."""
     import json
 
-    from fairautoml.report.annex_iv import annex_sections
-    from fairautoml.report.blocks import document_page, markdown
-    from fairautoml.report.card import card_of, card_sections
+    from fairautoml.report.card import (
+        annex_sections,
+        card_of,
+        card_sections,
+        document_page,
+        markdown,
+    )
 
     if shape == "json":
         return json.dumps(card_of(documents, fields), indent=1, allow_nan=False) + "\n"
@@ -268,4 +272,49 @@ def _report(arguments: argparse.Namespace) -> int:
 
 REPORT = Command(
     about="write the HTML report of a run or a sweep", arguments=_report_arguments, run=_report
+)
+
+
+def _explain_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run_dir", metavar="RUN", help="folder of a finished fit")
+    add("data", metavar="DATA", help="CSV, TSV or parquet file with labels that fit has not seen")
+    shuffled = "number of shuffles of each feature (default: 10)"
+    add("--repeats", type=count, default=10, metavar="N", help=shuffled)
+    add("--rows", type=count, default=2000, metavar="N", help="rows to use (default: 2000)")
+    add("--seed", type=int, default=0, metavar="N", help="seed (default: 0)")
+    add("--json", action="store_true", help="result as JSON")
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from fairautoml import load_run
+    from fairautoml.cli.tables import read_labelled
+    from fairautoml.data.files import write_whole
+    from fairautoml.storage.run_folder import EXPLANATION
+
+    folder = Path(arguments.run_dir)
+    model = load_run(folder)
+    source = read_labelled(arguments.data, model, folder)
+    found = model.explain(
+        source.X,
+        source.y,
+        source.sensitive,
+        source.weight,
+        n_repeats=arguments.repeats,
+        max_rows=arguments.rows,
+        random_state=arguments.seed,
+    )
+    content = json.dumps(found.plain(), allow_nan=False)
+    write_whole(f"{content}\n", folder / EXPLANATION)
+    say(f"written: {folder / EXPLANATION}, which the report shows: fairautoml report {folder}")
+    show(content if arguments.json else found.text())
+    return OK
+
+
+EXPLAIN = Command(
+    about="show which features the score and the gap depend on",
+    arguments=_explain_arguments,
+    run=_explain,
 )

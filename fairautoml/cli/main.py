@@ -32,11 +32,9 @@ from fairautoml.cli._base import (
 )
 from fairautoml.cli.audit import AUDIT, PLAN, VERIFY
 from fairautoml.cli.bench import BENCH
-from fairautoml.cli.explain import EXPLAIN
 from fairautoml.cli.fit import CERTIFY, DEMO, FIT, RESUME
-from fairautoml.cli.inspect import CARD, DASHBOARD, LEADERBOARD, REPORT, SELECT
-from fairautoml.cli.monitor import MONITOR
-from fairautoml.cli.predict import EXPORT, PREDICT
+from fairautoml.cli.inspect import CARD, DASHBOARD, EXPLAIN, LEADERBOARD, REPORT, SELECT
+from fairautoml.cli.predict import EXPORT, MONITOR, PREDICT
 from fairautoml.registry import Registry
 
 KINDS = ("allocators", "executors", "learners", "metrics", "mitigators", "strategies")

@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fairautoml.bench.peers import Answer, Offer, Peers, Question
-from fairautoml.cli.arguments import fit_arguments
+from fairautoml.cli._base import fit_arguments
 from fairautoml.cli.tables import Source, fit_estimator_of, request_of
 from fairautoml.cli.text import GAPS
 from fairautoml.data.groups import GroupSchema

@@ -1,10 +1,10 @@
-"""The commands ``fairautoml predict`` and ``export``."""
+"""The commands ``fairautoml predict``, ``export`` and ``monitor``."""
 
 import argparse
 import sys
 from typing import Any
 
-from fairautoml.cli._base import OK, Command, check_out, say
+from fairautoml.cli._base import ALARM, OK, Command, check_out, say, show
 
 
 def _predict_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,4 +93,85 @@ EXPORT = Command(
     about="write the model of a run to one file that predicts with NumPy alone",
     arguments=_export_arguments,
     run=_export,
+)
+
+SUFFIXES = (".html", ".json", ".csv", ".txt")
+
+
+def _monitor_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run_dir", metavar="RUN", help="folder of a finished fit")
+    add("data", metavar="DATA", help="CSV, TSV or parquet file with all rows since deployment")
+    when = "column of times; dates are grouped by month, any other value is a window"
+    add("--time-column", metavar="COL", help=when)
+    wrong = "probability of a false alarm in any of all windows (default: 0.05)"
+    add("--delta", type=float, default=0.05, help=wrong)
+    more = "compare with a mixture of experts that adapts; the model itself is not changed"
+    add("--adapt", action="store_true", help=more)
+    add("--json", action="store_true", help="result as JSON")
+    out = f"write the result to FILE in the format of its suffix: {', '.join(SUFFIXES)}"
+    add("--out", metavar="FILE", help=out)
+
+
+def _monitor(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from fairautoml import load_run
+    from fairautoml.data.files import write_whole
+    from fairautoml.exceptions import InputError
+
+    out = None if arguments.out is None else _checked(Path(arguments.out), arguments.data)
+    folder = Path(arguments.run_dir)
+    model: Any = load_run(folder)
+    if not hasattr(model, "monitor"):
+        raise InputError("monitor needs a model of two classes; this run fitted numbers.")
+    X, y, groups, time = _read(arguments, model, folder)
+    found: Any = model.monitor(
+        X, y, groups, time=time, delta=arguments.delta, adapt=arguments.adapt
+    )
+    if out is not None:
+        formats = {".html": found.to_html, ".json": found.to_json, ".txt": found.text}
+        make = formats.get(out.suffix, lambda: found.to_frame().to_csv(index=False))
+        write_whole(f"{make().rstrip()}\n", out)
+        say(f"written: {out}")
+    show(found.to_json() if arguments.json else found.text().rstrip("\n"))
+    return ALARM if found.alarm else OK
+
+
+def _checked(out: Any, data: str) -> Any:
+    from fairautoml.exceptions import ParameterError
+
+    if out.suffix not in SUFFIXES:
+        raise ParameterError(f"--out {str(out)!r} must end in one of {', '.join(SUFFIXES)}")
+    check_out(out, data)
+    return out
+
+
+def _read(arguments: argparse.Namespace, model: Any, folder: Any) -> tuple[Any, Any, Any, Any]:
+    """Return features, labels or None, groups or None, and times or None of the new rows."""
+    from fairautoml.cli.tables import check_columns, kept_roles
+    from fairautoml.data.derive import apply_derive, parse_derive
+    from fairautoml.data.files import read_later
+
+    roles, pool = kept_roles(folder), model.pool_
+    table = read_later(arguments.data, schema=pool.schema, groups=pool.groups, text=roles.text)
+    for text in roles.derive:
+        if parse_derive(text).name not in table.columns:
+            table = apply_derive(table, parse_derive(text), new_rows=True)
+    when = arguments.time_column
+    check_columns(table, "--time-column", () if when is None else (when,))
+    y = table[roles.target] if roles.target in table.columns else None
+    apart = pool.groups is not None and not pool.groups.sensitive_from_X
+    groups = None
+    if apart:
+        check_columns(table, "--sensitive", roles.sensitive)
+        groups = table[list(pool.groups.columns)]
+    others = {roles.target, roles.weight, when, *roles.drop, *roles.sensitive_columns}
+    others -= {*pool.schema.names_in, *(() if apart else pool.groups.sensitive_from_X)}
+    X = table.drop(columns=[name for name in table.columns if name in others])
+    return X, y, groups, None if when is None else table[when]
+
+
+MONITOR = Command(
+    about="test the decisions of a deployed model", arguments=_monitor_arguments, run=_monitor
 )

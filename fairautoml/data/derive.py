@@ -11,11 +11,11 @@ import difflib
 import itertools
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from fairautoml.data.named import code_text
 from fairautoml.data.sensitive_numbers import QUANTILES, bin_labels
 from fairautoml.exceptions import ParameterError
 
@@ -178,13 +178,8 @@ def apply_keep(frame: pd.DataFrame, keep: RowFilter) -> pd.DataFrame:
 
 def _texts(column: pd.Series) -> pd.Series:
     """Return values as text: 1 and 1.0 are "1"; missing is None."""
-
-    def text(value: Any) -> str:
-        whole = isinstance(value, float) and value.is_integer()
-        return str(int(value)) if whole else str(value)
-
     written = [
-        None if missing else text(value)
+        None if missing else code_text(value)
         for value, missing in zip(column.tolist(), column.isna(), strict=True)
     ]
     return pd.Series(written, index=column.index, dtype=object)

@@ -409,7 +409,6 @@ class GroupSchema:
         Tables are read by column name and may hold other columns, so the features themselves can
         be given when the groups were taken from them; arrays are read by position.
         """
-        _check_choice("unseen", unseen, ("error", "base_model"))
         levels = self.levels_of(sensitive, unseen=unseen)
         cells = self._cells_of(levels)
         unknown = (cells < 0) & ~self.outside(levels).any(axis=1)
@@ -504,7 +503,11 @@ def fit_groups(
     normalize: bool = False,
 ) -> tuple[GroupSchema, NDArray[np.int32]]:
     """Learn the groups of the sensitive columns."""
-    _check_choice("sensitive_missing", missing, ("error", "own_group", "exclude"))
+    if missing not in ("error", "own_group", "exclude"):
+        msg = (
+            f"sensitive_missing must be one of 'error', 'own_group', 'exclude', found {missing!r}."
+        )
+        raise InputError(msg)
     found = read_sensitive(sensitive)
     if found.n_rows != n_rows:
         msg = (
@@ -573,12 +576,6 @@ def _systems(
         )
     overlapping = overlapping_systems(found.overlaps, names, table, levels, missing_outside)
     return (*systems, *overlapping)
-
-
-def _check_choice(argument: str, found: object, allowed: tuple[str, ...]) -> None:
-    if found not in allowed:
-        msg = f"{argument} must be one of {', '.join(map(repr, allowed))}, found {found!r}."
-        raise InputError(msg)
 
 
 def _fit_column(

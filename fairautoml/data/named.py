@@ -86,11 +86,11 @@ def _with_categories(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFr
 
 def _category(column: pd.Series) -> pd.Series:
     codes, values = pd.factorize(column, sort=True)
-    texts = pd.Index([_code_text(value) for value in values], dtype=object)
+    texts = pd.Index([code_text(value) for value in values], dtype=object)
     return pd.Series(pd.Categorical.from_codes(codes, texts), index=column.index)
 
 
-def _code_text(value: Any) -> str:
-    """Write 1.0 as "1": a missing value elsewhere has made the column of codes a float one."""
+def code_text(value: Any) -> str:
+    """Return a value as text, 1.0 as "1": a missing value makes a column of codes a float one."""
     whole = isinstance(value, float) and value.is_integer()
     return str(int(value)) if whole else str(value)

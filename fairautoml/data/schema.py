@@ -546,16 +546,10 @@ def _from_matrix(
         msg = f"column {schema.texts[0].name!r} of X held text at fit and X is all numbers now"
         raise InputError(f"{msg}; give the columns that fit was given.")
     if any(column.form or column.kind not in ("number", "empty") for column in schema.columns):
-        return _from_mixed(schema, matrix, positions)
+        # Categories of numbers or booleans in a plain array.
+        return _encoded(schema, [pd.Series(matrix[:, position]) for position in positions])
     taken = matrix if positions == list(range(matrix.shape[1])) else matrix[:, positions]
     return to_float32(taken, schema.names)
-
-
-def _from_mixed(
-    schema: TableSchema, matrix: NDArray[Any], positions: list[int]
-) -> NDArray[np.float32]:
-    """Encode a plain array where the schema has categories of numbers or booleans."""
-    return _encoded(schema, [pd.Series(matrix[:, position]) for position in positions])
 
 
 def _sparse_matrix(schema: TableSchema, table: Table, positions: Any) -> Any:

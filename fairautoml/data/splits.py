@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
+from fairautoml.runtime._rules import scrambled
 
 
 def row_draws(X: Any, salt: int) -> NDArray[np.float64]:
@@ -23,12 +24,12 @@ def row_bits(X: Any, salt: int) -> NDArray[np.uint64]:
     if isinstance(X, np.ndarray):
         clean = np.where(np.isnan(X), np.float32(np.inf), X) + np.float32(0.0)
         bits = clean.astype(np.float32).view(np.uint32).astype(np.uint64)
-        mixed = _scrambled(bits * row_factors(X.shape[1], salt)).sum(axis=1, dtype=np.uint64)
+        mixed = scrambled(bits * row_factors(X.shape[1], salt)).sum(axis=1, dtype=np.uint64)
     else:
         projection = np.random.default_rng(salt).standard_normal(X.shape[1])
         projected = np.asarray(X @ projection).ravel()
         mixed = projected.astype(np.float64).view(np.uint64)
-    return _scrambled(mixed)
+    return scrambled(mixed)
 
 
 def row_factors(n_features: int, salt: int) -> NDArray[np.uint64]:
@@ -36,13 +37,6 @@ def row_factors(n_features: int, salt: int) -> NDArray[np.uint64]:
     rng = np.random.default_rng(salt)
     drawn = rng.integers(0, 2**63, size=n_features, dtype=np.uint64)
     return drawn * np.uint64(2) + np.uint64(1)
-
-
-def _scrambled(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Mix bits by the finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 MIN_FOLDS = 2
@@ -57,7 +51,6 @@ def stratified_folds(
     of one label together, and dealt out in turn. So the sizes of any two folds differ by at most
     one row: in all, within each label, and within each stratum.
     """
-    _check_folds(n_folds, "n_folds")
     rng = np.random.default_rng(seed)
     order = _shuffled_by_stratum(y, cells, rng)
     folds = np.empty(len(y), dtype=np.int16)
@@ -80,7 +73,6 @@ def _shuffled_by_stratum(
 
 def fold_count(y: NDArray[np.integer], wanted: int) -> int:
     """Return how many folds the labels allow: each class must reach every fold."""
-    _check_folds(wanted, "the number of folds")
     smallest = int(np.bincount(y.astype(np.int64), minlength=2).min())
     if smallest >= wanted:
         return wanted
@@ -93,12 +85,6 @@ def fold_count(y: NDArray[np.integer], wanted: int) -> int:
     return count
 
 
-def _check_folds(n_folds: int, argument: str) -> None:
-    if n_folds < MIN_FOLDS:
-        msg = f"{argument} must be at least {MIN_FOLDS}, found {n_folds}."
-        raise InputError(msg)
-
-
 def holdout_split(
     y: NDArray[np.integer], cells: NDArray[np.integer], fraction: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -108,9 +94,6 @@ def holdout_split(
     random start, so every cell's share is right to within one row. A label with at least two rows
     is on both sides.
     """
-    if not 0 < fraction < 1:
-        msg = f"fraction must lie strictly between 0 and 1, found {fraction}."
-        raise InputError(msg)
     rng = np.random.default_rng(seed)
     order = _shuffled_by_stratum(y, cells, rng)
     held = np.zeros(len(y), dtype=bool)

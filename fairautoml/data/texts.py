@@ -10,7 +10,6 @@ import re
 import warnings
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from fairautoml.portable import Dump, Positions
+from fairautoml.runtime._rows import terms_of
 
 FEWEST_TEXTS, FEWEST_WORDS = 50, 3.0
 """Distinct texts, and words of the mean text, from which a column of texts is free text."""
@@ -41,7 +41,6 @@ COMPONENTS = 30
 SCORE_C = 10.0
 """Inverse penalty of the logistic regression that gives a text its score."""
 
-WORD = re.compile(r"\w+")
 LETTERS = re.compile(r"\d*[^\W\d]\w*")
 """A word that tells text from numbers and dates."""
 
@@ -63,30 +62,6 @@ class TextBlock:
     start: int  # first column
     stop: int  # behind the last column
     n_terms: int  # size of the vocabulary
-
-
-def terms_of(text: str) -> list[str]:
-    """Return the distinct words and pairs of words as they occur, then three letters of words.
-
-    Letters begin with ``#``, which no word does; a space stands for the edge of a word.
-    """
-    found: dict[str, None] = {}
-    words = WORD.findall(text.lower())
-    last = ""
-    for word in words:
-        found[word] = None
-        if last:
-            found[f"{last} {word}"] = None
-        last = word
-    for word in words:
-        found.update(_letters(word))
-    return list(found)
-
-
-@lru_cache(maxsize=2**15)
-def _letters(word: str) -> dict[str, None]:
-    padded = f" {word} "
-    return {f"#{padded[at : at + 3]}": None for at in range(len(word))}
 
 
 def is_text(values: "pd.Series[Any]") -> bool:

@@ -28,7 +28,7 @@ from fairautoml.evaluation.fitting import (
 )
 from fairautoml.evaluation.membership import MEMBERSHIP, learn
 from fairautoml.exceptions import ModelCorruptError, NotPortableError, StorageFullError
-from fairautoml.inference.stored import stored_models
+from fairautoml.inference.restore import stored_models
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.learners._base import count_trees
 from fairautoml.metrics import BoundConstraint

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fairautoml.evaluation.fitting import BaseFit, Encoded, FittedModel, FoldData, Part, fold_seed
 from fairautoml.evaluation.problem import Problem, mean_train_rows
 from fairautoml.exceptions import DegradedWarning, warn
-from fairautoml.inference.stored import read_models
+from fairautoml.inference.restore import read_models
 from fairautoml.mitigators import GroupProbabilityModel, TrainRows
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState

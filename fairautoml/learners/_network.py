@@ -24,7 +24,7 @@ from fairautoml.learners._base import (
 )
 from fairautoml.portable import Dump, Positions
 from fairautoml.registry import missing_library
-from fairautoml.runtime._network import entries, network_scores, smooth_clip
+from fairautoml.runtime._scores import entries, network_scores, smooth_clip
 from fairautoml.threads import n_threads
 
 MOST_ONE_HOT = 8

@@ -1,4 +1,4 @@
-"""Result of monitoring a model: its series and alarms, as text, values and HTML."""
+"""Result of monitoring a model: its series and alarms, as text, values and a page."""
 
 import json
 from collections.abc import Iterator
@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import pandas as pd
+
+from fairautoml.report.charts import LEFT, RIGHT, TOP, WIDTH, Axis, nice_axis
+from fairautoml.report.page import aligned, escape_unprintable, render
 
 Kind = Literal["constraint", "share", "selection", "base_rate", "score"]
 
@@ -169,8 +172,6 @@ class Monitor:
 
     def to_html(self) -> str:
         """Return a self-contained page with one chart per kind of series."""
-        from fairautoml.monitoring.page import monitor_page
-
         return monitor_page(self)
 
     def text(self) -> str:
@@ -198,7 +199,7 @@ def _lines(found: Monitor) -> Iterator[str]:
         if own:
             yield ""
             yield f"{title}{_left_out(found)}"
-            yield from _aligned([_header(found, kind), *(_row(found, one) for one in own)])
+            yield from aligned([_header(found, kind), *(_row(found, one) for one in own)])
     yield from _adapted(found)
     if found.adaptation or found.alarms:
         yield ""
@@ -221,15 +222,15 @@ def _header(found: Monitor, kind: Kind) -> tuple[str, ...]:
 
 
 def _row(found: Monitor, one: Series) -> tuple[str, ...]:
-    values = tuple(map(_number, one.values[-MOST_WINDOWS_SHOWN:]))
+    name, values = escape_unprintable(one.name), map(_number, one.values[-MOST_WINDOWS_SHOWN:])
     alarm = "-" if one.alarm is None else found.windows[one.alarm]
     if one.untested:
-        return (_safe(one.name), *values, _number(one.reference), "not tested", "-")
+        return (name, *values, _number(one.reference), "not tested", "-")
     if one.kind == "constraint":
         last = one.shown[-1] if one.shown else None
-        return (_safe(one.name), *values, _number(one.reference), _number(last), alarm)
+        return (name, *values, _number(one.reference), _number(last), alarm)
     between = f"{_number(one.low)} to {_number(one.high)}"
-    return (_safe(one.name), *values, _number(one.reference), between, alarm)
+    return (name, *values, _number(one.reference), between, alarm)
 
 
 def _adapted(found: Monitor) -> Iterator[str]:
@@ -249,19 +250,81 @@ def _adapted(found: Monitor) -> Iterator[str]:
         )
         for one in found.adaptation
     ]
-    yield from _aligned([header, *rows])
+    yield from aligned([header, *rows])
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _safe(line: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+HEIGHT, BOTTOM = 260.0, 48.0
+MOST_LINES = 6
+"""Lines of one chart, as many as there are colours; the table has all series."""
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield f"  {'  '.join(cells)}".rstrip()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One series in a chart."""
+
+    name: str
+    path: str
+    hue: int
+    dots: tuple[tuple[float, float], ...]
+    limit: float | None  # position of its bound; None of a drift series
+    alarm: float | None  # position of the window of its alarm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """All series of one kind over the windows."""
+
+    title: str
+    x: Axis
+    y: Axis
+    lines: tuple[Line, ...]
+    series: tuple[Series, ...]  # all of the kind, for the table
+    n_left_out: int
+
+
+def monitor_page(monitor: Monitor) -> str:
+    """Return a self-contained page of a monitor."""
+    charts = [
+        _chart(monitor, title, tuple(one for one in monitor.series if one.kind == kind))
+        for kind, title in TITLES.items()
+    ]
+    return render("monitor.html", monitor=monitor, charts=[one for one in charts if one])
+
+
+def _chart(monitor: Monitor, title: str, series: tuple[Series, ...]) -> Chart | None:
+    known = [value for one in series for value in one.values if value is not None]
+    if not known:
+        return None
+    bounds = [one.reference for one in series if one.reference is not None]
+    n = len(monitor.windows)
+    x = Axis(low=0.5, high=n + 0.5, start=LEFT, end=WIDTH - RIGHT, title="window")
+    low, high = min(0.0, *known), max(*known, *bounds, 0.01)
+    y = nice_axis(low, high, HEIGHT - BOTTOM, TOP, title)
+    drawn = series[:MOST_LINES]
+    return Chart(
+        title=title,
+        x=x,
+        y=y,
+        lines=tuple(_line(one, hue, x, y) for hue, one in enumerate(drawn)),
+        series=series,
+        n_left_out=len(series) - len(drawn),
+    )
+
+
+def _line(series: Series, hue: int, x: Axis, y: Axis) -> Line:
+    places = [
+        (x.at(at + 1), y.at(value)) for at, value in enumerate(series.values) if value is not None
+    ]
+    bounded = series.kind == "constraint" and series.reference is not None
+    return Line(
+        name=series.name,
+        path="M" + "L".join(f"{left},{up}" for left, up in places) if places else "",
+        hue=hue,
+        dots=tuple(places),
+        limit=y.at(float(series.reference or 0.0)) if bounded else None,
+        alarm=None if series.alarm is None else x.at(series.alarm + 1),
+    )

@@ -1,18 +1,100 @@
-"""Model card of a run: sections, plain values and Markdown.
+"""Model card of a run, also in the order of Annex IV: sections, plain values, Markdown and HTML.
 
 The sections follow Mitchell et al., Model Cards for Model Reporting, FAT* 2019. Their headings
 name the points of Annex IV of Regulation (EU) 2024/1689 and the clauses of ISO/IEC TS 12791:2024
 that they serve.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fairautoml.exceptions import ParameterError
-from fairautoml.report.blocks import Block, DocumentPart, markdown
 from fairautoml.report.charts import percent
-from fairautoml.report.page import number, short
+from fairautoml.report.page import number, render, short, visible
 from fairautoml.report.view import Documents, RunView, System, held_facts, view_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A paragraph, list item, table row or quotation."""
+
+    text: str = ""
+    kind: str = "item"  # {"item", "paragraph", "strong", "pre", "header", "row"}
+    cells: tuple[str, ...] = ()  # of a header or row of a table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentPart:
+    """A titled part of a document."""
+
+    title: str
+    serves: str = ""  # clauses of standards and laws that it serves, such as "Annex IV, 2(b)"
+    level: int = 2
+    blocks: tuple[Block, ...] = ()
+
+    @property
+    def heading(self) -> str:
+        """Title with the clauses that it serves."""
+        return f"{self.title} ({self.serves})" if self.serves else self.title
+
+
+def markdown(title: str, sections: Sequence[DocumentPart]) -> str:
+    """Return a document as Markdown; names are escaped."""
+    lines = [f"# {escaped(title)}", ""]
+    for section in sections:
+        if section.title:
+            lines += [f"{'#' * section.level} {escaped(section.heading)}", ""]
+        if section.blocks:
+            lines += [*_lines(section.blocks), ""]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def document_page(title: str, sections: Sequence[DocumentPart]) -> str:
+    """Return a document as one HTML page that needs no network."""
+    return render("document.html", title=title, sections=sections)
+
+
+def _lines(blocks: Sequence[Block]) -> Iterator[str]:
+    before = ""
+    for block in blocks:
+        table = ("header", "row")
+        if before and (block.kind != before or before in ("paragraph", "strong")):
+            # A table's rows follow its header without a blank line.
+            yield from () if (before in table and block.kind == "row") else ("",)
+        before = block.kind
+        if block.kind == "item":
+            yield f"- {escaped(block.text)}"
+        elif block.kind == "strong":
+            yield f"**{escaped(block.text)}**"
+        elif block.kind == "pre":
+            # Longer than any run of backticks inside, so that no name ends it.
+            fence = "`" * (3 + block.text.count("`"))
+            yield from (f"{fence}text", block.text, fence)
+        elif block.kind in table:
+            yield f"| {' | '.join(map(escaped, block.cells))} |"
+            if block.kind == "header":
+                yield "| --- " * len(block.cells) + "|"
+        else:
+            yield escaped(block.text)
+
+
+_START = re.compile(r"^(\d*)(>|\[(?=[ xX]\]|[^\]]*\]:)|[#+.)-]+(?=\s|$))")
+"""What makes a quotation, task, link target, heading or list at the start of a line."""
+_MARKUP = re.compile(r"[\\`*|~$]|<(?=[\w/!?])|\](?=[(\[])|(?<!\w)_|_(?!\w)|&(?=[#\w])")
+"""Signs that are markup, and brackets, underscores and others only where they would be."""
+
+
+def escaped(text: str) -> str:
+    """Return a text with what would be markup of Markdown or HTML escaped, and nothing else.
+
+    Thus ``<=``, ``gap[sex & race]`` and names with underscores stay readable in the source.
+    """
+    entities = {"<": "&lt;", "&": "&amp;"}
+    found = _MARKUP.sub(lambda sign: entities.get(sign[0], f"\\{sign[0]}"), visible(text).strip())
+    return _START.sub(r"\1\\\2", found)
+
 
 FIELDS = {
     "provider": "Provider, version and date of the system",
@@ -371,3 +453,50 @@ def _certificate(documents: Documents) -> Block:
 def _versions(view: RunView) -> Iterator[Block]:
     yield Block(text=f"Seed {view.summary.get('seed')}")
     yield from (Block(text=f"{name} {version}") for name, version in sorted(view.versions.items()))
+
+
+NOTE = (
+    "Evidence of one run, in the order of Annex IV of Regulation (EU) 2024/1689 (technical "
+    "documentation referred to in Article 11(1)). It is not the technical documentation itself "
+    "and makes no statement on compliance: empty fields and what the library cannot know are for "
+    "the provider."
+)
+
+POINTS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("General description", "Annex IV, 1", ("interactions", "instructions")),
+    ("Elements of the system and its development", "Annex IV, 2", ("cybersecurity",)),
+    ("Monitoring, functioning and control", "Annex IV, 3", ()),
+    ("Appropriateness of the performance metrics", "Annex IV, 4", ("metric_reason",)),
+    ("Risk management system", "Annex IV, 5; Article 9", ("risk_management",)),
+    ("Changes through the lifecycle", "Annex IV, 6", ("changes",)),
+    ("Standards and specifications", "Annex IV, 7", ("standards",)),
+    ("EU declaration of conformity", "Annex IV, 8; Article 47", ("declaration",)),
+    ("Post-market monitoring", "Annex IV, 9; Article 72", ()),
+)
+"""Title, point and fields of each part."""
+
+INSIDE = {
+    "Annex IV, 1": ("intended_use", "environment"),
+    "Annex IV, 2": ("model", "constraint", "data", "measured", "held_out", "certificate"),
+    "Annex IV, 3": ("statement", "outside", "groups", "human_oversight", "limits"),
+    "Annex IV, 9; Article 72": ("monitoring_plan",),
+}
+"""Sections of the card in each part."""
+
+
+def annex_sections(
+    documents: Documents, fields: Fields | None = None
+) -> tuple[str, tuple[DocumentPart, ...]]:
+    """Return the title and the sections of the evidence."""
+    filled = {} if fields is None else fields
+    view = view_of(documents)
+    known = parts_of(documents, view, filled)
+    found = [DocumentPart(title="", blocks=(Block(text=NOTE, kind="paragraph"),))]
+    for title, point, names in POINTS:
+        blocks = tuple(field(filled, name) for name in names)
+        found.append(DocumentPart(title=title, serves=point, blocks=blocks))
+        for name in INSIDE.get(point, ()):
+            if name in known:
+                part = known[name]
+                found.append(replace(part, level=3, title=part.title or "Selected model"))
+    return f"Evidence for Annex IV: {view.name}", tuple(found)

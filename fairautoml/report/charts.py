@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fairautoml.exceptions import MissingExtraError, ParameterError
-from fairautoml.report.view import DASH, Row, RunView, System
+from fairautoml.report.view import DASH, Row, RunView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,63 +144,9 @@ def _across(view: RunView, core: Sequence[Row]) -> Axis:
     return nice_axis(0.0, high, LEFT, WIDTH - RIGHT, view.across_title)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """One group's rate under two classifiers."""
-
-    label: str  # the group
-    y: float  # position of its line
-    reference: float | None  # positions of the two rates
-    served: float | None
-    text: str  # the two rates in words
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateChart:
-    """One rate of all groups."""
-
-    title: str  # name of the rate
-    x: Axis  # from 0 to 1
-    height: float  # of the plot
-    pairs: tuple[Pair, ...]  # one per group
-
-
 ROW = 26.0
-LABELS = 230.0
-RATE_LABELS, RATE_END = 150.0, 312.0
-
-
-def rate_charts(system: System) -> tuple[RateChart, ...]:
-    """Return the data of one plot per rate."""
-    x = Axis(low=0.0, high=1.0, start=RATE_LABELS, end=RATE_END, title="")
-    found = []
-    for rate, title in system.rates.items():
-        pairs = []
-        for at, group in enumerate(system.groups):
-            served, reference = group.served.get(rate), group.reference.get(rate)
-            pairs.append(
-                Pair(
-                    label=shortened(group.label, 16),
-                    y=TOP + ROW * (at + 0.5),
-                    reference=None if reference is None else x.at(reference),
-                    served=None if served is None else x.at(served),
-                    text=f"{percent(reference)} → {percent(served)}",
-                )
-            )
-        height = TOP + ROW * len(pairs) + 26.0
-        found.append(RateChart(title=title, x=x, height=height, pairs=tuple(pairs)))
-    return tuple(found)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """Training seconds of a learner, with its mitigation."""
-
-    label: str
-    origin: str
-    y: float
-    width: float
-    text: str
+RATE_AXIS = Axis(low=0.0, high=1.0, start=150.0, end=312.0, title="")
+"""Axis of the rates of groups."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,23 +183,6 @@ def history_chart(view: RunView) -> HistoryChart | None:
         for place, m in zip(places, moments, strict=True)
     )
     return HistoryChart(x=x, y=y, steps="".join(path), dots=dots)
-
-
-def spent_bars(view: RunView) -> tuple[Bar, ...]:
-    """Return the bars of the longest training seconds, longest first."""
-    spent = view.spent[:14]
-    longest = max((item.seconds for item in spent), default=0.0)
-    room = WIDTH - RIGHT - LABELS - 140.0
-    return tuple(
-        Bar(
-            label=shortened(item.name, 30),
-            origin=item.origin,
-            y=TOP + ROW * at,
-            width=round(room * item.seconds / longest, 1) if longest > 0 else 0.0,
-            text=f"{item.seconds:.1f} s, {item.trials} trial{'s' * (item.trials != 1)}",
-        )
-        for at, item in enumerate(spent)
-    )
 
 
 def shortened(text: str, most: int = 24) -> str:

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
@@ -15,14 +15,13 @@ from markupsafe import Markup
 
 from fairautoml.report.charts import (
     ORIGINS,
+    RATE_AXIS,
     history_chart,
     pareto_chart,
     percent,
-    rate_charts,
     shortened,
-    spent_bars,
 )
-from fairautoml.report.rungs import ladder_steps
+from fairautoml.report.summary import ladder_steps
 from fairautoml.report.view import DASH, RunView, held_facts
 
 if TYPE_CHECKING:
@@ -55,9 +54,8 @@ def _charts(view: RunView) -> dict[str, Any]:
     return {
         "pareto": pareto_chart(view),
         "history": history_chart(view),
-        "bars": spent_bars(view),
-        "ladder": ladder_steps(view.summary.get("rungs", ())),
         "origins": ORIGINS,
+        "ladder": ladder_steps(view.summary.get("rungs", ())),
     }
 
 
@@ -106,6 +104,19 @@ def visible(text: str) -> str:
     return shortened(spelled, MOST_LETTERS)
 
 
+def escape_unprintable(line: str) -> str:
+    """Return a text for a terminal with control and direction characters escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table for a terminal."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield f"  {'  '.join(cells)}".rstrip()
+
+
 @cache
 def _environment() -> "Environment":
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -127,8 +138,9 @@ def _environment() -> "Environment":
         seconds=duration,
         lines=lines,
         by_kind=by_kind,
+        shortened=shortened,
     )
-    environment.globals["rate_charts"] = rate_charts
+    environment.globals["rate_axis"] = RATE_AXIS
     return environment
 
 

@@ -426,6 +426,11 @@ class Spent:
     seconds: float  # training time
     trials: int  # number of trials
 
+    @property
+    def text(self) -> str:
+        """Seconds and number of trials in words."""
+        return f"{self.seconds:.1f} s, {self.trials} trial{'s' * (self.trials != 1)}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:

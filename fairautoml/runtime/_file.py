@@ -18,7 +18,7 @@ import numpy as np
 
 from fairautoml.runtime._base import Array, ModelFileError, NewRowsError, checked
 from fairautoml.runtime._predictor import PortablePredictor
-from fairautoml.runtime._trees import compiled_walk
+from fairautoml.runtime._scores import compiled_walk
 
 FORMAT = 1
 """Version of the file; a file of another version is refused."""

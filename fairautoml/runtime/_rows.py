@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from numbers import Number
 from typing import Any
 
@@ -259,15 +260,30 @@ def encoded(schema: Spec, table: Rows) -> Any:
 _WORD = re.compile(r"\w+")
 
 
+def terms_of(text: str) -> list[str]:
+    """Return the distinct words and pairs of words as they occur, then three letters of words.
+
+    Letters begin with ``#``, which no word does; a space stands for the edge of a word.
+    """
+    words = _WORD.findall(text.lower())
+    pairs = [f"{first} {second}" for first, second in itertools.pairwise(words)]
+    found = dict.fromkeys([*words[:1], *itertools.chain(*zip(words[1:], pairs, strict=True))])
+    for word in words:
+        found |= _letters(word)
+    return list(found)
+
+
+@lru_cache(maxsize=2**15)
+def _letters(word: str) -> dict[str, None]:
+    padded = f" {word} "
+    return {f"#{padded[at : at + 3]}": None for at in range(len(word))}
+
+
 def _terms(text: Spec, values: Array) -> Floats:
     """Return the codes of the known terms of each text; NaN behind them."""
     found = np.full((len(values), text["width"]), np.nan, dtype=np.float32)
     for at, value in enumerate(values.tolist()):
-        words = [] if is_missing(value) else _WORD.findall(str(value).lower())
-        pairs = [f"{first} {second}" for first, second in itertools.pairwise(words)]
-        terms = dict.fromkeys([*words[:1], *itertools.chain(*zip(words[1:], pairs, strict=True))])
-        for padded in (f" {word} " for word in words):
-            terms |= {f"#{padded[start : start + 3]}": None for start in range(len(padded) - 2)}
+        terms = [] if is_missing(value) else terms_of(str(value))
         codes = [text["known"][term] for term in terms if term in text["known"]]
         codes = codes[: text["width"]]
         found[at, : len(codes)] = codes

@@ -179,12 +179,13 @@ def draws(X: Floats, odd: Array) -> Floats:
         bits = clean.astype(np.float32).view(np.uint32).astype(np.uint64)
         factors = odd.view(np.uint32).astype(np.uint64).reshape(-1, 2)
         whole = factors[:, 0] + (factors[:, 1] << np.uint64(32))
-        mixed = _scrambled(bits * whole).sum(axis=1, dtype=np.uint64)
-    found: Floats = (_scrambled(mixed) >> np.uint64(11)) * 2.0**-53
+        mixed = scrambled(bits * whole).sum(axis=1, dtype=np.uint64)
+    found: Floats = (scrambled(mixed) >> np.uint64(11)) * 2.0**-53
     return found
 
 
-def _scrambled(z: Array) -> Array:
+def scrambled(z: Array) -> Array:
+    """Mix bits by the finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     found: Array = z ^ (z >> np.uint64(31))

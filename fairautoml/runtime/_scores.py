@@ -1,7 +1,9 @@
 """The scores of a model: steps append columns, nodes compute scores from columns and trees."""
 
+import importlib
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,214 @@ from fairautoml.runtime._base import (
     Spec,
     small,
 )
-from fairautoml.runtime._network import entries as _codes
-from fairautoml.runtime._network import network_scores
 from fairautoml.runtime._rules import draws, groups_of
-from fairautoml.runtime._trees import Trees
+
+BLOCK_WALKS = 1 << 16
+"""Walks through a tree that are made at once, so that the nodes stay in the processor's cache."""
+
+
+def walk(
+    matrix: Floats, roots: Array, nodes: tuple[Array, ...], sets: Array, found: Array
+) -> None:
+    """Write where the value of each tree and row is; a loop that numba can compile."""
+    feature, threshold, left, missing, category = nodes
+    n_codes = sets.shape[1]
+    for tree in range(len(roots)):
+        for row in range(matrix.shape[1]):
+            node = roots[tree]
+            child = left[node]
+            while child >= 0:
+                value = matrix[feature[node], row]
+                if np.isnan(value):
+                    right = not missing[node]
+                elif category[node] >= 0:
+                    known = 0 <= value < n_codes
+                    right = not (known and sets[category[node], int(value)])
+                else:
+                    right = value > threshold[node]
+                node = child + right
+                child = left[node]
+            found[tree, row] = ~child
+
+
+@cache
+def compiled_walk() -> Callable[..., None] | None:
+    """Return the compiled loop, None without numba."""
+    try:
+        numba = importlib.import_module("numba")
+    except ImportError:
+        return None
+    made: Callable[..., None] = numba.njit(walk, nogil=True, cache=True)
+    return made
+
+
+class Trees:
+    """All trees of a model; the right child of a node follows the left one."""
+
+    def __init__(self, spec: Spec, width: int) -> None:
+        self.walk: Callable[..., None] | None = None
+        self.leaves, self.threshold = spec["leaves"], spec["threshold"]
+        # NumPy would convert smaller integers at every use.
+        self.roots, self.feature, self.left, self.category = (
+            spec[name].astype(np.intp) for name in ("roots", "feature", "left", "category")
+        )
+        self.sets = spec["sets"].astype(bool)
+        self.missing = spec["missing"].astype(bool)
+        n_nodes = len(self.feature)
+        each = (self.threshold, self.left, self.category, self.missing)
+        if any(one.shape != (n_nodes,) for one in each):
+            raise ModelFileError("the arrays of the trees differ in length")
+        inner = self.left >= 0
+        first = self.left[inner]
+        checks = (
+            (first > np.flatnonzero(inner)).all() and (first + 1 < n_nodes).all(),
+            (~self.left[~inner] < len(self.leaves)).all(),
+            ((self.roots >= 0) & (self.roots < n_nodes)).all(),
+            ((self.feature >= 0) & (self.feature < max(width, 1))).all(),
+            ((self.category >= -1) & (self.category < len(self.sets))).all(),
+            np.isfinite(self.leaves).all() and self.sets.ndim == 2,
+        )
+        if not all(checks):
+            raise ModelFileError("a tree points to what is not there")
+
+    def slots(self, matrix: Floats) -> Array:
+        """Return where the value of each tree and row is, shape (n_trees, n_rows)."""
+        n_rows = matrix.shape[1]
+        found = np.empty((len(self.roots), n_rows), dtype=np.intp)
+        if self.walk is not None:
+            nodes = (self.feature, self.threshold, self.left, self.missing, self.category)
+            self.walk(matrix, self.roots, nodes, self.sets, found)
+            return found
+        step = max(1, BLOCK_WALKS // max(n_rows, 1))
+        rows = Columns(matrix, self.feature)
+        for at in range(0, len(self.roots), step):
+            roots = self.roots[at : at + step]
+            leaf = self._leaves(np.repeat(roots, n_rows), rows, len(roots))
+            found[at : at + step] = ~self.left.take(leaf).reshape(len(roots), n_rows)
+        return found
+
+    def _leaves(self, node: Array, rows: "Columns", n_trees: int) -> Array:
+        """Return the leaf that is reached from each node, one tree after the other."""
+        walking = np.flatnonzero(self.left.take(node) >= 0)
+        at, row = node[walking], np.tile(np.arange(rows.n_rows), n_trees)[walking]
+        while len(walking):
+            value = rows.values.take(rows.places.take(at) + row)
+            right = value > self.threshold.take(at)
+            if len(self.sets):
+                self._correct_categories(at, value, right)
+            if rows.gaps:
+                gap = np.flatnonzero(np.isnan(value))
+                right[gap] = ~self.missing.take(at[gap])
+            at = self.left.take(at) + right
+            node[walking] = at
+            more = np.flatnonzero(self.left.take(at) >= 0)
+            walking, at, row = walking.take(more), at.take(more), row.take(more)
+        return node
+
+    def _correct_categories(self, at: Array, value: Floats, right: Array) -> None:
+        category = self.category.take(at)
+        split = np.flatnonzero(category >= 0)
+        code = value.take(split)
+        known = (code >= 0) & (code < self.sets.shape[1])
+        left = self.sets[category.take(split), np.where(known, code, 0).astype(np.intp)]
+        right[split] = ~(left & known)
+
+
+class Columns:
+    """The columns of some rows in one array, and where the column of each node begins."""
+
+    def __init__(self, matrix: Floats, feature: Array) -> None:
+        self.n_rows = matrix.shape[1]
+        self.values, self.places = matrix.ravel(), feature * self.n_rows
+        self.gaps = bool(np.isnan(self.values).any())
+
+
+MOST_ROWS = 512
+"""Rows that are scored at once; the layers of all members are in memory."""
+
+_SELU_SCALE, _SELU_ALPHA = np.float32(1.0507009873554805), np.float32(1.6732632423543772)
+
+
+def _selu(values: Floats) -> Floats:
+    found: Floats = _SELU_SCALE * np.where(
+        values > 0, values, _SELU_ALPHA * np.expm1(np.minimum(values, np.float32(0)))
+    )
+    return found
+
+
+def _relu(values: Floats) -> Floats:
+    found: Floats = np.maximum(values, np.float32(0))
+    return found
+
+
+ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {"relu": _relu, "selu": _selu}
+
+
+def entries(column: Floats, values: Array) -> Array:
+    """Return the entry of each code of a column in a table; the last one is that of missing."""
+    last = len(values) - 1
+    known = (column >= 0) & (column < last)
+    found: Array = np.where(known, column, last).astype(np.int64)
+    return found
+
+
+def network_sums(spec: Spec, rows: Floats) -> Floats:
+    """Return the outputs of the members, shape (n_rows, n_members, n_outputs)."""
+    starts = range(0, max(len(rows), 1), MOST_ROWS)
+    parts = [_sums(spec, rows[start : start + MOST_ROWS]) for start in starts]
+    return np.concatenate(parts)
+
+
+def _sums(spec: Spec, rows: Floats) -> Floats:
+    inputs = _inputs(spec, rows)
+    n_members, width = spec["scale"].shape
+    hidden: Floats = (inputs[:, None, :] * spec["scale"]).reshape(-1, width)
+    for layer in spec["layers"]:
+        # Not BLAS, whose order of summation depends on the number of rows.
+        sums = np.einsum("nd,ed->ne", hidden, layer["weight"]) + layer["bias"]
+        hidden = ACTIVATIONS[spec["activation"]](sums)
+    hidden = hidden.reshape(len(rows), n_members, -1)
+    heads = spec["heads"]  # shape (n_members, n_outputs, width)
+    found = [np.multiply(hidden, heads[:, at], order="C").sum(axis=2)
+             for at in range(heads.shape[1])]  # fmt: skip
+    total: Floats = np.stack(found, axis=2) + spec["intercept"]
+    return total
+
+
+def _inputs(spec: Spec, rows: Floats) -> Floats:
+    numbers = spec["numbers"]
+    parts = []
+    if numbers is not None:
+        values = rows[:, numbers["columns"]]
+        gaps = np.isnan(values)
+        x = smooth_clip((np.where(gaps, numbers["fill"], values) - numbers["centre"])
+                        * numbers["factor"])  # fmt: skip
+        waves = np.cos(x[:, :, None] * numbers["frequency"] + numbers["phase"])
+        mixed = [np.multiply(waves, one, order="C").sum(axis=2) for one in numbers["mix"]]
+        parts = [x, *mixed, gaps[:, numbers["flags"]].astype(np.float32)]
+    for table in spec["categories"]:
+        parts.append(table["values"][entries(rows[:, table["column"]], table["values"])])
+    return np.ascontiguousarray(np.concatenate(parts, axis=1))
+
+
+def smooth_clip(x: Floats) -> Floats:
+    """Return values pressed into (-3, 3), those near 0 hardly changed."""
+    found: Floats = x / np.sqrt(np.float32(1) + (x / np.float32(3)) ** 2)
+    return found
+
+
+def network_scores(spec: Spec, rows: Floats) -> Floats:
+    """Return the mean score of the members: a number, a probability, or one of each class."""
+    sums = network_sums(spec, rows).astype(np.float64)
+    if spec["link"] == "logistic":
+        with np.errstate(over="ignore"):
+            sums = 1.0 / (1.0 + np.exp(-sums))
+    elif spec["link"] == "softmax":
+        grown = np.exp(sums - sums.max(axis=2, keepdims=True))
+        sums = grown / grown.sum(axis=2, keepdims=True)
+    found: Floats = sums.sum(axis=1) / sums.shape[1]
+    return found if spec["link"] == "softmax" else found[:, 0]
+
 
 FEW_ROWS = 16
 """Fewer rows are added up faster by one call over all trees."""
@@ -118,7 +324,7 @@ def _linear(node: Spec, batch: Batch) -> Floats:
         sums = [np.multiply(scaled, one, order="C").sum(axis=1) for one in coef]
         total = np.stack(sums, axis=1)
     for table in node["categories"]:
-        total = total + table["values"][_codes(batch.matrix[table["column"]], table["values"])]
+        total = total + table["values"][entries(batch.matrix[table["column"]], table["values"])]
     return _linked(node, total)
 
 
@@ -206,7 +412,7 @@ def _bins(bins: Spec, column: Floats) -> Array:
     if bins["codes"] is None:
         found = np.searchsorted(bins["cuts"], column.astype(np.float64), side="right") + 1
     else:
-        found = np.append(bins["codes"], -1)[_codes(column, np.append(bins["codes"], -1))]
+        found = np.append(bins["codes"], -1)[entries(column, np.append(bins["codes"], -1))]
     return np.where(np.isnan(column), 0, found)
 
 
@@ -284,7 +490,7 @@ NODES: dict[str, Callable[[Spec, Batch], Any]] = {
 
 def _lookup(step: Spec, matrix: Floats, cells: Array) -> Floats:
     column, values = matrix[step["column"]], step["values"]
-    found: Floats = values[_codes(column, values)]
+    found: Floats = values[entries(column, values)]
     return found
 
 
@@ -350,7 +556,7 @@ def _text(step: Spec, matrix: Floats, cells: Array) -> Floats:
     values, squares = step["values"], step["squares"]
     total, square = np.zeros((matrix.shape[1], values.shape[1])), np.zeros(matrix.shape[1])
     for column in matrix[step["columns"]]:
-        codes = _codes(column, squares)
+        codes = entries(column, squares)
         total += values[codes]
         square += squares[codes]
     norm = np.sqrt(np.where(square > 0, square, 1.0))

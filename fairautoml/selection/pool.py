@@ -19,7 +19,7 @@ from fairautoml.evaluation.problem import Problem
 from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.inference.predictor import Predictor
-from fairautoml.inference.stored import StoredModels, read_models
+from fairautoml.inference.restore import StoredModels, read_models
 from fairautoml.learners._base import count_trees
 from fairautoml.metrics import (
     ClassCounts,

@@ -49,8 +49,8 @@ HOMES: Mapping[str, str] = {
         "fairautoml.mitigators.postprocessing.score_repair": "Barycentre RepairRule",
         "fairautoml.selection.leaderboard": "Leaderboard",
         "fairautoml.selection.mixture": "Part PoolRule",
-        "fairautoml.certification.sequence": "CandidateSequence",
-        "fairautoml.certification.training": "TrainingRows",
+        "fairautoml.certification.certify": "CandidateSequence",
+        "fairautoml.certification.rows": "TrainingRows",
         "fairautoml.noisy_constraint": "Guessing",
         "fairautoml.settings": (
             "AllExcept Dask GroupPolicy LocalProcesses RunStorage ServingOptions"

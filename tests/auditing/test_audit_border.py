@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from audit_people import individuals, only, quick
 
-from fairautoml.auditing.page import printable
+from fairautoml.auditing.sections import printable
 from fairautoml.exceptions import InputError, ParameterError
 
 Y = [0, 1] * 20

@@ -20,9 +20,9 @@ from xgboost import XGBClassifier
 
 from fairautoml import FairAutoML, GroupPolicy
 from fairautoml.auditing import LinearRule
-from fairautoml.auditing.forests import Forest, forest_of
 from fairautoml.auditing.individual import Similar, individual_fairness, similar_of
 from fairautoml.auditing.models import ModelAdapter
+from fairautoml.auditing.noise import Forest, forest_of
 from fairautoml.exceptions import InputError
 from fairautoml.portable import Tree
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from fairautoml.auditing.forests import forest_of
+from fairautoml.auditing.noise import forest_of
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.encoders import fit_encoding
 from fairautoml.learners import LEARNERS

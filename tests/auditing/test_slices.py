@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.auditing.hierarchy import balanced_parts
 from fairautoml.auditing.rows import AuditReadOptions, Given, read_rows
-from fairautoml.auditing.slices import slice_rows
+from fairautoml.auditing.slices import balanced_parts, slice_rows
 from fairautoml.exceptions import ParameterError
 from fairautoml.metrics.rates import SELECTION
 

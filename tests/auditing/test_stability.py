@@ -8,9 +8,8 @@ from sklearn.linear_model import LogisticRegression
 
 from fairautoml import FairAutoML
 from fairautoml.auditing.leakage import Features
-from fairautoml.auditing.retrain import retrained
 from fairautoml.auditing.rows import AuditReadOptions, Given, read_rows
-from fairautoml.auditing.stability import stability_rows
+from fairautoml.auditing.stability import retrained, stability_rows
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics import METRICS

@@ -2,14 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairautoml.bench.ranks import (
+from fairautoml.bench.tables import (
     in_complete_blocks,
     our_variants,
     ranks,
+    ranks_page,
     strict_fair_accuracy,
     versus,
 )
-from fairautoml.bench.tables import ranks_page
 
 
 def cell(question, variant, seed, accuracy, excess=-0.01, *, outcome="done", status="feasible"):

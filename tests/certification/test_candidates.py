@@ -6,9 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fairautoml.certification.certify import BroughtRows
+from fairautoml.certification.certify import BroughtRows, CandidateSequence, freeze
 from fairautoml.certification.ledger import model_hash
-from fairautoml.certification.sequence import CandidateSequence, freeze
 from fairautoml.exceptions import InputError
 from fairautoml.selection.ensemble import models_of, scored_by
 from fairautoml.selection.mixture import Part, PoolRule

@@ -10,11 +10,10 @@ from certified_cases import individuals, quick
 
 from fairautoml import FairAutoML, FairAutoMLRegressor, load_run
 from fairautoml.certification.certificate import certificate_text
-from fairautoml.certification.certify import BroughtRows
+from fairautoml.certification.certify import BroughtRows, CandidateSequence
 from fairautoml.certification.evidence import Evidence, claim_from_counts
 from fairautoml.certification.ledger import level_of, model_hash
 from fairautoml.certification.rows import held_out
-from fairautoml.certification.sequence import CandidateSequence
 from fairautoml.certification.verdicts import Reason, Verdict, judge
 from fairautoml.certification.verify import verify_certificate
 from fairautoml.data.datasets import load

@@ -229,12 +229,6 @@ def test_delta_cannot_change_between_openings(ledger):
     assert opened(ledger, keys(50, 60), "second", 0.1).opening.index == 1
 
 
-@pytest.mark.parametrize(("rows", "delta"), [(keys(0, 0), 0.05), (keys(0, 5), 0.0)])
-def test_an_opening_needs_rows_and_a_probability(ledger, rows, delta):
-    with pytest.raises(InputError, match="must be between 0 and 1"):
-        opened(ledger, rows, delta=delta)
-
-
 def test_every_changed_byte_is_found(ledger):
     for question in "ab":
         ledger.record(opened(ledger, keys(0, 5), question).opening, "", "answer")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fairautoml.certification.training import TrainingRows
+from fairautoml.certification.rows import TrainingRows
 from fairautoml.exceptions import DegradedWarning, InputError
 
 

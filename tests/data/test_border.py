@@ -683,25 +683,6 @@ def test_weights_of_two_dimensions_or_text_are_refused():
 # --- options ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("option", "allowed"),
-    [
-        ("sensitive_missing", "'error', 'own_group', 'exclude'"),
-        ("sensitive_in_X", "'warn', 'drop', 'allow'"),
-    ],
-)
-@pytest.mark.parametrize("value", ["no", None, 1])
-def test_an_option_that_does_not_exist_is_refused_with_the_allowed_ones(option, allowed, value):
-    with pytest.raises(InputError, match=f"{option} must be one of {allowed}, found {value!r}"):
-        ReadOptions(**{option: value})
-
-
-@pytest.mark.parametrize("value", [0, -1, 2.5, True, "9"])
-def test_a_bound_on_the_groups_that_is_no_positive_number_is_refused(value):
-    with pytest.raises(InputError, match="max_groups must be a whole number of at least 1"):
-        ReadOptions(max_groups=value)
-
-
 def test_the_options_reach_the_groups():
     s = sexes().where(np.arange(N) > 0, None)
     options = ReadOptions(sensitive_missing="own_group", max_groups=2)

@@ -267,8 +267,6 @@ def test_whole_numbers_keep_their_group_when_one_of_them_is_missing():
 def test_an_unknown_policy_is_refused():
     with pytest.raises(InputError, match="sensitive_missing must be one of 'error', 'own_group'"):
         fitted(["a", "b"], missing="ignore")
-    with pytest.raises(InputError, match="unseen must be one of 'error', 'base_model'"):
-        fitted(["a", "b"])[0].encode(["a"], unseen="ignore")
 
 
 # --- labels -----------------------------------------------------------------------------------

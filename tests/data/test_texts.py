@@ -9,8 +9,9 @@ import pytest
 from fairautoml import FairAutoML, load_predictor
 from fairautoml.data.encoders import encodings_of, fit_encoding
 from fairautoml.data.read import ReadOptions, build_dataset
-from fairautoml.data.texts import is_text, terms_of
+from fairautoml.data.texts import is_text
 from fairautoml.exceptions import NotPortableError
+from fairautoml.runtime._rows import terms_of
 
 N_ROWS = 240
 

@@ -3,7 +3,7 @@
 import pandas as pd
 from test_results_of_main import ROOT, rows_of
 
-from fairautoml.bench.ranks import strict_fair_accuracy
+from fairautoml.bench.tables import strict_fair_accuracy
 
 SURE = ROOT / "results" / "sure"
 NAMES = {"default": "fairautoml", "`confidence=0.95`": "fairautoml_sure"}

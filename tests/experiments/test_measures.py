@@ -13,7 +13,7 @@ from common.measures import (
     seconds_to_reach,
     with_margin_rows,
 )
-from fairautoml.bench.ranks import front_value, front_values
+from fairautoml.bench.tables import front_value, front_values
 
 
 def group(n, positive, accepted_right, accepted_wrong):

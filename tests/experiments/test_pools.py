@@ -16,7 +16,7 @@ from ensembles.page import page, summarize, with_outcome
 from ensembles.run import main, read_targets, rows_of
 from fairautoml.bench.cell import CellRecord
 from fairautoml.bench.sweep import run_any
-from fairautoml.cli.arguments import fit_arguments
+from fairautoml.cli._base import fit_arguments
 from fairautoml.exceptions import InputError, ParameterError
 
 ROOT = Path(__file__).parents[2]

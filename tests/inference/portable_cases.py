@@ -10,7 +10,7 @@ from fairautoml.data.groups import fit_groups
 from fairautoml.data.schema import TableSchema
 from fairautoml.inference.export import export_predictor, portable_hash
 from fairautoml.inference.predictor import Predictor
-from fairautoml.inference.stored import read_models, stored_models
+from fairautoml.inference.restore import read_models, stored_models
 from fairautoml.mitigators._group_program import AsPredicted, CommonRule
 from fairautoml.mitigators._multiclass import MostLikely
 

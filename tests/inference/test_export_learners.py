@@ -21,7 +21,7 @@ from fairautoml.exceptions import NotPortableError
 from fairautoml.inference.export import export_predictor
 from fairautoml.learners import LEARNERS
 from fairautoml.learners._base import BinaryClassifier
-from fairautoml.runtime._trees import compiled_walk, walk
+from fairautoml.runtime._scores import compiled_walk, walk
 from fairautoml.selection.ensemble import WeightedAverage
 
 SMALL = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fairautoml.monitoring.bets import BETS, Outcomes, mixed
+from fairautoml.monitoring.monitor import BETS, Outcomes, mixed
 
 LOOKS, ROWS, STREAMS, LEVEL = 12, 60, 200, 0.1
 

@@ -8,8 +8,13 @@ import pytest
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import parse_constraints
 from fairautoml.metrics.groups import GroupSystem
-from fairautoml.monitoring.monitor import Windows, read_windows, watch
-from fairautoml.monitoring.watch import WatchedRows, reference_shares
+from fairautoml.monitoring.monitor import (
+    WatchedRows,
+    Windows,
+    read_windows,
+    reference_shares,
+    watch,
+)
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 SEX = GroupSystem(name="sex", labels=(HOSTILE, "M"), of_cell=np.array([0, 1], dtype=np.int32))

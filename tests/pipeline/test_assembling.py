@@ -16,8 +16,7 @@ from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import DegradedWarning, ParameterError, SmallGroupWarning
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.records import GroupUnawareRule
-from fairautoml.report.headlines import probability_text
-from fairautoml.report.summary import margin_notes
+from fairautoml.report.summary import margin_notes, probability_text
 from fairautoml.selection.choice import ENSEMBLE, MIXTURE, Margin, SelectionOptions
 from fairautoml.selection.ensemble import WeightedAverage
 from fairautoml.selection.final import collect_candidates

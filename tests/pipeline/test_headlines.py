@@ -15,7 +15,7 @@ from fairautoml.exceptions import DegradedWarning, NoFeasibleModelWarning
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.records import Config, ConstraintResult, Entry
-from fairautoml.report.headlines import group_headlines, one_sided_notes
+from fairautoml.report.summary import group_headlines, one_sided_notes
 from fairautoml.selection.leaderboard import Leaderboard
 
 PARITY = "demographic_parity_difference"

@@ -9,7 +9,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import SVC
 
 from fairautoml import AllExcept, FairAutoML, RunStorage, load_run
-from fairautoml.auditing.retrain import retrained
+from fairautoml.auditing.stability import retrained
 from fairautoml.exceptions import (
     InputError,
     NotPortableError,

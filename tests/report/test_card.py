@@ -8,9 +8,16 @@ from run_documents import HOSTILE, documents
 
 from fairautoml.cli.main import main
 from fairautoml.exceptions import ParameterError
-from fairautoml.report.annex_iv import annex_sections
-from fairautoml.report.blocks import document_page, markdown
-from fairautoml.report.card import FIELDS, card_of, card_sections, card_text, check_fields
+from fairautoml.report.card import (
+    FIELDS,
+    annex_sections,
+    card_of,
+    card_sections,
+    card_text,
+    check_fields,
+    document_page,
+    markdown,
+)
 
 
 def levelled():

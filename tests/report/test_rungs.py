@@ -2,7 +2,7 @@ from run_documents import documents
 
 from fairautoml.records import Config, Fidelity, Origin, Trial, TrialResult, TrialState
 from fairautoml.report.page import run_page
-from fairautoml.report.rungs import describe_rungs, ladder_steps, rungs_of
+from fairautoml.report.summary import describe_rungs, ladder_steps, rungs_of
 from fairautoml.report.view import view_of
 
 ALL = Fidelity(folds=5)

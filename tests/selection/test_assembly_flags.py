@@ -3,7 +3,7 @@ import argparse
 import pytest
 
 from fairautoml import ServingOptions
-from fairautoml.cli.arguments import fit_arguments
+from fairautoml.cli._base import fit_arguments
 from fairautoml.cli.tables import fit_estimator_of
 
 
