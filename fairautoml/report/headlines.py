@@ -62,7 +62,7 @@ def result_lines(
     bounds = f" subject to {' and '.join(constraints)}" if constraints else ""
     why = "" if margin is None else not_served_text(board.objective, margin.passed_over)
     lines = (
-        ("Asked for", f"{board.objective}{bounds}"),
+        ("Goal", f"{board.objective}{bounds}"),
         ("Served", served_text(board, entry)),
         ("Cost", cost_text(board, entry, margin)),
         ("New data", new_data_text(entry, margin)),

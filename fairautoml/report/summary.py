@@ -172,8 +172,8 @@ def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
     wanted = " and ".join(constraints)
     if not entry.measures:
         return (
-            f"constraint={wanted!r} does not apply: there is a single group, so no model can be "
-            "said to meet it; give rows of two groups or more, or use FairAutoML(constraint=None)"
+            f"constraint={wanted!r} does not apply: there is a single group and thus no gap to "
+            "measure. Give rows of two groups or more, or use FairAutoML(constraint=None)"
         )
     if entry.constant:
         return (
