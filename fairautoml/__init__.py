@@ -4,6 +4,7 @@ Public names are imported on first access, so that ``fairautoml --help`` starts 
 """
 
 import logging
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,9 @@ _HOME = {
     "audit": "fairautoml.auditing",
     "weak_proxy_gap": "fairautoml.data.noisy_groups",
 }
+
+# Optuna imports tqdm for a progress bar that is not used here; it warns in notebooks.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 

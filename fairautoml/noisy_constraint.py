@@ -94,7 +94,7 @@ class Guessing:
                 self._bound(hidden, used, by_label)
                 for hidden, used in zip(self.asked, self.used, strict=True)
             ),
-            assumptions=(*assumed, "rows without a guess are like the others"),
+            assumptions=(*assumed, "rows without a noisy label are like the others"),
         )
 
     def _bound(
@@ -212,7 +212,7 @@ def _check_together(inputs: Inputs, settings: Settings, options: ReadOptions) ->
     _check_alone(inputs)
     if options.sensitive_missing == "own_group":
         raise ParameterError(
-            "GroupPolicy(missing='own_group') with proxies=: a missing guess is no group. Leave "
+            "GroupPolicy(missing='own_group') with proxies=: a missing label is no group. Leave "
             "it out: rows without a guess are outside the constraint"
         )
     if not settings.constraints:

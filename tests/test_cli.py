@@ -66,7 +66,7 @@ def test_a_file_is_fitted_and_the_result_is_on_stdout(individuals, capsys, name)
     assert main(["fit", str(individuals / name), *FIT]) == 0
     shown = capsys.readouterr()
     lines = {line[:13].strip(): line[13:] for line in shown.out.splitlines()}
-    assert lines["Asked for"].startswith("accuracy subject to demographic_parity_difference")
+    assert lines["Goal"].startswith("accuracy subject to demographic_parity_difference")
     assert lines["Served"].startswith("logistic_regression")
     assert lines["Status"].startswith("feasible: meets the constraint")
     assert {"Cost", "New data", "Groups", "Rule", "Accepted", "Search", "Details"} <= set(lines)

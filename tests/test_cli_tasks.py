@@ -83,7 +83,7 @@ def test_the_positive_class_is_said_wherever_a_run_is_described(table, tmp_path,
     assert "Accepted     means decided 'yes'" in shown
     assert note in " ".join(shown.split())
     assert main(["card", run]) == 0
-    assert "- Positive class: yes; accepted means decided so" in capsys.readouterr().out
+    assert "- Positive class: yes; accepted means predicted so" in capsys.readouterr().out
     assert load_run(run).summary_["positive_class"] == "yes"
     assert main(["plan", *requested, *bound]) == 0
     assert note in capsys.readouterr().out

@@ -190,8 +190,7 @@ def _chance(row: ImpactRow) -> str:
     beyond = "more" if apart > 2 else "not more"
     return (
         f" The rates are {apart:.1f} standard errors apart, {beyond} than two; if the groups had "
-        f"the same chance, the probability of such a difference is "
-        f"{_probability(row.p_holm)}."
+        f"equal rates, the probability of such a difference is {_probability(row.p_holm)}."
     )
 
 

@@ -13,7 +13,14 @@ import numpy as np
 
 from fairautoml.certification.bounds import Cell, Content, Count, Mean, cell_from_content
 from fairautoml.certification.evidence import Claim, ClaimTerms, Evidence, MeasuredScore, MinScore
-from fairautoml.certification.exact_test import RANGE, SAFETY, SCREEN, TAIL, rows_needed
+from fairautoml.certification.exact_test import (
+    RANGE,
+    SAFETY,
+    SCREEN,
+    TAIL,
+    rows_needed,
+    rows_needed_above,
+)
 from fairautoml.certification.ledger import Opening, canonical, chain_hash
 from fairautoml.certification.verdicts import (
     PASSED,
@@ -194,7 +201,8 @@ def certificate_summary(certificate: "Certificate") -> str:
     if certificate.floor is not None:
         lines.append(f"  {certificate.floor.label}: {certificate.floor.verdict}")
     lines += [f"  {said}" for said in dict.fromkeys(map(_not_compared, claims)) if said]
-    lines += [f"  {more}" for more in dict.fromkeys(map(_more_rows, claims)) if more]
+    wanted = dict.fromkeys(_more_rows(claim, opening.level) for claim in claims)
+    lines += [f"  {more}" for more in wanted if more]
     lines += [line for line in _left_out(subject) if line]
     if certificate.note:
         lines.append(certificate.note)
@@ -225,7 +233,7 @@ def _lines(certificate: "Certificate") -> Iterator[str]:
     yield from _left_out(subject)
     for claim in certificate.claims:
         yield ""
-        yield from _claim_lines(claim)
+        yield from _claim_lines(claim, certificate.opening.level)
     if certificate.floor is not None:
         floor = certificate.floor
         yield ""
@@ -244,7 +252,7 @@ def _lines(certificate: "Certificate") -> Iterator[str]:
     else:
         yield "opening     none: no rows were opened for it"
     if subject.positive:
-        yield f"positive    {subject.positive}: accepted means decided so"
+        yield f"positive    {subject.positive}: accepted means predicted so"
     yield f"model       {certificate.model}"
     libraries = ", ".join(f"{name} {version}" for name, version in subject.libraries)
     yield f"software    fairautoml {subject.version}" + (f"; {libraries}" if libraries else "")
@@ -333,7 +341,7 @@ def _statement(certificate: "Certificate") -> str:
     return "There is no statement about the population these rows came from."
 
 
-def _claim_lines(claim: "ClaimRecord") -> Iterator[str]:
+def _claim_lines(claim: "ClaimRecord", level: float) -> Iterator[str]:
     detail = f": {claim.detail}" if claim.detail else ""
     yield f"{claim.label}: {claim.verdict}{_because(claim.reason)}{detail}"
     tail = ""
@@ -353,7 +361,7 @@ def _claim_lines(claim: "ClaimRecord") -> Iterator[str]:
             yield f"  {event:<10} {group:<24} {_cell(cell)}"
     if claim.n_outside:
         yield f"  {_not_compared(claim)}"
-    more = _more_rows(claim)
+    more = _more_rows(claim, level)
     if more:
         yield f"  {more}"
 
@@ -375,8 +383,10 @@ def _cell(cell: dict[str, int | float | str] | None) -> str:
     return f"{cell['n']:,} rows" + (f", {numbers}" if numbers else "")
 
 
-def _more_rows(claim: "ClaimRecord") -> str:
+def _more_rows(claim: "ClaimRecord", level: float) -> str:
     """Return a line with the rows that each group lacks if its true rate is the observed one."""
+    if claim.form == "minimum":
+        return _more_rows_of_minimum(claim, level)
     testable = claim.form == "difference" and claim.method.startswith("exact")
     open_ = claim.reason in (Reason.BOUND_ABOVE_EPS, Reason.TOO_FEW_ROWS)
     if not testable or not open_ or claim.limit is None:
@@ -394,6 +404,10 @@ def _more_rows(claim: "ClaimRecord") -> str:
                 wanted[kind] = max(wanted[kind], more)
     if not all(map(math.isfinite, wanted.values())):
         return "the measured gap is not below the bound: more such rows would not be enough"
+    return _rows_text(wanted)
+
+
+def _rows_text(wanted: Mapping[tuple[str, str], float]) -> str:
     most = sorted(wanted.items(), key=lambda item: -item[1])[:LISTED]
     listed = [
         f"{math.ceil(more):,} more {rows} in group {group}"
@@ -403,6 +417,23 @@ def _more_rows(claim: "ClaimRecord") -> str:
     if not listed:
         return ""
     return f"for a power of 80 % at the observed rates: about {' and '.join(listed)}"
+
+
+def _more_rows_of_minimum(claim: "ClaimRecord", level: float) -> str:
+    open_ = claim.reason in (Reason.BOUND_BELOW_MINIMUM, Reason.TOO_FEW_ROWS)
+    if not open_ or claim.method != "clopper_pearson" or not 0 < level < 1:
+        return ""
+    wanted: dict[tuple[str, str], float] = {}
+    for event, row in zip(claim.events, claim.cells, strict=True):
+        for group, cell in zip(claim.groups, row, strict=True):
+            if cell is None:
+                return ""
+            x, n = int(cell["x"]), int(cell["n"])
+            needed = rows_needed_above(claim.bound, delta=level, rate=x / n if n else 0.0)
+            if math.isinf(needed):
+                return "a measured rate is not above the bound: more such rows would not be enough"
+            wanted[ROWS_OF.get(event, "rows"), group] = max(needed - n, 0.0)
+    return _rows_text(wanted)
 
 
 def _shortfall(

@@ -290,6 +290,20 @@ def rows_without_failures(bound: float, delta: float) -> float:
     return 1 if bound <= 0 else max(1, math.ceil(math.log(delta) / math.log(bound)))
 
 
+def rows_needed_above(
+    bound: float, *, delta: float = 0.05, rate: float, power: float = 0.8
+) -> float:
+    """Return the rows with which a group of this rate shows a minimum, by normal approximation.
+
+    Infinite if the rate is not above the bound; at least ``rows_without_failures``.
+    """
+    if rate <= bound or bound >= 1:
+        return math.inf
+    wanted = ndtri(1 - delta) * math.sqrt(bound * (1 - bound))
+    wanted += ndtri(power) * math.sqrt(rate * (1 - rate))
+    return max(float((wanted / (rate - bound)) ** 2), rows_without_failures(bound, delta))
+
+
 def spread(rate: float, gap: float, ratio: float = 1.0) -> float:
     """Return n1 times the variance of the difference of two rates around ``rate``."""
     one, two = (min(max(rate + side * gap / 2, 0.0), 1.0) for side in (1, -1))

@@ -92,7 +92,10 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
 def whose_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments on how rows are held out: entities, and time of the rows."""
     add = parser.add_argument
-    person = "column that identifies the entity of a row, such as a person; its rows stay together"
+    person = (
+        "column that identifies the entity of a row, such as a patient number; rows of an entity "
+        "stay together"
+    )
     add("--groups", metavar="COLUMN", help=person)
     when = (
         "column of times (numbers, or dates such as 2020-01-31); --holdout takes the latest rows"

@@ -251,7 +251,7 @@ def _checked_header(text: str, delimiter: str, file: Path) -> list[str]:
         header = next(row for row in reader if row)
         for row in reader:
             if row and len(row) != len(header):
-                msg = f"{file}, line {reader.line_num}: {len(row)} cells, not {len(header)}"
+                msg = f"{file}, line {reader.line_num}: {len(row)} values, not {len(header)}"
                 raise InputError(f"{msg} as in the first line; correct or quote that line")
     except csv.Error as error:
         raise InputError(f"{file}, line {reader.line_num}: {error}") from None

@@ -139,8 +139,8 @@ def _said_of_numbers(found: str) -> str:
     return (
         f"columns of X are text although they look like numbers: {found}. Each value is a "
         "category, and one that fit has not seen is missing at predict. Read them with these "
-        "arguments of pandas.read_csv, correct the cells that are no numbers, or declare codes as "
-        "such with astype('category') (--categories); in a file for the command line write "
+        "arguments of pandas.read_csv, correct the values that are no number, or declare codes "
+        "as such with astype('category') (--categories); in a file for the command line write "
         "numbers as 1234.5"
     )
 

@@ -282,7 +282,7 @@ def tabulate(decision: Any, proxies: Any, y: Any, compare: str) -> ProxyTable:
     if len(labels) ** len(columns) > MOST_CELLS:
         msg = (
             f"proxies: {len(columns)} columns hold {len(labels)} different values, too many for "
-            "groups; a guess names a group: cut probabilities first, as in p > 0.5"
+            "groups. A proxy names a group: threshold probabilities first, as in p > 0.5"
         )
         raise InputError(msg)
     decided = _zero_one(decision, "decision", len(codes))

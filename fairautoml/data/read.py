@@ -353,6 +353,19 @@ def read_new_rows(
     return matrix, cells
 
 
+WITHOUT_X_VAL = {
+    "groups": (
+        "Leave groups out if no entity has rows in both X and X_val, or append the validation "
+        "rows to X and give groups for all rows: folds then keep the rows of an entity together"
+    ),
+    "proxies": (
+        "Append the validation rows to X and leave X_val out: rules are then fitted on folds of "
+        "all rows"
+    ),
+}
+"""Remedy where an argument of ``fit`` has no counterpart for validation rows."""
+
+
 def validation_inputs(X: Any, y: Any, sensitive: Any, fitted: Inputs) -> Inputs | None:
     """Return ``X_val``, ``y_val`` and ``sensitive_val``, None without any.
 
@@ -377,7 +390,7 @@ def validation_inputs(X: Any, y: Any, sensitive: Any, fitted: Inputs) -> Inputs 
         raise InputError("sensitive_val is given without sensitive; give both, or none")
     for name in ("groups", "proxies"):
         if getattr(fitted, name) is not None:
-            msg = f"{name}= cannot be given with X_val=; leave one of them out"
+            msg = f"{name}= cannot be given with X_val=. {WITHOUT_X_VAL[name]}"
             raise InputError(msg)
     if found := unlike_indices(given):
         raise InputError(f"{found}. Use reset_index(drop=True) if they are in the same order")

@@ -49,7 +49,7 @@ def read_guesses(proxies: Any, X: Any) -> "tuple[dict[str, pd.Series[Any]], tupl
         near = difflib.get_close_matches(lacking[0], in_X, n=3)
         end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
         msg = (
-            f"proxies={proxies!r} must name columns of X{end} Give such names, or one guess per "
+            f"proxies={proxies!r} must name columns of X{end} Give such names, or one label per "
             "row for each proxy"
         )
         raise InputError(msg)

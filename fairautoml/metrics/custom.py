@@ -27,7 +27,9 @@ SKLEARN_NAMES = {
 class CostMatrix:
     """Cost of each true and predicted class; the objective is minus the mean cost of a row.
 
-    Of two classes, the thresholds of the post-processors are fitted to the costs.
+    Thresholds and class factors of the post-processors are fitted to the costs: exactly of two
+    classes, and of several where the cost of an error depends on the true class only; otherwise
+    with the mean cost of the errors of each class.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ def accuracy(counts: GroupCounts | ClassCounts) -> float | Undefined:
 
 
 def balanced_accuracy(counts: GroupCounts | ClassCounts) -> float | Undefined:
-    """Return the mean over the classes of the share decided right, in [0, 1].
+    """Return the mean over the classes of the share predicted correctly, in [0, 1].
 
     References
     ----------

@@ -108,9 +108,9 @@ def thresholds(
 
 def _text(step: Step) -> str:
     if step.threshold == np.inf:
-        cut = "nobody"
+        cut = "reject all"
     elif step.threshold == -np.inf:
-        cut = "everybody"
+        cut = "accept all"
     else:
         cut = f">= {step.threshold:.4f}"
     return cut if step.share == 1.0 else f"{cut} (share {step.share:.3f})"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog, minimize
 from scipy.sparse import csr_matrix, hstack, identity, kron, vstack
 
-from fairautoml.metrics import BoundConstraint
+from fairautoml.metrics import BoundConstraint, ClassCounts, Metric, Undefined
 from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.mitigators._base import Goal, RuntimeRule, ScoreRows, scales
 from fairautoml.mitigators._group_program import Parts
@@ -42,6 +42,13 @@ MOST_STEPS = 60
 
 BALANCED = frozenset({"balanced_accuracy", "f1_macro"})
 """Objectives that weight all classes equally."""
+
+
+COST = "neg_mean_cost"
+"""The objective of a matrix of costs."""
+
+SMALLEST_GAIN = 1e-3
+"""Smallest gain of a class, as a share of the largest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +241,8 @@ def build_problem(rows: ScoreRows, goal: Goal) -> Program:
 def _gain(rows: ScoreRows, goal: Goal) -> NDArray[np.float64]:
     """Return the gain of a correct decision by class."""
     n_classes = rows.scores.shape[1]
+    if goal.objective.name == COST:
+        return cost_gains(goal.objective, n_classes)
     if goal.objective.name not in BALANCED:
         return np.ones(n_classes)
     labels = np.bincount(rows.y, weights=rows.weight, minlength=n_classes)
@@ -241,6 +250,27 @@ def _gain(rows: ScoreRows, goal: Goal) -> NDArray[np.float64]:
         n_classes * np.maximum(labels, labels[labels > 0].min())
     )
     return found
+
+
+def cost_gains(objective: Metric, n_classes: int) -> NDArray[np.float64]:
+    """Return what a correct decision saves by class, with mean 1, from a matrix of costs.
+
+    The rule is optimal if the cost of an error depends on the true class only; otherwise the mean
+    cost of the errors of a class stands for each of them.
+    """
+    values = np.zeros((n_classes, n_classes))
+    for at in np.ndindex(values.shape):
+        one_row = np.zeros((1, n_classes, n_classes))
+        one_row[(0, *at)] = 1.0
+        value = objective.value(ClassCounts(one_row))
+        if isinstance(value, Undefined):
+            return np.ones(n_classes)
+        values[at] = value
+    right = values.diagonal()
+    saved = right - (values.sum(axis=1) - right) / (n_classes - 1)
+    # Where errors cost less than a correct decision, the class is never worth choosing.
+    gain: NDArray[np.float64] = saved.clip(min=SMALLEST_GAIN * saved.max())
+    return gain / gain.mean() if saved.max() > 0 else np.ones(n_classes)
 
 
 def _thinned(cell: NDArray[np.int64]) -> NDArray[np.int64]:

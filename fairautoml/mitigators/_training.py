@@ -248,7 +248,7 @@ def between(
     X: NDArray[np.float32] = table[sources].astype(np.float32)
     if len(members) == 1:
         warn(
-            f"group_oversampling: a cell of group and label has a single row; it is copied "
+            f"group_oversampling: one label of a group has a single row; it is copied "
             f"{len(sources)} times",
             DegradedWarning,
         )

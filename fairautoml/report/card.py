@@ -345,7 +345,7 @@ def _objective(view: RunView) -> Iterator[Block]:
     yield Block(text=f"Objective: {view.objective}")
     positive = view.summary.get("positive_class")
     if positive is not None:
-        yield Block(text=f"Positive class: {positive}; accepted means decided so")
+        yield Block(text=f"Positive class: {positive}; accepted means predicted so")
     for constraint in view.constraints:
         yield Block(text=f"Constraint: {constraint}")
 

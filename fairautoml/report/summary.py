@@ -310,8 +310,8 @@ def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
     wanted = " and ".join(constraints)
     if not entry.measures:
         return (
-            f"constraint={wanted!r} does not apply: there is a single group, so no model can be "
-            "said to meet it; give rows of two groups or more, or use FairAutoML(constraint=None)"
+            f"constraint={wanted!r} does not apply: there is a single group and thus no gap to "
+            "measure. Give rows of two groups or more, or use FairAutoML(constraint=None)"
         )
     if entry.constant:
         return (
@@ -443,7 +443,7 @@ def result_lines(
     bounds = f" subject to {' and '.join(constraints)}" if constraints else ""
     why = "" if margin is None else not_served_text(board.objective, margin.passed_over)
     lines = (
-        ("Asked for", f"{board.objective}{bounds}"),
+        ("Goal", f"{board.objective}{bounds}"),
         ("Served", served_text(board, entry)),
         ("Cost", cost_text(board, entry, margin)),
         ("New data", new_data_text(entry, margin)),

@@ -319,10 +319,10 @@ class Row:
 
 
 TITLES = {
-    SELECTION.name: "selected",
-    TPR.name: "true positives",
-    FPR.name: "false positives",
-    ACCURACY.name: "decided right",
+    SELECTION.name: "selection rate",
+    TPR.name: "true positive rate",
+    FPR.name: "false positive rate",
+    ACCURACY.name: "accuracy",
 }
 """Group rates that are always shown, with their titles."""
 

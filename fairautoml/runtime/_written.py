@@ -17,6 +17,9 @@ form is a format of ``datetime.strptime``."""
 PARTS = ("year", "month", "day", "weekday", "hour", "days")
 """Parts of a date; days are counted from the newest date of ``fit``."""
 
+YEARS = ("%y", "%Y", "%G", "%c", "%x", "%D")
+"""Parts of a format that give the year."""
+
 LONGEST = 60
 """Most characters of a date or a number."""
 
@@ -61,6 +64,8 @@ def read_date(text: str, form: str) -> tuple[float, bool]:
 
 def _formatted(text: str, form: str) -> tuple[float, bool]:
     # A format may have no zone; dates without one are taken for UTC.
+    if "%d" in form and not any(part in form for part in YEARS):
+        text, form = f"1900 {text}", f"%Y {form}"  # Python 3.13 deprecates a day without a year
     found = datetime.strptime(text, form)
     zoned = found.tzinfo is not None
     plain = found.astimezone(UTC).replace(tzinfo=None) if zoned else found

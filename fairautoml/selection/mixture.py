@@ -35,7 +35,7 @@ class Part:
 
     def describe(self) -> str:
         """Return a short description; columns are counted from 1."""
-        cut = {np.inf: "nobody", -np.inf: "everybody"}.get(
+        cut = {np.inf: "reject all", -np.inf: "accept all"}.get(
             self.threshold, f"column {self.column + 1} >= {self.threshold:.4f}"
         )
         return cut if self.share == 1.0 else f"{cut} (share {self.share:.3f})"

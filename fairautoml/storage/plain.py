@@ -266,6 +266,9 @@ def check_record(made: Any, *unchecked: str) -> None:
 def conforms(value: Any, hint: Any) -> bool:
     """Return whether a value has the type of an annotation, as far as records need it."""
     origin, args = get_origin(hint), get_args(hint)
+    # NDArray is an alias with a value of its own from NumPy 2.5 on.
+    if alias := getattr(origin, "__value__", None):
+        return conforms(value, alias[args])
     if origin is types.UnionType or origin is typing.Union:
         return any(conforms(value, one) for one in args)
     if origin is typing.Literal:

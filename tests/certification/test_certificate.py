@@ -1,10 +1,13 @@
+import math
 import re
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binom
 
+from fairautoml.certification.bounds import cp_lower
 from fairautoml.certification.certificate import CAVEAT, Certificate, Subject, certificate_text
 from fairautoml.certification.certify import CertificateTerms, certify, question_of, uncertified
 from fairautoml.certification.evidence import (
@@ -12,6 +15,7 @@ from fairautoml.certification.evidence import (
     claim_from_counts,
     floor_from_counts,
 )
+from fairautoml.certification.exact_test import rows_needed_above
 from fairautoml.certification.ledger import Ledger, canonical, level_of, sealed
 from fairautoml.certification.rows import RowKeys, row_keys
 from fairautoml.certification.verdicts import Reason, Verdict, judge
@@ -493,3 +497,32 @@ def test_twenty_models_on_the_same_rows_stay_within_delta():
                 break
     # The .999 quantile of Bin(100, .05).
     assert certified <= 13
+
+
+@pytest.mark.parametrize(
+    ("accepted", "said"),
+    [
+        (620, r"for a power of 80 % at the observed rates: about 3,\d\d\d more rows in group A"),
+        (610, "more rows in group A"),
+        (590, "a measured rate is not above the bound: more such rows would not be enough"),
+    ],
+)
+def test_the_text_says_how_many_rows_more_would_show_a_minimum(accepted, said, ledger, keys):
+    """The group whose rate is near the minimum lacks rows; the other one lacks none."""
+    sizes, taken = np.array([1_000, 4_000]), np.array([accepted, 3_600])
+    half = np.stack([sizes - taken, taken], axis=1) // 2
+    counts = GroupCounts(np.stack([half, half], axis=1).astype(float))
+    constraint = Constraint.parse("selection_rate >= 0.6")
+    one = Evidence(claims=(claim_from_counts(constraint, counts, ("A", "B"), "sex"),))
+    subject = replace(subject_of(GOOD), claims=(one.claims[0].label,), groups=(("A", "B"),))
+    text = certificate_text(served(subject, [one], ledger, keys))
+    assert re.search(said, text)
+    assert "rows in group B" not in text
+
+
+def test_the_rows_that_show_a_minimum_have_the_stated_power():
+    """Of draws with that many rows, about 80 % are certified by their exact bound."""
+    n = math.ceil(rows_needed_above(0.6, delta=0.05, rate=0.65))
+    shown = cp_lower(np.arange(n + 1), n, 0.05) >= 0.6
+    assert 0.76 < binom.pmf(np.flatnonzero(shown), n, 0.65).sum() < 0.84
+    assert rows_needed_above(0.6, rate=0.6) == math.inf

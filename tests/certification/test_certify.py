@@ -78,7 +78,7 @@ def test_the_counts_are_those_of_the_decisions(model):
 def test_a_certificate_names_the_class_that_is_given_to_the_accepted(model):
     certificate = model.certify(*NEW)
     assert certificate.subject.positive == repr(int(model.positive_class_))
-    assert "positive    1: accepted means decided so\n" in certificate_text(certificate)
+    assert "positive    1: accepted means predicted so\n" in certificate_text(certificate)
     unnamed = replace(certificate, subject=replace(certificate.subject, positive=""))
     assert "positive" not in certificate_text(unnamed)
 

@@ -43,7 +43,7 @@ def result():
         "most_accurate": {"learner": "xgboost", "score": 0.9, "gap": None},
         "headline": "Served: lightgbm.",
         "statement": (
-            ("Asked for", "accuracy subject to m <= 0.05"),
+            ("Goal", "accuracy subject to m <= 0.05"),
             ("Served", "lightgbm with group_thresholds: accuracy 0.8000"),
             ("Cost", "1.2 points below the best model without the constraint"),
         ),
@@ -75,7 +75,7 @@ def test_the_screen_has_a_line_for_each_title_and_leaves_figures_to_the_details(
     result["certificate"] = {"reason": "", "text": "INCONCLUSIVE: gap\nat most 0.08\nmore\n"}
     lines = result_text(result, board(), 1).splitlines()
     assert [line[:13].strip() for line in lines if line[:1].strip()] == [
-        "Asked for", "Served", "Cost", "Rule", "Accepted", "Status", "Held out", "Certificate",
+        "Goal", "Served", "Cost", "Rule", "Accepted", "Status", "Held out", "Certificate",
         "Search", "Note", "Details", "Kept in run;",
     ]  # fmt: skip
     shown = "\n".join(lines)
@@ -87,7 +87,7 @@ def test_the_screen_has_a_line_for_each_title_and_leaves_figures_to_the_details(
     assert all(len(line) < 100 for line in lines)
     assert not shown.startswith("WARNING")
     result["headlines"] = ["It shuts out a group."]
-    assert result_text(result, board(), 1).startswith("WARNING: It shuts out a group.\n\nAsked")
+    assert result_text(result, board(), 1).startswith("WARNING: It shuts out a group.\n\nGoal")
 
 
 def test_an_unsure_and_a_refused_model_say_why(result):

@@ -39,7 +39,7 @@ def test_a_first_line_may_say_the_delimiter(tmp_path, first, delimiter, end):
 
 
 def test_lines_are_counted_as_in_the_file_when_the_first_says_the_delimiter(tmp_path):
-    with pytest.raises(InputError, match="line 4: 2 cells, not 3"):
+    with pytest.raises(InputError, match="line 4: 2 values, not 3"):
         read_table(saved(tmp_path, "sep=;\nname;age;sex\nana;30;F\nbo;41\n"))
 
 
@@ -171,7 +171,7 @@ def test_true_and_false_stay_text_in_text_columns(tmp_path):
 
 @pytest.mark.parametrize("line", ["cy,5", "cy,5,F,extra"])
 def test_a_ragged_line_is_refused_with_its_number(tmp_path, line):
-    with pytest.raises(InputError, match=r"line 4: \d cells, not 3"):
+    with pytest.raises(InputError, match=r"line 4: \d values, not 3"):
         read_table(saved(tmp_path, TEXT + line + "\n"))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts
+from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts, CostMatrix
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows
 from fairautoml.mitigators._multiclass import MostLikely, build_problem, nearest_shares
@@ -231,3 +231,16 @@ def test_a_class_of_which_a_group_has_no_row_is_not_compared_there():
         [masses["fpr"][2, 0], 0, *masses["fpr"][2, 2:]]
     )
     assert masses["fpr"][2, 0] > 0
+
+
+def test_thresholds_under_a_bound_weigh_the_classes_by_their_costs():
+    """The rule costs less than the one that is fitted to accuracy, and meets the bound."""
+    rows, costs = individuals(6_000), np.ones((4, 4)) - np.eye(4)
+    costs[3] *= 12
+    cheap, accurate = (
+        FIT(rows, goal(limit=0.05, **objective), [0.05])[0][1]
+        for objective in ({"objective": CostMatrix(costs).metric}, {})
+    )
+    paid = [float((counts(rule, rows).pooled() * costs).sum()) for rule in (cheap, accurate)]
+    assert paid[0] < 0.8 * paid[1]
+    assert gap(cheap, rows) <= 0.06

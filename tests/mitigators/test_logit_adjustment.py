@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts
+from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts, CostMatrix
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows
-from fairautoml.mitigators._multiclass import MostLikely
+from fairautoml.mitigators._multiclass import MostLikely, cost_gains
 
 FIT = MITIGATORS.get("logit_adjustment").fit_rules
 OBJECTIVES = ("balanced_accuracy", "f1_macro")
@@ -108,3 +108,23 @@ def test_of_the_strengths_whose_gap_is_within_the_tolerance_the_best_is_taken():
 def test_accuracy_is_left_to_others():
     assert FIT(individuals(100), goal("accuracy"), ()) == []
     assert FIT(individuals(100), goal("accuracy", (parity(),)), (0.05,)) == []
+
+
+def test_of_costs_by_true_class_the_rule_is_the_one_of_least_expected_cost():
+    """With true scores, the factors are the costs of an error of each class."""
+    rows, costs = individuals(), np.array([[0, 1, 1], [4, 0, 4], [20, 20, 0]])
+    metric = CostMatrix(costs).metric
+    ((_, rule),) = FIT(rows, Goal(targets=(), objective=metric, task="multiclass"), ())
+    other = individuals(seed=1)
+    chosen = rule.decide(other.scores, other.cells).argmax(axis=1)
+    least = (other.scores @ costs).argmin(axis=1)
+    paid, known = costs[other.y, chosen].mean(), costs[other.y, least].mean()
+    assert paid == pytest.approx(known, rel=0.01)
+    assert paid < 0.8 * costs[other.y, other.scores.argmax(axis=1)].mean()
+    np.testing.assert_allclose(cost_gains(metric, 3), np.array([1, 4, 20]) * 3 / 25)
+
+
+def test_costs_that_differ_between_errors_count_with_their_mean():
+    """A correct decision may cost something, too."""
+    metric = CostMatrix([[1, 2, 4], [3, 0, 3], [9, 3, 0]]).metric
+    np.testing.assert_allclose(cost_gains(metric, 3), np.array([2, 3, 6]) * 3 / 11)

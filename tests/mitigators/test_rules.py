@@ -57,7 +57,7 @@ def test_no_rows_give_no_decisions():
 
 def test_rules_describe_themselves_in_one_line():
     assert RULE.describe() == (
-        "a: >= 0.2500, b: >= 0.8000 (share 0.750) or everybody (share 0.250), c: nobody"
+        "a: >= 0.2500, b: >= 0.8000 (share 0.750) or accept all (share 0.250), c: reject all"
     )
     assert CommonRule(threshold=0.5).describe() == "all: >= 0.5000"
 

@@ -105,7 +105,7 @@ def test_the_text_says_what_was_requested_what_was_used_and_what_is_assumed(fitt
     result, used = result_of(fitted), fitted.proxies_.bounds[0].used
     text = result_text(result, fitted.leaderboard_, 3, details=True)
     screen = " ".join(result_text(result, fitted.leaderboard_, 3).split())
-    assert f"Asked for accuracy subject to {DP} Served" in screen
+    assert f"Goal accuracy subject to {DP} Served" in screen
     for shown in (text, screen):
         assert "groups are noisy labels of 'p0'; for the unobserved groups" in shown
         assert f"at most 0.1, so {used:g} between the noisy groups; corrected gap" in shown

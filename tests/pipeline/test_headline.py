@@ -153,15 +153,15 @@ def test_the_statement_has_a_title_for_each_of_its_sentences():
         shown, systems=(GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1])),)
     )
     lines = result_lines(shown, served, passed_over("noise"), [f"{METRIC} <= 0.05"])
-    titles = ["Asked for", "Served", "Cost", "New data", "Groups", "Passed over"]
+    titles = ["Goal", "Served", "Cost", "New data", "Groups", "Passed over"]
     assert [title for title, _ in lines] == titles
     said = dict(lines)
-    assert said["Asked for"] == f"accuracy subject to {METRIC} <= 0.05"
+    assert said["Goal"] == f"accuracy subject to {METRIC} <= 0.05"
     assert said["Cost"] == "0.7 points below the best model without the constraint"
     assert said["New data"].startswith("gap on new data at most 0.049 (95 % interval")
     assert said["Groups"] == "all 2 of 'sex': f, m"
     free = entry(0.862, measures=(), assessment=None)
-    assert [t for t, _ in result_lines(board(free), free, None, [])] == ["Asked for", "Served"]
+    assert [t for t, _ in result_lines(board(free), free, None, [])] == ["Goal", "Served"]
 
 
 def test_a_small_group_that_causes_the_price_is_named_with_its_rows():

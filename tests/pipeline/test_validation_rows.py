@@ -161,7 +161,9 @@ def test_missing_columns_and_other_indices_are_refused(parts):
 
 def test_entities_and_groups_on_one_side_are_refused(parts):
     (X, y, group), validation = parts
-    with pytest.raises(InputError, match=r"groups= cannot be given with X_val="):
+    with pytest.raises(
+        InputError, match=r"groups= cannot be given with X_val=.* append the validation rows"
+    ):
         quick().fit(X, y, group, groups=np.arange(N_TRAIN) // 2, **validation)
     with pytest.raises(InputError, match="sensitive_val is given without sensitive"):
         quick(constraint=None).fit(X, y, **validation)

@@ -35,8 +35,8 @@ def levelled():
 
 def test_the_card_says_who_was_levelled_down():
     text = card_text(levelled())
-    assert "gap in selected closed from 10.0 % to 0.0 %; 2 group(s) lost by it" in text
-    assert card_of(levelled())["levelling_down"] == {"sex": ["selected"]}
+    assert "gap in selection rate closed from 10.0 % to 0.0 %; 2 group(s) lost by it" in text
+    assert card_of(levelled())["levelling_down"] == {"sex": ["selection rate"]}
 
 
 def test_the_card_of_a_run_that_lowered_no_group_does_not_speak_of_levelling_down():

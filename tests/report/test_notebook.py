@@ -73,7 +73,7 @@ def test_before_fit_a_notebook_shows_the_display_of_scikit_learn(outputs):
 def test_after_fit_a_notebook_shows_the_result_and_the_served_entry_first(outputs):
     shown, served = outputs[1].data["text/html"], outputs[4].text.strip()
     body = shown.split("</style>")[1]
-    assert body.lstrip().startswith("<dl>\n<dt>Asked for</dt>")
+    assert body.lstrip().startswith("<dl>\n<dt>Goal</dt>")
     assert f"<dt>Served</dt><dd>{served}</dd>" in body
     assert body.index("served</td>") < body.index("<svg")
     assert "sk-" not in shown

@@ -127,7 +127,7 @@ def test_weights_are_shown_as_weights_next_to_the_rows():
 
 def test_without_weights_there_is_no_column_of_them():
     assert ">weight<" not in page_of()
-    assert "| group | rows | selected |" in card_text(documents())
+    assert "| group | rows | selection rate |" in card_text(documents())
 
 
 def test_a_run_without_a_certificate_says_so_and_one_with_shows_it():
@@ -176,7 +176,7 @@ def test_a_run_without_a_constraint_has_no_front_and_still_a_page():
     shown = documents(leaderboard=rows, groups={}, config={"constraint": None})
     shown = replace(shown, summary={**shown.summary, "best": best})
     page = run_page(view_of(shown))
-    assert "nothing was constrained" in page
+    assert "no constraint" in page
     assert "What the constraint costs" not in page
 
 
@@ -412,7 +412,7 @@ def test_fewer_false_positives_are_a_gain():
     }
     view = view_of(documents(n_entries=3, groups=groups))
     found = {item.rate: item for item in view.systems[0].levelling}
-    assert (found["false positives"].n_better, found["false positives"].n_worse) == (1, 0)
+    assert (found["false positive rate"].n_better, found["false positive rate"].n_worse) == (1, 0)
 
 
 def test_the_page_without_a_constraint_offers_no_filter_by_it():
@@ -422,7 +422,7 @@ def test_the_page_without_a_constraint_offers_no_filter_by_it():
     page = run_page(view_of(free))
     assert '<label class="check" hidden><input type="checkbox" id="only-feasible">' in page
     assert "hollow: not yet" not in page
-    assert "constrained. Table: people.csv" in page
+    assert "constraint. Table: people.csv" in page
 
 
 def test_page_and_card_name_the_positive_class_of_two():
@@ -431,7 +431,7 @@ def test_page_and_card_name_the_positive_class_of_two():
     label = HOSTILE[0]
     named = replace(given, summary={**given.summary, "positive_class": label})
     page = run_page(view_of(named))
-    assert f"The positive class is {label}: accepted means decided so." in Read(page).text
+    assert f"The positive class is {label}: accepted means predicted so." in Read(page).text
     assert label not in page
     assert label not in card_text(named)
     assert "Positive class: " in card_text(named)

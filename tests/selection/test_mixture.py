@@ -132,7 +132,7 @@ def test_a_compact_rule_decides_the_same_with_fewer_columns():
 
 def test_a_rule_says_what_it_mixes():
     assert RULE.describe() == (
-        "no: column 3 >= 0.5000 (share 0.250) or column 1 >= 0.6000 (share 0.750); yes: everybody"
+        "no: column 3 >= 0.5000 (share 0.250) or column 1 >= 0.6000 (share 0.750); yes: accept all"
     )
 
 

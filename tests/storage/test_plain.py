@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fairautoml.exceptions import ModelCorruptError, NotPortableError
 from fairautoml.metrics import METRICS, Constraint
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.records import Assessment, Config, Status
-from fairautoml.storage.plain import packed, unpacked
+from fairautoml.storage.plain import conforms, packed, unpacked
 
 CONFIG = Config(learner="lightgbm", params={"n": 3, "rate": 0.1, "flag": True, "kind": "x"})
 VALUES = [
@@ -100,3 +101,12 @@ def test_a_file_that_is_cut_off_or_too_large_is_refused(monkeypatch):
     monkeypatch.setattr("fairautoml.storage.plain.MOST_BYTES", 20)
     with pytest.raises(ModelCorruptError, match="cut off or too large"):
         unpacked(content, "the file")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(np.zeros(2), True), (np.zeros(2, dtype=np.float32), False), ([0.0], False)],
+)
+def test_arrays_are_checked_against_their_annotation_whatever_numpy_makes_of_it(value, expected):
+    """``NDArray`` is a generic alias up to NumPy 2.4 and a type alias from 2.5 on."""
+    assert conforms(value, NDArray[np.float64]) == expected

@@ -4,7 +4,8 @@ Accuracy is maximised by the most likely class. For objectives that weight class
 (balanced accuracy, macro F1) the rule predicts the class of the largest ``p_c(x) / P(c) **
 strength``; strength 1 is optimal for balanced accuracy with calibrated scores. As scores may be
 miscalibrated, the strength is searched on the rows, among those within the tolerance. This is the
-multiclass counterpart of ``common_threshold``; groups are unused.
+multiclass counterpart of ``common_threshold``; groups are unused. With a matrix of costs,
+the factors that weight each class by the cost of its errors are tried too.
 
 Source: Menon, Jayasumana, Rawat, Jain, Veit, Kumar, *Long-tail learning via logit adjustment*,
 ICLR 2021, arXiv 2007.07314, equation 9 (there ``tau`` is the strength).
@@ -27,7 +28,7 @@ from fairautoml.mitigators._base import (
     scales,
 )
 from fairautoml.mitigators._group_program import rules_within
-from fairautoml.mitigators._multiclass import class_offsets
+from fairautoml.mitigators._multiclass import COST, class_offsets, cost_gains
 from fairautoml.mitigators._thresholds import per_unit
 from fairautoml.records import Rule
 
@@ -69,6 +70,8 @@ def fit_rules(
     if (mass <= 0).any():
         return [(tolerance, None) for tolerance in wanted]
     found = [_factors(mass, float(strength)) for strength in STRENGTHS]
+    if goal.objective.name == COST:
+        found.append(ClassFactors(factors=tuple(cost_gains(goal.objective, n_classes).tolist())))
     worth = np.array([_value(rule, rows, goal.objective) for rule in found])
     if not goal.targets:
         return [(None, found[int(worth.argmax())])]
