@@ -46,7 +46,7 @@ def test_a_single_group_is_no_pass(individuals):
 def test_a_single_group_is_an_error_when_the_warning_is(individuals):
     X, y, _ = individuals
     warnings.simplefilter("error", NoFeasibleModelWarning)
-    with pytest.raises(NoFeasibleModelWarning, match="give rows of two groups or more"):
+    with pytest.raises(NoFeasibleModelWarning, match="Give rows of two groups or more"):
         quick().fit(X, y, np.repeat("a", N_ROWS))
 
 

@@ -265,7 +265,7 @@ def test_a_second_fit_forgets_the_guesses():
             DP,
             {"group_policy": GroupPolicy(missing="own_group")},
             {},
-            "a missing guess is no group. Leave it",
+            "a missing label is no group. Leave it",
         ),
         (None, {}, {}, "constraint=None with proxies=.*Give a constraint, or leave proxies out"),
         (

@@ -1,6 +1,6 @@
 """Models without a constraint, by AUC and log loss, against FLAML and AutoGluon.
 
-``python experiments/plain.py --out results/plain --resume`` writes ``scores.csv`` and
+``python experiments/plain_script.py --out results/plain --resume`` writes ``scores.csv`` and
 ``README.md``. Two fits at a time, each on a core of its own; about 35 minutes for 30 s and 40
 minutes for 120 s. AutoGluon has a Python of its own, which
 ``python experiments/peers/_environments.py`` makes.
@@ -282,7 +282,7 @@ def main() -> None:
     _fit_all([c for c in cells(given.seconds, given.seeds) if c.key not in made], rows, file)
     written = given.out / "README.md"
     words = written.read_text(encoding="utf-8").rpartition(" |\n")[2] if written.is_file() else ""
-    command = f"python experiments/plain.py --out {given.out} --resume"
+    command = f"python experiments/plain_script.py --out {given.out} --resume"
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, encoding="utf-8", check=True
     ).stdout.strip()
