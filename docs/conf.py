@@ -27,7 +27,6 @@ include_patterns = [
     "docs/auto_gallery/*.rst",
     "results/*/README.md",
     "results/*.md",
-    "results/first_light/summary.md",
     "results/serving/tables.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",

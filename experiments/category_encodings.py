@@ -18,12 +18,12 @@ import pandas as pd
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
+from common.shared_tables import commit, markdown, read
 from fairautoml.data.dataset import Dataset, FeatureSchema
 from fairautoml.data.encoders import fit_encoding
 from fairautoml.data.read import build_dataset
 from fairautoml.learners import LEARNERS
 from fairautoml.threads import one_thread
-from first_aid import commit, markdown, read
 
 TABLES = ("adult", "compas_two_years", "kdd_census_income_test", "acs_income_2018")
 MOST_ROWS = 30_000

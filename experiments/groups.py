@@ -19,6 +19,7 @@ import pandas as pd
 import yaml
 from sklearn.model_selection import train_test_split
 
+from common.shared_tables import commit, gap_of, markdown
 from fairautoml import FairAutoML, GroupPolicy
 from fairautoml.bench.cell import to_stderr
 from fairautoml.bench.sweep import locked, manifest
@@ -27,7 +28,6 @@ from fairautoml.data import load
 from fairautoml.data.derive import apply_derive, parse_derive
 from fairautoml.data.files import write_whole
 from fairautoml.exceptions import InputError, RunFolderExistsError
-from first_aid import commit, gap_of, markdown
 
 STRAY = "Unknown"
 """Group that one training row is given."""

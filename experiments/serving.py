@@ -29,9 +29,9 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 import fairautoml
+from common.shared_tables import commit, gap_of, markdown
 from fairautoml import FairAutoML, RunStorage, ServingOptions
 from fairautoml.data import load
-from first_aid import commit, gap_of, markdown
 
 METRIC, BOUND = "equalized_odds_difference", 0.05
 N_ROWS, MOST_TRAINING_ROWS = 100_000, 60_000

@@ -23,8 +23,8 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import Pipeline
 
+from common.shared_tables import TABLES, commit, gap_of, markdown
 from fairautoml import FairAutoML
-from first_aid import TABLES, commit, gap_of, markdown
 
 METRIC, BOUND = "equalized_odds_difference", 0.05
 MOST_ROWS = 12_000
