@@ -37,6 +37,9 @@ from fairautoml.selection.choice import HELD_OUT
 DRAWS = 4000
 """Samples drawn per rule: the standard error of a probability is at most 0.008."""
 
+MOST_NUMBERS, FEW_ROWS = 3, 7_000
+"""With more numbers of rows than this, small tables are those with fewer rows to search."""
+
 RATES = "holdout.rates."
 EDGES = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 """Bins of stated probabilities, closed above."""
@@ -152,11 +155,15 @@ def _spread(accepted: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.
 
 
 def parts(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield all cells, and those of each number of rows searched."""
+    """Yield all cells, and those by number of rows searched: each number, or few and many."""
     yield "all", cells
     rounded = cells["searched"].groupby(cells["question"]).transform("max").round(-1)
-    for searched, own in cells.groupby(rounded):
-        yield f"about {searched:.0f} rows", own
+    if rounded.nunique() <= MOST_NUMBERS:
+        for searched, own in cells.groupby(rounded):
+            yield f"about {searched:.0f} rows", own
+    else:
+        yield "small tables", cells[rounded < FEW_ROWS]
+        yield "large tables", cells[rounded >= FEW_ROWS]
 
 
 def expected(cells: pd.DataFrame) -> pd.DataFrame:

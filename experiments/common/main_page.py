@@ -1,0 +1,204 @@
+"""Page of the comparison with other systems: tables from the files of a finished sweep.
+
+``python -m fairautoml.bench.peers experiments/common/main_page.py experiments/main.yaml
+results/main`` writes ``README.md``; text below its last table is kept. ``parts.py`` and
+``expected.py`` are run first.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from common import expected, parts
+from fairautoml.bench.tasks import read_rows
+
+OURS, MARGIN = "fairautoml", "+margin"
+
+PAGE = """# This library and seven other systems: ten tables, twenty tasks, three to ten seeds
+
+```sh
+python experiments/peers/_environments.py
+tar -xJf results/main/records.tar.xz -C results/main
+fairautoml bench experiments/main.yaml --out results/main --resume --jobs 2 --report
+python -m fairautoml.bench.peers experiments/common/main_page.py experiments/main.yaml results/main
+```
+
+{n_cells:,} runs: three seeds of twenty tasks, ten of the six tasks on the three small tables
+(compas, german, MEPS). The tables are adult (sex), compas (two races), german (sex), bank
+marketing (age <= 25), MEPS (race), Dutch census (sex), ACS income (sex), ACS coverage (four
+races), HMDA (three races) and KDD census (sex), each under demographic parity and equalized odds
+at 0.05. 30 s and one thread for every system, two systems at a time on {machine}; 30 % of the rows
+are held out.
+`fairautoml` runs with its defaults, `fairautoml_tenth` with 3 s. Our runs are of commit {commit};
+those of the other systems, which do not change with this library, were kept from earlier runs on
+machines of the same kind ({others}). Every other system that exposes its candidates has a second
+row, in which our margin selects among them (`+margin`); the tables show its row with the larger
+strict fair accuracy.
+
+Two questions, stated before the runs:
+
+- **Strict fair accuracy** on the held-out rows: the accuracy where the measured gap is within the
+  bound, that of the majority class where it is not.
+- **Worth**: the expected strict fair accuracy on new samples as large as the hold-out, by 4,000
+  draws from the measured rates, so that a gap just within the bound counts less.
+
+Intervals are 95 % and resample tables, then seeds; differences are paired.
+
+{systems}
+
+{by_size}
+
+*Stated* is the sum of the probabilities, stated after the search, that the bound holds in the
+population:
+
+{stated}
+
+Share of the runs in which `fairautoml_tenth`, with 3 s, is at least as good on the held-out rows
+as another system with 30 s:
+
+{tenth}
+{words}"""
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; the first row is its heading."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def between(row: "pd.Series[float]", names: tuple[str, str, str], form: str) -> str:
+    """Return a value with its interval."""
+    value, low, high = (f"{row[name]:{form}}" for name in names)
+    return f"{value} [{low}, {high}]"
+
+
+def number(value: float, form: str) -> str:
+    """Return a number, or a dash if there is none."""
+    return "-" if pd.isna(value) else f"{value:{form}}"
+
+
+def systems_table(folder: Path) -> str:
+    """Return one row per system."""
+    systems, ranks = (
+        pd.read_csv(folder / f"{name}.csv").set_index("variant") for name in ("systems", "ranks")
+    )
+    worth = pd.read_csv(folder / "expected.csv").query("part == 'all'").set_index("variant")
+    rows = [[
+        "system", f"rank of {len(systems)}", "rank minus ours", "strict fair accuracy",
+        "minus ours", "worth", "minus ours", "bound met", "accuracy at the bound", "hypervolume",
+    ]]  # fmt: skip
+    for variant, row in systems.iterrows():
+        ours, name = variant == OURS, str(variant)
+        own = ranks.loc[name.removesuffix(MARGIN)]
+        behind = between(row, ("behind", "behind_low", "behind_high"), "+.2f")
+        strict, gain = (
+            (between(of, ("difference", "low", "high"), "+.4f")) for of in (row, worth.loc[name])
+        )
+        rows.append([
+            f"**{name}**" if ours else name,
+            between(row, ("rank", "rank_low", "rank_high"), ".2f"), "" if ours else behind,
+            f"{row['strict_fair_accuracy']:.4f}", "" if ours else strict,
+            f"{worth.loc[name, 'worth']:.4f}", "" if ours else gain,
+            f"{100 * ranks.loc[name, 'within_limit']:.0f} %",
+            number(own["at_limit"], ".4f"), number(own["front_value"], ".4f"),
+        ])  # fmt: skip
+    return markdown(rows)
+
+
+def by_size_table(folder: Path) -> str:
+    """Return rank, accuracy and worth of each system on small and on large tables."""
+    found = pd.read_csv(folder / "parts.csv").set_index(["part", "variant"])
+    worth = pd.read_csv(folder / "expected.csv").set_index(["part", "variant"])
+    rows = [["system", *(
+        f"{size} tables: {what}" for size in ("small", "large")
+        for what in ("rank", "strict fair accuracy", "worth")
+    )]]  # fmt: skip
+    # A system's better row may be another one on other tables.
+    names = {v.removesuffix(MARGIN) for part, v in found.index if part.endswith("tables")}
+    for name in sorted(
+        names, key=lambda n: found.loc[("large tables", _row(found, n, "large tables")), "rank"]
+    ):
+        cells = []
+        for part in ("small tables", "large tables"):
+            variant = _row(found, name, part)
+            row = found.loc[(part, variant)]
+            cells += [
+                f"{row['rank']:.2f}", f"{row['strict_fair_accuracy']:.4f}",
+                f"{worth.loc[(part, variant), 'worth']:.4f}",
+            ]  # fmt: skip
+        rows.append([f"**{name}**" if name == OURS else name, *cells])
+    return markdown(rows)
+
+
+def _row(found: pd.DataFrame, name: str, part: str) -> str:
+    return name if (part, name) in found.index else name + MARGIN
+
+
+def stated_table(folder: Path) -> str:
+    """Return how many of our runs met the bound, and how many were expected to."""
+    found = pd.read_csv(folder / "stated.csv")
+    rows = [
+        [
+            "runs of",
+            "runs",
+            "bound met on held-out rows",
+            "stated",
+            "stated .95 or more",
+            "of these met",
+        ]
+    ]
+    rows += [
+        [
+            f"{row.variant}, {row.part}", str(row.runs), str(row.met), f"{row.stated:.1f}",
+            str(row.sure), str(row.sure_met),
+        ]
+        for row in found[found["part"].str.endswith("tables")].itertuples()
+    ]  # fmt: skip
+    return markdown(rows)
+
+
+def tenth_table(folder: Path) -> str:
+    """Return in how many runs ours with a tenth of the time is at least as good as each other."""
+    found = pd.read_csv(folder / "pairs.csv")
+    found = found[(found["part"] == "all tables") & (found["ours"] == f"{OURS}_tenth")]
+    rows = [["system with 30 s", "at least as good", "95 % interval", "equal"]]
+    for row in found.sort_values("at_least").itertuples():
+        shares = [f"{100 * share:.0f} %" for share in (row.at_least, row.low, row.high, row.level)]
+        rows.append([row.variant, shares[0], f"{shares[1]} to {shares[2]}", shares[3]])
+    return markdown(rows)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write all tables and the page."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sweep", type=Path, help="YAML file of the sweep")
+    parser.add_argument("folder", type=Path, help="folder with the cells.csv of the sweep")
+    given = parser.parse_args(argv)
+    folder = given.folder
+    parts.main([str(folder)])
+    expected.main([str(given.sweep), str(folder)])
+    cells, page = read_rows(folder / "cells.csv"), folder / "README.md"
+    words = page.read_text(encoding="utf-8").rpartition(" |\n")[2] if page.is_file() else ""
+    ours = cells["variant"].str.startswith(OURS)
+    days = pd.to_datetime(cells.loc[~ours, "started"]).dt.strftime("%Y-%m-%d")
+    text = PAGE.format(
+        n_cells=len(cells), machine=_machine(folder), words=words,
+        commit=", ".join(sorted(set(cells.loc[ours, "git_commit"].str[:8]))),
+        others=f"{days.min()} to {days.max()}", systems=systems_table(folder),
+        by_size=by_size_table(folder), stated=stated_table(folder), tenth=tenth_table(folder),
+    )  # fmt: skip
+    page.write_text(text, encoding="utf-8")
+    return 0
+
+
+def _machine(folder: Path) -> str:
+    kept = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    known = kept[-1] if isinstance(kept, list) else kept
+    return f"{known['cpu_count']} cores ({known['cpu_model']})"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
