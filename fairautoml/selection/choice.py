@@ -1,8 +1,8 @@
 """Choose the entry to deploy, with a safety margin, and describe the choice.
 
 Without a number, ``confidence="auto"`` maximizes the expected utility: a rule that violates the
-constraint in the population counts like a constant prediction. A probability above ``SURE``
-counts like ``SURE``, because nothing is gained by more certainty.
+constraint on as many new rows as were searched counts like a constant prediction. A probability
+above ``SURE`` counts like ``SURE``, because nothing is gained by more certainty.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,11 +29,10 @@ from fairautoml.selection.margin import BoundProbability, chances_on
 from fairautoml.selection.price import CostlyGroup, costly_group
 
 Confidence = Literal["auto"] | float | None
-"""Required probability that the constraint holds in the population."""
+"""Required probability that the constraint holds in the population; "auto": see above."""
 
 SURE = 0.99
-"""Probability that is as good as certainty. The estimate is optimistic for the best of many rules,
-so that .95 would hold in fewer than 95 of 100 fits."""
+"""Probability that is as good as certainty."""
 
 HELD_OUT = 3 / 7
 """Held-out rows per search row if 30 % of the rows are held out."""
@@ -59,10 +58,18 @@ class SelectionOptions:
     max_ms: float = np.inf  # most milliseconds of its models for one row
     confidence: Confidence = "auto"  # required probability that the constraint holds
     end: float | None = None  # ``time.monotonic()`` at which ``fit`` should be done
-    # new rows per search row that the constraint must hold on; ``inf`` = the population
-    audit_ratio: float = np.inf
+    # new rows per search row that the constraint must hold on; ``inf`` = the population, None = as
+    # many as the search rows for ``"auto"``, the population for a number
+    audit_ratio: float | None = None
     seed: int = 0  # root seed
     refit: bool = False  # whether the selected model is trained once more on all rows
+
+    @property
+    def new_rows(self) -> float:
+        """New rows per search row that the constraint must hold on."""
+        if self.audit_ratio is not None:
+            return self.audit_ratio
+        return 1.0 if self.confidence == "auto" else np.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,8 +288,8 @@ class _Choice:
         self, among: Sequence[Entry], confidence: Literal["auto"] | float, plain: Entry
     ) -> Entry:
         chance = probability
-        if np.isfinite(self.options.audit_ratio):
-            drawn = self._chances(self.options.audit_ratio)
+        if np.isfinite(self.options.new_rows):
+            drawn = self._chances(self.options.new_rows)
 
             def chance(entry: Entry) -> float:
                 return drawn.met(entry.counts)

@@ -255,7 +255,7 @@ class _Work:
         allowed = any(m.name == QUIETED for m in problem.mitigators)
         if not isinstance(confidence, float) or limit == 0 or not allowed:
             return []
-        quiet = low_variance_thresholds(confidence, self.options.audit_ratio, self._clustering())
+        quiet = low_variance_thresholds(confidence, self.options.new_rows, self._clustering())
         if not quiet.can_serve(problem.goal):
             return []
         problem = replace(problem, mitigators=(quiet,), tolerances=shared_limits(limit))

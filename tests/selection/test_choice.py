@@ -268,3 +268,10 @@ def test_without_an_acceptable_model_the_constant_is_served():
     assert found.best is constant
     assert found.refused is useless
     assert found.margin is None
+
+
+def test_auto_refers_to_as_many_new_rows_and_a_number_to_the_population():
+    close = candidate(0.8, 0.99, name="a", accepted=(0.3, 0.34))
+    even = candidate(0.799, 0.99, name="b", accepted=(0.3, 0.3))
+    assert best_of([close, even]) is even
+    assert best_of([close, even], 0.95) is close
