@@ -184,8 +184,7 @@ class Rate:
         """Return the rates of tables, shape (..., 2, 2); NaN where the denominator is 0."""
         top, bottom = self.sums(tables)
         empty = np.full(np.shape(bottom), np.nan)
-        shares: NDArray[np.float64] = np.divide(top, bottom, out=empty, where=bottom > 0)
-        return shares
+        return np.divide(top, bottom, out=empty, where=bottom > 0)
 
     def __str__(self) -> str:
         return self.name
@@ -245,8 +244,7 @@ class _Counts:
 
     def pooled(self) -> NDArray[np.float64]:
         """Return the table over all groups, ``[label, decision]``."""
-        summed: NDArray[np.float64] = self.table.sum(axis=0)
-        return summed
+        return self.table.sum(axis=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -565,8 +563,7 @@ def moved_shares(
     moved = np.maximum(shares + steps / np.sqrt(size), 0.0)
     total = moved.sum(axis=2, keepdims=True)
     filled = (total > 0) & (shares > 0).any(axis=1, keepdims=True)
-    found: NDArray[np.float64] = np.divide(moved, total, out=np.zeros_like(moved), where=filled)
-    return found
+    return np.divide(moved, total, out=np.zeros_like(moved), where=filled)
 
 
 N_BINS = 64
@@ -634,8 +631,7 @@ class GroupValues:
     @property
     def losses(self) -> NDArray[np.float64]:
         """Squared error of each row, shape (n_rows,)."""
-        found: NDArray[np.float64] = np.square(self.y - self.prediction)
-        return found
+        return np.square(self.y - self.prediction)
 
     def of_present(self) -> "GroupValues":
         """Return the values without groups that have no rows."""
@@ -644,22 +640,19 @@ class GroupValues:
     def inside(self, group: int) -> NDArray[np.bool_]:
         """Return which rows are in a group, shape (n_rows,)."""
         # Index -1 (unknown) selects the last element.
-        found: NDArray[np.bool_] = np.append(self.member[group], False)[self.cells]
-        return found
+        return np.append(self.member[group], False)[self.cells]
 
     def means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the weighted mean of something per row in each group, NaN in an empty one."""
         mass = self._sums(np.ones_like(self.weight))
         empty = np.full(self.n_groups, np.nan)
-        found: NDArray[np.float64] = np.divide(self._sums(values), mass, out=empty, where=mass > 0)
-        return found
+        return np.divide(self._sums(values), mass, out=empty, where=mass > 0)
 
     def _sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         known = self.cells >= 0
         n_cells = self.member.shape[1]
         by_cell = np.bincount(self.cells[known], (self.weight * values)[known], minlength=n_cells)
-        sums: NDArray[np.float64] = self.member.astype(np.float64) @ by_cell
-        return sums
+        return self.member.astype(np.float64) @ by_cell
 
     def lacking(self) -> Undefined | None:
         """Return why groups cannot be compared, None when they can."""
@@ -704,8 +697,7 @@ def redrawn(
         spread = np.sqrt(np.maximum(moments[:, square] - moments[:, mean] ** 2, 0.0))
         tables[:, :, mean] += noise[:, :, at] * spread * error[:, 0]
     tables[:, :, FIRST_BIN:] = moved_shares(moments[:, FIRST_BIN:], n_rows, noise[:, :, 2:])
-    found: NDArray[np.float64] = tables * mass
-    return found
+    return tables * mass
 
 
 def per_mass(tables: NDArray[np.float64], part: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -718,8 +710,7 @@ def per_mass(tables: NDArray[np.float64], part: NDArray[np.float64]) -> NDArray[
 
 def distances(heights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the largest distance between the distribution functions of two groups."""
-    found: NDArray[np.float64] = np.ptp(heights, axis=-2).max(axis=-1)
-    return found
+    return np.ptp(heights, axis=-2).max(axis=-1)
 
 
 def heights_of(values: GroupValues) -> NDArray[np.float64]:

@@ -35,8 +35,7 @@ def centred_powers(
 ) -> NDArray[np.float64]:
     """Return ``x - mean(x), ..., x^k - mean(x^k)``, shape (n_values, degree)."""
     powers: NDArray[np.float64] = x[:, None] ** np.arange(1, degree + 1)
-    centred: NDArray[np.float64] = powers - weight @ powers / weight.sum()
-    return centred
+    return powers - weight @ powers / weight.sum()
 
 
 def served_degree(x: NDArray[np.float64], weight: NDArray[np.float64], degree: int) -> int:
@@ -55,8 +54,7 @@ def solver(
     powers = centred_powers(x, degree, weight) * root[:, None]
     # High powers are larger by orders of magnitude; normalization improves the conditioning.
     length = np.sqrt((powers**2).sum(axis=0))
-    found: NDArray[np.float64] = np.linalg.pinv(powers / length) / length[:, None] * root
-    return found
+    return np.linalg.pinv(powers / length) / length[:, None] * root
 
 
 def gedi_coefficients(
@@ -106,8 +104,7 @@ def _solver_of(
 
 
 def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    shares: NDArray[np.float64] = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
-    return shares
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,8 +40,7 @@ class GroupSystem:
         """Which finest cells belong to each group, shape (n_groups, n_cells)."""
         if self.masks is not None:
             return self.masks
-        belongs: NDArray[np.bool_] = self.of_cell == np.arange(self.n_groups)[:, None]
-        return belongs
+        return self.of_cell == np.arange(self.n_groups)[:, None]
 
     def without(self, labels: Collection[str]) -> "GroupSystem":
         """Return the grouping without some of its groups."""

@@ -259,8 +259,7 @@ def r2(values: GroupValues) -> float | Undefined:
 
 
 def _recalls(table: Pooled) -> Pooled:
-    found: Pooled = np.diagonal(table, axis1=-2, axis2=-1) / table.sum(axis=-1)
-    return found
+    return np.diagonal(table, axis1=-2, axis2=-1) / table.sum(axis=-1)
 
 
 def _f1s(table: Pooled) -> Pooled:
@@ -270,8 +269,7 @@ def _f1s(table: Pooled) -> Pooled:
 
 def _f1_weighted_of(table: Pooled) -> Pooled:
     labels = table.sum(axis=-1)
-    found: Pooled = np.nansum(_f1s(table) * labels, axis=-1) / labels.sum(axis=-1)
-    return found
+    return np.nansum(_f1s(table) * labels, axis=-1) / labels.sum(axis=-1)
 
 
 def _mcc_of(table: Pooled) -> Pooled:

@@ -76,14 +76,11 @@ def worst(rates: NDArray[np.float64], form: Form) -> NDArray[np.float64]:
     """
     low, high = rates.min(axis=-1), rates.max(axis=-1)
     if form == "minimum":
-        smallest: NDArray[np.float64] = low.min(axis=0)
-        return smallest
+        return low.min(axis=0)
     if form == "difference":
-        differences: NDArray[np.float64] = (high - low).max(axis=0)
-        return differences
+        return (high - low).max(axis=0)
     undefined = np.full_like(high, np.nan)
-    ratios: NDArray[np.float64] = np.divide(low, high, out=undefined, where=high > 0).min(axis=0)
-    return ratios
+    return np.divide(low, high, out=undefined, where=high > 0).min(axis=0)
 
 
 def disparity(
@@ -152,8 +149,7 @@ def _lacking(groups: NDArray[np.integer], what: str) -> str:
 def deviations(counts: GroupCounts, rate: Rate) -> NDArray[np.float64]:
     """Return the distance of each group's rate from the rate of all rows, NaN where undefined."""
     (overall,) = rate.values(counts.total[None])
-    apart: NDArray[np.float64] = np.abs(counts.rates(rate) - overall)
-    return apart
+    return np.abs(counts.rates(rate) - overall)
 
 
 def to_overall(
@@ -198,8 +194,7 @@ def _macro_of_tables(tables: NDArray[np.float64], rates: Sequence[Rate]) -> NDAr
     n_tables, n_groups, n_classes, _ = tables.shape
     flat = ClassCounts(tables.reshape(-1, n_classes, n_classes)).stacked(rates)
     by_group = flat.reshape(len(rates), n_classes, n_tables, n_groups)
-    gaps: NDArray[np.float64] = np.ptp(by_group, axis=-1).max(axis=0).mean(axis=0)
-    return gaps
+    return np.ptp(by_group, axis=-1).max(axis=0).mean(axis=0)
 
 
 def values_of(

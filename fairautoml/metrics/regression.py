@@ -64,13 +64,11 @@ def distribution_gap(values: GroupValues) -> float | Undefined:
 
 
 def _losses_of(tables: Tables) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = per_mass(tables, tables[..., LOSS]).max(axis=-1)
-    return found
+    return per_mass(tables, tables[..., LOSS]).max(axis=-1)
 
 
 def _means_of(tables: Tables) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.ptp(per_mass(tables, tables[..., SUM]), axis=-1)
-    return found
+    return np.ptp(per_mass(tables, tables[..., SUM]), axis=-1)
 
 
 def _distances_of(tables: Tables) -> NDArray[np.float64]:

@@ -174,8 +174,7 @@ def _best(
         )
         raise InputError(msg)
     counts = np.bincount(cell[rows], weights=np.rint(found.x), minlength=cell.max() + 1)
-    chosen: NDArray[np.bool_] = place < counts[cell]
-    return chosen
+    return place < counts[cell]
 
 
 def group_quotas(

@@ -126,8 +126,7 @@ class _Selection:
     def distances(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return squared distances from the reference rows, shape (n_block, n_reference)."""
         squares = np.square(block).sum(axis=1)[:, None] + np.square(self.points).sum(axis=1)
-        found: NDArray[np.float32] = np.maximum(squares - 2 * block @ self.points.T, 0.0)
-        return found
+        return np.maximum(squares - 2 * block @ self.points.T, 0.0)
 
     def offer(self, start: int, codes: NDArray[np.intp], distances: NDArray[np.float32]) -> None:
         """Add the rows of a block that fit, or whose gain is twice that of one they replace."""

@@ -91,8 +91,7 @@ class Binary(Task):
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
         """Return P(y = 1), shape (n_rows,)."""
         del n_classes
-        positive: NDArray[np.floating] = _proba(estimator, X, 2)[:, 1]
-        return positive
+        return _proba(estimator, X, 2)[:, 1]
 
     def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return float32 scores in [0, 1]."""
@@ -100,8 +99,7 @@ class Binary(Task):
         if wrong.any():
             msg = f"{int(wrong.sum())} of {len(scores)} scores are not probabilities"
             raise NonFiniteScoresError(msg)
-        inside: NDArray[np.float32] = np.clip(scores, 0.0, 1.0).astype(np.float32)
-        return inside
+        return np.clip(scores, 0.0, 1.0).astype(np.float32)
 
     def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the log loss of each row (natural logarithm), shape (n_rows,)."""
@@ -149,16 +147,12 @@ class Multiclass(Task):
             msg = f"{wrong} of {len(scores)} rows of scores are not probabilities"
             raise NonFiniteScoresError(msg)
         clipped = np.clip(wide, 0.0, 1.0)
-        shares: NDArray[np.float32] = (clipped / clipped.sum(axis=1, keepdims=True)).astype(
-            np.float32
-        )
-        return shares
+        return (clipped / clipped.sum(axis=1, keepdims=True)).astype(np.float32)
 
     def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the log loss of each row (natural logarithm), shape (n_rows,)."""
         given = scores[np.arange(len(y)), y].astype(np.float64)
-        losses: NDArray[np.float64] = -np.log(np.maximum(given, SMALLEST_PROBABILITY))
-        return losses
+        return -np.log(np.maximum(given, SMALLEST_PROBABILITY))
 
     def is_constant(self, table: NDArray[np.float64]) -> bool:
         """Return whether all rows get the same class."""
@@ -168,8 +162,7 @@ class Multiclass(Task):
 
     def answers(self, outcome: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return the most likely class; the first one in case of ties."""
-        chosen: NDArray[np.int64] = outcome.argmax(axis=1).astype(np.int64)
-        return chosen
+        return outcome.argmax(axis=1).astype(np.int64)
 
     def constant_predictions(
         self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
@@ -212,8 +205,7 @@ class Regression(Task):
 
     def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the squared error of each row, shape (n_rows,)."""
-        found: NDArray[np.float64] = np.square(y - scores.astype(np.float64))
-        return found
+        return np.square(y - scores.astype(np.float64))
 
     def is_constant(self, table: NDArray[np.float64]) -> bool:
         """Return whether all rows get the same number."""

@@ -171,14 +171,12 @@ class Table:
         """Return ``w_k(x)`` of all groups of all bands, shape (n_multipliers, n_rows)."""
         flat = np.asarray(rows.membership).reshape(len(self.scores), -1).astype(np.float64)
         parts = [np.zeros((0, flat.shape[1])), *(band.parts for band in self.bands)]
-        shares: NDArray[np.float64] = np.concatenate(parts) @ flat.T / self.priors()[:, None]
-        return shares
+        return np.concatenate(parts) @ flat.T / self.priors()[:, None]
 
     @cached_property
     def _basis(self) -> NDArray[np.float64]:
         """Return the free directions: the groups of a pair move against each other."""
-        found: NDArray[np.float64] = _of_pairs(self.bands, (-1.0, 1.0)) @ self.shares
-        return found
+        return _of_pairs(self.bands, (-1.0, 1.0)) @ self.shares
 
     @cached_property
     def _sizes(self) -> NDArray[np.float64]:
@@ -186,8 +184,7 @@ class Table:
 
     def adjusted(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the scores minus the bias of each row, shape (n_rows,)."""
-        moved: NDArray[np.float64] = self.scores - multipliers @ self.shares
-        return moved
+        return self.scores - multipliers @ self.shares
 
     def outcomes(
         self, multipliers: NDArray[np.float64], thresholds: NDArray[np.float64]
@@ -272,8 +269,7 @@ class Table:
     def priors(self) -> NDArray[np.float64]:
         """Return the population share of the group of each multiplier."""
         mass = [band.mass for band in self.bands]
-        found: NDArray[np.float64] = np.concatenate([*mass, []]) / self.totals.sum()
-        return found
+        return np.concatenate([*mass, []]) / self.totals.sum()
 
     def rates(self, counts: NDArray[Any]) -> NDArray[np.float64]:
         """Return the rate of every group of every band."""
@@ -298,8 +294,7 @@ class Table:
 def _of_pairs(bands: Sequence[Band], pair: tuple[float, float]) -> NDArray[np.float64]:
     """Return a matrix that combines each pair of groups with these factors."""
     parts = [np.array([pair]) if len(b.groups) == 2 else np.eye(len(b.groups)) for b in bands]
-    found: NDArray[np.float64] = block_diag(*parts) if parts else np.zeros((0, 0))
-    return found
+    return block_diag(*parts) if parts else np.zeros((0, 0))
 
 
 def _summed(at: NDArray[np.int64], values: NDArray[np.floating], size: int) -> NDArray[np.float64]:
@@ -313,14 +308,12 @@ def _between(adjusted_rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the midpoints between distinct neighbouring scores, ascending."""
     rising = np.sort(adjusted_rows)
     gap = np.flatnonzero(np.diff(rising) > APART)
-    found: NDArray[np.float64] = (rising[gap] + rising[gap + 1]) / 2
-    return found
+    return (rising[gap] + rising[gap + 1]) / 2
 
 
 def _from_top(counts: NDArray[Any]) -> NDArray[np.float64]:
     """Cumulate from the last bin down, without the rows that pass no threshold."""
-    total: NDArray[np.float64] = counts[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
-    return total
+    return counts[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
 
 
 WIDTHS = (1e-2, 1e-3)
@@ -387,8 +380,7 @@ class Dual:
     def _centred(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Subtract the mean of each band, because the multipliers of one rate sum to 0."""
         mean = np.bincount(self.block, weights=values) / np.bincount(self.block)
-        centred: NDArray[np.float64] = values - mean[self.block]
-        return centred
+        return values - mean[self.block]
 
     def _value(
         self, at: NDArray[np.float64], tolerance: float, width: float
@@ -695,8 +687,7 @@ class Smooth:
         table = self.table
         weight = table.weight * (table.adjusted(multipliers) > threshold)
         counts = np.bincount(table.slot, weights=weight, minlength=table.n_slots)
-        found: NDArray[np.float64] = self.of_slot @ counts
-        return found
+        return self.of_slot @ counts
 
     def _middle(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the middle of the rates of each band."""

@@ -86,8 +86,7 @@ def nearest_in_ball(
 
 
 def _distance(apart: NDArray[np.float64], gram: NDArray[np.float64]) -> NDArray[np.float64]:
-    squared: NDArray[np.float64] = ((apart @ gram) * apart).sum(axis=1)
-    return squared
+    return ((apart @ gram) * apart).sum(axis=1)
 
 
 N_THRESHOLDS = 64
@@ -223,8 +222,7 @@ class Search:
         """Return the weight of each cell around each threshold, per unit of score."""
         low = self._above(self.thresholds - HALF_WIDTH + by_cell)
         high = self._above(self.thresholds + HALF_WIDTH + by_cell)
-        near: NDArray[np.float64] = (low - high).sum(axis=1) / (2 * HALF_WIDTH)
-        return near
+        return (low - high).sum(axis=1) / (2 * HALF_WIDTH)
 
     def _of_scores(self, number: "_Number", left: float, kind: Kind) -> NDArray[np.float64]:
         """Return the shift that leaves the given share of the GeDI of the scores."""
@@ -287,17 +285,13 @@ class _Number:
         total = np.zeros((len(self.mass), *sums.shape[1:]))
         np.add.at(total, self.of_cell[inside], sums[inside])
         mass = self.mass.reshape(-1, *(1 for _ in sums.shape[1:]))
-        means: NDArray[np.float64] = np.divide(
-            total, mass, out=np.zeros_like(total), where=mass > 0
-        )
-        return means
+        return np.divide(total, mass, out=np.zeros_like(total), where=mass > 0)
 
     @property
     def gram(self) -> NDArray[np.float64]:
         """``Phi' Phi`` per unit of weight, shape (degree, degree)."""
         shares = (self.mass / self.mass.sum())[:, None]
-        found: NDArray[np.float64] = (self.powers * shares).T @ self.powers
-        return found
+        return (self.powers * shares).T @ self.powers
 
     def prices(self, shifts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the price of each coefficient of the decisions, shape (n_thresholds, degree).
@@ -305,8 +299,7 @@ class _Number:
         A row at x is shifted by ``Phi(x) shifts``, which equals ``prices`` times the contribution
         of the row to the coefficients of the decisions.
         """
-        found: NDArray[np.float64] = (self.gram @ shifts).T
-        return found
+        return (self.gram @ shifts).T
 
     def step(
         self,
@@ -338,8 +331,7 @@ class _Number:
         prices = prices + DAMPING * moved
         if most is not None:
             prices = np.clip(prices, -most[:, None], most[:, None])
-        stepped: NDArray[np.float64] = to_shifts @ prices.T
-        return stepped
+        return to_shifts @ prices.T
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

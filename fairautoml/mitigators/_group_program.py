@@ -314,8 +314,7 @@ def _lacking(
 
 def groups_of(cells: NDArray[np.integer], system: GroupSystem) -> NDArray[np.int32]:
     """Return the group of each row, -1 = none; rows of cell -1 have none."""
-    found: NDArray[np.int32] = np.append(system.of_cell, np.int32(-1))[cells]
-    return found
+    return np.append(system.of_cell, np.int32(-1))[cells]
 
 
 def needed(targets: Sequence[BoundConstraint]) -> tuple[BoundConstraint, ...]:
@@ -462,14 +461,12 @@ class Ranked:
     @property
     def totals(self) -> NDArray[np.float64]:
         """Return the weight of label 0 and label 1, shape (2,)."""
-        last: NDArray[np.float64] = self.below[:, -1]
-        return last
+        return self.below[:, -1]
 
     def accepted_from(self, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the weight by label of the scores at or above each threshold."""
         refused = np.searchsorted(self.scores, thresholds, side="left")
-        left: NDArray[np.float64] = self.totals[:, None] - self.below[:, refused]
-        return left
+        return self.totals[:, None] - self.below[:, refused]
 
     def cut(self, refused: int) -> float:
         """Return the threshold that rejects the given number of lowest rows."""
@@ -526,10 +523,8 @@ def gaps(
 def counted(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
     """Return the weight that counts for a monotone rate: label 1, label 0 or both."""
     if rate.label is None:
-        both: NDArray[np.float64] = by_label[:, 0] + by_label[:, 1]
-        return both
-    one: NDArray[np.float64] = by_label[:, rate.label]
-    return one
+        return by_label[:, 0] + by_label[:, 1]
+    return by_label[:, rate.label]
 
 
 def outcomes(
@@ -546,8 +541,7 @@ def outcomes(
 def gains(accepted: NDArray[np.float64], gain: tuple[float, float]) -> NDArray[np.float64]:
     """Return the gain of every choice, shape (n_choices,)."""
     false, true = accepted.sum(axis=0)
-    value: NDArray[np.float64] = gain[0] * true - gain[1] * false
-    return value
+    return gain[0] * true - gain[1] * false
 
 
 def rules_within(
@@ -607,8 +601,7 @@ class Parts:
     def at(self, cells: NDArray[np.integer]) -> NDArray[np.int32]:
         """Return the part of each row, -1 = no cell or group; shape (n_rows,)."""
         # Index -1 selects the last element.
-        found: NDArray[np.int32] = np.array([*self.of_cell, -1], dtype=np.int32)[cells]
-        return found
+        return np.array([*self.of_cell, -1], dtype=np.int32)[cells]
 
     def rows(self, rows: ScoreRows) -> ScoreRows:
         """Return the rows with parts in place of cells."""

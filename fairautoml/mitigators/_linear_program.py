@@ -163,8 +163,7 @@ class _Minimum:
         """Return the tolerance that allows the smallest rate, inf if a rate is undefined."""
         top, bottom = sums
         rates = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > TINY)
-        found: NDArray[np.float64] = self.floor.tolerance(rates).max(axis=0)
-        return found
+        return self.floor.tolerance(rates).max(axis=0)
 
 
 class Program:

@@ -91,8 +91,7 @@ class Band:
             part = right
         else:
             part = mass - right
-        found: NDArray[np.float64] = (self.member @ part) * self.per_mass
-        return found
+        return (self.member @ part) * self.per_mass
 
     def spread(self, rates: NDArray[np.float64]) -> float:
         """Return the largest difference over the classes between groups that have the rate."""
@@ -212,8 +211,7 @@ def shrunk_labels(rows: ScoreRows) -> NDArray[np.float64]:
     scores = rows.scores.astype(np.float64)
     size = effective_rows(rows.cells, rows.weight, rows.n_cells)
     share = (size / (size + FULL_TRUST))[rows.cells][:, None]
-    found: NDArray[np.float64] = share * np.eye(scores.shape[1])[rows.y] + (1 - share) * scores
-    return found
+    return share * np.eye(scores.shape[1])[rows.y] + (1 - share) * scores
 
 
 def build_problem(rows: ScoreRows, goal: Goal) -> Program:
@@ -246,10 +244,7 @@ def _gain(rows: ScoreRows, goal: Goal) -> NDArray[np.float64]:
     if goal.objective.name not in BALANCED:
         return np.ones(n_classes)
     labels = np.bincount(rows.y, weights=rows.weight, minlength=n_classes)
-    found: NDArray[np.float64] = labels.sum() / (
-        n_classes * np.maximum(labels, labels[labels > 0].min())
-    )
-    return found
+    return labels.sum() / (n_classes * np.maximum(labels, labels[labels > 0].min()))
 
 
 def cost_gains(objective: Metric, n_classes: int) -> NDArray[np.float64]:
@@ -290,8 +285,7 @@ def _lost(
     every = np.bincount(cell, weights=weight)
     left = np.bincount(cell[kept], weights=weight[kept], minlength=len(every))
     factor = np.divide(every, left, out=np.ones_like(every), where=left > 0)
-    found: NDArray[np.float64] = factor[cell[kept]]
-    return found
+    return factor[cell[kept]]
 
 
 def _bands(rows: ScoreRows, goal: Goal) -> tuple[Band, ...]:
@@ -447,8 +441,7 @@ def nearest_shares(
     )
     if solved.x is None:
         return shares
-    found: NDArray[np.float64] = solved.x[:size].reshape(shares.shape)
-    return found
+    return solved.x[:size].reshape(shares.shape)
 
 
 def cuts_for(

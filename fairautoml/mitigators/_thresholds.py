@@ -78,8 +78,7 @@ class ThresholdCandidates:
     @property
     def totals(self) -> NDArray[np.float64]:
         """Return the weight of label 0 and label 1 in the group."""
-        last: NDArray[np.float64] = self.accepted[-1]
-        return last
+        return self.accepted[-1]
 
     @property
     def empty(self) -> bool:
@@ -322,8 +321,7 @@ def _gap(low: NDArray[np.float64], high: NDArray[np.float64], form: str) -> NDAr
 
 
 def _gains(cut: ThresholdCandidates, gain: tuple[float, float]) -> NDArray[np.float64]:
-    value: NDArray[np.float64] = cut.accepted @ np.array([-gain[1], gain[0]])
-    return value
+    return cut.accepted @ np.array([-gain[1], gain[0]])
 
 
 class RateIntervals:
@@ -450,8 +448,7 @@ class RateIntervals:
             for group, at in zip(self.groups, chosen, strict=True)
             if (rate := group.rates[k]) is not None
         ]
-        positive: NDArray[np.bool_] = np.max(rates, axis=0) > 0
-        return positive
+        return np.max(rates, axis=0) > 0
 
 
 def _end(low: NDArray[np.float64], form: str, width: float) -> NDArray[np.float64]:
@@ -463,8 +460,7 @@ def _end(low: NDArray[np.float64], form: str, width: float) -> NDArray[np.float6
 
 def _thin(axis: NDArray[Any], n: int) -> NDArray[Any]:
     at = np.unique(np.linspace(0, len(axis) - 1, n).round().astype(int))
-    kept: NDArray[Any] = axis[at]
-    return kept
+    return axis[at]
 
 
 @dataclass(frozen=True, slots=True)
@@ -571,10 +567,7 @@ class Moments:
     def gains(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the gain of accepting a row of each slot, in error and priced violations."""
         above, below = np.split(multipliers, 2)
-        found: NDArray[np.float64] = np.tile(SIGN, len(self.mass) // 2) - (
-            (above - below) @ self.slope
-        )
-        return found
+        return np.tile(SIGN, len(self.mass) // 2) - ((above - below) @ self.slope)
 
     def projected(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the multipliers of smallest sum with the same price for every classifier.

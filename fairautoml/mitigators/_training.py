@@ -46,10 +46,7 @@ class RowGroups:
     def base_rates(self) -> NDArray[np.float64]:
         """Return the share of label 1 by group, shape (n_groups,); 0 in groups without weight."""
         total = self.mass.sum(axis=1)
-        rates: NDArray[np.float64] = np.divide(
-            self.mass[:, 1], total, out=np.zeros(len(total)), where=total > 0
-        )
-        return rates
+        return np.divide(self.mass[:, 1], total, out=np.zeros(len(total)), where=total > 0)
 
     @property
     def base_rate(self) -> float:
@@ -313,8 +310,7 @@ def _comparable(
 
 
 def _whole(X: NDArray[np.floating]) -> NDArray[np.bool_]:
-    whole: NDArray[np.bool_] = (np.isnan(X) | (np.rint(X) == X)).all(axis=0)
-    return whole
+    return (np.isnan(X) | (np.rint(X) == X)).all(axis=0)
 
 
 def _moments(X: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -72,8 +72,7 @@ class CrossEntropy:
 
     def slope(self, lean: Array) -> Array:
         """Return the first derivative, in [0, 1]."""
-        found: Array = expit(lean + self._shift)
-        return found
+        return expit(lean + self._shift)
 
     def curve(self, lean: Array) -> Array:
         """Return the second derivative, at most 1/4."""
@@ -108,8 +107,7 @@ class Quadratic:
 
     def value(self, lean: Array) -> Array:
         """Return the value of the proxy."""
-        found: Array = 0.5 * np.square(self.slope(lean))
-        return found
+        return 0.5 * np.square(self.slope(lean))
 
     def slope(self, lean: Array) -> Array:
         """Return the first derivative, at least 0."""
@@ -176,14 +174,12 @@ class GroupRate:
         """Return the derivative of a weighted sum of the rates by row, shape (n_counted,)."""
         nothing = np.zeros_like(self.mass)
         per_weight = np.divide(of_group, self.mass, out=nothing, where=self.mass > 0)
-        share: Array = self.weight * per_weight[self.group]
-        return share
+        return self.weight * per_weight[self.group]
 
     def _means(self, values: Array) -> Array:
         sums = np.bincount(self.group, weights=self.weight * values, minlength=len(self.mass))
         unknown = np.full_like(self.mass, np.nan)
-        means: Array = np.divide(sums, self.mass, out=unknown, where=self.mass > 0)
-        return means
+        return np.divide(sums, self.mass, out=unknown, where=self.mass > 0)
 
 
 def group_rates(rows: TrainRows, targets: Sequence[BoundConstraint]) -> tuple[GroupRate, ...]:
@@ -254,20 +250,17 @@ class Distances(GroupRate):
 
     def per_row(self, of_group: Array) -> Array:
         """Return the derivative of a weighted sum of distances by row, shape (n_counted,)."""
-        share: Array = self.weight * (self._spread(of_group) - of_group.sum() / self.weight.sum())
-        return share
+        return self.weight * (self._spread(of_group) - of_group.sum() / self.weight.sum())
 
     def most_per_row(self, of_group: Array) -> Array:
         """Return an upper bound on the size of ``per_row`` for prices of any sign."""
         size = np.abs(of_group)
-        most: Array = self.weight * (self._spread(size) + size.sum() / self.weight.sum())
-        return most
+        return self.weight * (self._spread(size) + size.sum() / self.weight.sum())
 
     def _spread(self, of_group: Array) -> Array:
         nothing = np.zeros_like(self.mass)
         each: Array = np.divide(of_group, self.mass, out=nothing, where=self.mass > 0)
-        spread: Array = each @ self.member
-        return spread
+        return each @ self.member
 
     def _means(self, values: Array) -> Array:
         weighed = self.weight * values
@@ -276,8 +269,7 @@ class Distances(GroupRate):
             self.member @ weighed, self.mass, out=unknown, where=self.mass > 0
         )
         overall = float(weighed.sum() / self.weight.sum())
-        distances: Array = means - overall
-        return distances
+        return means - overall
 
 
 @dataclass(slots=True, kw_only=True)
@@ -329,8 +321,7 @@ class NearOverall(PricedRate):
     def violations(self, margin: Array) -> Array:
         """Return the distance from the overall rate minus the tolerance, in both directions."""
         apart = self.rate.rates(margin)
-        both: Array = np.stack([apart, -apart]) - self.rate.tolerance
-        return both
+        return np.stack([apart, -apart]) - self.rate.tolerance
 
 
 def near_overall(
@@ -432,8 +423,7 @@ class WorstFirst(PricedRate):
         """Return ``max_j rate_j - rate_k - tolerance``, shape (n_groups,)."""
         rates = self.rate.rates(margin)
         highest = rates.max(where=np.isfinite(rates), initial=0.0)
-        violations: Array = highest - rates - self.rate.tolerance
-        return violations
+        return highest - rates - self.rate.tolerance
 
     def _prices(self, margin: Array) -> Array:
         """Return the price of each group's proxy rate; only the worst group's is positive."""
@@ -481,8 +471,7 @@ class NearTheMean(PricedRate):
 
 def _shares(rate: GroupRate) -> Array:
     """Return each group's share of the counted weight, shape (n_groups,)."""
-    shares: Array = rate.mass / math.fsum(rate.mass)
-    return shares
+    return rate.mass / math.fsum(rate.mass)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -593,8 +582,7 @@ class Boosted:
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return P(y = 1), shape (n_rows,)."""
         del cells
-        p: NDArray[np.float32] = expit(self.margins(X)).astype(np.float32)
-        return p
+        return expit(self.margins(X)).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> int:
         """Write the portable form and return its node."""

@@ -93,8 +93,7 @@ def bounded_prices(theta: NDArray[np.float64], most: float) -> NDArray[np.float6
     """Return prices proportional to ``exp(theta)`` whose sum is below ``most``."""
     top = max(float(theta.max()), 0.0)
     grown = np.exp(theta - top)
-    found: NDArray[np.float64] = most * grown / (np.exp(-top) + grown.sum())
-    return found
+    return most * grown / (np.exp(-top) + grown.sum())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -126,8 +125,7 @@ class Members:
 
     def _values(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return error plus priced violations of every member, shape (n_members,)."""
-        values: NDArray[np.float64] = np.array(self.errors) + np.array(self.gammas) @ multipliers
-        return values
+        return np.array(self.errors) + np.array(self.gammas) @ multipliers
 
     def _train(self, multipliers: NDArray[np.float64], *, only_better: bool) -> None:
         gains = self.moments.gains(multipliers)

@@ -54,8 +54,7 @@ class _Game:
         """Return the log loss of each row."""
         scores = model.scores(self.rows.X, self.rows.cells).astype(np.float64)
         said = np.where(self.rows.y == 1, scores, 1 - scores)
-        loss: NDArray[np.float64] = -np.log(np.clip(said, SUREST, 1 - SUREST))
-        return loss
+        return -np.log(np.clip(said, SUREST, 1 - SUREST))
 
 
 def train(

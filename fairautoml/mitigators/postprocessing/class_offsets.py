@@ -115,8 +115,7 @@ class _Fit:
         slope, cut = rule
         cells = self._rows.cells
         worth = slope[cells] * self._rows.scores.astype(np.float64) - cut[cells]
-        chosen: NDArray[np.int64] = worth.argmax(axis=1)
-        return chosen
+        return worth.argmax(axis=1)
 
     def _rates(self, rule: Prices) -> list[NDArray[np.float64]]:
         """Return the rates of every band on all rows."""

@@ -52,8 +52,7 @@ def _values(rows: ScoreRows, cuts: ThresholdCandidates, objective: Metric) -> ND
     one = float(rows.weight @ rows.y)
     if objective.moves_threshold and 0 < one < float(rows.weight.sum()):
         return values_at(cuts, objective)
-    linear: NDArray[np.float64] = cuts.accepted @ np.array([-1.0, 1.0])
-    return linear
+    return cuts.accepted @ np.array([-1.0, 1.0])
 
 
 def _best(cuts: ThresholdCandidates, value: NDArray[np.float64]) -> Rule | None:
@@ -91,8 +90,7 @@ def _accepted(rows: ScoreRows, cuts: ThresholdCandidates) -> NDArray[np.float64]
     first_cut = np.repeat(np.arange(n_cuts), np.diff(up_to, prepend=0))
     slot = (rows.cells[order].astype(np.int64) * 2 + rows.y[order]) * n_cuts + first_cut
     mass = np.bincount(slot, weights=rows.weight[order], minlength=rows.n_cells * 2 * n_cuts)
-    total: NDArray[np.float64] = mass.reshape(rows.n_cells, 2, n_cuts).cumsum(axis=2)
-    return total
+    return mass.reshape(rows.n_cells, 2, n_cuts).cumsum(axis=2)
 
 
 def _overall(system: GroupSystem) -> NDArray[np.bool_]:

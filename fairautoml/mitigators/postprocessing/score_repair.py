@@ -101,8 +101,7 @@ def _quantiles(group: Ranked) -> NDArray[np.float64]:
     levels = np.linspace(0.0, held[-1], LEVELS + 1)
     # Half a row of tolerance absorbs the rounding of sums of equal weights.
     at = np.searchsorted(held, levels * (1 - 1e-12), side="left")
-    found: NDArray[np.float64] = group.scores[np.minimum(at, len(held) - 1)]
-    return found
+    return group.scores[np.minimum(at, len(held) - 1)]
 
 
 def _interpolated(
@@ -111,8 +110,7 @@ def _interpolated(
     """Map knots to values by linear interpolation; a knot of several levels to their mean."""
     at, inverse, times = np.unique(knots, return_inverse=True, return_counts=True)
     mean = np.bincount(inverse, weights=values) / times
-    moved: NDArray[np.float64] = np.interp(scores, at, mean)
-    return moved
+    return np.interp(scores, at, mean)
 
 
 def fit_rules(

@@ -87,8 +87,7 @@ class Averaged:
 
 def averaged(by_value: NDArray[np.floating], omega: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return ``sum_v omega_v p(x, v)``, shape (n_rows,)."""
-    mean: NDArray[np.float64] = omega @ by_value
-    return mean
+    return omega @ by_value
 
 
 def train(

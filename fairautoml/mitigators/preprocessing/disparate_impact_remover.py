@@ -59,13 +59,11 @@ class Quantiles:
     def rank(self, x: NDArray[np.floating], draws: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return a rank of each value, by draws in [0, 1); constant beyond the range."""
         middle, spread = (np.interp(x, self.values, one) for one in (self.ranks, self.spread))
-        ranks: NDArray[np.float64] = middle + (2 * draws - 1) * spread
-        return ranks
+        return middle + (2 * draws - 1) * spread
 
     def value(self, rank: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the value at each rank; constant beyond the range."""
-        values: NDArray[np.float64] = np.interp(rank, self.ranks, self.values)
-        return values
+        return np.interp(rank, self.ranks, self.values)
 
     def portable(self) -> dict[str, Any]:
         """Return the portable form."""

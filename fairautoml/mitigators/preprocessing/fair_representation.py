@@ -85,8 +85,7 @@ class Adversary:
     @property
     def _mass(self) -> NDArray[np.float64]:
         """Contribution of one unit of each coefficient to the mean weight."""
-        mass: NDArray[np.float64] = self.share @ self.basis
-        return mass
+        return self.share @ self.basis
 
     def worst(self, loss: NDArray[np.float64]) -> Worst:
         """Return the weighting with the largest mean loss."""
@@ -140,8 +139,7 @@ class Layer:
 
     def apply(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the units' values in (-1, 1), shape (n_rows, n_units)."""
-        found: NDArray[np.float64] = np.tanh(matrix @ self.coefficients + self.intercepts)
-        return found
+        return np.tanh(matrix @ self.coefficients + self.intercepts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -240,8 +238,7 @@ class Erasure:
 
     def apply(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the rows with equal group means, shape (n_rows, n_columns)."""
-        kept: NDArray[np.float64] = matrix - (matrix - self.mean) @ self.moved
-        return kept
+        return matrix - (matrix - self.mean) @ self.moved
 
 
 def fit_erasure(
@@ -268,8 +265,7 @@ def fit_erasure(
 
 def indicators(group: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return one-hot encoded groups, shape (n_rows, number of observed groups)."""
-    found: NDArray[np.float64] = (group[:, None] == np.unique(group)).astype(np.float64)
-    return found
+    return (group[:, None] == np.unique(group)).astype(np.float64)
 
 
 N_REFERENCES = 30

@@ -73,8 +73,7 @@ def rows_to_add(counts: NDArray[np.integer], strategy: str) -> NDArray[np.int64]
         "balance_groups_within_label": counts.max(axis=0, keepdims=True),
         "balance_labels_within_group": counts.max(axis=1, keepdims=True),
     }[strategy]
-    lacking: NDArray[np.int64] = np.where(counts.any(axis=1, keepdims=True), largest - counts, 0)
-    return lacking
+    return np.where(counts.any(axis=1, keepdims=True), largest - counts, 0)
 
 
 def _members(

@@ -34,10 +34,7 @@ def train(
 def independence_factors(mass: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return ``P(group) P(label) / P(group, label)``, shape (n_groups, 2), 1 for empty cells."""
     expected = np.outer(mass.sum(axis=1), mass.sum(axis=0)) / mass.sum()
-    factors: NDArray[np.float64] = np.divide(
-        expected, mass, out=np.ones_like(mass), where=mass > 0
-    )
-    return factors
+    return np.divide(expected, mass, out=np.ones_like(mass), where=mass > 0)
 
 
 def _by_row(

@@ -39,8 +39,7 @@ class Kept:
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
         """Return the selected columns."""
-        kept: Positions = columns[self.columns]
-        return kept
+        return columns[self.columns]
 
 
 def train(
