@@ -117,7 +117,6 @@ class OfCounts:
     def __call__(
         self, counts: GroupCounts, values: NDArray[np.float64] | None = None
     ) -> float | Undefined:
-        """Return the value, at least 0."""
         if values is None:
             return Undefined(UNBOUND)
         if _solver_of(counts.table, values, 1) is None:

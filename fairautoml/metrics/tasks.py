@@ -50,7 +50,6 @@ class Task(ABC):
         *,
         n_groups: int,
     ) -> Tally:
-        """Return the sums that metrics on decisions are computed from."""
         return self.counts.from_rows(cells, y, outcome, weight, n_groups=n_groups)
 
     @abstractmethod
@@ -89,8 +88,6 @@ class Binary(Task):
     counts = GroupCounts
 
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
-        """Return P(y = 1), shape (n_rows,)."""
-        del n_classes
         return _proba(estimator, X, 2)[:, 1]
 
     def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -133,7 +130,6 @@ class Multiclass(Task):
     counts = ClassCounts
 
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
-        """Return the probability of each class, shape (n_rows, n_classes)."""
         return _proba(estimator, X, n_classes)
 
     def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -185,8 +181,6 @@ class Regression(Task):
     counts = GroupValues
 
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
-        """Return the predicted numbers, shape (n_rows,)."""
-        del n_classes
         found = np.asarray(estimator.predict(X))
         if found.shape != (X.shape[0],):
             msg = f"predict returned shape {found.shape}, expected ({X.shape[0]},)"
@@ -194,7 +188,6 @@ class Regression(Task):
         return found
 
     def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return float32 numbers."""
         with np.errstate(over="ignore"):
             kept: NDArray[np.float32] = scores.astype(np.float32)
         wrong = int((~np.isfinite(kept)).sum())
@@ -216,7 +209,6 @@ class Regression(Task):
         return bool(spread <= (SPREAD * max(abs(mean), 1e-12)) ** 2)
 
     def answers(self, outcome: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the predicted numbers."""
         return np.asarray(outcome, dtype=np.float64)
 
     def constant_predictions(

@@ -272,7 +272,6 @@ class Table:
         return np.concatenate([*mass, []]) / self.totals.sum()
 
     def rates(self, counts: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the rate of every group of every band."""
         return np.concatenate([b.parts @ counts[:-1] / b.mass[:, None] for b in self.bands])
 
     def _gaps(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -340,7 +339,6 @@ class Dual:
 
     @classmethod
     def of(cls, table: Table, threshold: float) -> "Dual":
-        """Return the dual problem around an unconstrained threshold."""
         sizes = [len(band.groups) for band in table.bands]
         margin = table.scores - threshold
         share = table.weight / table.weight.sum()
@@ -690,7 +688,6 @@ class Smooth:
         return self.of_slot @ counts
 
     def _middle(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the middle of the rates of each band."""
         parts = np.split(rates, np.flatnonzero(np.diff(self.block)) + 1)
         return np.array([(part.max() + part.min()) / 2 for part in parts])
 

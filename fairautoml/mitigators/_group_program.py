@@ -71,7 +71,6 @@ class ThresholdRule(RuntimeRule):
         return any(step.share < 1.0 for steps in self.steps for step in steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         depth = max(len(steps) for steps in self.steps)
         cuts = np.full((depth, len(self.steps) + 1), np.inf)
         shares = np.zeros_like(cuts)
@@ -82,7 +81,6 @@ class ThresholdRule(RuntimeRule):
         return thresholds(self.group_of_cell, cuts, shares, randomized=self.randomized)
 
     def describe(self) -> str:
-        """Return the thresholds by group in one line."""
         return ", ".join(
             f"{label}: " + " or ".join(_text(step) for step in steps)
             for label, steps in zip(self.labels, self.steps, strict=True)
@@ -126,11 +124,9 @@ class CommonRule(RuntimeRule):
     randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return thresholds((), np.array([[self.threshold]]))
 
     def describe(self) -> str:
-        """Return the threshold in one line."""
         return f"all: {_text(Step(threshold=self.threshold))}"
 
 
@@ -640,11 +636,9 @@ class AsPredicted(RuntimeRule):
     randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return {"kind": "shifts", "randomized": False, "of_cell": _NO_CELL, "shifts": np.zeros(1)}
 
     def describe(self) -> str:
-        """Return a one-line description."""
         return "all: as predicted"
 
 
@@ -663,13 +657,11 @@ class ShiftRule(RuntimeRule):
     randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         shifts = np.array([*self.shifts, 0.0])
         of_cell = np.array(self.parts.of_cell, dtype=np.int32)
         return {"kind": "shifts", "randomized": False, "of_cell": of_cell, "shifts": shifts}
 
     def describe(self) -> str:
-        """Return the shift of each group in one line."""
         pairs = zip(self.parts.labels, self.shifts, strict=True)
         return ", ".join(f"{label}: {shift:+.4g}" for label, shift in pairs)
 
@@ -709,7 +701,6 @@ class NumberRepair(RuntimeRule):
     randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return {
             "kind": "repair",
             "randomized": False,
@@ -720,5 +711,4 @@ class NumberRepair(RuntimeRule):
         }
 
     def describe(self) -> str:
-        """Return the strength in one line."""
         return f"moved {self.strength:.3f} of the way to the common distribution of all groups"

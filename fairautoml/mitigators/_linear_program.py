@@ -123,7 +123,6 @@ class _Capacity:
 
     def rows(self, sums: NDArray[np.float64], tolerance: float) -> _Rows:
         """Return one constraint: the overall rate is at most the capacity."""
-        del tolerance
         return sums[0], np.zeros((1, 0)), np.array([self.most])
 
     def gap(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -348,11 +348,9 @@ class MostLikely(RuntimeRule):
     randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return class_offsets((), np.ones((1, 1)), np.zeros((1, 1)))
 
     def describe(self) -> str:
-        """Return a one-line description."""
         return "all: the most likely class"
 
 
@@ -374,13 +372,11 @@ class ClassRule(RuntimeRule):
     randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         slopes = np.array([*self.slopes, self.neutral])
         cuts = np.array([*self.cuts, tuple(0.0 for _ in self.neutral)])
         return class_offsets(self.parts.of_cell, slopes, cuts)
 
     def describe(self) -> str:
-        """Return the prices by group in one line."""
         found = []
         for label, slopes, cuts in zip(self.parts.labels, self.slopes, self.cuts, strict=True):
             each = [

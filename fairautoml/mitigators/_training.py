@@ -85,7 +85,6 @@ class ChangedColumns:
         return self.model.scores(self.change.apply(X, cells), cells)
 
     def dump(self, out: Dump, columns: Positions) -> int:
-        """Write the portable form and return its node."""
         return out.model(self.model, out.change(self.change, columns))
 
 

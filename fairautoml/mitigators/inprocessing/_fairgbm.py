@@ -43,9 +43,7 @@ Array = NDArray[np.float64]
 class Proxy(Protocol):
     """A convex, increasing proxy of the step at 0."""
 
-    def value(self, lean: Array) -> Array:
-        """Return the value of the proxy."""
-        ...
+    def value(self, lean: Array) -> Array: ...
 
     def slope(self, lean: Array) -> Array:
         """Return the first derivative, at least 0."""
@@ -67,15 +65,12 @@ class CrossEntropy:
         return math.log(math.expm1(self.margin))
 
     def value(self, lean: Array) -> Array:
-        """Return the value of the proxy."""
         return np.logaddexp(0.0, lean + self._shift)
 
     def slope(self, lean: Array) -> Array:
-        """Return the first derivative, in [0, 1]."""
         return expit(lean + self._shift)
 
     def curve(self, lean: Array) -> Array:
-        """Return the second derivative, at most 1/4."""
         slope = self.slope(lean)
         return slope * (1 - slope)
 
@@ -87,15 +82,12 @@ class Hinge:
     margin: float  # positive; from 1 on the proxy bounds the step
 
     def value(self, lean: Array) -> Array:
-        """Return the value of the proxy."""
         return np.maximum(0.0, lean + self.margin)
 
     def slope(self, lean: Array) -> Array:
-        """Return the first derivative, 0 or 1."""
         return (lean >= -self.margin).astype(np.float64)
 
     def curve(self, lean: Array) -> Array:
-        """Return zeros: a hinge has no curvature."""
         return np.zeros_like(lean)
 
 
@@ -106,15 +98,12 @@ class Quadratic:
     margin: float  # positive; from the root of 2 on the proxy bounds the step
 
     def value(self, lean: Array) -> Array:
-        """Return the value of the proxy."""
         return 0.5 * np.square(self.slope(lean))
 
     def slope(self, lean: Array) -> Array:
-        """Return the first derivative, at least 0."""
         return np.maximum(0.0, lean + self.margin)
 
     def curve(self, lean: Array) -> Array:
-        """Return the second derivative, 0 or 1."""
         return (lean >= -self.margin).astype(np.float64)
 
 
@@ -485,11 +474,9 @@ class Game:
 
     @property
     def prices(self) -> tuple[Array, ...]:
-        """Return the current prices of every constraint."""
         return tuple(constraint.prices for constraint in self.constraints)
 
     def restore(self, prices: Sequence[Array]) -> None:
-        """Reset the prices."""
         for constraint, known in zip(self.constraints, prices, strict=True):
             constraint.prices = known
 
@@ -572,7 +559,6 @@ class Boosted:
 
     @property
     def n_trees_(self) -> int:
-        """Number of trees."""
         return int(self.booster.num_trees())
 
     def margins(self, X: Any) -> Array:
@@ -580,12 +566,9 @@ class Boosted:
         return self.start + _added(self.booster, X, 0, self.booster.current_iteration())
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return P(y = 1), shape (n_rows,)."""
-        del cells
         return expit(self.margins(X)).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> int:
-        """Write the portable form and return its node."""
         sums = Sums(link="logistic", after=self.start)
         return out.node("probability", {"of": dump_booster(self.booster, out, columns, sums)})
 
@@ -640,7 +623,6 @@ class Boosting:
 
     @property
     def rounds(self) -> int:
-        """Largest number of trees."""
         return int(self.params.get("n_estimators", USUAL_ROUNDS))
 
     def boost(self, rows: TrainRows, game: Game) -> Boosted:

@@ -41,12 +41,9 @@ class Constant:
     score: float
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the score of each row, shape (n_rows,)."""
-        del cells
         return np.full(X.shape[0], self.score, dtype=np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> int:
-        """Write the portable form and return its node."""
         return out.node("probability", {"of": out.node("constant", {"value": self.score})})
 
 
@@ -58,14 +55,12 @@ class Mixture:
     shares: tuple[float, ...]  # their probabilities, 1 in total
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the expected score of each row, shape (n_rows,)."""
         found = np.zeros(X.shape[0])
         for model, share in zip(self.models, self.shares, strict=True):
             found += share * model.scores(X, cells)
         return found.astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> int:
-        """Write the portable form and return its node."""
         of = [out.model(model, columns) for model in self.models]
         return out.node("weighted", {"of": of, "shares": self.shares})
 

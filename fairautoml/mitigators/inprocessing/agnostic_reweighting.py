@@ -51,7 +51,6 @@ class _Game:
         return fit_base(replace(self.rows, weight=weight))
 
     def losses(self, model: ScoreModel) -> NDArray[np.float64]:
-        """Return the log loss of each row."""
         scores = model.scores(self.rows.X, self.rows.cells).astype(np.float64)
         said = np.where(self.rows.y == 1, scores, 1 - scores)
         return -np.log(np.clip(said, SUREST, 1 - SUREST))

@@ -38,12 +38,9 @@ class ChecklistModel:
     checklist: Checklist  # the checklist with its optimality gap
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return P(y = 1), shape (n_rows,); the groups are unused."""
-        del cells
         return self.checklist.scores(X).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> int:
-        """Write the portable form and return its node."""
         return out.node("probability", {"of": self.checklist.dump(out, columns)})
 
 

@@ -26,7 +26,6 @@ def train(
     Ends early, with the best mixture so far, when one more training would exceed the time left;
     the plain model is always trained.
     """
-    del seed
     members = Members(rows=rows, moments=moments_of(rows), fit_base=fit_base)
     bound = float(params["eps"]) * np.tile(members.moments.limit, 2)
     game = Game(

@@ -24,7 +24,6 @@ def train(
     Ends early when one more training would exceed the time left; the plain model comes first and
     is always trained.
     """
-    del seed
     members = Members(rows=rows, moments=moments_of(rows), fit_base=fit_base)
     for multipliers in grid(
         members.moments, int(params["grid_size"]), float(params["grid_limit"])

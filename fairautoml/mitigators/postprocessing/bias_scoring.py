@@ -85,7 +85,6 @@ class BiasScoreRule:
         return np.asarray(decided, dtype=np.float64)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         per_share = self._per_share()
         return {
             "kind": "bias", "randomized": False, "threshold": self.threshold, "bias": per_share
@@ -105,7 +104,6 @@ class BiasScoreRule:
         return total
 
     def describe(self) -> str:
-        """Return the threshold and the multipliers by rate and group in one line."""
         parts = [f"score >= {self.threshold:.4f} + bias of the likely groups"]
         for bias in self.biases:
             each = ", ".join(

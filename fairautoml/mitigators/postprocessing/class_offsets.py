@@ -88,7 +88,6 @@ class _Fit:
         self._exact = all(target.metric.rates == (SELECTION,) for target in goal.targets)
 
     def rule(self, tolerance: float) -> Rule:
-        """Return the rule of a tolerance."""
         program = self._program
         best = program.rule(np.zeros_like(self._prices))
         least = self._excess(self._rates(best), tolerance)

@@ -33,12 +33,10 @@ class ShiftedRule(RuntimeRule):
     randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         cuts = self.threshold + np.array([*self.shifts, 0.0])
         return thresholds(range(len(self.shifts)), cuts[None, :])
 
     def describe(self) -> str:
-        """Return the polynomial in one line."""
         terms = [
             " ".join(
                 f"{factor:+.4f} {name}" + ("" if power == 1 else f"^{power}")

@@ -46,12 +46,10 @@ class ClassFactors(RuntimeRule):
     randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         factors = np.array([self.factors])
         return class_offsets((), factors, np.zeros_like(factors))
 
     def describe(self) -> str:
-        """Return the factors in one line."""
         return "all: " + " ".join(f"x{factor:.3f}" for factor in self.factors)
 
 

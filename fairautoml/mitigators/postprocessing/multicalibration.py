@@ -58,7 +58,6 @@ class Bins:
 
     @property
     def count(self) -> int:
-        """Number of bins."""
         return int(np.ceil(1 / self.width - EDGE))
 
     def of(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -164,13 +163,11 @@ class CalibratedRule:
 
     @property
     def randomized(self) -> bool:
-        """Whether the rule mixes two thresholds in some group."""
         return self.cuts.randomized
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
     ) -> NDArray[np.float64]:
-        """Return the probability of acceptance, shape (n_rows,)."""
         moved = self.bins.replay(scores, _all_groups(cells, self.of_cell), self.updates)
         lookup = np.append(np.max(self.of_cell, axis=0), -1)
         strange = np.flatnonzero(lookup[cells] < 0)
@@ -179,7 +176,6 @@ class CalibratedRule:
         return self.cuts.decide(moved, cells)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return {
             "kind": "calibrated",
             "randomized": self.randomized,
@@ -193,7 +189,6 @@ class CalibratedRule:
         }
 
     def describe(self) -> str:
-        """Return the number of updates and the thresholds in one line."""
         n = len(self.updates)
         return f"calibrated by {n} update{'s' * (n != 1)}, then {self.cuts.describe()}"
 

@@ -54,11 +54,9 @@ class BandRule(RuntimeRule):
     randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return self.cuts.to_dict()
 
     def describe(self) -> str:
-        """Return the band and its accepted and rejected groups in one line."""
         return (
             f"scores from {self.low:.4f} to {self.high:.4f}: accept {', '.join(self.accepted)}, "
             f"refuse {', '.join(self.refused)}; else >= {self.cuts.neutral:.4f}"

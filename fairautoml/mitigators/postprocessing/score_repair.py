@@ -57,11 +57,9 @@ class RepairRule(RuntimeRule):
     randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return self.cuts.to_dict()
 
     def describe(self) -> str:
-        """Return strength, threshold and the equivalent group thresholds in one line."""
         return (
             f"repaired by {self.strength:.2f}, then >= {self.threshold:.4f}; "
             f"on the scores {self.cuts.describe()}"

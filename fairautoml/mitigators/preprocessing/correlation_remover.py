@@ -42,13 +42,11 @@ class Shifts:
     shift: NDArray[np.float64]  # shape (n_groups + 1, n_columns): subtracted from the columns
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the shifted rows of the design matrix."""
         # Group -1 selects the last row.
         shift = self.shift[groups_of_cells(self.of_cell, cells)]
         return (self.design.matrix(X) - shift).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
-        """Append the shifted columns and return them."""
         content = {
             "design": self.design.portable(columns), "of_cell": self.of_cell, "shift": self.shift
         }  # fmt: skip
@@ -62,7 +60,6 @@ def train(
 
     New rows of an unknown group, or of one that did not occur in training, are not shifted.
     """
-    del seed
     groups = row_groups(rows, NAME)
     refuse_sparse(rows.feature_schema, NAME)
     strength = share(params["strength"])

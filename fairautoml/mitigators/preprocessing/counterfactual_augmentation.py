@@ -74,7 +74,6 @@ class Averaged:
         return averaged(np.stack(by_value), self.omega).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> int:
-        """Write the portable form and return its node."""
         full = np.append(columns, 0) if self.appended else columns
         of = []
         for values in self.flips.values:

@@ -66,7 +66,6 @@ class Quantiles:
         return np.interp(rank, self.ranks, self.values)
 
     def portable(self) -> dict[str, Any]:
-        """Return the portable form."""
         return {"values": self.values, "ranks": self.ranks, "spread": self.spread}
 
 
@@ -117,7 +116,6 @@ class Repair:
         return self.middle.values[at].astype(np.int64)
 
     def portable(self) -> dict[str, Any]:
-        """Return the portable form."""
         return {
             "groups": [table.portable() for table in self.groups],
             "pooled": self.pooled.portable(),
@@ -147,7 +145,6 @@ class Repairs:
     salt: int  # seed of the draws
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the repaired rows."""
         changed = X.astype(np.float32)
         groups, row = groups_of_cells(self.of_cell, cells), row_draws(X, self.salt)
         for (at, repair), factors in zip(self.columns, self._factors(), strict=True):
@@ -156,7 +153,6 @@ class Repairs:
         return changed
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
-        """Append the repaired columns and return those of the model."""
         changed = columns.copy()
         about = {
             "of_cell": self.of_cell,

@@ -160,7 +160,6 @@ class Lesson:
         return (n, k), (k,), (k, n), (n,), (k,), (1,)
 
     def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Return the objective and its gradient."""
         w, b, v, c, u, d = split(theta, self.shapes)
         z = np.tanh(self.matrix @ w + b)
         margin, apart = z @ u + d, z @ v + c - self.matrix
@@ -323,14 +322,12 @@ class Representation:
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the representation, shape (n_rows, n_columns)."""
-        del cells
         with one_thread():
             matrix = self.design.matrix(X)
             encoded = matrix if self.layer is None else self.layer.apply(matrix)
             return self.erasure.apply(encoded).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
-        """Append the representation and return its columns."""
         layer = None
         if self.layer is not None:
             layer = {

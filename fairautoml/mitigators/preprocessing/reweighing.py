@@ -23,7 +23,6 @@ def train(
     rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
     """Train on reweighed rows; features are unused, so any kind of X is supported."""
-    del seed
     groups = row_groups(rows, NAME)
     groups.require_labels(NAME)
     strength = share(params["strength"])

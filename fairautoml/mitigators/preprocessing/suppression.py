@@ -33,12 +33,9 @@ class Kept:
     columns: NDArray[np.int64]  # shape (n_kept,): their positions, ascending
 
     def apply(self, X: Any, cells: NDArray[np.integer]) -> Any:
-        """Return the selected columns of the rows."""
-        del cells
         return X[:, self.columns]
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
-        """Return the selected columns."""
         return columns[self.columns]
 
 
@@ -46,7 +43,6 @@ def train(
     rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
 ) -> ScoreModel:
     """Train without the features whose association with the group exceeds ``1 - strength``."""
-    del seed
     groups = row_groups(rows, NAME)
     strength = share(params["strength"])
     if strength == 0:
