@@ -22,7 +22,7 @@ from fairautoml.mitigators._base import (
     ScoreModel,
     TrainRows,
 )
-from fairautoml.mitigators._training import groups_of_cells, share
+from fairautoml.mitigators._training import groups_of_cells
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
 
@@ -55,7 +55,7 @@ def train(
     left = fit_base.seconds_left()
     if left is not None:
         shape = replace(shape, seconds=max(LEAST_SECONDS, min(left, shape.seconds)))
-    gaps = _gaps(rows, rows.targets, share(params["limit_share"]))
+    gaps = _gaps(rows, rows.targets, float(params["limit_share"]))
     labelled = LabelledRows(
         X=rows.X, y=rows.y, weight=rows.weight, feature_schema=rows.feature_schema
     )

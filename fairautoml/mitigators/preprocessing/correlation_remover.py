@@ -24,7 +24,6 @@ from fairautoml.mitigators._training import (
     groups_of_cells,
     refuse_sparse,
     row_groups,
-    share,
     train_on_changed,
 )
 from fairautoml.portable import Dump, Positions
@@ -62,7 +61,7 @@ def train(
     """
     groups = row_groups(rows, NAME)
     refuse_sparse(rows.feature_schema, NAME)
-    strength = share(params["strength"])
+    strength = float(params["strength"])
     if strength == 0:
         return fit_base(rows)
     design = fit_design(rows.X, rows.feature_schema, rows.weight)

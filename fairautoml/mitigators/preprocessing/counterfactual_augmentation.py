@@ -24,7 +24,6 @@ from fairautoml.mitigators._training import (
     associations,
     refuse_sparse,
     row_groups,
-    share,
 )
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
@@ -116,7 +115,7 @@ def train(
     shares = groups.mass[groups.present].sum(axis=1)
     omega = shares if params["average"] == "shares" else np.ones(len(shares))
     return Averaged(
-        model=fit_base(augmented(rows, groups, flips, draws < share(params["fraction"]))),
+        model=fit_base(augmented(rows, groups, flips, draws < float(params["fraction"]))),
         flips=flips,
         omega=omega / omega.sum(),
         appended=appended,

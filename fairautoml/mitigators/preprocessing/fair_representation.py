@@ -14,15 +14,8 @@ price * share of a unit's variance that lies between the groups, mean per unit +
 terms of Zemel, Wu, Swersky, Pitassi and Dwork, *Learning Fair Representations*, ICML 2013,
 equation 4, for tanh units instead of prototypes. The variance share, unlike a distance of means,
 does not vanish for small units.
-
-Adversarial weightings are ``w = basis @ alpha`` with ``low <= alpha <= high`` and a mean of 1. The
-worst one solves a fractional knapsack problem, exactly by filling up the coefficients of the
-highest loss first (Dantzig, "Discrete-variable extremum problems", Operations Research 1957).
-Weightings by kernels are those of Du, Xu, Wu and Tong, *Fairness-aware Agnostic Federated
-Learning*, 2020, arXiv 2010.05057; weights per segment are ours.
 """
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,93 +23,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.encoders import Design, fit_design
 from fairautoml.data.splits import row_draws
-from fairautoml.exceptions import ParameterError
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import (
     PARITY,
     RowGroups,
     refuse_sparse,
     row_groups,
-    share,
     train_on_changed,
 )
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
 from fairautoml.threads import one_thread
-
-SLACK = 1e-9
-"""Tolerance of the bounds that must allow a mean of 1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worst:
-    """A worst-case weighting."""
-
-    alpha: NDArray[np.float64]  # shape (n_coefficients,): its coefficients
-    weight: NDArray[np.float64]  # shape (n_rows,): factor of each row, at least 0
-    loss: float  # mean loss under it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Adversary:
-    """The class of admissible row weightings."""
-
-    basis: NDArray[np.float64]  # shape (n_rows, n_coefficients): non-negative
-    share: NDArray[np.float64]  # shape (n_rows,): share of each row in the plain mean; 1 in total
-    low: float  # bounds of each coefficient, ``0 <= low <= high``
-    high: float
-
-    def __post_init__(self) -> None:
-        least, most = (float(bound * self._mass.sum()) for bound in (self.low, self.high))
-        if not (0 <= self.low <= self.high and least <= 1 + SLACK and most >= 1 - SLACK):
-            msg = (
-                f"low={self.low}, high={self.high}: with coefficients within these bounds the "
-                f"mean weight lies between {least:.4g} and {most:.4g}, but it must be 1. "
-                "Lower low or raise high"
-            )
-            raise ParameterError(msg)
-
-    @property
-    def _mass(self) -> NDArray[np.float64]:
-        """Contribution of one unit of each coefficient to the mean weight."""
-        return self.share @ self.basis
-
-    def worst(self, loss: NDArray[np.float64]) -> Worst:
-        """Return the weighting with the largest mean loss."""
-        mass = self._mass
-        used = np.flatnonzero(mass > 0)
-        per_unit = (self.share * loss) @ self.basis[:, used] / mass[used]
-        order = used[np.argsort(-per_unit, kind="stable")]
-        room = (self.high - self.low) * mass[order]
-        before = np.cumsum(room) - room
-        added = np.clip(1 - self.low * mass.sum() - before, 0.0, room)
-        alpha = np.full(len(mass), self.low)
-        alpha[order] += added / mass[order]
-        weight = self.basis @ alpha
-        return Worst(alpha=alpha, weight=weight, loss=float((self.share * weight) @ loss))
-
-
-def kernel_adversary(
-    distances: NDArray[np.float64], share: NDArray[np.float64], *, sigma: float, bound: float
-) -> Adversary:
-    """Return weightings that are sums of Gaussian bumps around reference points."""
-    basis = np.exp(-distances / (2 * sigma**2))
-    return Adversary(basis=basis, share=share, low=0.0, high=bound)
-
-
-def segment_adversary(
-    segment: NDArray[np.integer], share: NDArray[np.float64], *, low: float, high: float
-) -> Adversary:
-    """Return weightings that are constant within each segment."""
-    basis = (segment[:, None] == np.arange(int(segment.max()) + 1)).astype(np.float64)
-    return Adversary(basis=basis, share=share, low=low, high=high)
-
 
 L2 = 1e-3
 """Penalty of the squared coefficients; keeps the optimum finite."""
@@ -267,42 +188,6 @@ def indicators(group: NDArray[np.integer]) -> NDArray[np.float64]:
     return (group[:, None] == np.unique(group)).astype(np.float64)
 
 
-N_REFERENCES = 30
-"""Reference points; 30 in arXiv 2010.05057."""
-
-LOOKED_AT = 20_000
-"""Rows of the subsample that fits the clusters and the typical distance."""
-
-
-def near_references(rows: TrainRows, seed: int) -> tuple[NDArray[np.float64], float]:
-    """Return the distances of all rows to randomly drawn reference rows."""
-    matrix = fit_design(rows.X, rows.feature_schema, rows.weight).matrix(rows.X)
-    at = _drawn(rows, seed)[:N_REFERENCES]
-    # Sums by row instead of a matrix product, whose rounding depends on the number of rows.
-    distances = np.stack([((matrix - matrix[one]) ** 2).sum(axis=1) for one in at], axis=1)
-    typical = float(np.sqrt(np.median(distances[rows.weight > 0])))
-    return distances, typical if typical > 0 else 1.0
-
-
-def segments_of(rows: TrainRows, n_segments: int, seed: int) -> NDArray[np.int64]:
-    """Return the k-means cluster of each row, shape (n_rows,), from 0."""
-    matrix = fit_design(rows.X, rows.feature_schema, rows.weight).matrix(rows.X)
-    at = _drawn(rows, seed)[:LOOKED_AT]
-    clusters = KMeans(n_clusters=min(n_segments, len(at)), n_init=1, random_state=seed)
-    with one_thread(), warnings.catch_warnings():
-        # With fewer distinct rows than clusters, some segments stay empty.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        clusters.fit(matrix[at], sample_weight=rows.weight[at])
-        found: NDArray[np.int64] = clusters.predict(matrix).astype(np.int64)
-    return found
-
-
-def _drawn(rows: TrainRows, seed: int) -> NDArray[np.int64]:
-    """Return the rows with weight, in an order that depends only on seed and content."""
-    order = np.lexsort((rows.weight, rows.y, row_draws(rows.X, seed)))
-    return order[rows.weight[order] > 0]
-
-
 NAME = "fair_representation"
 
 PRICE = 10.0
@@ -346,7 +231,7 @@ def train(
     """Train on the representation: numeric, imputed, one column per frequent category."""
     groups = row_groups(rows, NAME)
     refuse_sparse(rows.feature_schema, NAME)
-    if share(params["strength"]) == 0:
+    if float(params["strength"]) == 0:
         return fit_base(rows)
     with one_thread():
         change = _representation(rows, groups, params, seed)
@@ -357,7 +242,7 @@ def train(
 def _representation(
     rows: TrainRows, groups: RowGroups, params: Mapping[str, ParamValue], seed: int
 ) -> Representation:
-    strength = share(params["strength"])
+    strength = float(params["strength"])
     # Rows and groups are sorted by content: training amplifies rounding of sums, which must
     # depend neither on the order of the table nor on names.
     order = np.lexsort((rows.weight, rows.y, row_draws(rows.X, seed)))

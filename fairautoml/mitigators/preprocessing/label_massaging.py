@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.splits import row_draws
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._training import PARITY, RowGroups, row_groups, share
+from fairautoml.mitigators._training import PARITY, RowGroups, row_groups
 from fairautoml.records import ParamValue
 
 NAME = "label_massaging"
@@ -30,7 +30,7 @@ def train(
     with a single label are handled like any other.
     """
     groups = row_groups(rows, NAME)
-    strength = share(params["strength"])
+    strength = float(params["strength"])
     if strength == 0:
         return fit_base(rows)
     # By score, then by content, so that the changed rows do not depend on the row order.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._training import PARITY, RowGroups, row_groups, share
+from fairautoml.mitigators._training import PARITY, RowGroups, row_groups
 from fairautoml.records import ParamValue
 
 NAME = "reweighing"
@@ -25,7 +25,7 @@ def train(
     """Train on reweighed rows; features are unused, so any kind of X is supported."""
     groups = row_groups(rows, NAME)
     groups.require_labels(NAME)
-    strength = share(params["strength"])
+    strength = float(params["strength"])
     factor = 1 + strength * (independence_factors(groups.mass) - 1)
     return fit_base(replace(rows, weight=rows.weight * _by_row(rows, groups, factor)))
 

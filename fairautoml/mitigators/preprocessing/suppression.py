@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import InputError
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._training import ChangedColumns, associations, row_groups, share
+from fairautoml.mitigators._training import ChangedColumns, associations, row_groups
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
 
@@ -44,7 +44,7 @@ def train(
 ) -> ScoreModel:
     """Train without the features whose association with the group exceeds ``1 - strength``."""
     groups = row_groups(rows, NAME)
-    strength = share(params["strength"])
+    strength = float(params["strength"])
     if strength == 0:
         return fit_base(rows)
     related = associations(rows, groups)
