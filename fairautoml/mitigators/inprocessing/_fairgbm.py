@@ -141,11 +141,7 @@ class GroupRate:
 
     def on(self, rows: TrainRows) -> "GroupRate":
         """Return the same rate on other rows, on which some groups may have no rows."""
-        return self.of_groups(rows, self.codes)
-
-    def of_groups(self, rows: TrainRows, codes: NDArray[np.int64]) -> "GroupRate":
-        """Return the rate of the groups with these codes."""
-        return _counted(rows, self.system, self.name, codes, self.tolerance)
+        return _counted(rows, self.system, self.name, self.codes, self.tolerance)
 
     def lean(self, margin: Array) -> Array:
         """Return the signed margin of the counted rows towards the event, shape (n_counted,)."""
@@ -192,7 +188,7 @@ def group_rates(rows: TrainRows, targets: Sequence[BoundConstraint]) -> tuple[Gr
 def _group_rate(rows: TrainRows, limited: RateLimit) -> GroupRate:
     every = np.arange(limited.system.n_groups)
     rate = _counted(rows, limited.system, limited.rate, every, limited.limit)
-    return rate.of_groups(rows, every[rate.mass > 0])
+    return _counted(rows, limited.system, limited.rate, every[rate.mass > 0], limited.limit)
 
 
 def _counted(
@@ -633,9 +629,7 @@ class Boosting:
             if done > 1:
                 game.ascend(margin)
 
-        booster, start = self._begin(rows)
-        self._grow(_Course(booster=booster, game=game, rounds=self.rounds, before=before))
-        return Boosted(booster=_stored(booster, booster.current_iteration()), start=start)
+        return self._boosted(rows, game, self.rounds, before)
 
     def learn_prices(
         self, rows: TrainRows, held: TrainRows, game: Game, targets: Sequence[BoundConstraint]
@@ -656,7 +650,7 @@ class Boosting:
                 learned.ascend(margin, seen)
             path.append(learned.prices)
 
-        def after(done: int, *, last: bool) -> None:
+        def after(done: int, last: bool) -> None:
             nonlocal margin, n_trees
             # A round without a split adds no tree.
             grown = booster.current_iteration() - n_trees
@@ -667,24 +661,21 @@ class Boosting:
 
         # The same number of rounds follows on all rows.
         again = (len(rows.y) + len(held.y)) / len(rows.y)
-        course = _Course(
-            booster=booster, game=learned, rounds=self.rounds, before=before, after=after,
-            again=again,
-        )  # fmt: skip
-        self._grow(course)
+        self._grow(booster, learned, self.rounds, before, after, again)
         return tuple(path[: best_look(looks).rounds])
 
     def boost_along(self, rows: TrainRows, game: Game, path: Sequence[Prices]) -> Boosted:
         """Return the model of all rows that uses given prices, round by round."""
+        return self._boosted(rows, game, len(path), lambda done, _: game.restore(path[done - 1]))
+
+    def _boosted(
+        self, rows: TrainRows, game: Game, rounds: int, before: Callable[[int, Array], None]
+    ) -> Boosted:
         booster, start = self._begin(rows)
-        course = _Course(
-            booster=booster,
-            game=game,
-            rounds=len(path),
-            before=lambda done, _: game.restore(path[done - 1]),
-        )
-        self._grow(course)
-        return Boosted(booster=_stored(booster, booster.current_iteration()), start=start)
+        self._grow(booster, game, rounds, before)
+        # A copy without the training rows.
+        text = booster.model_to_string(num_iteration=booster.current_iteration())
+        return Boosted(booster=lightgbm.Booster(model_str=text), start=start)
 
     def _begin(self, rows: TrainRows) -> tuple[lightgbm.Booster, float]:
         given = {key: at for key, at in self.params.items() if key not in NOT_FOR_TREES}
@@ -699,46 +690,37 @@ class Boosting:
         )
         return lightgbm.Booster(params, binned), start
 
-    def _grow(self, course: "_Course") -> None:
-        """Grow trees until the number or the deadline is reached, but at least one."""
+    def _grow(
+        self,
+        booster: lightgbm.Booster,
+        game: Game,
+        rounds: int,
+        before: Callable[[int, Array], None],
+        after: Callable[[int, bool], None] | None = None,
+        again: float = 0.0,
+    ) -> None:
+        """Grow trees until the number or the deadline is reached, but at least one.
+
+        ``before`` sets the prices, given the number of the tree, from 1, and the margins so far;
+        ``after`` gets the number and whether it was the last. Each round is followed later by
+        work that takes ``again`` times as long.
+        """
         begin = time.perf_counter()
 
         def objective(margin: Array, _: lightgbm.Dataset) -> tuple[Array, Array]:
-            course.before(done, margin)
-            return course.game.derivatives(margin)
+            before(done, margin)
+            return game.derivatives(margin)
 
-        for done in range(1, course.rounds + 1):
-            course.booster.update(fobj=objective)
+        for done in range(1, rounds + 1):
+            booster.update(fobj=objective)
             per_round = (time.perf_counter() - begin) / done
             left = self.seconds_left()
-            needed = per_round * (1 + course.again * (done + 1))
-            last = done == course.rounds or (left is not None and left < needed)
-            course.after(done, last=last)
+            needed = per_round * (1 + again * (done + 1))
+            last = done == rounds or (left is not None and left < needed)
+            if after is not None:
+                after(done, last)
             if last:
                 return
-
-
-class _After(Protocol):
-    """Called after each round."""
-
-    def __call__(self, done: int, *, last: bool) -> None: ...
-
-
-def _nothing(done: int, *, last: bool) -> None:
-    """Do nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Course:
-    """State and callbacks of one boosting run."""
-
-    booster: lightgbm.Booster  # grown in place
-    game: Game  # objective
-    rounds: int  # largest number of trees
-    # called before each tree with its number, from 1, and the current margins: sets the prices
-    before: Callable[[int, Array], None]
-    after: _After = _nothing  # called after each tree with its number and whether it was the last
-    again: float = 0.0  # later cost of each round, in units of the time of this round
 
 
 def _added(booster: lightgbm.Booster, X: Any, first: int, count: int) -> Array:
@@ -749,9 +731,3 @@ def _added(booster: lightgbm.Booster, X: Any, first: int, count: int) -> Array:
         X, start_iteration=first, num_iteration=count, raw_score=True, num_threads=1
     )
     return np.asarray(added, dtype=np.float64)
-
-
-def _stored(booster: lightgbm.Booster, rounds: int) -> lightgbm.Booster:
-    """Return a booster of the first trees only, without the training rows."""
-    text = booster.model_to_string(num_iteration=rounds)
-    return lightgbm.Booster(model_str=text)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import InputError
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._training import ChangedColumns, associations, row_groups
+from fairautoml.mitigators._training import associations, row_groups, train_on_changed
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
 
@@ -56,13 +56,8 @@ def train(
             f"Use a strength below {1 - related.min():.3f}."
         )
         raise InputError(msg)
-    kept = Kept(columns=columns)
-    left = replace(
-        rows,
-        X=kept.apply(rows.X, rows.cells),
-        feature_schema=_feature_schema(rows.feature_schema, columns),
-    )
-    return ChangedColumns(change=kept, model=fit_base(left))
+    feature_schema = _feature_schema(rows.feature_schema, columns)
+    return train_on_changed(rows, Kept(columns=columns), fit_base, feature_schema)
 
 
 def _feature_schema(feature_schema: FeatureSchema, columns: NDArray[np.int64]) -> FeatureSchema:
