@@ -21,6 +21,7 @@ from fairautoml.exceptions import (
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._base import FitBaseLearner, RateMetrics, ScoreModel, TrainRows
 from fairautoml.portable import Dump, Positions
+from fairautoml.runtime._rules import groups_of
 
 PARITY = RateMetrics(difference="selection", ratio="selection")
 """Metrics that benefit when label or features are independent of the group."""
@@ -103,7 +104,7 @@ def row_groups(rows: TrainRows, name: str) -> RowGroups:
         msg = f"{name} needs the groups: fit(X, y, sensitive), one label per row"
         raise MissingSensitiveError(msg)
     system = rows.targets[0].system if rows.targets else rows.systems[0]
-    groups = groups_of_cells(system.of_cell, rows.cells)
+    groups = groups_of(system.of_cell, rows.cells)
     known = groups >= 0
     n_rows = np.bincount(groups[known], minlength=system.n_groups)
     mass = np.zeros((system.n_groups, 2))
@@ -123,14 +124,6 @@ def row_groups(rows: TrainRows, name: str) -> RowGroups:
         raise DegenerateGroupError(msg)
     groups[rows.weight == 0] = -1
     return RowGroups(system=system, of_row=groups, mass=mass)
-
-
-def groups_of_cells(of_cell: NDArray[np.integer], cells: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the group of each row, -1 for cells that did not occur in training."""
-    known = (cells >= 0) & (cells < len(of_cell))
-    groups = np.full(len(cells), -1, dtype=np.int64)
-    groups[known] = of_cell[cells[known]]
-    return groups
 
 
 def refuse_sparse(feature_schema: FeatureSchema, name: str) -> None:

@@ -32,10 +32,10 @@ from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import known_disparity
 from fairautoml.mitigators._base import RateLimit, TrainRows, rate_limits
-from fairautoml.mitigators._training import groups_of_cells
 from fairautoml.portable import Dump, Positions, Sums
 from fairautoml.records import ParamValue
 from fairautoml.registry import missing_library
+from fairautoml.runtime._rules import groups_of
 
 Array = NDArray[np.float64]
 
@@ -202,7 +202,7 @@ def _counted(
     sign = events_of(name)[rows.y]
     position = np.full(system.n_groups + 1, -1)
     position[codes] = np.arange(len(codes))
-    group = position[groups_of_cells(system.of_cell, rows.cells)]
+    group = position[groups_of(system.of_cell, rows.cells)]
     at = np.flatnonzero((sign != 0) & (group >= 0))
     weight = rows.weight[at]
     mass = np.bincount(group[at], weights=weight, minlength=len(codes))

@@ -22,9 +22,9 @@ from fairautoml.mitigators._base import (
     ScoreModel,
     TrainRows,
 )
-from fairautoml.mitigators._training import groups_of_cells
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
+from fairautoml.runtime._rules import groups_of
 
 NAME = "checklist"
 
@@ -74,7 +74,7 @@ def _gaps(
     return [
         RateGap(
             name=f"{rate} on {target.system.name!r}",
-            groups=groups_of_cells(target.system.of_cell, rows.cells),
+            groups=groups_of(target.system.of_cell, rows.cells),
             n_groups=target.system.n_groups,
             rate=rate,
             form=target.metric.form,

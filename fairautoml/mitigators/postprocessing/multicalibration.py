@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._base import Goal, Mitigator, RuntimeRule, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, ThresholdRule, build_problem
 from fairautoml.mitigators._thresholds import shrunk
 from fairautoml.records import Rule
@@ -110,25 +110,6 @@ class Bins:
                 at[rows] = self.of(scores[rows])
         return scores, found
 
-    def replay(
-        self,
-        scores: NDArray[np.floating],
-        groups: Sequence[NDArray[np.int64]],
-        updates: Sequence[Update],
-    ) -> NDArray[np.float64]:
-        """Return the calibrated scores of new rows, shape (n_rows,)."""
-        moved: NDArray[np.float64] = scores.astype(np.float64).round(DIGITS)
-        for group, of_group in itertools.groupby(updates, key=lambda update: update.group):
-            rows = groups[group]
-            here = moved[rows]
-            at = self.of(here)
-            for update in of_group:
-                inside = np.flatnonzero(at == update.bin)
-                here[inside] = shifted(here[inside], update.delta)
-                at[inside] = self.of(here[inside])
-            moved[rows] = here
-        return moved
-
 
 def shifted(scores: NDArray[np.float64], delta: float) -> NDArray[np.float64]:
     """Return the scores shifted by ``delta``, clipped to [0, 1]; shape (n_rows,)."""
@@ -148,7 +129,7 @@ BINS = Bins(fewest=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CalibratedRule:
+class CalibratedRule(RuntimeRule):
     """Calibrate the score by the stored updates, then compare it with the group's threshold."""
 
     bins: Bins  # bins of the updates
@@ -164,16 +145,6 @@ class CalibratedRule:
     @property
     def randomized(self) -> bool:
         return self.cuts.randomized
-
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        moved = self.bins.replay(scores, _all_groups(cells, self.of_cell), self.updates)
-        lookup = np.append(np.max(self.of_cell, axis=0), -1)
-        strange = np.flatnonzero(lookup[cells] < 0)
-        alone = [np.arange(len(strange))]
-        moved[strange] = self.bins.replay(scores[strange], alone, self.overall)
-        return self.cuts.decide(moved, cells)
 
     def to_dict(self) -> dict[str, Any]:
         return {

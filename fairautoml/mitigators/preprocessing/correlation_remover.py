@@ -21,13 +21,13 @@ from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, T
 from fairautoml.mitigators._training import (
     PARITY,
     RowGroups,
-    groups_of_cells,
     refuse_sparse,
     row_groups,
     train_on_changed,
 )
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
+from fairautoml.runtime._rules import groups_of
 
 NAME = "correlation_remover"
 
@@ -42,7 +42,7 @@ class Shifts:
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
         # Group -1 selects the last row.
-        shift = self.shift[groups_of_cells(self.of_cell, cells)]
+        shift = self.shift[groups_of(self.of_cell, cells)]
         return (self.design.matrix(X) - shift).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> Positions:

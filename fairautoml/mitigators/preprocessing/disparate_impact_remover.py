@@ -25,13 +25,14 @@ from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, T
 from fairautoml.mitigators._training import (
     PARITY,
     RowGroups,
-    groups_of_cells,
     refuse_sparse,
     row_groups,
     train_on_changed,
 )
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
+from fairautoml.runtime._rules import groups_of
+from fairautoml.runtime._scores import repaired
 
 NAME = "disparate_impact_remover"
 
@@ -55,11 +56,6 @@ class Quantiles:
     # half of the share of weight of a value that several rows have, else 0
     spread: NDArray[np.float64]  # shape (n_points,)
 
-    def rank(self, x: NDArray[np.floating], draws: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a rank of each value, by draws in [0, 1); constant beyond the range."""
-        middle, spread = (np.interp(x, self.values, one) for one in (self.ranks, self.spread))
-        return middle + (2 * draws - 1) * spread
-
     def value(self, rank: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the value at each rank; constant beyond the range."""
         return np.interp(rank, self.ranks, self.values)
@@ -78,42 +74,6 @@ class Repair:
     # shape (n_categories,): ordered codes, ``MISSING`` for missing; None for numbers
     codes: NDArray[np.int64] | None = None
 
-    def repaired(
-        self,
-        x: NDArray[np.floating],
-        of_row: NDArray[np.int64],
-        draws: NDArray[np.float64],
-        strength: float,
-    ) -> NDArray[np.floating]:
-        """Return the repaired column; missing numbers and unknown categories stay as they are."""
-        changed, found = x.copy(), ~np.isnan(x)
-        if self.codes is not None:
-            places, found = places_of(x, self.codes)
-            found &= draws[1] < strength
-            new = self.codes[
-                self._category(self._rank(places[found], of_row[found], draws[0][found]))
-            ]
-            changed[found] = np.where(new == MISSING, np.nan, new)
-            return changed
-        known = x[found].astype(np.float64)
-        full = self.middle.value(self._rank(known, of_row[found], draws[0][found]))
-        changed[found] = (1 - strength) * known + strength * full
-        return changed
-
-    def _rank(
-        self, x: NDArray[Any], of_row: NDArray[np.int64], draws: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        rank = self.pooled.rank(x, draws)
-        for group, table in enumerate(self.groups):
-            mine = of_row == group
-            if len(table.values):
-                rank[mine] = table.rank(x[mine], draws[mine])
-        return rank
-
-    def _category(self, rank: NDArray[np.float64]) -> NDArray[np.int64]:
-        at = np.searchsorted(self.middle.ranks[:-1], rank, side="right")
-        return self.middle.values[at].astype(np.int64)
-
     def portable(self) -> dict[str, Any]:
         return {
             "groups": [table.portable() for table in self.groups],
@@ -121,17 +81,6 @@ class Repair:
             "middle": self.middle.portable(),
             "codes": self.codes,
         }
-
-
-def places_of(
-    x: NDArray[np.floating], codes: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the place of each category in an order, and whether it is there."""
-    present = np.where(np.isnan(x), MISSING, x)
-    sorter = np.argsort(codes)
-    at = np.minimum(np.searchsorted(codes, present, sorter=sorter), len(codes) - 1)
-    places = sorter[at]
-    return places, codes[places] == present
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -145,10 +94,10 @@ class Repairs:
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
         changed = X.astype(np.float32)
-        groups, row = groups_of_cells(self.of_cell, cells), row_draws(X, self.salt)
+        groups, row = groups_of(self.of_cell, cells), row_draws(X, self.salt)
         for (at, repair), factors in zip(self.columns, self._factors(), strict=True):
-            draws = np.modf(row * factors[:, None])[0]
-            changed[:, at] = repair.repaired(changed[:, at], groups, draws, self.strength)
+            step = {**repair.portable(), "strength": self.strength, "factors": factors}
+            changed[:, at] = repaired(step, changed[:, at], groups, row)
         return changed
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
@@ -210,7 +159,9 @@ def _of_categories(x: NDArray[np.floating], rows: TrainRows, groups: RowGroups) 
     rate = np.bincount(at, weights=weight * rows.y[known]) / mass
     order = np.argsort(rate, kind="stable")
     codes, ends = codes[order].astype(np.int64), np.cumsum(mass[order]) / mass.sum()
-    tables, pooled = _tables(places_of(x, codes)[0], rows.weight, groups)
+    place = np.zeros(len(x))
+    place[known] = np.argsort(order)[at]
+    tables, pooled = _tables(place, rows.weight, groups)
     places = np.arange(len(codes))
     if all(len(table.values) <= 1 for table in tables):
         # A column that is a function of the group carries nothing else.
@@ -220,7 +171,7 @@ def _of_categories(x: NDArray[np.floating], rows: TrainRows, groups: RowGroups) 
 
 
 def _tables(
-    x: NDArray[Any], weight: NDArray[np.float64], groups: RowGroups
+    x: NDArray[np.floating], weight: NDArray[np.float64], groups: RowGroups
 ) -> tuple[tuple[Quantiles, ...], Quantiles]:
     """Return the distribution in each group and among all rows of known group."""
     found = ~np.isnan(x) & (groups.of_row >= 0)
