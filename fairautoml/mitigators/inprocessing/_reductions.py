@@ -3,11 +3,12 @@
 With one price per constraint the fair problem becomes weighted classification: the label of a row
 is whether accepting it has a positive gain, its weight the size of the gain. Any learner fits.
 
-Source: Agarwal et al., *A Reductions Approach to Fair Classification*, arXiv 1803.02453,
-section 3.2 (the reduction to cost-sensitive classification).
+Error and constraints are linear in the decisions, with coefficients that depend on cell and label.
+A classifier is therefore represented by one number per cell and label, its *slot*.
 
 Source: Agarwal, Beygelzimer, Dudik, Langford, Wallach, *A Reductions Approach to Fair
-Classification*, ICML 2018, arXiv 1803.02453, algorithm 1. Step sizes, the stopping rule and the
+Classification*, ICML 2018, arXiv 1803.02453, section 2.2 (moments), equation 2, section 3.2 (the
+reduction to cost-sensitive classification) and algorithm 1. Step sizes, the stopping rule and the
 linear program over all members are those of fairlearn 0.15.
 """
 
@@ -20,9 +21,148 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from fairautoml.mitigators._base import FitBaseLearner, ScoreModel, TrainRows
-from fairautoml.mitigators._thresholds import Moments
+from fairautoml.exceptions import DegenerateGroupError
+from fairautoml.metrics._table import effective_rows
+from fairautoml.mitigators._base import (
+    FitBaseLearner,
+    RateLimit,
+    RateMetrics,
+    ScoreModel,
+    TrainRows,
+    rate_limits,
+    targets_or_default,
+)
 from fairautoml.portable import Dump, Positions
+
+SERVES = RateMetrics(difference="linear")
+"""Metrics that a reduction can bound."""
+
+USUAL_METRIC, USUAL_LIMIT = "demographic_parity_difference", 0.05
+"""Default constraint of a reduction without constraints."""
+
+SIGN = np.array([-1.0, 1.0])
+"""Sign of the gain of accepting a row of label 0 or 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """Error and constraints as linear functions of the decisions."""
+
+    slot: NDArray[np.int64]  # shape (n_rows,): twice the cell plus the label of each row
+    weight: NDArray[np.float64]  # shape (n_rows,): row weights, 1 in total
+    mass: NDArray[np.float64]  # shape (n_slots,): weight per slot
+    # with ``offset``: group rate minus overall rate, from the weight accepted per slot
+    slope: NDArray[np.float64]  # shape (n_moments, n_slots)
+    offset: NDArray[np.float64]  # shape (n_moments,): the same when all rows are rejected
+    limit: NDArray[np.float64]  # shape (n_moments,): largest allowed gap between two groups
+    # one per rate and group system, in the order of the moments: share of each group in the rows
+    # of that rate
+    shares: tuple[NDArray[np.float64], ...]
+    n_effective: float  # effective sample size
+
+    def accepted(self, decision: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the weight accepted per slot, shape (n_slots,)."""
+        return _per_slot(self.slot, self.weight * decision, len(self.mass))
+
+    def error(self, accepted: NDArray[np.float64]) -> float:
+        """Return the weighted error rate, in [0, 1]."""
+        wrong = self.mass[1::2].sum() - np.tile(SIGN, len(self.mass) // 2) @ accepted
+        return float(np.clip(wrong, 0.0, 1.0))
+
+    def gamma(self, accepted: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the distances above and then below the overall rate, shape (2 * n_moments,)."""
+        apart = self.slope @ accepted + self.offset
+        return np.concatenate([apart, -apart])
+
+    def gains(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the gain of accepting a row of each slot, in error and priced violations."""
+        above, below = np.split(multipliers, 2)
+        return np.tile(SIGN, len(self.mass) // 2) - ((above - below) @ self.slope)
+
+    def projected(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the multipliers of smallest sum with the same price for every classifier.
+
+        Within a block the distances, weighted by the group shares, add up to 0. A multiple of the
+        shares can therefore be subtracted; the weighted median subtracts most.
+        """
+        above, below = np.split(multipliers, 2)
+        signed = above - below
+        start = 0
+        for share in self.shares:
+            part = slice(start, start + len(share))
+            ratio = signed[part] / share
+            order = np.argsort(ratio, kind="stable")
+            median = np.searchsorted(share[order].cumsum(), share.sum() / 2)
+            signed[part] -= share * ratio[order[min(median, len(share) - 1)]]
+            start = part.stop
+        return np.concatenate([signed.clip(min=0), (-signed).clip(min=0)])
+
+
+def moments_of(rows: TrainRows) -> Moments:
+    """Return the moments of training rows and their targets.
+
+    A group without rows of a rate is excluded from that rate, as in the post-processors.
+    """
+    total = rows.weight.sum()
+    if not (np.isfinite(total) and total > 0):
+        msg = f"weight: the sum over {len(rows.y)} rows is {total}; it must be positive and finite"
+        raise DegenerateGroupError(msg)
+    targets = targets_or_default(rows, "a reduction", USUAL_METRIC, USUAL_LIMIT)
+    limited = rate_limits(targets, [target.limit for target in targets])
+    n_cells = len(limited[0].system.of_cell)
+    slot = 2 * np.where(rows.cells >= 0, rows.cells, n_cells).astype(np.int64) + rows.y
+    weight = rows.weight / total
+    mass = _per_slot(slot, weight, 2 * n_cells + 2)
+    found = (_block(mass, rate_limit) for rate_limit in limited)
+    blocks = [block for block in found if block is not None]
+    if not blocks:
+        names = ", ".join(
+            f"{rate_limit.rate} on {rate_limit.system.name!r}" for rate_limit in limited
+        )
+        msg = (
+            f"targets: fewer than two groups have rows for {names} among the {len(rows.y)} rows "
+            "trained on; merge small groups or train on more rows"
+        )
+        raise DegenerateGroupError(msg)
+    slope, offset, limit, shares = zip(*blocks, strict=True)
+    return Moments(
+        slot=slot,
+        weight=weight,
+        mass=mass,
+        slope=np.concatenate(slope),
+        offset=np.concatenate(offset),
+        limit=np.concatenate(limit),
+        shares=shares,
+        n_effective=float(effective_rows(np.zeros_like(slot), rows.weight, 1)[0]),
+    )
+
+
+def _per_slot(
+    slot: NDArray[np.int64], weight: NDArray[np.float64], n_slots: int
+) -> NDArray[np.float64]:
+    return np.bincount(slot, weights=weight, minlength=n_slots).astype(np.float64, copy=False)
+
+
+def _block(
+    mass: NDArray[np.float64], rate_limit: RateLimit
+) -> tuple[NDArray[np.float64], ...] | None:
+    """Return slope, offset, limit and share of each group; None if fewer than two have rows."""
+    counts, per_accepted, per_refused = rate_limit.rate.linear()
+    # The last cell holds the rows without a cell.
+    group = np.append(rate_limit.system.of_cell, -1)
+    member = (group == np.arange(rate_limit.system.n_groups)[:, None]).astype(np.float64)
+    table = mass.reshape(-1, 2)
+    size = member @ (table @ counts)
+    kept = size > 0
+    if np.count_nonzero(kept) < 2:
+        return None
+    member, size = member[kept], size[kept]
+    # Group mean minus overall mean, as weights of the cells.
+    mean = member / size[:, None] - member.sum(axis=0) / size.sum()
+    slope = np.stack([mean * per_accepted[0], mean * per_accepted[1]], axis=2)
+    limit = np.full(len(size), rate_limit.limit)
+    return slope.reshape(len(size), -1), mean @ (table @ per_refused), limit, size / size.sum()
+
 
 HALF = 0.5
 """Score from which a member accepts a row."""

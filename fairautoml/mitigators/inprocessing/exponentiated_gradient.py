@@ -10,8 +10,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._thresholds import SERVES, moments_of
-from fairautoml.mitigators.inprocessing._reductions import Game, Members, mixture_of
+from fairautoml.mitigators.inprocessing._reductions import (
+    SERVES,
+    Game,
+    Members,
+    mixture_of,
+    moments_of,
+)
 from fairautoml.records import ParamValue
 
 SMALLEST_BOUND = 0.01

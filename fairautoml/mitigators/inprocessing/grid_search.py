@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._thresholds import SERVES, Moments, moments_of
-from fairautoml.mitigators.inprocessing._reductions import Members
+from fairautoml.mitigators.inprocessing._reductions import SERVES, Members, Moments, moments_of
 from fairautoml.records import ParamValue
 
 
