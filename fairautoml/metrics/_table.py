@@ -698,27 +698,3 @@ def redrawn(
         tables[:, :, mean] += noise[:, :, at] * spread * error[:, 0]
     tables[:, :, FIRST_BIN:] = moved_shares(moments[:, FIRST_BIN:], n_rows, noise[:, :, 2:])
     return tables * mass
-
-
-def per_mass(tables: NDArray[np.float64], part: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return sums per unit of weight, NaN where a group has none."""
-    mass = np.broadcast_to(
-        tables[..., MASS] if part.ndim < tables.ndim else tables[..., MASS, None], part.shape
-    )
-    return np.divide(part, mass, out=np.full_like(part, np.nan), where=mass > 0)
-
-
-def distances(heights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the largest distance between the distribution functions of two groups."""
-    return np.ptp(heights, axis=-2).max(axis=-1)
-
-
-def heights_of(values: GroupValues) -> NDArray[np.float64]:
-    """Return the distribution functions of the predictions at every prediction."""
-    points, at = np.unique(values.prediction, return_inverse=True)
-    found = np.empty((values.n_groups, len(points)))
-    for group in range(values.n_groups):
-        inside = values.inside(group)
-        steps = np.bincount(at[inside], values.weight[inside], minlength=len(points))
-        found[group] = np.cumsum(steps) / steps.sum()
-    return found

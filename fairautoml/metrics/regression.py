@@ -6,13 +6,11 @@ from numpy.typing import NDArray
 from fairautoml.metrics._table import (
     FIRST_BIN,
     LOSS,
+    MASS,
     SUM,
     GroupValues,
     Metric,
     Undefined,
-    distances,
-    heights_of,
-    per_mass,
 )
 
 Tables = NDArray[np.float64]  # shape (n_tables, n_groups, n_columns), as ``GroupValues.table``
@@ -60,19 +58,43 @@ def distribution_gap(values: GroupValues) -> float | Undefined:
     lacking = values.lacking()
     if lacking is not None:
         return lacking
-    return float(distances(heights_of(values)))
+    return float(_distances(_heights(values)))
+
+
+def _heights(values: GroupValues) -> NDArray[np.float64]:
+    """Return the distribution functions of the predictions at every prediction."""
+    points, at = np.unique(values.prediction, return_inverse=True)
+    found = np.empty((values.n_groups, len(points)))
+    for group in range(values.n_groups):
+        inside = values.inside(group)
+        steps = np.bincount(at[inside], values.weight[inside], minlength=len(points))
+        found[group] = np.cumsum(steps) / steps.sum()
+    return found
+
+
+def _distances(heights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the largest distance between the distribution functions of two groups."""
+    return np.ptp(heights, axis=-2).max(axis=-1)
+
+
+def _per_mass(tables: NDArray[np.float64], part: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return sums per unit of weight, NaN where a group has none."""
+    mass = np.broadcast_to(
+        tables[..., MASS] if part.ndim < tables.ndim else tables[..., MASS, None], part.shape
+    )
+    return np.divide(part, mass, out=np.full_like(part, np.nan), where=mass > 0)
 
 
 def _losses_of(tables: Tables) -> NDArray[np.float64]:
-    return per_mass(tables, tables[..., LOSS]).max(axis=-1)
+    return _per_mass(tables, tables[..., LOSS]).max(axis=-1)
 
 
 def _means_of(tables: Tables) -> NDArray[np.float64]:
-    return np.ptp(per_mass(tables, tables[..., SUM]), axis=-1)
+    return np.ptp(_per_mass(tables, tables[..., SUM]), axis=-1)
 
 
 def _distances_of(tables: Tables) -> NDArray[np.float64]:
-    return distances(per_mass(tables, np.cumsum(tables[..., FIRST_BIN:], axis=-1)))
+    return _distances(_per_mass(tables, np.cumsum(tables[..., FIRST_BIN:], axis=-1)))
 
 
 REGRESSION: tuple[Metric, ...] = (
