@@ -56,13 +56,8 @@ class TrainRows:
 
     def take(self, rows: NDArray[np.integer]) -> "TrainRows":
         """Return the given rows, in that order."""
-        return replace(
-            self,
-            X=self.X[rows],
-            y=self.y[rows],
-            weight=self.weight[rows],
-            cells=self.cells[rows],
-        )
+        y, weight, cells = self.y[rows], self.weight[rows], self.cells[rows]
+        return replace(self, X=self.X[rows], y=y, weight=weight, cells=cells)
 
 
 class ScoreModel(Protocol):
@@ -134,12 +129,12 @@ class ScoreRows:
 
     def take(self, rows: NDArray[Any]) -> "ScoreRows":
         """Return the given rows (positions or a mask)."""
-        return ScoreRows(
+        return replace(
+            self,
             scores=self.scores[rows],
             y=self.y[rows],
             weight=self.weight[rows],
             cells=self.cells[rows],
-            n_cells=self.n_cells,
             membership=None if self.membership is None else self.membership[rows],
         )
 
@@ -148,6 +143,11 @@ class RuntimeRule(ABC):
     """A rule that decides as its portable form does, so that both cannot differ."""
 
     __slots__ = ()
+
+    @property
+    def randomized(self) -> bool:
+        """Whether probabilities other than 0 and 1 occur."""
+        return False
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -319,26 +319,27 @@ class Mitigator:
         return self.stage == "post" or not any(target.metric.degree for target in goal.targets)
 
 
-def scales(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:
+def scales(targets: Sequence[BoundConstraint], first: float | None = None) -> tuple[float, ...]:
     """Return the limit of each target per unit of tolerance on the first target.
 
     The limits keep their proportion; when the first limit is 0, all targets get factor 1. A
-    minimum gets factor 1 too, see ``offsets``.
+    minimum gets factor 1 too, see ``offsets``. ``first`` is the limit of the first target, if
+    ``targets`` are only some of the goal's.
     """
-    first = targets[0].limit
+    first = targets[0].limit if first is None else first
     return tuple(
         1.0 if first == 0 or target.metric.is_minimum else target.limit / first
         for target in targets
     )
 
 
-def offsets(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:
+def offsets(targets: Sequence[BoundConstraint], first: float | None = None) -> tuple[float, ...]:
     """Return what is added to the scaled tolerance to give the largest gap of each target.
 
     0, except for a minimum: its gap is one minus a rate, of which a proportion has no meaning. A
     tolerance that is by d smaller than the first limit demands rates larger by d, at most 1.
     """
-    first = targets[0].limit
+    first = targets[0].limit if first is None else first
     return tuple(target.limit - first if target.metric.is_minimum else 0.0 for target in targets)
 
 

@@ -599,7 +599,16 @@ class Smooth:
         n = len(self.unit)
         half = limits[self.block] / 2
         chosen = np.equal.outer(self.block, np.arange(len(limits))).astype(np.float64)
-        at = _Remembered(self)
+        last: dict[bytes, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+
+        def at(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            # Loss and constraints request the same point.
+            key = x.tobytes()
+            if key not in last:
+                last.clear()
+                last[key] = self.values(x)
+            return last[key]
+
         start = self._free(multipliers, threshold)
         rates = at(start)[0][:n]
 
@@ -708,21 +717,6 @@ class Smooth:
             [falls @ table.shares[:, near].T @ self.centred, falls.sum(axis=1) * self.span]
         )
         return values, -slopes
-
-
-class _Remembered:
-    """Caches the last evaluation, because loss and constraints request the same point."""
-
-    def __init__(self, smooth: Smooth) -> None:
-        self.smooth = smooth
-        self.place = b""
-        self.found = (np.zeros(0), np.zeros((0, 0)))
-
-    def __call__(self, at: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if at.tobytes() != self.place:
-            self.place = at.tobytes()
-            self.found = self.smooth.values(at)
-        return self.found
 
 
 FIRST_STEPS = 60

@@ -121,7 +121,6 @@ class CommonRule(RuntimeRule):
     threshold: float
 
     needs_sensitive: ClassVar[bool] = False
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
         return thresholds((), np.array([[self.threshold]]))
@@ -260,12 +259,8 @@ class ThresholdProblem:
 def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
     """Return the problem over the groups that a rule must distinguish."""
     targets = needed(goal.targets)
-    factor, offset = (
-        dict(zip(map(id, goal.targets), of_targets(goal.targets), strict=True))
-        for of_targets in (scales, offsets)
-    )
-    scale = tuple(factor[id(target)] for target in targets)
-    offset_of = tuple(offset[id(target)] for target in targets)
+    first = goal.targets[0].limit
+    scale, offset = scales(targets, first), offsets(targets, first)
     apart = {target.system.key for target in targets}
     # Overlapping groups cannot each have a threshold, because a row belongs to several of them.
     one_system = len(apart) == 1 and not targets[0].system.overlapping
@@ -286,7 +281,7 @@ def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
         scale=tuple(itertools.compress(scale, compared)),
         floors=tuple(
             Floor(rate=rate, system=target.system, offset=least)
-            for target, least, gap in zip(targets, offset_of, compared, strict=True)
+            for target, least, gap in zip(targets, offset, compared, strict=True)
             for rate in target.metric.rates
             if not gap
         ),
@@ -633,7 +628,6 @@ class AsPredicted(RuntimeRule):
     """Return the prediction unchanged."""
 
     needs_sensitive: ClassVar[bool] = False
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "shifts", "randomized": False, "of_cell": _NO_CELL, "shifts": np.zeros(1)}
@@ -653,8 +647,6 @@ class ShiftRule(RuntimeRule):
     def needs_sensitive(self) -> bool:
         """Whether any part is shifted."""
         return any(self.shifts)
-
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
         shifts = np.array([*self.shifts, 0.0])
@@ -697,8 +689,6 @@ class NumberRepair(RuntimeRule):
     def needs_sensitive(self) -> bool:
         """Whether any prediction changes."""
         return self.strength > 0
-
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
         return {

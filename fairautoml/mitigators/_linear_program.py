@@ -56,9 +56,6 @@ class _Band:
         """Number of further variables: the lower end, or one distance per group of a sum."""
         return {"max": 0, "sum": len(self.weights)}.get(self.form, 1)
 
-    def width(self, tolerance: float) -> float:
-        return self.scale * tolerance
-
     def sums(self, cut: ThresholdCandidates) -> NDArray[np.float64]:
         """Return what the band adds up over the cells of a group, shape (1, n_cuts): the rate."""
         return cut.rate(self.rate)[None]
@@ -71,7 +68,7 @@ class _Band:
         ``rate - u <= width``; for a ratio ``rate (1 - width) - u <= 0`` and ``-u <= -least``.
         """
         (values,) = sums
-        width, n = self.width(tolerance), len(values)
+        width, n = self.scale * tolerance, len(values)
         both = np.vstack([values, -values])
         if self.form == "max":
             return both, np.zeros((2 * n, 0)), np.full(2 * n, width)

@@ -345,7 +345,6 @@ class MostLikely(RuntimeRule):
     """Choose the class of the largest probability, the first of ties."""
 
     needs_sensitive: ClassVar[bool] = False
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
         return class_offsets((), np.ones((1, 1)), np.zeros((1, 1)))
@@ -368,8 +367,6 @@ class ClassRule(RuntimeRule):
         """Whether the parts, or rows without a part, are decided differently."""
         zero_offsets = tuple(0.0 for _ in self.neutral)
         return set(zip(self.slopes, self.cuts, strict=True)) != {(self.neutral, zero_offsets)}
-
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
         slopes = np.array([*self.slopes, self.neutral])

@@ -18,7 +18,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -147,10 +147,7 @@ def shrunk(rows: ScoreRows, goal: Goal, groups: NDArray[np.integer], n_groups: i
     slot = np.where(known, groups, n_groups)
     effective = effective_rows(slot, rows.weight, n_groups + 1)
     alpha = (effective / (effective + SHRINKAGE_ROWS))[slot]
-    labels = alpha * rows.y + (1 - alpha) * rows.scores
-    return ScoreRows(
-        scores=rows.scores, y=labels, weight=rows.weight, cells=rows.cells, n_cells=rows.n_cells
-    )
+    return replace(rows, y=alpha * rows.y + (1 - alpha) * rows.scores)
 
 
 def gain_weights(rows: ScoreRows, objective: Metric) -> tuple[float, float]:

@@ -40,17 +40,6 @@ class RowGroups:
         """Return the groups that have weight, ascending."""
         return np.flatnonzero(self.mass.sum(axis=1) > 0)
 
-    @property
-    def base_rates(self) -> NDArray[np.float64]:
-        """Return the share of label 1 by group, shape (n_groups,); 0 in groups without weight."""
-        total = self.mass.sum(axis=1)
-        return np.divide(self.mass[:, 1], total, out=np.zeros(len(total)), where=total > 0)
-
-    @property
-    def base_rate(self) -> float:
-        """Return the share of label 1 among all rows of known group."""
-        return float(self.mass[:, 1].sum() / self.mass.sum())
-
     def require_labels(self, name: str) -> None:
         """Raise an error if a group has only one label."""
         for group in self.present:

@@ -127,9 +127,8 @@ def fit_rules(
     if not goal.targets:
         return []
     ordered, cells = canonical(rows)
-    factor = dict(zip(map(id, goal.targets), scales(goal.targets), strict=True))
     targets = needed(goal.targets)
-    bands = bands_of(ordered, cells, targets, [factor[id(target)] for target in targets])
+    bands = bands_of(ordered, cells, targets, scales(targets, goal.targets[0].limit))
     gain = gain_weights(ordered, goal.objective)
     labels = shrunk(ordered, goal, ordered.cells, ordered.n_cells).y
     n_multipliers = sum(len(band.groups) for band in bands)

@@ -30,7 +30,6 @@ class ShiftedRule(RuntimeRule):
     terms: tuple[Term, ...]
 
     needs_sensitive: ClassVar[bool] = True
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
         cuts = self.threshold + np.array([*self.shifts, 0.0])

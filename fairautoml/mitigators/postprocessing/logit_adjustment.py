@@ -43,7 +43,6 @@ class ClassFactors(RuntimeRule):
     factors: tuple[float, ...]  # one per class, positive
 
     needs_sensitive: ClassVar[bool] = False
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
         factors = np.array([self.factors])

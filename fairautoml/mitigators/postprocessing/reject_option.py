@@ -51,7 +51,6 @@ class BandRule(RuntimeRule):
     cuts: ThresholdRule
 
     needs_sensitive: ClassVar[bool] = True
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
         return self.cuts.to_dict()

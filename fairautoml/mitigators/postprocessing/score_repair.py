@@ -54,7 +54,6 @@ class RepairRule(RuntimeRule):
     cuts: ThresholdRule  # equivalent threshold on the scores of each group
 
     needs_sensitive: ClassVar[bool] = True
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
         return self.cuts.to_dict()

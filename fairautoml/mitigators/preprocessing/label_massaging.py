@@ -46,7 +46,9 @@ def massaged(
 ) -> NDArray[np.int8]:
     """Return the changed labels, shape (n_rows,)."""
     y = rows.y.copy()
-    move = strength * (groups.base_rate - groups.base_rates) * groups.mass.sum(axis=1)
+    total, positive = groups.mass.sum(axis=1), groups.mass[:, 1]
+    base_rates = np.divide(positive, total, out=np.zeros_like(total), where=total > 0)
+    move = strength * (positive.sum() / groups.mass.sum() - base_rates) * total
     for group in groups.present:
         old = 0 if move[group] > 0 else 1
         configs = np.flatnonzero((groups.of_row == group) & (rows.y == old))
