@@ -1,5 +1,8 @@
 """Fairness metrics of regression."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,6 +11,7 @@ from fairautoml.metrics._table import (
     LOSS,
     MASS,
     SUM,
+    Form,
     GroupValues,
     Metric,
     Undefined,
@@ -97,38 +101,28 @@ def _distances_of(tables: Tables) -> NDArray[np.float64]:
     return _distances(_per_mass(tables, np.cumsum(tables[..., FIRST_BIN:], axis=-1)))
 
 
+def _metric(
+    value: Callable[[GroupValues], float | Undefined],
+    many: Callable[[Tables], NDArray[np.float64]],
+    about: str,
+    form: Form = "difference",
+    most: float = math.inf,
+) -> Metric:
+    return Metric(
+        name=value.__name__, about=about, kind="fairness", on="decisions", value=value, many=many,
+        greater_is_better=False, form=form, tasks=frozenset({"regression"}), most=most,
+    )  # fmt: skip
+
+
 REGRESSION: tuple[Metric, ...] = (
-    Metric(
-        name="bounded_group_loss",
-        about="Largest mean squared error of a group.",
-        kind="fairness",
-        on="decisions",
-        value=bounded_group_loss,
-        many=_losses_of,
-        greater_is_better=False,
-        form="level",
-        tasks=frozenset({"regression"}),
-        most=float("inf"),
+    _metric(
+        bounded_group_loss, _losses_of, "Largest mean squared error of a group.", form="level"
     ),
-    Metric(
-        name="mean_difference",
-        about="Largest gap in mean prediction.",
-        kind="fairness",
-        on="decisions",
-        value=mean_difference,
-        many=_means_of,
-        greater_is_better=False,
-        tasks=frozenset({"regression"}),
-        most=float("inf"),
-    ),
-    Metric(
-        name="distribution_gap",
-        about="Largest Kolmogorov-Smirnov distance between the predictions of two groups.",
-        kind="fairness",
-        on="decisions",
-        value=distribution_gap,
-        many=_distances_of,
-        greater_is_better=False,
-        tasks=frozenset({"regression"}),
+    _metric(mean_difference, _means_of, "Largest gap in mean prediction."),
+    _metric(
+        distribution_gap,
+        _distances_of,
+        "Largest Kolmogorov-Smirnov distance between the predictions of two groups.",
+        most=1.0,
     ),
 )

@@ -319,11 +319,6 @@ def _bands(rows: ScoreRows, goal: Goal) -> tuple[Band, ...]:
     return tuple(found)
 
 
-def size_of(bands: Sequence[Band]) -> int:
-    """Return the number of prices."""
-    return sum(band.mass.size for band in bands)
-
-
 Numbers = tuple[tuple[float, ...], ...]
 
 

@@ -26,7 +26,12 @@ from fairautoml.data.dataset import strata_of
 from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import InputError
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators.inprocessing._reductions import Mixture, bounded_prices
+from fairautoml.mitigators.inprocessing._reductions import (
+    PRECISION,
+    Mixture,
+    bounded_prices,
+    mixture_of,
+)
 from fairautoml.records import ParamValue
 
 METRIC = "bounded_group_loss"
@@ -36,9 +41,6 @@ MOST_PRICE = 20.0
 
 TOO_MUCH = 1000.0
 """Cost of a unit of error above the bound in the linear program."""
-
-PRECISION = 1e-8
-"""Smallest share that is not rounding of the linear program."""
 
 HELD_SHARE = 0.25
 """Share of the training rows that are held out to set prices and shares."""
@@ -116,9 +118,7 @@ class _Members:
         if self.in_time(int(np.ceil(len(kept) / (1.0 - HELD_SHARE)))):
             everything = np.arange(len(self.rows.y))
             models = [self._trained(self.prices[at], everything) for at in kept]
-        return Mixture(
-            models=tuple(models), shares=tuple((shares[kept] / shares[kept].sum()).tolist())
-        )
+        return mixture_of(models, shares[kept])
 
     def best_shares(self, bounds: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the shares of smallest error within the bounds, or of the least excess."""

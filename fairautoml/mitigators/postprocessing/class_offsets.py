@@ -24,7 +24,6 @@ from fairautoml.mitigators._multiclass import (
     cuts_for,
     nearest_shares,
     shrunk_labels,
-    size_of,
 )
 from fairautoml.records import Rule
 
@@ -83,7 +82,7 @@ class _Fit:
         self._program: Program = build_problem(rows, goal)
         self._weight = rows.weight / rows.weight.sum()
         self._labels = shrunk_labels(rows)
-        self._prices = np.zeros(size_of(self._program.bands))
+        self._prices = np.zeros(sum(band.mass.size for band in self._program.bands))
         self._off = [np.zeros_like(band.mass) for band in self._program.bands]
         self._exact = all(target.metric.rates == (SELECTION,) for target in goal.targets)
 

@@ -13,8 +13,7 @@ is a function of the group becomes constant. Missing numbers stay missing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +59,6 @@ class Quantiles:
         """Return the value at each rank; constant beyond the range."""
         return np.interp(rank, self.ranks, self.values)
 
-    def portable(self) -> dict[str, Any]:
-        return {"values": self.values, "ranks": self.ranks, "spread": self.spread}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Repair:
@@ -73,14 +69,6 @@ class Repair:
     middle: Quantiles  # median of the groups' values at each rank; of categories the pooled ends
     # shape (n_categories,): ordered codes, ``MISSING`` for missing; None for numbers
     codes: NDArray[np.int64] | None = None
-
-    def portable(self) -> dict[str, Any]:
-        return {
-            "groups": [table.portable() for table in self.groups],
-            "pooled": self.pooled.portable(),
-            "middle": self.middle.portable(),
-            "codes": self.codes,
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -96,7 +84,7 @@ class Repairs:
         changed = X.astype(np.float32)
         groups, row = groups_of(self.of_cell, cells), row_draws(X, self.salt)
         for (at, repair), factors in zip(self.columns, self._factors(), strict=True):
-            step = {**repair.portable(), "strength": self.strength, "factors": factors}
+            step = {**asdict(repair), "strength": self.strength, "factors": factors}
             changed[:, at] = repaired(step, changed[:, at], groups, row)
         return changed
 
@@ -109,7 +97,7 @@ class Repairs:
             "odd": row_factors(len(columns), self.salt).view(np.int32),
         }
         for (at, repair), factors in zip(self.columns, self._factors(), strict=True):
-            content = {**about, "column": columns[at], "factors": factors, **repair.portable()}
+            content = {**about, "column": columns[at], "factors": factors, **asdict(repair)}
             changed[at] = out.step("repaired", content, 1)[0]
         return changed
 
