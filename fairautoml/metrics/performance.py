@@ -17,6 +17,7 @@ from fairautoml.metrics._table import (
     TaskName,
     Undefined,
 )
+from fairautoml.records import Floats
 
 FPR_LIMIT = 0.05
 """Largest false positive rate of ``recall_at_fpr``; the operating point of Jesus et al. (2022)."""
@@ -29,8 +30,8 @@ EPS = float(np.finfo(np.float32).eps)
 
 Labels: TypeAlias = NDArray[np.integer]
 Scores: TypeAlias = NDArray[np.floating]
-Weight: TypeAlias = NDArray[np.float64]
-Pooled: TypeAlias = NDArray[np.float64]
+Weight: TypeAlias = Floats
+Pooled: TypeAlias = Floats
 
 
 def accuracy(counts: GroupCounts | ClassCounts) -> float | Undefined:
@@ -297,7 +298,7 @@ class _OfTables:
 
     name: str
 
-    def __call__(self, tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, tables: Floats) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):
             return OF_POOLED[self.name](tables.sum(axis=1))
 

@@ -23,6 +23,7 @@ from fairautoml.metrics._table import (
     TaskName,
     Undefined,
 )
+from fairautoml.records import Floats
 
 Compare = Literal["difference", "ratio", "minimum", "to_overall", "macro"]
 """Largest minus smallest rate; smallest over largest; smallest; distance from the rate of all
@@ -69,7 +70,7 @@ def with_compared(shown: Sequence[Rate], metrics: Iterable[Metric]) -> tuple[Rat
     return tuple(dict.fromkeys((*shown, *(rate for m in metrics for rate in m.compared))))
 
 
-def worst(rates: NDArray[np.float64], form: Form) -> NDArray[np.float64]:
+def worst(rates: Floats, form: Form) -> Floats:
     """Return the disparity, or the minimum, of the worst of several rates; NaN if undefined.
 
     ``rates`` has shape (n_rates, ..., n_groups); the result has the shape between.
@@ -100,7 +101,7 @@ def known_disparity(counts: GroupCounts, rates: Sequence[Rate], form: Form) -> f
     return max(known) if form == "difference" else min(known)
 
 
-def _reason(counts: GroupCounts, rates: Sequence[Rate], by_rate: NDArray[np.float64]) -> str:
+def _reason(counts: GroupCounts, rates: Sequence[Rate], by_rate: Floats) -> str:
     empty = np.flatnonzero(~counts.table.any(axis=(1, 2)))
     if len(empty) > 0:
         return _lacking(empty, "rows")
@@ -118,9 +119,7 @@ def _lacking(groups: NDArray[np.integer], what: str) -> str:
     return f"group {groups[0]} has no {what}{more}"
 
 
-def values_of(
-    metric: Metric, tables: NDArray[np.float64], overall: NDArray[np.float64] | None = None
-) -> NDArray[np.float64]:
+def values_of(metric: Metric, tables: Floats, overall: Floats | None = None) -> Floats:
     """Return a metric's value on each of many tables, NaN where it has none, shape (n_tables,).
 
     ``overall``, shape (n_tables, 2, 2), is the table of all rows; the sum over the groups if None.
@@ -142,9 +141,7 @@ def values_of(
     return np.array([np.nan if isinstance(value, Undefined) else value for value in found])
 
 
-def _to_overall_of_tables(
-    metric: Metric, tables: NDArray[np.float64], overall: NDArray[np.float64] | None
-) -> NDArray[np.float64]:
+def _to_overall_of_tables(metric: Metric, tables: Floats, overall: Floats | None) -> Floats:
     together = tables.sum(axis=1) if overall is None else overall
     worst_of = np.zeros(len(tables))
     for rate in metric.to_overall:
@@ -237,7 +234,7 @@ class _Macro:
 class _MacroOfTables:
     rates: tuple[Rate, ...]
 
-    def __call__(self, tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, tables: Floats) -> Floats:
         n_tables, n_groups, n_classes, _ = tables.shape
         flat = ClassCounts(tables.reshape(-1, n_classes, n_classes)).stacked(self.rates)
         by_group = flat.reshape(len(self.rates), n_classes, n_tables, n_groups)

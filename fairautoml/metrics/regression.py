@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairautoml.metrics._table import (
     FIRST_BIN,
@@ -16,8 +15,9 @@ from fairautoml.metrics._table import (
     Metric,
     Undefined,
 )
+from fairautoml.records import Floats
 
-Tables = NDArray[np.float64]  # shape (n_tables, n_groups, n_columns), as ``GroupValues.table``
+Tables = Floats  # shape (n_tables, n_groups, n_columns), as ``GroupValues.table``
 
 
 def bounded_group_loss(values: GroupValues) -> float | Undefined:
@@ -65,7 +65,7 @@ def distribution_gap(values: GroupValues) -> float | Undefined:
     return float(_distances(_heights(values)))
 
 
-def _heights(values: GroupValues) -> NDArray[np.float64]:
+def _heights(values: GroupValues) -> Floats:
     """Return the distribution functions of the predictions at every prediction."""
     points, at = np.unique(values.prediction, return_inverse=True)
     found = np.empty((values.n_groups, len(points)))
@@ -76,12 +76,12 @@ def _heights(values: GroupValues) -> NDArray[np.float64]:
     return found
 
 
-def _distances(heights: NDArray[np.float64]) -> NDArray[np.float64]:
+def _distances(heights: Floats) -> Floats:
     """Return the largest distance between the distribution functions of two groups."""
     return np.ptp(heights, axis=-2).max(axis=-1)
 
 
-def _per_mass(tables: NDArray[np.float64], part: NDArray[np.float64]) -> NDArray[np.float64]:
+def _per_mass(tables: Floats, part: Floats) -> Floats:
     """Return sums per unit of weight, NaN where a group has none."""
     mass = np.broadcast_to(
         tables[..., MASS] if part.ndim < tables.ndim else tables[..., MASS, None], part.shape
@@ -89,21 +89,21 @@ def _per_mass(tables: NDArray[np.float64], part: NDArray[np.float64]) -> NDArray
     return np.divide(part, mass, out=np.full_like(part, np.nan), where=mass > 0)
 
 
-def _losses_of(tables: Tables) -> NDArray[np.float64]:
+def _losses_of(tables: Tables) -> Floats:
     return _per_mass(tables, tables[..., LOSS]).max(axis=-1)
 
 
-def _means_of(tables: Tables) -> NDArray[np.float64]:
+def _means_of(tables: Tables) -> Floats:
     return np.ptp(_per_mass(tables, tables[..., SUM]), axis=-1)
 
 
-def _distances_of(tables: Tables) -> NDArray[np.float64]:
+def _distances_of(tables: Tables) -> Floats:
     return _distances(_per_mass(tables, np.cumsum(tables[..., FIRST_BIN:], axis=-1)))
 
 
 def _metric(
     value: Callable[[GroupValues], float | Undefined],
-    many: Callable[[Tables], NDArray[np.float64]],
+    many: Callable[[Tables], Floats],
     about: str,
     form: Form = "difference",
     most: float = math.inf,

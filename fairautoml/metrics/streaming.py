@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics.selected import Bounds, group_quotas
+from fairautoml.records import Floats
 
 REFERENCE = 256
 """Rows that the selected ones are to represent, if none are given."""
@@ -101,7 +102,7 @@ class _Selection:
     nearest: NDArray[np.float32]  # shape (n_reference,): squared distance from the selection
     rows: NDArray[np.intp]  # shape (k,)
     group: NDArray[np.intp]  # shape (k,)
-    gain: NDArray[np.float64]  # shape (k,): when the row was added
+    gain: Floats  # shape (k,): when the row was added
     to_points: NDArray[np.float32]  # shape (k, n_reference)
     size: int = 0
 
@@ -154,7 +155,7 @@ class _Selection:
         else:
             self.nearest = np.minimum(self.start, self.to_points[: self.size].min(axis=0))
 
-    def _needed(self) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    def _needed(self) -> tuple[Floats, NDArray[np.intp]]:
         """Return for each group the gain that a row needs, and the place that it takes."""
         n_groups = len(self.least)
         counts = np.bincount(self.group[: self.size], minlength=n_groups)

@@ -14,7 +14,7 @@ from fairautoml.metrics import METRICS, BoundConstraint, Metric, TaskName
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SELECTION, comparison
-from fairautoml.records import Config, ParamValue, Rule
+from fairautoml.records import Config, Floats, ParamValue, Rule
 from fairautoml.runtime._rules import RULES
 
 
@@ -46,7 +46,7 @@ class TrainRows:
 
     X: Any
     y: NDArray[Any]
-    weight: NDArray[np.float64]
+    weight: Floats
     cells: NDArray[np.int32]
     systems: tuple[GroupSystem, ...]
     feature_schema: FeatureSchema
@@ -122,7 +122,7 @@ class ScoreRows:
 
     scores: NDArray[np.floating]
     y: NDArray[Any]
-    weight: NDArray[np.float64]
+    weight: Floats
     cells: NDArray[np.int32]
     n_cells: int
     membership: NDArray[np.float32] | None = None
@@ -153,9 +153,7 @@ class RuntimeRule(ABC):
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""
 
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
+    def decide(self, scores: NDArray[np.floating], cells: NDArray[np.integer]) -> Floats:
         """Return what the rule decides for each row, as in ``Rule``."""
         rule = self.to_dict()
         return np.asarray(RULES[rule["kind"]](rule, scores, cells, None), dtype=np.float64)

@@ -30,6 +30,7 @@ from fairautoml.metrics.gedi import centred_powers, solver
 from fairautoml.mitigators._base import Goal, ScoreRows, scales
 from fairautoml.mitigators._group_program import gains
 from fairautoml.mitigators._thresholds import gain_weights, per_unit
+from fairautoml.records import Floats
 
 Kind = Literal["coarse", "fine"]
 
@@ -38,13 +39,13 @@ ROUNDING = 1e-12
 
 
 def taken_off(
-    powers: NDArray[np.float64],
-    alpha: NDArray[np.float64],
-    weight: NDArray[np.float64],
+    powers: Floats,
+    alpha: Floats,
+    weight: Floats,
     *,
     bound: float,
     kind: Kind,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return ``alpha - alpha'``, shape (degree,)."""
     gram = (powers * weight[:, None]).T @ powers
     if kind == "fine":
@@ -55,9 +56,7 @@ def taken_off(
     return alpha - nearest_in_ball(alpha, gram, bound)
 
 
-def nearest_in_ball(
-    alpha: NDArray[np.float64], gram: NDArray[np.float64], bound: float
-) -> NDArray[np.float64]:
+def nearest_in_ball(alpha: Floats, gram: Floats, bound: float) -> Floats:
     """Return the points of the L1 ball nearest to given points in the norm of ``gram``.
 
     The nearest point lies inside a face of the ball, that is, a pattern of signs. For each of the
@@ -85,7 +84,7 @@ def nearest_in_ball(
     return best.reshape(alpha.shape)
 
 
-def _distance(apart: NDArray[np.float64], gram: NDArray[np.float64]) -> NDArray[np.float64]:
+def _distance(apart: Floats, gram: Floats) -> Floats:
     return ((apart @ gram) * apart).sum(axis=1)
 
 
@@ -114,7 +113,7 @@ HALF_WIDTH = 0.1
 LEAST_DENSITY = 0.1
 """Smallest density; with few scores near a threshold, shifts change no decisions."""
 
-Shifts = tuple[NDArray[np.float64], ...]
+Shifts = tuple[Floats, ...]
 Term = tuple[str, tuple[float, ...]]
 
 
@@ -144,8 +143,8 @@ class Search:
         self._numbers = tuple(self._number(target) for target in goal.targets)
         self._none = tuple(np.zeros((len(n.solver), len(self.thresholds))) for n in self._numbers)
         self.tried: list[Shifts] = []
-        self.gaps: list[NDArray[np.float64]] = []
-        self.values: list[NDArray[np.float64]] = []
+        self.gaps: list[Floats] = []
+        self.values: list[Floats] = []
 
     def _number(self, target: BoundConstraint) -> "_Number":
         system = target.system
@@ -198,7 +197,7 @@ class Search:
             inside = tuple(np.where(kept, m, b) for m, b in zip(middle, inside, strict=True))
             outside = tuple(np.where(kept, a, m) for m, a in zip(middle, outside, strict=True))
 
-    def _try(self, shifts: Shifts) -> NDArray[np.float64]:
+    def _try(self, shifts: Shifts) -> Floats:
         """Record the outcome of the coefficients and return the gaps at every threshold."""
         gap, value = self._outcome(shifts)
         self.tried.append(shifts)
@@ -218,13 +217,13 @@ class Search:
             )
         return found
 
-    def _near(self, by_cell: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _near(self, by_cell: Floats) -> Floats:
         """Return the weight of each cell around each threshold, per unit of score."""
         low = self._above(self.thresholds - HALF_WIDTH + by_cell)
         high = self._above(self.thresholds + HALF_WIDTH + by_cell)
         return (low - high).sum(axis=1) / (2 * HALF_WIDTH)
 
-    def _of_scores(self, number: "_Number", left: float, kind: Kind) -> NDArray[np.float64]:
+    def _of_scores(self, number: "_Number", left: float, kind: Kind) -> Floats:
         """Return the shift that leaves the given share of the GeDI of the scores."""
         sums = np.array([cell.weighted_score for cell in self._ranked[:-1]])
         alpha = number.solver @ number.mean(sums)
@@ -233,11 +232,11 @@ class Search:
         bound = left * float(np.abs(alpha).sum())
         return taken_off(number.powers, alpha, number.mass, bound=bound, kind=kind)
 
-    def _above(self, cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _above(self, cuts: Floats) -> Floats:
         """Return the weight accepted by cell, label and threshold."""
         return np.stack([cell.above(cut) for cell, cut in zip(self._ranked, cuts, strict=True)])
 
-    def _by_cell(self, shifts: Shifts) -> NDArray[np.float64]:
+    def _by_cell(self, shifts: Shifts) -> Floats:
         """Return the shift of each threshold by cell, shape (n_cells + 1, n_thresholds)."""
         added = np.zeros((len(self._ranked), len(self.thresholds)))
         for number, each in zip(self._numbers, shifts, strict=True):
@@ -245,7 +244,7 @@ class Search:
             added[inside] += (number.powers @ each)[number.of_cell[inside]]
         return added
 
-    def _outcome(self, shifts: Shifts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _outcome(self, shifts: Shifts) -> tuple[Floats, Floats]:
         """Return gap per unit of tolerance and gain at every threshold."""
         accepted = self._above(self.thresholds + self._by_cell(shifts))
         gap = np.zeros(len(self.thresholds))
@@ -259,7 +258,7 @@ class Search:
             np.maximum(gap, per_unit(np.nan_to_num(found, nan=np.inf), scale), out=gap)
         return gap, gains(accepted, self._gain)
 
-    def chosen(self, at: int) -> tuple[float, NDArray[np.float64], tuple[Term, ...]]:
+    def chosen(self, at: int) -> tuple[float, Floats, tuple[Term, ...]]:
         """Return threshold, shift of each cell, and polynomials of one outcome."""
         which, column = divmod(at, len(self.thresholds))
         shifts = self.tried[which]
@@ -274,12 +273,12 @@ class Search:
 class _Number:
     """A continuous attribute that decisions must not depend on."""
 
-    solver: NDArray[np.float64]  # (degree, n_groups)
-    powers: NDArray[np.float64]  # (n_groups, degree)
-    mass: NDArray[np.float64]  # (n_groups,)
+    solver: Floats  # (degree, n_groups)
+    powers: Floats  # (n_groups, degree)
+    mass: Floats  # (n_groups,)
     of_cell: NDArray[np.int32]  # (n_cells,)
 
-    def mean(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    def mean(self, sums: Floats) -> Floats:
         """Return the mean by group of sums by cell, shape (n_groups, ...)."""
         inside = self.of_cell >= 0
         total = np.zeros((len(self.mass), *sums.shape[1:]))
@@ -288,12 +287,12 @@ class _Number:
         return np.divide(total, mass, out=np.zeros_like(total), where=mass > 0)
 
     @property
-    def gram(self) -> NDArray[np.float64]:
+    def gram(self) -> Floats:
         """``Phi' Phi`` per unit of weight, shape (degree, degree)."""
         shares = (self.mass / self.mass.sum())[:, None]
         return (self.powers * shares).T @ self.powers
 
-    def prices(self, shifts: NDArray[np.float64]) -> NDArray[np.float64]:
+    def prices(self, shifts: Floats) -> Floats:
         """Return the price of each coefficient of the decisions, shape (n_thresholds, degree).
 
         A row at x is shifted by ``Phi(x) shifts``, which equals ``prices`` times the contribution
@@ -303,11 +302,11 @@ class _Number:
 
     def step(
         self,
-        shifts: NDArray[np.float64],
-        accepted: NDArray[np.float64],
-        near: NDArray[np.float64],
-        most: NDArray[np.float64] | None,
-    ) -> NDArray[np.float64]:
+        shifts: Floats,
+        accepted: Floats,
+        near: Floats,
+        most: Floats | None,
+    ) -> Floats:
         """Return a Newton step towards coefficients that are 0 or at the largest price.
 
         These rules have the least GeDI for their accuracy: under a bound on the L1 norm of the
@@ -338,8 +337,8 @@ class _Number:
 class _Ranked:
     """Scores of one cell, ascending, and the weight of each label at or above each score."""
 
-    scores: NDArray[np.float64]
-    from_here: NDArray[np.float64]  # (2, n_rows + 1)
+    scores: Floats
+    from_here: Floats  # (2, n_rows + 1)
     weighted_score: float
 
     @classmethod
@@ -356,10 +355,10 @@ class _Ranked:
         )
 
     @property
-    def totals(self) -> NDArray[np.float64]:
+    def totals(self) -> Floats:
         """Return the weight of label 0 and label 1."""
         return self.from_here[:, 0]
 
-    def above(self, cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+    def above(self, cuts: Floats) -> Floats:
         """Return the weight by label of the scores at or above each cut, shape (2, n_cuts)."""
         return self.from_here[:, np.searchsorted(self.scores, cuts, side="left")]

@@ -39,7 +39,7 @@ from fairautoml.mitigators._thresholds import (
     per_unit,
     solve_pairs,
 )
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 
 _NO_CELL = np.zeros(0, dtype=np.int32)
 
@@ -89,8 +89,8 @@ class ThresholdRule(RuntimeRule):
 
 def thresholds(
     of_cell: Sequence[int],
-    cuts: NDArray[np.float64],
-    shares: NDArray[np.float64] | None = None,
+    cuts: Floats,
+    shares: Floats | None = None,
     *,
     randomized: bool = False,
 ) -> dict[str, Any]:
@@ -445,16 +445,16 @@ def _sure(at: Sequence[int] | None) -> Picks | None:
 class Ranked:
     """Rows of one group with positive weight in ascending score, and their cumulated weight."""
 
-    scores: NDArray[np.float64]  # shape (n_rows,): ascending
+    scores: Floats  # shape (n_rows,): ascending
     # weight of label 0 and label 1 among the lowest rows, by their number
-    below: NDArray[np.float64]  # shape (2, n_rows + 1)
+    below: Floats  # shape (2, n_rows + 1)
 
     @property
-    def totals(self) -> NDArray[np.float64]:
+    def totals(self) -> Floats:
         """Return the weight of label 0 and label 1, shape (2,)."""
         return self.below[:, -1]
 
-    def accepted_from(self, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    def accepted_from(self, thresholds: Floats) -> Floats:
         """Return the weight by label of the scores at or above each threshold."""
         refused = np.searchsorted(self.scores, thresholds, side="left")
         return self.totals[:, None] - self.below[:, refused]
@@ -489,9 +489,7 @@ def _ranked(rows: ScoreRows, order: NDArray[np.integer]) -> Ranked:
     return Ranked(scores=rows.scores[order].astype(np.float64), below=below)
 
 
-def gaps(
-    accepted: NDArray[np.float64], totals: NDArray[np.float64], problem: ThresholdProblem
-) -> NDArray[np.float64]:
+def gaps(accepted: Floats, totals: Floats, problem: ThresholdProblem) -> Floats:
     """Return the largest gap per unit of tolerance of every choice, shape (n_choices,).
 
     Groups in which a rate is undefined are excluded; a ratio of 0/0 is infeasible (inf).
@@ -511,7 +509,7 @@ def gaps(
     return largest
 
 
-def counted(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
+def counted(by_label: Floats, rate: Rate) -> Floats:
     """Return the weight that counts for a monotone rate: label 1, label 0 or both."""
     if rate.label is None:
         return by_label[:, 0] + by_label[:, 1]
@@ -519,25 +517,25 @@ def counted(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
 
 
 def outcomes(
-    choices: Iterable[NDArray[np.float64]],
-    totals: NDArray[np.float64],
+    choices: Iterable[Floats],
+    totals: Floats,
     problem: ThresholdProblem,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Return gap and gain of several arrays of accepted weights, one after the other."""
     found = [(gaps(one, totals, problem), gains(one, problem.gain)) for one in choices]
     gap, value = zip(*found, strict=True)
     return np.concatenate(gap), np.concatenate(value)
 
 
-def gains(accepted: NDArray[np.float64], gain: tuple[float, float]) -> NDArray[np.float64]:
+def gains(accepted: Floats, gain: tuple[float, float]) -> Floats:
     """Return the gain of every choice, shape (n_choices,)."""
     false, true = accepted.sum(axis=0)
     return gain[0] * true - gain[1] * false
 
 
 def rules_within(
-    gap: NDArray[np.float64],
-    value: NDArray[np.float64],
+    gap: Floats,
+    value: Floats,
     tolerances: Sequence[float],
     rule: Callable[[int], Rule],
 ) -> list[tuple[float | None, Rule | None]]:
@@ -546,9 +544,7 @@ def rules_within(
     return [(t, None if at is None else rule(at)) for t, at in zip(tolerances, best, strict=True)]
 
 
-def best_within(
-    gap: NDArray[np.float64], value: NDArray[np.float64], tolerances: Sequence[float]
-) -> list[int | None]:
+def best_within(gap: Floats, value: Floats, tolerances: Sequence[float]) -> list[int | None]:
     """Return the best choice within each tolerance, the first of ties, or None."""
     found: list[int | None] = []
     for tolerance in tolerances:
@@ -663,11 +659,11 @@ class Moves:
     """Full repair of the predictions of each part; compared by identity."""
 
     # per part a grid of predictions, ascending, and the shift at each
-    knots: tuple[NDArray[np.float64], ...]
-    steps: tuple[NDArray[np.float64], ...]
+    knots: tuple[Floats, ...]
+    steps: tuple[Floats, ...]
     parts: Parts  # which cells make up each part
 
-    def full(self, scores: NDArray[np.float64], cells: NDArray[np.integer]) -> NDArray[np.float64]:
+    def full(self, scores: Floats, cells: NDArray[np.integer]) -> Floats:
         """Return the shift of each row, shape (n_rows,); constant beyond the grid."""
         part = self.parts.at(cells)
         found = np.zeros(len(scores))

@@ -27,6 +27,7 @@ from fairautoml.metrics import BoundConstraint, ClassCounts, Metric, Undefined
 from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.mitigators._base import Goal, RuntimeRule, ScoreRows, scales
 from fairautoml.mitigators._group_program import Parts
+from fairautoml.records import Floats
 
 SOFTNESS = (0.05, 0.01, 0.002)
 """Temperatures of the softened maximum, in order of use."""
@@ -56,9 +57,9 @@ class Band:
     """A rate of every class whose difference between groups is limited."""
 
     rate: Rate  # share of the class among all rows, among its own rows, among the other rows
-    member: NDArray[np.float64]  # shape (n_groups, n_cells): 1 where a cell belongs to a group
+    member: Floats  # shape (n_groups, n_cells): 1 where a cell belongs to a group
     # weight of the rows in the denominator of the rate, 0 where undefined
-    mass: NDArray[np.float64]  # shape (n_groups, n_classes)
+    mass: Floats  # shape (n_groups, n_classes)
     factor: float  # limit per unit of tolerance
 
     # Cached, because the optimiser reads them thousands of times.
@@ -79,11 +80,11 @@ class Band:
         return n_groups.clip(min=1)
 
     @cached_property
-    def per_mass(self) -> NDArray[np.float64]:
+    def per_mass(self) -> Floats:
         """One over the mass, 0 where it is 0."""
         return np.divide(1.0, self.mass, out=np.zeros_like(self.mass), where=self.known)
 
-    def rates(self, mass: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    def rates(self, mass: Floats, right: Floats) -> Floats:
         """Return the rates, 0 where undefined, shape (n_groups, n_classes)."""
         if self.label is None:
             part = mass
@@ -93,7 +94,7 @@ class Band:
             part = mass - right
         return (self.member @ part) * self.per_mass
 
-    def spread(self, rates: NDArray[np.float64]) -> float:
+    def spread(self, rates: Floats) -> float:
         """Return the largest difference over the classes between groups that have the rate."""
         known = self.known
         high = np.where(known, rates, -np.inf).max(axis=0)
@@ -106,17 +107,17 @@ class Program:
     """Rows, sorted by cell, and the rates to be equalised."""
 
     # probabilities, one class after the other, so that sums over the classes are fast
-    scores: NDArray[np.float64]  # shape (n_classes, n_rows)
-    weight: NDArray[np.float64]  # shape (n_rows,): sum 1
+    scores: Floats  # shape (n_classes, n_rows)
+    weight: Floats  # shape (n_rows,): sum 1
     starts: NDArray[np.int64]  # shape (n_filled,): first row of each cell that has rows
     filled: NDArray[np.int64]  # shape (n_filled,): those cells
     n_cells: int  # number of finest cells
-    gain: NDArray[np.float64]  # shape (n_classes,): gain of a correct decision
+    gain: Floats  # shape (n_classes,): gain of a correct decision
     bands: tuple[Band, ...]  # rates to be equalised
     cell: NDArray[np.int64]  # shape (n_rows,): cell of each row
     thinned: bool  # whether the rows are a subsample
 
-    def rule(self, prices: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def rule(self, prices: Floats) -> tuple[Floats, Floats]:
         """Return slope and cut of every cell and class, shape (n_cells, n_classes) each."""
         slope = np.tile(self.gain, (self.n_cells, 1))
         cut = np.zeros_like(slope)
@@ -130,7 +131,7 @@ class Program:
                 slope, cut = slope + paid, cut + paid
         return slope, cut
 
-    def _split(self, prices: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    def _split(self, prices: Floats) -> list[Floats]:
         found, at = [], 0
         for band in self.bands:
             size = band.mass.size
@@ -144,9 +145,9 @@ class Program:
     def solve(
         self,
         tolerance: float,
-        start: NDArray[np.float64],
-        off: Sequence[NDArray[np.float64]],
-    ) -> NDArray[np.float64]:
+        start: Floats,
+        off: Sequence[Floats],
+    ) -> Floats:
         """Return the prices at which the rates differ by about the tolerance."""
         prices = start
         # A warm start is near the solution and needs no high temperature.
@@ -163,11 +164,11 @@ class Program:
 
     def _dual(
         self,
-        prices: NDArray[np.float64],
+        prices: Floats,
         tolerance: float,
         softness: float,
-        off: Sequence[NDArray[np.float64]],
-    ) -> tuple[float, NDArray[np.float64]]:
+        off: Sequence[Floats],
+    ) -> tuple[float, Floats]:
         """Return the softened dual and its gradient."""
         value, mass, right = self._soft(prices, softness)
         gradients = []
@@ -182,14 +183,12 @@ class Program:
             gradients.append(np.where(band.known, slopes - centre, 0.0).ravel())
         return value, np.concatenate(gradients)
 
-    def _by_cell(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _by_cell(self, columns: Floats) -> Floats:
         found = np.zeros((self.n_cells, len(columns)))
         found[self.filled] = np.add.reduceat(columns, self.starts, axis=1).T
         return found
 
-    def _soft(
-        self, prices: NDArray[np.float64], softness: float
-    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    def _soft(self, prices: Floats, softness: float) -> tuple[float, Floats, Floats]:
         """Return the softened gain, and the softened choice of each class by cell."""
         slope, cut = self.rule(prices)
         worth = slope.T[:, self.cell] * self.scores - cut.T[:, self.cell]
@@ -200,13 +199,13 @@ class Program:
         chosen = grown * (self.weight / total)
         return value, self._by_cell(chosen), self._by_cell(chosen * self.scores)
 
-    def soft_rates(self, prices: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    def soft_rates(self, prices: Floats) -> list[Floats]:
         """Return the rates of every band at the last temperature."""
         _, mass, right = self._soft(prices, SOFTNESS[-1])
         return [band.rates(mass, right) for band in self.bands]
 
 
-def shrunk_labels(rows: ScoreRows) -> NDArray[np.float64]:
+def shrunk_labels(rows: ScoreRows) -> Floats:
     """Return labels shrunk towards the scores, more strongly in cells with fewer rows."""
     scores = rows.scores.astype(np.float64)
     size = effective_rows(rows.cells, rows.weight, rows.n_cells)
@@ -236,7 +235,7 @@ def build_problem(rows: ScoreRows, goal: Goal) -> Program:
     )
 
 
-def _gain(rows: ScoreRows, goal: Goal) -> NDArray[np.float64]:
+def _gain(rows: ScoreRows, goal: Goal) -> Floats:
     """Return the gain of a correct decision by class."""
     n_classes = rows.scores.shape[1]
     if goal.objective.name == COST:
@@ -247,7 +246,7 @@ def _gain(rows: ScoreRows, goal: Goal) -> NDArray[np.float64]:
     return labels.sum() / (n_classes * np.maximum(labels, labels[labels > 0].min()))
 
 
-def cost_gains(objective: Metric, n_classes: int) -> NDArray[np.float64]:
+def cost_gains(objective: Metric, n_classes: int) -> Floats:
     """Return what a correct decision saves by class, with mean 1, from a matrix of costs.
 
     The rule is optimal if the cost of an error depends on the true class only; otherwise the mean
@@ -264,7 +263,7 @@ def cost_gains(objective: Metric, n_classes: int) -> NDArray[np.float64]:
     right = values.diagonal()
     saved = right - (values.sum(axis=1) - right) / (n_classes - 1)
     # Where errors cost less than a correct decision, the class is never worth choosing.
-    gain: NDArray[np.float64] = saved.clip(min=SMALLEST_GAIN * saved.max())
+    gain: Floats = saved.clip(min=SMALLEST_GAIN * saved.max())
     return gain / gain.mean() if saved.max() > 0 else np.ones(n_classes)
 
 
@@ -278,9 +277,7 @@ def _thinned(cell: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate(kept)
 
 
-def _lost(
-    cell: NDArray[np.int64], weight: NDArray[np.float64], kept: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _lost(cell: NDArray[np.int64], weight: Floats, kept: NDArray[np.int64]) -> Floats:
     """Return the weight factor of the subsampled rows, by cell."""
     every = np.bincount(cell, weights=weight)
     left = np.bincount(cell[kept], weights=weight[kept], minlength=len(every))
@@ -322,9 +319,7 @@ def _bands(rows: ScoreRows, goal: Goal) -> tuple[Band, ...]:
 Numbers = tuple[tuple[float, ...], ...]
 
 
-def class_offsets(
-    of_cell: Sequence[int], slopes: NDArray[np.float64], cuts: NDArray[np.float64]
-) -> dict[str, Any]:
+def class_offsets(of_cell: Sequence[int], slopes: Floats, cuts: Floats) -> dict[str, Any]:
     """Return the portable form of factors and prices by group; the last group is of no cell."""
     return {
         "kind": "classes",
@@ -390,11 +385,11 @@ BEYOND = 1e-9
 
 
 def nearest_shares(
-    shares: NDArray[np.float64],
-    mass: NDArray[np.float64],
+    shares: Floats,
+    mass: Floats,
     targets: Sequence[BoundConstraint],
     limits: Sequence[float],
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the shares of the classes within the limits that are nearest to given ones.
 
     The distance is the weight of the rows that change their class (a linear program).
@@ -433,11 +428,11 @@ def nearest_shares(
 
 
 def cuts_for(
-    worth: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    wanted: NDArray[np.float64],
-    start: NDArray[np.float64],
-) -> NDArray[np.float64]:
+    worth: Floats,
+    weight: Floats,
+    wanted: Floats,
+    start: Floats,
+) -> Floats:
     """Return the cuts at which the rows of a cell choose each class as often as wanted.
 
     Each class in turn gets the cut at which its share is right, given the cuts of the others,
@@ -459,9 +454,7 @@ def cuts_for(
     return best
 
 
-def _cut(
-    left: NDArray[np.float64], cut: float, weight: NDArray[np.float64], at: int, goal: float
-) -> float:
+def _cut(left: Floats, cut: float, weight: Floats, at: int, goal: float) -> float:
     """Return the cut of one class at which its chosen weight is closest to the goal."""
     others = np.delete(left, at, axis=1).max(axis=1)
     ahead = left[:, at] + cut - others
@@ -482,9 +475,7 @@ def _cut(
     return last - BEYOND if held < goal else last + BEYOND
 
 
-def _nearest(
-    distance: NDArray[np.float64], weight: NDArray[np.float64], wanted: float
-) -> NDArray[np.int64]:
+def _nearest(distance: Floats, weight: Floats, wanted: float) -> NDArray[np.int64]:
     """Return the positions of the nearest rows, in order, that hold at least the wanted weight.
 
     A partial sort suffices, because mostly few rows are needed; a full sort would dominate the

@@ -32,6 +32,7 @@ from fairautoml.mitigators._base import (
     Goal,
     ScoreRows,
 )
+from fairautoml.records import Floats
 
 SLACK = 1e-12
 """Rounding tolerance of gaps."""
@@ -56,14 +57,14 @@ FEW_ROWS = 1000
 class ThresholdCandidates:
     """The thresholds of one group, from rejecting all rows to accepting all."""
 
-    thresholds: NDArray[np.float64]  # shape (n_cuts,): descending from +inf to -inf
+    thresholds: Floats  # shape (n_cuts,): descending from +inf to -inf
     # weight accepted at each cut, of label 0 and of label 1
-    accepted: NDArray[np.float64]  # shape (n_cuts, 2)
+    accepted: Floats  # shape (n_cuts, 2)
     # labels without rows, although shrunk labels give them a weight
     lacks: frozenset[int] = frozenset()
 
     @property
-    def totals(self) -> NDArray[np.float64]:
+    def totals(self) -> Floats:
         """Return the weight of label 0 and label 1 in the group."""
         return self.accepted[-1]
 
@@ -82,11 +83,11 @@ class ThresholdCandidates:
         return float(zero + one if rate.label is None else self.totals[rate.label])
 
     @property
-    def tables(self) -> NDArray[np.float64]:
+    def tables(self) -> Floats:
         """Return the table ``[label, decision]`` at every cut, shape (n_cuts, 2, 2)."""
         return np.stack([self.totals - self.accepted, self.accepted], axis=2)
 
-    def rate(self, rate: Rate) -> NDArray[np.float64]:
+    def rate(self, rate: Rate) -> Floats:
         """Return a group rate at every cut, shape (n_cuts,); 0 where its denominator is empty."""
         zero, one = self.accepted.T
         _, gain, rejected = rate.linear()
@@ -175,7 +176,7 @@ def gain_weights(rows: ScoreRows, objective: Metric) -> tuple[float, float]:
     return round(2 * gain / total, 8), round(2 * cost / total, 8)
 
 
-def _slope(objective: Metric, table: NDArray[np.float64], value: float, label: int) -> float:
+def _slope(objective: Metric, table: Floats, value: float, label: int) -> float:
     """Return the change of the objective per unit of accepted weight of a label."""
     step = STEP * table.sum() * (1 if table[label, 0] > 0 else -1)
     moved = table.copy()
@@ -183,19 +184,19 @@ def _slope(objective: Metric, table: NDArray[np.float64], value: float, label: i
     return (_signed(objective, moved) - value) / float(step)
 
 
-def values_at(cuts: ThresholdCandidates, objective: Metric) -> NDArray[np.float64]:
+def values_at(cuts: ThresholdCandidates, objective: Metric) -> Floats:
     """Return the objective, greater is better, at every cut; -inf where it is undefined."""
     return np.array([_signed(objective, table) for table in cuts.tables])
 
 
-def _signed(objective: Metric, table: NDArray[np.float64]) -> float:
+def _signed(objective: Metric, table: Floats) -> float:
     value = objective.value(GroupCounts(table[None]))
     if isinstance(value, Undefined):
         return -np.inf
     return value if objective.greater_is_better else -value
 
 
-def per_unit(gap: NDArray[np.float64], scale: float, offset: float = 0.0) -> NDArray[np.float64]:
+def per_unit(gap: Floats, scale: float, offset: float = 0.0) -> Floats:
     """Return the tolerance that allows each gap: 0 without a gap, inf if none does."""
     if scale > 0:
         return np.where(gap <= SLACK, 0.0, (gap - offset) / scale) if offset else gap / scale
@@ -214,7 +215,7 @@ class Floor:
         """Return the smallest rate allowed, at most 1."""
         return min(1.0, 1.0 - self.offset - tolerance)
 
-    def tolerance(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    def tolerance(self, rates: Floats) -> Floats:
         """Return the tolerance that allows each rate; inf where it is undefined."""
         needed = per_unit(1.0 - rates, 1.0, self.offset)
         return np.where(np.isnan(needed), np.inf, needed)
@@ -296,7 +297,7 @@ def _comparable(cuts: Sequence[ThresholdCandidates], limits: Sequence[Limit]) ->
     return [limit for limit in limits if sum(cut.has(limit[0]) for cut in cuts) >= 2]
 
 
-def _gap(low: NDArray[np.float64], high: NDArray[np.float64], form: str) -> NDArray[np.float64]:
+def _gap(low: Floats, high: Floats, form: str) -> Floats:
     if form == "difference":
         return high - low
     ratio = np.divide(low, high, out=np.ones_like(high), where=high > 0)
@@ -304,7 +305,7 @@ def _gap(low: NDArray[np.float64], high: NDArray[np.float64], form: str) -> NDAr
     return np.where(high > 0, 1.0 - ratio, np.inf)
 
 
-def _gains(cut: ThresholdCandidates, gain: tuple[float, float]) -> NDArray[np.float64]:
+def _gains(cut: ThresholdCandidates, gain: tuple[float, float]) -> Floats:
     return cut.accepted @ np.array([-gain[1], gain[0]])
 
 
@@ -359,7 +360,7 @@ class RateIntervals:
                     corner, reached, improved = moved, found, True
         return corner
 
-    def _starts(self, tolerance: float) -> list[NDArray[np.float64]]:
+    def _starts(self, tolerance: float) -> list[Floats]:
         """Return all corners, or values of the first rate with some values of the others."""
         most = max(FEWEST_CORNERS, CORNERS * MANY_GROUPS // max(MANY_GROUPS, len(self.groups)))
         if math.prod(len(axis) for axis in self.corners) <= most:
@@ -380,9 +381,7 @@ class RateIntervals:
             grid.append(at.ravel())
         return grid
 
-    def _range_of(
-        self, k: int, spans: Sequence[Span], tolerance: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _range_of(self, k: int, spans: Sequence[Span], tolerance: float) -> tuple[Floats, Floats]:
         """Return the range of the corner along rate ``k`` with each group within its span."""
         _, form, scale = self.limits[k]
         both = [
@@ -407,8 +406,8 @@ class RateIntervals:
         return float(value[best]), [float(c[best]) for c in tried]
 
     def _evaluate(
-        self, corner: Sequence[NDArray[np.float64]], tolerance: float
-    ) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
+        self, corner: Sequence[Floats], tolerance: float
+    ) -> tuple[Floats, list[NDArray[np.int64]]]:
         """Return the total gain for each corner, and the chosen cut of each group."""
         ends = [
             _end(low, form, scale * tolerance)
@@ -435,7 +434,7 @@ class RateIntervals:
         return np.max(rates, axis=0) > 0
 
 
-def _end(low: NDArray[np.float64], form: str, width: float) -> NDArray[np.float64]:
+def _end(low: Floats, form: str, width: float) -> Floats:
     """Return the upper end of the intervals that begin at ``low``."""
     if form == "difference":
         return low + width
@@ -449,8 +448,8 @@ def _thin(axis: NDArray[Any], n: int) -> NDArray[Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    rates: list[NDArray[np.float64] | None]  # None where the rate is undefined
-    gains: NDArray[np.float64]
+    rates: list[Floats | None]  # None where the rate is undefined
+    gains: Floats
     table: NDArray[np.int64]
 
     @classmethod
@@ -467,8 +466,8 @@ class _Group:
         return _Group(self.rates, gains, _range_maxima(gains))
 
     def best_within(
-        self, low: Sequence[NDArray[np.float64]], high: Sequence[NDArray[np.float64]]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        self, low: Sequence[Floats], high: Sequence[Floats]
+    ) -> tuple[Floats, NDArray[np.int64]]:
         """Return the best gain and its cut among the cuts whose rates lie in each interval."""
         start, stop = self.span(low, high)
         empty = start >= stop
@@ -479,9 +478,7 @@ class _Group:
         at = np.where(self.gains[left] >= self.gains[right], left, right)
         return np.where(empty, -np.inf, self.gains[at]), at
 
-    def span(
-        self, low: Sequence[NDArray[np.float64]], high: Sequence[NDArray[np.float64]]
-    ) -> Span:
+    def span(self, low: Sequence[Floats], high: Sequence[Floats]) -> Span:
         """Return the first and one past the last cut whose rates lie in each interval.
 
         Intervals may cover the first rates only.
@@ -496,7 +493,7 @@ class _Group:
         return start, stop
 
 
-def _range_maxima(gains: NDArray[np.float64]) -> NDArray[np.int64]:
+def _range_maxima(gains: Floats) -> NDArray[np.int64]:
     """Return a sparse table: row ``j`` has the argmax of ``gains[i : i + 2**j]``."""
     rows = [np.arange(len(gains))]
     width = 1

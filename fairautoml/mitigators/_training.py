@@ -21,6 +21,7 @@ from fairautoml.exceptions import (
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._base import FitBaseLearner, RateMetrics, ScoreModel, TrainRows
 from fairautoml.portable import Dump, Positions
+from fairautoml.records import Floats
 from fairautoml.runtime._rules import groups_of
 
 PARITY = RateMetrics(difference="selection", ratio="selection")
@@ -33,7 +34,7 @@ class RowGroups:
 
     system: GroupSystem  # system of the first target, else the first system
     of_row: NDArray[np.int64]  # shape (n_rows,): group of each row
-    mass: NDArray[np.float64]  # shape (n_groups, 2): weight by group and label
+    mass: Floats  # shape (n_groups, 2): weight by group and label
 
     @property
     def present(self) -> NDArray[np.int64]:
@@ -129,7 +130,7 @@ MAX_LEVELS = 10
 """Bins of a numeric column, in addition to the bin of missing values."""
 
 
-def associations(rows: TrainRows, groups: RowGroups) -> NDArray[np.float64]:
+def associations(rows: TrainRows, groups: RowGroups) -> Floats:
     """Return the bias-corrected Cramer's V of each feature and the group, shape (n_features,)."""
     known = groups.of_row >= 0
     of_row, weight = np.searchsorted(groups.present, groups.of_row[known]), rows.weight[known]
@@ -145,7 +146,7 @@ def associations(rows: TrainRows, groups: RowGroups) -> NDArray[np.float64]:
     return found
 
 
-def cramers_v(table: NDArray[np.float64], n_rows: int) -> float:
+def cramers_v(table: Floats, n_rows: int) -> float:
     """Return the bias-corrected Cramer's V in [0, 1]; 0 for a single level or group."""
     table = table[table.any(axis=1)][:, table.any(axis=0)]
     levels, groups = table.shape

@@ -33,23 +33,21 @@ from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import known_disparity
 from fairautoml.mitigators._base import RateLimit, TrainRows, rate_limits
 from fairautoml.portable import Dump, Positions, Sums
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValue
 from fairautoml.registry import missing_library
 from fairautoml.runtime._rules import groups_of
-
-Array = NDArray[np.float64]
 
 
 class Proxy(Protocol):
     """A convex, increasing proxy of the step at 0."""
 
-    def value(self, lean: Array) -> Array: ...
+    def value(self, lean: Floats) -> Floats: ...
 
-    def slope(self, lean: Array) -> Array:
+    def slope(self, lean: Floats) -> Floats:
         """Return the first derivative, at least 0."""
         ...
 
-    def curve(self, lean: Array) -> Array:
+    def curve(self, lean: Floats) -> Floats:
         """Return the second derivative, at least 0."""
         ...
 
@@ -64,13 +62,13 @@ class CrossEntropy:
     def _shift(self) -> float:
         return math.log(math.expm1(self.margin))
 
-    def value(self, lean: Array) -> Array:
+    def value(self, lean: Floats) -> Floats:
         return np.logaddexp(0.0, lean + self._shift)
 
-    def slope(self, lean: Array) -> Array:
+    def slope(self, lean: Floats) -> Floats:
         return expit(lean + self._shift)
 
-    def curve(self, lean: Array) -> Array:
+    def curve(self, lean: Floats) -> Floats:
         slope = self.slope(lean)
         return slope * (1 - slope)
 
@@ -81,13 +79,13 @@ class Hinge:
 
     margin: float  # positive; from 1 on the proxy bounds the step
 
-    def value(self, lean: Array) -> Array:
+    def value(self, lean: Floats) -> Floats:
         return np.maximum(0.0, lean + self.margin)
 
-    def slope(self, lean: Array) -> Array:
+    def slope(self, lean: Floats) -> Floats:
         return (lean >= -self.margin).astype(np.float64)
 
-    def curve(self, lean: Array) -> Array:
+    def curve(self, lean: Floats) -> Floats:
         return np.zeros_like(lean)
 
 
@@ -97,13 +95,13 @@ class Quadratic:
 
     margin: float  # positive; from the root of 2 on the proxy bounds the step
 
-    def value(self, lean: Array) -> Array:
+    def value(self, lean: Floats) -> Floats:
         return 0.5 * np.square(self.slope(lean))
 
-    def slope(self, lean: Array) -> Array:
+    def slope(self, lean: Floats) -> Floats:
         return np.maximum(0.0, lean + self.margin)
 
-    def curve(self, lean: Array) -> Array:
+    def curve(self, lean: Floats) -> Floats:
         return (lean >= -self.margin).astype(np.float64)
 
 
@@ -115,7 +113,7 @@ PROXIES: Mapping[str, Callable[[float], Proxy]] = {
 """Proxy class by its published name."""
 
 
-def events_of(rate: Rate) -> Array:
+def events_of(rate: Rate) -> Floats:
     """Return the event of label 0 and 1: 1 counts acceptance, -1 counts rejection, 0 neither.
 
     Equal true positive rates are formulated as equal false negative rates, whose events are
@@ -132,9 +130,9 @@ class GroupRate:
     name: Rate  # the rate or its complement
     at: NDArray[np.int64]  # shape (n_counted,): positions of the rows that count
     group: NDArray[np.int64]  # shape (n_counted,): their groups, 0 .. n_groups - 1
-    sign: Array  # shape (n_counted,): 1 where acceptance is the event, -1 where rejection is
-    weight: Array  # shape (n_counted,): their weights
-    mass: Array  # shape (n_groups,): weight of each group
+    sign: Floats  # shape (n_counted,): 1 where acceptance is the event, -1 where rejection is
+    weight: Floats  # shape (n_counted,): their weights
+    mass: Floats  # shape (n_groups,): weight of each group
     tolerance: float  # largest difference without a penalty
     system: GroupSystem  # group system
     codes: NDArray[np.int64]  # shape (n_groups,): codes of the groups in the system
@@ -143,25 +141,25 @@ class GroupRate:
         """Return the same rate on other rows, on which some groups may have no rows."""
         return _counted(rows, self.system, self.name, self.codes, self.tolerance)
 
-    def lean(self, margin: Array) -> Array:
+    def lean(self, margin: Floats) -> Floats:
         """Return the signed margin of the counted rows towards the event, shape (n_counted,)."""
         return self.sign * margin[self.at]
 
-    def proxies(self, margin: Array, proxy: Proxy) -> Array:
+    def proxies(self, margin: Floats, proxy: Proxy) -> Floats:
         """Return the group means of the proxy, shape (n_groups,); NaN without rows."""
         return self._means(proxy.value(self.lean(margin)))
 
-    def rates(self, margin: Array) -> Array:
+    def rates(self, margin: Floats) -> Floats:
         """Return the group rates of ``margin >= 0``, shape (n_groups,); NaN without rows."""
         return self._means(((margin[self.at] >= 0) == (self.sign > 0)).astype(np.float64))
 
-    def per_row(self, of_group: Array) -> Array:
+    def per_row(self, of_group: Floats) -> Floats:
         """Return the derivative of a weighted sum of the rates by row, shape (n_counted,)."""
         nothing = np.zeros_like(self.mass)
         per_weight = np.divide(of_group, self.mass, out=nothing, where=self.mass > 0)
         return self.weight * per_weight[self.group]
 
-    def _means(self, values: Array) -> Array:
+    def _means(self, values: Floats) -> Floats:
         sums = np.bincount(self.group, weights=self.weight * values, minlength=len(self.mass))
         unknown = np.full_like(self.mass, np.nan)
         return np.divide(sums, self.mass, out=unknown, where=self.mass > 0)
@@ -233,24 +231,24 @@ class Distances(GroupRate):
         """Return the same distances on other rows, on which some groups may have no rows."""
         return _distances(rows, self.system, self.name, self.codes, self.tolerance)
 
-    def per_row(self, of_group: Array) -> Array:
+    def per_row(self, of_group: Floats) -> Floats:
         """Return the derivative of a weighted sum of distances by row, shape (n_counted,)."""
         return self.weight * (self._spread(of_group) - of_group.sum() / self.weight.sum())
 
-    def most_per_row(self, of_group: Array) -> Array:
+    def most_per_row(self, of_group: Floats) -> Floats:
         """Return an upper bound on the size of ``per_row`` for prices of any sign."""
         size = np.abs(of_group)
         return self.weight * (self._spread(size) + size.sum() / self.weight.sum())
 
-    def _spread(self, of_group: Array) -> Array:
+    def _spread(self, of_group: Floats) -> Floats:
         nothing = np.zeros_like(self.mass)
-        each: Array = np.divide(of_group, self.mass, out=nothing, where=self.mass > 0)
+        each: Floats = np.divide(of_group, self.mass, out=nothing, where=self.mass > 0)
         return each @ self.member
 
-    def _means(self, values: Array) -> Array:
+    def _means(self, values: Floats) -> Floats:
         weighed = self.weight * values
         unknown = np.full_like(self.mass, np.nan)
-        means: Array = np.divide(
+        means: Floats = np.divide(
             self.member @ weighed, self.mass, out=unknown, where=self.mass > 0
         )
         overall = float(weighed.sum() / self.weight.sum())
@@ -263,16 +261,16 @@ class PricedRate(ABC):
 
     rate: GroupRate
     proxy: Proxy  # proxy of the rate in the descent
-    prices: Array  # at least 0; replaced in each round, never modified in place
+    prices: Floats  # at least 0; replaced in each round, never modified in place
 
     @abstractmethod
     def add_derivatives(
-        self, margin: Array, total: float, gradient: Array, hessian: Array
+        self, margin: Floats, total: float, gradient: Floats, hessian: Floats
     ) -> None:
         """Add the priced proxy rates to gradient and hessian of the loss, in place."""
 
     @abstractmethod
-    def violations(self, margin: Array) -> Array:
+    def violations(self, margin: Floats) -> Floats:
         """Return the update direction of each price under decisions ``margin >= 0``.
 
         Has the shape of ``prices``; NaN without rows.
@@ -294,7 +292,7 @@ class NearOverall(PricedRate):
     curved: bool = True  # whether the hessian includes the constraint, by a positive majorant
 
     def add_derivatives(
-        self, margin: Array, total: float, gradient: Array, hessian: Array
+        self, margin: Floats, total: float, gradient: Floats, hessian: Floats
     ) -> None:
         """Add the derivatives of ``total * sum_g (above_g - below_g)(P_g - P)``, in place."""
         rate, price = self.rate, self.prices[0] - self.prices[1]
@@ -303,7 +301,7 @@ class NearOverall(PricedRate):
         if self.curved:
             hessian[rate.at] += total * rate.most_per_row(price) * self.proxy.curve(lean)
 
-    def violations(self, margin: Array) -> Array:
+    def violations(self, margin: Floats) -> Floats:
         """Return the distance from the overall rate minus the tolerance, in both directions."""
         apart = self.rate.rates(margin)
         return np.stack([apart, -apart]) - self.rate.tolerance
@@ -394,7 +392,7 @@ class WorstFirst(PricedRate):
     curved: bool = True
 
     def add_derivatives(
-        self, margin: Array, total: float, gradient: Array, hessian: Array
+        self, margin: Floats, total: float, gradient: Floats, hessian: Floats
     ) -> None:
         """Add the derivatives of ``total * sum_k multiplier_k (max_j P_j - P_k)``, in place."""
         rate = self.rate
@@ -404,15 +402,15 @@ class WorstFirst(PricedRate):
         if self.curved:
             hessian[rate.at] += np.abs(per_row) * self.proxy.curve(lean)
 
-    def violations(self, margin: Array) -> Array:
+    def violations(self, margin: Floats) -> Floats:
         """Return ``max_j rate_j - rate_k - tolerance``, shape (n_groups,)."""
         rates = self.rate.rates(margin)
         highest = rates.max(where=np.isfinite(rates), initial=0.0)
         return highest - rates - self.rate.tolerance
 
-    def _prices(self, margin: Array) -> Array:
+    def _prices(self, margin: Floats) -> Floats:
         """Return the price of each group's proxy rate; only the worst group's is positive."""
-        price: Array = -self.prices
+        price: Floats = -self.prices
         proxies = self.rate.proxies(margin, self.proxy)
         worst = int(np.where(np.isnan(proxies), -np.inf, proxies).argmax())
         price[worst] = 0.0
@@ -434,7 +432,7 @@ class NearTheMean(PricedRate):
     """
 
     def add_derivatives(
-        self, margin: Array, total: float, gradient: Array, hessian: Array
+        self, margin: Floats, total: float, gradient: Floats, hessian: Floats
     ) -> None:
         """Add the derivatives of ``total * sum_k (above_k - below_k)(P_k - P)``, in place."""
         rate = self.rate
@@ -447,14 +445,14 @@ class NearTheMean(PricedRate):
         gradient[rate.at] += np.abs(per_row) * way * rate.sign * self.proxy.slope(lean)
         hessian[rate.at] += np.abs(per_row) * self.proxy.curve(lean)
 
-    def violations(self, margin: Array) -> Array:
+    def violations(self, margin: Floats) -> Floats:
         """Return the distance from the overall rate minus half the tolerance, both ways."""
         rates = self.rate.rates(margin)
         apart = rates - math.fsum(_shares(self.rate) * np.nan_to_num(rates))
         return np.stack([apart, -apart]) - self.rate.tolerance / 2
 
 
-def _shares(rate: GroupRate) -> Array:
+def _shares(rate: GroupRate) -> Floats:
     """Return each group's share of the counted weight, shape (n_groups,)."""
     return rate.mass / math.fsum(rate.mass)
 
@@ -464,15 +462,15 @@ class Game:
     """The proxy Lagrangian of some rows, with the current prices."""
 
     y: NDArray[np.int8]  # shape (n_rows,): labels 0 or 1
-    weight: Array  # shape (n_rows,): row weights
+    weight: Floats  # shape (n_rows,): row weights
     constraints: tuple[PricedRate, ...]  # rates to be equalised
     eta: float  # step size of the prices, at least 0
 
     @property
-    def prices(self) -> tuple[Array, ...]:
+    def prices(self) -> tuple[Floats, ...]:
         return tuple(constraint.prices for constraint in self.constraints)
 
-    def restore(self, prices: Sequence[Array]) -> None:
+    def restore(self, prices: Sequence[Floats]) -> None:
         for constraint, known in zip(self.constraints, prices, strict=True):
             constraint.prices = known
 
@@ -481,7 +479,7 @@ class Game:
         constraints = tuple(constraint.on(rows) for constraint in self.constraints)
         return replace(self, y=rows.y, weight=rows.weight, constraints=constraints)
 
-    def ascend(self, margin: Array, seen: "Game | None" = None) -> None:
+    def ascend(self, margin: Floats, seen: "Game | None" = None) -> None:
         """Update every price by its violation under the decisions of these margins."""
         judges = (self if seen is None else seen).constraints
         for constraint, judge in zip(self.constraints, judges, strict=True):
@@ -490,11 +488,11 @@ class Game:
             # The price of a group without rows does not change.
             constraint.prices = np.where(np.isnan(violations), constraint.prices, moved)
 
-    def derivatives(self, margin: Array) -> tuple[Array, Array]:
+    def derivatives(self, margin: Floats) -> tuple[Floats, Floats]:
         """Return gradient and hessian of the Lagrangian, each of shape (n_rows,)."""
         p = expit(margin)
-        gradient: Array = self.weight * (p - self.y)
-        hessian: Array = self.weight * p * (1 - p)
+        gradient: Floats = self.weight * (p - self.y)
+        hessian: Floats = self.weight * p * (1 - p)
         total = float(self.weight.sum())
         for constraint in self.constraints:
             constraint.add_derivatives(margin, total, gradient, hessian)
@@ -524,7 +522,7 @@ except (ImportError, OSError) as error:
 FIRST_LOOK, LOOK_EVERY = 10, 5
 """Held-out rows are evaluated after 10, 15, 20, ... rounds, and after the last."""
 
-Prices = tuple[Array, ...]
+Prices = tuple[Floats, ...]
 """Prices of every constraint in one round."""
 
 USUAL_ROUNDS = 100
@@ -557,7 +555,7 @@ class Boosted:
     def n_trees_(self) -> int:
         return int(self.booster.num_trees())
 
-    def margins(self, X: Any) -> Array:
+    def margins(self, X: Any) -> Floats:
         """Return the log-odds of label 1, shape (n_rows,)."""
         return self.start + _added(self.booster, X, 0, self.booster.current_iteration())
 
@@ -583,7 +581,7 @@ def best_look(looks: Sequence[Look]) -> Look:
     return min(looks, key=lambda look: (look.excess, look.loss))
 
 
-def look(held: TrainRows, targets: Sequence[BoundConstraint], margin: Array, rounds: int) -> Look:
+def look(held: TrainRows, targets: Sequence[BoundConstraint], margin: Floats, rounds: int) -> Look:
     """Return the evaluation of margins on held-out rows.
 
     Groups without rows of a rate are excluded, as in the price updates; a target that is
@@ -624,7 +622,7 @@ class Boosting:
     def boost(self, rows: TrainRows, game: Game) -> Boosted:
         """Return the published model, which is the one after the last round."""
 
-        def before(done: int, margin: Array) -> None:
+        def before(done: int, margin: Floats) -> None:
             # Margins include the last tree only now; there is no tree before the first round.
             if done > 1:
                 game.ascend(margin)
@@ -645,7 +643,7 @@ class Boosting:
         margin, looks, path = np.full(len(held.y), start), list[Look](), list[Prices]()
         n_trees = 0
 
-        def before(done: int, _: Array) -> None:
+        def before(done: int, _: Floats) -> None:
             if done > 1:
                 learned.ascend(margin, seen)
             path.append(learned.prices)
@@ -669,7 +667,7 @@ class Boosting:
         return self._boosted(rows, game, len(path), lambda done, _: game.restore(path[done - 1]))
 
     def _boosted(
-        self, rows: TrainRows, game: Game, rounds: int, before: Callable[[int, Array], None]
+        self, rows: TrainRows, game: Game, rounds: int, before: Callable[[int, Floats], None]
     ) -> Boosted:
         booster, start = self._begin(rows)
         self._grow(booster, game, rounds, before)
@@ -695,7 +693,7 @@ class Boosting:
         booster: lightgbm.Booster,
         game: Game,
         rounds: int,
-        before: Callable[[int, Array], None],
+        before: Callable[[int, Floats], None],
         after: Callable[[int, bool], None] | None = None,
         again: float = 0.0,
     ) -> None:
@@ -707,7 +705,7 @@ class Boosting:
         """
         begin = time.perf_counter()
 
-        def objective(margin: Array, _: lightgbm.Dataset) -> tuple[Array, Array]:
+        def objective(margin: Floats, _: lightgbm.Dataset) -> tuple[Floats, Floats]:
             before(done, margin)
             return game.derivatives(margin)
 
@@ -723,7 +721,7 @@ class Boosting:
                 return
 
 
-def _added(booster: lightgbm.Booster, X: Any, first: int, count: int) -> Array:
+def _added(booster: lightgbm.Booster, X: Any, first: int, count: int) -> Floats:
     """Return the contribution of some of the trees to the margins, shape (n_rows,)."""
     if count == 0:
         return np.zeros(X.shape[0])

@@ -30,7 +30,7 @@ from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, T
 from fairautoml.mitigators._training import PARITY, RowGroups, refuse_sparse, row_groups
 from fairautoml.mitigators.inprocessing._reductions import mixture_of
 from fairautoml.mitigators.preprocessing.reweighing import independence_factors
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValue
 from fairautoml.threads import one_thread
 
 NAME = "agnostic_reweighting"
@@ -52,8 +52,8 @@ LOOKED_AT = 20_000
 class Adversary:
     """The class of admissible row weightings."""
 
-    basis: NDArray[np.float64]  # shape (n_rows, n_coefficients): non-negative
-    share: NDArray[np.float64]  # shape (n_rows,): share of each row in the plain mean; 1 in total
+    basis: Floats  # shape (n_rows, n_coefficients): non-negative
+    share: Floats  # shape (n_rows,): share of each row in the plain mean; 1 in total
     low: float  # bounds of each coefficient, ``0 <= low <= high``
     high: float
 
@@ -68,11 +68,11 @@ class Adversary:
             raise ParameterError(msg)
 
     @property
-    def _mass(self) -> NDArray[np.float64]:
+    def _mass(self) -> Floats:
         """Contribution of one unit of each coefficient to the mean weight."""
         return self.share @ self.basis
 
-    def worst(self, loss: NDArray[np.float64]) -> NDArray[np.float64]:
+    def worst(self, loss: Floats) -> Floats:
         """Return the weighting with the largest mean loss, shape (n_rows,)."""
         mass = self._mass
         used = np.flatnonzero(mass > 0)
@@ -86,16 +86,14 @@ class Adversary:
         return self.basis @ alpha
 
 
-def kernel_adversary(
-    distances: NDArray[np.float64], share: NDArray[np.float64], *, sigma: float, bound: float
-) -> Adversary:
+def kernel_adversary(distances: Floats, share: Floats, *, sigma: float, bound: float) -> Adversary:
     """Return weightings that are sums of Gaussian bumps around reference points."""
     basis = np.exp(-distances / (2 * sigma**2))
     return Adversary(basis=basis, share=share, low=0.0, high=bound)
 
 
 def segment_adversary(
-    segment: NDArray[np.integer], share: NDArray[np.float64], *, low: float, high: float
+    segment: NDArray[np.integer], share: Floats, *, low: float, high: float
 ) -> Adversary:
     """Return weightings that are constant within each segment."""
     basis = (segment[:, None] == np.arange(int(segment.max()) + 1)).astype(np.float64)
@@ -109,7 +107,7 @@ class _Game:
     adversary: Adversary
     strength: float
 
-    def train(self, factor: NDArray[np.float64], fit_base: FitBaseLearner) -> ScoreModel:
+    def train(self, factor: Floats, fit_base: FitBaseLearner) -> ScoreModel:
         """Train on rows weighted by the adversary, reweighted for fairness."""
         weight = self.rows.weight * factor
         known = self.groups.of_row >= 0
@@ -119,7 +117,7 @@ class _Game:
         weight[known] *= 1 + self.strength * (independence_factors(mass)[slot] - 1)
         return fit_base(replace(self.rows, weight=weight))
 
-    def losses(self, model: ScoreModel) -> NDArray[np.float64]:
+    def losses(self, model: ScoreModel) -> Floats:
         scores = model.scores(self.rows.X, self.rows.cells).astype(np.float64)
         said = np.where(self.rows.y == 1, scores, 1 - scores)
         return -np.log(np.clip(said, SUREST, 1 - SUREST))
@@ -178,7 +176,7 @@ def _adversary(rows: TrainRows, params: Mapping[str, ParamValue], seed: int) -> 
 
 
 def _segments(
-    rows: TrainRows, matrix: NDArray[np.float64], at: NDArray[np.int64], n: int, seed: int
+    rows: TrainRows, matrix: Floats, at: NDArray[np.int64], n: int, seed: int
 ) -> NDArray[np.int64]:
     """Return the k-means cluster of each row, shape (n_rows,), from 0."""
     clusters = KMeans(n_clusters=min(n, len(at)), n_init=1, random_state=seed)

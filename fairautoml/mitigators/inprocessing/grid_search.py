@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators.inprocessing._reductions import SERVES, Members, Moments, moments_of
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValue
 
 
 def train(
@@ -34,7 +34,7 @@ def train(
     return members.models[int(values.argmin())]
 
 
-def grid(moments: Moments, size: int, limit: float) -> NDArray[np.float64]:
+def grid(moments: Moments, size: int, limit: float) -> Floats:
     """Return multipliers spread over all signs and directions, the smallest first.
 
     The signed multipliers are evenly spaced points of the coarsest lattice with at least ``size``

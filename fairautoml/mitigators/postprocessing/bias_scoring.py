@@ -30,7 +30,7 @@ from fairautoml.mitigators._blind_rules import (
 )
 from fairautoml.mitigators._group_program import CommonRule, needed
 from fairautoml.mitigators._thresholds import gain_weights, shrunk
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 from fairautoml.runtime._rules import RULES
 from fairautoml.threads import one_thread
 
@@ -66,9 +66,7 @@ class BiasScoreRule:
     needs_sensitive: ClassVar[bool] = False
     randomized: ClassVar[bool] = False
 
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
+    def decide(self, scores: NDArray[np.floating], cells: NDArray[np.integer]) -> Floats:
         """Raise an error, because this rule does not use cells."""
         msg = (
             "this rule reads P(cell, y | features) and was given cells; use decide_by(scores, "
@@ -76,9 +74,7 @@ class BiasScoreRule:
         )
         raise ValueError(msg)
 
-    def decide_by(
-        self, scores: NDArray[np.floating], membership: NDArray[np.floating]
-    ) -> NDArray[np.float64]:
+    def decide_by(self, scores: NDArray[np.floating], membership: NDArray[np.floating]) -> Floats:
         """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
         nowhere = np.full(len(scores), -1)
         decided = RULES["bias"](self.to_dict(), scores, nowhere, membership)
@@ -90,7 +86,7 @@ class BiasScoreRule:
             "kind": "bias", "randomized": False, "threshold": self.threshold, "bias": per_share
         }  # fmt: skip
 
-    def _per_share(self) -> NDArray[np.float64]:
+    def _per_share(self) -> Floats:
         """Return the contribution of each P(cell, y | x) to the threshold, shape (n_cells, 2)."""
         priors = np.array(self.priors)
         total = np.zeros_like(priors)
@@ -152,10 +148,10 @@ def fit_rules(
 
 
 def _rule(
-    multipliers: NDArray[np.float64],
+    multipliers: Floats,
     threshold: float,
     bands: Sequence[Band],
-    priors: NDArray[np.float64],
+    priors: Floats,
 ) -> Rule:
     if not multipliers.any():
         return CommonRule(threshold=threshold)

@@ -25,7 +25,7 @@ from fairautoml.mitigators._multiclass import (
     nearest_shares,
     shrunk_labels,
 )
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 
 ROUNDS = 4
 """Rounds that measure the error of the program on all rows and correct it."""
@@ -35,7 +35,7 @@ NEAR_ENOUGH = 0.002
 EXACT_ROUNDS = 2
 """Rounds where the shares are made exact afterwards."""
 
-Prices = tuple[NDArray[np.float64], NDArray[np.float64]]
+Prices = tuple[Floats, Floats]
 
 
 def fit_rules(
@@ -115,7 +115,7 @@ class _Fit:
         worth = slope[cells] * self._rows.scores.astype(np.float64) - cut[cells]
         return worth.argmax(axis=1)
 
-    def _rates(self, rule: Prices) -> list[NDArray[np.float64]]:
+    def _rates(self, rule: Prices) -> list[Floats]:
         """Return the rates of every band on all rows."""
         rows, chosen = self._rows, self._chosen(rule)
         shape = (rows.n_cells, len(self._program.gain))
@@ -129,7 +129,7 @@ class _Fit:
         )
         return [band.rates(mass, own) for band in self._program.bands]
 
-    def _excess(self, rates: Sequence[NDArray[np.float64]], tolerance: float) -> float:
+    def _excess(self, rates: Sequence[Floats], tolerance: float) -> float:
         """Return the largest gap minus limit."""
         pairs = zip(self._program.bands, rates, strict=True)
         return max(band.spread(found) - tolerance * band.factor for band, found in pairs)

@@ -23,7 +23,7 @@ from fairautoml.mitigators._thresholds import (
     per_unit,
     values_at,
 )
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 
 
 def fit_rules(
@@ -47,7 +47,7 @@ def fit_rules(
     return [(t, _best(cuts, np.where(gap <= t + SLACK, value, -np.inf))) for t in tolerances]
 
 
-def _values(rows: ScoreRows, cuts: ThresholdCandidates, objective: Metric) -> NDArray[np.float64]:
+def _values(rows: ScoreRows, cuts: ThresholdCandidates, objective: Metric) -> Floats:
     """Return the objective value of every cut; accuracy, if it does not depend on decisions."""
     one = float(rows.weight @ rows.y)
     if objective.moves_threshold and 0 < one < float(rows.weight.sum()):
@@ -55,14 +55,14 @@ def _values(rows: ScoreRows, cuts: ThresholdCandidates, objective: Metric) -> ND
     return cuts.accepted @ np.array([-1.0, 1.0])
 
 
-def _best(cuts: ThresholdCandidates, value: NDArray[np.float64]) -> Rule | None:
+def _best(cuts: ThresholdCandidates, value: Floats) -> Rule | None:
     at = int(value.argmax())
     return None if value[at] == -np.inf else CommonRule(threshold=float(cuts.thresholds[at]))
 
 
 def _gaps(
     rows: ScoreRows, cuts: ThresholdCandidates, targets: Sequence[BoundConstraint]
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the largest gap per unit of tolerance at every cut, shape (n_cuts,)."""
     accepted = _accepted(rows, cuts)
     worst = np.zeros(len(cuts.thresholds))
@@ -77,7 +77,7 @@ def _gaps(
     return worst
 
 
-def _accepted(rows: ScoreRows, cuts: ThresholdCandidates) -> NDArray[np.float64]:
+def _accepted(rows: ScoreRows, cuts: ThresholdCandidates) -> Floats:
     """Return the weight accepted by cell, label and cut, shape (n_cells, 2, n_cuts)."""
     known = rows.cells >= 0
     if not known.all():
@@ -99,13 +99,13 @@ def _overall(system: GroupSystem) -> NDArray[np.bool_]:
     return np.ones_like(inside) if system.overlapping else inside
 
 
-def _tables(accepted: NDArray[np.float64], member: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _tables(accepted: Floats, member: NDArray[np.bool_]) -> Floats:
     """Return the group counts at every cut, shape (n_cuts, n_groups, 2, 2)."""
     yes = np.tensordot(member.astype(np.float64), accepted, axes=1)
     return np.moveaxis(np.stack([yes[:, :, -1:] - yes, yes], axis=2), 3, 0)
 
 
-def _by_rates(tables: NDArray[np.float64], target: BoundConstraint) -> NDArray[np.float64]:
+def _by_rates(tables: Floats, target: BoundConstraint) -> Floats:
     """Return the gap at every cut from the rates that the metric compares."""
     metric, (n_cuts, n_groups) = target.metric, tables.shape[:2]
     flat = GroupCounts(tables.reshape(-1, 2, 2))
@@ -119,9 +119,7 @@ def _by_rates(tables: NDArray[np.float64], target: BoundConstraint) -> NDArray[n
     return gap
 
 
-def _by_value(
-    tables: NDArray[np.float64], overall: NDArray[np.float64], metric: Metric
-) -> NDArray[np.float64]:
+def _by_value(tables: Floats, overall: Floats, metric: Metric) -> Floats:
     """Return the gap at every cut of a metric of the group counts as a whole.
 
     ``overall`` is of shape (n_cuts, 1, 2, 2).

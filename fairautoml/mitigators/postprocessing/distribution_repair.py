@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fairautoml.metrics import GroupValues, Undefined
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
 from fairautoml.mitigators._group_program import Moves, NumberRepair, Parts
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 
 KNOTS = 1000
 """Quantiles stored for the distribution of a group; smaller groups store all predictions."""
@@ -46,7 +46,7 @@ def fit_rules(
     return found
 
 
-def _gaps(rows: ScoreRows, goal: Goal, moves: Moves) -> NDArray[np.float64]:
+def _gaps(rows: ScoreRows, goal: Goal, moves: Moves) -> Floats:
     """Return the gap of each strength per unit of tolerance, shape (n_strengths,)."""
     wide = rows.scores.astype(np.float64)
     full = moves.full(wide, rows.cells)
@@ -68,8 +68,8 @@ def _moves(rows: ScoreRows, parts: Parts) -> Moves:
     part = parts.at(rows.cells)
     ranked = [_ranked(rows, part == at) for at in range(len(parts.labels))]
     mass = np.array([total for _, _, total in ranked])
-    knots: list[NDArray[np.float64]] = []
-    steps: list[NDArray[np.float64]] = []
+    knots: list[Floats] = []
+    steps: list[Floats] = []
     for values, levels, _ in ranked:
         common = np.zeros(len(values))
         for others, at, total in ranked:
@@ -80,9 +80,7 @@ def _moves(rows: ScoreRows, parts: Parts) -> Moves:
     return Moves(knots=tuple(knots), steps=tuple(steps), parts=parts)
 
 
-def _ranked(
-    rows: ScoreRows, inside: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+def _ranked(rows: ScoreRows, inside: NDArray[np.bool_]) -> tuple[Floats, Floats, float]:
     """Return distinct predictions of a group, the level of each, and the group's weight."""
     inside = inside & (rows.weight > 0)
     values, at = np.unique(rows.scores[inside].astype(np.float64), return_inverse=True)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairautoml.metrics import BoundConstraint, ClassCounts, Metric, Undefined
 from fairautoml.mitigators._base import (
@@ -30,7 +29,7 @@ from fairautoml.mitigators._base import (
 from fairautoml.mitigators._group_program import rules_within
 from fairautoml.mitigators._multiclass import COST, class_offsets, cost_gains
 from fairautoml.mitigators._thresholds import per_unit
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 
 STRENGTHS = np.linspace(0.0, 1.5, 16)
 """From the most likely class to beyond the optimum for calibrated scores."""
@@ -76,7 +75,7 @@ def fit_rules(
     return rules_within(gap, worth, tolerances, found.__getitem__)
 
 
-def _factors(mass: NDArray[np.float64], strength: float) -> ClassFactors:
+def _factors(mass: Floats, strength: float) -> ClassFactors:
     factors = (mass.max() / mass) ** strength
     return ClassFactors(factors=tuple(factors.tolist()))
 

@@ -10,12 +10,11 @@ ICDM 2013 (the constraint on the means, here after training).
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairautoml.metrics import BoundConstraint, GroupValues
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
 from fairautoml.mitigators._group_program import Parts, ShiftRule
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 
 
 def fit_rules(
@@ -54,7 +53,7 @@ def _gap(values: GroupValues, target: BoundConstraint) -> float:
 
 
 def _shifts(
-    whole: NDArray[np.float64], gaps: Sequence[float], goal: Goal, tolerance: float
+    whole: Floats, gaps: Sequence[float], goal: Goal, tolerance: float
 ) -> tuple[float, ...]:
     """Return the shift of each part: the smallest fraction of the full shift that suffices."""
     limits = [tolerance * factor for factor in scales(goal.targets)]

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from fairautoml.mitigators._base import Goal, Mitigator, RuntimeRule, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, ThresholdRule, build_problem
 from fairautoml.mitigators._thresholds import shrunk
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 
 ROUNDS = 100
 """Largest number of passes over all groups; calibration stops when no bin needs a correction."""
@@ -60,7 +60,7 @@ class Bins:
     def count(self) -> int:
         return int(np.ceil(1 / self.width - EDGE))
 
-    def of(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    def of(self, scores: Floats) -> NDArray[np.int64]:
         """Return the bin of each score, shape (n_rows,)."""
         raw = np.ceil(scores / self.width - EDGE).astype(np.int64) - 1
         return np.clip(raw, 0, self.count - 1)
@@ -69,16 +69,16 @@ class Bins:
         self,
         scores: NDArray[np.floating],
         y: NDArray[np.integer],
-        weight: NDArray[np.float64],
+        weight: Floats,
         groups: Sequence[NDArray[np.int64]],
-    ) -> tuple[NDArray[np.float64], tuple[Update, ...]]:
+    ) -> tuple[Floats, tuple[Update, ...]]:
         """Return the calibrated scores, shape (n_rows,), and the updates that produced them.
 
         Afterwards the mean of ``y`` minus the score is below a tenth of the width in every
         corrected bin of a group. Each update lowers the Brier score by the bin's share of the
         weight times ``delta ** 2``.
         """
-        moved: NDArray[np.float64] = scores.astype(np.float64).round(DIGITS)
+        moved: Floats = scores.astype(np.float64).round(DIGITS)
         updates: list[Update] = []
         for _ in range(ROUNDS):
             before = len(updates)
@@ -91,8 +91,8 @@ class Bins:
         return moved, tuple(updates)
 
     def _correct(
-        self, scores: NDArray[np.float64], y: NDArray[np.integer], weight: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], list[tuple[int, float]]]:
+        self, scores: Floats, y: NDArray[np.integer], weight: Floats
+    ) -> tuple[Floats, list[tuple[int, float]]]:
         """Correct the bins of one group once, from the lowest up."""
         found = []
         at = self.of(scores)
@@ -111,7 +111,7 @@ class Bins:
         return scores, found
 
 
-def shifted(scores: NDArray[np.float64], delta: float) -> NDArray[np.float64]:
+def shifted(scores: Floats, delta: float) -> Floats:
     """Return the scores shifted by ``delta``, clipped to [0, 1]; shape (n_rows,)."""
     return np.clip(np.round(scores + delta, DIGITS), 0.0, 1.0)
 

@@ -30,7 +30,7 @@ from fairautoml.mitigators._group_program import (
     rank,
     rules_within,
 )
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 
 TRIED = 20_000_000
 """Largest number of rates to compute; all distinct widths are tried if it suffices."""
@@ -86,7 +86,7 @@ class _Bands:
     ranked: tuple[Ranked, ...]
     problem: ThresholdProblem
     sides: tuple[NDArray[np.int8], ...]  # (n_groups,): 1 accepted in the band, -1 rejected
-    widths: NDArray[np.float64]  # half of the width
+    widths: Floats  # half of the width
 
     @classmethod
     def of(cls, ranked: tuple[Ranked, ...], problem: ThresholdProblem) -> "_Bands":
@@ -99,7 +99,7 @@ class _Bands:
             widths=_widths(ranked, problem.neutral, most),
         )
 
-    def outcomes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def outcomes(self) -> tuple[Floats, Floats]:
         """Return gap and gain of every band, shape (1 + n_sides * n_widths,)."""
         totals = np.array([group.totals for group in self.ranked])
         at = {
@@ -107,7 +107,7 @@ class _Bands:
             for side, w in ((0, np.zeros(1)), (1, self.widths), (-1, self.widths))
         }
 
-        def choices() -> Iterator[NDArray[np.float64]]:
+        def choices() -> Iterator[Floats]:
             yield at[0]
             for sides in self.sides:
                 accepted = np.where((sides == 1)[:, None, None], at[1], at[-1])
@@ -163,7 +163,7 @@ def _by_rate(ranked: Sequence[Ranked], rate: Rate, threshold: float) -> list[int
     )
 
 
-def _widths(ranked: Sequence[Ranked], middle: float, most: int) -> NDArray[np.float64]:
+def _widths(ranked: Sequence[Ranked], middle: float, most: int) -> Floats:
     """Return half widths that select different rows, or at most so many quantiles of them."""
     apart = np.unique(np.concatenate([np.abs(group.scores - middle) for group in ranked]))
     if len(apart) > most:

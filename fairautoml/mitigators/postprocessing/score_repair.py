@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, RuntimeRule, ScoreRows
 from fairautoml.mitigators._group_program import (
@@ -30,7 +29,7 @@ from fairautoml.mitigators._group_program import (
     rules_within,
 )
 from fairautoml.mitigators._thresholds import shrunk
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 
 LEVELS = 400
 """Quantile steps at which the distributions are compared."""
@@ -70,9 +69,9 @@ class Barycentre:
     """The common distribution, and the position of each group's scores in it."""
 
     # the common distribution at equally spaced levels, ascending; empty if no group has rows
-    values: NDArray[np.float64]  # shape (LEVELS + 1,)
+    values: Floats  # shape (LEVELS + 1,)
     # per group the fully repaired scores of its rows, ascending
-    moved: tuple[NDArray[np.float64], ...]
+    moved: tuple[Floats, ...]
 
     @classmethod
     def of(cls, ranked: Sequence[Ranked]) -> "Barycentre":
@@ -92,7 +91,7 @@ class Barycentre:
         )
 
 
-def _quantiles(group: Ranked) -> NDArray[np.float64]:
+def _quantiles(group: Ranked) -> Floats:
     """Return the lowest score whose cumulated weight reaches each level."""
     held = group.below.sum(axis=0)[1:]
     levels = np.linspace(0.0, held[-1], LEVELS + 1)
@@ -101,9 +100,7 @@ def _quantiles(group: Ranked) -> NDArray[np.float64]:
     return group.scores[np.minimum(at, len(held) - 1)]
 
 
-def _interpolated(
-    scores: NDArray[np.float64], knots: NDArray[np.float64], values: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _interpolated(scores: Floats, knots: Floats, values: Floats) -> Floats:
     """Map knots to values by linear interpolation; a knot of several levels to their mean."""
     at, inverse, times = np.unique(knots, return_inverse=True, return_counts=True)
     mean = np.bincount(inverse, weights=values) / times
@@ -135,7 +132,7 @@ class _Repairs:
     ranked: tuple[Ranked, ...]
     problem: ThresholdProblem
     barycentre: Barycentre
-    thresholds: NDArray[np.float64]
+    thresholds: Floats
 
     @classmethod
     def of(cls, ranked: tuple[Ranked, ...], problem: ThresholdProblem) -> "_Repairs":
@@ -149,7 +146,7 @@ class _Repairs:
             thresholds=np.append(problem.neutral, more),
         )
 
-    def outcomes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def outcomes(self) -> tuple[Floats, Floats]:
         """Return gap and gain, shape (n_strengths * n_thresholds,)."""
         totals = np.array([group.totals for group in self.ranked])
         choices = (

@@ -26,7 +26,7 @@ from fairautoml.mitigators._training import (
     train_on_changed,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValue
 from fairautoml.runtime._rules import groups_of
 
 NAME = "correlation_remover"
@@ -38,7 +38,7 @@ class Shifts:
 
     design: Design  # encoded rows to numbers without gaps
     of_cell: NDArray[np.int32]  # shape (n_cells,): group of each finest cell
-    shift: NDArray[np.float64]  # shape (n_groups + 1, n_columns): subtracted from the columns
+    shift: Floats  # shape (n_groups + 1, n_columns): subtracted from the columns
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
         # Group -1 selects the last row.
@@ -73,9 +73,7 @@ def train(
     return train_on_changed(rows, change, fit_base, feature_schema)
 
 
-def _distances(
-    matrix: NDArray[np.float64], weight: NDArray[np.float64], groups: RowGroups
-) -> NDArray[np.float64]:
+def _distances(matrix: Floats, weight: Floats, groups: RowGroups) -> Floats:
     """Return the mean of each group that is present minus the overall mean."""
     known = groups.of_row >= 0
     means = [

@@ -26,7 +26,7 @@ from fairautoml.mitigators._training import (
     row_groups,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValue
 
 NAME = "counterfactual_augmentation"
 
@@ -60,7 +60,7 @@ class Averaged:
 
     model: ScoreModel  # trained with the attribute as a feature
     flips: Flips  # values of the attribute
-    omega: NDArray[np.float64]  # shape (n_values,): weight of each value, sum 1
+    omega: Floats  # shape (n_values,): weight of each value, sum 1
     appended: bool  # whether the attribute is a last column that new rows do not have
 
     def scores(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -83,7 +83,7 @@ class Averaged:
         return out.node("averaged", {"of": of, "omega": self.omega})
 
 
-def averaged(by_value: NDArray[np.floating], omega: NDArray[np.float64]) -> NDArray[np.float64]:
+def averaged(by_value: NDArray[np.floating], omega: Floats) -> Floats:
     """Return ``sum_v omega_v p(x, v)``, shape (n_rows,)."""
     return omega @ by_value
 

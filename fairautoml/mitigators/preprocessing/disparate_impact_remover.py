@@ -29,7 +29,7 @@ from fairautoml.mitigators._training import (
     train_on_changed,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValue
 from fairautoml.runtime._rules import groups_of
 from fairautoml.runtime._scores import repaired
 
@@ -49,13 +49,13 @@ FACTORS = 2**19, 2**20
 class Quantiles:
     """The distribution of one column in one group."""
 
-    values: NDArray[np.float64]  # shape (n_points,): values at the ranks, ascending
+    values: Floats  # shape (n_points,): values at the ranks, ascending
     # share of weight below each value plus half of its own weight, strictly ascending in (0, 1)
-    ranks: NDArray[np.float64]  # shape (n_points,)
+    ranks: Floats  # shape (n_points,)
     # half of the share of weight of a value that several rows have, else 0
-    spread: NDArray[np.float64]  # shape (n_points,)
+    spread: Floats  # shape (n_points,)
 
-    def value(self, rank: NDArray[np.float64]) -> NDArray[np.float64]:
+    def value(self, rank: Floats) -> Floats:
         """Return the value at each rank; constant beyond the range."""
         return np.interp(rank, self.ranks, self.values)
 
@@ -101,7 +101,7 @@ class Repairs:
             changed[at] = out.step("repaired", content, 1)[0]
         return changed
 
-    def _factors(self) -> NDArray[np.float64]:
+    def _factors(self) -> Floats:
         drawn = np.random.default_rng(self.salt).integers(*FACTORS, size=(len(self.columns), 2))
         return drawn.astype(np.float64)
 
@@ -159,7 +159,7 @@ def _of_categories(x: NDArray[np.floating], rows: TrainRows, groups: RowGroups) 
 
 
 def _tables(
-    x: NDArray[np.floating], weight: NDArray[np.float64], groups: RowGroups
+    x: NDArray[np.floating], weight: Floats, groups: RowGroups
 ) -> tuple[tuple[Quantiles, ...], Quantiles]:
     """Return the distribution in each group and among all rows of known group."""
     found = ~np.isnan(x) & (groups.of_row >= 0)
@@ -181,7 +181,7 @@ def _middle(tables: Sequence[Quantiles]) -> Quantiles:
     return Quantiles(values=values, ranks=ranks, spread=np.zeros_like(ranks))
 
 
-def quantiles(x: NDArray[np.float64], weight: NDArray[np.float64]) -> Quantiles:
+def quantiles(x: Floats, weight: Floats) -> Quantiles:
     """Return the weighted quantile table, with at most 1000 points at equal rank steps."""
     values, at, counts = np.unique(x, return_inverse=True, return_counts=True)
     mass = np.bincount(at, weights=weight, minlength=len(values))

@@ -36,7 +36,7 @@ from fairautoml.mitigators._training import (
     train_on_changed,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValue
 from fairautoml.threads import one_thread
 
 L2 = 1e-3
@@ -48,17 +48,17 @@ STILL = 1e-3
 MOST_STEPS = 150
 """Largest number of L-BFGS iterations."""
 
-Grads = tuple[NDArray[np.float64], ...]
+Grads = tuple[Floats, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layer:
     """The hidden units."""
 
-    coefficients: NDArray[np.float64]  # shape (n_columns, n_units): incoming weights
-    intercepts: NDArray[np.float64]  # shape (n_units,): intercepts of the units
+    coefficients: Floats  # shape (n_columns, n_units): incoming weights
+    intercepts: Floats  # shape (n_units,): intercepts of the units
 
-    def apply(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    def apply(self, matrix: Floats) -> Floats:
         """Return the units' values in (-1, 1), shape (n_rows, n_units)."""
         return np.tanh(matrix @ self.coefficients + self.intercepts)
 
@@ -67,10 +67,10 @@ class Layer:
 class Lesson:
     """Training data and objective of a network encoder."""
 
-    matrix: NDArray[np.float64]  # shape (n_rows, n_columns): rows of known group
-    y: NDArray[np.float64]  # shape (n_rows,): labels 0 or 1
-    share: NDArray[np.float64]  # shape (n_rows,): share of each row in a mean, 1 in total
-    member: NDArray[np.float64]  # shape (n_rows, n_groups): 1 in the column of the row's group
+    matrix: Floats  # shape (n_rows, n_columns): rows of known group
+    y: Floats  # shape (n_rows,): labels 0 or 1
+    share: Floats  # shape (n_rows,): share of each row in a mean, 1 in total
+    member: Floats  # shape (n_rows, n_groups): 1 in the column of the row's group
     n_units: int  # hidden units
     price: float  # penalty of a unit that determines the group, in nats
 
@@ -80,7 +80,7 @@ class Lesson:
         n, k = self.matrix.shape[1], self.n_units
         return (n, k), (k,), (k, n), (n,), (k,), (1,)
 
-    def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
         w, b, v, c, u, d = split(theta, self.shapes)
         z = np.tanh(self.matrix @ w + b)
         margin, apart = z @ u + d, z @ v + c - self.matrix
@@ -105,7 +105,7 @@ class Lesson:
         )
         return float(value), np.concatenate([part.ravel() for part in gradient])
 
-    def _leak(self, z: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def _leak(self, z: Floats) -> tuple[float, Floats]:
         """Return the mean share of variance between groups, and its gradient by unit value."""
         mass = self.share @ self.member
         means = (self.member * self.share[:, None]).T @ z / mass[:, None]
@@ -118,7 +118,7 @@ class Lesson:
         return float((between / total).mean()), by_value / z.shape[1]
 
 
-def split(theta: NDArray[np.float64], shapes: tuple[tuple[int, ...], ...]) -> Grads:
+def split(theta: Floats, shapes: tuple[tuple[int, ...], ...]) -> Grads:
     """Return the parts of a flat vector in the given shapes."""
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
     parts = np.split(theta, ends[:-1])
@@ -152,18 +152,18 @@ ROUNDING = 1e-10
 class Erasure:
     """``x - moved (x - mean)``."""
 
-    mean: NDArray[np.float64]  # shape (n_columns,): weighted mean of the rows it was fitted on
+    mean: Floats  # shape (n_columns,): weighted mean of the rows it was fitted on
     # subtracted part, as a linear map of rows
-    moved: NDArray[np.float64]  # shape (n_columns, n_columns)
+    moved: Floats  # shape (n_columns, n_columns)
 
-    def apply(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    def apply(self, matrix: Floats) -> Floats:
         """Return the rows with equal group means, shape (n_rows, n_columns)."""
         return matrix - (matrix - self.mean) @ self.moved
 
 
 def fit_erasure(
-    matrix: NDArray[np.float64],
-    weight: NDArray[np.float64],
+    matrix: Floats,
+    weight: Floats,
     group: NDArray[np.integer],
     strength: float,
 ) -> Erasure:
@@ -183,7 +183,7 @@ def fit_erasure(
     return Erasure(mean=mean, moved=strength * moved)
 
 
-def indicators(group: NDArray[np.integer]) -> NDArray[np.float64]:
+def indicators(group: NDArray[np.integer]) -> Floats:
     """Return one-hot encoded groups, shape (n_rows, number of observed groups)."""
     return (group[:, None] == np.unique(group)).astype(np.float64)
 

@@ -29,7 +29,7 @@ from fairautoml.mitigators._training import (
     refuse_sparse,
     row_groups,
 )
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValue
 
 NAME = "group_oversampling"
 
@@ -114,8 +114,8 @@ class _Columns:
 
     numeric: NDArray[np.int64]  # positions of the numeric columns and of the category codes
     categorical: NDArray[np.int64]
-    mean: NDArray[np.float64]  # shape (n_numeric,): mean and standard deviation of the numbers
-    scale: NDArray[np.float64]  # shape (n_numeric,)
+    mean: Floats  # shape (n_numeric,): mean and standard deviation of the numbers
+    scale: Floats  # shape (n_numeric,)
     whole: NDArray[np.bool_]  # shape (n_numeric,): columns of integers
 
 
@@ -169,9 +169,9 @@ def _between(
 def interpolated(
     x: NDArray[np.floating],
     neighbour: NDArray[np.floating],
-    way: NDArray[np.float64],
+    way: Floats,
     whole: NDArray[np.bool_],
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return ``x + way (neighbour - x)``, or ``x`` where either is missing."""
     new = x + way * (neighbour.astype(np.float64) - x)
     new = np.where(whole, np.rint(new), new)
@@ -205,9 +205,7 @@ def _nearest(
     return near
 
 
-def _comparable(
-    X: NDArray[np.floating], columns: _Columns
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _comparable(X: NDArray[np.floating], columns: _Columns) -> tuple[Floats, Floats]:
     """Return scaled numbers, 0 where missing, and codes, -1 where missing."""
     numbers = np.nan_to_num((X[:, columns.numeric] - columns.mean) / columns.scale)
     return numbers, np.nan_to_num(X[:, columns.categorical].astype(np.float64), nan=-1.0)
@@ -217,7 +215,7 @@ def _whole(X: NDArray[np.floating]) -> NDArray[np.bool_]:
     return (np.isnan(X) | (np.rint(X) == X)).all(axis=0)
 
 
-def _moments(X: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _moments(X: NDArray[np.floating]) -> tuple[Floats, Floats]:
     """Return mean and standard deviation of each column; 1 for a constant column."""
     found = ~np.isnan(X)
     n = np.maximum(found.sum(axis=0), 1)

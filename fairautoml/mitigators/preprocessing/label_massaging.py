@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fairautoml.data.splits import row_draws
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import PARITY, RowGroups, row_groups
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValue
 
 NAME = "label_massaging"
 
@@ -60,7 +60,7 @@ def massaged(
     return y
 
 
-def _how_many(weight: NDArray[np.float64], wanted: float) -> int:
+def _how_many(weight: Floats, wanted: float) -> int:
     """Return the number of leading rows whose weight is closest to the wanted weight."""
     cumulated = np.concatenate([[0.0], np.cumsum(weight)])
     return int(np.argmin(np.abs(cumulated - wanted)))

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import PARITY, RowGroups, row_groups
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValue
 
 NAME = "reweighing"
 
@@ -30,15 +29,13 @@ def train(
     return fit_base(replace(rows, weight=rows.weight * _by_row(rows, groups, factor)))
 
 
-def independence_factors(mass: NDArray[np.float64]) -> NDArray[np.float64]:
+def independence_factors(mass: Floats) -> Floats:
     """Return ``P(group) P(label) / P(group, label)``, shape (n_groups, 2), 1 for empty cells."""
     expected = np.outer(mass.sum(axis=1), mass.sum(axis=0)) / mass.sum()
     return np.divide(expected, mass, out=np.ones_like(mass), where=mass > 0)
 
 
-def _by_row(
-    rows: TrainRows, groups: RowGroups, factor: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _by_row(rows: TrainRows, groups: RowGroups, factor: Floats) -> Floats:
     known = groups.of_row >= 0
     of_row = np.ones(len(rows.y))
     of_row[known] = factor[groups.of_row[known], rows.y[known]]
