@@ -300,13 +300,7 @@ class _Number:
         """
         return (self.gram @ shifts).T
 
-    def step(
-        self,
-        shifts: Floats,
-        accepted: Floats,
-        near: Floats,
-        most: Floats | None,
-    ) -> Floats:
+    def step(self, shifts: Floats, accepted: Floats, near: Floats, most: Floats | None) -> Floats:
         """Return a Newton step towards coefficients that are 0 or at the largest price.
 
         These rules have the least GeDI for their accuracy: under a bound on the L1 norm of the

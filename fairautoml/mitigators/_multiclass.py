@@ -142,12 +142,7 @@ class Program:
             at += size
         return found
 
-    def solve(
-        self,
-        tolerance: float,
-        start: Floats,
-        off: Sequence[Floats],
-    ) -> Floats:
+    def solve(self, tolerance: float, start: Floats, off: Sequence[Floats]) -> Floats:
         """Return the prices at which the rates differ by about the tolerance."""
         prices = start
         # A warm start is near the solution and needs no high temperature.
@@ -427,12 +422,7 @@ def nearest_shares(
     return solved.x[:size].reshape(shares.shape)
 
 
-def cuts_for(
-    worth: Floats,
-    weight: Floats,
-    wanted: Floats,
-    start: Floats,
-) -> Floats:
+def cuts_for(worth: Floats, weight: Floats, wanted: Floats, start: Floats) -> Floats:
     """Return the cuts at which the rows of a cell choose each class as often as wanted.
 
     Each class in turn gets the cut at which its share is right, given the cuts of the others,

@@ -147,12 +147,7 @@ def fit_rules(
     ]
 
 
-def _rule(
-    multipliers: Floats,
-    threshold: float,
-    bands: Sequence[Band],
-    priors: Floats,
-) -> Rule:
+def _rule(multipliers: Floats, threshold: float, bands: Sequence[Band], priors: Floats) -> Rule:
     if not multipliers.any():
         return CommonRule(threshold=threshold)
     biases = []
