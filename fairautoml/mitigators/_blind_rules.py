@@ -320,35 +320,21 @@ ITERATIONS = 60
 """L-BFGS iterations per width; the search on counts refines the result."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Dual:
-    """The dual problem on one table of rows."""
+    """The dual problem on one table of rows, around an unconstrained threshold."""
 
-    table: Table
-    margin: Floats  # shape (n_rows,): score minus the unconstrained threshold
-    share: Floats  # shape (n_rows,): share of each row in the total weight
-    block: NDArray[np.int64]  # shape (n_multipliers,): band of each multiplier
-    # population share of the group of each multiplier; scales the steps to a common size
-    unit: Floats  # shape (n_multipliers,)
-    off: Floats  # shape (n_multipliers,): counted rates minus modelled rates
-
-    @classmethod
-    def of(cls, table: Table, threshold: float) -> "Dual":
+    def __init__(self, table: Table, threshold: float) -> None:
+        self.table = table
         sizes = [len(band.groups) for band in table.bands]
-        margin = table.scores - threshold
-        share = table.weight / table.weight.sum()
-        by_model = table.shares @ (share * (margin > 0))
-        counted = np.bincount(
-            table.slot, weights=table.weight * (margin > 0), minlength=table.n_slots
-        )
-        return cls(
-            table=table,
-            margin=margin,
-            share=share,
-            block=np.repeat(np.arange(len(sizes)), sizes),
-            unit=table.priors(),
-            off=table.rates(counted[:, None])[:, 0] - by_model,
-        )
+        self.block = np.repeat(np.arange(len(sizes)), sizes)  # band of each multiplier
+        self.margin = table.scores - threshold
+        self.share = table.weight / table.weight.sum()
+        # Scales the steps of the multipliers to a common size.
+        self.unit = table.priors()
+        by_model = table.shares @ (self.share * (self.margin > 0))
+        accepted = table.weight * (self.margin > 0)
+        counted = np.bincount(table.slot, weights=accepted, minlength=table.n_slots)
+        self.off = table.rates(counted[:, None])[:, 0] - by_model
 
     def path(self, tolerances: Sequence[float]) -> list[Floats]:
         """Return the multipliers for each tolerance, warm-started from the next larger one."""
@@ -424,22 +410,17 @@ MOST_AXES = 2
 """Largest number of axes for a grid search."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Axes:
-    """Directions of the multipliers: two groups of a rate move against each other."""
+    """Directions of the multipliers of bands of two groups, which move against each other."""
 
-    # one direction per row, scaled to its largest useful step
-    moves: Floats  # shape (n_axes, n_multipliers)
-    # grid of a refinement round, in units of its reach
-    offsets: Floats  # shape (n_offsets, n_axes)
-
-    @classmethod
-    def of(cls, table: Table) -> "Axes":
-        """Return the axes of a table whose bands all have two groups."""
+    def __init__(self, table: Table) -> None:
         moves = np.kron(np.eye(len(table.bands)), np.array([[-1.0, 1.0]]))
         typical = np.quantile(np.abs(moves @ table.shares), 0.9, axis=1)
         reach = np.divide(1.0, typical, out=np.zeros_like(typical), where=typical > LITTLE)
-        return cls(moves=moves * reach[:, None], offsets=_grid(len(moves), OFFSETS[len(moves)]))
+        # One direction per row, scaled to its largest useful step.
+        self.moves = moves * reach[:, None]
+        # Grid of a refinement round, in units of its reach.
+        self.offsets = _grid(len(moves), OFFSETS[len(moves)])
 
 
 def _grid(n_axes: int, n: int) -> Floats:
@@ -499,7 +480,7 @@ def by_grid(
     coarse: Table, few: Table, all_rows: Table, start: float, tolerances: Floats
 ) -> list[tuple[Floats, float]]:
     """Return multipliers and threshold of good rules for all tolerances."""
-    axes = Axes.of(few)
+    axes = Axes(few)
     n_axes, n_multipliers = axes.moves.shape
     reaches = REACHES[n_axes]
     pool = Pool(tolerances, PRICE, n_multipliers)
@@ -757,7 +738,7 @@ def _by_program(
     rule, steps, found = plain, FIRST_STEPS, []
     pool = Pool(tolerances, PRICE, len(few.shares))
     if len(tolerances) > 0:
-        pool.offer(few, np.stack(Dual.of(few, start).path(tolerances.tolist())), start, REACH)
+        pool.offer(few, np.stack(Dual(few, start).path(tolerances.tolist())), start, REACH)
     for at in range(len(tolerances))[::-1]:
         limits = tolerances[at] * scale
         starts = [rule, (pool.multipliers[at], float(pool.thresholds[at]))]

@@ -19,7 +19,6 @@ coefficients with a smaller price to 0. Several numbers have separate prices tha
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -133,34 +132,18 @@ class Search:
         self._gain = gain_weights(rows, goal.objective)
         cells = np.where(rows.cells < 0, rows.n_cells, rows.cells)
         self._ranked = tuple(
-            _Ranked.of(rows, np.flatnonzero(cells == at)) for at in range(rows.n_cells + 1)
+            _Ranked(rows, np.flatnonzero(cells == at)) for at in range(rows.n_cells + 1)
         )
         self._mass = np.array([cell.totals for cell in self._ranked])
         middle = self._gain[1] / sum(self._gain)
         shares = np.arange(1, N_THRESHOLDS) / N_THRESHOLDS
         inner = np.quantile(rows.scores.astype(np.float64), shares, method="inverted_cdf")
         self.thresholds = np.unique([-np.inf, *inner, middle, np.inf])
-        self._numbers = tuple(self._number(target) for target in goal.targets)
+        self._numbers = tuple(_Number(target, self._mass[:-1]) for target in goal.targets)
         self._none = tuple(np.zeros((len(n.solver), len(self.thresholds))) for n in self._numbers)
         self.tried: list[Shifts] = []
         self.gaps: list[Floats] = []
         self.values: list[Floats] = []
-
-    def _number(self, target: BoundConstraint) -> "_Number":
-        system = target.system
-        if system.values is None:
-            raise ValueError(f"{target.metric.name} was given groups without numbers")
-        mass = system.member @ self._mass[:-1].sum(axis=1)
-        found = solver(system.values, mass, target.metric.degree)
-        if found is None:
-            found = np.zeros((0, system.n_groups))
-        powers = centred_powers(system.values, len(found), mass)
-        return _Number(
-            solver=found,
-            powers=powers,
-            mass=mass,
-            of_cell=system.of_cell,
-        )
 
     def try_projections(self) -> None:
         """Try shifts that leave a share of the dependence of the scores."""
@@ -269,14 +252,18 @@ class Search:
         return float(self.thresholds[column]), self._by_cell(shifts)[:-1, column], terms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Number:
     """A continuous attribute that decisions must not depend on."""
 
-    solver: Floats  # (degree, n_groups)
-    powers: Floats  # (n_groups, degree)
-    mass: Floats  # (n_groups,)
-    of_cell: NDArray[np.int32]  # (n_cells,)
+    def __init__(self, target: BoundConstraint, mass: Floats) -> None:
+        system = target.system
+        if system.values is None:
+            raise ValueError(f"{target.metric.name} was given groups without numbers")
+        self.of_cell = system.of_cell
+        self.mass = system.member @ mass.sum(axis=1)
+        found = solver(system.values, self.mass, target.metric.degree)
+        self.solver = np.zeros((0, system.n_groups)) if found is None else found
+        self.powers = centred_powers(system.values, len(self.solver), self.mass)
 
     def mean(self, sums: Floats) -> Floats:
         """Return the mean by group of sums by cell, shape (n_groups, ...)."""
@@ -327,26 +314,18 @@ class _Number:
         return to_shifts @ prices.T
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Ranked:
     """Scores of one cell, ascending, and the weight of each label at or above each score."""
 
-    scores: Floats
-    from_here: Floats  # (2, n_rows + 1)
-    weighted_score: float
-
-    @classmethod
-    def of(cls, rows: ScoreRows, at: NDArray[np.integer]) -> "_Ranked":
+    def __init__(self, rows: ScoreRows, at: NDArray[np.integer]) -> None:
         scores = rows.scores[at].astype(np.float64)
         order = np.argsort(scores, kind="stable")
         weight, y = rows.weight[at][order], rows.y[at][order]
         by_label = np.stack([weight * (1 - y), weight * y])
         rest = np.cumsum(by_label[:, ::-1], axis=1)[:, ::-1]
-        return cls(
-            scores=scores[order],
-            from_here=np.concatenate([rest, np.zeros((2, 1))], axis=1),
-            weighted_score=float(rows.weight[at] @ scores),
-        )
+        self.scores = scores[order]
+        self.from_here = np.concatenate([rest, np.zeros((2, 1))], axis=1)
+        self.weighted_score = float(rows.weight[at] @ scores)
 
     @property
     def totals(self) -> Floats:

@@ -75,29 +75,19 @@ def fit_rules(
         return []
     problem = build_problem(rows, goal)
     ranked = rank(rows, problem.groups, problem.system.n_groups)
-    bands = _Bands.of(ranked, problem)
+    bands = _Bands(ranked, problem)
     return rules_within(*bands.outcomes(), tolerances, bands.rule)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Bands:
     """All bands that are tried: number 0 is no band, then every width for every side choice."""
 
-    ranked: tuple[Ranked, ...]
-    problem: ThresholdProblem
-    sides: tuple[NDArray[np.int8], ...]  # (n_groups,): 1 accepted in the band, -1 rejected
-    widths: Floats  # half of the width
-
-    @classmethod
-    def of(cls, ranked: tuple[Ranked, ...], problem: ThresholdProblem) -> "_Bands":
-        sides = tuple(_sides(ranked, problem))
-        most = max(FEWEST_WIDTHS, TRIED // (max(1, len(sides)) * len(ranked)))
-        return cls(
-            ranked=ranked,
-            problem=problem,
-            sides=sides,
-            widths=_widths(ranked, problem.neutral, most),
-        )
+    def __init__(self, ranked: tuple[Ranked, ...], problem: ThresholdProblem) -> None:
+        self.ranked, self.problem = ranked, problem
+        # Of each group 1 if it is accepted in the band, -1 if it is rejected.
+        self.sides = tuple(_sides(ranked, problem))
+        most = max(FEWEST_WIDTHS, TRIED // (max(1, len(self.sides)) * len(ranked)))
+        self.widths = _widths(ranked, problem.neutral, most)
 
     def outcomes(self) -> tuple[Floats, Floats]:
         """Return gap and gain of every band, shape (1 + n_sides * n_widths,)."""

@@ -121,30 +121,19 @@ def fit_rules(
     problem = build_problem(rows, goal)
     n_groups = problem.system.n_groups
     ranked = rank(shrunk(rows, goal, problem.groups, n_groups), problem.groups, n_groups)
-    repairs = _Repairs.of(ranked, problem)
+    repairs = _Repairs(ranked, problem)
     return rules_within(*repairs.outcomes(), tolerances, repairs.rule)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Repairs:
     """All combinations of strengths and thresholds on the repaired scores."""
 
-    ranked: tuple[Ranked, ...]
-    problem: ThresholdProblem
-    barycentre: Barycentre
-    thresholds: Floats
-
-    @classmethod
-    def of(cls, ranked: tuple[Ranked, ...], problem: ThresholdProblem) -> "_Repairs":
-        barycentre = Barycentre.of(ranked)
-        more = np.union1d(barycentre.values - ROUNDING, [-np.inf, np.inf])
-        return cls(
-            ranked=ranked,
-            problem=problem,
-            barycentre=barycentre,
-            # Ties go to the first choice: unrepaired scores and the default threshold.
-            thresholds=np.append(problem.neutral, more),
-        )
+    def __init__(self, ranked: tuple[Ranked, ...], problem: ThresholdProblem) -> None:
+        self.ranked, self.problem = ranked, problem
+        self.barycentre = Barycentre.of(ranked)
+        more = np.union1d(self.barycentre.values - ROUNDING, [-np.inf, np.inf])
+        # Ties go to the first choice: unrepaired scores and the default threshold.
+        self.thresholds = np.append(problem.neutral, more)
 
     def outcomes(self) -> tuple[Floats, Floats]:
         """Return gap and gain, shape (n_strengths * n_thresholds,)."""
