@@ -102,20 +102,25 @@ class Band:
         return float(np.maximum(high - low, 0.0).max())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Program:
-    """Rows, sorted by cell, and the rates to be equalised."""
+    """Scored rows, sorted by cell, and the rates to be equalised."""
 
-    # probabilities, one class after the other, so that sums over the classes are fast
-    scores: Floats  # shape (n_classes, n_rows)
-    weight: Floats  # shape (n_rows,): sum 1
-    starts: NDArray[np.int64]  # shape (n_filled,): first row of each cell that has rows
-    filled: NDArray[np.int64]  # shape (n_filled,): those cells
-    n_cells: int  # number of finest cells
-    gain: Floats  # shape (n_classes,): gain of a correct decision
-    bands: tuple[Band, ...]  # rates to be equalised
-    cell: NDArray[np.int64]  # shape (n_rows,): cell of each row
-    thinned: bool  # whether the rows are a subsample
+    def __init__(self, rows: ScoreRows, goal: Goal) -> None:
+        scores, weight = rows.scores.astype(np.float64), rows.weight / rows.weight.sum()
+        # Sorted by content, so that the result does not depend on the order of the rows.
+        order = np.lexsort((weight, *scores.T[::-1], rows.cells))
+        every = rows.cells[order].astype(np.int64)
+        kept = _thinned(every)
+        self.thinned = len(kept) < len(every)
+        # Probabilities, one class after the other, so that sums over the classes are fast.
+        self.scores = np.ascontiguousarray(scores[order][kept].T)
+        self.weight = weight[order][kept] * _lost(every, weight[order], kept)
+        self.n_cells = rows.n_cells
+        self.cell = every[kept]
+        # The cells that have rows, and the first row of each.
+        self.filled, self.starts = np.unique(self.cell, return_index=True)
+        self.gain = _gain(rows, goal)
+        self.bands = _bands(rows, goal)
 
     def rule(self, prices: Floats) -> tuple[Floats, Floats]:
         """Return slope and cut of every cell and class, shape (n_cells, n_classes) each."""
@@ -206,28 +211,6 @@ def shrunk_labels(rows: ScoreRows) -> Floats:
     size = effective_rows(rows.cells, rows.weight, rows.n_cells)
     share = (size / (size + FULL_TRUST))[rows.cells][:, None]
     return share * np.eye(scores.shape[1])[rows.y] + (1 - share) * scores
-
-
-def build_problem(rows: ScoreRows, goal: Goal) -> Program:
-    """Return the program of scored rows."""
-    scores, weight = rows.scores.astype(np.float64), rows.weight / rows.weight.sum()
-    # Sorted by content, so that the result does not depend on the order of the rows.
-    order = np.lexsort((weight, *scores.T[::-1], rows.cells))
-    every = rows.cells[order].astype(np.int64)
-    kept = _thinned(every)
-    cell = every[kept]
-    filled, starts = np.unique(cell, return_index=True)
-    return Program(
-        scores=np.ascontiguousarray(scores[order][kept].T),
-        weight=weight[order][kept] * _lost(every, weight[order], kept),
-        starts=starts,
-        filled=filled,
-        n_cells=rows.n_cells,
-        gain=_gain(rows, goal),
-        bands=_bands(rows, goal),
-        cell=cell,
-        thinned=len(kept) < len(every),
-    )
 
 
 def _gain(rows: ScoreRows, goal: Goal) -> Floats:

@@ -123,23 +123,38 @@ def events_of(rate: Rate) -> Floats:
     return -counts if rate.label == 1 else counts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GroupRate:
-    """One rate over the groups of one system that have rows for it."""
+    """One rate over the groups of one system that have rows for it.
 
-    name: Rate  # the rate or its complement
-    at: NDArray[np.int64]  # shape (n_counted,): positions of the rows that count
-    group: NDArray[np.int64]  # shape (n_counted,): their groups, 0 .. n_groups - 1
-    sign: Floats  # shape (n_counted,): 1 where acceptance is the event, -1 where rejection is
-    weight: Floats  # shape (n_counted,): their weights
-    mass: Floats  # shape (n_groups,): weight of each group
-    tolerance: float  # largest difference without a penalty
-    system: GroupSystem  # group system
-    codes: NDArray[np.int64]  # shape (n_groups,): codes of the groups in the system
+    ``codes`` are the codes of those groups in the system, ``tolerance`` the largest difference
+    without a penalty.
+    """
 
-    def on(self, rows: TrainRows) -> "GroupRate":
+    def __init__(
+        self,
+        rows: TrainRows,
+        system: GroupSystem,
+        name: Rate,
+        codes: NDArray[np.int64],
+        tolerance: float,
+    ) -> None:
+        self.system, self.name, self.codes, self.tolerance = system, name, codes, tolerance
+        self._count(rows, events_of(name)[rows.y])
+
+    def _count(self, rows: TrainRows, sign: Floats) -> None:
+        position = np.full(self.system.n_groups + 1, -1)
+        position[self.codes] = np.arange(len(self.codes))
+        group = position[groups_of(self.system.of_cell, rows.cells)]
+        self.at = np.flatnonzero((sign != 0) & (group >= 0))  # positions of the rows that count
+        self.group = group[self.at]  # their groups, 0 .. n_groups - 1
+        self.sign = sign[self.at]  # 1 where acceptance is the event, -1 where rejection is
+        self.weight = rows.weight[self.at]
+        mass = np.bincount(self.group, weights=self.weight, minlength=len(self.codes))
+        self.mass = mass.astype(np.float64, copy=False)  # weight of each group
+
+    def on(self, rows: TrainRows) -> Self:
         """Return the same rate on other rows, on which some groups may have no rows."""
-        return _counted(rows, self.system, self.name, self.codes, self.tolerance)
+        return type(self)(rows, self.system, self.name, self.codes, self.tolerance)
 
     def lean(self, margin: Floats) -> Floats:
         """Return the signed margin of the counted rows towards the event, shape (n_counted,)."""
@@ -185,51 +200,24 @@ def group_rates(rows: TrainRows, targets: Sequence[BoundConstraint]) -> tuple[Gr
 
 def _group_rate(rows: TrainRows, limited: RateLimit) -> GroupRate:
     every = np.arange(limited.system.n_groups)
-    rate = _counted(rows, limited.system, limited.rate, every, limited.limit)
-    return _counted(rows, limited.system, limited.rate, every[rate.mass > 0], limited.limit)
+    rate = GroupRate(rows, limited.system, limited.rate, every, limited.limit)
+    return GroupRate(rows, limited.system, limited.rate, every[rate.mass > 0], limited.limit)
 
 
-def _counted(
-    rows: TrainRows,
-    system: GroupSystem,
-    name: Rate,
-    codes: NDArray[np.int64],
-    tolerance: float,
-) -> GroupRate:
-    """Return the rate of the groups with these codes."""
-    sign = events_of(name)[rows.y]
-    position = np.full(system.n_groups + 1, -1)
-    position[codes] = np.arange(len(codes))
-    group = position[groups_of(system.of_cell, rows.cells)]
-    at = np.flatnonzero((sign != 0) & (group >= 0))
-    weight = rows.weight[at]
-    mass = np.bincount(group[at], weights=weight, minlength=len(codes))
-    return GroupRate(
-        name=name,
-        at=at,
-        group=group[at],
-        sign=sign[at],
-        weight=weight,
-        mass=mass.astype(np.float64, copy=False),
-        tolerance=tolerance,
-        system=system,
-        codes=codes,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Distances(GroupRate):
-    """One rate of groups that may overlap: each group's rate minus the overall rate.
+    """One rate of groups that may overlap: each group's rate minus the overall rate."""
 
-    ``group`` is unused, because a row may belong to several groups.
-    """
-
-    # membership of the counted rows in each group
-    member: NDArray[np.bool_]  # shape (n_groups, n_counted)
-
-    def on(self, rows: TrainRows) -> "Distances":
-        """Return the same distances on other rows, on which some groups may have no rows."""
-        return _distances(rows, self.system, self.name, self.codes, self.tolerance)
+    def _count(self, rows: TrainRows, sign: Floats) -> None:
+        counted = (sign != 0) & (rows.weight > 0)
+        # Cell -1 (unknown group) is the last column, which belongs to no group.
+        inside = np.pad(self.system.member, ((0, 0), (0, 1)))[:, rows.cells]
+        if not self.system.overlapping:
+            counted &= inside.any(axis=0)
+        self.at = np.flatnonzero(counted)
+        # Membership of the counted rows in each group.
+        self.member = inside[self.codes][:, self.at]
+        self.sign, self.weight = sign[self.at], rows.weight[self.at]
+        self.mass = self.member @ self.weight
 
     def per_row(self, of_group: Floats) -> Floats:
         """Return the derivative of a weighted sum of distances by row, shape (n_counted,)."""
@@ -326,7 +314,7 @@ def _near(
     rows: TrainRows, target: BoundConstraint, name: Rate, proxy: Proxy, curved: bool
 ) -> NearOverall:
     all_groups = np.arange(target.system.n_groups)
-    rate = _distances(rows, target.system, name, all_groups, 0.0)
+    rate = Distances(rows, target.system, name, all_groups, 0.0)
     kept = all_groups[rate.mass > 0]
     if len(kept) == 0:
         msg = (
@@ -338,40 +326,10 @@ def _near(
     if target.metric.over_groups == "sum":
         share = 1.0 / len(kept)
     return NearOverall(
-        rate=_distances(rows, target.system, name, kept, share * target.limit),
+        rate=Distances(rows, target.system, name, kept, share * target.limit),
         proxy=proxy,
         prices=np.zeros((2, len(kept))),
         curved=curved,
-    )
-
-
-def _distances(
-    rows: TrainRows,
-    system: GroupSystem,
-    name: Rate,
-    codes: NDArray[np.int64],
-    tolerance: float,
-) -> Distances:
-    """Return the distances of the groups with these codes, over all rows or those of a group."""
-    sign = events_of(name)[rows.y]
-    counted = (sign != 0) & (rows.weight > 0)
-    # Cell -1 (unknown group) is the last column, which belongs to no group.
-    inside = np.pad(system.member, ((0, 0), (0, 1)))[:, rows.cells]
-    if not system.overlapping:
-        counted &= inside.any(axis=0)
-    at = np.flatnonzero(counted)
-    member = inside[codes][:, at]
-    return Distances(
-        name=name,
-        at=at,
-        group=np.zeros(len(at), dtype=np.int64),
-        sign=sign[at],
-        weight=rows.weight[at],
-        mass=member @ rows.weight[at],
-        tolerance=tolerance,
-        system=system,
-        codes=codes,
-        member=member,
     )
 
 

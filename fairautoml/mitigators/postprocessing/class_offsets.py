@@ -20,7 +20,6 @@ from fairautoml.mitigators._group_program import Parts
 from fairautoml.mitigators._multiclass import (
     ClassRule,
     Program,
-    build_problem,
     cuts_for,
     nearest_shares,
     shrunk_labels,
@@ -79,7 +78,7 @@ class _Fit:
 
     def __init__(self, rows: ScoreRows, goal: Goal, parts: Parts) -> None:
         self._rows, self._goal, self._parts = rows, goal, parts
-        self._program: Program = build_problem(rows, goal)
+        self._program = Program(rows, goal)
         self._weight = rows.weight / rows.weight.sum()
         self._labels = shrunk_labels(rows)
         self._prices = np.zeros(sum(band.mass.size for band in self._program.bands))
