@@ -15,9 +15,8 @@ from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import values_of
 from fairautoml.metrics.rates import worst as worst_of
 from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, offsets, scales
-from fairautoml.mitigators._group_program import CommonRule
+from fairautoml.mitigators._group_program import CommonRule, rules_within
 from fairautoml.mitigators._thresholds import (
-    SLACK,
     ThresholdCandidates,
     build_cuts,
     per_unit,
@@ -41,10 +40,11 @@ def fit_rules(
     overall = np.zeros(len(rows.y), dtype=np.int64)
     (cuts,) = build_cuts(rows, overall, 1)
     value = _values(rows, cuts, goal.objective)
+    rules = [CommonRule(threshold=threshold) for threshold in cuts.thresholds.tolist()]
     if not goal.targets:
-        return [(None, CommonRule(threshold=float(cuts.thresholds[value.argmax()])))]
+        return [(None, rules[value.argmax()])]
     gap = _gaps(rows, cuts, goal.targets)
-    return [(t, _best(cuts, np.where(gap <= t + SLACK, value, -np.inf))) for t in tolerances]
+    return rules_within(gap, value, tolerances, rules.__getitem__)
 
 
 def _values(rows: ScoreRows, cuts: ThresholdCandidates, objective: Metric) -> Floats:
@@ -53,11 +53,6 @@ def _values(rows: ScoreRows, cuts: ThresholdCandidates, objective: Metric) -> Fl
     if objective.moves_threshold and 0 < one < float(rows.weight.sum()):
         return values_at(cuts, objective)
     return cuts.accepted @ np.array([-1.0, 1.0])
-
-
-def _best(cuts: ThresholdCandidates, value: Floats) -> Rule | None:
-    at = int(value.argmax())
-    return None if value[at] == -np.inf else CommonRule(threshold=float(cuts.thresholds[at]))
 
 
 def _gaps(

@@ -8,7 +8,7 @@ Base rates change, so scores must be calibrated, or thresholds fitted, on the or
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ def train(
     if params["new_rows"] == "copies":
         return fit_base(_with(rows, rows.X[at], at))
     refuse_sparse(rows.feature_schema, f"{NAME} with new_rows='between'")
-    columns = _columns_of(rows)
+    columns = _Columns(rows)
     added = [
         _between(rows.X, columns, members[cell], source, np.random.default_rng([seed, cell[1]]))
         for cell, source in sources.items()
@@ -108,29 +108,22 @@ def _with(rows: TrainRows, X_new: Any, at: NDArray[np.int64]) -> TrainRows:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Columns:
     """Column statistics for interpolation between two rows."""
 
-    numeric: NDArray[np.int64]  # positions of the numeric columns and of the category codes
-    categorical: NDArray[np.int64]
-    mean: Floats  # shape (n_numeric,): mean and standard deviation of the numbers
-    scale: Floats  # shape (n_numeric,)
-    whole: NDArray[np.bool_]  # shape (n_numeric,): columns of integers
+    def __init__(self, rows: TrainRows) -> None:
+        n_features = rows.feature_schema.n_features
+        self.categorical = np.array(rows.feature_schema.categorical, dtype=np.int64)
+        self.numeric = np.setdiff1d(np.arange(n_features), self.categorical)
+        numbers = rows.X[:, self.numeric]
+        self.mean, self.scale = _moments(numbers)
+        # Columns of integers.
+        self.whole = (np.isnan(numbers) | (np.rint(numbers) == numbers)).all(axis=0)
 
-
-def _columns_of(rows: TrainRows) -> _Columns:
-    """Return the column statistics."""
-    categorical = np.array(rows.feature_schema.categorical, dtype=np.int64)
-    numeric = np.setdiff1d(np.arange(rows.feature_schema.n_features), categorical)
-    mean, scale = _moments(rows.X[:, numeric])
-    return _Columns(
-        numeric=numeric,
-        categorical=categorical,
-        mean=mean,
-        scale=scale,
-        whole=_whole(rows.X[:, numeric]),
-    )
+    def comparable(self, X: NDArray[np.floating]) -> tuple[Floats, Floats]:
+        """Return scaled numbers, 0 where missing, and codes, -1 where missing."""
+        numbers = np.nan_to_num((X[:, self.numeric] - self.mean) / self.scale)
+        return numbers, np.nan_to_num(X[:, self.categorical].astype(np.float64), nan=-1.0)
 
 
 def _between(
@@ -193,26 +186,16 @@ def _nearest(
     """
     n = min(NEIGHBOURS, len(pool) - 1)
     near = np.empty((len(queries), n), dtype=np.int64)
-    numbers, codes = _comparable(table[pool], columns)
+    numbers, codes = columns.comparable(table[pool])
     for start in range(0, len(queries), CHUNK):
         part = queries[start : start + CHUNK]
-        own, own_codes = _comparable(table[part], columns)
+        own, own_codes = columns.comparable(table[part])
         apart = (own**2).sum(axis=1)[:, None] - 2 * own @ numbers.T + (numbers**2).sum(axis=1)
         for column in range(codes.shape[1]):
             apart += own_codes[:, column, None] != codes[:, column]
         apart[part[:, None] == pool] = np.inf
         near[start : start + CHUNK] = pool[np.argsort(apart, axis=1, kind="stable")[:, :n]]
     return near
-
-
-def _comparable(X: NDArray[np.floating], columns: _Columns) -> tuple[Floats, Floats]:
-    """Return scaled numbers, 0 where missing, and codes, -1 where missing."""
-    numbers = np.nan_to_num((X[:, columns.numeric] - columns.mean) / columns.scale)
-    return numbers, np.nan_to_num(X[:, columns.categorical].astype(np.float64), nan=-1.0)
-
-
-def _whole(X: NDArray[np.floating]) -> NDArray[np.bool_]:
-    return (np.isnan(X) | (np.rint(X) == X)).all(axis=0)
 
 
 def _moments(X: NDArray[np.floating]) -> tuple[Floats, Floats]:
