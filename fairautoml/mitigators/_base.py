@@ -14,7 +14,7 @@ from fairautoml.metrics import METRICS, BoundConstraint, Metric, TaskName
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SELECTION, comparison
-from fairautoml.records import Config, Floats, ParamValue, Rule
+from fairautoml.records import Config, Floats, ParamValues, Rule
 from fairautoml.runtime._rules import RULES
 
 
@@ -176,7 +176,9 @@ class FitBaseLearner(Protocol):
         ...
 
 
-Train = Callable[[TrainRows, FitBaseLearner, Mapping[str, ParamValue], int], ScoreModel]
+Train = Callable[[TrainRows, FitBaseLearner, ParamValues, int], ScoreModel]
+FittedRules = list[tuple[float | None, Rule | None]]
+"""Pairs of tolerance and rule; None where there is no rule."""
 FitRules = Callable[[ScoreRows, Goal, Sequence[float]], Sequence[tuple[float | None, Rule | None]]]
 
 

@@ -18,6 +18,7 @@ from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import worst
 from fairautoml.mitigators._base import (
+    FittedRules,
     Goal,
     RateMetrics,
     RuntimeRule,
@@ -538,7 +539,7 @@ def rules_within(
     value: Floats,
     tolerances: Sequence[float],
     rule: Callable[[int], Rule],
-) -> list[tuple[float | None, Rule | None]]:
+) -> FittedRules:
     """Return the rule of the best choice within each tolerance, or None."""
     best = best_within(gap, value, tolerances)
     return [(t, None if at is None else rule(at)) for t, at in zip(tolerances, best, strict=True)]

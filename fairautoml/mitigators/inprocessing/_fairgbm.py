@@ -33,7 +33,7 @@ from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import known_disparity
 from fairautoml.mitigators._base import RateLimit, TrainRows, rate_limits
 from fairautoml.portable import Dump, Positions, Sums
-from fairautoml.records import Floats, ParamValue
+from fairautoml.records import Floats, ParamValues
 from fairautoml.registry import missing_library
 from fairautoml.runtime._rules import groups_of
 
@@ -568,7 +568,7 @@ def _value(metric: Metric, counts: GroupCounts) -> float | None:
 class Boosting:
     """Settings of the boosting, and its deadline."""
 
-    params: Mapping[str, ParamValue]  # parameters of the configuration, in LightGBM's names
+    params: ParamValues  # parameters of the configuration, in LightGBM's names
     seed: int  # random seed, non-negative
     # seconds until the deadline, None without a limit
     seconds_left: Callable[[], float | None]

@@ -15,7 +15,6 @@ Learning*, 2020, arXiv 2010.05057; weights per segment are ours.
 
 import time
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,7 +29,7 @@ from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, T
 from fairautoml.mitigators._training import PARITY, RowGroups, refuse_sparse, row_groups
 from fairautoml.mitigators.inprocessing._reductions import mixture_of
 from fairautoml.mitigators.preprocessing.reweighing import independence_factors
-from fairautoml.records import Floats, ParamValue
+from fairautoml.records import Floats, ParamValues
 from fairautoml.threads import one_thread
 
 NAME = "agnostic_reweighting"
@@ -123,9 +122,7 @@ class _Game:
         return -np.log(np.clip(said, SUREST, 1 - SUREST))
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train in rounds on the running mean of the adversary's worst-case weights.
 
     The first training uses the plain weights. Ends early when one more training would exceed the
@@ -154,7 +151,7 @@ def train(
     return models[-1] if last else mixture_of(models, np.ones(len(models)))
 
 
-def _adversary(rows: TrainRows, params: Mapping[str, ParamValue], seed: int) -> Adversary:
+def _adversary(rows: TrainRows, params: ParamValues, seed: int) -> Adversary:
     plain = rows.weight / rows.weight.sum()
     matrix = fit_design(rows.X, rows.feature_schema, rows.weight).matrix(rows.X)
     # The rows with weight, in an order that depends only on seed and content.

@@ -15,7 +15,7 @@ its training rows; the members are then trained on all rows at the same prices.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -32,7 +32,7 @@ from fairautoml.mitigators.inprocessing._reductions import (
     bounded_prices,
     mixture_of,
 )
-from fairautoml.records import Floats, ParamValue
+from fairautoml.records import Floats, ParamValues
 
 METRIC = "bounded_group_loss"
 
@@ -171,9 +171,7 @@ class _Members:
         return shares if kept and better else start
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Return the weighted mean of the members.
 
     Ends early when the plain model meets every bound, or when no more trainings fit into the time

@@ -5,7 +5,7 @@ arXiv 2112.01020, section 3 (group fairness constraints). The learner of this na
 the mitigator trains its own checklist, for any learner of the configuration.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from fairautoml.mitigators._base import (
     TrainRows,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import ParamValue
+from fairautoml.records import ParamValues
 from fairautoml.runtime._rules import groups_of
 
 NAME = "checklist"
@@ -44,9 +44,7 @@ class ChecklistModel:
         return out.node("probability", {"of": self.checklist.dump(out, columns)})
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Return the checklist with the fewest mistakes within the limits of all targets.
 
     A group without rows of a rate is excluded from that rate, as in the reductions.

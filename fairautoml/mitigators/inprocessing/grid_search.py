@@ -5,19 +5,17 @@ Source: Agarwal et al., *A Reductions Approach to Fair Classification*, arXiv 18
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators.inprocessing._reductions import SERVES, Members, Moments, moments_of
-from fairautoml.records import Floats, ParamValue
+from fairautoml.records import Floats, ParamValues
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Return the model with the best mean of error and largest violation.
 
     Ends early when one more training would exceed the time left; the plain model comes first and

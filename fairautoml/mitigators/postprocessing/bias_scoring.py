@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics._table import Rate
-from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows, scales
+from fairautoml.mitigators._base import (
+    FittedRules,
+    Goal,
+    Mitigator,
+    RateMetrics,
+    ScoreRows,
+    scales,
+)
 from fairautoml.mitigators._blind_rules import (
     Band,
     Table,
@@ -110,9 +117,7 @@ class BiasScoreRule:
         return "; ".join(parts)
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the best rule for every tolerance, with a gap within it on the rows.
 
     A group without rows of a rate is excluded from that constraint; with fewer than two groups

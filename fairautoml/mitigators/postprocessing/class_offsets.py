@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics.rates import SELECTION
-from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows, scales
+from fairautoml.mitigators._base import (
+    FittedRules,
+    Goal,
+    Mitigator,
+    RateMetrics,
+    ScoreRows,
+    scales,
+)
 from fairautoml.mitigators._group_program import Parts
 from fairautoml.mitigators._multiclass import (
     ClassRule,
@@ -37,9 +44,7 @@ EXACT_ROUNDS = 2
 Prices = tuple[Floats, Floats]
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the best prices for every tolerance.
 
     A group without rows of a rate is excluded from that rate. For cells without rows, and rows

@@ -14,7 +14,7 @@ from fairautoml.metrics import BoundConstraint, GroupCounts, Metric
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import values_of
 from fairautoml.metrics.rates import worst as worst_of
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, offsets, scales
+from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, ScoreRows, offsets, scales
 from fairautoml.mitigators._group_program import CommonRule, rules_within
 from fairautoml.mitigators._thresholds import (
     ThresholdCandidates,
@@ -22,12 +22,10 @@ from fairautoml.mitigators._thresholds import (
     per_unit,
     values_at,
 )
-from fairautoml.records import Floats, Rule
+from fairautoml.records import Floats
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the best common threshold for every tolerance, or the best one without any.
 
     A group without rows of a rate (no label 1 for the true positive rate, no rows at all) is

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics import GroupValues, Undefined
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
+from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, ScoreRows, scales
 from fairautoml.mitigators._group_program import Moves, NumberRepair, Parts
-from fairautoml.records import Floats, Rule
+from fairautoml.records import Floats
 
 KNOTS = 1000
 """Quantiles stored for the distribution of a group; smaller groups store all predictions."""
@@ -27,9 +27,7 @@ STRENGTHS = np.linspace(0.0, 1.0, 41)
 """Strengths that are tried."""
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the weakest sufficient repair for every tolerance, else the full repair.
 
     Rows without a group, and groups without rows of positive weight, are not changed.
@@ -38,7 +36,7 @@ def fit_rules(
         return []
     moves = _moves(rows, Parts.of(goal.targets, rows.n_cells))
     gaps = _gaps(rows, goal, moves)
-    found: list[tuple[float | None, Rule | None]] = []
+    found: FittedRules = []
     for tolerance in tolerances:
         kept = np.flatnonzero(gaps <= tolerance)
         strength = float(STRENGTHS[kept[0]]) if len(kept) else 1.0

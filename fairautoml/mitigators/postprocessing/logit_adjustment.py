@@ -19,6 +19,7 @@ import numpy as np
 
 from fairautoml.metrics import BoundConstraint, ClassCounts, Metric, Undefined
 from fairautoml.mitigators._base import (
+    FittedRules,
     Goal,
     Mitigator,
     RuntimeRule,
@@ -29,7 +30,7 @@ from fairautoml.mitigators._base import (
 from fairautoml.mitigators._group_program import rules_within
 from fairautoml.mitigators._multiclass import COST, class_offsets, cost_gains
 from fairautoml.mitigators._thresholds import per_unit
-from fairautoml.records import Floats, Rule
+from fairautoml.records import Floats
 
 STRENGTHS = np.linspace(0.0, 1.5, 16)
 """From the most likely class to beyond the optimum for calibrated scores."""
@@ -51,9 +52,7 @@ class ClassFactors(RuntimeRule):
         return "all: " + " ".join(f"x{factor:.3f}" for factor in self.factors)
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the factors of the best strength for every tolerance, the weakest of ties.
 
     Without rows of some class the objective is undefined, and there is no rule.

@@ -12,14 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from fairautoml.metrics import BoundConstraint, GroupValues
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
+from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, ScoreRows, scales
 from fairautoml.mitigators._group_program import Parts, ShiftRule
-from fairautoml.records import Floats, Rule
+from fairautoml.records import Floats
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the smallest shifts for every tolerance.
 
     Parts without rows of positive weight, and rows without a group, are not shifted.

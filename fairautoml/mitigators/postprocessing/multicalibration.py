@@ -23,10 +23,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.mitigators._base import Goal, Mitigator, RuntimeRule, ScoreRows
+from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, RuntimeRule, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, ThresholdRule, build_problem
 from fairautoml.mitigators._thresholds import shrunk
-from fairautoml.records import Floats, Rule
+from fairautoml.records import Floats
 
 ROUNDS = 100
 """Largest number of passes over all groups; calibration stops when no bin needs a correction."""
@@ -180,9 +180,7 @@ def _all_groups(
     return [rows for at in lookups for rows in members(at[cells], int(at.max()) + 1)]
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the best rule on calibrated scores for every tolerance.
 
     Small bins of a group are not corrected. Groups without rows of a rate are excluded from it,

@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics._table import Rate
-from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, RuntimeRule, ScoreRows
+from fairautoml.mitigators._base import (
+    FittedRules,
+    Goal,
+    Mitigator,
+    RateMetrics,
+    RuntimeRule,
+    ScoreRows,
+)
 from fairautoml.mitigators._group_program import (
     CommonRule,
     Ranked,
@@ -62,9 +69,7 @@ class BandRule(RuntimeRule):
         )
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the best band for every tolerance, None where no band is within it.
 
     A group without rows of a rate (no label 1 for the true positive rate, no rows of positive

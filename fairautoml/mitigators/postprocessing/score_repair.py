@@ -16,7 +16,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, RuntimeRule, ScoreRows
+from fairautoml.mitigators._base import (
+    FittedRules,
+    Goal,
+    Mitigator,
+    RateMetrics,
+    RuntimeRule,
+    ScoreRows,
+)
 from fairautoml.mitigators._group_program import (
     CommonRule,
     Ranked,
@@ -107,9 +114,7 @@ def _interpolated(scores: Floats, knots: Floats, values: Floats) -> Floats:
     return np.interp(scores, at, mean)
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the best strength and threshold for every tolerance.
 
     A group without rows of positive weight is excluded and gets the neutral threshold, as do rows

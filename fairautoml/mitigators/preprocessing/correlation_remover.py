@@ -9,7 +9,6 @@ different; only linear learners may train on the result. Source: Fairlearn's
 AI", 2020), with one indicator per group; the treatment of missing values and weights is ours.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +25,7 @@ from fairautoml.mitigators._training import (
     train_on_changed,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import Floats, ParamValue
+from fairautoml.records import Floats, ParamValues
 from fairautoml.runtime._rules import groups_of
 
 NAME = "correlation_remover"
@@ -52,9 +51,7 @@ class Shifts:
         return out.step("decorrelated", content, self.shift.shape[1])
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train on the shifted columns of a design matrix.
 
     New rows of an unknown group, or of one that did not occur in training, are not shifted.

@@ -10,7 +10,6 @@ Economic Policy 2011 (averaging); augmentation with flipped attributes after Gup
 2203.12574.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +25,7 @@ from fairautoml.mitigators._training import (
     row_groups,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import Floats, ParamValue
+from fairautoml.records import Floats, ParamValues
 
 NAME = "counterfactual_augmentation"
 
@@ -88,9 +87,7 @@ def averaged(by_value: NDArray[np.floating], omega: Floats) -> Floats:
     return omega @ by_value
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train on rows with flipped sensitive values; average over the values at prediction.
 
     All features that are constant within each group but not overall are flipped (for an

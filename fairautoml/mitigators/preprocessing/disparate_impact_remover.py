@@ -12,7 +12,7 @@ distribution of all rows, in a share ``strength`` of the rows; a column that
 is a function of the group becomes constant. Missing numbers stay missing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -29,7 +29,7 @@ from fairautoml.mitigators._training import (
     train_on_changed,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import Floats, ParamValue
+from fairautoml.records import Floats, ParamValues
 from fairautoml.runtime._rules import groups_of
 from fairautoml.runtime._scores import repaired
 
@@ -106,9 +106,7 @@ class Repairs:
         return drawn.astype(np.float64)
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train on repaired columns.
 
     New rows of an unknown group, or of one that did not occur in training, are ranked among all

@@ -16,7 +16,6 @@ equation 4, for tanh units instead of prototypes. The variance share, unlike a d
 does not vanish for small units.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +35,7 @@ from fairautoml.mitigators._training import (
     train_on_changed,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import Floats, ParamValue
+from fairautoml.records import Floats, ParamValues
 from fairautoml.threads import one_thread
 
 L2 = 1e-3
@@ -225,9 +224,7 @@ class Representation:
         return out.step("represented", content, len(mean))
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train on the representation: numeric, imputed, one column per frequent category."""
     groups = row_groups(rows, NAME)
     refuse_sparse(rows.feature_schema, NAME)
@@ -240,7 +237,7 @@ def train(
 
 
 def _representation(
-    rows: TrainRows, groups: RowGroups, params: Mapping[str, ParamValue], seed: int
+    rows: TrainRows, groups: RowGroups, params: ParamValues, seed: int
 ) -> Representation:
     strength = float(params["strength"])
     # Rows and groups are sorted by content: training amplifies rounding of sums, which must

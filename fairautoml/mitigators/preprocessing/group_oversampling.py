@@ -7,7 +7,6 @@ Chakraborty, Majumder and Menzies, "Bias in machine learning software", 2021, ar
 Base rates change, so scores must be calibrated, or thresholds fitted, on the original rows.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +28,7 @@ from fairautoml.mitigators._training import (
     refuse_sparse,
     row_groups,
 )
-from fairautoml.records import Floats, ParamValue
+from fairautoml.records import Floats, ParamValues
 
 NAME = "group_oversampling"
 
@@ -46,9 +45,7 @@ CHUNK = 1024
 """Rows whose distances are computed in one batch, to bound memory."""
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train on original and new rows; a new row has group, label and weight of its source."""
     groups = row_groups(rows, NAME)
     groups.require_labels(NAME)

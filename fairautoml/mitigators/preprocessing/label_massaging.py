@@ -7,7 +7,6 @@ techniques for classification without discrimination", KAIS 2012, algorithms 1 a
 groups, sample weights and the strength are ours.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,14 +15,12 @@ from numpy.typing import NDArray
 from fairautoml.data.splits import row_draws
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import PARITY, RowGroups, row_groups
-from fairautoml.records import Floats, ParamValue
+from fairautoml.records import Floats, ParamValues
 
 NAME = "label_massaging"
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train a ranker, change labels, train again.
 
     The ranker is the learner of the configuration, so any X that it supports is supported. Groups

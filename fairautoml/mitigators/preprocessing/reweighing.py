@@ -6,21 +6,18 @@ unchanged at every strength. Source: Kamiran and Calders, "Data preprocessing te
 classification without discrimination", KAIS 2012, algorithm 3; the strength is ours.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import PARITY, RowGroups, row_groups
-from fairautoml.records import Floats, ParamValue
+from fairautoml.records import Floats, ParamValues
 
 NAME = "reweighing"
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train on reweighed rows; features are unused, so any kind of X is supported."""
     groups = row_groups(rows, NAME)
     groups.require_labels(NAME)

@@ -6,7 +6,6 @@ techniques for classification without discrimination", KAIS 2012; the remaining 
 reveal the group jointly.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +17,7 @@ from fairautoml.exceptions import InputError
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import associations, row_groups, train_on_changed
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import ParamValue
+from fairautoml.records import ParamValues
 
 NAME = "suppression"
 
@@ -39,9 +38,7 @@ class Kept:
         return columns[self.columns]
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train without the features whose association with the group exceeds ``1 - strength``."""
     groups = row_groups(rows, NAME)
     strength = float(params["strength"])
