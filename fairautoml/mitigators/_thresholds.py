@@ -28,10 +28,7 @@ from fairautoml.metrics import BoundConstraint, GroupCounts, Metric, Undefined
 from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SELECTION
-from fairautoml.mitigators._base import (
-    Goal,
-    ScoreRows,
-)
+from fairautoml.mitigators._base import Goal, ScoreRows
 from fairautoml.records import Floats
 
 SLACK = 1e-12

@@ -13,11 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fairautoml.data.dataset import FeatureSchema
-from fairautoml.exceptions import (
-    DegenerateGroupError,
-    InputError,
-    MissingSensitiveError,
-)
+from fairautoml.exceptions import DegenerateGroupError, InputError, MissingSensitiveError
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._base import FitBaseLearner, RateMetrics, ScoreModel, TrainRows
 from fairautoml.portable import Dump, Positions

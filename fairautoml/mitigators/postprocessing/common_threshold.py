@@ -16,12 +16,7 @@ from fairautoml.metrics.rates import values_of
 from fairautoml.metrics.rates import worst as worst_of
 from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, ScoreRows, offsets, scales
 from fairautoml.mitigators._group_program import CommonRule, rules_within
-from fairautoml.mitigators._thresholds import (
-    ThresholdCandidates,
-    build_cuts,
-    per_unit,
-    values_at,
-)
+from fairautoml.mitigators._thresholds import ThresholdCandidates, build_cuts, per_unit, values_at
 from fairautoml.records import Floats
 
 

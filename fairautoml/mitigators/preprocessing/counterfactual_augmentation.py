@@ -18,12 +18,7 @@ from numpy.typing import NDArray
 from fairautoml.data.splits import row_draws
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._training import (
-    RowGroups,
-    associations,
-    refuse_sparse,
-    row_groups,
-)
+from fairautoml.mitigators._training import RowGroups, associations, refuse_sparse, row_groups
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import Floats, ParamValues
 

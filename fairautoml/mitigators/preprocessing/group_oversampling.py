@@ -23,11 +23,7 @@ from fairautoml.mitigators._base import (
     ScoreModel,
     TrainRows,
 )
-from fairautoml.mitigators._training import (
-    RowGroups,
-    refuse_sparse,
-    row_groups,
-)
+from fairautoml.mitigators._training import RowGroups, refuse_sparse, row_groups
 from fairautoml.records import Floats, ParamValues
 
 NAME = "group_oversampling"
