@@ -107,15 +107,12 @@ def _most(metric: Metric) -> float:
 def _measured(metric: Metric, table: Floats, masks: NDArray[np.bool_] | None) -> float | Undefined:
     if table.ndim == 3 and table.shape[-1] == 2:
         counts = GroupCounts(table)
-        return metric.value(counts if masks is None else _merged(counts, masks))
+        if masks is not None:
+            counts = counts.merged(np.full(masks.shape[1], -1), len(masks), masks)
+        return metric.value(counts)
     groups = table if masks is None else np.tensordot(masks.astype(np.float64), table, 1)
     found = float(values_of(metric, groups[None])[0])
     return Undefined("a group has no rows") if np.isnan(found) else found
-
-
-def _merged(counts: GroupCounts, masks: NDArray[np.bool_]) -> GroupCounts:
-    overall = np.full(masks.shape[1], -1)
-    return counts.merged(overall, len(masks), masks)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
