@@ -316,7 +316,13 @@ class RateIntervals:
         gain: tuple[float, float],
     ) -> None:
         self.limits = _comparable(cuts, limits)
-        self.groups = [_Group.of(cut, self.limits, gain) for cut in cuts]
+        self.groups = [
+            _Group(
+                [cut.rate(rate) if cut.has(rate) else None for rate, _, _ in self.limits],
+                _gains(cut, gain),
+            )
+            for cut in cuts
+        ]
         # The lowest rate of an optimal solution is the rate of some group at some cut.
         self.corners = [
             np.unique(np.concatenate([r for g in self.groups if (r := g.rates[k]) is not None]))
@@ -326,7 +332,10 @@ class RateIntervals:
     def restricted(self, kept: Sequence[NDArray[np.bool_]]) -> "RateIntervals":
         """Return the search over some of the cuts of each group."""
         fewer = copy(self)
-        fewer.groups = [g.restricted(mask) for g, mask in zip(self.groups, kept, strict=True)]
+        fewer.groups = [
+            _Group(group.rates, np.where(mask, group.gains, -np.inf))
+            for group, mask in zip(self.groups, kept, strict=True)
+        ]
         return fewer
 
     def solve(self, tolerance: float) -> tuple[int, ...] | None:
@@ -443,24 +452,12 @@ def _thin(axis: NDArray[Any], n: int) -> NDArray[Any]:
     return axis[at]
 
 
-@dataclass(frozen=True, slots=True)
 class _Group:
-    rates: list[Floats | None]  # None where the rate is undefined
-    gains: Floats
-    table: NDArray[np.int64]
+    """Rates, None where undefined, and gains of one group at every cut."""
 
-    @classmethod
-    def of(
-        cls, cut: ThresholdCandidates, limits: Sequence[Limit], gain: tuple[float, float]
-    ) -> "_Group":
-        gains = _gains(cut, gain)
-        rates = [cut.rate(rate) if cut.has(rate) else None for rate, _, _ in limits]
-        return cls(rates, gains, _range_maxima(gains))
-
-    def restricted(self, kept: NDArray[np.bool_]) -> "_Group":
-        """Return the group without the gain of the other cuts."""
-        gains = np.where(kept, self.gains, -np.inf)
-        return _Group(self.rates, gains, _range_maxima(gains))
+    def __init__(self, rates: Sequence[Floats | None], gains: Floats) -> None:
+        self.rates, self.gains = rates, gains
+        self.table = _range_maxima(gains)
 
     def best_within(
         self, low: Sequence[Floats], high: Sequence[Floats]
