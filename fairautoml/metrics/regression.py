@@ -30,10 +30,7 @@ def bounded_group_loss(values: GroupValues) -> float | Undefined:
     Agarwal, Dudik, Wu, "Fair regression: quantitative definitions and reduction-based
     algorithms", ICML 2019, arXiv 1905.12843, definition 2.
     """
-    lacking = values.lacking()
-    if lacking is not None:
-        return lacking
-    return float(values.means(values.losses).max())
+    return values.lacking() or float(values.means(values.losses).max())
 
 
 def mean_difference(values: GroupValues) -> float | Undefined:
@@ -44,10 +41,7 @@ def mean_difference(values: GroupValues) -> float | Undefined:
     Calders, Karim, Kamiran, Ali, Zhang, "Controlling attribute effect in linear regression", ICDM
     2013, section II.
     """
-    lacking = values.lacking()
-    if lacking is not None:
-        return lacking
-    return float(np.ptp(values.means(values.prediction)))
+    return values.lacking() or float(np.ptp(values.means(values.prediction)))
 
 
 def distribution_gap(values: GroupValues) -> float | Undefined:
@@ -59,10 +53,7 @@ def distribution_gap(values: GroupValues) -> float | Undefined:
     ----------
     Agarwal, Dudik, Wu, ICML 2019, arXiv 1905.12843, definition 1 (statistical parity).
     """
-    lacking = values.lacking()
-    if lacking is not None:
-        return lacking
-    return float(_distances(_heights(values)))
+    return values.lacking() or float(_distances(_heights(values)))
 
 
 def _heights(values: GroupValues) -> Floats:

@@ -652,8 +652,7 @@ class Smooth:
         return self.centred @ at[:-1], float(at[-1] * self.span)
 
     def _beyond(self, rates: Floats, limits: Floats) -> float:
-        parts = np.split(rates, np.flatnonzero(np.diff(self.block)) + 1)
-        gaps = np.array([part.max() - part.min() for part in parts])
+        gaps = np.array([np.ptp(part) for part in self._by_band(rates)])
         return float(np.maximum(gaps - limits, 0.0).max())
 
     def _priced(self, at: Floats, limits: Floats) -> float:
@@ -667,8 +666,10 @@ class Smooth:
         return self.of_slot @ counts
 
     def _middle(self, rates: Floats) -> Floats:
-        parts = np.split(rates, np.flatnonzero(np.diff(self.block)) + 1)
-        return np.array([(part.max() + part.min()) / 2 for part in parts])
+        return np.array([(part.max() + part.min()) / 2 for part in self._by_band(rates)])
+
+    def _by_band(self, rates: Floats) -> list[Floats]:
+        return np.split(rates, np.flatnonzero(np.diff(self.block)) + 1)
 
     def values(self, at: Floats) -> tuple[Floats, Floats]:
         """Return smooth rates and gain, and their derivatives."""
