@@ -230,17 +230,13 @@ class Distances(GroupRate):
 
     def _spread(self, of_group: Floats) -> Floats:
         nothing = np.zeros_like(self.mass)
-        each: Floats = np.divide(of_group, self.mass, out=nothing, where=self.mass > 0)
-        return each @ self.member
+        return np.divide(of_group, self.mass, out=nothing, where=self.mass > 0) @ self.member
 
     def _means(self, values: Floats) -> Floats:
         weighed = self.weight * values
         unknown = np.full_like(self.mass, np.nan)
-        means: Floats = np.divide(
-            self.member @ weighed, self.mass, out=unknown, where=self.mass > 0
-        )
-        overall = float(weighed.sum() / self.weight.sum())
-        return means - overall
+        means = np.divide(self.member @ weighed, self.mass, out=unknown, where=self.mass > 0)
+        return means - float(weighed.sum() / self.weight.sum())
 
 
 @dataclass(slots=True, kw_only=True)

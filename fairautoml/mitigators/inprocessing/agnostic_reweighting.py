@@ -140,10 +140,8 @@ def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: 
     start = time.perf_counter()
     for turn in range(1, int(params["rounds"]) + 1):
         models.append(game.train(factor, fit_base))
-        left = fit_base.seconds_left()
-        if turn == params["rounds"] or (
-            left is not None and left < (time.perf_counter() - start) / turn
-        ):
+        left, each = fit_base.seconds_left(), (time.perf_counter() - start) / turn
+        if turn == params["rounds"] or (left is not None and left < each):
             break
         worst = adversary.worst(game.losses(models[-1]))
         factor = factor + (worst - factor) / turn
