@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 ParamValue = bool | int | float | str
+ParamValues = Mapping[str, ParamValue]
+Floats = NDArray[np.float64]
 
 
 class TrialState(StrEnum):

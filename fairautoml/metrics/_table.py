@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.exceptions import InputError
+from fairautoml.records import Floats
 
 TaskName = Literal["binary", "multiclass", "regression"]
 """Kind of target: two classes, several classes, or numbers."""
 Form = Literal["difference", "ratio", "minimum", "level"]
 """Largest minus smallest over the groups, smallest over largest, the smallest, or the largest."""
-Value = TypeVar("Value", float, NDArray[np.float64])
+Value = TypeVar("Value", float, Floats)
 Cell = tuple[int, int]
 """Label and decision, each 0 or 1."""
 CELLS: frozenset[Cell] = frozenset({(0, 0), (0, 1), (1, 0), (1, 1)})
@@ -132,7 +133,7 @@ class Rate:
         swapped = (frozenset((1 - y, 1 - d) for y, d in part) for part in (self.of, self.among))
         return (self.of, self.among) == tuple(swapped)
 
-    def linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def linear(self) -> tuple[Floats, Floats, Floats]:
         """Return its parts for labels 0 and 1, as sums that are linear in the decisions.
 
         Whether rows count, what accepting one adds to the numerator, what a rejected one gives.
@@ -148,7 +149,7 @@ class Rate:
 
     def shares(
         self, y: NDArray[np.integer], decision: NDArray[np.floating] | NDArray[np.integer]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[Floats, Floats]:
         """Return how much each row is in the denominator and in the numerator, shape (n_rows,).
 
         ``decision`` is the probability of acceptance.
@@ -176,24 +177,23 @@ class Rate:
             )
         return share
 
-    def sums(self, tables: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def sums(self, tables: Floats) -> tuple[Floats, Floats]:
         """Return numerators and denominators of tables, shape (..., 2, 2)."""
         return _sum_of(tables, self.of), _sum_of(tables, self.among)
 
-    def values(self, tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    def values(self, tables: Floats) -> Floats:
         """Return the rates of tables, shape (..., 2, 2); NaN where the denominator is 0."""
         top, bottom = self.sums(tables)
         empty = np.full(np.shape(bottom), np.nan)
-        shares: NDArray[np.float64] = np.divide(top, bottom, out=empty, where=bottom > 0)
-        return shares
+        return np.divide(top, bottom, out=empty, where=bottom > 0)
 
     def __str__(self) -> str:
         return self.name
 
 
-def _sum_of(tables: NDArray[np.float64], cells: frozenset[Cell]) -> NDArray[np.float64]:
+def _sum_of(tables: Floats, cells: frozenset[Cell]) -> Floats:
     first, *others = sorted(cells)
-    total: NDArray[np.float64] = tables[..., first[0], first[1]]
+    total: Floats = tables[..., first[0], first[1]]
     for label, decision in others:
         total = total + tables[..., label, decision]
     return total
@@ -206,7 +206,7 @@ class Tally(Protocol):
     """
 
     @property
-    def table(self) -> NDArray[np.float64]:
+    def table(self) -> Floats:
         """Stored sums, shape (n_groups, ...)."""
         ...
 
@@ -230,11 +230,11 @@ class _Counts:
 
     # ``table[g, y, d]`` is the weight of the rows of group ``g`` with label ``y`` that get
     # decision ``d``. A randomised decision splits its row's weight
-    table: NDArray[np.float64]  # shape (n_groups, n_classes, n_classes)
+    table: Floats  # shape (n_groups, n_classes, n_classes)
 
     def _summed(
         self, of_cell: NDArray[np.integer], n_groups: int, masks: NDArray[np.bool_] | None
-    ) -> NDArray[np.float64]:
+    ) -> Floats:
         """Return the table of coarser groups."""
         if masks is not None:
             return np.tensordot(masks.astype(np.float64), self.table, 1)
@@ -243,10 +243,9 @@ class _Counts:
         np.add.at(table, of_cell[kept], self.table[kept])
         return table
 
-    def pooled(self) -> NDArray[np.float64]:
+    def pooled(self) -> Floats:
         """Return the table over all groups, ``[label, decision]``."""
-        summed: NDArray[np.float64] = self.table.sum(axis=0)
-        return summed
+        return self.table.sum(axis=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +254,7 @@ class GroupCounts(_Counts):
 
     # the table of all rows, ``[label, decision]``, if groups overlap, so that it is not the sum
     # over the groups
-    overall: NDArray[np.float64] | None = None  # shape (2, 2)
+    overall: Floats | None = None  # shape (2, 2)
 
     @classmethod
     def from_rows(
@@ -263,7 +262,7 @@ class GroupCounts(_Counts):
         groups: NDArray[np.integer],
         y: NDArray[np.integer],
         decision: NDArray[np.floating] | NDArray[np.integer],
-        weight: NDArray[np.float64] | None = None,
+        weight: Floats | None = None,
         *,
         n_groups: int,
     ) -> "GroupCounts":
@@ -281,7 +280,7 @@ class GroupCounts(_Counts):
         size = 2 * n_groups
         yes = np.bincount(at, weights=accepted, minlength=size)
         no = np.bincount(at, weights=mass - accepted, minlength=size)
-        table: NDArray[np.float64] = np.stack([no, yes], axis=1, dtype=np.float64)
+        table: Floats = np.stack([no, yes], axis=1, dtype=np.float64)
         return cls(table.reshape(n_groups, 2, 2))
 
     def merged(
@@ -299,7 +298,7 @@ class GroupCounts(_Counts):
         return GroupCounts(self._summed(of_cell, n_groups, masks), overall)
 
     @property
-    def total(self) -> NDArray[np.float64]:
+    def total(self) -> Floats:
         """The 2 x 2 table of all rows, each counted once, ``[label, decision]``."""
         return self.pooled() if self.overall is None else self.overall
 
@@ -307,7 +306,7 @@ class GroupCounts(_Counts):
         same = self.overall is None and other.overall is None
         return GroupCounts(self.table + other.table, None if same else self.total + other.total)
 
-    def rates(self, rate: Rate) -> NDArray[np.float64]:
+    def rates(self, rate: Rate) -> Floats:
         """Return one rate per group, NaN where its denominator is empty."""
         return rate.values(self.table)
 
@@ -365,7 +364,7 @@ class Metric:
     to_overall: tuple[Rate, ...] = ()
     over_groups: Literal["max", "sum"] = "max"
     degree: int = 0
-    many: Callable[..., NDArray[np.float64]] | None = None
+    many: Callable[..., Floats] | None = None
     tasks: frozenset[TaskName] = frozenset({"binary"})
     most: float = 1.0
     about: str = ""
@@ -409,7 +408,7 @@ class Metric:
         """Return the gap, compared with the limit: one minus a value that is bounded below."""
         return 1.0 - value if self.bounded_below else value
 
-    def bound(self, values: NDArray[np.float64] | None) -> "Metric":
+    def bound(self, values: Floats | None) -> "Metric":
         """Return the metric on an attribute of the given numbers; itself where it reads none.
 
         Parameters
@@ -433,7 +432,7 @@ class ClassCounts(_Counts):
         groups: NDArray[np.integer],
         y: NDArray[np.integer],
         decision: NDArray[np.floating],
-        weight: NDArray[np.float64],
+        weight: Floats,
         *,
         n_groups: int,
     ) -> "ClassCounts":
@@ -444,7 +443,7 @@ class ClassCounts(_Counts):
         at = groups[known].astype(np.int64) * n_classes + y[known]
         size = n_classes * n_groups
         columns = [np.bincount(at, mass[:, c], minlength=size) for c in range(n_classes)]
-        table: NDArray[np.float64] = np.stack(columns, axis=1, dtype=np.float64)
+        table: Floats = np.stack(columns, axis=1, dtype=np.float64)
         return cls(table.reshape(n_groups, n_classes, n_classes))
 
     def merged(
@@ -464,7 +463,7 @@ class ClassCounts(_Counts):
         """Number of classes."""
         return int(self.table.shape[-1])
 
-    def rates(self, rate: Rate) -> NDArray[np.float64]:
+    def rates(self, rate: Rate) -> Floats:
         """Return a rate of every class against all others by group, NaN where it has none."""
         if rate.classless:
             return self._right_or_wrong().rates(rate)[None]
@@ -486,7 +485,7 @@ class ClassCounts(_Counts):
         none = np.zeros_like(right)
         return GroupCounts(np.stack([right, wrong, none, none], axis=1).reshape(-1, 2, 2))
 
-    def stacked(self, rates: Sequence[Rate]) -> NDArray[np.float64]:
+    def stacked(self, rates: Sequence[Rate]) -> Floats:
         """Return several rates of all classes, shape (n_rates * n_classes, n_groups)."""
         return np.concatenate([self.rates(rate) for rate in rates])
 
@@ -515,10 +514,10 @@ def _lacking_of_class(rate: Rate, at: int) -> str:
 
 def effective_rows(
     groups: NDArray[np.integer],
-    weight: NDArray[np.float64],
+    weight: Floats,
     n_groups: int,
     entities: NDArray[np.integer] | None = None,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the effective sample size (sum w)^2 / sum w^2 of each group.
 
     Rows of one entity count as one row with the sum of their weights, which is exact if they are
@@ -535,10 +534,10 @@ def effective_rows(
 
 def weight_sums(
     groups: NDArray[np.integer],
-    weight: NDArray[np.float64],
+    weight: Floats,
     n_groups: int,
     entities: NDArray[np.integer] | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Return sum w and sum w^2 of each group, over rows or over entities."""
     if entities is not None:
         n_entities = int(entities.max(initial=0)) + 1
@@ -549,9 +548,7 @@ def weight_sums(
     return total.astype(np.float64), squares.astype(np.float64)
 
 
-def moved_shares(
-    shares: NDArray[np.float64], n_rows: NDArray[np.float64], noise: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def moved_shares(shares: Floats, n_rows: Floats, noise: Floats) -> Floats:
     """Return shares moved like those of a multinomial draw, to first order.
 
     With z standard normal, ``p_j + (sqrt(p_j) z_j - p_j sum_i sqrt(p_i) z_i) / sqrt(n)`` has the
@@ -565,8 +562,7 @@ def moved_shares(
     moved = np.maximum(shares + steps / np.sqrt(size), 0.0)
     total = moved.sum(axis=2, keepdims=True)
     filled = (total > 0) & (shares > 0).any(axis=1, keepdims=True)
-    found: NDArray[np.float64] = np.divide(moved, total, out=np.zeros_like(moved), where=filled)
-    return found
+    return np.divide(moved, total, out=np.zeros_like(moved), where=filled)
 
 
 N_BINS = 64
@@ -583,9 +579,9 @@ class GroupValues:
     member: NDArray[np.bool_]  # shape (n_groups, n_cells): which cells make up each group
     # cell of each row, -1 = unknown: such a row is in no group
     cells: NDArray[np.integer]  # shape (n_rows,)
-    y: NDArray[np.float64]  # shape (n_rows,): True and predicted values
-    prediction: NDArray[np.float64]  # shape (n_rows,)
-    weight: NDArray[np.float64]  # shape (n_rows,): sample weights
+    y: Floats  # shape (n_rows,): True and predicted values
+    prediction: Floats  # shape (n_rows,)
+    weight: Floats  # shape (n_rows,): sample weights
 
     @classmethod
     def from_rows(
@@ -593,7 +589,7 @@ class GroupValues:
         groups: NDArray[np.integer],
         y: NDArray[np.floating],
         prediction: NDArray[np.floating],
-        weight: NDArray[np.float64],
+        weight: Floats,
         *,
         n_groups: int,
     ) -> "GroupValues":
@@ -632,10 +628,9 @@ class GroupValues:
         return len(self.member)
 
     @property
-    def losses(self) -> NDArray[np.float64]:
+    def losses(self) -> Floats:
         """Squared error of each row, shape (n_rows,)."""
-        found: NDArray[np.float64] = np.square(self.y - self.prediction)
-        return found
+        return np.square(self.y - self.prediction)
 
     def of_present(self) -> "GroupValues":
         """Return the values without groups that have no rows."""
@@ -644,22 +639,19 @@ class GroupValues:
     def inside(self, group: int) -> NDArray[np.bool_]:
         """Return which rows are in a group, shape (n_rows,)."""
         # Index -1 (unknown) selects the last element.
-        found: NDArray[np.bool_] = np.append(self.member[group], False)[self.cells]
-        return found
+        return np.append(self.member[group], False)[self.cells]
 
-    def means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def means(self, values: Floats) -> Floats:
         """Return the weighted mean of something per row in each group, NaN in an empty one."""
         mass = self._sums(np.ones_like(self.weight))
         empty = np.full(self.n_groups, np.nan)
-        found: NDArray[np.float64] = np.divide(self._sums(values), mass, out=empty, where=mass > 0)
-        return found
+        return np.divide(self._sums(values), mass, out=empty, where=mass > 0)
 
-    def _sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _sums(self, values: Floats) -> Floats:
         known = self.cells >= 0
         n_cells = self.member.shape[1]
         by_cell = np.bincount(self.cells[known], (self.weight * values)[known], minlength=n_cells)
-        sums: NDArray[np.float64] = self.member.astype(np.float64) @ by_cell
-        return sums
+        return self.member.astype(np.float64) @ by_cell
 
     def lacking(self) -> Undefined | None:
         """Return why groups cannot be compared, None when they can."""
@@ -670,7 +662,7 @@ class GroupValues:
         return Undefined(f"group {empty[0]} has no rows") if len(empty) else None
 
     @cached_property
-    def table(self) -> NDArray[np.float64]:
+    def table(self) -> Floats:
         """Sums by group for intervals, shape (n_groups, 5 + n_bins).
 
         Weight; weighted sums of prediction, its square, squared error, its square; and the
@@ -688,9 +680,7 @@ class GroupValues:
         return np.concatenate([sums, binned], axis=1)
 
 
-def redrawn(
-    table: NDArray[np.float64], n_rows: NDArray[np.float64], noise: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def redrawn(table: Floats, n_rows: Floats, noise: Floats) -> Floats:
     """Return tables of other samples from the same population, to first order.
 
     Means move by their standard error, shares of bins like those of a multinomial draw.
@@ -704,30 +694,4 @@ def redrawn(
         spread = np.sqrt(np.maximum(moments[:, square] - moments[:, mean] ** 2, 0.0))
         tables[:, :, mean] += noise[:, :, at] * spread * error[:, 0]
     tables[:, :, FIRST_BIN:] = moved_shares(moments[:, FIRST_BIN:], n_rows, noise[:, :, 2:])
-    found: NDArray[np.float64] = tables * mass
-    return found
-
-
-def per_mass(tables: NDArray[np.float64], part: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return sums per unit of weight, NaN where a group has none."""
-    mass = np.broadcast_to(
-        tables[..., MASS] if part.ndim < tables.ndim else tables[..., MASS, None], part.shape
-    )
-    return np.divide(part, mass, out=np.full_like(part, np.nan), where=mass > 0)
-
-
-def distances(heights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the largest distance between the distribution functions of two groups."""
-    found: NDArray[np.float64] = np.ptp(heights, axis=-2).max(axis=-1)
-    return found
-
-
-def heights_of(values: GroupValues) -> NDArray[np.float64]:
-    """Return the distribution functions of the predictions at every prediction."""
-    points, at = np.unique(values.prediction, return_inverse=True)
-    found = np.empty((values.n_groups, len(points)))
-    for group in range(values.n_groups):
-        inside = values.inside(group)
-        steps = np.bincount(at[inside], values.weight[inside], minlength=len(points))
-        found[group] = np.cumsum(steps) / steps.sum()
-    return found
+    return tables * mass

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fairautoml.exceptions import ParameterError
 from fairautoml.metrics._registry import METRICS
 from fairautoml.metrics._table import ClassCounts, GroupCounts, GroupValues, Metric, Undefined
+from fairautoml.records import Floats
 
 SKLEARN_NAMES = {
     "neg_log_loss": "log_loss",
@@ -138,9 +139,7 @@ class _Call:
         y, decision = np.nonzero(table)
         return self.on_rows(y, decision, table[y, decision])
 
-    def on_rows(
-        self, y: NDArray[Any], values: NDArray[Any], weight: NDArray[np.float64]
-    ) -> float | Undefined:
+    def on_rows(self, y: NDArray[Any], values: NDArray[Any], weight: Floats) -> float | Undefined:
         """Score rows; without ``sample_weight`` a row of weight 3 is repeated three times."""
         more = dict(self.keywords)
         if self.weighted:

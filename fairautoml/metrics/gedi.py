@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.metrics._table import GroupCounts, Metric, Undefined
+from fairautoml.records import Floats
 
 CONSTANT = "the attribute has one value only, so nothing can depend on it"
 UNBOUND = (
@@ -30,23 +31,18 @@ NO_SLOPE = 1e-12
 NO_DEPENDENCE = "0/0: the labels themselves do not depend on the attribute"
 
 
-def centred_powers(
-    x: NDArray[np.float64], degree: int, weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def centred_powers(x: Floats, degree: int, weight: Floats) -> Floats:
     """Return ``x - mean(x), ..., x^k - mean(x^k)``, shape (n_values, degree)."""
-    powers: NDArray[np.float64] = x[:, None] ** np.arange(1, degree + 1)
-    centred: NDArray[np.float64] = powers - weight @ powers / weight.sum()
-    return centred
+    powers: Floats = x[:, None] ** np.arange(1, degree + 1)
+    return powers - weight @ powers / weight.sum()
 
 
-def served_degree(x: NDArray[np.float64], weight: NDArray[np.float64], degree: int) -> int:
+def served_degree(x: Floats, weight: Floats, degree: int) -> int:
     """Return the degree that the values allow: less than the number of distinct ones."""
     return min(degree, len(np.unique(x[weight > 0])) - 1)
 
 
-def solver(
-    x: NDArray[np.float64], weight: NDArray[np.float64], degree: int
-) -> NDArray[np.float64] | None:
+def solver(x: Floats, weight: Floats, degree: int) -> Floats | None:
     """Return the matrix that takes v to alpha, shape (degree, n_values); None for a constant x."""
     degree = served_degree(x, weight, degree)
     if degree < 1:
@@ -55,16 +51,15 @@ def solver(
     powers = centred_powers(x, degree, weight) * root[:, None]
     # High powers are larger by orders of magnitude; normalization improves the conditioning.
     length = np.sqrt((powers**2).sum(axis=0))
-    found: NDArray[np.float64] = np.linalg.pinv(powers / length) / length[:, None] * root
-    return found
+    return np.linalg.pinv(powers / length) / length[:, None] * root
 
 
 def gedi_coefficients(
     x: NDArray[np.floating],
     v: NDArray[np.floating],
     degree: int = 1,
-    weight: NDArray[np.float64] | None = None,
-) -> NDArray[np.float64] | None:
+    weight: Floats | None = None,
+) -> Floats | None:
     """Return alpha, the coefficients of the powers of x that fit v best; None for a constant x."""
     if degree < 1:
         raise InputError(f"degree={degree} must be a whole number of at least 1")
@@ -85,7 +80,7 @@ def gedi_value(
     x: NDArray[np.floating],
     v: NDArray[np.floating],
     degree: int = 1,
-    weight: NDArray[np.float64] | None = None,
+    weight: Floats | None = None,
 ) -> float | Undefined:
     """Return ``GeDI_k(x, v)``, the sum of the absolute coefficients, at least 0.
 
@@ -98,16 +93,13 @@ def gedi_value(
     return Undefined(CONSTANT) if found is None else float(np.abs(found).sum())
 
 
-def _solver_of(
-    table: NDArray[np.float64], values: NDArray[np.float64], degree: int
-) -> NDArray[np.float64] | None:
+def _solver_of(table: Floats, values: Floats, degree: int) -> Floats | None:
     """Return the solver of tables of one weight by group, shape (degree, n_groups)."""
     return solver(np.asarray(values, dtype=np.float64), table.sum(axis=(1, 2)), degree)
 
 
-def _share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    shares: NDArray[np.float64] = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
-    return shares
+def _share(part: Floats, whole: Floats) -> Floats:
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +109,7 @@ class OfCounts:
     degree: int  # k, at least 1
     relative: bool  # whether it is divided by ``GeDI_1`` of the labels
 
-    def __call__(
-        self, counts: GroupCounts, values: NDArray[np.float64] | None = None
-    ) -> float | Undefined:
-        """Return the value, at least 0."""
+    def __call__(self, counts: GroupCounts, values: Floats | None = None) -> float | Undefined:
         if values is None:
             return Undefined(UNBOUND)
         if _solver_of(counts.table, values, 1) is None:
@@ -136,9 +125,7 @@ class OfTables:
     degree: int  # as in ``OfCounts``
     relative: bool
 
-    def __call__(
-        self, tables: NDArray[np.float64], values: NDArray[np.float64] | None = None
-    ) -> NDArray[np.float64]:
+    def __call__(self, tables: Floats, values: Floats | None = None) -> Floats:
         """Return the value of each table, NaN where it has none, shape (n_tables,)."""
         undefined = np.full(len(tables), np.nan)
         if values is None:
@@ -149,7 +136,7 @@ class OfTables:
             return undefined
         mass = tables.sum(axis=(2, 3))
         accepted = _share(tables[:, :, :, 1].sum(axis=2), mass)
-        value: NDArray[np.float64] = np.abs(accepted @ found.T).sum(axis=1)
+        value: Floats = np.abs(accepted @ found.T).sum(axis=1)
         if not self.relative:
             return value
         slope = np.abs(_share(tables[:, :, 1].sum(axis=2), mass) @ line[0])

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fairautoml.records import Floats
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSystem:
@@ -18,7 +20,7 @@ class GroupSystem:
     masks: NDArray[np.bool_] | None = None  # shape (n_groups, n_cells)
     # value of each group of a numeric column, in standard deviations from the mean of the rows of
     # ``fit``; for metrics of continuous attributes
-    values: NDArray[np.float64] | None = None  # shape (n_groups,)
+    values: Floats | None = None  # shape (n_groups,)
 
     @property
     def n_groups(self) -> int:
@@ -40,8 +42,7 @@ class GroupSystem:
         """Which finest cells belong to each group, shape (n_groups, n_cells)."""
         if self.masks is not None:
             return self.masks
-        belongs: NDArray[np.bool_] = self.of_cell == np.arange(self.n_groups)[:, None]
-        return belongs
+        return self.of_cell == np.arange(self.n_groups)[:, None]
 
     def without(self, labels: Collection[str]) -> "GroupSystem":
         """Return the grouping without some of its groups."""

@@ -7,11 +7,12 @@ from scipy.stats import binomtest
 from fairautoml.exceptions import InputError
 from fairautoml.metrics._table import MASS, N_BINS, GroupCounts, Metric, Undefined, redrawn
 from fairautoml.metrics.rates import values_of
+from fairautoml.records import Floats
 
 
 def bootstrap_interval(
     metric: Metric,
-    table: NDArray[np.float64],
+    table: Floats,
     *,
     n_rows: NDArray[np.floating] | None = None,
     level: float = 0.95,
@@ -59,11 +60,11 @@ def bootstrap_interval(
 
 def interval_of_groups(
     metric: Metric,
-    table: NDArray[np.float64],
+    table: Floats,
     *,
     member: NDArray[np.bool_],
     overlapping: bool,
-    n_rows: NDArray[np.float64],
+    n_rows: Floats,
     level: float,
 ) -> tuple[float, float] | None:
     """Return ``bootstrap_interval`` of a metric over groups of finest cells."""
@@ -75,11 +76,11 @@ def interval_of_groups(
 
 
 def _redraw(
-    table: NDArray[np.float64],
+    table: Floats,
     n_rows: NDArray[np.floating] | None,
     draws: int,
     rng: np.random.Generator,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return redrawn tables, shape (draws, n_groups, ...), each group at its own weight."""
     if table.ndim == 2:
         rows = table[:, MASS] if n_rows is None else n_rows.astype(np.float64)
@@ -95,7 +96,7 @@ def _redraw(
     np.divide(flat, mass[:, None], out=shares, where=kept[:, None])
     counts = rng.multinomial(size, shares, size=(draws, len(flat)))
     weight_of_one = np.divide(mass, size, out=np.zeros(len(mass)), where=kept)
-    tables: NDArray[np.float64] = counts * weight_of_one[:, None]
+    tables: Floats = counts * weight_of_one[:, None]
     return tables.reshape(draws, *table.shape)
 
 
@@ -103,20 +104,15 @@ def _most(metric: Metric) -> float:
     return np.inf if metric.over_groups == "sum" or metric.degree else metric.most
 
 
-def _measured(
-    metric: Metric, table: NDArray[np.float64], masks: NDArray[np.bool_] | None
-) -> float | Undefined:
+def _measured(metric: Metric, table: Floats, masks: NDArray[np.bool_] | None) -> float | Undefined:
     if table.ndim == 3 and table.shape[-1] == 2:
         counts = GroupCounts(table)
-        return metric.value(counts if masks is None else _merged(counts, masks))
+        if masks is not None:
+            counts = counts.merged(np.full(masks.shape[1], -1), len(masks), masks)
+        return metric.value(counts)
     groups = table if masks is None else np.tensordot(masks.astype(np.float64), table, 1)
     found = float(values_of(metric, groups[None])[0])
     return Undefined("a group has no rows") if np.isnan(found) else found
-
-
-def _merged(counts: GroupCounts, masks: NDArray[np.bool_]) -> GroupCounts:
-    overall = np.full(masks.shape[1], -1)
-    return counts.merged(overall, len(masks), masks)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

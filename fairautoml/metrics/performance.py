@@ -17,6 +17,7 @@ from fairautoml.metrics._table import (
     TaskName,
     Undefined,
 )
+from fairautoml.records import Floats
 
 FPR_LIMIT = 0.05
 """Largest false positive rate of ``recall_at_fpr``; the operating point of Jesus et al. (2022)."""
@@ -29,8 +30,8 @@ EPS = float(np.finfo(np.float32).eps)
 
 Labels: TypeAlias = NDArray[np.integer]
 Scores: TypeAlias = NDArray[np.floating]
-Weight: TypeAlias = NDArray[np.float64]
-Pooled: TypeAlias = NDArray[np.float64]
+Weight: TypeAlias = Floats
+Pooled: TypeAlias = Floats
 
 
 def accuracy(counts: GroupCounts | ClassCounts) -> float | Undefined:
@@ -259,8 +260,7 @@ def r2(values: GroupValues) -> float | Undefined:
 
 
 def _recalls(table: Pooled) -> Pooled:
-    found: Pooled = np.diagonal(table, axis1=-2, axis2=-1) / table.sum(axis=-1)
-    return found
+    return np.diagonal(table, axis1=-2, axis2=-1) / table.sum(axis=-1)
 
 
 def _f1s(table: Pooled) -> Pooled:
@@ -270,8 +270,7 @@ def _f1s(table: Pooled) -> Pooled:
 
 def _f1_weighted_of(table: Pooled) -> Pooled:
     labels = table.sum(axis=-1)
-    found: Pooled = np.nansum(_f1s(table) * labels, axis=-1) / labels.sum(axis=-1)
-    return found
+    return np.nansum(_f1s(table) * labels, axis=-1) / labels.sum(axis=-1)
 
 
 def _mcc_of(table: Pooled) -> Pooled:
@@ -299,7 +298,7 @@ class _OfTables:
 
     name: str
 
-    def __call__(self, tables: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, tables: Floats) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):
             return OF_POOLED[self.name](tables.sum(axis=1))
 
@@ -322,13 +321,7 @@ PERFORMANCE: tuple[Metric, ...] = (
     _metric(balanced_accuracy, "decisions", "Mean recall of the classes.", "binary", "multiclass"),
     _metric(f1, "decisions", "Harmonic mean of precision and recall.", "binary"),
     _metric(f1_macro, "decisions", "Mean of the classes' F1.", "binary", "multiclass"),
-    _metric(
-        f1_weighted,
-        "decisions",
-        "Mean F1, by class share.",
-        "binary",
-        "multiclass",
-    ),
+    _metric(f1_weighted, "decisions", "Mean F1, by class share.", "binary", "multiclass"),
     _metric(precision, "decisions", "Share of label 1 among accepted rows.", "binary"),
     _metric(recall, "decisions", "Share accepted of the rows with label 1.", "binary"),
     _metric(mcc, "decisions", "Matthews correlation coefficient.", "binary", "multiclass"),

@@ -23,6 +23,7 @@ from fairautoml.metrics._table import (
     TaskName,
     Undefined,
 )
+from fairautoml.records import Floats
 
 Compare = Literal["difference", "ratio", "minimum", "to_overall", "macro"]
 """Largest minus smallest rate; smallest over largest; smallest; distance from the rate of all
@@ -69,41 +70,18 @@ def with_compared(shown: Sequence[Rate], metrics: Iterable[Metric]) -> tuple[Rat
     return tuple(dict.fromkeys((*shown, *(rate for m in metrics for rate in m.compared))))
 
 
-def worst(rates: NDArray[np.float64], form: Form) -> NDArray[np.float64]:
+def worst(rates: Floats, form: Form) -> Floats:
     """Return the disparity, or the minimum, of the worst of several rates; NaN if undefined.
 
     ``rates`` has shape (n_rates, ..., n_groups); the result has the shape between.
     """
     low, high = rates.min(axis=-1), rates.max(axis=-1)
     if form == "minimum":
-        smallest: NDArray[np.float64] = low.min(axis=0)
-        return smallest
+        return low.min(axis=0)
     if form == "difference":
-        differences: NDArray[np.float64] = (high - low).max(axis=0)
-        return differences
+        return (high - low).max(axis=0)
     undefined = np.full_like(high, np.nan)
-    ratios: NDArray[np.float64] = np.divide(low, high, out=undefined, where=high > 0).min(axis=0)
-    return ratios
-
-
-def disparity(
-    counts: GroupCounts | ClassCounts, rates: Sequence[Rate], form: Form
-) -> float | Undefined:
-    """Return the disparity of the worst rate over the groups, in [0, 1], or why there is none.
-
-    Of several classes each one's rates against all others are compared. A minimum is defined for
-    a single group, too.
-    """
-    present = np.count_nonzero(counts.table.any(axis=(1, 2)))
-    if present < 2 and form != "minimum":
-        return Undefined("single group: fewer than two groups have rows")
-    if present == 0:
-        return Undefined("no group has rows")
-    if isinstance(counts, ClassCounts):
-        return _of_classes(counts, rates, form)
-    by_rate = np.stack([counts.rates(rate) for rate in rates])
-    found = float(worst(by_rate, form))
-    return Undefined(_reason(counts, rates, by_rate)) if np.isnan(found) else found
+    return np.divide(low, high, out=undefined, where=high > 0).min(axis=0)
 
 
 def known_disparity(counts: GroupCounts, rates: Sequence[Rate], form: Form) -> float | None:
@@ -123,15 +101,7 @@ def known_disparity(counts: GroupCounts, rates: Sequence[Rate], form: Form) -> f
     return max(known) if form == "difference" else min(known)
 
 
-def _of_classes(counts: ClassCounts, rates: Sequence[Rate], form: Form) -> float | Undefined:
-    reason = counts.lacking(rates)
-    if reason:
-        return Undefined(reason)
-    found = float(worst(counts.stacked(rates), form))
-    return Undefined("0/0: a rate is 0 in every group") if np.isnan(found) else found
-
-
-def _reason(counts: GroupCounts, rates: Sequence[Rate], by_rate: NDArray[np.float64]) -> str:
+def _reason(counts: GroupCounts, rates: Sequence[Rate], by_rate: Floats) -> str:
     empty = np.flatnonzero(~counts.table.any(axis=(1, 2)))
     if len(empty) > 0:
         return _lacking(empty, "rows")
@@ -149,62 +119,7 @@ def _lacking(groups: NDArray[np.integer], what: str) -> str:
     return f"group {groups[0]} has no {what}{more}"
 
 
-def deviations(counts: GroupCounts, rate: Rate) -> NDArray[np.float64]:
-    """Return the distance of each group's rate from the rate of all rows, NaN where undefined."""
-    (overall,) = rate.values(counts.total[None])
-    apart: NDArray[np.float64] = np.abs(counts.rates(rate) - overall)
-    return apart
-
-
-def to_overall(
-    counts: GroupCounts, rates: Sequence[Rate], over_groups: Literal["max", "sum"]
-) -> float | Undefined:
-    """Return how far the group rates are from the rates of all rows, or why there is no value.
-
-    The groups may overlap. A group without the rows of a rate is left out of that rate.
-
-    References
-    ----------
-    Borkan, Dixon, Sorensen, Thain, Vasserman, "Nuanced metrics for measuring unintended bias with
-    real data for text classification", WWW 2019 companion; Gencoglu, "Cyberbullying detection
-    with fairness constraints", IEEE Internet Computing 2021, arXiv 2005.06625, whose constraint
-    is ``|rate_g - rate| <= t`` and whose FNED and FPED are the sums over ``g``.
-    """
-    present = np.count_nonzero(counts.table.any(axis=(1, 2)))
-    if present == 0 or (present == 1 and counts.overall is None):
-        return Undefined("single group: there is no other group to compare it with")
-    found = 0.0
-    for rate in rates:
-        apart = deviations(counts, rate)
-        known = apart[~np.isnan(apart)]
-        if len(known) == 0:
-            return Undefined(f"no group has {rate.lacks}")
-        # An exact sum: the order of the groups must not show in the last bit.
-        found = max(found, known.max() if over_groups == "max" else math.fsum(known))
-    return float(found)
-
-
-def macro(counts: ClassCounts, rates: Sequence[Rate]) -> float | Undefined:
-    """Return the mean over the classes of the largest gap of the rates, or why there is none."""
-    if np.count_nonzero(counts.table.any(axis=(1, 2))) < 2:
-        return Undefined("single group: fewer than two groups have rows")
-    reason = counts.lacking(rates)
-    if reason:
-        return Undefined(reason)
-    return float(_macro_of_tables(counts.table[None], rates)[0])
-
-
-def _macro_of_tables(tables: NDArray[np.float64], rates: Sequence[Rate]) -> NDArray[np.float64]:
-    n_tables, n_groups, n_classes, _ = tables.shape
-    flat = ClassCounts(tables.reshape(-1, n_classes, n_classes)).stacked(rates)
-    by_group = flat.reshape(len(rates), n_classes, n_tables, n_groups)
-    gaps: NDArray[np.float64] = np.ptp(by_group, axis=-1).max(axis=0).mean(axis=0)
-    return gaps
-
-
-def values_of(
-    metric: Metric, tables: NDArray[np.float64], overall: NDArray[np.float64] | None = None
-) -> NDArray[np.float64]:
+def values_of(metric: Metric, tables: Floats, overall: Floats | None = None) -> Floats:
     """Return a metric's value on each of many tables, NaN where it has none, shape (n_tables,).
 
     ``overall``, shape (n_tables, 2, 2), is the table of all rows; the sum over the groups if None.
@@ -226,9 +141,7 @@ def values_of(
     return np.array([np.nan if isinstance(value, Undefined) else value for value in found])
 
 
-def _to_overall_of_tables(
-    metric: Metric, tables: NDArray[np.float64], overall: NDArray[np.float64] | None
-) -> NDArray[np.float64]:
+def _to_overall_of_tables(metric: Metric, tables: Floats, overall: Floats | None) -> Floats:
     together = tables.sum(axis=1) if overall is None else overall
     worst_of = np.zeros(len(tables))
     for rate in metric.to_overall:
@@ -243,36 +156,89 @@ def _to_overall_of_tables(
 # Objects and not closures, so that metrics can be compared and pickled.
 @dataclass(frozen=True, slots=True)
 class _Disparity:
+    """The disparity of the worst rate over the groups, in [0, 1], or why there is none.
+
+    Of several classes each one's rates against all others are compared. A minimum is defined for
+    a single group, too.
+    """
+
     rates: tuple[Rate, ...]
     form: Literal["difference", "ratio", "minimum"]
 
     def __call__(self, counts: GroupCounts | ClassCounts) -> float | Undefined:
-        return disparity(counts, self.rates, self.form)
+        present = np.count_nonzero(counts.table.any(axis=(1, 2)))
+        if present < 2 and self.form != "minimum":
+            return Undefined("single group: fewer than two groups have rows")
+        if present == 0:
+            return Undefined("no group has rows")
+        if isinstance(counts, ClassCounts):
+            reason = counts.lacking(self.rates)
+            if reason:
+                return Undefined(reason)
+            found = float(worst(counts.stacked(self.rates), self.form))
+            return Undefined("0/0: a rate is 0 in every group") if np.isnan(found) else found
+        by_rate = np.stack([counts.rates(rate) for rate in self.rates])
+        found = float(worst(by_rate, self.form))
+        return Undefined(_reason(counts, self.rates, by_rate)) if np.isnan(found) else found
 
 
 @dataclass(frozen=True, slots=True)
 class _ToOverall:
+    """How far the group rates are from the rates of all rows, or why there is no value.
+
+    The groups may overlap. A group without the rows of a rate is left out of that rate.
+
+    References
+    ----------
+    Borkan, Dixon, Sorensen, Thain, Vasserman, "Nuanced metrics for measuring unintended bias with
+    real data for text classification", WWW 2019 companion; Gencoglu, "Cyberbullying detection
+    with fairness constraints", IEEE Internet Computing 2021, arXiv 2005.06625, whose constraint
+    is ``|rate_g - rate| <= t`` and whose FNED and FPED are the sums over ``g``.
+    """
+
     rates: tuple[Rate, ...]
     over_groups: Literal["max", "sum"]
 
     def __call__(self, counts: GroupCounts) -> float | Undefined:
-        return to_overall(counts, self.rates, self.over_groups)
+        present = np.count_nonzero(counts.table.any(axis=(1, 2)))
+        if present == 0 or (present == 1 and counts.overall is None):
+            return Undefined("single group: there is no other group to compare it with")
+        found = 0.0
+        for rate in self.rates:
+            (overall,) = rate.values(counts.total[None])
+            apart = np.abs(counts.rates(rate) - overall)
+            known = apart[~np.isnan(apart)]
+            if len(known) == 0:
+                return Undefined(f"no group has {rate.lacks}")
+            # An exact sum: the order of the groups must not show in the last bit.
+            found = max(found, known.max() if self.over_groups == "max" else math.fsum(known))
+        return float(found)
 
 
 @dataclass(frozen=True, slots=True)
 class _Macro:
+    """The mean over the classes of the largest gap of the rates, or why there is none."""
+
     rates: tuple[Rate, ...]
 
     def __call__(self, counts: ClassCounts) -> float | Undefined:
-        return macro(counts, self.rates)
+        if np.count_nonzero(counts.table.any(axis=(1, 2))) < 2:
+            return Undefined("single group: fewer than two groups have rows")
+        reason = counts.lacking(self.rates)
+        if reason:
+            return Undefined(reason)
+        return float(_MacroOfTables(self.rates)(counts.table[None])[0])
 
 
 @dataclass(frozen=True, slots=True)
 class _MacroOfTables:
     rates: tuple[Rate, ...]
 
-    def __call__(self, tables: NDArray[np.float64]) -> NDArray[np.float64]:
-        return _macro_of_tables(tables, self.rates)
+    def __call__(self, tables: Floats) -> Floats:
+        n_tables, n_groups, n_classes, _ = tables.shape
+        flat = ClassCounts(tables.reshape(-1, n_classes, n_classes)).stacked(self.rates)
+        by_group = flat.reshape(len(self.rates), n_classes, n_tables, n_groups)
+        return np.ptp(by_group, axis=-1).max(axis=0).mean(axis=0)
 
 
 def fairness_metric(
@@ -363,7 +329,7 @@ _MULTICLASS: tuple[TaskName, ...] = ("multiclass",)
 # that a gap in one label cannot hide behind the other. Error rate balance, predictive parity:
 # Chouldechova, Big Data 5(2), 2017; Corbett-Davies et al., KDD 2017. Accuracy and error rates:
 # Berk, Heidari, Jabbari, Kearns, Roth, Sociological Methods & Research 50(1), 2021. To overall,
-# FNED, FPED: see ``to_overall``; never report the sum of FNED and FPED alone, one of them can get
+# FNED, FPED: see ``_ToOverall``; never report the sum of FNED and FPED alone, one of them can get
 # worse while their sum falls. Macro: Denis, Elie, Hebiri, Hu, JMLR 25, 2024, arXiv 2109.13642;
 # Rouzot, Ferry, Huguet, ICTAI 2022, arXiv 2304.05240. A minimum of each group's rate bounds the
 # worst-off group, as minimax fairness does: Martinez, Bertran, Sapiro, ICML 2020, arXiv

@@ -1,21 +1,23 @@
 """Fairness metrics of regression."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
-from numpy.typing import NDArray
 
 from fairautoml.metrics._table import (
     FIRST_BIN,
     LOSS,
+    MASS,
     SUM,
+    Form,
     GroupValues,
     Metric,
     Undefined,
-    distances,
-    heights_of,
-    per_mass,
 )
+from fairautoml.records import Floats
 
-Tables = NDArray[np.float64]  # shape (n_tables, n_groups, n_columns), as ``GroupValues.table``
+Tables = Floats  # shape (n_tables, n_groups, n_columns), as ``GroupValues.table``
 
 
 def bounded_group_loss(values: GroupValues) -> float | Undefined:
@@ -28,10 +30,7 @@ def bounded_group_loss(values: GroupValues) -> float | Undefined:
     Agarwal, Dudik, Wu, "Fair regression: quantitative definitions and reduction-based
     algorithms", ICML 2019, arXiv 1905.12843, definition 2.
     """
-    lacking = values.lacking()
-    if lacking is not None:
-        return lacking
-    return float(values.means(values.losses).max())
+    return values.lacking() or float(values.means(values.losses).max())
 
 
 def mean_difference(values: GroupValues) -> float | Undefined:
@@ -42,10 +41,7 @@ def mean_difference(values: GroupValues) -> float | Undefined:
     Calders, Karim, Kamiran, Ali, Zhang, "Controlling attribute effect in linear regression", ICDM
     2013, section II.
     """
-    lacking = values.lacking()
-    if lacking is not None:
-        return lacking
-    return float(np.ptp(values.means(values.prediction)))
+    return values.lacking() or float(np.ptp(values.means(values.prediction)))
 
 
 def distribution_gap(values: GroupValues) -> float | Undefined:
@@ -57,58 +53,67 @@ def distribution_gap(values: GroupValues) -> float | Undefined:
     ----------
     Agarwal, Dudik, Wu, ICML 2019, arXiv 1905.12843, definition 1 (statistical parity).
     """
-    lacking = values.lacking()
-    if lacking is not None:
-        return lacking
-    return float(distances(heights_of(values)))
+    return values.lacking() or float(_distances(_heights(values)))
 
 
-def _losses_of(tables: Tables) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = per_mass(tables, tables[..., LOSS]).max(axis=-1)
+def _heights(values: GroupValues) -> Floats:
+    """Return the distribution functions of the predictions at every prediction."""
+    points, at = np.unique(values.prediction, return_inverse=True)
+    found = np.empty((values.n_groups, len(points)))
+    for group in range(values.n_groups):
+        inside = values.inside(group)
+        steps = np.bincount(at[inside], values.weight[inside], minlength=len(points))
+        found[group] = np.cumsum(steps) / steps.sum()
     return found
 
 
-def _means_of(tables: Tables) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.ptp(per_mass(tables, tables[..., SUM]), axis=-1)
-    return found
+def _distances(heights: Floats) -> Floats:
+    """Return the largest distance between the distribution functions of two groups."""
+    return np.ptp(heights, axis=-2).max(axis=-1)
 
 
-def _distances_of(tables: Tables) -> NDArray[np.float64]:
-    return distances(per_mass(tables, np.cumsum(tables[..., FIRST_BIN:], axis=-1)))
+def _per_mass(tables: Floats, part: Floats) -> Floats:
+    """Return sums per unit of weight, NaN where a group has none."""
+    mass = np.broadcast_to(
+        tables[..., MASS] if part.ndim < tables.ndim else tables[..., MASS, None], part.shape
+    )
+    return np.divide(part, mass, out=np.full_like(part, np.nan), where=mass > 0)
+
+
+def _losses_of(tables: Tables) -> Floats:
+    return _per_mass(tables, tables[..., LOSS]).max(axis=-1)
+
+
+def _means_of(tables: Tables) -> Floats:
+    return np.ptp(_per_mass(tables, tables[..., SUM]), axis=-1)
+
+
+def _distances_of(tables: Tables) -> Floats:
+    return _distances(_per_mass(tables, np.cumsum(tables[..., FIRST_BIN:], axis=-1)))
+
+
+def _metric(
+    value: Callable[[GroupValues], float | Undefined],
+    many: Callable[[Tables], Floats],
+    about: str,
+    form: Form = "difference",
+    most: float = math.inf,
+) -> Metric:
+    return Metric(
+        name=value.__name__, about=about, kind="fairness", on="decisions", value=value, many=many,
+        greater_is_better=False, form=form, tasks=frozenset({"regression"}), most=most,
+    )  # fmt: skip
 
 
 REGRESSION: tuple[Metric, ...] = (
-    Metric(
-        name="bounded_group_loss",
-        about="Largest mean squared error of a group.",
-        kind="fairness",
-        on="decisions",
-        value=bounded_group_loss,
-        many=_losses_of,
-        greater_is_better=False,
-        form="level",
-        tasks=frozenset({"regression"}),
-        most=float("inf"),
+    _metric(
+        bounded_group_loss, _losses_of, "Largest mean squared error of a group.", form="level"
     ),
-    Metric(
-        name="mean_difference",
-        about="Largest gap in mean prediction.",
-        kind="fairness",
-        on="decisions",
-        value=mean_difference,
-        many=_means_of,
-        greater_is_better=False,
-        tasks=frozenset({"regression"}),
-        most=float("inf"),
-    ),
-    Metric(
-        name="distribution_gap",
-        about="Largest Kolmogorov-Smirnov distance between the predictions of two groups.",
-        kind="fairness",
-        on="decisions",
-        value=distribution_gap,
-        many=_distances_of,
-        greater_is_better=False,
-        tasks=frozenset({"regression"}),
+    _metric(mean_difference, _means_of, "Largest gap in mean prediction."),
+    _metric(
+        distribution_gap,
+        _distances_of,
+        "Largest Kolmogorov-Smirnov distance between the predictions of two groups.",
+        most=1.0,
     ),
 )

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.records import Floats
 
 ROUNDING = 1e-9
 """Slack of a share times k, so that .3 of 10 rows are 3 rows."""
@@ -118,7 +119,7 @@ def _filled(
 
 
 def _best(
-    values: NDArray[np.float64],
+    values: Floats,
     codes: Sequence[NDArray[np.intp]],
     quotas: Sequence[tuple[NDArray[np.intp], NDArray[np.intp]]],
     k: int,
@@ -174,8 +175,7 @@ def _best(
         )
         raise InputError(msg)
     counts = np.bincount(cell[rows], weights=np.rint(found.x), minlength=cell.max() + 1)
-    chosen: NDArray[np.bool_] = place < counts[cell]
-    return chosen
+    return place < counts[cell]
 
 
 def group_quotas(

@@ -1,6 +1,5 @@
 """Representative rows under bounds on the groups' shares, selected in one pass."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics.selected import Bounds, group_quotas
+from fairautoml.records import Floats
 
 REFERENCE = 256
 """Rows that the selected ones are to represent, if none are given."""
@@ -82,52 +82,36 @@ def select_representative(
         points = rows[drawn]
     else:
         points = np.asarray(reference, dtype=np.float32)
-    selection = _Selection.empty(k, least, most, points)
+    selection = _Selection(k, least, most, points)
     for start in range(0, len(rows), BLOCK):
         block = rows[start : start + BLOCK]
         selection.offer(start, codes[start : start + BLOCK], selection.distances(block))
     return _filled_up(selection, codes)
 
 
-@dataclass(eq=False)
 class _Selection:
     """The selected rows so far; places from ``size`` on are free."""
 
-    k: int
-    least: NDArray[np.intp]  # shape (n_groups,)
-    most: NDArray[np.intp]  # shape (n_groups,)
-    points: NDArray[np.float32]  # shape (n_reference, n_features)
-    start: NDArray[np.float32]  # shape (n_reference,): squared distance from the mean
-    nearest: NDArray[np.float32]  # shape (n_reference,): squared distance from the selection
-    rows: NDArray[np.intp]  # shape (k,)
-    group: NDArray[np.intp]  # shape (k,)
-    gain: NDArray[np.float64]  # shape (k,): when the row was added
-    to_points: NDArray[np.float32]  # shape (k, n_reference)
-    size: int = 0
-
-    @classmethod
-    def empty(
-        cls, k: int, least: NDArray[np.intp], most: NDArray[np.intp], points: NDArray[np.float32]
-    ) -> "_Selection":
-        start = np.square(points - points.mean(axis=0)).sum(axis=1)
-        return cls(
-            k=k,
-            least=least,
-            most=most,
-            points=points,
-            start=start,
-            nearest=start.copy(),
-            rows=np.empty(k, dtype=np.intp),
-            group=np.empty(k, dtype=np.intp),
-            gain=np.empty(k),
-            to_points=np.empty((k, len(points)), dtype=np.float32),
-        )
+    def __init__(
+        self,
+        k: int,
+        least: NDArray[np.intp],
+        most: NDArray[np.intp],
+        points: NDArray[np.float32],
+    ) -> None:
+        self.k, self.least, self.most, self.points = k, least, most, points
+        # Squared distances of the points from their mean and from the selection.
+        self.start = np.square(points - points.mean(axis=0)).sum(axis=1)
+        self.nearest = self.start.copy()
+        self.size = 0
+        self.rows, self.group = np.empty(k, dtype=np.intp), np.empty(k, dtype=np.intp)
+        self.gain = np.empty(k)  # of each row when it was added
+        self.to_points = np.empty((k, len(points)), dtype=np.float32)
 
     def distances(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return squared distances from the reference rows, shape (n_block, n_reference)."""
         squares = np.square(block).sum(axis=1)[:, None] + np.square(self.points).sum(axis=1)
-        found: NDArray[np.float32] = np.maximum(squares - 2 * block @ self.points.T, 0.0)
-        return found
+        return np.maximum(squares - 2 * block @ self.points.T, 0.0)
 
     def offer(self, start: int, codes: NDArray[np.intp], distances: NDArray[np.float32]) -> None:
         """Add the rows of a block that fit, or whose gain is twice that of one they replace."""
@@ -155,7 +139,7 @@ class _Selection:
         else:
             self.nearest = np.minimum(self.start, self.to_points[: self.size].min(axis=0))
 
-    def _needed(self) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    def _needed(self) -> tuple[Floats, NDArray[np.intp]]:
         """Return for each group the gain that a row needs, and the place that it takes."""
         n_groups = len(self.least)
         counts = np.bincount(self.group[: self.size], minlength=n_groups)

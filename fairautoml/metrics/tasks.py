@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fairautoml.metrics import ClassCounts, GroupCounts, GroupValues, Tally, TaskName
 from fairautoml.metrics._table import FIRST_BIN, MASS, SQUARES, SUM
+from fairautoml.records import Floats
 from fairautoml.registry import Registry
 
 
@@ -38,7 +39,7 @@ class Task(ABC):
         """Return validated scores as float32."""
 
     @abstractmethod
-    def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> Floats:
         """Return the loss of each row, which the search minimizes, shape (n_rows,)."""
 
     def tally(
@@ -46,15 +47,14 @@ class Task(ABC):
         cells: NDArray[np.integer],
         y: NDArray[Any],
         outcome: NDArray[np.floating],
-        weight: NDArray[np.float64],
+        weight: Floats,
         *,
         n_groups: int,
     ) -> Tally:
-        """Return the sums that metrics on decisions are computed from."""
         return self.counts.from_rows(cells, y, outcome, weight, n_groups=n_groups)
 
     @abstractmethod
-    def is_constant(self, table: NDArray[np.float64]) -> bool:
+    def is_constant(self, table: Floats) -> bool:
         """Return whether a table comes from a constant predictor."""
 
     @abstractmethod
@@ -63,8 +63,8 @@ class Task(ABC):
 
     @abstractmethod
     def constant_predictions(
-        self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
-    ) -> tuple[NDArray[np.float64], ...]:
+        self, y: NDArray[Any], weight: Floats, n_classes: int
+    ) -> tuple[Floats, ...]:
         """Return the outcomes of the constant predictors that serve as baselines."""
 
 
@@ -89,10 +89,7 @@ class Binary(Task):
     counts = GroupCounts
 
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
-        """Return P(y = 1), shape (n_rows,)."""
-        del n_classes
-        positive: NDArray[np.floating] = _proba(estimator, X, 2)[:, 1]
-        return positive
+        return _proba(estimator, X, 2)[:, 1]
 
     def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return float32 scores in [0, 1]."""
@@ -100,15 +97,14 @@ class Binary(Task):
         if wrong.any():
             msg = f"{int(wrong.sum())} of {len(scores)} scores are not probabilities"
             raise NonFiniteScoresError(msg)
-        inside: NDArray[np.float32] = np.clip(scores, 0.0, 1.0).astype(np.float32)
-        return inside
+        return np.clip(scores, 0.0, 1.0).astype(np.float32)
 
-    def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> Floats:
         """Return the log loss of each row (natural logarithm), shape (n_rows,)."""
         p = np.clip(scores.astype(np.float64), SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
         return -np.where(y == 1, np.log(p), np.log1p(-p))
 
-    def is_constant(self, table: NDArray[np.float64]) -> bool:
+    def is_constant(self, table: Floats) -> bool:
         """Return whether all rows are predicted positive, or all negative."""
         accepted, total = table[:, :, 1].sum(), table.sum()
         return bool(accepted == 0 or abs(total - accepted) <= 1e-8 + 1e-12 * total)
@@ -118,8 +114,8 @@ class Binary(Task):
         return (outcome >= 0.5).astype(np.int64)
 
     def constant_predictions(
-        self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
-    ) -> tuple[NDArray[np.float64], ...]:
+        self, y: NDArray[Any], weight: Floats, n_classes: int
+    ) -> tuple[Floats, ...]:
         """Return the predictors that reject and that accept all rows."""
         return tuple(np.full(len(y), decision) for decision in (0.0, 1.0))
 
@@ -135,7 +131,6 @@ class Multiclass(Task):
     counts = ClassCounts
 
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
-        """Return the probability of each class, shape (n_rows, n_classes)."""
         return _proba(estimator, X, n_classes)
 
     def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -149,18 +144,14 @@ class Multiclass(Task):
             msg = f"{wrong} of {len(scores)} rows of scores are not probabilities"
             raise NonFiniteScoresError(msg)
         clipped = np.clip(wide, 0.0, 1.0)
-        shares: NDArray[np.float32] = (clipped / clipped.sum(axis=1, keepdims=True)).astype(
-            np.float32
-        )
-        return shares
+        return (clipped / clipped.sum(axis=1, keepdims=True)).astype(np.float32)
 
-    def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> Floats:
         """Return the log loss of each row (natural logarithm), shape (n_rows,)."""
         given = scores[np.arange(len(y)), y].astype(np.float64)
-        losses: NDArray[np.float64] = -np.log(np.maximum(given, SMALLEST_PROBABILITY))
-        return losses
+        return -np.log(np.maximum(given, SMALLEST_PROBABILITY))
 
-    def is_constant(self, table: NDArray[np.float64]) -> bool:
+    def is_constant(self, table: Floats) -> bool:
         """Return whether all rows get the same class."""
         by_decision = table.sum(axis=(0, 1))
         total = by_decision.sum()
@@ -168,12 +159,11 @@ class Multiclass(Task):
 
     def answers(self, outcome: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return the most likely class; the first one in case of ties."""
-        chosen: NDArray[np.int64] = outcome.argmax(axis=1).astype(np.int64)
-        return chosen
+        return outcome.argmax(axis=1).astype(np.int64)
 
     def constant_predictions(
-        self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
-    ) -> tuple[NDArray[np.float64], ...]:
+        self, y: NDArray[Any], weight: Floats, n_classes: int
+    ) -> tuple[Floats, ...]:
         """Return one predictor per class that predicts it for all rows."""
         return tuple(np.tile(one, (len(y), 1)) for one in np.eye(n_classes))
 
@@ -192,8 +182,6 @@ class Regression(Task):
     counts = GroupValues
 
     def scores(self, estimator: Any, X: Any, n_classes: int) -> NDArray[np.floating]:
-        """Return the predicted numbers, shape (n_rows,)."""
-        del n_classes
         found = np.asarray(estimator.predict(X))
         if found.shape != (X.shape[0],):
             msg = f"predict returned shape {found.shape}, expected ({X.shape[0]},)"
@@ -201,7 +189,6 @@ class Regression(Task):
         return found
 
     def checked(self, scores: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return float32 numbers."""
         with np.errstate(over="ignore"):
             kept: NDArray[np.float32] = scores.astype(np.float32)
         wrong = int((~np.isfinite(kept)).sum())
@@ -210,12 +197,11 @@ class Regression(Task):
             raise NonFiniteScoresError(msg)
         return kept
 
-    def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    def row_losses(self, y: NDArray[Any], scores: NDArray[np.floating]) -> Floats:
         """Return the squared error of each row, shape (n_rows,)."""
-        found: NDArray[np.float64] = np.square(y - scores.astype(np.float64))
-        return found
+        return np.square(y - scores.astype(np.float64))
 
-    def is_constant(self, table: NDArray[np.float64]) -> bool:
+    def is_constant(self, table: Floats) -> bool:
         """Return whether all rows get the same number."""
         if np.count_nonzero(table[:, FIRST_BIN:].sum(axis=0)) > 1:
             return False
@@ -223,13 +209,12 @@ class Regression(Task):
         mean, spread = total / mass, squares / mass - (total / mass) ** 2
         return bool(spread <= (SPREAD * max(abs(mean), 1e-12)) ** 2)
 
-    def answers(self, outcome: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the predicted numbers."""
+    def answers(self, outcome: NDArray[np.floating]) -> Floats:
         return np.asarray(outcome, dtype=np.float64)
 
     def constant_predictions(
-        self, y: NDArray[Any], weight: NDArray[np.float64], n_classes: int
-    ) -> tuple[NDArray[np.float64], ...]:
+        self, y: NDArray[Any], weight: Floats, n_classes: int
+    ) -> tuple[Floats, ...]:
         """Return the predictor of the mean."""
         return (np.full(len(y), np.average(y, weights=weight)),)
 

@@ -14,7 +14,7 @@ from fairautoml.metrics import METRICS, BoundConstraint, Metric, TaskName
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SELECTION, comparison
-from fairautoml.records import Config, ParamValue, Rule
+from fairautoml.records import Config, Floats, ParamValues, Rule
 from fairautoml.runtime._rules import RULES
 
 
@@ -46,7 +46,7 @@ class TrainRows:
 
     X: Any
     y: NDArray[Any]
-    weight: NDArray[np.float64]
+    weight: Floats
     cells: NDArray[np.int32]
     systems: tuple[GroupSystem, ...]
     feature_schema: FeatureSchema
@@ -56,13 +56,8 @@ class TrainRows:
 
     def take(self, rows: NDArray[np.integer]) -> "TrainRows":
         """Return the given rows, in that order."""
-        return replace(
-            self,
-            X=self.X[rows],
-            y=self.y[rows],
-            weight=self.weight[rows],
-            cells=self.cells[rows],
-        )
+        y, weight, cells = self.y[rows], self.weight[rows], self.cells[rows]
+        return replace(self, X=self.X[rows], y=y, weight=weight, cells=cells)
 
 
 class ScoreModel(Protocol):
@@ -127,19 +122,19 @@ class ScoreRows:
 
     scores: NDArray[np.floating]
     y: NDArray[Any]
-    weight: NDArray[np.float64]
+    weight: Floats
     cells: NDArray[np.int32]
     n_cells: int
     membership: NDArray[np.float32] | None = None
 
     def take(self, rows: NDArray[Any]) -> "ScoreRows":
         """Return the given rows (positions or a mask)."""
-        return ScoreRows(
+        return replace(
+            self,
             scores=self.scores[rows],
             y=self.y[rows],
             weight=self.weight[rows],
             cells=self.cells[rows],
-            n_cells=self.n_cells,
             membership=None if self.membership is None else self.membership[rows],
         )
 
@@ -149,13 +144,16 @@ class RuntimeRule(ABC):
 
     __slots__ = ()
 
+    @property
+    def randomized(self) -> bool:
+        """Whether probabilities other than 0 and 1 occur."""
+        return False
+
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""
 
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
+    def decide(self, scores: NDArray[np.floating], cells: NDArray[np.integer]) -> Floats:
         """Return what the rule decides for each row, as in ``Rule``."""
         rule = self.to_dict()
         return np.asarray(RULES[rule["kind"]](rule, scores, cells, None), dtype=np.float64)
@@ -178,7 +176,9 @@ class FitBaseLearner(Protocol):
         ...
 
 
-Train = Callable[[TrainRows, FitBaseLearner, Mapping[str, ParamValue], int], ScoreModel]
+Train = Callable[[TrainRows, FitBaseLearner, ParamValues, int], ScoreModel]
+FittedRules = list[tuple[float | None, Rule | None]]
+"""Pairs of tolerance and rule; None where there is no rule."""
 FitRules = Callable[[ScoreRows, Goal, Sequence[float]], Sequence[tuple[float | None, Rule | None]]]
 
 
@@ -319,26 +319,27 @@ class Mitigator:
         return self.stage == "post" or not any(target.metric.degree for target in goal.targets)
 
 
-def scales(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:
+def scales(targets: Sequence[BoundConstraint], first: float | None = None) -> tuple[float, ...]:
     """Return the limit of each target per unit of tolerance on the first target.
 
     The limits keep their proportion; when the first limit is 0, all targets get factor 1. A
-    minimum gets factor 1 too, see ``offsets``.
+    minimum gets factor 1 too, see ``offsets``. ``first`` is the limit of the first target, if
+    ``targets`` are only some of the goal's.
     """
-    first = targets[0].limit
+    first = targets[0].limit if first is None else first
     return tuple(
         1.0 if first == 0 or target.metric.is_minimum else target.limit / first
         for target in targets
     )
 
 
-def offsets(targets: Sequence[BoundConstraint]) -> tuple[float, ...]:
+def offsets(targets: Sequence[BoundConstraint], first: float | None = None) -> tuple[float, ...]:
     """Return what is added to the scaled tolerance to give the largest gap of each target.
 
     0, except for a minimum: its gap is one minus a rate, of which a proportion has no meaning. A
     tolerance that is by d smaller than the first limit demands rates larger by d, at most 1.
     """
-    first = targets[0].limit
+    first = targets[0].limit if first is None else first
     return tuple(target.limit - first if target.metric.is_minimum else 0.0 for target in targets)
 
 

@@ -40,6 +40,7 @@ from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._base import RateLimit, ScoreRows, rate_limits
 from fairautoml.mitigators._group_program import best_within
 from fairautoml.mitigators._thresholds import per_unit
+from fairautoml.records import Floats
 
 FEW = 500
 """Rows per cell and label below which subsampling keeps all rows."""
@@ -87,7 +88,7 @@ def thinned(rows: ScoreRows, most: int) -> tuple[ScoreRows, NDArray[np.int64]]:
     return replace(fewer, weight=fewer.weight * ratio[slot[kept]]), kept
 
 
-def cell_weights(rows: ScoreRows) -> NDArray[np.float64]:
+def cell_weights(rows: ScoreRows) -> Floats:
     """Return the weight of every cell and label, shape (2 * n_cells,)."""
     known = rows.cells >= 0
     at = rows.cells[known].astype(np.int64) * 2 + rows.y[known]
@@ -111,8 +112,8 @@ class Band:
     scale: float  # largest gap per unit of tolerance
     groups: tuple[int, ...]  # groups of the system that have the rate, at least two
     # 1 where the rows of that cell and label (``2 * cell + y``) count in the group's rate
-    parts: NDArray[np.float64]  # shape (n_groups, 2 * n_cells)
-    mass: NDArray[np.float64]  # shape (n_groups,): weight of those rows
+    parts: Floats  # shape (n_groups, 2 * n_cells)
+    mass: Floats  # shape (n_groups,): weight of those rows
 
 
 def bands_of(
@@ -127,7 +128,7 @@ def bands_of(
     return tuple(band for band in found if len(band.groups) >= 2)
 
 
-def _band(limited: RateLimit, cells: NDArray[np.int64], totals: NDArray[np.float64]) -> Band:
+def _band(limited: RateLimit, cells: NDArray[np.int64], totals: Floats) -> Band:
     rate, system = limited.rate, limited.system
     of_cell = system.of_cell[cells]
     in_order = [int(g) for g in dict.fromkeys(of_cell.tolist()) if g >= 0]
@@ -167,31 +168,26 @@ class Table:
         self.totals = cell_weights(rows)
         self.shares = self._shares(rows)
 
-    def _shares(self, rows: ScoreRows) -> NDArray[np.float64]:
+    def _shares(self, rows: ScoreRows) -> Floats:
         """Return ``w_k(x)`` of all groups of all bands, shape (n_multipliers, n_rows)."""
         flat = np.asarray(rows.membership).reshape(len(self.scores), -1).astype(np.float64)
         parts = [np.zeros((0, flat.shape[1])), *(band.parts for band in self.bands)]
-        shares: NDArray[np.float64] = np.concatenate(parts) @ flat.T / self.priors()[:, None]
-        return shares
+        return np.concatenate(parts) @ flat.T / self.priors()[:, None]
 
     @cached_property
-    def _basis(self) -> NDArray[np.float64]:
+    def _basis(self) -> Floats:
         """Return the free directions: the groups of a pair move against each other."""
-        found: NDArray[np.float64] = _of_pairs(self.bands, (-1.0, 1.0)) @ self.shares
-        return found
+        return _of_pairs(self.bands, (-1.0, 1.0)) @ self.shares
 
     @cached_property
-    def _sizes(self) -> NDArray[np.float64]:
+    def _sizes(self) -> Floats:
         return np.abs(self._basis)
 
-    def adjusted(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
+    def adjusted(self, multipliers: Floats) -> Floats:
         """Return the scores minus the bias of each row, shape (n_rows,)."""
-        moved: NDArray[np.float64] = self.scores - multipliers @ self.shares
-        return moved
+        return self.scores - multipliers @ self.shares
 
-    def outcomes(
-        self, multipliers: NDArray[np.float64], thresholds: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def outcomes(self, multipliers: Floats, thresholds: Floats) -> tuple[Floats, Floats]:
         """Return gap and gain of rules, each with the same grid of thresholds around it."""
         moves = multipliers @ _of_pairs(self.bands, (-0.5, 0.5)).T
         everywhere, rows = self._agreed_rows(moves, thresholds)
@@ -208,15 +204,15 @@ class Table:
         return self._with(mass, gain, everywhere)
 
     def _with(
-        self, mass: NDArray[np.float64], gain: NDArray[np.float64], accepted: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        self, mass: Floats, gain: Floats, accepted: NDArray[np.int64]
+    ) -> tuple[Floats, Floats]:
         """Return gap and gain after accepting further rows on top of those already counted."""
         weight = self.weight[accepted]
         more = np.bincount(self.slot[accepted], weights=weight, minlength=self.n_slots)
         return self._gaps(mass + more[:, None]), gain + self.gains[accepted].sum()
 
     def _agreed_rows(
-        self, moves: NDArray[np.float64], thresholds: NDArray[np.float64]
+        self, moves: Floats, thresholds: Floats
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows that all rules accept, and the rows on which the rules may differ."""
         middle = (moves.max(axis=0) + moves.min(axis=0)) / 2
@@ -226,9 +222,7 @@ class Table:
         below = adjusted + spread < thresholds[0]
         return np.flatnonzero(above), np.flatnonzero(~(above | below))
 
-    def near(
-        self, multipliers: NDArray[np.float64], threshold: float, n: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def near(self, multipliers: Floats, threshold: float, n: int) -> tuple[Floats, Floats, Floats]:
         """Return up to ``n`` thresholds between scores near a given one, with gap and gain."""
         adjusted = self.adjusted(multipliers)
         adjusted_rows = adjusted[self.weight > 0]
@@ -244,9 +238,7 @@ class Table:
         cuts = between[max(0, at - n // 2) : at + n // 2]
         return (cuts, *self.cuts(adjusted, cuts))
 
-    def cuts(
-        self, adjusted: NDArray[np.float64], thresholds: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def cuts(self, adjusted: Floats, thresholds: Floats) -> tuple[Floats, Floats]:
         """Return gap and gain of one rule at given thresholds, each of shape (n_thresholds,)."""
         if len(thresholds) == 0:
             return np.zeros(0), np.zeros(0)
@@ -259,7 +251,7 @@ class Table:
 
     def _cumulated(
         self, passed: NDArray[np.int64], n: int, rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[Floats, Floats]:
         """Count the rows of each rule that pass at least so many thresholds, and their gain."""
         n_rules, bins = len(passed), n + 1
         rule = np.arange(n_rules)[:, None]
@@ -269,17 +261,15 @@ class Table:
         by_slot = mass.reshape(n_rules, self.n_slots, bins)
         return _from_top(by_slot), _from_top(gain.reshape(n_rules, bins))
 
-    def priors(self) -> NDArray[np.float64]:
+    def priors(self) -> Floats:
         """Return the population share of the group of each multiplier."""
         mass = [band.mass for band in self.bands]
-        found: NDArray[np.float64] = np.concatenate([*mass, []]) / self.totals.sum()
-        return found
+        return np.concatenate([*mass, []]) / self.totals.sum()
 
-    def rates(self, counts: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the rate of every group of every band."""
+    def rates(self, counts: NDArray[Any]) -> Floats:
         return np.concatenate([b.parts @ counts[:-1] / b.mass[:, None] for b in self.bands])
 
-    def _gaps(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _gaps(self, counts: Floats) -> Floats:
         largest = np.zeros((counts.shape[0], counts.shape[2]))
         for band in self.bands:
             rates = band.parts @ counts[:, :-1] / band.mass[:, None]
@@ -295,32 +285,29 @@ class Table:
         return min(steps, default=0.0)
 
 
-def _of_pairs(bands: Sequence[Band], pair: tuple[float, float]) -> NDArray[np.float64]:
+def _of_pairs(bands: Sequence[Band], pair: tuple[float, float]) -> Floats:
     """Return a matrix that combines each pair of groups with these factors."""
     parts = [np.array([pair]) if len(b.groups) == 2 else np.eye(len(b.groups)) for b in bands]
-    found: NDArray[np.float64] = block_diag(*parts) if parts else np.zeros((0, 0))
-    return found
+    return block_diag(*parts) if parts else np.zeros((0, 0))
 
 
-def _summed(at: NDArray[np.int64], values: NDArray[np.floating], size: int) -> NDArray[np.float64]:
+def _summed(at: NDArray[np.int64], values: NDArray[np.floating], size: int) -> Floats:
     """Return the sums of values by position, for each row of positions."""
     each = np.broadcast_to(values, at.shape)
     found = np.bincount(at.ravel(), weights=each.ravel(), minlength=size)
     return found.astype(np.float64, copy=False)
 
 
-def _between(adjusted_rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def _between(adjusted_rows: Floats) -> Floats:
     """Return the midpoints between distinct neighbouring scores, ascending."""
     rising = np.sort(adjusted_rows)
     gap = np.flatnonzero(np.diff(rising) > APART)
-    found: NDArray[np.float64] = (rising[gap] + rising[gap + 1]) / 2
-    return found
+    return (rising[gap] + rising[gap + 1]) / 2
 
 
-def _from_top(counts: NDArray[Any]) -> NDArray[np.float64]:
+def _from_top(counts: NDArray[Any]) -> Floats:
     """Cumulate from the last bin down, without the rows that pass no threshold."""
-    total: NDArray[np.float64] = counts[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
-    return total
+    return counts[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
 
 
 WIDTHS = (1e-2, 1e-3)
@@ -333,38 +320,23 @@ ITERATIONS = 60
 """L-BFGS iterations per width; the search on counts refines the result."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Dual:
-    """The dual problem on one table of rows."""
+    """The dual problem on one table of rows, around an unconstrained threshold."""
 
-    table: Table
-    margin: NDArray[np.float64]  # shape (n_rows,): score minus the unconstrained threshold
-    share: NDArray[np.float64]  # shape (n_rows,): share of each row in the total weight
-    block: NDArray[np.int64]  # shape (n_multipliers,): band of each multiplier
-    # population share of the group of each multiplier; scales the steps to a common size
-    unit: NDArray[np.float64]  # shape (n_multipliers,)
-    off: NDArray[np.float64]  # shape (n_multipliers,): counted rates minus modelled rates
-
-    @classmethod
-    def of(cls, table: Table, threshold: float) -> "Dual":
-        """Return the dual problem around an unconstrained threshold."""
+    def __init__(self, table: Table, threshold: float) -> None:
+        self.table = table
         sizes = [len(band.groups) for band in table.bands]
-        margin = table.scores - threshold
-        share = table.weight / table.weight.sum()
-        by_model = table.shares @ (share * (margin > 0))
-        counted = np.bincount(
-            table.slot, weights=table.weight * (margin > 0), minlength=table.n_slots
-        )
-        return cls(
-            table=table,
-            margin=margin,
-            share=share,
-            block=np.repeat(np.arange(len(sizes)), sizes),
-            unit=table.priors(),
-            off=table.rates(counted[:, None])[:, 0] - by_model,
-        )
+        self.block = np.repeat(np.arange(len(sizes)), sizes)  # band of each multiplier
+        self.margin = table.scores - threshold
+        self.share = table.weight / table.weight.sum()
+        # Scales the steps of the multipliers to a common size.
+        self.unit = table.priors()
+        by_model = table.shares @ (self.share * (self.margin > 0))
+        accepted = table.weight * (self.margin > 0)
+        counted = np.bincount(table.slot, weights=accepted, minlength=table.n_slots)
+        self.off = table.rates(counted[:, None])[:, 0] - by_model
 
-    def path(self, tolerances: Sequence[float]) -> list[NDArray[np.float64]]:
+    def path(self, tolerances: Sequence[float]) -> list[Floats]:
         """Return the multipliers for each tolerance, warm-started from the next larger one."""
         at = np.zeros(len(self.block))
         found = []
@@ -381,18 +353,15 @@ class Dual:
             found.append(self._multipliers(at))
         return found[::-1]
 
-    def _multipliers(self, at: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _multipliers(self, at: Floats) -> Floats:
         return self._centred(self.unit * at)
 
-    def _centred(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _centred(self, values: Floats) -> Floats:
         """Subtract the mean of each band, because the multipliers of one rate sum to 0."""
         mean = np.bincount(self.block, weights=values) / np.bincount(self.block)
-        centred: NDArray[np.float64] = values - mean[self.block]
-        return centred
+        return values - mean[self.block]
 
-    def _value(
-        self, at: NDArray[np.float64], tolerance: float, width: float
-    ) -> tuple[float, NDArray[np.float64]]:
+    def _value(self, at: Floats, tolerance: float, width: float) -> tuple[float, Floats]:
         multipliers = self._multipliers(at)
         left = self.margin - multipliers @ self.table.shares
         slope = np.clip(left / width + 0.5, 0.0, 1.0)
@@ -441,25 +410,20 @@ MOST_AXES = 2
 """Largest number of axes for a grid search."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Axes:
-    """Directions of the multipliers: two groups of a rate move against each other."""
+    """Directions of the multipliers of bands of two groups, which move against each other."""
 
-    # one direction per row, scaled to its largest useful step
-    moves: NDArray[np.float64]  # shape (n_axes, n_multipliers)
-    # grid of a refinement round, in units of its reach
-    offsets: NDArray[np.float64]  # shape (n_offsets, n_axes)
-
-    @classmethod
-    def of(cls, table: Table) -> "Axes":
-        """Return the axes of a table whose bands all have two groups."""
+    def __init__(self, table: Table) -> None:
         moves = np.kron(np.eye(len(table.bands)), np.array([[-1.0, 1.0]]))
         typical = np.quantile(np.abs(moves @ table.shares), 0.9, axis=1)
         reach = np.divide(1.0, typical, out=np.zeros_like(typical), where=typical > LITTLE)
-        return cls(moves=moves * reach[:, None], offsets=_grid(len(moves), OFFSETS[len(moves)]))
+        # One direction per row, scaled to its largest useful step.
+        self.moves = moves * reach[:, None]
+        # Grid of a refinement round, in units of its reach.
+        self.offsets = _grid(len(moves), OFFSETS[len(moves)])
 
 
-def _grid(n_axes: int, n: int) -> NDArray[np.float64]:
+def _grid(n_axes: int, n: int) -> Floats:
     points = list(itertools.product(np.linspace(-1.0, 1.0, n), repeat=n_axes))
     return np.array(points).reshape(len(points), n_axes)
 
@@ -467,16 +431,14 @@ def _grid(n_axes: int, n: int) -> NDArray[np.float64]:
 class Pool:
     """Best rule found so far for each tolerance."""
 
-    def __init__(self, tolerances: NDArray[np.float64], price: float, n_multipliers: int) -> None:
+    def __init__(self, tolerances: Floats, price: float, n_multipliers: int) -> None:
         self.tolerances = tolerances
         self.price = price
         self.worth = np.full(len(tolerances), -np.inf)
         self.multipliers = np.zeros((len(tolerances), n_multipliers))
         self.thresholds = np.zeros(len(tolerances))
 
-    def offer(
-        self, table: Table, multipliers: NDArray[np.float64], centre: float, reach: float
-    ) -> None:
+    def offer(self, table: Table, multipliers: Floats, centre: float, reach: float) -> None:
         """Evaluate rules, each with thresholds around ``centre``, and keep the best ones."""
         thresholds = centre + reach * np.linspace(-1.0, 1.0, THRESHOLDS)
         gap, worth = table.outcomes(multipliers, thresholds)
@@ -496,7 +458,7 @@ class Pool:
             found.offer(table, multipliers[None], threshold, min(REACH, reach))
         return found
 
-    def centres(self) -> list[tuple[NDArray[np.float64], float]]:
+    def centres(self) -> list[tuple[Floats, float]]:
         """Return the distinct rules of the pool."""
         both = np.column_stack([self.multipliers, self.thresholds])
         distinct = dict.fromkeys(map(tuple, both.tolist()))
@@ -515,10 +477,10 @@ def few_axes(table: Table) -> bool:
 
 
 def by_grid(
-    coarse: Table, few: Table, all_rows: Table, start: float, tolerances: NDArray[np.float64]
-) -> list[tuple[NDArray[np.float64], float]]:
+    coarse: Table, few: Table, all_rows: Table, start: float, tolerances: Floats
+) -> list[tuple[Floats, float]]:
     """Return multipliers and threshold of good rules for all tolerances."""
-    axes = Axes.of(few)
+    axes = Axes(few)
     n_axes, n_multipliers = axes.moves.shape
     reaches = REACHES[n_axes]
     pool = Pool(tolerances, PRICE, n_multipliers)
@@ -541,7 +503,7 @@ def by_grid(
 
 def _within_reach(
     table: Table, axes: Axes, pool: Pool, reaches: Sequence[float]
-) -> list[tuple[NDArray[np.float64], float]]:
+) -> list[tuple[Floats, float]]:
     """Return rules near those of the pool for narrow tolerances, with the strict price.
 
     With two rates the feasible region may be too narrow to be reached from outside.
@@ -600,28 +562,37 @@ class Smooth:
 
     def improved(
         self,
-        multipliers: NDArray[np.float64],
+        multipliers: Floats,
         threshold: float,
-        limits: NDArray[np.float64],
+        limits: Floats,
         steps: int,
-    ) -> tuple[NDArray[np.float64], float]:
+    ) -> tuple[Floats, float]:
         """Return a rule with better smooth counts, or the same rule if none was found."""
         n = len(self.unit)
         half = limits[self.block] / 2
         chosen = np.equal.outer(self.block, np.arange(len(limits))).astype(np.float64)
-        at = _Remembered(self)
+        last: dict[bytes, tuple[Floats, Floats]] = {}
+
+        def at(x: Floats) -> tuple[Floats, Floats]:
+            # Loss and constraints request the same point.
+            key = x.tobytes()
+            if key not in last:
+                last.clear()
+                last[key] = self.values(x)
+            return last[key]
+
         start = self._free(multipliers, threshold)
         rates = at(start)[0][:n]
 
-        def loss(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        def loss(x: Floats) -> tuple[float, Floats]:
             values, slopes = at(x[: n + 1])
             return -UNIT * values[n], -UNIT * np.append(slopes[n], np.zeros(len(limits)))
 
-        def room(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        def room(x: Floats) -> Floats:
             apart = at(x[: n + 1])[0][:n] - x[n + 1 :][self.block]
             return UNIT * np.concatenate([half - apart, half + apart])
 
-        def room_slopes(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        def room_slopes(x: Floats) -> Floats:
             slopes = np.concatenate([at(x[: n + 1])[1][:n], -chosen], axis=1)
             return UNIT * np.concatenate([-slopes, slopes])
 
@@ -640,19 +611,17 @@ class Smooth:
             return multipliers, threshold
         return self._rule(found)
 
-    def priced(
-        self, multipliers: NDArray[np.float64], threshold: float, limits: NDArray[np.float64]
-    ) -> float:
+    def priced(self, multipliers: Floats, threshold: float, limits: Floats) -> float:
         """Return the smooth gain of a rule minus the price of its violations."""
         return self._priced(self._free(multipliers, threshold), limits)
 
     def within(
         self,
-        multipliers: NDArray[np.float64],
+        multipliers: Floats,
         threshold: float,
-        limits: NDArray[np.float64],
+        limits: Floats,
         steps: int,
-    ) -> tuple[NDArray[np.float64], float]:
+    ) -> tuple[Floats, float]:
         """Return a nearby rule whose exact decisions meet the limits, or the closest one found.
 
         Each step is the smallest one that removes the excess to first order. As the steps shrink,
@@ -676,34 +645,33 @@ class Smooth:
             at = at + np.linalg.lstsq(slopes, lacking, rcond=1e-6)[0]
         return best
 
-    def _free(self, multipliers: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+    def _free(self, multipliers: Floats, threshold: float) -> Floats:
         return np.append(multipliers / self.unit, threshold / self.span)
 
-    def _rule(self, at: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    def _rule(self, at: Floats) -> tuple[Floats, float]:
         return self.centred @ at[:-1], float(at[-1] * self.span)
 
-    def _beyond(self, rates: NDArray[np.float64], limits: NDArray[np.float64]) -> float:
-        parts = np.split(rates, np.flatnonzero(np.diff(self.block)) + 1)
-        gaps = np.array([part.max() - part.min() for part in parts])
+    def _beyond(self, rates: Floats, limits: Floats) -> float:
+        gaps = np.array([np.ptp(part) for part in self._by_band(rates)])
         return float(np.maximum(gaps - limits, 0.0).max())
 
-    def _priced(self, at: NDArray[np.float64], limits: NDArray[np.float64]) -> float:
+    def _priced(self, at: Floats, limits: Floats) -> float:
         values, _ = self.values(at)
         return float(values[-1]) - SMOOTH_PRICE * self._beyond(values[:-1], limits)
 
-    def _counted(self, multipliers: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+    def _counted(self, multipliers: Floats, threshold: float) -> Floats:
         table = self.table
         weight = table.weight * (table.adjusted(multipliers) > threshold)
         counts = np.bincount(table.slot, weights=weight, minlength=table.n_slots)
-        found: NDArray[np.float64] = self.of_slot @ counts
-        return found
+        return self.of_slot @ counts
 
-    def _middle(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the middle of the rates of each band."""
-        parts = np.split(rates, np.flatnonzero(np.diff(self.block)) + 1)
-        return np.array([(part.max() + part.min()) / 2 for part in parts])
+    def _middle(self, rates: Floats) -> Floats:
+        return np.array([(part.max() + part.min()) / 2 for part in self._by_band(rates)])
 
-    def values(self, at: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _by_band(self, rates: Floats) -> list[Floats]:
+        return np.split(rates, np.flatnonzero(np.diff(self.block)) + 1)
+
+    def values(self, at: Floats) -> tuple[Floats, Floats]:
         """Return smooth rates and gain, and their derivatives."""
         table = self.table
         multipliers, threshold = self._rule(at)
@@ -720,21 +688,6 @@ class Smooth:
             [falls @ table.shares[:, near].T @ self.centred, falls.sum(axis=1) * self.span]
         )
         return values, -slopes
-
-
-class _Remembered:
-    """Caches the last evaluation, because loss and constraints request the same point."""
-
-    def __init__(self, smooth: Smooth) -> None:
-        self.smooth = smooth
-        self.place = b""
-        self.found = (np.zeros(0), np.zeros((0, 0)))
-
-    def __call__(self, at: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if at.tobytes() != self.place:
-            self.place = at.tobytes()
-            self.found = self.smooth.values(at)
-        return self.found
 
 
 FIRST_STEPS = 60
@@ -758,7 +711,7 @@ CUTS = 400
 
 def search(
     coarse: Table, few: Table, all_rows: Table, tolerances: Sequence[float]
-) -> list[tuple[NDArray[np.float64], float]]:
+) -> list[tuple[Floats, float]]:
     """Return multipliers and threshold of the best rule within each tolerance.
 
     A rule always exists, because a constant decision has no gap. Where only constant decisions
@@ -774,8 +727,8 @@ def search(
 
 
 def _by_program(
-    few: Table, all_rows: Table, start: float, tolerances: NDArray[np.float64]
-) -> list[tuple[NDArray[np.float64], float]]:
+    few: Table, all_rows: Table, start: float, tolerances: Floats
+) -> list[tuple[Floats, float]]:
     """Return rules for all tolerances, started from the next looser rule and from the dual."""
     gap, _ = all_rows.cuts(all_rows.scores, np.array([start]))
     # Where the constraint costs no gain, an unshifted rule is preferred.
@@ -786,7 +739,7 @@ def _by_program(
     rule, steps, found = plain, FIRST_STEPS, []
     pool = Pool(tolerances, PRICE, len(few.shares))
     if len(tolerances) > 0:
-        pool.offer(few, np.stack(Dual.of(few, start).path(tolerances.tolist())), start, REACH)
+        pool.offer(few, np.stack(Dual(few, start).path(tolerances.tolist())), start, REACH)
     for at in range(len(tolerances))[::-1]:
         limits = tolerances[at] * scale
         starts = [rule, (pool.multipliers[at], float(pool.thresholds[at]))]
@@ -812,10 +765,10 @@ def _unconstrained(table: Table) -> float:
 
 def _exact(
     table: Table,
-    rules: Sequence[tuple[NDArray[np.float64], float]],
+    rules: Sequence[tuple[Floats, float]],
     start: float,
     tolerances: Sequence[float],
-) -> list[tuple[NDArray[np.float64], float]]:
+) -> list[tuple[Floats, float]]:
     """Choose among all thresholds between distinct scores near each rule."""
     plain = np.zeros(len(table.shares))
     extremes = np.array([-np.inf, np.inf])
@@ -835,9 +788,7 @@ def _exact(
     return chosen
 
 
-def _within(
-    gap: NDArray[np.float64], worth: NDArray[np.float64], tolerance: float, one_row: float
-) -> int:
+def _within(gap: Floats, worth: Floats, tolerance: float, one_row: float) -> int:
     """Return the best choice within the tolerance, or within one row more.
 
     The first two choices are constant decisions without a gap. One row more is allowed where

@@ -19,7 +19,6 @@ coefficients with a smaller price to 0. Several numbers have separate prices tha
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -30,6 +29,7 @@ from fairautoml.metrics.gedi import centred_powers, solver
 from fairautoml.mitigators._base import Goal, ScoreRows, scales
 from fairautoml.mitigators._group_program import gains
 from fairautoml.mitigators._thresholds import gain_weights, per_unit
+from fairautoml.records import Floats
 
 Kind = Literal["coarse", "fine"]
 
@@ -38,13 +38,13 @@ ROUNDING = 1e-12
 
 
 def taken_off(
-    powers: NDArray[np.float64],
-    alpha: NDArray[np.float64],
-    weight: NDArray[np.float64],
+    powers: Floats,
+    alpha: Floats,
+    weight: Floats,
     *,
     bound: float,
     kind: Kind,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return ``alpha - alpha'``, shape (degree,)."""
     gram = (powers * weight[:, None]).T @ powers
     if kind == "fine":
@@ -55,9 +55,7 @@ def taken_off(
     return alpha - nearest_in_ball(alpha, gram, bound)
 
 
-def nearest_in_ball(
-    alpha: NDArray[np.float64], gram: NDArray[np.float64], bound: float
-) -> NDArray[np.float64]:
+def nearest_in_ball(alpha: Floats, gram: Floats, bound: float) -> Floats:
     """Return the points of the L1 ball nearest to given points in the norm of ``gram``.
 
     The nearest point lies inside a face of the ball, that is, a pattern of signs. For each of the
@@ -85,9 +83,8 @@ def nearest_in_ball(
     return best.reshape(alpha.shape)
 
 
-def _distance(apart: NDArray[np.float64], gram: NDArray[np.float64]) -> NDArray[np.float64]:
-    squared: NDArray[np.float64] = ((apart @ gram) * apart).sum(axis=1)
-    return squared
+def _distance(apart: Floats, gram: Floats) -> Floats:
+    return ((apart @ gram) * apart).sum(axis=1)
 
 
 N_THRESHOLDS = 64
@@ -115,7 +112,7 @@ HALF_WIDTH = 0.1
 LEAST_DENSITY = 0.1
 """Smallest density; with few scores near a threshold, shifts change no decisions."""
 
-Shifts = tuple[NDArray[np.float64], ...]
+Shifts = tuple[Floats, ...]
 Term = tuple[str, tuple[float, ...]]
 
 
@@ -135,34 +132,18 @@ class Search:
         self._gain = gain_weights(rows, goal.objective)
         cells = np.where(rows.cells < 0, rows.n_cells, rows.cells)
         self._ranked = tuple(
-            _Ranked.of(rows, np.flatnonzero(cells == at)) for at in range(rows.n_cells + 1)
+            _Ranked(rows, np.flatnonzero(cells == at)) for at in range(rows.n_cells + 1)
         )
         self._mass = np.array([cell.totals for cell in self._ranked])
         middle = self._gain[1] / sum(self._gain)
         shares = np.arange(1, N_THRESHOLDS) / N_THRESHOLDS
         inner = np.quantile(rows.scores.astype(np.float64), shares, method="inverted_cdf")
         self.thresholds = np.unique([-np.inf, *inner, middle, np.inf])
-        self._numbers = tuple(self._number(target) for target in goal.targets)
+        self._numbers = tuple(_Number(target, self._mass[:-1]) for target in goal.targets)
         self._none = tuple(np.zeros((len(n.solver), len(self.thresholds))) for n in self._numbers)
         self.tried: list[Shifts] = []
-        self.gaps: list[NDArray[np.float64]] = []
-        self.values: list[NDArray[np.float64]] = []
-
-    def _number(self, target: BoundConstraint) -> "_Number":
-        system = target.system
-        if system.values is None:
-            raise ValueError(f"{target.metric.name} was given groups without numbers")
-        mass = system.member @ self._mass[:-1].sum(axis=1)
-        found = solver(system.values, mass, target.metric.degree)
-        if found is None:
-            found = np.zeros((0, system.n_groups))
-        powers = centred_powers(system.values, len(found), mass)
-        return _Number(
-            solver=found,
-            powers=powers,
-            mass=mass,
-            of_cell=system.of_cell,
-        )
+        self.gaps: list[Floats] = []
+        self.values: list[Floats] = []
 
     def try_projections(self) -> None:
         """Try shifts that leave a share of the dependence of the scores."""
@@ -199,7 +180,7 @@ class Search:
             inside = tuple(np.where(kept, m, b) for m, b in zip(middle, inside, strict=True))
             outside = tuple(np.where(kept, a, m) for m, a in zip(middle, outside, strict=True))
 
-    def _try(self, shifts: Shifts) -> NDArray[np.float64]:
+    def _try(self, shifts: Shifts) -> Floats:
         """Record the outcome of the coefficients and return the gaps at every threshold."""
         gap, value = self._outcome(shifts)
         self.tried.append(shifts)
@@ -219,14 +200,13 @@ class Search:
             )
         return found
 
-    def _near(self, by_cell: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _near(self, by_cell: Floats) -> Floats:
         """Return the weight of each cell around each threshold, per unit of score."""
         low = self._above(self.thresholds - HALF_WIDTH + by_cell)
         high = self._above(self.thresholds + HALF_WIDTH + by_cell)
-        near: NDArray[np.float64] = (low - high).sum(axis=1) / (2 * HALF_WIDTH)
-        return near
+        return (low - high).sum(axis=1) / (2 * HALF_WIDTH)
 
-    def _of_scores(self, number: "_Number", left: float, kind: Kind) -> NDArray[np.float64]:
+    def _of_scores(self, number: "_Number", left: float, kind: Kind) -> Floats:
         """Return the shift that leaves the given share of the GeDI of the scores."""
         sums = np.array([cell.weighted_score for cell in self._ranked[:-1]])
         alpha = number.solver @ number.mean(sums)
@@ -235,11 +215,11 @@ class Search:
         bound = left * float(np.abs(alpha).sum())
         return taken_off(number.powers, alpha, number.mass, bound=bound, kind=kind)
 
-    def _above(self, cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _above(self, cuts: Floats) -> Floats:
         """Return the weight accepted by cell, label and threshold."""
         return np.stack([cell.above(cut) for cell, cut in zip(self._ranked, cuts, strict=True)])
 
-    def _by_cell(self, shifts: Shifts) -> NDArray[np.float64]:
+    def _by_cell(self, shifts: Shifts) -> Floats:
         """Return the shift of each threshold by cell, shape (n_cells + 1, n_thresholds)."""
         added = np.zeros((len(self._ranked), len(self.thresholds)))
         for number, each in zip(self._numbers, shifts, strict=True):
@@ -247,7 +227,7 @@ class Search:
             added[inside] += (number.powers @ each)[number.of_cell[inside]]
         return added
 
-    def _outcome(self, shifts: Shifts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _outcome(self, shifts: Shifts) -> tuple[Floats, Floats]:
         """Return gap per unit of tolerance and gain at every threshold."""
         accepted = self._above(self.thresholds + self._by_cell(shifts))
         gap = np.zeros(len(self.thresholds))
@@ -261,7 +241,7 @@ class Search:
             np.maximum(gap, per_unit(np.nan_to_num(found, nan=np.inf), scale), out=gap)
         return gap, gains(accepted, self._gain)
 
-    def chosen(self, at: int) -> tuple[float, NDArray[np.float64], tuple[Term, ...]]:
+    def chosen(self, at: int) -> tuple[float, Floats, tuple[Term, ...]]:
         """Return threshold, shift of each cell, and polynomials of one outcome."""
         which, column = divmod(at, len(self.thresholds))
         shifts = self.tried[which]
@@ -272,49 +252,42 @@ class Search:
         return float(self.thresholds[column]), self._by_cell(shifts)[:-1, column], terms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Number:
     """A continuous attribute that decisions must not depend on."""
 
-    solver: NDArray[np.float64]  # (degree, n_groups)
-    powers: NDArray[np.float64]  # (n_groups, degree)
-    mass: NDArray[np.float64]  # (n_groups,)
-    of_cell: NDArray[np.int32]  # (n_cells,)
+    def __init__(self, target: BoundConstraint, mass: Floats) -> None:
+        system = target.system
+        if system.values is None:
+            raise ValueError(f"{target.metric.name} was given groups without numbers")
+        self.of_cell = system.of_cell
+        self.mass = system.member @ mass.sum(axis=1)
+        found = solver(system.values, self.mass, target.metric.degree)
+        self.solver = np.zeros((0, system.n_groups)) if found is None else found
+        self.powers = centred_powers(system.values, len(self.solver), self.mass)
 
-    def mean(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    def mean(self, sums: Floats) -> Floats:
         """Return the mean by group of sums by cell, shape (n_groups, ...)."""
         inside = self.of_cell >= 0
         total = np.zeros((len(self.mass), *sums.shape[1:]))
         np.add.at(total, self.of_cell[inside], sums[inside])
         mass = self.mass.reshape(-1, *(1 for _ in sums.shape[1:]))
-        means: NDArray[np.float64] = np.divide(
-            total, mass, out=np.zeros_like(total), where=mass > 0
-        )
-        return means
+        return np.divide(total, mass, out=np.zeros_like(total), where=mass > 0)
 
     @property
-    def gram(self) -> NDArray[np.float64]:
+    def gram(self) -> Floats:
         """``Phi' Phi`` per unit of weight, shape (degree, degree)."""
         shares = (self.mass / self.mass.sum())[:, None]
-        found: NDArray[np.float64] = (self.powers * shares).T @ self.powers
-        return found
+        return (self.powers * shares).T @ self.powers
 
-    def prices(self, shifts: NDArray[np.float64]) -> NDArray[np.float64]:
+    def prices(self, shifts: Floats) -> Floats:
         """Return the price of each coefficient of the decisions, shape (n_thresholds, degree).
 
         A row at x is shifted by ``Phi(x) shifts``, which equals ``prices`` times the contribution
         of the row to the coefficients of the decisions.
         """
-        found: NDArray[np.float64] = (self.gram @ shifts).T
-        return found
+        return (self.gram @ shifts).T
 
-    def step(
-        self,
-        shifts: NDArray[np.float64],
-        accepted: NDArray[np.float64],
-        near: NDArray[np.float64],
-        most: NDArray[np.float64] | None,
-    ) -> NDArray[np.float64]:
+    def step(self, shifts: Floats, accepted: Floats, near: Floats, most: Floats | None) -> Floats:
         """Return a Newton step towards coefficients that are 0 or at the largest price.
 
         These rules have the least GeDI for their accuracy: under a bound on the L1 norm of the
@@ -338,36 +311,27 @@ class _Number:
         prices = prices + DAMPING * moved
         if most is not None:
             prices = np.clip(prices, -most[:, None], most[:, None])
-        stepped: NDArray[np.float64] = to_shifts @ prices.T
-        return stepped
+        return to_shifts @ prices.T
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Ranked:
     """Scores of one cell, ascending, and the weight of each label at or above each score."""
 
-    scores: NDArray[np.float64]
-    from_here: NDArray[np.float64]  # (2, n_rows + 1)
-    weighted_score: float
-
-    @classmethod
-    def of(cls, rows: ScoreRows, at: NDArray[np.integer]) -> "_Ranked":
+    def __init__(self, rows: ScoreRows, at: NDArray[np.integer]) -> None:
         scores = rows.scores[at].astype(np.float64)
         order = np.argsort(scores, kind="stable")
         weight, y = rows.weight[at][order], rows.y[at][order]
         by_label = np.stack([weight * (1 - y), weight * y])
         rest = np.cumsum(by_label[:, ::-1], axis=1)[:, ::-1]
-        return cls(
-            scores=scores[order],
-            from_here=np.concatenate([rest, np.zeros((2, 1))], axis=1),
-            weighted_score=float(rows.weight[at] @ scores),
-        )
+        self.scores = scores[order]
+        self.from_here = np.concatenate([rest, np.zeros((2, 1))], axis=1)
+        self.weighted_score = float(rows.weight[at] @ scores)
 
     @property
-    def totals(self) -> NDArray[np.float64]:
+    def totals(self) -> Floats:
         """Return the weight of label 0 and label 1."""
         return self.from_here[:, 0]
 
-    def above(self, cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+    def above(self, cuts: Floats) -> Floats:
         """Return the weight by label of the scores at or above each cut, shape (2, n_cuts)."""
         return self.from_here[:, np.searchsorted(self.scores, cuts, side="left")]

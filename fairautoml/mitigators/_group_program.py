@@ -18,6 +18,7 @@ from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import worst
 from fairautoml.mitigators._base import (
+    FittedRules,
     Goal,
     RateMetrics,
     RuntimeRule,
@@ -39,7 +40,7 @@ from fairautoml.mitigators._thresholds import (
     per_unit,
     solve_pairs,
 )
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 
 _NO_CELL = np.zeros(0, dtype=np.int32)
 
@@ -71,7 +72,6 @@ class ThresholdRule(RuntimeRule):
         return any(step.share < 1.0 for steps in self.steps for step in steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         depth = max(len(steps) for steps in self.steps)
         cuts = np.full((depth, len(self.steps) + 1), np.inf)
         shares = np.zeros_like(cuts)
@@ -82,7 +82,6 @@ class ThresholdRule(RuntimeRule):
         return thresholds(self.group_of_cell, cuts, shares, randomized=self.randomized)
 
     def describe(self) -> str:
-        """Return the thresholds by group in one line."""
         return ", ".join(
             f"{label}: " + " or ".join(_text(step) for step in steps)
             for label, steps in zip(self.labels, self.steps, strict=True)
@@ -91,8 +90,8 @@ class ThresholdRule(RuntimeRule):
 
 def thresholds(
     of_cell: Sequence[int],
-    cuts: NDArray[np.float64],
-    shares: NDArray[np.float64] | None = None,
+    cuts: Floats,
+    shares: Floats | None = None,
     *,
     randomized: bool = False,
 ) -> dict[str, Any]:
@@ -123,14 +122,11 @@ class CommonRule(RuntimeRule):
     threshold: float
 
     needs_sensitive: ClassVar[bool] = False
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return thresholds((), np.array([[self.threshold]]))
 
     def describe(self) -> str:
-        """Return the threshold in one line."""
         return f"all: {_text(Step(threshold=self.threshold))}"
 
 
@@ -264,12 +260,8 @@ class ThresholdProblem:
 def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
     """Return the problem over the groups that a rule must distinguish."""
     targets = needed(goal.targets)
-    factor, offset = (
-        dict(zip(map(id, goal.targets), of_targets(goal.targets), strict=True))
-        for of_targets in (scales, offsets)
-    )
-    scale = tuple(factor[id(target)] for target in targets)
-    offset_of = tuple(offset[id(target)] for target in targets)
+    first = goal.targets[0].limit
+    scale, offset = scales(targets, first), offsets(targets, first)
     apart = {target.system.key for target in targets}
     # Overlapping groups cannot each have a threshold, because a row belongs to several of them.
     one_system = len(apart) == 1 and not targets[0].system.overlapping
@@ -290,7 +282,7 @@ def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
         scale=tuple(itertools.compress(scale, compared)),
         floors=tuple(
             Floor(rate=rate, system=target.system, offset=least)
-            for target, least, gap in zip(targets, offset_of, compared, strict=True)
+            for target, least, gap in zip(targets, offset, compared, strict=True)
             for rate in target.metric.rates
             if not gap
         ),
@@ -314,8 +306,7 @@ def _lacking(
 
 def groups_of(cells: NDArray[np.integer], system: GroupSystem) -> NDArray[np.int32]:
     """Return the group of each row, -1 = none; rows of cell -1 have none."""
-    found: NDArray[np.int32] = np.append(system.of_cell, np.int32(-1))[cells]
-    return found
+    return np.append(system.of_cell, np.int32(-1))[cells]
 
 
 def needed(targets: Sequence[BoundConstraint]) -> tuple[BoundConstraint, ...]:
@@ -455,21 +446,19 @@ def _sure(at: Sequence[int] | None) -> Picks | None:
 class Ranked:
     """Rows of one group with positive weight in ascending score, and their cumulated weight."""
 
-    scores: NDArray[np.float64]  # shape (n_rows,): ascending
+    scores: Floats  # shape (n_rows,): ascending
     # weight of label 0 and label 1 among the lowest rows, by their number
-    below: NDArray[np.float64]  # shape (2, n_rows + 1)
+    below: Floats  # shape (2, n_rows + 1)
 
     @property
-    def totals(self) -> NDArray[np.float64]:
+    def totals(self) -> Floats:
         """Return the weight of label 0 and label 1, shape (2,)."""
-        last: NDArray[np.float64] = self.below[:, -1]
-        return last
+        return self.below[:, -1]
 
-    def accepted_from(self, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    def accepted_from(self, thresholds: Floats) -> Floats:
         """Return the weight by label of the scores at or above each threshold."""
         refused = np.searchsorted(self.scores, thresholds, side="left")
-        left: NDArray[np.float64] = self.totals[:, None] - self.below[:, refused]
-        return left
+        return self.totals[:, None] - self.below[:, refused]
 
     def cut(self, refused: int) -> float:
         """Return the threshold that rejects the given number of lowest rows."""
@@ -501,9 +490,7 @@ def _ranked(rows: ScoreRows, order: NDArray[np.integer]) -> Ranked:
     return Ranked(scores=rows.scores[order].astype(np.float64), below=below)
 
 
-def gaps(
-    accepted: NDArray[np.float64], totals: NDArray[np.float64], problem: ThresholdProblem
-) -> NDArray[np.float64]:
+def gaps(accepted: Floats, totals: Floats, problem: ThresholdProblem) -> Floats:
     """Return the largest gap per unit of tolerance of every choice, shape (n_choices,).
 
     Groups in which a rate is undefined are excluded; a ratio of 0/0 is infeasible (inf).
@@ -523,47 +510,42 @@ def gaps(
     return largest
 
 
-def counted(by_label: NDArray[np.float64], rate: Rate) -> NDArray[np.float64]:
+def counted(by_label: Floats, rate: Rate) -> Floats:
     """Return the weight that counts for a monotone rate: label 1, label 0 or both."""
     if rate.label is None:
-        both: NDArray[np.float64] = by_label[:, 0] + by_label[:, 1]
-        return both
-    one: NDArray[np.float64] = by_label[:, rate.label]
-    return one
+        return by_label[:, 0] + by_label[:, 1]
+    return by_label[:, rate.label]
 
 
 def outcomes(
-    choices: Iterable[NDArray[np.float64]],
-    totals: NDArray[np.float64],
+    choices: Iterable[Floats],
+    totals: Floats,
     problem: ThresholdProblem,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Return gap and gain of several arrays of accepted weights, one after the other."""
     found = [(gaps(one, totals, problem), gains(one, problem.gain)) for one in choices]
     gap, value = zip(*found, strict=True)
     return np.concatenate(gap), np.concatenate(value)
 
 
-def gains(accepted: NDArray[np.float64], gain: tuple[float, float]) -> NDArray[np.float64]:
+def gains(accepted: Floats, gain: tuple[float, float]) -> Floats:
     """Return the gain of every choice, shape (n_choices,)."""
     false, true = accepted.sum(axis=0)
-    value: NDArray[np.float64] = gain[0] * true - gain[1] * false
-    return value
+    return gain[0] * true - gain[1] * false
 
 
 def rules_within(
-    gap: NDArray[np.float64],
-    value: NDArray[np.float64],
+    gap: Floats,
+    value: Floats,
     tolerances: Sequence[float],
     rule: Callable[[int], Rule],
-) -> list[tuple[float | None, Rule | None]]:
+) -> FittedRules:
     """Return the rule of the best choice within each tolerance, or None."""
     best = best_within(gap, value, tolerances)
     return [(t, None if at is None else rule(at)) for t, at in zip(tolerances, best, strict=True)]
 
 
-def best_within(
-    gap: NDArray[np.float64], value: NDArray[np.float64], tolerances: Sequence[float]
-) -> list[int | None]:
+def best_within(gap: Floats, value: Floats, tolerances: Sequence[float]) -> list[int | None]:
     """Return the best choice within each tolerance, the first of ties, or None."""
     found: list[int | None] = []
     for tolerance in tolerances:
@@ -607,8 +589,7 @@ class Parts:
     def at(self, cells: NDArray[np.integer]) -> NDArray[np.int32]:
         """Return the part of each row, -1 = no cell or group; shape (n_rows,)."""
         # Index -1 selects the last element.
-        found: NDArray[np.int32] = np.array([*self.of_cell, -1], dtype=np.int32)[cells]
-        return found
+        return np.array([*self.of_cell, -1], dtype=np.int32)[cells]
 
     def rows(self, rows: ScoreRows) -> ScoreRows:
         """Return the rows with parts in place of cells."""
@@ -644,14 +625,11 @@ class AsPredicted(RuntimeRule):
     """Return the prediction unchanged."""
 
     needs_sensitive: ClassVar[bool] = False
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return {"kind": "shifts", "randomized": False, "of_cell": _NO_CELL, "shifts": np.zeros(1)}
 
     def describe(self) -> str:
-        """Return a one-line description."""
         return "all: as predicted"
 
 
@@ -667,16 +645,12 @@ class ShiftRule(RuntimeRule):
         """Whether any part is shifted."""
         return any(self.shifts)
 
-    randomized: ClassVar[bool] = False
-
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         shifts = np.array([*self.shifts, 0.0])
         of_cell = np.array(self.parts.of_cell, dtype=np.int32)
         return {"kind": "shifts", "randomized": False, "of_cell": of_cell, "shifts": shifts}
 
     def describe(self) -> str:
-        """Return the shift of each group in one line."""
         pairs = zip(self.parts.labels, self.shifts, strict=True)
         return ", ".join(f"{label}: {shift:+.4g}" for label, shift in pairs)
 
@@ -686,11 +660,11 @@ class Moves:
     """Full repair of the predictions of each part; compared by identity."""
 
     # per part a grid of predictions, ascending, and the shift at each
-    knots: tuple[NDArray[np.float64], ...]
-    steps: tuple[NDArray[np.float64], ...]
+    knots: tuple[Floats, ...]
+    steps: tuple[Floats, ...]
     parts: Parts  # which cells make up each part
 
-    def full(self, scores: NDArray[np.float64], cells: NDArray[np.integer]) -> NDArray[np.float64]:
+    def full(self, scores: Floats, cells: NDArray[np.integer]) -> Floats:
         """Return the shift of each row, shape (n_rows,); constant beyond the grid."""
         part = self.parts.at(cells)
         found = np.zeros(len(scores))
@@ -713,10 +687,7 @@ class NumberRepair(RuntimeRule):
         """Whether any prediction changes."""
         return self.strength > 0
 
-    randomized: ClassVar[bool] = False
-
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return {
             "kind": "repair",
             "randomized": False,
@@ -727,5 +698,4 @@ class NumberRepair(RuntimeRule):
         }
 
     def describe(self) -> str:
-        """Return the strength in one line."""
         return f"moved {self.strength:.3f} of the way to the common distribution of all groups"

@@ -20,6 +20,7 @@ from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.rates import SELECTION
 from fairautoml.mitigators._thresholds import Floor, ThresholdCandidates
+from fairautoml.records import Floats
 
 SLACK = 1e-9
 TINY = 1e-15
@@ -28,7 +29,7 @@ TINY = 1e-15
 STRICTER = 4
 """Number of solves, each with a smaller tolerance, until the rounded solution is feasible."""
 
-_Rows = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+_Rows = tuple[Floats, Floats, Floats]
 
 FAR = 1e12
 """Gap per unit of exceeded capacity; makes any excess larger than every tolerance."""
@@ -48,7 +49,7 @@ class _Band:
     rate: Rate
     form: str  # "difference", "ratio"; compared with the overall rate "max", "sum"
     scale: float
-    weights: NDArray[np.float64]  # (n_groups, n_cells): share of each cell in the group's rate
+    weights: Floats  # (n_groups, n_cells): share of each cell in the group's rate
     least: float = 0.0  # for ratios, which are undefined where every rate is 0
 
     @property
@@ -56,14 +57,11 @@ class _Band:
         """Number of further variables: the lower end, or one distance per group of a sum."""
         return {"max": 0, "sum": len(self.weights)}.get(self.form, 1)
 
-    def width(self, tolerance: float) -> float:
-        return self.scale * tolerance
-
-    def sums(self, cut: ThresholdCandidates) -> NDArray[np.float64]:
+    def sums(self, cut: ThresholdCandidates) -> Floats:
         """Return what the band adds up over the cells of a group, shape (1, n_cuts): the rate."""
         return cut.rate(self.rate)[None]
 
-    def rows(self, sums: NDArray[np.float64], tolerance: float) -> _Rows:
+    def rows(self, sums: Floats, tolerance: float) -> _Rows:
         """Return the constraints of the band: coefficients of shares and extras, right-hand sides.
 
         For comparisons with the overall rate ``-u <= distance <= u`` with the width for u, or with
@@ -71,7 +69,7 @@ class _Band:
         ``rate - u <= width``; for a ratio ``rate (1 - width) - u <= 0`` and ``-u <= -least``.
         """
         (values,) = sums
-        width, n = self.width(tolerance), len(values)
+        width, n = self.scale * tolerance, len(values)
         both = np.vstack([values, -values])
         if self.form == "max":
             return both, np.zeros((2 * n, 0)), np.full(2 * n, width)
@@ -91,7 +89,7 @@ class _Band:
             )
         return np.vstack([-values, values]), low, np.append(np.zeros(n), np.full(n, width))
 
-    def gap(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    def gap(self, sums: Floats) -> Floats:
         """Return the gap per unit of tolerance of group rates, shape (1, n_groups, ...)."""
         (rates,) = sums
         if self.form in {"max", "sum"}:
@@ -115,18 +113,17 @@ class _Capacity:
     n_extra: ClassVar[int] = 0
 
     most: float
-    weights: NDArray[np.float64]  # (1, n_cells): share of each cell in the overall rate
+    weights: Floats  # (1, n_cells): share of each cell in the overall rate
 
-    def sums(self, cut: ThresholdCandidates) -> NDArray[np.float64]:
+    def sums(self, cut: ThresholdCandidates) -> Floats:
         """Return the rate of acceptance, shape (1, n_cuts)."""
         return cut.rate(self.rate)[None]
 
-    def rows(self, sums: NDArray[np.float64], tolerance: float) -> _Rows:
+    def rows(self, sums: Floats, tolerance: float) -> _Rows:
         """Return one constraint: the overall rate is at most the capacity."""
-        del tolerance
         return sums[0], np.zeros((1, 0)), np.array([self.most])
 
-    def gap(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    def gap(self, sums: Floats) -> Floats:
         """Return 0 within the capacity, else a value that exceeds every tolerance."""
         excess = sums[0, 0] - self.most
         return np.where(excess <= SLACK, 0.0, FAR * excess)
@@ -143,15 +140,15 @@ class _Minimum:
     n_extra: ClassVar[int] = 0
 
     floor: Floor
-    weights: NDArray[np.float64]  # (n_groups, n_cells): 1 / weight of the group where it has cells
+    weights: Floats  # (n_groups, n_cells): 1 / weight of the group where it has cells
     # (n_groups,): smallest positive denominator; without accepted rows there is no precision
-    positive: NDArray[np.float64]
+    positive: Floats
 
-    def sums(self, cut: ThresholdCandidates) -> NDArray[np.float64]:
+    def sums(self, cut: ThresholdCandidates) -> Floats:
         """Return numerator and denominator of the rate, shape (2, n_cuts)."""
         return np.stack(self.floor.rate.sums(cut.tables))
 
-    def rows(self, sums: NDArray[np.float64], tolerance: float) -> _Rows:
+    def rows(self, sums: Floats, tolerance: float) -> _Rows:
         """Return two constraints for each group."""
         top, bottom = sums
         n = len(top)
@@ -159,12 +156,11 @@ class _Minimum:
         right = np.append(np.zeros(n), -self.positive)
         return np.vstack([below, -bottom]), np.zeros((2 * n, 0)), right
 
-    def gap(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    def gap(self, sums: Floats) -> Floats:
         """Return the tolerance that allows the smallest rate, inf if a rate is undefined."""
         top, bottom = sums
         rates = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > TINY)
-        found: NDArray[np.float64] = self.floor.tolerance(rates).max(axis=0)
-        return found
+        return self.floor.tolerance(rates).max(axis=0)
 
 
 class Program:
@@ -219,9 +215,7 @@ class Program:
             for vertices, a, b in zip(self.vertices, starts[:-1], starts[1:], strict=True)
         ]
 
-    def _band_rows(
-        self, starts: NDArray[np.int64], tolerance: float
-    ) -> tuple[csr_matrix, NDArray[np.float64]]:
+    def _band_rows(self, starts: NDArray[np.int64], tolerance: float) -> tuple[csr_matrix, Floats]:
         """Return the constraints of all bands over the shares of all vertices, then the extras."""
         n, k = int(starts[-1]), sum(band.n_extra for band in self.bands)
         rows, right, first = [csr_matrix((0, n + k))], [np.zeros(0)], 0
@@ -273,7 +267,7 @@ class Program:
             worst = max(worst, float(band.gap(known @ band.weights.T)))
         return worst
 
-    def _now(self, at: Sequence[int]) -> list[NDArray[np.float64]]:
+    def _now(self, at: Sequence[int]) -> list[Floats]:
         """Return the sums of all cells at the given cuts, for every band."""
         return [
             np.stack([of_cell[:, i] for of_cell, i in zip(sums, at, strict=True)], axis=1)
@@ -293,9 +287,7 @@ class Program:
                 break
         return at
 
-    def _best_move(
-        self, here: int, now: Sequence[NDArray[np.float64]], cell: int, tolerance: float
-    ) -> int:
+    def _best_move(self, here: int, now: Sequence[Floats], cell: int, tolerance: float) -> int:
         worst = np.zeros(len(self.cuts[cell].thresholds))
         for band, known, sums in zip(self.bands, now, self.sums, strict=True):
             moved = sums[cell] - known[:, [cell]]
@@ -323,7 +315,7 @@ def _band(
     parts = target.system.member * mass
     total = parts.sum(axis=1, keepdims=True)
     filled = (target.system.member & has).any(axis=1)
-    weights: NDArray[np.float64] = parts[filled] / total[filled]
+    weights: Floats = parts[filled] / total[filled]
     if not target.metric.to_overall:
         least = _least(cuts, rate, weights)
         return _Band(rate, target.metric.form, scale, weights, least) if len(weights) > 1 else None
@@ -349,7 +341,7 @@ def _minimum(cuts: Sequence[ThresholdCandidates], floor: Floor) -> _Minimum | No
     return _Minimum(floor, member / mass[:, None], positive / mass)
 
 
-def _least(cuts: Sequence[ThresholdCandidates], rate: Rate, weights: NDArray[np.float64]) -> float:
+def _least(cuts: Sequence[ThresholdCandidates], rate: Rate, weights: Floats) -> float:
     """Return the smallest positive rate of a group that one cut of one cell produces."""
     positive = [values[values > 0] for values in (cut.rate(rate) for cut in cuts)]
     steps = weights * [values.min() if values.size else 0.0 for values in positive]
@@ -363,7 +355,7 @@ def _hull(cut: ThresholdCandidates) -> NDArray[np.int64]:
     return np.union1d(_chain(x, y), _chain(y, x))
 
 
-def _chain(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[int]:
+def _chain(x: Floats, y: Floats) -> list[int]:
     """Return the corners of a curve of rising x and y that lie above (Barber et al. 1996)."""
     kept, parts = [0, len(x) - 1], [(0, len(x) - 1)]
     while parts:
@@ -378,7 +370,7 @@ def _chain(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[int]:
     return kept
 
 
-def _shares(vertices: NDArray[np.int64], x: NDArray[np.float64]) -> list[tuple[int, float]]:
+def _shares(vertices: NDArray[np.int64], x: Floats) -> list[tuple[int, float]]:
     kept = np.flatnonzero(x > SLACK)
     total = float(x[kept].sum())
     return [(int(vertices[i]), float(x[i]) / total) for i in kept]

@@ -27,6 +27,7 @@ from fairautoml.metrics import BoundConstraint, ClassCounts, Metric, Undefined
 from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.mitigators._base import Goal, RuntimeRule, ScoreRows, scales
 from fairautoml.mitigators._group_program import Parts
+from fairautoml.records import Floats
 
 SOFTNESS = (0.05, 0.01, 0.002)
 """Temperatures of the softened maximum, in order of use."""
@@ -56,9 +57,9 @@ class Band:
     """A rate of every class whose difference between groups is limited."""
 
     rate: Rate  # share of the class among all rows, among its own rows, among the other rows
-    member: NDArray[np.float64]  # shape (n_groups, n_cells): 1 where a cell belongs to a group
+    member: Floats  # shape (n_groups, n_cells): 1 where a cell belongs to a group
     # weight of the rows in the denominator of the rate, 0 where undefined
-    mass: NDArray[np.float64]  # shape (n_groups, n_classes)
+    mass: Floats  # shape (n_groups, n_classes)
     factor: float  # limit per unit of tolerance
 
     # Cached, because the optimiser reads them thousands of times.
@@ -79,11 +80,11 @@ class Band:
         return n_groups.clip(min=1)
 
     @cached_property
-    def per_mass(self) -> NDArray[np.float64]:
+    def per_mass(self) -> Floats:
         """One over the mass, 0 where it is 0."""
         return np.divide(1.0, self.mass, out=np.zeros_like(self.mass), where=self.known)
 
-    def rates(self, mass: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    def rates(self, mass: Floats, right: Floats) -> Floats:
         """Return the rates, 0 where undefined, shape (n_groups, n_classes)."""
         if self.label is None:
             part = mass
@@ -91,10 +92,9 @@ class Band:
             part = right
         else:
             part = mass - right
-        found: NDArray[np.float64] = (self.member @ part) * self.per_mass
-        return found
+        return (self.member @ part) * self.per_mass
 
-    def spread(self, rates: NDArray[np.float64]) -> float:
+    def spread(self, rates: Floats) -> float:
         """Return the largest difference over the classes between groups that have the rate."""
         known = self.known
         high = np.where(known, rates, -np.inf).max(axis=0)
@@ -102,22 +102,27 @@ class Band:
         return float(np.maximum(high - low, 0.0).max())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Program:
-    """Rows, sorted by cell, and the rates to be equalised."""
+    """Scored rows, sorted by cell, and the rates to be equalised."""
 
-    # probabilities, one class after the other, so that sums over the classes are fast
-    scores: NDArray[np.float64]  # shape (n_classes, n_rows)
-    weight: NDArray[np.float64]  # shape (n_rows,): sum 1
-    starts: NDArray[np.int64]  # shape (n_filled,): first row of each cell that has rows
-    filled: NDArray[np.int64]  # shape (n_filled,): those cells
-    n_cells: int  # number of finest cells
-    gain: NDArray[np.float64]  # shape (n_classes,): gain of a correct decision
-    bands: tuple[Band, ...]  # rates to be equalised
-    cell: NDArray[np.int64]  # shape (n_rows,): cell of each row
-    thinned: bool  # whether the rows are a subsample
+    def __init__(self, rows: ScoreRows, goal: Goal) -> None:
+        scores, weight = rows.scores.astype(np.float64), rows.weight / rows.weight.sum()
+        # Sorted by content, so that the result does not depend on the order of the rows.
+        order = np.lexsort((weight, *scores.T[::-1], rows.cells))
+        every = rows.cells[order].astype(np.int64)
+        kept = _thinned(every)
+        self.thinned = len(kept) < len(every)
+        # Probabilities, one class after the other, so that sums over the classes are fast.
+        self.scores = np.ascontiguousarray(scores[order][kept].T)
+        self.weight = weight[order][kept] * _lost(every, weight[order], kept)
+        self.n_cells = rows.n_cells
+        self.cell = every[kept]
+        # The cells that have rows, and the first row of each.
+        self.filled, self.starts = np.unique(self.cell, return_index=True)
+        self.gain = _gain(rows, goal)
+        self.bands = _bands(rows, goal)
 
-    def rule(self, prices: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def rule(self, prices: Floats) -> tuple[Floats, Floats]:
         """Return slope and cut of every cell and class, shape (n_cells, n_classes) each."""
         slope = np.tile(self.gain, (self.n_cells, 1))
         cut = np.zeros_like(slope)
@@ -131,7 +136,7 @@ class Program:
                 slope, cut = slope + paid, cut + paid
         return slope, cut
 
-    def _split(self, prices: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    def _split(self, prices: Floats) -> list[Floats]:
         found, at = [], 0
         for band in self.bands:
             size = band.mass.size
@@ -142,12 +147,7 @@ class Program:
             at += size
         return found
 
-    def solve(
-        self,
-        tolerance: float,
-        start: NDArray[np.float64],
-        off: Sequence[NDArray[np.float64]],
-    ) -> NDArray[np.float64]:
+    def solve(self, tolerance: float, start: Floats, off: Sequence[Floats]) -> Floats:
         """Return the prices at which the rates differ by about the tolerance."""
         prices = start
         # A warm start is near the solution and needs no high temperature.
@@ -164,11 +164,11 @@ class Program:
 
     def _dual(
         self,
-        prices: NDArray[np.float64],
+        prices: Floats,
         tolerance: float,
         softness: float,
-        off: Sequence[NDArray[np.float64]],
-    ) -> tuple[float, NDArray[np.float64]]:
+        off: Sequence[Floats],
+    ) -> tuple[float, Floats]:
         """Return the softened dual and its gradient."""
         value, mass, right = self._soft(prices, softness)
         gradients = []
@@ -183,14 +183,12 @@ class Program:
             gradients.append(np.where(band.known, slopes - centre, 0.0).ravel())
         return value, np.concatenate(gradients)
 
-    def _by_cell(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _by_cell(self, columns: Floats) -> Floats:
         found = np.zeros((self.n_cells, len(columns)))
         found[self.filled] = np.add.reduceat(columns, self.starts, axis=1).T
         return found
 
-    def _soft(
-        self, prices: NDArray[np.float64], softness: float
-    ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    def _soft(self, prices: Floats, softness: float) -> tuple[float, Floats, Floats]:
         """Return the softened gain, and the softened choice of each class by cell."""
         slope, cut = self.rule(prices)
         worth = slope.T[:, self.cell] * self.scores - cut.T[:, self.cell]
@@ -201,44 +199,21 @@ class Program:
         chosen = grown * (self.weight / total)
         return value, self._by_cell(chosen), self._by_cell(chosen * self.scores)
 
-    def soft_rates(self, prices: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    def soft_rates(self, prices: Floats) -> list[Floats]:
         """Return the rates of every band at the last temperature."""
         _, mass, right = self._soft(prices, SOFTNESS[-1])
         return [band.rates(mass, right) for band in self.bands]
 
 
-def shrunk_labels(rows: ScoreRows) -> NDArray[np.float64]:
+def shrunk_labels(rows: ScoreRows) -> Floats:
     """Return labels shrunk towards the scores, more strongly in cells with fewer rows."""
     scores = rows.scores.astype(np.float64)
     size = effective_rows(rows.cells, rows.weight, rows.n_cells)
     share = (size / (size + FULL_TRUST))[rows.cells][:, None]
-    found: NDArray[np.float64] = share * np.eye(scores.shape[1])[rows.y] + (1 - share) * scores
-    return found
+    return share * np.eye(scores.shape[1])[rows.y] + (1 - share) * scores
 
 
-def build_problem(rows: ScoreRows, goal: Goal) -> Program:
-    """Return the program of scored rows."""
-    scores, weight = rows.scores.astype(np.float64), rows.weight / rows.weight.sum()
-    # Sorted by content, so that the result does not depend on the order of the rows.
-    order = np.lexsort((weight, *scores.T[::-1], rows.cells))
-    every = rows.cells[order].astype(np.int64)
-    kept = _thinned(every)
-    cell = every[kept]
-    filled, starts = np.unique(cell, return_index=True)
-    return Program(
-        scores=np.ascontiguousarray(scores[order][kept].T),
-        weight=weight[order][kept] * _lost(every, weight[order], kept),
-        starts=starts,
-        filled=filled,
-        n_cells=rows.n_cells,
-        gain=_gain(rows, goal),
-        bands=_bands(rows, goal),
-        cell=cell,
-        thinned=len(kept) < len(every),
-    )
-
-
-def _gain(rows: ScoreRows, goal: Goal) -> NDArray[np.float64]:
+def _gain(rows: ScoreRows, goal: Goal) -> Floats:
     """Return the gain of a correct decision by class."""
     n_classes = rows.scores.shape[1]
     if goal.objective.name == COST:
@@ -246,13 +221,10 @@ def _gain(rows: ScoreRows, goal: Goal) -> NDArray[np.float64]:
     if goal.objective.name not in BALANCED:
         return np.ones(n_classes)
     labels = np.bincount(rows.y, weights=rows.weight, minlength=n_classes)
-    found: NDArray[np.float64] = labels.sum() / (
-        n_classes * np.maximum(labels, labels[labels > 0].min())
-    )
-    return found
+    return labels.sum() / (n_classes * np.maximum(labels, labels[labels > 0].min()))
 
 
-def cost_gains(objective: Metric, n_classes: int) -> NDArray[np.float64]:
+def cost_gains(objective: Metric, n_classes: int) -> Floats:
     """Return what a correct decision saves by class, with mean 1, from a matrix of costs.
 
     The rule is optimal if the cost of an error depends on the true class only; otherwise the mean
@@ -269,7 +241,7 @@ def cost_gains(objective: Metric, n_classes: int) -> NDArray[np.float64]:
     right = values.diagonal()
     saved = right - (values.sum(axis=1) - right) / (n_classes - 1)
     # Where errors cost less than a correct decision, the class is never worth choosing.
-    gain: NDArray[np.float64] = saved.clip(min=SMALLEST_GAIN * saved.max())
+    gain: Floats = saved.clip(min=SMALLEST_GAIN * saved.max())
     return gain / gain.mean() if saved.max() > 0 else np.ones(n_classes)
 
 
@@ -283,15 +255,12 @@ def _thinned(cell: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate(kept)
 
 
-def _lost(
-    cell: NDArray[np.int64], weight: NDArray[np.float64], kept: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _lost(cell: NDArray[np.int64], weight: Floats, kept: NDArray[np.int64]) -> Floats:
     """Return the weight factor of the subsampled rows, by cell."""
     every = np.bincount(cell, weights=weight)
     left = np.bincount(cell[kept], weights=weight[kept], minlength=len(every))
     factor = np.divide(every, left, out=np.ones_like(every), where=left > 0)
-    found: NDArray[np.float64] = factor[cell[kept]]
-    return found
+    return factor[cell[kept]]
 
 
 def _bands(rows: ScoreRows, goal: Goal) -> tuple[Band, ...]:
@@ -325,17 +294,10 @@ def _bands(rows: ScoreRows, goal: Goal) -> tuple[Band, ...]:
     return tuple(found)
 
 
-def size_of(bands: Sequence[Band]) -> int:
-    """Return the number of prices."""
-    return sum(band.mass.size for band in bands)
-
-
 Numbers = tuple[tuple[float, ...], ...]
 
 
-def class_offsets(
-    of_cell: Sequence[int], slopes: NDArray[np.float64], cuts: NDArray[np.float64]
-) -> dict[str, Any]:
+def class_offsets(of_cell: Sequence[int], slopes: Floats, cuts: Floats) -> dict[str, Any]:
     """Return the portable form of factors and prices by group; the last group is of no cell."""
     return {
         "kind": "classes",
@@ -351,14 +313,11 @@ class MostLikely(RuntimeRule):
     """Choose the class of the largest probability, the first of ties."""
 
     needs_sensitive: ClassVar[bool] = False
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return class_offsets((), np.ones((1, 1)), np.zeros((1, 1)))
 
     def describe(self) -> str:
-        """Return a one-line description."""
         return "all: the most likely class"
 
 
@@ -377,16 +336,12 @@ class ClassRule(RuntimeRule):
         zero_offsets = tuple(0.0 for _ in self.neutral)
         return set(zip(self.slopes, self.cuts, strict=True)) != {(self.neutral, zero_offsets)}
 
-    randomized: ClassVar[bool] = False
-
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         slopes = np.array([*self.slopes, self.neutral])
         cuts = np.array([*self.cuts, tuple(0.0 for _ in self.neutral)])
         return class_offsets(self.parts.of_cell, slopes, cuts)
 
     def describe(self) -> str:
-        """Return the prices by group in one line."""
         found = []
         for label, slopes, cuts in zip(self.parts.labels, self.slopes, self.cuts, strict=True):
             each = [
@@ -408,11 +363,11 @@ BEYOND = 1e-9
 
 
 def nearest_shares(
-    shares: NDArray[np.float64],
-    mass: NDArray[np.float64],
+    shares: Floats,
+    mass: Floats,
     targets: Sequence[BoundConstraint],
     limits: Sequence[float],
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the shares of the classes within the limits that are nearest to given ones.
 
     The distance is the weight of the rows that change their class (a linear program).
@@ -447,16 +402,10 @@ def nearest_shares(
     )
     if solved.x is None:
         return shares
-    found: NDArray[np.float64] = solved.x[:size].reshape(shares.shape)
-    return found
+    return solved.x[:size].reshape(shares.shape)
 
 
-def cuts_for(
-    worth: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    wanted: NDArray[np.float64],
-    start: NDArray[np.float64],
-) -> NDArray[np.float64]:
+def cuts_for(worth: Floats, weight: Floats, wanted: Floats, start: Floats) -> Floats:
     """Return the cuts at which the rows of a cell choose each class as often as wanted.
 
     Each class in turn gets the cut at which its share is right, given the cuts of the others,
@@ -478,9 +427,7 @@ def cuts_for(
     return best
 
 
-def _cut(
-    left: NDArray[np.float64], cut: float, weight: NDArray[np.float64], at: int, goal: float
-) -> float:
+def _cut(left: Floats, cut: float, weight: Floats, at: int, goal: float) -> float:
     """Return the cut of one class at which its chosen weight is closest to the goal."""
     others = np.delete(left, at, axis=1).max(axis=1)
     ahead = left[:, at] + cut - others
@@ -501,9 +448,7 @@ def _cut(
     return last - BEYOND if held < goal else last + BEYOND
 
 
-def _nearest(
-    distance: NDArray[np.float64], weight: NDArray[np.float64], wanted: float
-) -> NDArray[np.int64]:
+def _nearest(distance: Floats, weight: Floats, wanted: float) -> NDArray[np.int64]:
     """Return the positions of the nearest rows, in order, that hold at least the wanted weight.
 
     A partial sort suffices, because mostly few rows are needed; a full sort would dominate the

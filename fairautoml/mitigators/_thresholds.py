@@ -1,4 +1,4 @@
-"""Exact group thresholds from threshold candidates, and the moments of a constraint.
+"""Exact group thresholds from threshold candidates.
 
 Every deterministic threshold of a group is one cut. The solvers only need the counts at the cuts,
 so their running time does not depend on the number of rows.
@@ -12,39 +12,24 @@ one rate at a time. A minimum of a rate does not compare groups: it excludes cut
 
 A group without rows in the denominator of a rate (no label 1 for the true positive rate) is
 excluded from that constraint, as in the linear program.
-
-Reductions only need quantities of a classifier that are linear in its decisions (its error, the
-distance of each group's rate from the overall rate), with coefficients that depend on cell and
-label. A classifier is therefore represented by one number per cell and label, its *slot*.
-
-Source: Agarwal, Beygelzimer, Dudik, Langford, Wallach, *A Reductions Approach to Fair
-Classification*, ICML 2018, arXiv 1803.02453, section 2.2 (moments) and equation 2.
 """
 
 import itertools
 import math
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.exceptions import DegenerateGroupError
 from fairautoml.metrics import BoundConstraint, GroupCounts, Metric, Undefined
 from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SELECTION
-from fairautoml.mitigators._base import (
-    Goal,
-    RateLimit,
-    RateMetrics,
-    ScoreRows,
-    TrainRows,
-    rate_limits,
-    targets_or_default,
-)
+from fairautoml.mitigators._base import Goal, ScoreRows
+from fairautoml.records import Floats
 
 SLACK = 1e-12
 """Rounding tolerance of gaps."""
@@ -69,17 +54,16 @@ FEW_ROWS = 1000
 class ThresholdCandidates:
     """The thresholds of one group, from rejecting all rows to accepting all."""
 
-    thresholds: NDArray[np.float64]  # shape (n_cuts,): descending from +inf to -inf
+    thresholds: Floats  # shape (n_cuts,): descending from +inf to -inf
     # weight accepted at each cut, of label 0 and of label 1
-    accepted: NDArray[np.float64]  # shape (n_cuts, 2)
+    accepted: Floats  # shape (n_cuts, 2)
     # labels without rows, although shrunk labels give them a weight
     lacks: frozenset[int] = frozenset()
 
     @property
-    def totals(self) -> NDArray[np.float64]:
+    def totals(self) -> Floats:
         """Return the weight of label 0 and label 1 in the group."""
-        last: NDArray[np.float64] = self.accepted[-1]
-        return last
+        return self.accepted[-1]
 
     @property
     def empty(self) -> bool:
@@ -96,11 +80,11 @@ class ThresholdCandidates:
         return float(zero + one if rate.label is None else self.totals[rate.label])
 
     @property
-    def tables(self) -> NDArray[np.float64]:
+    def tables(self) -> Floats:
         """Return the table ``[label, decision]`` at every cut, shape (n_cuts, 2, 2)."""
         return np.stack([self.totals - self.accepted, self.accepted], axis=2)
 
-    def rate(self, rate: Rate) -> NDArray[np.float64]:
+    def rate(self, rate: Rate) -> Floats:
         """Return a group rate at every cut, shape (n_cuts,); 0 where its denominator is empty."""
         zero, one = self.accepted.T
         _, gain, rejected = rate.linear()
@@ -161,10 +145,7 @@ def shrunk(rows: ScoreRows, goal: Goal, groups: NDArray[np.integer], n_groups: i
     slot = np.where(known, groups, n_groups)
     effective = effective_rows(slot, rows.weight, n_groups + 1)
     alpha = (effective / (effective + SHRINKAGE_ROWS))[slot]
-    labels = alpha * rows.y + (1 - alpha) * rows.scores
-    return ScoreRows(
-        scores=rows.scores, y=labels, weight=rows.weight, cells=rows.cells, n_cells=rows.n_cells
-    )
+    return replace(rows, y=alpha * rows.y + (1 - alpha) * rows.scores)
 
 
 def gain_weights(rows: ScoreRows, objective: Metric) -> tuple[float, float]:
@@ -192,7 +173,7 @@ def gain_weights(rows: ScoreRows, objective: Metric) -> tuple[float, float]:
     return round(2 * gain / total, 8), round(2 * cost / total, 8)
 
 
-def _slope(objective: Metric, table: NDArray[np.float64], value: float, label: int) -> float:
+def _slope(objective: Metric, table: Floats, value: float, label: int) -> float:
     """Return the change of the objective per unit of accepted weight of a label."""
     step = STEP * table.sum() * (1 if table[label, 0] > 0 else -1)
     moved = table.copy()
@@ -200,19 +181,19 @@ def _slope(objective: Metric, table: NDArray[np.float64], value: float, label: i
     return (_signed(objective, moved) - value) / float(step)
 
 
-def values_at(cuts: ThresholdCandidates, objective: Metric) -> NDArray[np.float64]:
+def values_at(cuts: ThresholdCandidates, objective: Metric) -> Floats:
     """Return the objective, greater is better, at every cut; -inf where it is undefined."""
     return np.array([_signed(objective, table) for table in cuts.tables])
 
 
-def _signed(objective: Metric, table: NDArray[np.float64]) -> float:
+def _signed(objective: Metric, table: Floats) -> float:
     value = objective.value(GroupCounts(table[None]))
     if isinstance(value, Undefined):
         return -np.inf
     return value if objective.greater_is_better else -value
 
 
-def per_unit(gap: NDArray[np.float64], scale: float, offset: float = 0.0) -> NDArray[np.float64]:
+def per_unit(gap: Floats, scale: float, offset: float = 0.0) -> Floats:
     """Return the tolerance that allows each gap: 0 without a gap, inf if none does."""
     if scale > 0:
         return np.where(gap <= SLACK, 0.0, (gap - offset) / scale) if offset else gap / scale
@@ -231,7 +212,7 @@ class Floor:
         """Return the smallest rate allowed, at most 1."""
         return min(1.0, 1.0 - self.offset - tolerance)
 
-    def tolerance(self, rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    def tolerance(self, rates: Floats) -> Floats:
         """Return the tolerance that allows each rate; inf where it is undefined."""
         needed = per_unit(1.0 - rates, 1.0, self.offset)
         return np.where(np.isnan(needed), np.inf, needed)
@@ -313,7 +294,7 @@ def _comparable(cuts: Sequence[ThresholdCandidates], limits: Sequence[Limit]) ->
     return [limit for limit in limits if sum(cut.has(limit[0]) for cut in cuts) >= 2]
 
 
-def _gap(low: NDArray[np.float64], high: NDArray[np.float64], form: str) -> NDArray[np.float64]:
+def _gap(low: Floats, high: Floats, form: str) -> Floats:
     if form == "difference":
         return high - low
     ratio = np.divide(low, high, out=np.ones_like(high), where=high > 0)
@@ -321,9 +302,8 @@ def _gap(low: NDArray[np.float64], high: NDArray[np.float64], form: str) -> NDAr
     return np.where(high > 0, 1.0 - ratio, np.inf)
 
 
-def _gains(cut: ThresholdCandidates, gain: tuple[float, float]) -> NDArray[np.float64]:
-    value: NDArray[np.float64] = cut.accepted @ np.array([-gain[1], gain[0]])
-    return value
+def _gains(cut: ThresholdCandidates, gain: tuple[float, float]) -> Floats:
+    return cut.accepted @ np.array([-gain[1], gain[0]])
 
 
 class RateIntervals:
@@ -336,7 +316,13 @@ class RateIntervals:
         gain: tuple[float, float],
     ) -> None:
         self.limits = _comparable(cuts, limits)
-        self.groups = [_Group.of(cut, self.limits, gain) for cut in cuts]
+        self.groups = [
+            _Group(
+                [cut.rate(rate) if cut.has(rate) else None for rate, _, _ in self.limits],
+                _gains(cut, gain),
+            )
+            for cut in cuts
+        ]
         # The lowest rate of an optimal solution is the rate of some group at some cut.
         self.corners = [
             np.unique(np.concatenate([r for g in self.groups if (r := g.rates[k]) is not None]))
@@ -346,7 +332,10 @@ class RateIntervals:
     def restricted(self, kept: Sequence[NDArray[np.bool_]]) -> "RateIntervals":
         """Return the search over some of the cuts of each group."""
         fewer = copy(self)
-        fewer.groups = [g.restricted(mask) for g, mask in zip(self.groups, kept, strict=True)]
+        fewer.groups = [
+            _Group(group.rates, np.where(mask, group.gains, -np.inf))
+            for group, mask in zip(self.groups, kept, strict=True)
+        ]
         return fewer
 
     def solve(self, tolerance: float) -> tuple[int, ...] | None:
@@ -377,7 +366,7 @@ class RateIntervals:
                     corner, reached, improved = moved, found, True
         return corner
 
-    def _starts(self, tolerance: float) -> list[NDArray[np.float64]]:
+    def _starts(self, tolerance: float) -> list[Floats]:
         """Return all corners, or values of the first rate with some values of the others."""
         most = max(FEWEST_CORNERS, CORNERS * MANY_GROUPS // max(MANY_GROUPS, len(self.groups)))
         if math.prod(len(axis) for axis in self.corners) <= most:
@@ -398,9 +387,7 @@ class RateIntervals:
             grid.append(at.ravel())
         return grid
 
-    def _range_of(
-        self, k: int, spans: Sequence[Span], tolerance: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _range_of(self, k: int, spans: Sequence[Span], tolerance: float) -> tuple[Floats, Floats]:
         """Return the range of the corner along rate ``k`` with each group within its span."""
         _, form, scale = self.limits[k]
         both = [
@@ -425,8 +412,8 @@ class RateIntervals:
         return float(value[best]), [float(c[best]) for c in tried]
 
     def _evaluate(
-        self, corner: Sequence[NDArray[np.float64]], tolerance: float
-    ) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
+        self, corner: Sequence[Floats], tolerance: float
+    ) -> tuple[Floats, list[NDArray[np.int64]]]:
         """Return the total gain for each corner, and the chosen cut of each group."""
         ends = [
             _end(low, form, scale * tolerance)
@@ -450,11 +437,10 @@ class RateIntervals:
             for group, at in zip(self.groups, chosen, strict=True)
             if (rate := group.rates[k]) is not None
         ]
-        positive: NDArray[np.bool_] = np.max(rates, axis=0) > 0
-        return positive
+        return np.max(rates, axis=0) > 0
 
 
-def _end(low: NDArray[np.float64], form: str, width: float) -> NDArray[np.float64]:
+def _end(low: Floats, form: str, width: float) -> Floats:
     """Return the upper end of the intervals that begin at ``low``."""
     if form == "difference":
         return low + width
@@ -463,32 +449,19 @@ def _end(low: NDArray[np.float64], form: str, width: float) -> NDArray[np.float6
 
 def _thin(axis: NDArray[Any], n: int) -> NDArray[Any]:
     at = np.unique(np.linspace(0, len(axis) - 1, n).round().astype(int))
-    kept: NDArray[Any] = axis[at]
-    return kept
+    return axis[at]
 
 
-@dataclass(frozen=True, slots=True)
 class _Group:
-    rates: list[NDArray[np.float64] | None]  # None where the rate is undefined
-    gains: NDArray[np.float64]
-    table: NDArray[np.int64]
+    """Rates, None where undefined, and gains of one group at every cut."""
 
-    @classmethod
-    def of(
-        cls, cut: ThresholdCandidates, limits: Sequence[Limit], gain: tuple[float, float]
-    ) -> "_Group":
-        gains = _gains(cut, gain)
-        rates = [cut.rate(rate) if cut.has(rate) else None for rate, _, _ in limits]
-        return cls(rates, gains, _range_maxima(gains))
-
-    def restricted(self, kept: NDArray[np.bool_]) -> "_Group":
-        """Return the group without the gain of the other cuts."""
-        gains = np.where(kept, self.gains, -np.inf)
-        return _Group(self.rates, gains, _range_maxima(gains))
+    def __init__(self, rates: Sequence[Floats | None], gains: Floats) -> None:
+        self.rates, self.gains = rates, gains
+        self.table = _range_maxima(gains)
 
     def best_within(
-        self, low: Sequence[NDArray[np.float64]], high: Sequence[NDArray[np.float64]]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        self, low: Sequence[Floats], high: Sequence[Floats]
+    ) -> tuple[Floats, NDArray[np.int64]]:
         """Return the best gain and its cut among the cuts whose rates lie in each interval."""
         start, stop = self.span(low, high)
         empty = start >= stop
@@ -499,9 +472,7 @@ class _Group:
         at = np.where(self.gains[left] >= self.gains[right], left, right)
         return np.where(empty, -np.inf, self.gains[at]), at
 
-    def span(
-        self, low: Sequence[NDArray[np.float64]], high: Sequence[NDArray[np.float64]]
-    ) -> Span:
+    def span(self, low: Sequence[Floats], high: Sequence[Floats]) -> Span:
         """Return the first and one past the last cut whose rates lie in each interval.
 
         Intervals may cover the first rates only.
@@ -516,7 +487,7 @@ class _Group:
         return start, stop
 
 
-def _range_maxima(gains: NDArray[np.float64]) -> NDArray[np.int64]:
+def _range_maxima(gains: Floats) -> NDArray[np.int64]:
     """Return a sparse table: row ``j`` has the argmax of ``gains[i : i + 2**j]``."""
     rows = [np.arange(len(gains))]
     width = 1
@@ -526,151 +497,3 @@ def _range_maxima(gains: NDArray[np.float64]) -> NDArray[np.int64]:
         rows.append(np.where(gains[left] >= gains[right], left, right))
         width *= 2
     return np.stack(rows)
-
-
-SERVES = RateMetrics(difference="linear")
-"""Metrics that a reduction can bound."""
-
-USUAL_METRIC, USUAL_LIMIT = "demographic_parity_difference", 0.05
-"""Default constraint of a reduction without constraints."""
-
-SIGN = np.array([-1.0, 1.0])
-"""Sign of the gain of accepting a row of label 0 or 1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moments:
-    """Error and constraints as linear functions of the decisions."""
-
-    slot: NDArray[np.int64]  # shape (n_rows,): twice the cell plus the label of each row
-    weight: NDArray[np.float64]  # shape (n_rows,): row weights, 1 in total
-    mass: NDArray[np.float64]  # shape (n_slots,): weight per slot
-    # with ``offset``: group rate minus overall rate, from the weight accepted per slot
-    slope: NDArray[np.float64]  # shape (n_moments, n_slots)
-    offset: NDArray[np.float64]  # shape (n_moments,): the same when all rows are rejected
-    limit: NDArray[np.float64]  # shape (n_moments,): largest allowed gap between two groups
-    # one per rate and group system, in the order of the moments: share of each group in the rows
-    # of that rate
-    shares: tuple[NDArray[np.float64], ...]
-    n_effective: float  # effective sample size
-
-    def accepted(self, decision: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return the weight accepted per slot, shape (n_slots,)."""
-        return _per_slot(self.slot, self.weight * decision, len(self.mass))
-
-    def error(self, accepted: NDArray[np.float64]) -> float:
-        """Return the weighted error rate, in [0, 1]."""
-        wrong = self.mass[1::2].sum() - np.tile(SIGN, len(self.mass) // 2) @ accepted
-        return float(np.clip(wrong, 0.0, 1.0))
-
-    def gamma(self, accepted: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the distances above and then below the overall rate, shape (2 * n_moments,)."""
-        apart = self.slope @ accepted + self.offset
-        return np.concatenate([apart, -apart])
-
-    def gains(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the gain of accepting a row of each slot, in error and priced violations."""
-        above, below = np.split(multipliers, 2)
-        found: NDArray[np.float64] = np.tile(SIGN, len(self.mass) // 2) - (
-            (above - below) @ self.slope
-        )
-        return found
-
-    def projected(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the multipliers of smallest sum with the same price for every classifier.
-
-        Within a block the distances, weighted by the group shares, add up to 0. A multiple of the
-        shares can therefore be subtracted; the weighted median subtracts most.
-        """
-        above, below = np.split(multipliers, 2)
-        signed = above - below
-        start = 0
-        for share in self.shares:
-            part = slice(start, start + len(share))
-            ratio = signed[part] / share
-            order = np.argsort(ratio, kind="stable")
-            median = np.searchsorted(share[order].cumsum(), share.sum() / 2)
-            signed[part] -= share * ratio[order[min(median, len(share) - 1)]]
-            start = part.stop
-        return np.concatenate([signed.clip(min=0), (-signed).clip(min=0)])
-
-
-def moments_of(rows: TrainRows) -> Moments:
-    """Return the moments of training rows and their targets.
-
-    A group without rows of a rate is excluded from that rate, as in the post-processors.
-    """
-    total = rows.weight.sum()
-    if not (np.isfinite(total) and total > 0):
-        msg = f"weight: the sum over {len(rows.y)} rows is {total}; it must be positive and finite"
-        raise DegenerateGroupError(msg)
-    targets = targets_or_default(rows, "a reduction", USUAL_METRIC, USUAL_LIMIT)
-    limited = rate_limits(targets, [target.limit for target in targets])
-    n_cells = len(limited[0].system.of_cell)
-    slot = 2 * np.where(rows.cells >= 0, rows.cells, n_cells).astype(np.int64) + rows.y
-    weight = rows.weight / total
-    mass = _per_slot(slot, weight, 2 * n_cells + 2)
-    blocks = [
-        block
-        for block in (_block(mass, rate_limit) for rate_limit in limited)
-        if block is not None
-    ]
-    if not blocks:
-        names = ", ".join(
-            f"{rate_limit.rate} on {rate_limit.system.name!r}" for rate_limit in limited
-        )
-        msg = (
-            f"targets: fewer than two groups have rows for {names} among the {len(rows.y)} rows "
-            "trained on; merge small groups or train on more rows"
-        )
-        raise DegenerateGroupError(msg)
-    return Moments(
-        slot=slot,
-        weight=weight,
-        mass=mass,
-        slope=np.concatenate([block.slope for block in blocks]),
-        offset=np.concatenate([block.offset for block in blocks]),
-        limit=np.concatenate([block.limit for block in blocks]),
-        shares=tuple(block.share for block in blocks),
-        n_effective=float(effective_rows(np.zeros_like(slot), rows.weight, 1)[0]),
-    )
-
-
-def _per_slot(
-    slot: NDArray[np.int64], weight: NDArray[np.float64], n_slots: int
-) -> NDArray[np.float64]:
-    return np.bincount(slot, weights=weight, minlength=n_slots).astype(np.float64, copy=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Block:
-    """The moments of one constrained rate, one per group that has its rows."""
-
-    slope: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    share: NDArray[np.float64]
-    limit: NDArray[np.float64]
-
-
-def _block(mass: NDArray[np.float64], rate_limit: RateLimit) -> _Block | None:
-    """Return the moments of a constrained rate, None when fewer than two groups have rows."""
-    counts, per_accepted, per_refused = rate_limit.rate.linear()
-    # The last cell holds the rows without a cell.
-    group = np.append(rate_limit.system.of_cell, -1)
-    member = (group == np.arange(rate_limit.system.n_groups)[:, None]).astype(np.float64)
-    table = mass.reshape(-1, 2)
-    size = member @ (table @ counts)
-    kept = size > 0
-    if np.count_nonzero(kept) < 2:
-        return None
-    member, size = member[kept], size[kept]
-    # Group mean minus overall mean, as weights of the cells.
-    mean = member / size[:, None] - member.sum(axis=0) / size.sum()
-    return _Block(
-        slope=np.stack([mean * per_accepted[0], mean * per_accepted[1]], axis=2).reshape(
-            len(size), -1
-        ),
-        offset=mean @ (table @ per_refused),
-        share=size / size.sum(),
-        limit=np.full(len(size), rate_limit.limit),
-    )

@@ -1,4 +1,4 @@
-"""Shared parts of preprocessing mitigators: weights, association, repair between groups.
+"""Shared parts of preprocessing mitigators: groups, association, transformed features.
 
 Numeric columns are binned into at most ten levels, so that any kind of dependence is detected.
 Source: Bergsma, "A bias correction for Cramer's V and Tschuprow's T", Journal of the Korean
@@ -13,17 +13,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fairautoml.data.dataset import FeatureSchema
-from fairautoml.exceptions import (
-    DegenerateGroupError,
-    DegradedWarning,
-    InputError,
-    MissingSensitiveError,
-    warn,
-)
+from fairautoml.exceptions import DegenerateGroupError, InputError, MissingSensitiveError
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._base import FitBaseLearner, RateMetrics, ScoreModel, TrainRows
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats
+from fairautoml.runtime._rules import groups_of
 
 PARITY = RateMetrics(difference="selection", ratio="selection")
 """Metrics that benefit when label or features are independent of the group."""
@@ -35,26 +30,12 @@ class RowGroups:
 
     system: GroupSystem  # system of the first target, else the first system
     of_row: NDArray[np.int64]  # shape (n_rows,): group of each row
-    mass: NDArray[np.float64]  # shape (n_groups, 2): weight by group and label
+    mass: Floats  # shape (n_groups, 2): weight by group and label
 
     @property
     def present(self) -> NDArray[np.int64]:
         """Return the groups that have weight, ascending."""
         return np.flatnonzero(self.mass.sum(axis=1) > 0)
-
-    @property
-    def base_rates(self) -> NDArray[np.float64]:
-        """Return the share of label 1 by group, shape (n_groups,); 0 in groups without weight."""
-        total = self.mass.sum(axis=1)
-        rates: NDArray[np.float64] = np.divide(
-            self.mass[:, 1], total, out=np.zeros(len(total)), where=total > 0
-        )
-        return rates
-
-    @property
-    def base_rate(self) -> float:
-        """Return the share of label 1 among all rows of known group."""
-        return float(self.mass[:, 1].sum() / self.mass.sum())
 
     def require_labels(self, name: str) -> None:
         """Raise an error if a group has only one label."""
@@ -88,7 +69,6 @@ class ChangedColumns:
         return self.model.scores(self.change.apply(X, cells), cells)
 
     def dump(self, out: Dump, columns: Positions) -> int:
-        """Write the portable form and return its node."""
         return out.model(self.model, out.change(self.change, columns))
 
 
@@ -110,7 +90,7 @@ def row_groups(rows: TrainRows, name: str) -> RowGroups:
         msg = f"{name} needs the groups: fit(X, y, sensitive), one label per row"
         raise MissingSensitiveError(msg)
     system = rows.targets[0].system if rows.targets else rows.systems[0]
-    groups = groups_of_cells(system.of_cell, rows.cells)
+    groups = groups_of(system.of_cell, rows.cells)
     known = groups >= 0
     n_rows = np.bincount(groups[known], minlength=system.n_groups)
     mass = np.zeros((system.n_groups, 2))
@@ -132,14 +112,6 @@ def row_groups(rows: TrainRows, name: str) -> RowGroups:
     return RowGroups(system=system, of_row=groups, mass=mass)
 
 
-def groups_of_cells(of_cell: NDArray[np.integer], cells: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the group of each row, -1 for cells that did not occur in training."""
-    known = (cells >= 0) & (cells < len(of_cell))
-    groups = np.full(len(cells), -1, dtype=np.int64)
-    groups[known] = of_cell[cells[known]]
-    return groups
-
-
 def refuse_sparse(feature_schema: FeatureSchema, name: str) -> None:
     """Raise an error for a sparse matrix."""
     if feature_schema.sparse:
@@ -150,16 +122,11 @@ def refuse_sparse(feature_schema: FeatureSchema, name: str) -> None:
         raise InputError(msg)
 
 
-def share(value: ParamValue) -> float:
-    """Return a parameter with values in [0, 1] as a float."""
-    return float(value)
-
-
 MAX_LEVELS = 10
 """Bins of a numeric column, in addition to the bin of missing values."""
 
 
-def associations(rows: TrainRows, groups: RowGroups) -> NDArray[np.float64]:
+def associations(rows: TrainRows, groups: RowGroups) -> Floats:
     """Return the bias-corrected Cramer's V of each feature and the group, shape (n_features,)."""
     known = groups.of_row >= 0
     of_row, weight = np.searchsorted(groups.present, groups.of_row[known]), rows.weight[known]
@@ -175,7 +142,7 @@ def associations(rows: TrainRows, groups: RowGroups) -> NDArray[np.float64]:
     return found
 
 
-def cramers_v(table: NDArray[np.float64], n_rows: int) -> float:
+def cramers_v(table: Floats, n_rows: int) -> float:
     """Return the bias-corrected Cramer's V in [0, 1]; 0 for a single level or group."""
     table = table[table.any(axis=1)][:, table.any(axis=0)]
     levels, groups = table.shape
@@ -195,133 +162,3 @@ def _levels(x: NDArray[np.floating], *, cut: bool) -> NDArray[np.int64]:
         edges = np.unique(np.nanquantile(x, np.arange(1, MAX_LEVELS) / MAX_LEVELS))
         levels = np.where(np.isnan(x), len(edges) + 1, np.searchsorted(edges, x)).astype(np.int64)
     return levels
-
-
-NEIGHBOURS = 5
-"""Number of nearest neighbours, as in SMOTE-NC."""
-
-MAX_POOL = 1000
-"""Rows of a cell searched for neighbours; bounds the time, linear in the cell's size."""
-
-CHUNK = 1024
-"""Rows whose distances are computed in one batch, to bound memory."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
-    """Column statistics for interpolation between two rows."""
-
-    numeric: NDArray[np.int64]  # positions of the numeric columns and of the category codes
-    categorical: NDArray[np.int64]
-    mean: NDArray[np.float64]  # shape (n_numeric,): mean and standard deviation of the numbers
-    scale: NDArray[np.float64]  # shape (n_numeric,)
-    whole: NDArray[np.bool_]  # shape (n_numeric,): columns of integers
-
-
-def columns_of(rows: TrainRows) -> Columns:
-    """Return the column statistics."""
-    categorical = np.array(rows.feature_schema.categorical, dtype=np.int64)
-    numeric = np.setdiff1d(np.arange(rows.feature_schema.n_features), categorical)
-    mean, scale = _moments(rows.X[:, numeric])
-    return Columns(
-        numeric=numeric,
-        categorical=categorical,
-        mean=mean,
-        scale=scale,
-        whole=_whole(rows.X[:, numeric]),
-    )
-
-
-def between(
-    table: NDArray[np.floating],
-    columns: Columns,
-    members: NDArray[np.int64],
-    sources: NDArray[np.int64],
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    """Return one new row per source, shape (n_sources, n_features).
-
-    Numbers are interpolated between row and neighbour with one random fraction per new row, and
-    rounded in integer columns; if either is missing, the row's value is kept. Categories,
-    including missing ones, are taken from the row or the neighbour at random.
-    """
-    X: NDArray[np.float32] = table[sources].astype(np.float32)
-    if len(members) == 1:
-        warn(
-            f"group_oversampling: one label of a group has a single row; it is copied "
-            f"{len(sources)} times",
-            DegradedWarning,
-        )
-        return X
-    distinct = members[: len(sources)]
-    near = _nearest(table, columns, distinct, members[:MAX_POOL])
-    pick = rng.integers(near.shape[1], size=len(sources))
-    neighbour = table[near[np.arange(len(sources)) % len(distinct), pick]]
-    way = rng.uniform(size=(len(sources), 1))
-    codes, numbers = columns.categorical, columns.numeric
-    coin = rng.uniform(size=(len(sources), len(codes))) < 0.5
-    X[:, codes] = np.where(coin, X[:, codes], neighbour[:, codes])
-    X[:, numbers] = interpolated(X[:, numbers], neighbour[:, numbers], way, columns.whole)
-    return X
-
-
-def interpolated(
-    x: NDArray[np.floating],
-    neighbour: NDArray[np.floating],
-    way: NDArray[np.float64],
-    whole: NDArray[np.bool_],
-) -> NDArray[np.float64]:
-    """Return ``x + way (neighbour - x)``, or ``x`` where either is missing."""
-    new = x + way * (neighbour.astype(np.float64) - x)
-    new = np.where(whole, np.rint(new), new)
-    # Rounding of the product may overshoot the neighbour.
-    new = np.clip(new, np.minimum(x, neighbour), np.maximum(x, neighbour))
-    return np.where(np.isnan(new), x, new)
-
-
-def _nearest(
-    table: NDArray[np.floating],
-    columns: Columns,
-    queries: NDArray[np.int64],
-    pool: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Return the nearest rows of the pool for each request, shape (n_requests, at most 5).
-
-    Numbers are in units of their standard deviation, with the mean for missing ones; a different
-    category counts as one standard deviation (SMOTE-NC).
-    """
-    n = min(NEIGHBOURS, len(pool) - 1)
-    near = np.empty((len(queries), n), dtype=np.int64)
-    numbers, codes = _comparable(table[pool], columns)
-    for start in range(0, len(queries), CHUNK):
-        part = queries[start : start + CHUNK]
-        own, own_codes = _comparable(table[part], columns)
-        apart = (own**2).sum(axis=1)[:, None] - 2 * own @ numbers.T + (numbers**2).sum(axis=1)
-        for column in range(codes.shape[1]):
-            apart += own_codes[:, column, None] != codes[:, column]
-        apart[part[:, None] == pool] = np.inf
-        near[start : start + CHUNK] = pool[np.argsort(apart, axis=1, kind="stable")[:, :n]]
-    return near
-
-
-def _comparable(
-    X: NDArray[np.floating], columns: Columns
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return scaled numbers, 0 where missing, and codes, -1 where missing."""
-    numbers = np.nan_to_num((X[:, columns.numeric] - columns.mean) / columns.scale)
-    return numbers, np.nan_to_num(X[:, columns.categorical].astype(np.float64), nan=-1.0)
-
-
-def _whole(X: NDArray[np.floating]) -> NDArray[np.bool_]:
-    whole: NDArray[np.bool_] = (np.isnan(X) | (np.rint(X) == X)).all(axis=0)
-    return whole
-
-
-def _moments(X: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of each column; 1 for a constant column."""
-    found = ~np.isnan(X)
-    n = np.maximum(found.sum(axis=0), 1)
-    values = np.where(found, X, 0.0).astype(np.float64)
-    mean = values.sum(axis=0) / n
-    spread = np.sqrt((np.where(found, values - mean, 0.0) ** 2).sum(axis=0) / n)
-    return mean, np.where(spread > 0, spread, 1.0)

@@ -505,12 +505,13 @@ def _decorrelated(step: Spec, matrix: Floats, cells: Array) -> Floats:
 
 
 def _repaired(step: Spec, matrix: Floats, cells: Array) -> Floats:
-    column, of_row = matrix[step["column"]].copy(), groups_of(step["of_cell"], cells)
-    row, middle, strength = (
-        draws(matrix[step["row"]].T, step["odd"]),
-        step["middle"],
-        step["strength"],
-    )
+    row = draws(matrix[step["row"]].T, step["odd"])
+    return repaired(step, matrix[step["column"]], groups_of(step["of_cell"], cells), row)
+
+
+def repaired(step: Spec, column: Floats, of_row: Array, row: Floats) -> Floats:
+    """Return a repaired column; missing numbers and unknown categories stay as they are."""
+    column, middle, strength = column.copy(), step["middle"], step["strength"]
     for_rank, for_share = np.modf(row * step["factors"][:, None])[0]
     if step["codes"] is None:
         found = ~np.isnan(column)

@@ -9,7 +9,7 @@ from scipy.optimize import linprog
 from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts, CostMatrix
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows
-from fairautoml.mitigators._multiclass import MostLikely, build_problem, nearest_shares
+from fairautoml.mitigators._multiclass import MostLikely, Program, nearest_shares
 
 FIT = MITIGATORS.get("class_offsets").fit_rules
 LABELS = ("a", "b", "c")
@@ -218,14 +218,14 @@ def test_many_cells_and_classes_take_memory_by_what_the_limits_speak_of():
 def test_a_class_of_which_a_group_has_no_row_is_not_compared_there():
     rows = individuals(3000)
     kept = rows.take((rows.cells != 2) | (rows.y != 1))
-    bands = build_problem(kept, goal("equalized_odds_difference")).bands
+    bands = Program(kept, goal("equalized_odds_difference")).bands
     masses = {band.rate.name: band.mass for band in bands}
     assert masses["tpr"][2, 1] == 0
     assert (np.delete(masses["tpr"].ravel(), 2 * 4 + 1) > 0).all()
     alone = rows.take((rows.cells != 2) | (rows.y == 1))
     masses = {
         band.rate.name: band.mass
-        for band in build_problem(alone, goal("equalized_odds_difference")).bands
+        for band in Program(alone, goal("equalized_odds_difference")).bands
     }
     assert masses["fpr"][2].tolist() == pytest.approx(
         [masses["fpr"][2, 0], 0, *masses["fpr"][2, 2:]]

@@ -4,8 +4,11 @@ from pre_cases import Recorder, biased_rows, content, given, rows_of, same_rows_
 from scipy import sparse
 
 from fairautoml.exceptions import DegradedWarning, InputError
-from fairautoml.mitigators._training import interpolated
-from fairautoml.mitigators.preprocessing.group_oversampling import MITIGATOR, rows_to_add
+from fairautoml.mitigators.preprocessing.group_oversampling import (
+    MITIGATOR,
+    interpolated,
+    rows_to_add,
+)
 
 # Known answer: cell_targets.
 # Rows of women and men by label, and the rows that are missing under each strategy.

@@ -23,12 +23,16 @@ from fairautoml.mitigators import Goal, ScoreRows, _thresholds
 from fairautoml.mitigators._group_program import build_problem
 from fairautoml.mitigators.postprocessing.multicalibration import (
     BINS,
+    DIGITS,
+    EDGE,
     MITIGATOR,
     Bins,
     Update,
+    _portable,
     fit_rules,
     members,
 )
+from fairautoml.runtime._rules import _replay
 
 TOLERANCES = (0.0, 0.05, 0.2)
 
@@ -93,9 +97,10 @@ def test_overlapping_groups_with_several_updates():  # known answer: hkrr_overla
 
 def test_new_rows_are_calibrated_like_the_fitted_ones():
     p, y, groups = overlapping()
-    bins = Bins(width=0.5, alpha=0.6)
-    moved, updates = bins.calibrate(p, y, np.ones(24), groups)
-    assert bins.replay(p, groups, updates).tolist() == moved.tolist()
+    moved, updates = Bins(width=0.5, alpha=0.6).calibrate(p, y, np.ones(24), groups)
+    again = p.copy()
+    _replay({"width": 0.5, "edge": EDGE, "digits": DIGITS}, _portable(updates), again, groups)
+    assert again.tolist() == moved.tolist()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

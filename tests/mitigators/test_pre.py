@@ -10,7 +10,8 @@ from fairautoml.exceptions import DegenerateGroupError, MissingSensitiveError
 from fairautoml.metrics import METRICS, BoundConstraint
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.mitigators._training import groups_of_cells, row_groups
+from fairautoml.mitigators._training import row_groups
+from fairautoml.runtime._rules import groups_of
 from fairautoml.search.space_files import load_space
 
 CHANGE_ROWS = (
@@ -138,7 +139,7 @@ def test_the_system_of_the_first_target_is_worked_on():
 
 def test_cells_that_are_unknown_belong_to_no_group():
     of_cell = np.array([1, 0, -1], dtype=np.int32)
-    found = groups_of_cells(of_cell, np.array([0, 1, 2, -1, 7]))
+    found = groups_of(of_cell, np.array([0, 1, 2, -1, 7]))
     assert found.tolist() == [1, 0, -1, -1, -1]
 
 

@@ -24,13 +24,14 @@ from fairautoml.evaluation.evaluate import refit
 from fairautoml.exceptions import DegenerateGroupError, MissingSensitiveError
 from fairautoml.metrics import METRICS, GroupCounts
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.mitigators._thresholds import SERVES, moments_of
 from fairautoml.mitigators.inprocessing._reductions import (
+    SERVES,
     Constant,
     Game,
     Members,
     Mixture,
     mixture_of,
+    moments_of,
 )
 from fairautoml.mitigators.inprocessing.grid_search import grid
 from fairautoml.records import Config

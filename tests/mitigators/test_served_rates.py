@@ -8,8 +8,8 @@ from mitigator_cases import DEMOGRAPHIC, counts_of, gap_of, goal, random_rows, r
 
 from fairautoml.metrics import METRICS, RATES, Rate, fairness_metric
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.mitigators._thresholds import moments_of
 from fairautoml.mitigators.inprocessing import fairgbm
+from fairautoml.mitigators.inprocessing._reductions import moments_of
 
 REJECTION = Rate(
     name="rejection_rate",

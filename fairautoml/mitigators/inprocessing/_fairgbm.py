@@ -32,26 +32,22 @@ from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import known_disparity
 from fairautoml.mitigators._base import RateLimit, TrainRows, rate_limits
-from fairautoml.mitigators._training import groups_of_cells
 from fairautoml.portable import Dump, Positions, Sums
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValues
 from fairautoml.registry import missing_library
-
-Array = NDArray[np.float64]
+from fairautoml.runtime._rules import groups_of
 
 
 class Proxy(Protocol):
     """A convex, increasing proxy of the step at 0."""
 
-    def value(self, lean: Array) -> Array:
-        """Return the value of the proxy."""
-        ...
+    def value(self, lean: Floats) -> Floats: ...
 
-    def slope(self, lean: Array) -> Array:
+    def slope(self, lean: Floats) -> Floats:
         """Return the first derivative, at least 0."""
         ...
 
-    def curve(self, lean: Array) -> Array:
+    def curve(self, lean: Floats) -> Floats:
         """Return the second derivative, at least 0."""
         ...
 
@@ -66,17 +62,13 @@ class CrossEntropy:
     def _shift(self) -> float:
         return math.log(math.expm1(self.margin))
 
-    def value(self, lean: Array) -> Array:
-        """Return the value of the proxy."""
+    def value(self, lean: Floats) -> Floats:
         return np.logaddexp(0.0, lean + self._shift)
 
-    def slope(self, lean: Array) -> Array:
-        """Return the first derivative, in [0, 1]."""
-        found: Array = expit(lean + self._shift)
-        return found
+    def slope(self, lean: Floats) -> Floats:
+        return expit(lean + self._shift)
 
-    def curve(self, lean: Array) -> Array:
-        """Return the second derivative, at most 1/4."""
+    def curve(self, lean: Floats) -> Floats:
         slope = self.slope(lean)
         return slope * (1 - slope)
 
@@ -87,16 +79,13 @@ class Hinge:
 
     margin: float  # positive; from 1 on the proxy bounds the step
 
-    def value(self, lean: Array) -> Array:
-        """Return the value of the proxy."""
+    def value(self, lean: Floats) -> Floats:
         return np.maximum(0.0, lean + self.margin)
 
-    def slope(self, lean: Array) -> Array:
-        """Return the first derivative, 0 or 1."""
+    def slope(self, lean: Floats) -> Floats:
         return (lean >= -self.margin).astype(np.float64)
 
-    def curve(self, lean: Array) -> Array:
-        """Return zeros: a hinge has no curvature."""
+    def curve(self, lean: Floats) -> Floats:
         return np.zeros_like(lean)
 
 
@@ -106,17 +95,13 @@ class Quadratic:
 
     margin: float  # positive; from the root of 2 on the proxy bounds the step
 
-    def value(self, lean: Array) -> Array:
-        """Return the value of the proxy."""
-        found: Array = 0.5 * np.square(self.slope(lean))
-        return found
+    def value(self, lean: Floats) -> Floats:
+        return 0.5 * np.square(self.slope(lean))
 
-    def slope(self, lean: Array) -> Array:
-        """Return the first derivative, at least 0."""
+    def slope(self, lean: Floats) -> Floats:
         return np.maximum(0.0, lean + self.margin)
 
-    def curve(self, lean: Array) -> Array:
-        """Return the second derivative, 0 or 1."""
+    def curve(self, lean: Floats) -> Floats:
         return (lean >= -self.margin).astype(np.float64)
 
 
@@ -128,7 +113,7 @@ PROXIES: Mapping[str, Callable[[float], Proxy]] = {
 """Proxy class by its published name."""
 
 
-def events_of(rate: Rate) -> Array:
+def events_of(rate: Rate) -> Floats:
     """Return the event of label 0 and 1: 1 counts acceptance, -1 counts rejection, 0 neither.
 
     Equal true positive rates are formulated as equal false negative rates, whose events are
@@ -138,52 +123,61 @@ def events_of(rate: Rate) -> Array:
     return -counts if rate.label == 1 else counts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GroupRate:
-    """One rate over the groups of one system that have rows for it."""
+    """One rate over the groups of one system that have rows for it.
 
-    name: Rate  # the rate or its complement
-    at: NDArray[np.int64]  # shape (n_counted,): positions of the rows that count
-    group: NDArray[np.int64]  # shape (n_counted,): their groups, 0 .. n_groups - 1
-    sign: Array  # shape (n_counted,): 1 where acceptance is the event, -1 where rejection is
-    weight: Array  # shape (n_counted,): their weights
-    mass: Array  # shape (n_groups,): weight of each group
-    tolerance: float  # largest difference without a penalty
-    system: GroupSystem  # group system
-    codes: NDArray[np.int64]  # shape (n_groups,): codes of the groups in the system
+    ``codes`` are the codes of those groups in the system, ``tolerance`` the largest difference
+    without a penalty.
+    """
 
-    def on(self, rows: TrainRows) -> "GroupRate":
+    def __init__(
+        self,
+        rows: TrainRows,
+        system: GroupSystem,
+        name: Rate,
+        codes: NDArray[np.int64],
+        tolerance: float,
+    ) -> None:
+        self.system, self.name, self.codes, self.tolerance = system, name, codes, tolerance
+        self._count(rows, events_of(name)[rows.y])
+
+    def _count(self, rows: TrainRows, sign: Floats) -> None:
+        position = np.full(self.system.n_groups + 1, -1)
+        position[self.codes] = np.arange(len(self.codes))
+        group = position[groups_of(self.system.of_cell, rows.cells)]
+        self.at = np.flatnonzero((sign != 0) & (group >= 0))  # positions of the rows that count
+        self.group = group[self.at]  # their groups, 0 .. n_groups - 1
+        self.sign = sign[self.at]  # 1 where acceptance is the event, -1 where rejection is
+        self.weight = rows.weight[self.at]
+        mass = np.bincount(self.group, weights=self.weight, minlength=len(self.codes))
+        self.mass = mass.astype(np.float64, copy=False)  # weight of each group
+
+    def on(self, rows: TrainRows) -> Self:
         """Return the same rate on other rows, on which some groups may have no rows."""
-        return self.of_groups(rows, self.codes)
+        return type(self)(rows, self.system, self.name, self.codes, self.tolerance)
 
-    def of_groups(self, rows: TrainRows, codes: NDArray[np.int64]) -> "GroupRate":
-        """Return the rate of the groups with these codes."""
-        return _counted(rows, self.system, self.name, codes, self.tolerance)
-
-    def lean(self, margin: Array) -> Array:
+    def lean(self, margin: Floats) -> Floats:
         """Return the signed margin of the counted rows towards the event, shape (n_counted,)."""
         return self.sign * margin[self.at]
 
-    def proxies(self, margin: Array, proxy: Proxy) -> Array:
+    def proxies(self, margin: Floats, proxy: Proxy) -> Floats:
         """Return the group means of the proxy, shape (n_groups,); NaN without rows."""
         return self._means(proxy.value(self.lean(margin)))
 
-    def rates(self, margin: Array) -> Array:
+    def rates(self, margin: Floats) -> Floats:
         """Return the group rates of ``margin >= 0``, shape (n_groups,); NaN without rows."""
         return self._means(((margin[self.at] >= 0) == (self.sign > 0)).astype(np.float64))
 
-    def per_row(self, of_group: Array) -> Array:
+    def per_row(self, of_group: Floats) -> Floats:
         """Return the derivative of a weighted sum of the rates by row, shape (n_counted,)."""
         nothing = np.zeros_like(self.mass)
         per_weight = np.divide(of_group, self.mass, out=nothing, where=self.mass > 0)
-        share: Array = self.weight * per_weight[self.group]
-        return share
+        return self.weight * per_weight[self.group]
 
-    def _means(self, values: Array) -> Array:
+    def _means(self, values: Floats) -> Floats:
         sums = np.bincount(self.group, weights=self.weight * values, minlength=len(self.mass))
         unknown = np.full_like(self.mass, np.nan)
-        means: Array = np.divide(sums, self.mass, out=unknown, where=self.mass > 0)
-        return means
+        return np.divide(sums, self.mass, out=unknown, where=self.mass > 0)
 
 
 def group_rates(rows: TrainRows, targets: Sequence[BoundConstraint]) -> tuple[GroupRate, ...]:
@@ -206,78 +200,43 @@ def group_rates(rows: TrainRows, targets: Sequence[BoundConstraint]) -> tuple[Gr
 
 def _group_rate(rows: TrainRows, limited: RateLimit) -> GroupRate:
     every = np.arange(limited.system.n_groups)
-    rate = _counted(rows, limited.system, limited.rate, every, limited.limit)
-    return rate.of_groups(rows, every[rate.mass > 0])
+    rate = GroupRate(rows, limited.system, limited.rate, every, limited.limit)
+    return GroupRate(rows, limited.system, limited.rate, every[rate.mass > 0], limited.limit)
 
 
-def _counted(
-    rows: TrainRows,
-    system: GroupSystem,
-    name: Rate,
-    codes: NDArray[np.int64],
-    tolerance: float,
-) -> GroupRate:
-    """Return the rate of the groups with these codes."""
-    sign = events_of(name)[rows.y]
-    position = np.full(system.n_groups + 1, -1)
-    position[codes] = np.arange(len(codes))
-    group = position[groups_of_cells(system.of_cell, rows.cells)]
-    at = np.flatnonzero((sign != 0) & (group >= 0))
-    weight = rows.weight[at]
-    mass = np.bincount(group[at], weights=weight, minlength=len(codes))
-    return GroupRate(
-        name=name,
-        at=at,
-        group=group[at],
-        sign=sign[at],
-        weight=weight,
-        mass=mass.astype(np.float64, copy=False),
-        tolerance=tolerance,
-        system=system,
-        codes=codes,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Distances(GroupRate):
-    """One rate of groups that may overlap: each group's rate minus the overall rate.
+    """One rate of groups that may overlap: each group's rate minus the overall rate."""
 
-    ``group`` is unused, because a row may belong to several groups.
-    """
+    def _count(self, rows: TrainRows, sign: Floats) -> None:
+        counted = (sign != 0) & (rows.weight > 0)
+        # Cell -1 (unknown group) is the last column, which belongs to no group.
+        inside = np.pad(self.system.member, ((0, 0), (0, 1)))[:, rows.cells]
+        if not self.system.overlapping:
+            counted &= inside.any(axis=0)
+        self.at = np.flatnonzero(counted)
+        # Membership of the counted rows in each group.
+        self.member = inside[self.codes][:, self.at]
+        self.sign, self.weight = sign[self.at], rows.weight[self.at]
+        self.mass = self.member @ self.weight
 
-    # membership of the counted rows in each group
-    member: NDArray[np.bool_]  # shape (n_groups, n_counted)
-
-    def on(self, rows: TrainRows) -> "Distances":
-        """Return the same distances on other rows, on which some groups may have no rows."""
-        return _distances(rows, self.system, self.name, self.codes, self.tolerance)
-
-    def per_row(self, of_group: Array) -> Array:
+    def per_row(self, of_group: Floats) -> Floats:
         """Return the derivative of a weighted sum of distances by row, shape (n_counted,)."""
-        share: Array = self.weight * (self._spread(of_group) - of_group.sum() / self.weight.sum())
-        return share
+        return self.weight * (self._spread(of_group) - of_group.sum() / self.weight.sum())
 
-    def most_per_row(self, of_group: Array) -> Array:
+    def most_per_row(self, of_group: Floats) -> Floats:
         """Return an upper bound on the size of ``per_row`` for prices of any sign."""
         size = np.abs(of_group)
-        most: Array = self.weight * (self._spread(size) + size.sum() / self.weight.sum())
-        return most
+        return self.weight * (self._spread(size) + size.sum() / self.weight.sum())
 
-    def _spread(self, of_group: Array) -> Array:
+    def _spread(self, of_group: Floats) -> Floats:
         nothing = np.zeros_like(self.mass)
-        each: Array = np.divide(of_group, self.mass, out=nothing, where=self.mass > 0)
-        spread: Array = each @ self.member
-        return spread
+        return np.divide(of_group, self.mass, out=nothing, where=self.mass > 0) @ self.member
 
-    def _means(self, values: Array) -> Array:
+    def _means(self, values: Floats) -> Floats:
         weighed = self.weight * values
         unknown = np.full_like(self.mass, np.nan)
-        means: Array = np.divide(
-            self.member @ weighed, self.mass, out=unknown, where=self.mass > 0
-        )
-        overall = float(weighed.sum() / self.weight.sum())
-        distances: Array = means - overall
-        return distances
+        means = np.divide(self.member @ weighed, self.mass, out=unknown, where=self.mass > 0)
+        return means - float(weighed.sum() / self.weight.sum())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -286,16 +245,16 @@ class PricedRate(ABC):
 
     rate: GroupRate
     proxy: Proxy  # proxy of the rate in the descent
-    prices: Array  # at least 0; replaced in each round, never modified in place
+    prices: Floats  # at least 0; replaced in each round, never modified in place
 
     @abstractmethod
     def add_derivatives(
-        self, margin: Array, total: float, gradient: Array, hessian: Array
+        self, margin: Floats, total: float, gradient: Floats, hessian: Floats
     ) -> None:
         """Add the priced proxy rates to gradient and hessian of the loss, in place."""
 
     @abstractmethod
-    def violations(self, margin: Array) -> Array:
+    def violations(self, margin: Floats) -> Floats:
         """Return the update direction of each price under decisions ``margin >= 0``.
 
         Has the shape of ``prices``; NaN without rows.
@@ -317,7 +276,7 @@ class NearOverall(PricedRate):
     curved: bool = True  # whether the hessian includes the constraint, by a positive majorant
 
     def add_derivatives(
-        self, margin: Array, total: float, gradient: Array, hessian: Array
+        self, margin: Floats, total: float, gradient: Floats, hessian: Floats
     ) -> None:
         """Add the derivatives of ``total * sum_g (above_g - below_g)(P_g - P)``, in place."""
         rate, price = self.rate, self.prices[0] - self.prices[1]
@@ -326,11 +285,10 @@ class NearOverall(PricedRate):
         if self.curved:
             hessian[rate.at] += total * rate.most_per_row(price) * self.proxy.curve(lean)
 
-    def violations(self, margin: Array) -> Array:
+    def violations(self, margin: Floats) -> Floats:
         """Return the distance from the overall rate minus the tolerance, in both directions."""
         apart = self.rate.rates(margin)
-        both: Array = np.stack([apart, -apart]) - self.rate.tolerance
-        return both
+        return np.stack([apart, -apart]) - self.rate.tolerance
 
 
 def near_overall(
@@ -352,7 +310,7 @@ def _near(
     rows: TrainRows, target: BoundConstraint, name: Rate, proxy: Proxy, curved: bool
 ) -> NearOverall:
     all_groups = np.arange(target.system.n_groups)
-    rate = _distances(rows, target.system, name, all_groups, 0.0)
+    rate = Distances(rows, target.system, name, all_groups, 0.0)
     kept = all_groups[rate.mass > 0]
     if len(kept) == 0:
         msg = (
@@ -364,40 +322,10 @@ def _near(
     if target.metric.over_groups == "sum":
         share = 1.0 / len(kept)
     return NearOverall(
-        rate=_distances(rows, target.system, name, kept, share * target.limit),
+        rate=Distances(rows, target.system, name, kept, share * target.limit),
         proxy=proxy,
         prices=np.zeros((2, len(kept))),
         curved=curved,
-    )
-
-
-def _distances(
-    rows: TrainRows,
-    system: GroupSystem,
-    name: Rate,
-    codes: NDArray[np.int64],
-    tolerance: float,
-) -> Distances:
-    """Return the distances of the groups with these codes, over all rows or those of a group."""
-    sign = events_of(name)[rows.y]
-    counted = (sign != 0) & (rows.weight > 0)
-    # Cell -1 (unknown group) is the last column, which belongs to no group.
-    inside = np.pad(system.member, ((0, 0), (0, 1)))[:, rows.cells]
-    if not system.overlapping:
-        counted &= inside.any(axis=0)
-    at = np.flatnonzero(counted)
-    member = inside[codes][:, at]
-    return Distances(
-        name=name,
-        at=at,
-        group=np.zeros(len(at), dtype=np.int64),
-        sign=sign[at],
-        weight=rows.weight[at],
-        mass=member @ rows.weight[at],
-        tolerance=tolerance,
-        system=system,
-        codes=codes,
-        member=member,
     )
 
 
@@ -418,7 +346,7 @@ class WorstFirst(PricedRate):
     curved: bool = True
 
     def add_derivatives(
-        self, margin: Array, total: float, gradient: Array, hessian: Array
+        self, margin: Floats, total: float, gradient: Floats, hessian: Floats
     ) -> None:
         """Add the derivatives of ``total * sum_k multiplier_k (max_j P_j - P_k)``, in place."""
         rate = self.rate
@@ -428,16 +356,15 @@ class WorstFirst(PricedRate):
         if self.curved:
             hessian[rate.at] += np.abs(per_row) * self.proxy.curve(lean)
 
-    def violations(self, margin: Array) -> Array:
+    def violations(self, margin: Floats) -> Floats:
         """Return ``max_j rate_j - rate_k - tolerance``, shape (n_groups,)."""
         rates = self.rate.rates(margin)
         highest = rates.max(where=np.isfinite(rates), initial=0.0)
-        violations: Array = highest - rates - self.rate.tolerance
-        return violations
+        return highest - rates - self.rate.tolerance
 
-    def _prices(self, margin: Array) -> Array:
+    def _prices(self, margin: Floats) -> Floats:
         """Return the price of each group's proxy rate; only the worst group's is positive."""
-        price: Array = -self.prices
+        price: Floats = -self.prices
         proxies = self.rate.proxies(margin, self.proxy)
         worst = int(np.where(np.isnan(proxies), -np.inf, proxies).argmax())
         price[worst] = 0.0
@@ -459,7 +386,7 @@ class NearTheMean(PricedRate):
     """
 
     def add_derivatives(
-        self, margin: Array, total: float, gradient: Array, hessian: Array
+        self, margin: Floats, total: float, gradient: Floats, hessian: Floats
     ) -> None:
         """Add the derivatives of ``total * sum_k (above_k - below_k)(P_k - P)``, in place."""
         rate = self.rate
@@ -472,17 +399,16 @@ class NearTheMean(PricedRate):
         gradient[rate.at] += np.abs(per_row) * way * rate.sign * self.proxy.slope(lean)
         hessian[rate.at] += np.abs(per_row) * self.proxy.curve(lean)
 
-    def violations(self, margin: Array) -> Array:
+    def violations(self, margin: Floats) -> Floats:
         """Return the distance from the overall rate minus half the tolerance, both ways."""
         rates = self.rate.rates(margin)
         apart = rates - math.fsum(_shares(self.rate) * np.nan_to_num(rates))
         return np.stack([apart, -apart]) - self.rate.tolerance / 2
 
 
-def _shares(rate: GroupRate) -> Array:
+def _shares(rate: GroupRate) -> Floats:
     """Return each group's share of the counted weight, shape (n_groups,)."""
-    shares: Array = rate.mass / math.fsum(rate.mass)
-    return shares
+    return rate.mass / math.fsum(rate.mass)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -490,17 +416,15 @@ class Game:
     """The proxy Lagrangian of some rows, with the current prices."""
 
     y: NDArray[np.int8]  # shape (n_rows,): labels 0 or 1
-    weight: Array  # shape (n_rows,): row weights
+    weight: Floats  # shape (n_rows,): row weights
     constraints: tuple[PricedRate, ...]  # rates to be equalised
     eta: float  # step size of the prices, at least 0
 
     @property
-    def prices(self) -> tuple[Array, ...]:
-        """Return the current prices of every constraint."""
+    def prices(self) -> tuple[Floats, ...]:
         return tuple(constraint.prices for constraint in self.constraints)
 
-    def restore(self, prices: Sequence[Array]) -> None:
-        """Reset the prices."""
+    def restore(self, prices: Sequence[Floats]) -> None:
         for constraint, known in zip(self.constraints, prices, strict=True):
             constraint.prices = known
 
@@ -509,7 +433,7 @@ class Game:
         constraints = tuple(constraint.on(rows) for constraint in self.constraints)
         return replace(self, y=rows.y, weight=rows.weight, constraints=constraints)
 
-    def ascend(self, margin: Array, seen: "Game | None" = None) -> None:
+    def ascend(self, margin: Floats, seen: "Game | None" = None) -> None:
         """Update every price by its violation under the decisions of these margins."""
         judges = (self if seen is None else seen).constraints
         for constraint, judge in zip(self.constraints, judges, strict=True):
@@ -518,11 +442,11 @@ class Game:
             # The price of a group without rows does not change.
             constraint.prices = np.where(np.isnan(violations), constraint.prices, moved)
 
-    def derivatives(self, margin: Array) -> tuple[Array, Array]:
+    def derivatives(self, margin: Floats) -> tuple[Floats, Floats]:
         """Return gradient and hessian of the Lagrangian, each of shape (n_rows,)."""
         p = expit(margin)
-        gradient: Array = self.weight * (p - self.y)
-        hessian: Array = self.weight * p * (1 - p)
+        gradient: Floats = self.weight * (p - self.y)
+        hessian: Floats = self.weight * p * (1 - p)
         total = float(self.weight.sum())
         for constraint in self.constraints:
             constraint.add_derivatives(margin, total, gradient, hessian)
@@ -552,7 +476,7 @@ except (ImportError, OSError) as error:
 FIRST_LOOK, LOOK_EVERY = 10, 5
 """Held-out rows are evaluated after 10, 15, 20, ... rounds, and after the last."""
 
-Prices = tuple[Array, ...]
+Prices = tuple[Floats, ...]
 """Prices of every constraint in one round."""
 
 USUAL_ROUNDS = 100
@@ -583,21 +507,16 @@ class Boosted:
 
     @property
     def n_trees_(self) -> int:
-        """Number of trees."""
         return int(self.booster.num_trees())
 
-    def margins(self, X: Any) -> Array:
+    def margins(self, X: Any) -> Floats:
         """Return the log-odds of label 1, shape (n_rows,)."""
         return self.start + _added(self.booster, X, 0, self.booster.current_iteration())
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return P(y = 1), shape (n_rows,)."""
-        del cells
-        p: NDArray[np.float32] = expit(self.margins(X)).astype(np.float32)
-        return p
+        return expit(self.margins(X)).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> int:
-        """Write the portable form and return its node."""
         sums = Sums(link="logistic", after=self.start)
         return out.node("probability", {"of": dump_booster(self.booster, out, columns, sums)})
 
@@ -616,7 +535,7 @@ def best_look(looks: Sequence[Look]) -> Look:
     return min(looks, key=lambda look: (look.excess, look.loss))
 
 
-def look(held: TrainRows, targets: Sequence[BoundConstraint], margin: Array, rounds: int) -> Look:
+def look(held: TrainRows, targets: Sequence[BoundConstraint], margin: Floats, rounds: int) -> Look:
     """Return the evaluation of margins on held-out rows.
 
     Groups without rows of a rate are excluded, as in the price updates; a target that is
@@ -645,27 +564,24 @@ def _value(metric: Metric, counts: GroupCounts) -> float | None:
 class Boosting:
     """Settings of the boosting, and its deadline."""
 
-    params: Mapping[str, ParamValue]  # parameters of the configuration, in LightGBM's names
+    params: ParamValues  # parameters of the configuration, in LightGBM's names
     seed: int  # random seed, non-negative
     # seconds until the deadline, None without a limit
     seconds_left: Callable[[], float | None]
 
     @property
     def rounds(self) -> int:
-        """Largest number of trees."""
         return int(self.params.get("n_estimators", USUAL_ROUNDS))
 
     def boost(self, rows: TrainRows, game: Game) -> Boosted:
         """Return the published model, which is the one after the last round."""
 
-        def before(done: int, margin: Array) -> None:
+        def before(done: int, margin: Floats) -> None:
             # Margins include the last tree only now; there is no tree before the first round.
             if done > 1:
                 game.ascend(margin)
 
-        booster, start = self._begin(rows)
-        self._grow(_Course(booster=booster, game=game, rounds=self.rounds, before=before))
-        return Boosted(booster=_stored(booster, booster.current_iteration()), start=start)
+        return self._boosted(rows, game, self.rounds, before)
 
     def learn_prices(
         self, rows: TrainRows, held: TrainRows, game: Game, targets: Sequence[BoundConstraint]
@@ -681,12 +597,12 @@ class Boosting:
         margin, looks, path = np.full(len(held.y), start), list[Look](), list[Prices]()
         n_trees = 0
 
-        def before(done: int, _: Array) -> None:
+        def before(done: int, _: Floats) -> None:
             if done > 1:
                 learned.ascend(margin, seen)
             path.append(learned.prices)
 
-        def after(done: int, *, last: bool) -> None:
+        def after(done: int, last: bool) -> None:
             nonlocal margin, n_trees
             # A round without a split adds no tree.
             grown = booster.current_iteration() - n_trees
@@ -697,24 +613,21 @@ class Boosting:
 
         # The same number of rounds follows on all rows.
         again = (len(rows.y) + len(held.y)) / len(rows.y)
-        course = _Course(
-            booster=booster, game=learned, rounds=self.rounds, before=before, after=after,
-            again=again,
-        )  # fmt: skip
-        self._grow(course)
+        self._grow(booster, learned, self.rounds, before, after, again)
         return tuple(path[: best_look(looks).rounds])
 
     def boost_along(self, rows: TrainRows, game: Game, path: Sequence[Prices]) -> Boosted:
         """Return the model of all rows that uses given prices, round by round."""
+        return self._boosted(rows, game, len(path), lambda done, _: game.restore(path[done - 1]))
+
+    def _boosted(
+        self, rows: TrainRows, game: Game, rounds: int, before: Callable[[int, Floats], None]
+    ) -> Boosted:
         booster, start = self._begin(rows)
-        course = _Course(
-            booster=booster,
-            game=game,
-            rounds=len(path),
-            before=lambda done, _: game.restore(path[done - 1]),
-        )
-        self._grow(course)
-        return Boosted(booster=_stored(booster, booster.current_iteration()), start=start)
+        self._grow(booster, game, rounds, before)
+        # A copy without the training rows.
+        text = booster.model_to_string(num_iteration=booster.current_iteration())
+        return Boosted(booster=lightgbm.Booster(model_str=text), start=start)
 
     def _begin(self, rows: TrainRows) -> tuple[lightgbm.Booster, float]:
         given = {key: at for key, at in self.params.items() if key not in NOT_FOR_TREES}
@@ -729,49 +642,40 @@ class Boosting:
         )
         return lightgbm.Booster(params, binned), start
 
-    def _grow(self, course: "_Course") -> None:
-        """Grow trees until the number or the deadline is reached, but at least one."""
+    def _grow(
+        self,
+        booster: lightgbm.Booster,
+        game: Game,
+        rounds: int,
+        before: Callable[[int, Floats], None],
+        after: Callable[[int, bool], None] | None = None,
+        again: float = 0.0,
+    ) -> None:
+        """Grow trees until the number or the deadline is reached, but at least one.
+
+        ``before`` sets the prices, given the number of the tree, from 1, and the margins so far;
+        ``after`` gets the number and whether it was the last. Each round is followed later by
+        work that takes ``again`` times as long.
+        """
         begin = time.perf_counter()
 
-        def objective(margin: Array, _: lightgbm.Dataset) -> tuple[Array, Array]:
-            course.before(done, margin)
-            return course.game.derivatives(margin)
+        def objective(margin: Floats, _: lightgbm.Dataset) -> tuple[Floats, Floats]:
+            before(done, margin)
+            return game.derivatives(margin)
 
-        for done in range(1, course.rounds + 1):
-            course.booster.update(fobj=objective)
+        for done in range(1, rounds + 1):
+            booster.update(fobj=objective)
             per_round = (time.perf_counter() - begin) / done
             left = self.seconds_left()
-            needed = per_round * (1 + course.again * (done + 1))
-            last = done == course.rounds or (left is not None and left < needed)
-            course.after(done, last=last)
+            needed = per_round * (1 + again * (done + 1))
+            last = done == rounds or (left is not None and left < needed)
+            if after is not None:
+                after(done, last)
             if last:
                 return
 
 
-class _After(Protocol):
-    """Called after each round."""
-
-    def __call__(self, done: int, *, last: bool) -> None: ...
-
-
-def _nothing(done: int, *, last: bool) -> None:
-    """Do nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Course:
-    """State and callbacks of one boosting run."""
-
-    booster: lightgbm.Booster  # grown in place
-    game: Game  # objective
-    rounds: int  # largest number of trees
-    # called before each tree with its number, from 1, and the current margins: sets the prices
-    before: Callable[[int, Array], None]
-    after: _After = _nothing  # called after each tree with its number and whether it was the last
-    again: float = 0.0  # later cost of each round, in units of the time of this round
-
-
-def _added(booster: lightgbm.Booster, X: Any, first: int, count: int) -> Array:
+def _added(booster: lightgbm.Booster, X: Any, first: int, count: int) -> Floats:
     """Return the contribution of some of the trees to the margins, shape (n_rows,)."""
     if count == 0:
         return np.zeros(X.shape[0])
@@ -779,9 +683,3 @@ def _added(booster: lightgbm.Booster, X: Any, first: int, count: int) -> Array:
         X, start_iteration=first, num_iteration=count, raw_score=True, num_threads=1
     )
     return np.asarray(added, dtype=np.float64)
-
-
-def _stored(booster: lightgbm.Booster, rounds: int) -> lightgbm.Booster:
-    """Return a booster of the first trees only, without the training rows."""
-    text = booster.model_to_string(num_iteration=rounds)
-    return lightgbm.Booster(model_str=text)

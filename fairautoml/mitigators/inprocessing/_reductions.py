@@ -3,11 +3,12 @@
 With one price per constraint the fair problem becomes weighted classification: the label of a row
 is whether accepting it has a positive gain, its weight the size of the gain. Any learner fits.
 
-Source: Agarwal et al., *A Reductions Approach to Fair Classification*, arXiv 1803.02453,
-section 3.2 (the reduction to cost-sensitive classification).
+Error and constraints are linear in the decisions, with coefficients that depend on cell and label.
+A classifier is therefore represented by one number per cell and label, its *slot*.
 
 Source: Agarwal, Beygelzimer, Dudik, Langford, Wallach, *A Reductions Approach to Fair
-Classification*, ICML 2018, arXiv 1803.02453, algorithm 1. Step sizes, the stopping rule and the
+Classification*, ICML 2018, arXiv 1803.02453, section 2.2 (moments), equation 2, section 3.2 (the
+reduction to cost-sensitive classification) and algorithm 1. Step sizes, the stopping rule and the
 linear program over all members are those of fairlearn 0.15.
 """
 
@@ -20,9 +21,145 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from fairautoml.mitigators._base import FitBaseLearner, ScoreModel, TrainRows
-from fairautoml.mitigators._thresholds import Moments
+from fairautoml.exceptions import DegenerateGroupError
+from fairautoml.metrics._table import effective_rows
+from fairautoml.mitigators._base import (
+    FitBaseLearner,
+    RateLimit,
+    RateMetrics,
+    ScoreModel,
+    TrainRows,
+    rate_limits,
+    targets_or_default,
+)
 from fairautoml.portable import Dump, Positions
+from fairautoml.records import Floats
+
+SERVES = RateMetrics(difference="linear")
+"""Metrics that a reduction can bound."""
+
+USUAL_METRIC, USUAL_LIMIT = "demographic_parity_difference", 0.05
+"""Default constraint of a reduction without constraints."""
+
+SIGN = np.array([-1.0, 1.0])
+"""Sign of the gain of accepting a row of label 0 or 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """Error and constraints as linear functions of the decisions."""
+
+    slot: NDArray[np.int64]  # shape (n_rows,): twice the cell plus the label of each row
+    weight: Floats  # shape (n_rows,): row weights, 1 in total
+    mass: Floats  # shape (n_slots,): weight per slot
+    # with ``offset``: group rate minus overall rate, from the weight accepted per slot
+    slope: Floats  # shape (n_moments, n_slots)
+    offset: Floats  # shape (n_moments,): the same when all rows are rejected
+    limit: Floats  # shape (n_moments,): largest allowed gap between two groups
+    # one per rate and group system, in the order of the moments: share of each group in the rows
+    # of that rate
+    shares: tuple[Floats, ...]
+    n_effective: float  # effective sample size
+
+    def accepted(self, decision: NDArray[np.bool_]) -> Floats:
+        """Return the weight accepted per slot, shape (n_slots,)."""
+        return _per_slot(self.slot, self.weight * decision, len(self.mass))
+
+    def error(self, accepted: Floats) -> float:
+        """Return the weighted error rate, in [0, 1]."""
+        wrong = self.mass[1::2].sum() - np.tile(SIGN, len(self.mass) // 2) @ accepted
+        return float(np.clip(wrong, 0.0, 1.0))
+
+    def gamma(self, accepted: Floats) -> Floats:
+        """Return the distances above and then below the overall rate, shape (2 * n_moments,)."""
+        apart = self.slope @ accepted + self.offset
+        return np.concatenate([apart, -apart])
+
+    def gains(self, multipliers: Floats) -> Floats:
+        """Return the gain of accepting a row of each slot, in error and priced violations."""
+        above, below = np.split(multipliers, 2)
+        return np.tile(SIGN, len(self.mass) // 2) - ((above - below) @ self.slope)
+
+    def projected(self, multipliers: Floats) -> Floats:
+        """Return the multipliers of smallest sum with the same price for every classifier.
+
+        Within a block the distances, weighted by the group shares, add up to 0. A multiple of the
+        shares can therefore be subtracted; the weighted median subtracts most.
+        """
+        above, below = np.split(multipliers, 2)
+        signed = above - below
+        start = 0
+        for share in self.shares:
+            part = slice(start, start + len(share))
+            ratio = signed[part] / share
+            order = np.argsort(ratio, kind="stable")
+            median = np.searchsorted(share[order].cumsum(), share.sum() / 2)
+            signed[part] -= share * ratio[order[min(median, len(share) - 1)]]
+            start = part.stop
+        return np.concatenate([signed.clip(min=0), (-signed).clip(min=0)])
+
+
+def moments_of(rows: TrainRows) -> Moments:
+    """Return the moments of training rows and their targets.
+
+    A group without rows of a rate is excluded from that rate, as in the post-processors.
+    """
+    total = rows.weight.sum()
+    if not (np.isfinite(total) and total > 0):
+        msg = f"weight: the sum over {len(rows.y)} rows is {total}; it must be positive and finite"
+        raise DegenerateGroupError(msg)
+    targets = targets_or_default(rows, "a reduction", USUAL_METRIC, USUAL_LIMIT)
+    limited = rate_limits(targets, [target.limit for target in targets])
+    n_cells = len(limited[0].system.of_cell)
+    slot = 2 * np.where(rows.cells >= 0, rows.cells, n_cells).astype(np.int64) + rows.y
+    weight = rows.weight / total
+    mass = _per_slot(slot, weight, 2 * n_cells + 2)
+    found = (_block(mass, rate_limit) for rate_limit in limited)
+    blocks = [block for block in found if block is not None]
+    if not blocks:
+        names = ", ".join(
+            f"{rate_limit.rate} on {rate_limit.system.name!r}" for rate_limit in limited
+        )
+        msg = (
+            f"targets: fewer than two groups have rows for {names} among the {len(rows.y)} rows "
+            "trained on; merge small groups or train on more rows"
+        )
+        raise DegenerateGroupError(msg)
+    slope, offset, limit, shares = zip(*blocks, strict=True)
+    return Moments(
+        slot=slot,
+        weight=weight,
+        mass=mass,
+        slope=np.concatenate(slope),
+        offset=np.concatenate(offset),
+        limit=np.concatenate(limit),
+        shares=shares,
+        n_effective=float(effective_rows(np.zeros_like(slot), rows.weight, 1)[0]),
+    )
+
+
+def _per_slot(slot: NDArray[np.int64], weight: Floats, n_slots: int) -> Floats:
+    return np.bincount(slot, weights=weight, minlength=n_slots).astype(np.float64, copy=False)
+
+
+def _block(mass: Floats, rate_limit: RateLimit) -> tuple[Floats, ...] | None:
+    """Return slope, offset, limit and share of each group; None if fewer than two have rows."""
+    counts, per_accepted, per_refused = rate_limit.rate.linear()
+    # The last cell holds the rows without a cell.
+    group = np.append(rate_limit.system.of_cell, -1)
+    member = (group == np.arange(rate_limit.system.n_groups)[:, None]).astype(np.float64)
+    table = mass.reshape(-1, 2)
+    size = member @ (table @ counts)
+    kept = size > 0
+    if np.count_nonzero(kept) < 2:
+        return None
+    member, size = member[kept], size[kept]
+    # Group mean minus overall mean, as weights of the cells.
+    mean = member / size[:, None] - member.sum(axis=0) / size.sum()
+    slope = np.stack([mean * per_accepted[0], mean * per_accepted[1]], axis=2)
+    limit = np.full(len(size), rate_limit.limit)
+    return slope.reshape(len(size), -1), mean @ (table @ per_refused), limit, size / size.sum()
+
 
 HALF = 0.5
 """Score from which a member accepts a row."""
@@ -41,12 +178,9 @@ class Constant:
     score: float
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the score of each row, shape (n_rows,)."""
-        del cells
         return np.full(X.shape[0], self.score, dtype=np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> int:
-        """Write the portable form and return its node."""
         return out.node("probability", {"of": out.node("constant", {"value": self.score})})
 
 
@@ -58,18 +192,16 @@ class Mixture:
     shares: tuple[float, ...]  # their probabilities, 1 in total
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the expected score of each row, shape (n_rows,)."""
         found = np.zeros(X.shape[0])
         for model, share in zip(self.models, self.shares, strict=True):
             found += share * model.scores(X, cells)
         return found.astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> int:
-        """Write the portable form and return its node."""
         of = [out.model(model, columns) for model in self.models]
         return out.node("weighted", {"of": of, "shares": self.shares})
 
-    def acceptance(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float64]:
+    def acceptance(self, X: Any, cells: NDArray[np.integer]) -> Floats:
         """Return the probability that the drawn model accepts the row, shape (n_rows,).
 
         The guarantee of the reduction is about these decisions.
@@ -80,7 +212,7 @@ class Mixture:
         return found
 
 
-def mixture_of(models: Sequence[ScoreModel], shares: NDArray[np.float64]) -> Mixture:
+def mixture_of(models: Sequence[ScoreModel], shares: Floats) -> Mixture:
     """Return the mixture of the models with a positive share."""
     kept = shares > PRECISION
     return Mixture(
@@ -89,12 +221,11 @@ def mixture_of(models: Sequence[ScoreModel], shares: NDArray[np.float64]) -> Mix
     )
 
 
-def bounded_prices(theta: NDArray[np.float64], most: float) -> NDArray[np.float64]:
+def bounded_prices(theta: Floats, most: float) -> Floats:
     """Return prices proportional to ``exp(theta)`` whose sum is below ``most``."""
     top = max(float(theta.max()), 0.0)
     grown = np.exp(theta - top)
-    found: NDArray[np.float64] = most * grown / (np.exp(-top) + grown.sum())
-    return found
+    return most * grown / (np.exp(-top) + grown.sum())
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,12 +237,12 @@ class Members:
     fit_base: FitBaseLearner  # trains the learner
     models: list[ScoreModel] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
-    gammas: list[NDArray[np.float64]] = field(default_factory=list)
+    gammas: list[Floats] = field(default_factory=list)
     out_of_time: bool = False
     _seen: set[bytes] = field(default_factory=set)
     _seconds: list[float] = field(default_factory=list)
 
-    def respond(self, multipliers: NDArray[np.float64]) -> int:
+    def respond(self, multipliers: Floats) -> int:
         """Return the best member under the multipliers, after training one for them.
 
         No model is trained twice for the same gains, nor when too little time is left; then the
@@ -120,16 +251,15 @@ class Members:
         self._train(multipliers, only_better=True)
         return int(self._values(multipliers).argmin())
 
-    def add(self, multipliers: NDArray[np.float64]) -> None:
+    def add(self, multipliers: Floats) -> None:
         """Train and store a member for the multipliers, unless one exists or no time is left."""
         self._train(multipliers, only_better=False)
 
-    def _values(self, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _values(self, multipliers: Floats) -> Floats:
         """Return error plus priced violations of every member, shape (n_members,)."""
-        values: NDArray[np.float64] = np.array(self.errors) + np.array(self.gammas) @ multipliers
-        return values
+        return np.array(self.errors) + np.array(self.gammas) @ multipliers
 
-    def _train(self, multipliers: NDArray[np.float64], *, only_better: bool) -> None:
+    def _train(self, multipliers: Floats, *, only_better: bool) -> None:
         gains = self.moments.gains(multipliers)
         signed = self.moments.weight * gains[self.moments.slot]
         size = np.abs(signed).sum()
@@ -151,7 +281,7 @@ class Members:
         self.errors.append(error)
         self.gammas.append(gamma)
 
-    def _fit(self, signed: NDArray[np.float64], size: float) -> ScoreModel:
+    def _fit(self, signed: Floats, size: float) -> ScoreModel:
         """Train on the labels of positive gain, weighted by the size of the gain."""
         y = (signed > 0).astype(np.int8)
         positive = signed != 0
@@ -202,7 +332,7 @@ class _Pace:
 class Play:
     """A mixture and its distance from the saddle point."""
 
-    shares: NDArray[np.float64]  # shape (n_members at that time,): probability of each member
+    shares: Floats  # shape (n_members at that time,): probability of each member
     gap: float  # largest gain by which either player could still improve
 
 
@@ -212,14 +342,14 @@ class Game:
 
     members: Members  # trains responses
     # largest distance of a group's rate from the overall rate
-    bound: NDArray[np.float64]  # shape (2 * n_moments,)
+    bound: Floats  # shape (2 * n_moments,)
     price: float  # largest sum of the multipliers (B in the paper), positive
     max_iter: int  # rounds, at least 1
     eta: float  # first step size in units of 1 / ``price``, positive
     _nu: float = 0.0
     _solved: tuple[int, Play] | None = None
 
-    def run(self) -> NDArray[np.float64]:
+    def run(self) -> Floats:
         """Play until the gap is below sampling error, or the rounds or the time are used up."""
         theta = np.zeros(len(self.bound))
         total = np.zeros(len(self.bound))
@@ -255,12 +385,12 @@ class Game:
         n = self.members.moments.n_effective
         return 0.5 * float(np.sqrt(error * (1 - error) / max(n - 1, 1.0)))
 
-    def _counted(self, turns: list[int]) -> NDArray[np.float64]:
+    def _counted(self, turns: list[int]) -> Floats:
         """Return how often each member was played, as shares."""
         count = np.bincount(turns, minlength=len(self.members.models))
         return count / len(turns)
 
-    def _judged(self, shares: NDArray[np.float64], multipliers: NDArray[np.float64]) -> Play:
+    def _judged(self, shares: Floats, multipliers: Floats) -> Play:
         """Return a mixture with its gap; the search for a better response may add members."""
         fair = self.members.moments.projected(multipliers)
         error, gamma = self._cost(shares)
@@ -276,10 +406,10 @@ class Game:
                 break
         return Play(shares=shares, gap=gap)
 
-    def _cost(self, shares: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def _cost(self, shares: Floats) -> tuple[float, Floats]:
         """Return error and violations of a mixture of the first ``len(shares)`` members."""
         n = len(shares)
-        gamma: NDArray[np.float64] = shares @ np.array(self.members.gammas[:n])
+        gamma: Floats = shares @ np.array(self.members.gammas[:n])
         return float(shares @ np.array(self.members.errors[:n])), gamma
 
     def _best_of_both(self, averaged: Play, t: int) -> Play:
@@ -292,7 +422,7 @@ class Game:
         solved = self._solved[1]
         return averaged if averaged.gap < solved.gap else solved
 
-    def _program(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _program(self) -> tuple[Floats, Floats]:
         """Return the best mixture of the members and its dual multipliers.
 
         Minimises the error plus ``price`` times the largest excess.

@@ -15,7 +15,7 @@ its training rows; the members are then trained on all rows at the same prices.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,8 +26,13 @@ from fairautoml.data.dataset import strata_of
 from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import InputError
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators.inprocessing._reductions import Mixture, bounded_prices
-from fairautoml.records import ParamValue
+from fairautoml.mitigators.inprocessing._reductions import (
+    PRECISION,
+    Mixture,
+    bounded_prices,
+    mixture_of,
+)
+from fairautoml.records import Floats, ParamValues
 
 METRIC = "bounded_group_loss"
 
@@ -36,9 +41,6 @@ MOST_PRICE = 20.0
 
 TOO_MUCH = 1000.0
 """Cost of a unit of error above the bound in the linear program."""
-
-PRECISION = 1e-8
-"""Smallest share that is not rounding of the linear program."""
 
 HELD_SHARE = 0.25
 """Share of the training rows that are held out to set prices and shares."""
@@ -56,11 +58,11 @@ class _Members:
     learned: NDArray[np.int64]
     fit_base: FitBaseLearner
     judged: tuple[NDArray[np.bool_], ...] = ()
-    prices: list[NDArray[np.float64]] = field(default_factory=list)
+    prices: list[Floats] = field(default_factory=list)
     models: list[ScoreModel] = field(default_factory=list)
     overall: list[float] = field(default_factory=list)
-    by_group: list[NDArray[np.float64]] = field(default_factory=list)
-    residuals: list[NDArray[np.float64]] = field(default_factory=list)
+    by_group: list[Floats] = field(default_factory=list)
+    residuals: list[Floats] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -74,7 +76,7 @@ class _Members:
             for inside in (all_rows, *self.groups)
         )
 
-    def add(self, prices: NDArray[np.float64]) -> None:
+    def add(self, prices: Floats) -> None:
         """Train the best response to the prices."""
         start = time.perf_counter()
         rows = self.rows
@@ -91,7 +93,7 @@ class _Members:
         self.by_group.append(np.array(by_group))
         self.seconds.append(time.perf_counter() - start)
 
-    def _trained(self, prices: NDArray[np.float64], at: NDArray[np.int64]) -> ScoreModel:
+    def _trained(self, prices: Floats, at: NDArray[np.int64]) -> ScoreModel:
         rows = self.rows.take(at)
         total = rows.weight.sum()
         factor = np.ones(len(at))
@@ -107,7 +109,7 @@ class _Members:
         left = self.fit_base.seconds_left()
         return left is None or left >= n_trainings * float(np.mean(self.seconds))
 
-    def on_all_rows(self, bounds: NDArray[np.float64]) -> Mixture:
+    def on_all_rows(self, bounds: Floats) -> Mixture:
         """Return the best mean, with members trained on all rows if there is time."""
         shares = self.best_shares(bounds)
         kept = np.flatnonzero(shares > PRECISION)
@@ -116,11 +118,9 @@ class _Members:
         if self.in_time(int(np.ceil(len(kept) / (1.0 - HELD_SHARE)))):
             everything = np.arange(len(self.rows.y))
             models = [self._trained(self.prices[at], everything) for at in kept]
-        return Mixture(
-            models=tuple(models), shares=tuple((shares[kept] / shares[kept].sum()).tolist())
-        )
+        return mixture_of(models, shares[kept])
 
-    def best_shares(self, bounds: NDArray[np.float64]) -> NDArray[np.float64]:
+    def best_shares(self, bounds: Floats) -> Floats:
         """Return the shares of smallest error within the bounds, or of the least excess."""
         n_models, n_groups = len(self.models), len(bounds)
         # Errors are scaled to be unitless, like the solver's tolerances.
@@ -135,9 +135,7 @@ class _Members:
         )
         return self._improved(solved.x[:n_models], bounds)
 
-    def _improved(
-        self, start: NDArray[np.float64], bounds: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def _improved(self, start: Floats, bounds: Floats) -> Floats:
         """Return shares whose mean has a smaller error within the bounds, or the start."""
         residuals, weight = np.stack(self.residuals, axis=1), self.rows.weight
         products = [
@@ -164,7 +162,7 @@ class _Members:
             ],
             method="SLSQP",
         ).x
-        shares: NDArray[np.float64] = np.clip(found, 0.0, None) / np.clip(found, 0.0, None).sum()
+        shares: Floats = np.clip(found, 0.0, None) / np.clip(found, 0.0, None).sum()
         kept = all(
             shares @ p @ shares <= limit * (1 + 1e-6)
             for p, limit in zip(products[1:], limits, strict=True)
@@ -173,9 +171,7 @@ class _Members:
         return shares if kept and better else start
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Return the weighted mean of the members.
 
     Ends early when the plain model meets every bound, or when no more trainings fit into the time

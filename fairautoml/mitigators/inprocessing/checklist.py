@@ -5,7 +5,7 @@ arXiv 2112.01020, section 3 (group fairness constraints). The learner of this na
 the mitigator trains its own checklist, for any learner of the configuration.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,9 +22,9 @@ from fairautoml.mitigators._base import (
     ScoreModel,
     TrainRows,
 )
-from fairautoml.mitigators._training import groups_of_cells, share
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import ParamValue
+from fairautoml.records import ParamValues
+from fairautoml.runtime._rules import groups_of
 
 NAME = "checklist"
 
@@ -38,18 +38,13 @@ class ChecklistModel:
     checklist: Checklist  # the checklist with its optimality gap
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return P(y = 1), shape (n_rows,); the groups are unused."""
-        del cells
         return self.checklist.scores(X).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> int:
-        """Write the portable form and return its node."""
         return out.node("probability", {"of": self.checklist.dump(out, columns)})
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Return the checklist with the fewest mistakes within the limits of all targets.
 
     A group without rows of a rate is excluded from that rate, as in the reductions.
@@ -58,7 +53,7 @@ def train(
     left = fit_base.seconds_left()
     if left is not None:
         shape = replace(shape, seconds=max(LEAST_SECONDS, min(left, shape.seconds)))
-    gaps = _gaps(rows, rows.targets, share(params["limit_share"]))
+    gaps = _gaps(rows, rows.targets, float(params["limit_share"]))
     labelled = LabelledRows(
         X=rows.X, y=rows.y, weight=rows.weight, feature_schema=rows.feature_schema
     )
@@ -77,7 +72,7 @@ def _gaps(
     return [
         RateGap(
             name=f"{rate} on {target.system.name!r}",
-            groups=groups_of_cells(target.system.of_cell, rows.cells),
+            groups=groups_of(target.system.of_cell, rows.cells),
             n_groups=target.system.n_groups,
             rate=rate,
             form=target.metric.form,

@@ -5,28 +5,28 @@ Classification*, ICML 2018, arXiv 1803.02453. The guarantee is about the decisio
 rows; for new rows, post-processing moves thresholds on the mean score.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._thresholds import SERVES, moments_of
-from fairautoml.mitigators.inprocessing._reductions import Game, Members, mixture_of
-from fairautoml.records import ParamValue
+from fairautoml.mitigators.inprocessing._reductions import (
+    SERVES,
+    Game,
+    Members,
+    mixture_of,
+    moments_of,
+)
+from fairautoml.records import ParamValues
 
 SMALLEST_BOUND = 0.01
 """Smallest bound used for the largest price, which would be infinite at 0."""
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Return the mixture, or its best single member.
 
     Ends early, with the best mixture so far, when one more training would exceed the time left;
     the plain model is always trained.
     """
-    del seed
     members = Members(rows=rows, moments=moments_of(rows), fit_base=fit_base)
     bound = float(params["eps"]) * np.tile(members.moments.limit, 2)
     game = Game(

@@ -11,7 +11,7 @@ Metrics and Other Data-Dependent Constraints*, ICML 2019), which also choose the
 then all training rows are boosted with the same prices.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from fairautoml.data.splits import holdout_split
@@ -33,7 +33,7 @@ from fairautoml.mitigators.inprocessing._fairgbm import (
     group_rates,
     near_overall,
 )
-from fairautoml.records import ParamValue
+from fairautoml.records import ParamValues
 
 HELD_SHARE = 0.25
 """Share of the training rows held out to set the prices and the number of trees."""
@@ -42,9 +42,7 @@ USUAL_METRIC, USUAL_LIMIT = "equalized_odds_difference", 0.05
 """Default constraint of the published code, used without constraints."""
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Boost trees on the proxy Lagrangian of the targets.
 
     Ends early when one more tree would exceed the time left.
@@ -66,9 +64,7 @@ def train(
     return boosting.boost_along(rows, game, path)
 
 
-def _game(
-    rows: TrainRows, targets: Sequence[BoundConstraint], params: Mapping[str, ParamValue]
-) -> Game:
+def _game(rows: TrainRows, targets: Sequence[BoundConstraint], params: ParamValues) -> Game:
     _check_labels(rows)
     proxy = PROXIES[_one_of(params, "proxy", PROXIES)](float(params["margin"]))
     curved = _one_of(params, "hessian", ("constraint", "plain")) == "constraint"
@@ -88,7 +84,7 @@ def _game(
     )
 
 
-def _one_of(params: Mapping[str, ParamValue], name: str, allowed: Collection[str]) -> str:
+def _one_of(params: ParamValues, name: str, allowed: Collection[str]) -> str:
     value = str(params[name])
     if value not in allowed:
         msg = f"fairgbm: {name} is {value!r}; it can be {', '.join(allowed)}"

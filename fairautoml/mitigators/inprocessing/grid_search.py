@@ -5,26 +5,22 @@ Source: Agarwal et al., *A Reductions Approach to Fair Classification*, arXiv 18
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._thresholds import SERVES, Moments, moments_of
-from fairautoml.mitigators.inprocessing._reductions import Members
-from fairautoml.records import ParamValue
+from fairautoml.mitigators.inprocessing._reductions import SERVES, Members, Moments, moments_of
+from fairautoml.records import Floats, ParamValues
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Return the model with the best mean of error and largest violation.
 
     Ends early when one more training would exceed the time left; the plain model comes first and
     is always trained.
     """
-    del seed
     members = Members(rows=rows, moments=moments_of(rows), fit_base=fit_base)
     for multipliers in grid(
         members.moments, int(params["grid_size"]), float(params["grid_limit"])
@@ -36,7 +32,7 @@ def train(
     return members.models[int(values.argmin())]
 
 
-def grid(moments: Moments, size: int, limit: float) -> NDArray[np.float64]:
+def grid(moments: Moments, size: int, limit: float) -> Floats:
     """Return multipliers spread over all signs and directions, the smallest first.
 
     The signed multipliers are evenly spaced points of the coarsest lattice with at least ``size``

@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics._table import Rate
-from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows, scales
+from fairautoml.mitigators._base import (
+    FittedRules,
+    Goal,
+    Mitigator,
+    RateMetrics,
+    ScoreRows,
+    scales,
+)
 from fairautoml.mitigators._blind_rules import (
     Band,
     Table,
@@ -30,7 +37,7 @@ from fairautoml.mitigators._blind_rules import (
 )
 from fairautoml.mitigators._group_program import CommonRule, needed
 from fairautoml.mitigators._thresholds import gain_weights, shrunk
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 from fairautoml.runtime._rules import RULES
 from fairautoml.threads import one_thread
 
@@ -66,9 +73,7 @@ class BiasScoreRule:
     needs_sensitive: ClassVar[bool] = False
     randomized: ClassVar[bool] = False
 
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
+    def decide(self, scores: NDArray[np.floating], cells: NDArray[np.integer]) -> Floats:
         """Raise an error, because this rule does not use cells."""
         msg = (
             "this rule reads P(cell, y | features) and was given cells; use decide_by(scores, "
@@ -76,22 +81,19 @@ class BiasScoreRule:
         )
         raise ValueError(msg)
 
-    def decide_by(
-        self, scores: NDArray[np.floating], membership: NDArray[np.floating]
-    ) -> NDArray[np.float64]:
+    def decide_by(self, scores: NDArray[np.floating], membership: NDArray[np.floating]) -> Floats:
         """Return 1.0 for accepted rows, else 0.0; shape (n_rows,)."""
         nowhere = np.full(len(scores), -1)
         decided = RULES["bias"](self.to_dict(), scores, nowhere, membership)
         return np.asarray(decided, dtype=np.float64)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         per_share = self._per_share()
         return {
             "kind": "bias", "randomized": False, "threshold": self.threshold, "bias": per_share
         }  # fmt: skip
 
-    def _per_share(self) -> NDArray[np.float64]:
+    def _per_share(self) -> Floats:
         """Return the contribution of each P(cell, y | x) to the threshold, shape (n_cells, 2)."""
         priors = np.array(self.priors)
         total = np.zeros_like(priors)
@@ -105,7 +107,6 @@ class BiasScoreRule:
         return total
 
     def describe(self) -> str:
-        """Return the threshold and the multipliers by rate and group in one line."""
         parts = [f"score >= {self.threshold:.4f} + bias of the likely groups"]
         for bias in self.biases:
             each = ", ".join(
@@ -116,9 +117,7 @@ class BiasScoreRule:
         return "; ".join(parts)
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the best rule for every tolerance, with a gap within it on the rows.
 
     A group without rows of a rate is excluded from that constraint; with fewer than two groups
@@ -129,9 +128,8 @@ def fit_rules(
     if not goal.targets:
         return []
     ordered, cells = canonical(rows)
-    factor = dict(zip(map(id, goal.targets), scales(goal.targets), strict=True))
     targets = needed(goal.targets)
-    bands = bands_of(ordered, cells, targets, [factor[id(target)] for target in targets])
+    bands = bands_of(ordered, cells, targets, scales(targets, goal.targets[0].limit))
     gain = gain_weights(ordered, goal.objective)
     labels = shrunk(ordered, goal, ordered.cells, ordered.n_cells).y
     n_multipliers = sum(len(band.groups) for band in bands)
@@ -154,12 +152,7 @@ def fit_rules(
     ]
 
 
-def _rule(
-    multipliers: NDArray[np.float64],
-    threshold: float,
-    bands: Sequence[Band],
-    priors: NDArray[np.float64],
-) -> Rule:
+def _rule(multipliers: Floats, threshold: float, bands: Sequence[Band], priors: Floats) -> Rule:
     if not multipliers.any():
         return CommonRule(threshold=threshold)
     biases = []

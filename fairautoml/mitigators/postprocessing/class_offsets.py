@@ -15,18 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics.rates import SELECTION
-from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, ScoreRows, scales
+from fairautoml.mitigators._base import (
+    FittedRules,
+    Goal,
+    Mitigator,
+    RateMetrics,
+    ScoreRows,
+    scales,
+)
 from fairautoml.mitigators._group_program import Parts
 from fairautoml.mitigators._multiclass import (
     ClassRule,
     Program,
-    build_problem,
     cuts_for,
     nearest_shares,
     shrunk_labels,
-    size_of,
 )
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 
 ROUNDS = 4
 """Rounds that measure the error of the program on all rows and correct it."""
@@ -36,12 +41,10 @@ NEAR_ENOUGH = 0.002
 EXACT_ROUNDS = 2
 """Rounds where the shares are made exact afterwards."""
 
-Prices = tuple[NDArray[np.float64], NDArray[np.float64]]
+Prices = tuple[Floats, Floats]
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the best prices for every tolerance.
 
     A group without rows of a rate is excluded from that rate. For cells without rows, and rows
@@ -80,15 +83,14 @@ class _Fit:
 
     def __init__(self, rows: ScoreRows, goal: Goal, parts: Parts) -> None:
         self._rows, self._goal, self._parts = rows, goal, parts
-        self._program: Program = build_problem(rows, goal)
+        self._program = Program(rows, goal)
         self._weight = rows.weight / rows.weight.sum()
         self._labels = shrunk_labels(rows)
-        self._prices = np.zeros(size_of(self._program.bands))
+        self._prices = np.zeros(sum(band.mass.size for band in self._program.bands))
         self._off = [np.zeros_like(band.mass) for band in self._program.bands]
         self._exact = all(target.metric.rates == (SELECTION,) for target in goal.targets)
 
     def rule(self, tolerance: float) -> Rule:
-        """Return the rule of a tolerance."""
         program = self._program
         best = program.rule(np.zeros_like(self._prices))
         least = self._excess(self._rates(best), tolerance)
@@ -115,10 +117,9 @@ class _Fit:
         slope, cut = rule
         cells = self._rows.cells
         worth = slope[cells] * self._rows.scores.astype(np.float64) - cut[cells]
-        chosen: NDArray[np.int64] = worth.argmax(axis=1)
-        return chosen
+        return worth.argmax(axis=1)
 
-    def _rates(self, rule: Prices) -> list[NDArray[np.float64]]:
+    def _rates(self, rule: Prices) -> list[Floats]:
         """Return the rates of every band on all rows."""
         rows, chosen = self._rows, self._chosen(rule)
         shape = (rows.n_cells, len(self._program.gain))
@@ -132,7 +133,7 @@ class _Fit:
         )
         return [band.rates(mass, own) for band in self._program.bands]
 
-    def _excess(self, rates: Sequence[NDArray[np.float64]], tolerance: float) -> float:
+    def _excess(self, rates: Sequence[Floats], tolerance: float) -> float:
         """Return the largest gap minus limit."""
         pairs = zip(self._program.bands, rates, strict=True)
         return max(band.spread(found) - tolerance * band.factor for band, found in pairs)

@@ -14,21 +14,13 @@ from fairautoml.metrics import BoundConstraint, GroupCounts, Metric
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import values_of
 from fairautoml.metrics.rates import worst as worst_of
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, offsets, scales
-from fairautoml.mitigators._group_program import CommonRule
-from fairautoml.mitigators._thresholds import (
-    SLACK,
-    ThresholdCandidates,
-    build_cuts,
-    per_unit,
-    values_at,
-)
-from fairautoml.records import Rule
+from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, ScoreRows, offsets, scales
+from fairautoml.mitigators._group_program import CommonRule, rules_within
+from fairautoml.mitigators._thresholds import ThresholdCandidates, build_cuts, per_unit, values_at
+from fairautoml.records import Floats
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the best common threshold for every tolerance, or the best one without any.
 
     A group without rows of a rate (no label 1 for the true positive rate, no rows at all) is
@@ -41,29 +33,24 @@ def fit_rules(
     overall = np.zeros(len(rows.y), dtype=np.int64)
     (cuts,) = build_cuts(rows, overall, 1)
     value = _values(rows, cuts, goal.objective)
+    rules = [CommonRule(threshold=threshold) for threshold in cuts.thresholds.tolist()]
     if not goal.targets:
-        return [(None, CommonRule(threshold=float(cuts.thresholds[value.argmax()])))]
+        return [(None, rules[value.argmax()])]
     gap = _gaps(rows, cuts, goal.targets)
-    return [(t, _best(cuts, np.where(gap <= t + SLACK, value, -np.inf))) for t in tolerances]
+    return rules_within(gap, value, tolerances, rules.__getitem__)
 
 
-def _values(rows: ScoreRows, cuts: ThresholdCandidates, objective: Metric) -> NDArray[np.float64]:
+def _values(rows: ScoreRows, cuts: ThresholdCandidates, objective: Metric) -> Floats:
     """Return the objective value of every cut; accuracy, if it does not depend on decisions."""
     one = float(rows.weight @ rows.y)
     if objective.moves_threshold and 0 < one < float(rows.weight.sum()):
         return values_at(cuts, objective)
-    linear: NDArray[np.float64] = cuts.accepted @ np.array([-1.0, 1.0])
-    return linear
-
-
-def _best(cuts: ThresholdCandidates, value: NDArray[np.float64]) -> Rule | None:
-    at = int(value.argmax())
-    return None if value[at] == -np.inf else CommonRule(threshold=float(cuts.thresholds[at]))
+    return cuts.accepted @ np.array([-1.0, 1.0])
 
 
 def _gaps(
     rows: ScoreRows, cuts: ThresholdCandidates, targets: Sequence[BoundConstraint]
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the largest gap per unit of tolerance at every cut, shape (n_cuts,)."""
     accepted = _accepted(rows, cuts)
     worst = np.zeros(len(cuts.thresholds))
@@ -78,7 +65,7 @@ def _gaps(
     return worst
 
 
-def _accepted(rows: ScoreRows, cuts: ThresholdCandidates) -> NDArray[np.float64]:
+def _accepted(rows: ScoreRows, cuts: ThresholdCandidates) -> Floats:
     """Return the weight accepted by cell, label and cut, shape (n_cells, 2, n_cuts)."""
     known = rows.cells >= 0
     if not known.all():
@@ -91,8 +78,7 @@ def _accepted(rows: ScoreRows, cuts: ThresholdCandidates) -> NDArray[np.float64]
     first_cut = np.repeat(np.arange(n_cuts), np.diff(up_to, prepend=0))
     slot = (rows.cells[order].astype(np.int64) * 2 + rows.y[order]) * n_cuts + first_cut
     mass = np.bincount(slot, weights=rows.weight[order], minlength=rows.n_cells * 2 * n_cuts)
-    total: NDArray[np.float64] = mass.reshape(rows.n_cells, 2, n_cuts).cumsum(axis=2)
-    return total
+    return mass.reshape(rows.n_cells, 2, n_cuts).cumsum(axis=2)
 
 
 def _overall(system: GroupSystem) -> NDArray[np.bool_]:
@@ -101,13 +87,13 @@ def _overall(system: GroupSystem) -> NDArray[np.bool_]:
     return np.ones_like(inside) if system.overlapping else inside
 
 
-def _tables(accepted: NDArray[np.float64], member: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _tables(accepted: Floats, member: NDArray[np.bool_]) -> Floats:
     """Return the group counts at every cut, shape (n_cuts, n_groups, 2, 2)."""
     yes = np.tensordot(member.astype(np.float64), accepted, axes=1)
     return np.moveaxis(np.stack([yes[:, :, -1:] - yes, yes], axis=2), 3, 0)
 
 
-def _by_rates(tables: NDArray[np.float64], target: BoundConstraint) -> NDArray[np.float64]:
+def _by_rates(tables: Floats, target: BoundConstraint) -> Floats:
     """Return the gap at every cut from the rates that the metric compares."""
     metric, (n_cuts, n_groups) = target.metric, tables.shape[:2]
     flat = GroupCounts(tables.reshape(-1, 2, 2))
@@ -121,9 +107,7 @@ def _by_rates(tables: NDArray[np.float64], target: BoundConstraint) -> NDArray[n
     return gap
 
 
-def _by_value(
-    tables: NDArray[np.float64], overall: NDArray[np.float64], metric: Metric
-) -> NDArray[np.float64]:
+def _by_value(tables: Floats, overall: Floats, metric: Metric) -> Floats:
     """Return the gap at every cut of a metric of the group counts as a whole.
 
     ``overall`` is of shape (n_cuts, 1, 2, 2).

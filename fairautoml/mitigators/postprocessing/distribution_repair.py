@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics import GroupValues, Undefined
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
+from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, ScoreRows, scales
 from fairautoml.mitigators._group_program import Moves, NumberRepair, Parts
-from fairautoml.records import Rule
+from fairautoml.records import Floats
 
 KNOTS = 1000
 """Quantiles stored for the distribution of a group; smaller groups store all predictions."""
@@ -27,9 +27,7 @@ STRENGTHS = np.linspace(0.0, 1.0, 41)
 """Strengths that are tried."""
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the weakest sufficient repair for every tolerance, else the full repair.
 
     Rows without a group, and groups without rows of positive weight, are not changed.
@@ -38,7 +36,7 @@ def fit_rules(
         return []
     moves = _moves(rows, Parts.of(goal.targets, rows.n_cells))
     gaps = _gaps(rows, goal, moves)
-    found: list[tuple[float | None, Rule | None]] = []
+    found: FittedRules = []
     for tolerance in tolerances:
         kept = np.flatnonzero(gaps <= tolerance)
         strength = float(STRENGTHS[kept[0]]) if len(kept) else 1.0
@@ -46,7 +44,7 @@ def fit_rules(
     return found
 
 
-def _gaps(rows: ScoreRows, goal: Goal, moves: Moves) -> NDArray[np.float64]:
+def _gaps(rows: ScoreRows, goal: Goal, moves: Moves) -> Floats:
     """Return the gap of each strength per unit of tolerance, shape (n_strengths,)."""
     wide = rows.scores.astype(np.float64)
     full = moves.full(wide, rows.cells)
@@ -68,8 +66,8 @@ def _moves(rows: ScoreRows, parts: Parts) -> Moves:
     part = parts.at(rows.cells)
     ranked = [_ranked(rows, part == at) for at in range(len(parts.labels))]
     mass = np.array([total for _, _, total in ranked])
-    knots: list[NDArray[np.float64]] = []
-    steps: list[NDArray[np.float64]] = []
+    knots: list[Floats] = []
+    steps: list[Floats] = []
     for values, levels, _ in ranked:
         common = np.zeros(len(values))
         for others, at, total in ranked:
@@ -80,9 +78,7 @@ def _moves(rows: ScoreRows, parts: Parts) -> Moves:
     return Moves(knots=tuple(knots), steps=tuple(steps), parts=parts)
 
 
-def _ranked(
-    rows: ScoreRows, inside: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+def _ranked(rows: ScoreRows, inside: NDArray[np.bool_]) -> tuple[Floats, Floats, float]:
     """Return distinct predictions of a group, the level of each, and the group's weight."""
     inside = inside & (rows.weight > 0)
     values, at = np.unique(rows.scores[inside].astype(np.float64), return_inverse=True)

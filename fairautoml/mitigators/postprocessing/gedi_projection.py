@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fairautoml.mitigators._base import Goal, Mitigator, RuntimeRule, ScoreRows
+from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, RuntimeRule, ScoreRows
 from fairautoml.mitigators._gedi import Search, Term
 from fairautoml.mitigators._group_program import CommonRule, rules_within, thresholds
 from fairautoml.records import Rule
@@ -30,15 +30,12 @@ class ShiftedRule(RuntimeRule):
     terms: tuple[Term, ...]
 
     needs_sensitive: ClassVar[bool] = True
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         cuts = self.threshold + np.array([*self.shifts, 0.0])
         return thresholds(range(len(self.shifts)), cuts[None, :])
 
     def describe(self) -> str:
-        """Return the polynomial in one line."""
         terms = [
             " ".join(
                 f"{factor:+.4f} {name}" + ("" if power == 1 else f"^{power}")
@@ -49,9 +46,7 @@ class ShiftedRule(RuntimeRule):
         return f">= {self.threshold:.4f} {' '.join(terms)} (centred powers, standard deviations)"
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the best rule for every tolerance; one always exists (reject all rows)."""
     if not goal.targets:
         return []

@@ -9,15 +9,12 @@ scores; deterministic. For mixtures of thresholds see ``randomized_thresholds``.
 
 from collections.abc import Sequence
 
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLD_PROGRAMS_SERVE, build_problem
 from fairautoml.mitigators._thresholds import shrunk
-from fairautoml.records import Rule
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the best threshold rule for every tolerance.
 
     A group without rows of a rate (no label 1 for the true positive rate, no rows at all) is

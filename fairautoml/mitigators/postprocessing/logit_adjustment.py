@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairautoml.metrics import BoundConstraint, ClassCounts, Metric, Undefined
 from fairautoml.mitigators._base import (
+    FittedRules,
     Goal,
     Mitigator,
     RuntimeRule,
@@ -30,7 +30,7 @@ from fairautoml.mitigators._base import (
 from fairautoml.mitigators._group_program import rules_within
 from fairautoml.mitigators._multiclass import COST, class_offsets, cost_gains
 from fairautoml.mitigators._thresholds import per_unit
-from fairautoml.records import Rule
+from fairautoml.records import Floats
 
 STRENGTHS = np.linspace(0.0, 1.5, 16)
 """From the most likely class to beyond the optimum for calibrated scores."""
@@ -43,21 +43,16 @@ class ClassFactors(RuntimeRule):
     factors: tuple[float, ...]  # one per class, positive
 
     needs_sensitive: ClassVar[bool] = False
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         factors = np.array([self.factors])
         return class_offsets((), factors, np.zeros_like(factors))
 
     def describe(self) -> str:
-        """Return the factors in one line."""
         return "all: " + " ".join(f"x{factor:.3f}" for factor in self.factors)
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the factors of the best strength for every tolerance, the weakest of ties.
 
     Without rows of some class the objective is undefined, and there is no rule.
@@ -79,7 +74,7 @@ def fit_rules(
     return rules_within(gap, worth, tolerances, found.__getitem__)
 
 
-def _factors(mass: NDArray[np.float64], strength: float) -> ClassFactors:
+def _factors(mass: Floats, strength: float) -> ClassFactors:
     factors = (mass.max() / mass) ** strength
     return ClassFactors(factors=tuple(factors.tolist()))
 

@@ -10,17 +10,14 @@ ICDM 2013 (the constraint on the means, here after training).
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairautoml.metrics import BoundConstraint, GroupValues
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows, scales
+from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, ScoreRows, scales
 from fairautoml.mitigators._group_program import Parts, ShiftRule
-from fairautoml.records import Rule
+from fairautoml.records import Floats
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the smallest shifts for every tolerance.
 
     Parts without rows of positive weight, and rows without a group, are not shifted.
@@ -54,7 +51,7 @@ def _gap(values: GroupValues, target: BoundConstraint) -> float:
 
 
 def _shifts(
-    whole: NDArray[np.float64], gaps: Sequence[float], goal: Goal, tolerance: float
+    whole: Floats, gaps: Sequence[float], goal: Goal, tolerance: float
 ) -> tuple[float, ...]:
     """Return the shift of each part: the smallest fraction of the full shift that suffices."""
     limits = [tolerance * factor for factor in scales(goal.targets)]

@@ -23,10 +23,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, RuntimeRule, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, ThresholdRule, build_problem
 from fairautoml.mitigators._thresholds import shrunk
-from fairautoml.records import Rule
+from fairautoml.records import Floats
 
 ROUNDS = 100
 """Largest number of passes over all groups; calibration stops when no bin needs a correction."""
@@ -58,10 +58,9 @@ class Bins:
 
     @property
     def count(self) -> int:
-        """Number of bins."""
         return int(np.ceil(1 / self.width - EDGE))
 
-    def of(self, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    def of(self, scores: Floats) -> NDArray[np.int64]:
         """Return the bin of each score, shape (n_rows,)."""
         raw = np.ceil(scores / self.width - EDGE).astype(np.int64) - 1
         return np.clip(raw, 0, self.count - 1)
@@ -70,16 +69,16 @@ class Bins:
         self,
         scores: NDArray[np.floating],
         y: NDArray[np.integer],
-        weight: NDArray[np.float64],
+        weight: Floats,
         groups: Sequence[NDArray[np.int64]],
-    ) -> tuple[NDArray[np.float64], tuple[Update, ...]]:
+    ) -> tuple[Floats, tuple[Update, ...]]:
         """Return the calibrated scores, shape (n_rows,), and the updates that produced them.
 
         Afterwards the mean of ``y`` minus the score is below a tenth of the width in every
         corrected bin of a group. Each update lowers the Brier score by the bin's share of the
         weight times ``delta ** 2``.
         """
-        moved: NDArray[np.float64] = scores.astype(np.float64).round(DIGITS)
+        moved: Floats = scores.astype(np.float64).round(DIGITS)
         updates: list[Update] = []
         for _ in range(ROUNDS):
             before = len(updates)
@@ -92,8 +91,8 @@ class Bins:
         return moved, tuple(updates)
 
     def _correct(
-        self, scores: NDArray[np.float64], y: NDArray[np.integer], weight: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], list[tuple[int, float]]]:
+        self, scores: Floats, y: NDArray[np.integer], weight: Floats
+    ) -> tuple[Floats, list[tuple[int, float]]]:
         """Correct the bins of one group once, from the lowest up."""
         found = []
         at = self.of(scores)
@@ -111,27 +110,8 @@ class Bins:
                 at[rows] = self.of(scores[rows])
         return scores, found
 
-    def replay(
-        self,
-        scores: NDArray[np.floating],
-        groups: Sequence[NDArray[np.int64]],
-        updates: Sequence[Update],
-    ) -> NDArray[np.float64]:
-        """Return the calibrated scores of new rows, shape (n_rows,)."""
-        moved: NDArray[np.float64] = scores.astype(np.float64).round(DIGITS)
-        for group, of_group in itertools.groupby(updates, key=lambda update: update.group):
-            rows = groups[group]
-            here = moved[rows]
-            at = self.of(here)
-            for update in of_group:
-                inside = np.flatnonzero(at == update.bin)
-                here[inside] = shifted(here[inside], update.delta)
-                at[inside] = self.of(here[inside])
-            moved[rows] = here
-        return moved
 
-
-def shifted(scores: NDArray[np.float64], delta: float) -> NDArray[np.float64]:
+def shifted(scores: Floats, delta: float) -> Floats:
     """Return the scores shifted by ``delta``, clipped to [0, 1]; shape (n_rows,)."""
     return np.clip(np.round(scores + delta, DIGITS), 0.0, 1.0)
 
@@ -149,7 +129,7 @@ BINS = Bins(fewest=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CalibratedRule:
+class CalibratedRule(RuntimeRule):
     """Calibrate the score by the stored updates, then compare it with the group's threshold."""
 
     bins: Bins  # bins of the updates
@@ -164,22 +144,9 @@ class CalibratedRule:
 
     @property
     def randomized(self) -> bool:
-        """Whether the rule mixes two thresholds in some group."""
         return self.cuts.randomized
 
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        """Return the probability of acceptance, shape (n_rows,)."""
-        moved = self.bins.replay(scores, _all_groups(cells, self.of_cell), self.updates)
-        lookup = np.append(np.max(self.of_cell, axis=0), -1)
-        strange = np.flatnonzero(lookup[cells] < 0)
-        alone = [np.arange(len(strange))]
-        moved[strange] = self.bins.replay(scores[strange], alone, self.overall)
-        return self.cuts.decide(moved, cells)
-
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return {
             "kind": "calibrated",
             "randomized": self.randomized,
@@ -193,7 +160,6 @@ class CalibratedRule:
         }
 
     def describe(self) -> str:
-        """Return the number of updates and the thresholds in one line."""
         n = len(self.updates)
         return f"calibrated by {n} update{'s' * (n != 1)}, then {self.cuts.describe()}"
 
@@ -214,9 +180,7 @@ def _all_groups(
     return [rows for at in lookups for rows in members(at[cells], int(at.max()) + 1)]
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the best rule on calibrated scores for every tolerance.
 
     Small bins of a group are not corrected. Groups without rows of a rate are excluded from it,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fairautoml.metrics import TaskName
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, ScoreRows
 from fairautoml.mitigators._group_program import AsPredicted, CommonRule
 from fairautoml.mitigators._multiclass import MostLikely
 from fairautoml.records import Rule
@@ -16,11 +16,8 @@ PLAIN: dict[TaskName, Rule] = {
 """Default rules by task."""
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the default rule of the task, for any rows."""
-    del rows, tolerances
     return [(None, PLAIN[goal.task])]
 
 

@@ -17,15 +17,14 @@ rows.
 
 from collections.abc import Sequence
 
-from fairautoml.mitigators._base import Goal, Mitigator, ScoreRows
+from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLD_PROGRAMS_SERVE, build_problem
 from fairautoml.mitigators._thresholds import shrunk
-from fairautoml.records import Rule
 
 
 def fit_rules(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float], *, shrink: bool = True
-) -> list[tuple[float | None, Rule | None]]:
+) -> FittedRules:
     """Return the best mixture of thresholds for every tolerance.
 
     Gaps are met in expectation over the draws: exactly with ``shrink=False``, otherwise for labels

@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics._table import Rate
-from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, RuntimeRule, ScoreRows
+from fairautoml.mitigators._base import (
+    FittedRules,
+    Goal,
+    Mitigator,
+    RateMetrics,
+    RuntimeRule,
+    ScoreRows,
+)
 from fairautoml.mitigators._group_program import (
     CommonRule,
     Ranked,
@@ -30,7 +37,7 @@ from fairautoml.mitigators._group_program import (
     rank,
     rules_within,
 )
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 
 TRIED = 20_000_000
 """Largest number of rates to compute; all distinct widths are tried if it suffices."""
@@ -51,23 +58,18 @@ class BandRule(RuntimeRule):
     cuts: ThresholdRule
 
     needs_sensitive: ClassVar[bool] = True
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return self.cuts.to_dict()
 
     def describe(self) -> str:
-        """Return the band and its accepted and rejected groups in one line."""
         return (
             f"scores from {self.low:.4f} to {self.high:.4f}: accept {', '.join(self.accepted)}, "
             f"refuse {', '.join(self.refused)}; else >= {self.cuts.neutral:.4f}"
         )
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the best band for every tolerance, None where no band is within it.
 
     A group without rows of a rate (no label 1 for the true positive rate, no rows of positive
@@ -78,31 +80,21 @@ def fit_rules(
         return []
     problem = build_problem(rows, goal)
     ranked = rank(rows, problem.groups, problem.system.n_groups)
-    bands = _Bands.of(ranked, problem)
+    bands = _Bands(ranked, problem)
     return rules_within(*bands.outcomes(), tolerances, bands.rule)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Bands:
     """All bands that are tried: number 0 is no band, then every width for every side choice."""
 
-    ranked: tuple[Ranked, ...]
-    problem: ThresholdProblem
-    sides: tuple[NDArray[np.int8], ...]  # (n_groups,): 1 accepted in the band, -1 rejected
-    widths: NDArray[np.float64]  # half of the width
+    def __init__(self, ranked: tuple[Ranked, ...], problem: ThresholdProblem) -> None:
+        self.ranked, self.problem = ranked, problem
+        # Of each group 1 if it is accepted in the band, -1 if it is rejected.
+        self.sides = tuple(_sides(ranked, problem))
+        most = max(FEWEST_WIDTHS, TRIED // (max(1, len(self.sides)) * len(ranked)))
+        self.widths = _widths(ranked, problem.neutral, most)
 
-    @classmethod
-    def of(cls, ranked: tuple[Ranked, ...], problem: ThresholdProblem) -> "_Bands":
-        sides = tuple(_sides(ranked, problem))
-        most = max(FEWEST_WIDTHS, TRIED // (max(1, len(sides)) * len(ranked)))
-        return cls(
-            ranked=ranked,
-            problem=problem,
-            sides=sides,
-            widths=_widths(ranked, problem.neutral, most),
-        )
-
-    def outcomes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def outcomes(self) -> tuple[Floats, Floats]:
         """Return gap and gain of every band, shape (1 + n_sides * n_widths,)."""
         totals = np.array([group.totals for group in self.ranked])
         at = {
@@ -110,7 +102,7 @@ class _Bands:
             for side, w in ((0, np.zeros(1)), (1, self.widths), (-1, self.widths))
         }
 
-        def choices() -> Iterator[NDArray[np.float64]]:
+        def choices() -> Iterator[Floats]:
             yield at[0]
             for sides in self.sides:
                 accepted = np.where((sides == 1)[:, None, None], at[1], at[-1])
@@ -166,7 +158,7 @@ def _by_rate(ranked: Sequence[Ranked], rate: Rate, threshold: float) -> list[int
     )
 
 
-def _widths(ranked: Sequence[Ranked], middle: float, most: int) -> NDArray[np.float64]:
+def _widths(ranked: Sequence[Ranked], middle: float, most: int) -> Floats:
     """Return half widths that select different rows, or at most so many quantiles of them."""
     apart = np.unique(np.concatenate([np.abs(group.scores - middle) for group in ranked]))
     if len(apart) > most:

@@ -15,9 +15,15 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fairautoml.mitigators._base import Goal, Mitigator, RateMetrics, RuntimeRule, ScoreRows
+from fairautoml.mitigators._base import (
+    FittedRules,
+    Goal,
+    Mitigator,
+    RateMetrics,
+    RuntimeRule,
+    ScoreRows,
+)
 from fairautoml.mitigators._group_program import (
     CommonRule,
     Ranked,
@@ -30,7 +36,7 @@ from fairautoml.mitigators._group_program import (
     rules_within,
 )
 from fairautoml.mitigators._thresholds import shrunk
-from fairautoml.records import Rule
+from fairautoml.records import Floats, Rule
 
 LEVELS = 400
 """Quantile steps at which the distributions are compared."""
@@ -54,14 +60,11 @@ class RepairRule(RuntimeRule):
     cuts: ThresholdRule  # equivalent threshold on the scores of each group
 
     needs_sensitive: ClassVar[bool] = True
-    randomized: ClassVar[bool] = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return self.cuts.to_dict()
 
     def describe(self) -> str:
-        """Return strength, threshold and the equivalent group thresholds in one line."""
         return (
             f"repaired by {self.strength:.2f}, then >= {self.threshold:.4f}; "
             f"on the scores {self.cuts.describe()}"
@@ -73,9 +76,9 @@ class Barycentre:
     """The common distribution, and the position of each group's scores in it."""
 
     # the common distribution at equally spaced levels, ascending; empty if no group has rows
-    values: NDArray[np.float64]  # shape (LEVELS + 1,)
+    values: Floats  # shape (LEVELS + 1,)
     # per group the fully repaired scores of its rows, ascending
-    moved: tuple[NDArray[np.float64], ...]
+    moved: tuple[Floats, ...]
 
     @classmethod
     def of(cls, ranked: Sequence[Ranked]) -> "Barycentre":
@@ -95,29 +98,23 @@ class Barycentre:
         )
 
 
-def _quantiles(group: Ranked) -> NDArray[np.float64]:
+def _quantiles(group: Ranked) -> Floats:
     """Return the lowest score whose cumulated weight reaches each level."""
     held = group.below.sum(axis=0)[1:]
     levels = np.linspace(0.0, held[-1], LEVELS + 1)
     # Half a row of tolerance absorbs the rounding of sums of equal weights.
     at = np.searchsorted(held, levels * (1 - 1e-12), side="left")
-    found: NDArray[np.float64] = group.scores[np.minimum(at, len(held) - 1)]
-    return found
+    return group.scores[np.minimum(at, len(held) - 1)]
 
 
-def _interpolated(
-    scores: NDArray[np.float64], knots: NDArray[np.float64], values: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _interpolated(scores: Floats, knots: Floats, values: Floats) -> Floats:
     """Map knots to values by linear interpolation; a knot of several levels to their mean."""
     at, inverse, times = np.unique(knots, return_inverse=True, return_counts=True)
     mean = np.bincount(inverse, weights=values) / times
-    moved: NDArray[np.float64] = np.interp(scores, at, mean)
-    return moved
+    return np.interp(scores, at, mean)
 
 
-def fit_rules(
-    rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-) -> list[tuple[float | None, Rule | None]]:
+def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
     """Return the best strength and threshold for every tolerance.
 
     A group without rows of positive weight is excluded and gets the neutral threshold, as do rows
@@ -129,32 +126,21 @@ def fit_rules(
     problem = build_problem(rows, goal)
     n_groups = problem.system.n_groups
     ranked = rank(shrunk(rows, goal, problem.groups, n_groups), problem.groups, n_groups)
-    repairs = _Repairs.of(ranked, problem)
+    repairs = _Repairs(ranked, problem)
     return rules_within(*repairs.outcomes(), tolerances, repairs.rule)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Repairs:
     """All combinations of strengths and thresholds on the repaired scores."""
 
-    ranked: tuple[Ranked, ...]
-    problem: ThresholdProblem
-    barycentre: Barycentre
-    thresholds: NDArray[np.float64]
+    def __init__(self, ranked: tuple[Ranked, ...], problem: ThresholdProblem) -> None:
+        self.ranked, self.problem = ranked, problem
+        self.barycentre = Barycentre.of(ranked)
+        more = np.union1d(self.barycentre.values - ROUNDING, [-np.inf, np.inf])
+        # Ties go to the first choice: unrepaired scores and the default threshold.
+        self.thresholds = np.append(problem.neutral, more)
 
-    @classmethod
-    def of(cls, ranked: tuple[Ranked, ...], problem: ThresholdProblem) -> "_Repairs":
-        barycentre = Barycentre.of(ranked)
-        more = np.union1d(barycentre.values - ROUNDING, [-np.inf, np.inf])
-        return cls(
-            ranked=ranked,
-            problem=problem,
-            barycentre=barycentre,
-            # Ties go to the first choice: unrepaired scores and the default threshold.
-            thresholds=np.append(problem.neutral, more),
-        )
-
-    def outcomes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def outcomes(self) -> tuple[Floats, Floats]:
         """Return gap and gain, shape (n_strengths * n_thresholds,)."""
         totals = np.array([group.totals for group in self.ranked])
         choices = (

@@ -9,7 +9,6 @@ different; only linear learners may train on the result. Source: Fairlearn's
 AI", 2020), with one indicator per group; the treatment of missing values and weights is ours.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,14 +20,13 @@ from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, T
 from fairautoml.mitigators._training import (
     PARITY,
     RowGroups,
-    groups_of_cells,
     refuse_sparse,
     row_groups,
-    share,
     train_on_changed,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValues
+from fairautoml.runtime._rules import groups_of
 
 NAME = "correlation_remover"
 
@@ -39,33 +37,28 @@ class Shifts:
 
     design: Design  # encoded rows to numbers without gaps
     of_cell: NDArray[np.int32]  # shape (n_cells,): group of each finest cell
-    shift: NDArray[np.float64]  # shape (n_groups + 1, n_columns): subtracted from the columns
+    shift: Floats  # shape (n_groups + 1, n_columns): subtracted from the columns
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the shifted rows of the design matrix."""
         # Group -1 selects the last row.
-        shift = self.shift[groups_of_cells(self.of_cell, cells)]
+        shift = self.shift[groups_of(self.of_cell, cells)]
         return (self.design.matrix(X) - shift).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
-        """Append the shifted columns and return them."""
         content = {
             "design": self.design.portable(columns), "of_cell": self.of_cell, "shift": self.shift
         }  # fmt: skip
         return out.step("decorrelated", content, self.shift.shape[1])
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train on the shifted columns of a design matrix.
 
     New rows of an unknown group, or of one that did not occur in training, are not shifted.
     """
-    del seed
     groups = row_groups(rows, NAME)
     refuse_sparse(rows.feature_schema, NAME)
-    strength = share(params["strength"])
+    strength = float(params["strength"])
     if strength == 0:
         return fit_base(rows)
     design = fit_design(rows.X, rows.feature_schema, rows.weight)
@@ -77,9 +70,7 @@ def train(
     return train_on_changed(rows, change, fit_base, feature_schema)
 
 
-def _distances(
-    matrix: NDArray[np.float64], weight: NDArray[np.float64], groups: RowGroups
-) -> NDArray[np.float64]:
+def _distances(matrix: Floats, weight: Floats, groups: RowGroups) -> Floats:
     """Return the mean of each group that is present minus the overall mean."""
     known = groups.of_row >= 0
     means = [

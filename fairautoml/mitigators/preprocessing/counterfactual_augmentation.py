@@ -10,7 +10,6 @@ Economic Policy 2011 (averaging); augmentation with flipped attributes after Gup
 2203.12574.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,15 +18,9 @@ from numpy.typing import NDArray
 from fairautoml.data.splits import row_draws
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._training import (
-    RowGroups,
-    associations,
-    refuse_sparse,
-    row_groups,
-    share,
-)
+from fairautoml.mitigators._training import RowGroups, associations, refuse_sparse, row_groups
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValues
 
 NAME = "counterfactual_augmentation"
 
@@ -61,7 +54,7 @@ class Averaged:
 
     model: ScoreModel  # trained with the attribute as a feature
     flips: Flips  # values of the attribute
-    omega: NDArray[np.float64]  # shape (n_values,): weight of each value, sum 1
+    omega: Floats  # shape (n_values,): weight of each value, sum 1
     appended: bool  # whether the attribute is a last column that new rows do not have
 
     def scores(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -74,7 +67,6 @@ class Averaged:
         return averaged(np.stack(by_value), self.omega).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> int:
-        """Write the portable form and return its node."""
         full = np.append(columns, 0) if self.appended else columns
         of = []
         for values in self.flips.values:
@@ -85,15 +77,12 @@ class Averaged:
         return out.node("averaged", {"of": of, "omega": self.omega})
 
 
-def averaged(by_value: NDArray[np.floating], omega: NDArray[np.float64]) -> NDArray[np.float64]:
+def averaged(by_value: NDArray[np.floating], omega: Floats) -> Floats:
     """Return ``sum_v omega_v p(x, v)``, shape (n_rows,)."""
-    mean: NDArray[np.float64] = omega @ by_value
-    return mean
+    return omega @ by_value
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train on rows with flipped sensitive values; average over the values at prediction.
 
     All features that are constant within each group but not overall are flipped (for an
@@ -118,7 +107,7 @@ def train(
     shares = groups.mass[groups.present].sum(axis=1)
     omega = shares if params["average"] == "shares" else np.ones(len(shares))
     return Averaged(
-        model=fit_base(augmented(rows, groups, flips, draws < share(params["fraction"]))),
+        model=fit_base(augmented(rows, groups, flips, draws < float(params["fraction"]))),
         flips=flips,
         omega=omega / omega.sum(),
         appended=appended,

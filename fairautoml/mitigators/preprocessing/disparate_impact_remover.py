@@ -12,9 +12,8 @@ distribution of all rows, in a share ``strength`` of the rows; a column that
 is a function of the group becomes constant. Missing numbers stay missing.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +24,14 @@ from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, T
 from fairautoml.mitigators._training import (
     PARITY,
     RowGroups,
-    groups_of_cells,
     refuse_sparse,
     row_groups,
-    share,
     train_on_changed,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValues
+from fairautoml.runtime._rules import groups_of
+from fairautoml.runtime._scores import repaired
 
 NAME = "disparate_impact_remover"
 
@@ -50,26 +49,15 @@ FACTORS = 2**19, 2**20
 class Quantiles:
     """The distribution of one column in one group."""
 
-    values: NDArray[np.float64]  # shape (n_points,): values at the ranks, ascending
+    values: Floats  # shape (n_points,): values at the ranks, ascending
     # share of weight below each value plus half of its own weight, strictly ascending in (0, 1)
-    ranks: NDArray[np.float64]  # shape (n_points,)
+    ranks: Floats  # shape (n_points,)
     # half of the share of weight of a value that several rows have, else 0
-    spread: NDArray[np.float64]  # shape (n_points,)
+    spread: Floats  # shape (n_points,)
 
-    def rank(self, x: NDArray[np.floating], draws: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a rank of each value, by draws in [0, 1); constant beyond the range."""
-        middle, spread = (np.interp(x, self.values, one) for one in (self.ranks, self.spread))
-        ranks: NDArray[np.float64] = middle + (2 * draws - 1) * spread
-        return ranks
-
-    def value(self, rank: NDArray[np.float64]) -> NDArray[np.float64]:
+    def value(self, rank: Floats) -> Floats:
         """Return the value at each rank; constant beyond the range."""
-        values: NDArray[np.float64] = np.interp(rank, self.ranks, self.values)
-        return values
-
-    def portable(self) -> dict[str, Any]:
-        """Return the portable form."""
-        return {"values": self.values, "ranks": self.ranks, "spread": self.spread}
+        return np.interp(rank, self.ranks, self.values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,62 +70,6 @@ class Repair:
     # shape (n_categories,): ordered codes, ``MISSING`` for missing; None for numbers
     codes: NDArray[np.int64] | None = None
 
-    def repaired(
-        self,
-        x: NDArray[np.floating],
-        of_row: NDArray[np.int64],
-        draws: NDArray[np.float64],
-        strength: float,
-    ) -> NDArray[np.floating]:
-        """Return the repaired column; missing numbers and unknown categories stay as they are."""
-        changed, found = x.copy(), ~np.isnan(x)
-        if self.codes is not None:
-            places, found = places_of(x, self.codes)
-            found &= draws[1] < strength
-            new = self.codes[
-                self._category(self._rank(places[found], of_row[found], draws[0][found]))
-            ]
-            changed[found] = np.where(new == MISSING, np.nan, new)
-            return changed
-        known = x[found].astype(np.float64)
-        full = self.middle.value(self._rank(known, of_row[found], draws[0][found]))
-        changed[found] = (1 - strength) * known + strength * full
-        return changed
-
-    def _rank(
-        self, x: NDArray[Any], of_row: NDArray[np.int64], draws: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        rank = self.pooled.rank(x, draws)
-        for group, table in enumerate(self.groups):
-            mine = of_row == group
-            if len(table.values):
-                rank[mine] = table.rank(x[mine], draws[mine])
-        return rank
-
-    def _category(self, rank: NDArray[np.float64]) -> NDArray[np.int64]:
-        at = np.searchsorted(self.middle.ranks[:-1], rank, side="right")
-        return self.middle.values[at].astype(np.int64)
-
-    def portable(self) -> dict[str, Any]:
-        """Return the portable form."""
-        return {
-            "groups": [table.portable() for table in self.groups],
-            "pooled": self.pooled.portable(),
-            "middle": self.middle.portable(),
-            "codes": self.codes,
-        }
-
-
-def places_of(
-    x: NDArray[np.floating], codes: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the place of each category in an order, and whether it is there."""
-    present = np.where(np.isnan(x), MISSING, x)
-    sorter = np.argsort(codes)
-    at = np.minimum(np.searchsorted(codes, present, sorter=sorter), len(codes) - 1)
-    places = sorter[at]
-    return places, codes[places] == present
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Repairs:
@@ -149,16 +81,14 @@ class Repairs:
     salt: int  # seed of the draws
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Return the repaired rows."""
         changed = X.astype(np.float32)
-        groups, row = groups_of_cells(self.of_cell, cells), row_draws(X, self.salt)
+        groups, row = groups_of(self.of_cell, cells), row_draws(X, self.salt)
         for (at, repair), factors in zip(self.columns, self._factors(), strict=True):
-            draws = np.modf(row * factors[:, None])[0]
-            changed[:, at] = repair.repaired(changed[:, at], groups, draws, self.strength)
+            step = {**asdict(repair), "strength": self.strength, "factors": factors}
+            changed[:, at] = repaired(step, changed[:, at], groups, row)
         return changed
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
-        """Append the repaired columns and return those of the model."""
         changed = columns.copy()
         about = {
             "of_cell": self.of_cell,
@@ -167,18 +97,16 @@ class Repairs:
             "odd": row_factors(len(columns), self.salt).view(np.int32),
         }
         for (at, repair), factors in zip(self.columns, self._factors(), strict=True):
-            content = {**about, "column": columns[at], "factors": factors, **repair.portable()}
+            content = {**about, "column": columns[at], "factors": factors, **asdict(repair)}
             changed[at] = out.step("repaired", content, 1)[0]
         return changed
 
-    def _factors(self) -> NDArray[np.float64]:
+    def _factors(self) -> Floats:
         drawn = np.random.default_rng(self.salt).integers(*FACTORS, size=(len(self.columns), 2))
         return drawn.astype(np.float64)
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train on repaired columns.
 
     New rows of an unknown group, or of one that did not occur in training, are ranked among all
@@ -186,7 +114,7 @@ def train(
     """
     groups = row_groups(rows, NAME)
     refuse_sparse(rows.feature_schema, NAME)
-    strength = share(params["strength"])
+    strength = float(params["strength"])
     if strength == 0:
         return fit_base(rows)
     categorical = frozenset(rows.feature_schema.categorical)
@@ -217,7 +145,9 @@ def _of_categories(x: NDArray[np.floating], rows: TrainRows, groups: RowGroups) 
     rate = np.bincount(at, weights=weight * rows.y[known]) / mass
     order = np.argsort(rate, kind="stable")
     codes, ends = codes[order].astype(np.int64), np.cumsum(mass[order]) / mass.sum()
-    tables, pooled = _tables(places_of(x, codes)[0], rows.weight, groups)
+    place = np.zeros(len(x))
+    place[known] = np.argsort(order)[at]
+    tables, pooled = _tables(place, rows.weight, groups)
     places = np.arange(len(codes))
     if all(len(table.values) <= 1 for table in tables):
         # A column that is a function of the group carries nothing else.
@@ -227,7 +157,7 @@ def _of_categories(x: NDArray[np.floating], rows: TrainRows, groups: RowGroups) 
 
 
 def _tables(
-    x: NDArray[Any], weight: NDArray[np.float64], groups: RowGroups
+    x: NDArray[np.floating], weight: Floats, groups: RowGroups
 ) -> tuple[tuple[Quantiles, ...], Quantiles]:
     """Return the distribution in each group and among all rows of known group."""
     found = ~np.isnan(x) & (groups.of_row >= 0)
@@ -249,7 +179,7 @@ def _middle(tables: Sequence[Quantiles]) -> Quantiles:
     return Quantiles(values=values, ranks=ranks, spread=np.zeros_like(ranks))
 
 
-def quantiles(x: NDArray[np.float64], weight: NDArray[np.float64]) -> Quantiles:
+def quantiles(x: Floats, weight: Floats) -> Quantiles:
     """Return the weighted quantile table, with at most 1000 points at equal rank steps."""
     values, at, counts = np.unique(x, return_inverse=True, return_counts=True)
     mass = np.bincount(at, weights=weight, minlength=len(values))

@@ -14,110 +14,29 @@ price * share of a unit's variance that lies between the groups, mean per unit +
 terms of Zemel, Wu, Swersky, Pitassi and Dwork, *Learning Fair Representations*, ICML 2013,
 equation 4, for tanh units instead of prototypes. The variance share, unlike a distance of means,
 does not vanish for small units.
-
-Adversarial weightings are ``w = basis @ alpha`` with ``low <= alpha <= high`` and a mean of 1. The
-worst one solves a fractional knapsack problem, exactly by filling up the coefficients of the
-highest loss first (Dantzig, "Discrete-variable extremum problems", Operations Research 1957).
-Weightings by kernels are those of Du, Xu, Wu and Tong, *Fairness-aware Agnostic Federated
-Learning*, 2020, arXiv 2010.05057; weights per segment are ours.
 """
 
-import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.encoders import Design, fit_design
 from fairautoml.data.splits import row_draws
-from fairautoml.exceptions import ParameterError
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import (
     PARITY,
     RowGroups,
     refuse_sparse,
     row_groups,
-    share,
     train_on_changed,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import ParamValue
+from fairautoml.records import Floats, ParamValues
 from fairautoml.threads import one_thread
-
-SLACK = 1e-9
-"""Tolerance of the bounds that must allow a mean of 1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worst:
-    """A worst-case weighting."""
-
-    alpha: NDArray[np.float64]  # shape (n_coefficients,): its coefficients
-    weight: NDArray[np.float64]  # shape (n_rows,): factor of each row, at least 0
-    loss: float  # mean loss under it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Adversary:
-    """The class of admissible row weightings."""
-
-    basis: NDArray[np.float64]  # shape (n_rows, n_coefficients): non-negative
-    share: NDArray[np.float64]  # shape (n_rows,): share of each row in the plain mean; 1 in total
-    low: float  # bounds of each coefficient, ``0 <= low <= high``
-    high: float
-
-    def __post_init__(self) -> None:
-        least, most = (float(bound * self._mass.sum()) for bound in (self.low, self.high))
-        if not (0 <= self.low <= self.high and least <= 1 + SLACK and most >= 1 - SLACK):
-            msg = (
-                f"low={self.low}, high={self.high}: with coefficients within these bounds the "
-                f"mean weight lies between {least:.4g} and {most:.4g}, but it must be 1. "
-                "Lower low or raise high"
-            )
-            raise ParameterError(msg)
-
-    @property
-    def _mass(self) -> NDArray[np.float64]:
-        """Contribution of one unit of each coefficient to the mean weight."""
-        mass: NDArray[np.float64] = self.share @ self.basis
-        return mass
-
-    def worst(self, loss: NDArray[np.float64]) -> Worst:
-        """Return the weighting with the largest mean loss."""
-        mass = self._mass
-        used = np.flatnonzero(mass > 0)
-        per_unit = (self.share * loss) @ self.basis[:, used] / mass[used]
-        order = used[np.argsort(-per_unit, kind="stable")]
-        room = (self.high - self.low) * mass[order]
-        before = np.cumsum(room) - room
-        added = np.clip(1 - self.low * mass.sum() - before, 0.0, room)
-        alpha = np.full(len(mass), self.low)
-        alpha[order] += added / mass[order]
-        weight = self.basis @ alpha
-        return Worst(alpha=alpha, weight=weight, loss=float((self.share * weight) @ loss))
-
-
-def kernel_adversary(
-    distances: NDArray[np.float64], share: NDArray[np.float64], *, sigma: float, bound: float
-) -> Adversary:
-    """Return weightings that are sums of Gaussian bumps around reference points."""
-    basis = np.exp(-distances / (2 * sigma**2))
-    return Adversary(basis=basis, share=share, low=0.0, high=bound)
-
-
-def segment_adversary(
-    segment: NDArray[np.integer], share: NDArray[np.float64], *, low: float, high: float
-) -> Adversary:
-    """Return weightings that are constant within each segment."""
-    basis = (segment[:, None] == np.arange(int(segment.max()) + 1)).astype(np.float64)
-    return Adversary(basis=basis, share=share, low=low, high=high)
-
 
 L2 = 1e-3
 """Penalty of the squared coefficients; keeps the optimum finite."""
@@ -128,30 +47,29 @@ STILL = 1e-3
 MOST_STEPS = 150
 """Largest number of L-BFGS iterations."""
 
-Grads = tuple[NDArray[np.float64], ...]
+Grads = tuple[Floats, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layer:
     """The hidden units."""
 
-    coefficients: NDArray[np.float64]  # shape (n_columns, n_units): incoming weights
-    intercepts: NDArray[np.float64]  # shape (n_units,): intercepts of the units
+    coefficients: Floats  # shape (n_columns, n_units): incoming weights
+    intercepts: Floats  # shape (n_units,): intercepts of the units
 
-    def apply(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    def apply(self, matrix: Floats) -> Floats:
         """Return the units' values in (-1, 1), shape (n_rows, n_units)."""
-        found: NDArray[np.float64] = np.tanh(matrix @ self.coefficients + self.intercepts)
-        return found
+        return np.tanh(matrix @ self.coefficients + self.intercepts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lesson:
     """Training data and objective of a network encoder."""
 
-    matrix: NDArray[np.float64]  # shape (n_rows, n_columns): rows of known group
-    y: NDArray[np.float64]  # shape (n_rows,): labels 0 or 1
-    share: NDArray[np.float64]  # shape (n_rows,): share of each row in a mean, 1 in total
-    member: NDArray[np.float64]  # shape (n_rows, n_groups): 1 in the column of the row's group
+    matrix: Floats  # shape (n_rows, n_columns): rows of known group
+    y: Floats  # shape (n_rows,): labels 0 or 1
+    share: Floats  # shape (n_rows,): share of each row in a mean, 1 in total
+    member: Floats  # shape (n_rows, n_groups): 1 in the column of the row's group
     n_units: int  # hidden units
     price: float  # penalty of a unit that determines the group, in nats
 
@@ -161,8 +79,7 @@ class Lesson:
         n, k = self.matrix.shape[1], self.n_units
         return (n, k), (k,), (k, n), (n,), (k,), (1,)
 
-    def value_and_gradient(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Return the objective and its gradient."""
+    def value_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
         w, b, v, c, u, d = split(theta, self.shapes)
         z = np.tanh(self.matrix @ w + b)
         margin, apart = z @ u + d, z @ v + c - self.matrix
@@ -187,7 +104,7 @@ class Lesson:
         )
         return float(value), np.concatenate([part.ravel() for part in gradient])
 
-    def _leak(self, z: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def _leak(self, z: Floats) -> tuple[float, Floats]:
         """Return the mean share of variance between groups, and its gradient by unit value."""
         mass = self.share @ self.member
         means = (self.member * self.share[:, None]).T @ z / mass[:, None]
@@ -200,7 +117,7 @@ class Lesson:
         return float((between / total).mean()), by_value / z.shape[1]
 
 
-def split(theta: NDArray[np.float64], shapes: tuple[tuple[int, ...], ...]) -> Grads:
+def split(theta: Floats, shapes: tuple[tuple[int, ...], ...]) -> Grads:
     """Return the parts of a flat vector in the given shapes."""
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
     parts = np.split(theta, ends[:-1])
@@ -234,19 +151,18 @@ ROUNDING = 1e-10
 class Erasure:
     """``x - moved (x - mean)``."""
 
-    mean: NDArray[np.float64]  # shape (n_columns,): weighted mean of the rows it was fitted on
+    mean: Floats  # shape (n_columns,): weighted mean of the rows it was fitted on
     # subtracted part, as a linear map of rows
-    moved: NDArray[np.float64]  # shape (n_columns, n_columns)
+    moved: Floats  # shape (n_columns, n_columns)
 
-    def apply(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    def apply(self, matrix: Floats) -> Floats:
         """Return the rows with equal group means, shape (n_rows, n_columns)."""
-        kept: NDArray[np.float64] = matrix - (matrix - self.mean) @ self.moved
-        return kept
+        return matrix - (matrix - self.mean) @ self.moved
 
 
 def fit_erasure(
-    matrix: NDArray[np.float64],
-    weight: NDArray[np.float64],
+    matrix: Floats,
+    weight: Floats,
     group: NDArray[np.integer],
     strength: float,
 ) -> Erasure:
@@ -266,46 +182,9 @@ def fit_erasure(
     return Erasure(mean=mean, moved=strength * moved)
 
 
-def indicators(group: NDArray[np.integer]) -> NDArray[np.float64]:
+def indicators(group: NDArray[np.integer]) -> Floats:
     """Return one-hot encoded groups, shape (n_rows, number of observed groups)."""
-    found: NDArray[np.float64] = (group[:, None] == np.unique(group)).astype(np.float64)
-    return found
-
-
-N_REFERENCES = 30
-"""Reference points; 30 in arXiv 2010.05057."""
-
-LOOKED_AT = 20_000
-"""Rows of the subsample that fits the clusters and the typical distance."""
-
-
-def near_references(rows: TrainRows, seed: int) -> tuple[NDArray[np.float64], float]:
-    """Return the distances of all rows to randomly drawn reference rows."""
-    matrix = fit_design(rows.X, rows.feature_schema, rows.weight).matrix(rows.X)
-    at = _drawn(rows, seed)[:N_REFERENCES]
-    # Sums by row instead of a matrix product, whose rounding depends on the number of rows.
-    distances = np.stack([((matrix - matrix[one]) ** 2).sum(axis=1) for one in at], axis=1)
-    typical = float(np.sqrt(np.median(distances[rows.weight > 0])))
-    return distances, typical if typical > 0 else 1.0
-
-
-def segments_of(rows: TrainRows, n_segments: int, seed: int) -> NDArray[np.int64]:
-    """Return the k-means cluster of each row, shape (n_rows,), from 0."""
-    matrix = fit_design(rows.X, rows.feature_schema, rows.weight).matrix(rows.X)
-    at = _drawn(rows, seed)[:LOOKED_AT]
-    clusters = KMeans(n_clusters=min(n_segments, len(at)), n_init=1, random_state=seed)
-    with one_thread(), warnings.catch_warnings():
-        # With fewer distinct rows than clusters, some segments stay empty.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        clusters.fit(matrix[at], sample_weight=rows.weight[at])
-        found: NDArray[np.int64] = clusters.predict(matrix).astype(np.int64)
-    return found
-
-
-def _drawn(rows: TrainRows, seed: int) -> NDArray[np.int64]:
-    """Return the rows with weight, in an order that depends only on seed and content."""
-    order = np.lexsort((rows.weight, rows.y, row_draws(rows.X, seed)))
-    return order[rows.weight[order] > 0]
+    return (group[:, None] == np.unique(group)).astype(np.float64)
 
 
 NAME = "fair_representation"
@@ -327,14 +206,12 @@ class Representation:
 
     def apply(self, X: NDArray[np.floating], cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the representation, shape (n_rows, n_columns)."""
-        del cells
         with one_thread():
             matrix = self.design.matrix(X)
             encoded = matrix if self.layer is None else self.layer.apply(matrix)
             return self.erasure.apply(encoded).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
-        """Append the representation and return its columns."""
         layer = None
         if self.layer is not None:
             layer = {
@@ -347,13 +224,11 @@ class Representation:
         return out.step("represented", content, len(mean))
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train on the representation: numeric, imputed, one column per frequent category."""
     groups = row_groups(rows, NAME)
     refuse_sparse(rows.feature_schema, NAME)
-    if share(params["strength"]) == 0:
+    if float(params["strength"]) == 0:
         return fit_base(rows)
     with one_thread():
         change = _representation(rows, groups, params, seed)
@@ -362,9 +237,9 @@ def train(
 
 
 def _representation(
-    rows: TrainRows, groups: RowGroups, params: Mapping[str, ParamValue], seed: int
+    rows: TrainRows, groups: RowGroups, params: ParamValues, seed: int
 ) -> Representation:
-    strength = share(params["strength"])
+    strength = float(params["strength"])
     # Rows and groups are sorted by content: training amplifies rounding of sums, which must
     # depend neither on the order of the table nor on names.
     order = np.lexsort((rows.weight, rows.y, row_draws(rows.X, seed)))

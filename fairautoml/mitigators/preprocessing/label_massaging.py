@@ -7,7 +7,6 @@ techniques for classification without discrimination", KAIS 2012, algorithms 1 a
 groups, sample weights and the strength are ours.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,22 +14,20 @@ from numpy.typing import NDArray
 
 from fairautoml.data.splits import row_draws
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._training import PARITY, RowGroups, row_groups, share
-from fairautoml.records import ParamValue
+from fairautoml.mitigators._training import PARITY, RowGroups, row_groups
+from fairautoml.records import Floats, ParamValues
 
 NAME = "label_massaging"
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train a ranker, change labels, train again.
 
     The ranker is the learner of the configuration, so any X that it supports is supported. Groups
     with a single label are handled like any other.
     """
     groups = row_groups(rows, NAME)
-    strength = share(params["strength"])
+    strength = float(params["strength"])
     if strength == 0:
         return fit_base(rows)
     # By score, then by content, so that the changed rows do not depend on the row order.
@@ -46,7 +43,9 @@ def massaged(
 ) -> NDArray[np.int8]:
     """Return the changed labels, shape (n_rows,)."""
     y = rows.y.copy()
-    move = strength * (groups.base_rate - groups.base_rates) * groups.mass.sum(axis=1)
+    total, positive = groups.mass.sum(axis=1), groups.mass[:, 1]
+    base_rates = np.divide(positive, total, out=np.zeros_like(total), where=total > 0)
+    move = strength * (positive.sum() / groups.mass.sum() - base_rates) * total
     for group in groups.present:
         old = 0 if move[group] > 0 else 1
         configs = np.flatnonzero((groups.of_row == group) & (rows.y == old))
@@ -58,7 +57,7 @@ def massaged(
     return y
 
 
-def _how_many(weight: NDArray[np.float64], wanted: float) -> int:
+def _how_many(weight: Floats, wanted: float) -> int:
     """Return the number of leading rows whose weight is closest to the wanted weight."""
     cumulated = np.concatenate([[0.0], np.cumsum(weight)])
     return int(np.argmin(np.abs(cumulated - wanted)))

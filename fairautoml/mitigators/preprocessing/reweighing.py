@@ -6,43 +6,33 @@ unchanged at every strength. Source: Kamiran and Calders, "Data preprocessing te
 classification without discrimination", KAIS 2012, algorithm 3; the strength is ours.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._training import PARITY, RowGroups, row_groups, share
-from fairautoml.records import ParamValue
+from fairautoml.mitigators._training import PARITY, RowGroups, row_groups
+from fairautoml.records import Floats, ParamValues
 
 NAME = "reweighing"
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train on reweighed rows; features are unused, so any kind of X is supported."""
-    del seed
     groups = row_groups(rows, NAME)
     groups.require_labels(NAME)
-    strength = share(params["strength"])
+    strength = float(params["strength"])
     factor = 1 + strength * (independence_factors(groups.mass) - 1)
     return fit_base(replace(rows, weight=rows.weight * _by_row(rows, groups, factor)))
 
 
-def independence_factors(mass: NDArray[np.float64]) -> NDArray[np.float64]:
+def independence_factors(mass: Floats) -> Floats:
     """Return ``P(group) P(label) / P(group, label)``, shape (n_groups, 2), 1 for empty cells."""
     expected = np.outer(mass.sum(axis=1), mass.sum(axis=0)) / mass.sum()
-    factors: NDArray[np.float64] = np.divide(
-        expected, mass, out=np.ones_like(mass), where=mass > 0
-    )
-    return factors
+    return np.divide(expected, mass, out=np.ones_like(mass), where=mass > 0)
 
 
-def _by_row(
-    rows: TrainRows, groups: RowGroups, factor: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _by_row(rows: TrainRows, groups: RowGroups, factor: Floats) -> Floats:
     known = groups.of_row >= 0
     of_row = np.ones(len(rows.y))
     of_row[known] = factor[groups.of_row[known], rows.y[known]]

@@ -6,7 +6,6 @@ techniques for classification without discrimination", KAIS 2012; the remaining 
 reveal the group jointly.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import InputError
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._training import ChangedColumns, associations, row_groups, share
+from fairautoml.mitigators._training import associations, row_groups, train_on_changed
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import ParamValue
+from fairautoml.records import ParamValues
 
 NAME = "suppression"
 
@@ -33,23 +32,16 @@ class Kept:
     columns: NDArray[np.int64]  # shape (n_kept,): their positions, ascending
 
     def apply(self, X: Any, cells: NDArray[np.integer]) -> Any:
-        """Return the selected columns of the rows."""
-        del cells
         return X[:, self.columns]
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
-        """Return the selected columns."""
-        kept: Positions = columns[self.columns]
-        return kept
+        return columns[self.columns]
 
 
-def train(
-    rows: TrainRows, fit_base: FitBaseLearner, params: Mapping[str, ParamValue], seed: int
-) -> ScoreModel:
+def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train without the features whose association with the group exceeds ``1 - strength``."""
-    del seed
     groups = row_groups(rows, NAME)
-    strength = share(params["strength"])
+    strength = float(params["strength"])
     if strength == 0:
         return fit_base(rows)
     related = associations(rows, groups)
@@ -61,13 +53,8 @@ def train(
             f"Use a strength below {1 - related.min():.3f}."
         )
         raise InputError(msg)
-    kept = Kept(columns=columns)
-    left = replace(
-        rows,
-        X=kept.apply(rows.X, rows.cells),
-        feature_schema=_feature_schema(rows.feature_schema, columns),
-    )
-    return ChangedColumns(change=kept, model=fit_base(left))
+    feature_schema = _feature_schema(rows.feature_schema, columns)
+    return train_on_changed(rows, Kept(columns=columns), fit_base, feature_schema)
 
 
 def _feature_schema(feature_schema: FeatureSchema, columns: NDArray[np.int64]) -> FeatureSchema:
