@@ -328,7 +328,7 @@ def _full(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | Non
     """Return the best pair if its expected gain per second is at least that of the search."""
     search = memory.search
     if math.isinf(memory.best_fair):
-        pair = _best(pairs)
+        pair = best_pair(pairs)
         patience = max(search.cost_of_improvement, search.since)
         return pair if pair.seconds / _success_probability(pair, rules) <= patience else None
 
@@ -352,7 +352,7 @@ def _full(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | Non
 def _simple(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | None:
     """Return the best base if it costs no more than the next improvement of the search."""
     del rules
-    pair = _best(pairs)
+    pair = best_pair(pairs)
     search = memory.search
     return pair if pair.seconds <= max(search.cost_of_improvement, search.since) else None
 
@@ -367,7 +367,7 @@ def _gain(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | Non
 
 def _greedy(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | None:
     del memory, rules
-    return _best(pairs)
+    return best_pair(pairs)
 
 
 TESTS: dict[Test, Callable[[AllocatorState, list[Pair], Rules], Pair | None]] = {
@@ -378,7 +378,7 @@ TESTS: dict[Test, Callable[[AllocatorState, list[Pair], Rules], Pair | None]] = 
 }
 
 
-def _best(pairs: list[Pair]) -> Pair:
+def best_pair(pairs: list[Pair]) -> Pair:
     """Return the pair of the best base with the least expensive mitigation."""
     return min(pairs, key=lambda pair: (pair.base.loss, pair.seconds))
 

@@ -5,7 +5,13 @@ our own design, not a reproduction of their formulas.
 """
 
 from fairautoml.records import Terms, Trial, TrialResult
-from fairautoml.search.allocators._expected_gain import AllocatorState, Rules, choose, fits
+from fairautoml.search.allocators._expected_gain import (
+    AllocatorState,
+    Rules,
+    best_pair,
+    choose,
+    fits,
+)
 from fairautoml.search.allocators.ladder import Ladder
 
 FULL_RULE = Rules()
@@ -42,7 +48,7 @@ class CostAware(Ladder):
         pairs = [pair for pair in self._memory.pairs() if fits(pair, left)]
         if trial is not None or not pairs:
             return trial
-        return self._memory.start(min(pairs, key=lambda p: (p.base.loss, p.seconds)), number)
+        return self._memory.start(best_pair(pairs), number)
 
 
 ALLOCATOR = CostAware

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from fairautoml.records import Config, Terms, Trial, TrialResult
-from fairautoml.search.allocators._expected_gain import AllocatorState, Pair
+from fairautoml.search.allocators._expected_gain import AllocatorState, best_pair
 from fairautoml.search.allocators.flat import Flat
 
 RESERVE = 1.2
@@ -38,7 +38,7 @@ class MitigateAfter(Flat):
         """Return the mitigation of the best model once one more trial would leave too little."""
         pairs = self._memory.pairs(prune=False)
         if self._searching and left is not None and pairs:
-            self._searching = left - self.longest >= RESERVE * _best(pairs).seconds
+            self._searching = left - self.longest >= RESERVE * best_pair(pairs).seconds
         return None if self._searching else self._mitigated(number, left)
 
     def proposal(self, ask: Callable[[], Config | None]) -> Config | None:
@@ -58,11 +58,7 @@ class MitigateAfter(Flat):
             for pair in self._memory.pairs(prune=self._retry)
             if left is None or RESERVE * pair.seconds <= left
         ]
-        return self._memory.start(_best(pairs), number) if pairs else None
-
-
-def _best(pairs: list[Pair]) -> Pair:
-    return min(pairs, key=lambda pair: (pair.base.loss, pair.seconds))
+        return self._memory.start(best_pair(pairs), number) if pairs else None
 
 
 ALLOCATOR = MitigateAfter

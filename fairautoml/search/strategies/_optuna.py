@@ -30,11 +30,6 @@ def bounded(violation: float) -> float:
     return violation / (1.0 + abs(violation))
 
 
-def worst_violation(scored: TrialResult) -> float:
-    """Return the largest violation, mapped to [-1, 1]; -1 without constraints."""
-    return max(map(bounded, scored.violations), default=-1.0)
-
-
 def penalised_loss(scored: TrialResult) -> float | None:
     """Return one minus the value plus ``PENALTY`` times the bounded constraint violations.
 
@@ -122,8 +117,8 @@ def value_only(value: float, scored: TrialResult) -> Sequence[float]:
 
 
 def value_and_violation(value: float, scored: TrialResult) -> Sequence[float]:
-    """Return the value, to maximize, and the worst violation, to minimize."""
-    return value, worst_violation(scored)
+    """Return the value, to maximize, and the worst violation in [-1, 1], to minimize."""
+    return value, max(map(bounded, scored.violations), default=-1.0)
 
 
 def new_study(sampler: optuna.samplers.BaseSampler, *directions: Direction) -> optuna.Study:
