@@ -188,6 +188,14 @@ def missing_library(
     )
 
 
+def imported(plugin: str, module: str, library: str, package: str) -> Any:
+    """Return a module of an optional library; raise MissingExtraError if it cannot be imported."""
+    try:
+        return importlib.import_module(module)
+    except (ImportError, OSError) as error:
+        raise missing_library(plugin, library, package, error) from error
+
+
 def check_names(argument: str, value: Any, registry: Registry[Any]) -> tuple[str, ...] | None:
     """Return registered names, None for None; raise for other values and unknown names."""
     if value is None:

@@ -5,7 +5,6 @@ batch. Numbers are scaled robustly and embedded by periodic functions, categorie
 """
 
 import copy
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,7 +22,7 @@ from fairautoml.learners._base import (
     stopping_parts,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.registry import missing_library
+from fairautoml.registry import imported
 from fairautoml.runtime._scores import entries, network_scores, smooth_clip
 from fairautoml.threads import n_threads
 
@@ -58,18 +57,8 @@ class Recipe:
 
 
 def torch_for(learner: str) -> Any:
-    """Return PyTorch.
-
-    Raises
-    ------
-    MissingExtraError
-        PyTorch cannot be imported.
-    """
-    try:
-        return importlib.import_module("torch")
-    except (ImportError, OSError) as error:
-        package = '"fairautoml-search[nn]"'
-        raise missing_library(f"learner {learner!r}", "torch", package, error) from error
+    """Return PyTorch; raise MissingExtraError if it cannot be imported."""
+    return imported(f"learner {learner!r}", "torch", "torch", '"fairautoml-search[nn]"')
 
 
 class Network:

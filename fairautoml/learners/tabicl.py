@@ -23,7 +23,7 @@ from fairautoml.learners._base import (
     ParamValue,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.registry import missing_library
+from fairautoml.registry import imported
 from fairautoml.threads import n_threads
 
 CHECKPOINT = "FAIRAUTOML_TABICL_CHECKPOINT"
@@ -118,11 +118,7 @@ def build(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> TabICLBinary:
     """Return an unfitted classifier."""
-    try:
-        importlib.import_module("tabicl")
-    except (ImportError, OSError) as error:
-        package = '"fairautoml-search[tabicl]"'
-        raise missing_library("learner 'tabicl'", "tabicl", package, error) from error
+    imported("learner 'tabicl'", "tabicl", "tabicl", '"fairautoml-search[tabicl]"')
     checkpoint()
     return TabICLBinary(params, feature_schema, seed)
 
