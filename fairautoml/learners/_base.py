@@ -131,6 +131,8 @@ class Learner:
 class EncodedEstimator(BaseEstimator):  # type: ignore[misc]
     """Estimator on the encoded matrix; subclasses implement training and scoring."""
 
+    model_: Any  # set by ``fit``
+
     def __init__(
         self, params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
     ) -> None:
@@ -319,10 +321,8 @@ class Regressor(RegressorMixin, EncodedEstimator):  # type: ignore[misc]
         """Return the predictions by ``model_``, shape (n_rows,)."""
 
 
-class SklearnTraining:
+class SklearnTraining(EncodedEstimator):
     """Trains a scikit-learn estimator with one OpenMP and one BLAS thread."""
-
-    model_: Any
 
     @abstractmethod
     def _estimator(self, n_rows: int) -> Any:

@@ -5,7 +5,6 @@ batch. Numbers are scaled robustly and embedded by periodic functions, categorie
 """
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     BinaryClassifier,
+    EncodedEstimator,
     MulticlassClassifier,
-    ParamValue,
     Regressor,
     stopping_parts,
 )
@@ -61,7 +60,7 @@ def torch_for(learner: str) -> Any:
     return imported(f"learner {learner!r}", "torch", "torch", '"fairautoml-search[nn]"')
 
 
-class Network:
+class Network(EncodedEstimator):
     """A network of members that share their hidden layers; the score is the mean of theirs.
 
     ``params`` are ``n_epochs``, ``learning_rate``, ``weight_decay``, ``dropout``, ``width``,
@@ -72,11 +71,6 @@ class Network:
     name: ClassVar[str]
     recipe: ClassVar[Recipe]
     link: ClassVar[str] = "logistic"
-
-    params: Mapping[str, ParamValue]
-    feature_schema: FeatureSchema
-    seed: int
-    model_: Any
 
     def _train(
         self, X: NDArray[np.floating], y: NDArray[Any], weight: NDArray[Any] | None

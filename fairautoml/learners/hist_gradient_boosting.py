@@ -5,7 +5,7 @@ which for one row takes several times as long as the trees.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,6 @@ from fairautoml.exceptions import NotPortableError
 from fairautoml.learners._base import (
     EmptyColumns,
     Learner,
-    ParamValue,
     SklearnClassifier,
     SklearnMulticlass,
     SklearnRegressor,
@@ -208,9 +207,6 @@ MOST_CATEGORIES = 255
 class _Boosting(SklearnTraining):
     """Histogram gradient boosting on category codes."""
 
-    params: Mapping[str, ParamValue]
-    feature_schema: FeatureSchema
-    seed: int
     trees_: DirectTrees | None
     kind: type[Any] = HistGradientBoostingClassifier
     link = "logistic"

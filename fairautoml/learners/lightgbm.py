@@ -1,18 +1,16 @@
 """LightGBM: gradient boosted trees grown leaf by leaf, with native categories up to 20."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     STOPPING,
     BinaryClassifier,
+    EncodedEstimator,
     Learner,
     MulticlassClassifier,
-    ParamValue,
     Regressor,
     stopping_parts,
 )
@@ -70,16 +68,11 @@ _TREES = frozenset(
 """Parameters without effect on the bins; all others are part of the cache key."""
 
 
-class _Booster:
+class _Booster(EncodedEstimator):
     """A LightGBM booster on category codes.
 
     A category that is unknown at prediction is treated like the categories that no split names.
     """
-
-    params: Mapping[str, ParamValue]
-    feature_schema: FeatureSchema
-    seed: int
-    model_: Any
 
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
         """Return the parameters of the objective for these labels."""

@@ -1,6 +1,6 @@
 """Logistic and ridge regression on one-hot categories and scaled or piecewise linear numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
 from sklearn.utils.extmath import softmax
 
-from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     Learner,
     ParamValue,
@@ -179,8 +178,6 @@ def _tables(
 class _Linear(SklearnTraining):
     """L2-regularised linear model; missing values are a category, or imputed with an indicator."""
 
-    params: Mapping[str, ParamValue]
-    feature_schema: FeatureSchema
     direct_: _DirectSums | None = None
 
     def _estimator(self, n_rows: int) -> Pipeline:

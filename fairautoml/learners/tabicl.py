@@ -55,7 +55,6 @@ def checkpoint() -> Path:
 class _InContext(EncodedEstimator):
     """Keeps the training rows; the transformer reads them, and the checkpoint, to predict."""
 
-    model_: Any
     _loaded: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
