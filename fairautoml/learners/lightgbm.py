@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from fairautoml.learners._base import (
     STOPPING,
     BinaryClassifier,
+    Binned,
     EncodedEstimator,
     Learner,
     MulticlassClassifier,
@@ -15,7 +16,6 @@ from fairautoml.learners._base import (
     stopping_parts,
 )
 from fairautoml.learners._lightgbm import dump_booster
-from fairautoml.learners._linear import Binned
 from fairautoml.portable import Dump, Positions
 from fairautoml.registry import missing_library
 from fairautoml.threads import n_threads

@@ -13,13 +13,13 @@ from fairautoml.exceptions import NotPortableError
 from fairautoml.learners._base import (
     STOPPING,
     BinaryClassifier,
+    Binned,
     EncodedEstimator,
     Learner,
     MulticlassClassifier,
     Regressor,
     stopping_parts,
 )
-from fairautoml.learners._linear import Binned
 from fairautoml.portable import Dump, Positions, Sums, Tree
 from fairautoml.registry import missing_library
 from fairautoml.threads import n_threads
