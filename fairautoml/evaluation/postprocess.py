@@ -109,7 +109,7 @@ def expand_column(column: Column, problem: Problem, end: float | None = None) ->
         y=data.y,
         weight=data.weight,
         cells=data.cells,
-        n_cells=1 if data.groups is None else data.groups.n_cells,
+        n_cells=data.n_cells,
         membership=problem.membership,
     )
     entries: list[Entry] = []
