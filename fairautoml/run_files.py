@@ -17,7 +17,6 @@ import pandas as pd
 from fairautoml.certification.certificate import Certificate, certificate_text
 from fairautoml.data.files import write_csv
 from fairautoml.evaluation.membership import MEMBERSHIP_KEY
-from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import (
     ModelCorruptError,
     NotPortableError,
@@ -27,7 +26,7 @@ from fairautoml.exceptions import (
 from fairautoml.inference.restore import StoredModels, read_models, stored_models
 from fairautoml.learners._own import described
 from fairautoml.plan import Plan
-from fairautoml.records import TrialRecord
+from fairautoml.records import TrialRecord, best_of
 from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.report.view import describe_groups
 from fairautoml.search.strategies._optuna import distributions

@@ -9,10 +9,9 @@ from typing import Any
 from ensembles.luck import LUCKLESS, log_losses, on_other_halves
 from ensembles.rows import HeldRows
 from fairautoml.evaluation.postprocess import expand
-from fairautoml.evaluation.ranking import best_of
 from fairautoml.metrics import Constraint
 from fairautoml.plan import Plan, apply_group_policy, define_problem
-from fairautoml.records import Config, Entry, TrialResult
+from fairautoml.records import Config, Entry, TrialResult, best_of
 from fairautoml.search.space_files import load_space
 from fairautoml.selection.choice import (
     ENSEMBLE,

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.evaluation.problem import Problem
-from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics import BoundConstraint, Tally, Undefined
 from fairautoml.metrics._table import effective_rows
@@ -31,6 +30,7 @@ from fairautoml.records import (
     TrialResult,
     TrialState,
     acceptance,
+    best_of,
 )
 from fairautoml.storage.artifacts import Artifacts
 

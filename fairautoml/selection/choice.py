@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from fairautoml.evaluation.group_sizes import MINIMUM_AS_DIFFERENCE, fewest_rows, too_small
 from fairautoml.evaluation.postprocess import Column, expand_column
 from fairautoml.evaluation.problem import Problem
-from fairautoml.evaluation.ranking import best_of, order, pareto_front, tie
 from fairautoml.metrics import METRICS, BoundConstraint
-from fairautoml.records import BASELINE, Entry, GroupUnawareRule
+from fairautoml.records import BASELINE, Entry, GroupUnawareRule, best_of, order, pareto_front, tie
 from fairautoml.selection.ensemble import TOLERANCE
 from fairautoml.selection.feasibility import (
     EVEN,

@@ -9,10 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data.encoders import blocks_in, hides_groups
-from fairautoml.evaluation.ranking import best_of, order, pareto_front, tie
 from fairautoml.metrics import is_gain
 from fairautoml.metrics.groups import GroupSystem, SmallGroups
-from fairautoml.records import Entry, TrialRecord, TrialResult
+from fairautoml.records import Entry, TrialRecord, TrialResult, best_of, order, pareto_front, tie
 from fairautoml.search.loop import Overhead
 
 

@@ -16,7 +16,6 @@ from fairautoml.data.target import known_labels, plain_numbers
 from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.evaluation.membership import kept_membership
 from fairautoml.evaluation.problem import Problem
-from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.inference.predictor import Predictor
 from fairautoml.inference.restore import StoredModels, read_models
@@ -30,7 +29,7 @@ from fairautoml.metrics import (
 )
 from fairautoml.metrics._table import effective_rows
 from fairautoml.mitigators import MITIGATORS, GroupProbabilityModel, ScoreModel
-from fairautoml.records import Entry, GroupUnawareRule
+from fairautoml.records import Entry, GroupUnawareRule, best_of
 from fairautoml.selection.choice import FinalChoice, SelectionOptions
 from fairautoml.selection.ensemble import models_of
 from fairautoml.selection.leaderboard import Leaderboard
