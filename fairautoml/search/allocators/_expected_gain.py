@@ -17,11 +17,13 @@ from fairautoml.records import (
     Fidelity,
     MitigationOption,
     Origin,
+    Terms,
     Trial,
     TrialResult,
     TrialState,
 )
 from fairautoml.search.allocators._base import CostModel, bare, fair, is_baseline
+from fairautoml.search.allocators.ladder import Ladder
 
 FEWEST_SHIFTS = 5
 """Number of mitigations from which the most favourable shift of the loss is estimated."""
@@ -257,6 +259,26 @@ class AllocatorState:
         trial = Trial(number=-1, config=scored.trial.config, fidelity=self._full)
         expected = self._costs.seconds(trial)
         return scored.seconds if expected is None else expected
+
+
+class MitigatingLadder(Ladder):
+    """A ladder that also decides when a model is mitigated."""
+
+    schedules_mitigation = True
+
+    def __init__(self, terms: Terms) -> None:
+        super().__init__(terms)
+        self._memory = AllocatorState(terms.mitigations, terms.fidelity, self.costs)
+
+    def record(self, scored: TrialResult) -> None:
+        """Record the cost and the result of a trial."""
+        super().record(scored)
+        self._memory.record(scored)
+
+    def expected(self, trial: Trial) -> float | None:
+        """Return the expected seconds of a trial."""
+        known = self._memory.expected(trial.number)
+        return super().expected(trial) if known is None else known
 
 
 LAST_CHANCE = 1.5

@@ -2,37 +2,25 @@
 
 from collections.abc import Callable
 
-from fairautoml.records import Config, Terms, Trial, TrialResult
-from fairautoml.search.allocators._expected_gain import AllocatorState, best_pair
-from fairautoml.search.allocators.flat import Flat
+from fairautoml.records import Config, Terms, Trial
+from fairautoml.search.allocators._expected_gain import MitigatingLadder, best_pair
 
 RESERVE = 1.2
 """Time reserved for the mitigation, in units of its expected cost."""
 
 
-class MitigateAfter(Flat):
+class MitigateAfter(MitigatingLadder):
     """Searches, then mitigates the best plain model; a reference for comparisons of allocators.
 
     Without a deadline the mitigation starts when the strategy has no more proposals.
     """
 
-    schedules_mitigation = True
+    screens = False
 
     def __init__(self, terms: Terms, *, retry: bool = False) -> None:
         super().__init__(terms)
-        self._memory = AllocatorState(terms.mitigations, terms.fidelity, self.costs)
         self._retry = retry
         self._searching = True
-
-    def record(self, scored: TrialResult) -> None:
-        """Record the cost and the result of a trial."""
-        super().record(scored)
-        self._memory.record(scored)
-
-    def expected(self, trial: Trial) -> float | None:
-        """Return the expected seconds of a trial."""
-        known = self._memory.expected(trial.number)
-        return super().expected(trial) if known is None else known
 
     def mitigation(self, number: int, left: float | None) -> Trial | None:
         """Return the mitigation of the best model once one more trial would leave too little."""
