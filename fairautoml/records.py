@@ -571,6 +571,10 @@ class Allocator(Protocol):
         ...
 
 
+RunTrial = Callable[[Trial], TrialResult]
+"""What an executor runs: a function that trains and scores a trial."""
+
+
 class Executor(Protocol):
     """Runs trials; like ``concurrent.futures.Executor`` with a clock and deadlines.
 
@@ -587,9 +591,7 @@ class Executor(Protocol):
         """Return the seconds on the monotonic clock of the run."""
         ...
 
-    def submit(
-        self, objective: Callable[[Trial], TrialResult], trial: Trial
-    ) -> "Future[TrialResult]":
+    def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
         """Start a trial; its ``max_seconds`` is enforced."""
         ...
 

@@ -18,7 +18,7 @@ from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.inference.restore import read_models
 from fairautoml.mitigators import GroupProbabilityModel, TrainRows
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, RunTrial, Trial, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
 MEMBERSHIP = Config(learner="group_membership")
@@ -155,7 +155,7 @@ def _in_groups(rows: TrainRows) -> TrainRows:
 def with_membership(
     problem: Problem,
     artifacts: Artifacts,
-    run: Callable[[Trial], TrialResult],
+    run: RunTrial,
     seconds_left: Callable[[], float | None] = lambda: None,
 ) -> Problem:
     """Return the problem with P(cell, y | features) if one of its post-processors needs it.
@@ -185,9 +185,7 @@ def _is_learned(problem: Problem, artifacts: Artifacts) -> bool:
     return known and artifacts.has_all_scores(MEMBERSHIP_KEY, shape)
 
 
-def _learned(
-    problem: Problem, run: Callable[[Trial], TrialResult], seconds_left: Callable[[], float | None]
-) -> str:
+def _learned(problem: Problem, run: RunTrial, seconds_left: Callable[[], float | None]) -> str:
     """Return why training failed, or an empty string; retry with less effort on a timeout."""
     trial = _trial(problem, seconds_left(), 1.0)
     result = run(trial)

@@ -27,9 +27,7 @@ from fairautoml.execution._worker import (
     memory_per_worker_mb,
 )
 from fairautoml.execution.serial import RealTime, SerialExecutor, seconds_until, with_trial
-from fairautoml.records import Executor, Trial, TrialResult, TrialState
-
-Run = Callable[[Trial], TrialResult]
+from fairautoml.records import Executor, RunTrial, Trial, TrialResult, TrialState
 
 
 class FirstHere:
@@ -46,7 +44,7 @@ class FirstHere:
         self.n_workers = executor.n_workers
         self.queued = executor.queued
         self._waiting: deque[tuple[Future[TrialResult], SerialExecutor, Trial]] = deque()
-        self._objective: Run | None = None
+        self._objective: RunTrial | None = None
 
     @property
     def spare(self) -> float:
@@ -61,7 +59,7 @@ class FirstHere:
         """Return the time on the clock of the other executor."""
         return self._executor.now()
 
-    def submit(self, objective: Run, trial: Trial) -> "Future[TrialResult]":
+    def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
         """Queue a trial for this process, or submit it to the other executor."""
         mine = self._here(trial)
         if mine is None:
@@ -326,12 +324,10 @@ class LocalExecutor(RealTime):
         self._idle: list[Worker] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._objective: Callable[[Trial], TrialResult] | None = None
+        self._objective: RunTrial | None = None
         self._packed = b""
 
-    def submit(
-        self, objective: Callable[[Trial], TrialResult], trial: Trial
-    ) -> "Future[TrialResult]":
+    def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
         """Queue the trial; it starts when a worker is free."""
         if self._objective is not objective:
             self._packed, self._objective = CHILD.pack(objective), objective

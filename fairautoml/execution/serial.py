@@ -4,12 +4,12 @@ Time limits are checked between folds only; a running fold is not interrupted.
 """
 
 import time
-from collections.abc import Callable, Set
+from collections.abc import Set
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
 from fairautoml.execution import ResourceLimits
-from fairautoml.records import Trial, TrialResult, TrialState
+from fairautoml.records import RunTrial, Trial, TrialResult, TrialState
 
 
 class RealTime:
@@ -36,9 +36,7 @@ class SerialExecutor(RealTime):
     def __init__(self, limits: ResourceLimits) -> None:
         self._deadline = limits.deadline
 
-    def submit(
-        self, objective: Callable[[Trial], TrialResult], trial: Trial
-    ) -> "Future[TrialResult]":
+    def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
         """Run the trial and return the finished future."""
         future: Future[TrialResult] = Future()
         allowed = seconds_until(trial.max_seconds, self._deadline, self.spare)

@@ -5,13 +5,13 @@ budget are simulated in seconds.
 """
 
 import time
-from collections.abc import Callable, Set
+from collections.abc import Set
 from concurrent.futures import Future
 from dataclasses import replace
 
 from fairautoml.execution import ResourceLimits
 from fairautoml.execution.serial import with_trial
-from fairautoml.records import Trial, TrialResult, TrialState
+from fairautoml.records import RunTrial, Trial, TrialResult, TrialState
 
 
 class VirtualExecutor:
@@ -27,9 +27,7 @@ class VirtualExecutor:
         self._free = [start] * self.n_workers
         self._ends: dict[Future[TrialResult], float] = {}
 
-    def submit(
-        self, objective: Callable[[Trial], TrialResult], trial: Trial
-    ) -> "Future[TrialResult]":
+    def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
         """Run the trial and set its end on the worker that is free first."""
         worker = min(range(self.n_workers), key=self._free.__getitem__)
         start = max(self._clock, self._free[worker])

@@ -18,6 +18,7 @@ from fairautoml.records import (
     Executor,
     Fidelity,
     ParamValue,
+    RunTrial,
     SearchStrategy,
     Trial,
     TrialRecord,
@@ -242,7 +243,7 @@ class Past:
 class SearchLoop:
     """One run of the search loop."""
 
-    objective: Callable[[Trial], TrialResult]  # runs a trial; passed to the executor
+    objective: RunTrial  # runs a trial; passed to the executor
     score: Callable[[TrialResult], TrialResult]  # adds value and violations to a result
     proposals: Proposals  # of the strategy, which receives the results of its proposals only
     allocator: Allocator  # creates trials and their budgets; receives all results
