@@ -179,12 +179,10 @@ class Rule(Protocol):
     @property
     def needs_sensitive(self) -> bool:
         """Whether ``decide`` reads the groups."""
-        ...
 
     @property
     def randomized(self) -> bool:
         """Whether probabilities other than 0 and 1 occur."""
-        ...
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
@@ -194,11 +192,9 @@ class Rule(Protocol):
         With several classes, return the probability of each class, shape (n_rows, n_classes); in
         regression, return the predictions.
         """
-        ...
 
     def describe(self) -> str:
         """Return a human-readable line, for example the thresholds."""
-        ...
 
 
 @runtime_checkable
@@ -209,7 +205,6 @@ class GroupUnawareRule(Protocol):
         self, scores: NDArray[np.floating], membership: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         """Return the probability of the positive class of each row, shape (n_rows,)."""
-        ...
 
 
 @runtime_checkable
@@ -218,7 +213,6 @@ class PortableRule(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form: ``kind``, one that the runtime knows, numbers and arrays."""
-        ...
 
 
 def acceptance(
@@ -481,11 +475,9 @@ class SearchStrategy(Protocol):
 
     def ask(self) -> Config | None:
         """Return the next configuration, or None if the strategy needs another result first."""
-        ...
 
     def tell(self, scored: TrialResult) -> None:
         """Receive the result of a configuration that ``ask`` returned."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -564,11 +556,9 @@ class Allocator(Protocol):
         self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
         """Return the next trial, or None if there is none now."""
-        ...
 
     def record(self, scored: TrialResult) -> None:
         """Receive the cost and the result of a trial."""
-        ...
 
 
 RunTrial = Callable[[Trial], TrialResult]
@@ -589,21 +579,17 @@ class Executor(Protocol):
 
     def now(self) -> float:
         """Return the seconds on the monotonic clock of the run."""
-        ...
 
     def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
         """Start a trial; its ``max_seconds`` is enforced."""
-        ...
 
     def wait(
         self, running: "Set[Future[TrialResult]]", seconds: float
     ) -> "set[Future[TrialResult]]":
         """Return the futures of ``running`` that have ended; wait at most ``seconds``."""
-        ...
 
     def shutdown(self) -> None:
         """Stop all running trials and end every worker process."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

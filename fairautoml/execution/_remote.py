@@ -38,16 +38,13 @@ class OnFiles(Protocol):
     @property
     def data(self) -> object:
         """Rows, or the file that contains them."""
-        ...
 
     @property
     def artifacts(self) -> Artifacts:
         """Storage of scores and models."""
-        ...
 
     def __call__(self, trial: Trial) -> TrialResult:
         """Run a trial."""
-        ...
 
 
 def is_persistent(objective: RunTrial) -> TypeGuard[OnFiles]:

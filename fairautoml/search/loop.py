@@ -92,11 +92,9 @@ class RecallingStrategy(SearchStrategy, Protocol):
 
     def recall(self, config: Config) -> None:
         """Take a recorded proposal instead of the next ``ask``."""
-        ...
 
     def hear(self, scored: TrialResult) -> None:
         """Receive the result of a configuration that this strategy did not propose."""
-        ...
 
 
 @runtime_checkable
@@ -105,7 +103,6 @@ class RevisingStrategy(SearchStrategy, Protocol):
 
     def revise(self, scored: TrialResult) -> None:
         """Receive the result of a promotion to all folds."""
-        ...
 
 
 class Proposals:
