@@ -15,7 +15,7 @@ from typing import Any
 
 from fairautoml.exceptions import InputError, MissingExtraError
 from fairautoml.execution import ResourceLimits
-from fairautoml.execution.serial import RealTime, seconds_until, with_trial
+from fairautoml.execution.serial import RealTime, search_ended, seconds_until, with_trial
 from fairautoml.records import RunTrial, Trial, TrialResult, TrialState
 from fairautoml.storage.run_folder import library_version
 
@@ -97,9 +97,7 @@ class DaskExecutor(RealTime):
         for attempt in range(ATTEMPTS):
             allowed = seconds_until(trial.max_seconds, self._deadline, self.spare)
             if self._closing.is_set() or (allowed is not None and allowed <= 0):
-                return TrialResult(
-                    trial=trial, status=TrialState.STOPPED, error="the search ended"
-                )
+                return search_ended(trial)
             answer, reason = self._attempt(payload, replace(trial, max_seconds=allowed))
             if answer is not None:
                 result, files = answer

@@ -26,7 +26,13 @@ from fairautoml.execution._worker import (
     Worker,
     memory_per_worker_mb,
 )
-from fairautoml.execution.serial import RealTime, SerialExecutor, seconds_until, with_trial
+from fairautoml.execution.serial import (
+    RealTime,
+    SerialExecutor,
+    search_ended,
+    seconds_until,
+    with_trial,
+)
 from fairautoml.records import Executor, RunTrial, Trial, TrialResult, TrialState
 
 
@@ -345,7 +351,7 @@ class LocalExecutor(RealTime):
         start = time.monotonic()
         left = allowed = seconds_until(trial.max_seconds, self._deadline, self.spare)
         if self._closing.is_set() or _is_spent(left):
-            return TrialResult(trial=trial, status=TrialState.STOPPED, error="the search ended")
+            return search_ended(trial)
         result = self._attempt(packed, replace(trial, max_seconds=left), self._idle_worker(packed))
         if result.status is TrialState.WORKER_LOST:
             left = less(left, time.monotonic() - start)
@@ -371,7 +377,7 @@ class LocalExecutor(RealTime):
 
     def _without_worker(self, trial: Trial, used: float) -> TrialResult:
         if self._closing.is_set():
-            return TrialResult(trial=trial, status=TrialState.STOPPED, error="the search ended")
+            return search_ended(trial)
         error = f"no worker process was ready within {used:.1f} s"
         return TrialResult(trial=trial, status=TrialState.TIMEOUT, error=error, seconds=used)
 

@@ -56,6 +56,11 @@ def seconds_until(max_seconds: float | None, deadline: float | None, spare: floa
     return left if max_seconds is None else min(left, max_seconds)
 
 
+def search_ended(trial: Trial) -> TrialResult:
+    """Return the result of a trial that does not begin any more."""
+    return TrialResult(trial=trial, status=TrialState.STOPPED, error="the search ended")
+
+
 def with_trial(result: TrialResult, trial: Trial, allowed: float | None) -> TrialResult:
     """Return the result under the submitted trial.
 
