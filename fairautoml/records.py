@@ -482,65 +482,33 @@ class SearchStrategy(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MitigationOption:
-    """A training-time mitigation that an allocator may schedule.
+    """A training-time mitigation that an allocator may schedule."""
 
-    Parameters
-    ----------
-    name : str
-        Registered name of the mitigator.
-    params : mapping
-        Its parameters.
-    ratio : float
-        Cost of a mitigated training in units of the plain one, positive; a prior estimate that
-        measurements replace.
-    """
-
-    name: str
-    params: Mapping[str, ParamValue] = field(default_factory=dict)
+    name: str  # registered name of the mitigator
+    params: Mapping[str, ParamValue] = field(default_factory=dict)  # its parameters
+    # cost of a mitigated training in units of the plain one, positive; a prior estimate that
+    # measurements replace
     ratio: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What an allocator knows of a run.
+    """What an allocator knows of a run."""
 
-    Parameters
-    ----------
-    fidelity : Fidelity
-        Fidelity of a full trial: all folds, and the largest share of the rows.
-    n_train_rows : int
-        Rows that a fold trains on at ``rows`` 1.
-    mitigations : tuple of MitigationOption
-        Expensive training-time mitigations; used only by an allocator that
-        ``schedules_mitigation``.
-    row_cost : float
-        Cost of a row in training or prediction, relative to a row of a binary task with few
-        columns.
-    first : tuple of Config
-        Configurations of the first models, tried on few rows if all of them take long; empty = the
-        first proposal of the strategy.
-    quick : bool
-        Whether the first of ``first`` is known to be fast.
-    n_trials : int, optional
-        Number of trials that are not promotions, None under a time budget.
-    n_workers : int
-        Trials that run at the same time.
-    stoppable : bool
-        Whether the executor can stop a trial within a fold.
-    screens : bool
-        Whether one fold has enough rows of every class to rank configurations.
-    """
-
-    fidelity: Fidelity
-    n_train_rows: int
+    fidelity: Fidelity  # of a full trial: all folds, and the largest share of the rows
+    n_train_rows: int  # rows that a fold trains on at ``rows`` 1
+    # expensive ones, used only by an allocator that ``schedules_mitigation``
     mitigations: tuple[MitigationOption, ...] = ()
+    # of a row in training or prediction, relative to a row of a binary task with few columns
     row_cost: float = 1.0
+    # configurations of the first models, tried on few rows if all of them take long; empty = the
+    # first proposal of the strategy
     first: tuple[Config, ...] = ()
-    quick: bool = False
-    n_trials: int | None = None
-    n_workers: int = 1
-    stoppable: bool = True
-    screens: bool = True
+    quick: bool = False  # whether the first of ``first`` is known to be fast
+    n_trials: int | None = None  # trials that are not promotions, None under a time budget
+    n_workers: int = 1  # trials that run at the same time
+    stoppable: bool = True  # whether the executor can stop a trial within a fold
+    screens: bool = True  # whether one fold has rows enough of every class to rank configurations
 
 
 class Allocator(Protocol):

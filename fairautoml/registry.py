@@ -141,13 +141,7 @@ class Registry(Generic[T]):
         return tuple(name for name in self.names() if name not in missing)
 
     def about(self, name: str) -> str:
-        """Return the first line of a plug-in's docstring without importing the plug-in.
-
-        Parameters
-        ----------
-        name : str
-            One of ``names()``; for a third-party plug-in the import path is returned.
-        """
+        """Return the first line of a docstring, or the import path of a third-party plug-in."""
         if name not in self._own:
             return self._foreign[name].value
         if self.rows is not None:

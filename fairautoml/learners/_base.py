@@ -106,22 +106,7 @@ class Learner:
         task: TaskName,
         n_classes: int,
     ) -> Any:
-        """Return an unfitted estimator for a type of target.
-
-        Parameters
-        ----------
-        params, layout, seed
-            As for ``build``.
-        task : {"binary", "multiclass", "regression"}
-            Type of the target.
-        n_classes : int
-            Number of classes.
-
-        Raises
-        ------
-        TypeError
-            The learner does not support the task.
-        """
+        """Return an unfitted estimator; raise TypeError for a task that is not supported."""
         if task == "multiclass" and self.build_multiclass is not None:
             return self.build_multiclass(params, feature_schema, seed, n_classes)
         if task == "regression" and self.build_regressor is not None:

@@ -170,15 +170,7 @@ def weight_argument(estimator: Any) -> str:
 def chosen_learners(
     given: Any, *, regression: bool
 ) -> tuple[tuple[str, ...] | None, dict[str, Learner]]:
-    """Return the names of ``learners=``, and the learners that are the user's own by name.
-
-    Raises
-    ------
-    ParameterError
-        An element is neither a registered name nor a learner, or it does not fit the target.
-    UnknownNameError
-        A name is not registered.
-    """
+    """Return the names of ``learners=``, and the learners that are the user's own by name."""
     if given is None:
         return None, {}
     if isinstance(given, str):

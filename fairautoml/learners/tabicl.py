@@ -34,13 +34,7 @@ DECIMALS = 4
 
 
 def checkpoint() -> Path:
-    """Return the file of the checkpoint.
-
-    Raises
-    ------
-    MissingExtraError
-        The environment variable is not set, or names no file.
-    """
+    """Return the file of the checkpoint; raise MissingExtraError if it is not known."""
     given = os.environ.get(CHECKPOINT, "")
     if not Path(given).is_file():
         found = f"it names no file: {given!r}" if given else "it is not set"
