@@ -557,10 +557,7 @@ def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
     if found is None:
         msg = f"search_spaces/portfolios/{PORTFOLIO}.yaml is missing; install fairautoml again"
         raise SpaceError(msg)
-    members = [
-        Config(learner=m.learner, encoding=m.encoding, params=m.params)
-        for m in read_portfolio(*found, space)
-    ]
+    members = list(read_portfolio(*found, space))
     listed = {config.learner for config in members}
     for name, part in space.learners.items():
         if name not in listed:
