@@ -100,7 +100,7 @@ def terms_of(plan: Plan) -> Terms:
         first=() if plan.limits.deadline is None else plan.early or plan.first[:1],
         quick=bool(plan.early),
         n_trials=plan.n_trials,
-        n_workers=1 if plan.limits.n_workers is None else plan.limits.n_workers,
+        n_workers=plan.limits.workers(1),
         stoppable=plan.executor != "serial",
         screens=smallest >= FEWEST_OF_CLASS * folds,
     )
@@ -739,19 +739,14 @@ def _reserve(time_budget: float, problem: Problem) -> float:
     return min(high, max(low, RESERVE_SECONDS + rows / ASSEMBLED_ROWS_PER_SECOND))
 
 
-def _check_heeded(settings: Settings) -> None:
-    """Raise ParameterError for parameters that the executor would ignore."""
+def _executor(settings: Settings, n_rows: int, n_columns: int) -> str:
+    """Return the executor: child processes if a limit or several workers need them."""
     if _several(settings) and settings.executor == "serial":
         msg = (
             f"n_jobs={settings.n_workers} needs trials in child processes, and executor='serial' "
             "has none; give executor='local', or n_jobs=1"
         )
         raise ParameterError(msg)
-
-
-def _executor(settings: Settings, n_rows: int, n_columns: int) -> str:
-    """Return the executor: child processes if a limit or several workers need them."""
-    _check_heeded(settings)
     if settings.executor not in ("auto", "local"):
         return settings.executor
     isolated = _isolated(settings, n_rows, n_columns)

@@ -48,11 +48,13 @@ class SerialExecutor(RealTime):
         """Do nothing: no trial is running."""
 
 
-def seconds_until(max_seconds: float | None, deadline: float | None, spare: float) -> float | None:
+def seconds_until(
+    max_seconds: float | None, deadline: float | None, spare: float, now: float | None = None
+) -> float | None:
     """Return the time limit of a trial, at most what is left before the deadline."""
     if deadline is None:
         return max_seconds
-    left = max(0.0, deadline - spare - time.monotonic())
+    left = max(0.0, deadline - spare - (time.monotonic() if now is None else now))
     return left if max_seconds is None else min(left, max_seconds)
 
 
