@@ -110,15 +110,7 @@ class Registry(Generic[T]):
             self._added.reset(before)
 
     def get(self, name: str) -> T:
-        """Return the plug-in called ``name``.
-
-        Raises
-        ------
-        UnknownNameError
-            No plug-in has that name; the message lists the nearest names and all names.
-        MissingExtraError
-            A library that the plug-in needs cannot be imported.
-        """
+        """Return the plug-in called ``name``; raise UnknownNameError or MissingExtraError."""
         if name in (added := self._added.get()):
             return added[name]
         if name not in self._loaded:

@@ -6,7 +6,7 @@ counts like ``SURE``, because nothing is gained by more certainty.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -78,15 +78,6 @@ class CandidateRules:
     # trees of one fold model of each trial, and how many the selected model may have
     n_trees: Mapping[str, float] = field(default_factory=dict)
     max_trees: float = np.inf
-
-    def only(self, keys: Collection[str]) -> "CandidateRules":
-        """Return the rules of the columns with the given keys."""
-        return replace(
-            self,
-            usual=tuple(entry for entry in self.usual if entry.trial_key in keys),
-            fine=tuple(entry for entry in self.fine if entry.trial_key in keys),
-            columns={key: column for key, column in self.columns.items() if key in keys},
-        )
 
     def can_serve(self, entry: Entry) -> bool:
         """Return whether all models of an entry are stored, and one fold of them is allowed."""
