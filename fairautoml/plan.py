@@ -63,8 +63,6 @@ class Plan:
 
     problem: Problem  # rows, constraints, objective, post-processors
     space: SearchSpace  # learners, encodings, mitigations and their hyperparameters
-    # runs first and needs no training, so that there is always a model
-    baseline: Config
     first: tuple[Config, ...]  # the portfolio: evaluated before the strategy's own proposals
     # expensive training-time mitigations that the allocator may schedule
     mitigations: tuple[MitigationOption, ...]
@@ -622,7 +620,6 @@ def make_plan(
     plan = Plan(
         problem=problem,
         space=space,
-        baseline=BASELINE,
         first=first,
         early=_early(first, problem.rows),
         mitigations=mitigations,

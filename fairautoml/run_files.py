@@ -26,7 +26,7 @@ from fairautoml.exceptions import (
 from fairautoml.inference.restore import StoredModels, read_models, stored_models
 from fairautoml.learners._own import described
 from fairautoml.plan import Plan
-from fairautoml.records import TrialRecord, best_of
+from fairautoml.records import BASELINE, TrialRecord, best_of
 from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.report.view import describe_groups
 from fairautoml.search.strategies._optuna import distributions
@@ -487,7 +487,7 @@ def _fingerprint(plan: Plan) -> dict[str, str]:
         "sensitive": content_hash((data.cells, [(s.name, s.labels) for s in data.systems])),
         "sample_weight": content_hash(data.weight),
         "folds": content_hash(folds if problem.training is None else (folds, problem.model_folds)),
-        "search space": text_hash((plan.space, plan.baseline, plan.first)),
+        "search space": text_hash((plan.space, BASELINE, plan.first)),
         "training-time mitigations": text_hash(plan.mitigations),
         "tolerances": text_hash((problem.tolerances, problem.draws is None)),
     }
@@ -522,7 +522,7 @@ def _line(record: TrialRecord, plan: Plan) -> dict[str, Any]:
 def _display(plan: Plan) -> Display:
     objective, space = plan.problem.objective, plan.space
     names = {
-        "learner": {*space.learners, plan.baseline.learner, *(one.learner for one in plan.first)},
+        "learner": {*space.learners, BASELINE.learner, *(one.learner for one in plan.first)},
         "encoding": {*space.encodings, "codes"},
         "mitigation": {*space.mitigations, *(option.name for option in plan.mitigations)},
     }

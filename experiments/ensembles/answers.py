@@ -11,7 +11,7 @@ from ensembles.rows import HeldRows
 from fairautoml.evaluation.postprocess import expand
 from fairautoml.metrics import Constraint
 from fairautoml.plan import Plan, apply_group_policy, define_problem
-from fairautoml.records import Config, Entry, TrialResult, best_of
+from fairautoml.records import BASELINE, Config, Entry, TrialResult, best_of
 from fairautoml.search.space_files import load_space
 from fairautoml.selection.choice import (
     ENSEMBLE,
@@ -168,7 +168,7 @@ def _at_limits(
     def of(entries: Sequence[Entry]) -> float | None:
         return pool.held.at_limit(entries, constraint)
 
-    trials = {r.trial.key: r for r in pool.results if r.trial.config != plan.baseline}
+    trials = {r.trial.key: r for r in pool.results if r.trial.config != BASELINE}
     fronts = {key: _entries(mixed, key) for key in trials}
     by_trial = {key: of(entries) for key, entries in fronts.items()}
     together = (*averaged.usual, *averaged.fine)
