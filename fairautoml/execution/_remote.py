@@ -35,13 +35,8 @@ MEBIBYTE = 2**20
 class OnFiles(Protocol):
     """An objective that reads its rows from a file and writes artifacts."""
 
-    @property
-    def data(self) -> object:
-        """Rows, or the file that contains them."""
-
-    @property
-    def artifacts(self) -> Artifacts:
-        """Storage of scores and models."""
+    data: object  # rows, or the file that contains them
+    artifacts: Artifacts  # storage of scores and models
 
     def __call__(self, trial: Trial) -> TrialResult:
         """Run a trial."""

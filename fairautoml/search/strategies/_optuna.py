@@ -10,6 +10,7 @@ import warnings
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, cast
 
 import numpy as np
@@ -87,10 +88,7 @@ class StudyStrategy:
     def ask(self) -> Config:
         """Return the next configuration."""
         trial = self._study.ask()
-
-        def suggest(name: str, allowed: Range) -> ParamValue:
-            return suggested(trial, name, allowed)
-
+        suggest = partial(suggested, trial)
         config = propose(self._space, suggest)
         for name, allowed in self._resting.items():
             suggest(name, allowed)
