@@ -698,10 +698,6 @@ FAST_LINEAR: dict[str, ParamValue] = {"C": 0.1, "numeric": "scaled"}
 """Linear learner, and its parameters on few rows."""
 
 
-def _starts_linear(first: Sequence[Config], dataset: Dataset) -> bool:
-    return _is_wide(dataset) and first[0].learner == LINEAR
-
-
 def _is_wide(dataset: Dataset) -> bool:
     schema = dataset.feature_schema
     return schema.sparse and schema.n_features >= WIDE_COLUMNS
@@ -709,7 +705,7 @@ def _is_wide(dataset: Dataset) -> bool:
 
 def _early(first: Sequence[Config], dataset: Dataset) -> tuple[Config, ...]:
     """Return the configurations of the first models, empty if the portfolio has no fast ones."""
-    if _starts_linear(first, dataset):
+    if _is_wide(dataset) and first[0].learner == LINEAR:
         return (first[0],)
     small = _fast_default(first)
     if small is None:

@@ -270,7 +270,9 @@ def save_certificate(folder: RunFolder, model: Any) -> None:
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
     folder.write_json("summary.json", dict(summary))
-    _keep_earlier(folder, document)
+    latest = folder.path / "certificate.json"
+    if latest.is_file() and latest.read_bytes() != document:
+        _number_certificate(folder)
     folder.write("certificate.json", lambda path: path.write_bytes(document))
     folder.write("certificate.txt", lambda path: path.write_text(page, encoding="utf-8"))
     folder.place_model({"best": summary["best"]}, pickled=pickled)
@@ -364,12 +366,6 @@ def _text_of(certificate: Certificate) -> str:
 
 def _certificate_of(text: str) -> Certificate:
     return Certificate.from_bytes(text.encode("ascii"))
-
-
-def _keep_earlier(folder: RunFolder, document: bytes) -> None:
-    latest = folder.path / "certificate.json"
-    if latest.is_file() and latest.read_bytes() != document:
-        _number_certificate(folder)
 
 
 def _number_certificate(folder: RunFolder) -> None:
