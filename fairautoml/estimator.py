@@ -254,11 +254,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         sensitive = one_sensitive(sensitive, sensitive_features)
         check_given(y)
         settings = self.check_parameters()
-        inputs = Inputs(
-            X=X, y=y, sensitive=sensitive, sample_weight=sample_weight, groups=groups,
-            proxies=proxies,
-        )  # fmt: skip
-        check_same_index(inputs)
+        inputs = self._matched(X, sensitive, y, sample_weight, proxies, groups)
         request = FitRequest(
             inputs=inputs,
             validation=validation_inputs(X_val, y_val, sensitive_val, inputs),

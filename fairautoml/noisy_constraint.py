@@ -161,24 +161,18 @@ class Guessing:
         return {name: column.array}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class GuessedProblem:
-    """Search problem on noisy group labels that replaces the user's."""
-
-    inputs: Inputs  # with the best proxy as ``sensitive``
-    settings: Settings  # with the bounds on the proxy groups
-    options: ReadOptions  # with all proxies dropped from the features
-    guessing: Guessing | None  # None = no proxies, nothing is changed
-
-
 def apply_guesses(
     inputs: Inputs, settings: Settings, options: ReadOptions, errors: Any = None
-) -> GuessedProblem:
-    """Return the problem on guessed groups whose bounds imply those on the hidden groups."""
+) -> tuple[Inputs, Settings, ReadOptions, Guessing | None]:
+    """Return the problem on guessed groups whose bounds imply those on the hidden groups.
+
+    The best proxy becomes ``sensitive``, and all proxies are dropped from the features; without
+    proxies nothing changes.
+    """
     if inputs.proxies is None:
         if errors is not None:
             raise InputError("proxy_errors says how often proxies= is wrong; give both or none")
-        return GuessedProblem(inputs=inputs, settings=settings, options=options, guessing=None)
+        return inputs, settings, options, None
     _check_together(inputs, settings, options)
     columns, from_X = read_guesses(inputs.proxies, inputs.X)
     roles = read_roles(replace(inputs, sensitive=None), options)
@@ -195,17 +189,14 @@ def apply_guesses(
         guess=guess, asked=settings.constraints, used=used, from_X=from_X, seed=settings.seed
     )
     kept = options.sensitive_in_X == "allow"
-    return GuessedProblem(
-        inputs=replace(inputs, sensitive={guess.name: columns[guess.name].array}),
-        settings=replace(settings, constraints=used),
-        options=replace(
-            options,
-            sensitive_missing="exclude",
-            sensitive_in_X="allow" if kept else "drop",
-            drop=from_X,
-        ),
-        guessing=guessing,
+    options = replace(
+        options,
+        sensitive_missing="exclude",
+        sensitive_in_X="allow" if kept else "drop",
+        drop=from_X,
     )
+    inputs = replace(inputs, sensitive={guess.name: columns[guess.name].array})
+    return inputs, replace(settings, constraints=used), options, guessing
 
 
 def _check_together(inputs: Inputs, settings: Settings, options: ReadOptions) -> None:

@@ -258,13 +258,15 @@ def prepare(request: FitRequest, stack: ExitStack) -> FitRequest:
     if inputs.proxies is not None:
         # The gap of a rule that reads the proxy could not be corrected for its errors.
         settings = replace(settings, sensitive_at_predict=False)
-    guessed = apply_guesses(inputs, settings, request.read, request.proxy_errors)
+    inputs, settings, read, guessing = apply_guesses(
+        inputs, settings, request.read, request.proxy_errors
+    )
     return replace(
         request,
-        inputs=guessed.inputs,
-        settings=guessed.settings,
-        read=guessed.options,
-        guessing=guessed.guessing,
+        inputs=inputs,
+        settings=settings,
+        read=read,
+        guessing=guessing,
         start=start,
         storage=location,
         previous=previous,

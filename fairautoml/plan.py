@@ -20,8 +20,12 @@ from fairautoml.data.splits import (
     splitter_folds,
     stratified_folds,
 )
-from fairautoml.evaluation.group_sizes import FEWEST_ROWS, small_groups, thin_groups
-from fairautoml.evaluation.judgeable import judgeability
+from fairautoml.evaluation.group_sizes import (
+    FEWEST_ROWS,
+    judgeability,
+    small_groups,
+    thin_groups,
+)
 from fairautoml.evaluation.problem import Problem, Training, tolerance_grid
 from fairautoml.exceptions import (
     DegradedWarning,
@@ -59,8 +63,6 @@ class Plan:
 
     problem: Problem  # rows, constraints, objective, post-processors
     space: SearchSpace  # learners, encodings, mitigations and their hyperparameters
-    # runs first and needs no training, so that there is always a model
-    baseline: Config
     first: tuple[Config, ...]  # the portfolio: evaluated before the strategy's own proposals
     # expensive training-time mitigations that the allocator may schedule
     mitigations: tuple[MitigationOption, ...]
@@ -96,7 +98,7 @@ def terms_of(plan: Plan) -> Terms:
         first=() if plan.limits.deadline is None else plan.early or plan.first[:1],
         quick=bool(plan.early),
         n_trials=plan.n_trials,
-        n_workers=1 if plan.limits.n_workers is None else plan.limits.n_workers,
+        n_workers=plan.limits.workers(1),
         stoppable=plan.executor != "serial",
         screens=smallest >= FEWEST_OF_CLASS * folds,
     )
@@ -553,10 +555,7 @@ def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
     if found is None:
         msg = f"search_spaces/portfolios/{PORTFOLIO}.yaml is missing; install fairautoml again"
         raise SpaceError(msg)
-    members = [
-        Config(learner=m.learner, encoding=m.encoding, params=m.params)
-        for m in read_portfolio(*found, space)
-    ]
+    members = list(read_portfolio(*found, space))
     listed = {config.learner for config in members}
     for name, part in space.learners.items():
         if name not in listed:
@@ -621,7 +620,6 @@ def make_plan(
     plan = Plan(
         problem=problem,
         space=space,
-        baseline=BASELINE,
         first=first,
         early=_early(first, problem.rows),
         mitigations=mitigations,
@@ -700,10 +698,6 @@ FAST_LINEAR: dict[str, ParamValue] = {"C": 0.1, "numeric": "scaled"}
 """Linear learner, and its parameters on few rows."""
 
 
-def _starts_linear(first: Sequence[Config], dataset: Dataset) -> bool:
-    return _is_wide(dataset) and first[0].learner == LINEAR
-
-
 def _is_wide(dataset: Dataset) -> bool:
     schema = dataset.feature_schema
     return schema.sparse and schema.n_features >= WIDE_COLUMNS
@@ -711,7 +705,7 @@ def _is_wide(dataset: Dataset) -> bool:
 
 def _early(first: Sequence[Config], dataset: Dataset) -> tuple[Config, ...]:
     """Return the configurations of the first models, empty if the portfolio has no fast ones."""
-    if _starts_linear(first, dataset):
+    if _is_wide(dataset) and first[0].learner == LINEAR:
         return (first[0],)
     small = _fast_default(first)
     if small is None:
@@ -738,19 +732,14 @@ def _reserve(time_budget: float, problem: Problem) -> float:
     return min(high, max(low, RESERVE_SECONDS + rows / ASSEMBLED_ROWS_PER_SECOND))
 
 
-def _check_heeded(settings: Settings) -> None:
-    """Raise ParameterError for parameters that the executor would ignore."""
+def _executor(settings: Settings, n_rows: int, n_columns: int) -> str:
+    """Return the executor: child processes if a limit or several workers need them."""
     if _several(settings) and settings.executor == "serial":
         msg = (
             f"n_jobs={settings.n_workers} needs trials in child processes, and executor='serial' "
             "has none; give executor='local', or n_jobs=1"
         )
         raise ParameterError(msg)
-
-
-def _executor(settings: Settings, n_rows: int, n_columns: int) -> str:
-    """Return the executor: child processes if a limit or several workers need them."""
-    _check_heeded(settings)
     if settings.executor not in ("auto", "local"):
         return settings.executor
     isolated = _isolated(settings, n_rows, n_columns)

@@ -166,7 +166,6 @@ class Portable(Protocol):
 
     def dump(self, out: Dump, columns: Positions) -> Any:
         """Write itself and return its node, or the positions of the columns that it made."""
-        ...
 
 
 def _portable(part: Any) -> Portable:

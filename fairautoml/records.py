@@ -1,9 +1,9 @@
-"""Frozen types that packages exchange, and the protocols of the plug-ins."""
+"""Frozen types that packages exchange, the order of entries, and the protocols of the plug-ins."""
 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -181,12 +181,10 @@ class Rule(Protocol):
     @property
     def needs_sensitive(self) -> bool:
         """Whether ``decide`` reads the groups."""
-        ...
 
     @property
     def randomized(self) -> bool:
         """Whether probabilities other than 0 and 1 occur."""
-        ...
 
     def decide(
         self, scores: NDArray[np.floating], cells: NDArray[np.integer]
@@ -196,11 +194,9 @@ class Rule(Protocol):
         With several classes, return the probability of each class, shape (n_rows, n_classes); in
         regression, return the predictions.
         """
-        ...
 
     def describe(self) -> str:
         """Return a human-readable line, for example the thresholds."""
-        ...
 
 
 @runtime_checkable
@@ -211,7 +207,6 @@ class GroupUnawareRule(Protocol):
         self, scores: NDArray[np.floating], membership: NDArray[np.floating]
     ) -> NDArray[np.float64]:
         """Return the probability of the positive class of each row, shape (n_rows,)."""
-        ...
 
 
 @runtime_checkable
@@ -220,7 +215,6 @@ class PortableRule(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form: ``kind``, one that the runtime knows, numbers and arrays."""
-        ...
 
 
 def acceptance(
@@ -391,6 +385,61 @@ class Entry:
         return self.assessment is None or self.assessment.status is status
 
 
+def rank_key(entry: Entry) -> tuple[float | str, ...]:
+    """Return a key that sorts better entries first.
+
+    Feasible entries come first, the best objective first; then those with too few rows to be
+    sure, in the same order; then the others, those with the fewest undefined gaps and of them the
+    smallest excess over the limits first. Constant predictors come
+    last: they meet most constraints but are useless. Ties go to the better accuracy (objectives on
+    scores are the same for all rules of a trial), the smaller gap, the earlier trial, then to the
+    mitigator's name and the smaller tolerance, so that the order does not depend on the input
+    order.
+    """
+    if entry.feasible or entry.unsure:
+        place = 0.0 if entry.feasible else 0.5
+        return (place, -entry.value, -entry.accuracy, entry.gap, *tie(entry))
+    if entry.constant and entry.measures:
+        return (2.0, -entry.value, entry.gap, *tie(entry))
+    missed = max(0.0, entry.known_excess)
+    return (1.0, entry.n_undefined, missed, -entry.value, *tie(entry))
+
+
+def tie(entry: Entry) -> tuple[int, str, float]:
+    """Return the part of a key that decides between equal entries."""
+    tolerance = -1.0 if entry.tolerance is None else entry.tolerance
+    return (entry.trial_number, entry.mitigator, tolerance)
+
+
+def order(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the entries, best first."""
+    return sorted(entries, key=rank_key)
+
+
+def best_of(entries: Iterable[Entry]) -> Entry | None:
+    """Return the best entry, or None if there are no entries."""
+    return min(entries, key=rank_key, default=None)
+
+
+def pareto_front(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the entries that are not dominated in objective and excess over the limits.
+
+    They are sorted from the fairest to the best objective. Of equal entries the one of the earlier
+    trial stays. Constant predictors are excluded unless all entries are constant, and so are
+    entries with more undefined gaps than others.
+    """
+    every = list(entries)
+    varied = [e for e in every if not (e.constant and e.measures)]
+    choices = varied if varied else every
+    fewest = min((e.n_undefined for e in choices), default=0)
+    real = [e for e in choices if e.n_undefined == fewest]
+    front: list[Entry] = []
+    for entry in sorted(real, key=lambda e: (e.known_excess, -e.value, *tie(e))):
+        if not front or entry.value > front[-1].value:
+            front.append(entry)
+    return front
+
+
 LITTLE = 0.1
 """Share of the time left; time limits of search trials are never below it."""
 
@@ -428,74 +477,40 @@ class SearchStrategy(Protocol):
 
     def ask(self) -> Config | None:
         """Return the next configuration, or None if the strategy needs another result first."""
-        ...
 
     def tell(self, scored: TrialResult) -> None:
         """Receive the result of a configuration that ``ask`` returned."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MitigationOption:
-    """A training-time mitigation that an allocator may schedule.
+    """A training-time mitigation that an allocator may schedule."""
 
-    Parameters
-    ----------
-    name : str
-        Registered name of the mitigator.
-    params : mapping
-        Its parameters.
-    ratio : float
-        Cost of a mitigated training in units of the plain one, positive; a prior estimate that
-        measurements replace.
-    """
-
-    name: str
-    params: Mapping[str, ParamValue] = field(default_factory=dict)
+    name: str  # registered name of the mitigator
+    params: Mapping[str, ParamValue] = field(default_factory=dict)  # its parameters
+    # cost of a mitigated training in units of the plain one, positive; a prior estimate that
+    # measurements replace
     ratio: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What an allocator knows of a run.
+    """What an allocator knows of a run."""
 
-    Parameters
-    ----------
-    fidelity : Fidelity
-        Fidelity of a full trial: all folds, and the largest share of the rows.
-    n_train_rows : int
-        Rows that a fold trains on at ``rows`` 1.
-    mitigations : tuple of MitigationOption
-        Expensive training-time mitigations; used only by an allocator that
-        ``schedules_mitigation``.
-    row_cost : float
-        Cost of a row in training or prediction, relative to a row of a binary task with few
-        columns.
-    first : tuple of Config
-        Configurations of the first models, tried on few rows if all of them take long; empty = the
-        first proposal of the strategy.
-    quick : bool
-        Whether the first of ``first`` is known to be fast.
-    n_trials : int, optional
-        Number of trials that are not promotions, None under a time budget.
-    n_workers : int
-        Trials that run at the same time.
-    stoppable : bool
-        Whether the executor can stop a trial within a fold.
-    screens : bool
-        Whether one fold has enough rows of every class to rank configurations.
-    """
-
-    fidelity: Fidelity
-    n_train_rows: int
+    fidelity: Fidelity  # of a full trial: all folds, and the largest share of the rows
+    n_train_rows: int  # rows that a fold trains on at ``rows`` 1
+    # expensive ones, used only by an allocator that ``schedules_mitigation``
     mitigations: tuple[MitigationOption, ...] = ()
+    # of a row in training or prediction, relative to a row of a binary task with few columns
     row_cost: float = 1.0
+    # configurations of the first models, tried on few rows if all of them take long; empty = the
+    # first proposal of the strategy
     first: tuple[Config, ...] = ()
-    quick: bool = False
-    n_trials: int | None = None
-    n_workers: int = 1
-    stoppable: bool = True
-    screens: bool = True
+    quick: bool = False  # whether the first of ``first`` is known to be fast
+    n_trials: int | None = None  # trials that are not promotions, None under a time budget
+    n_workers: int = 1  # trials that run at the same time
+    stoppable: bool = True  # whether the executor can stop a trial within a fold
+    screens: bool = True  # whether one fold has rows enough of every class to rank configurations
 
 
 class Allocator(Protocol):
@@ -511,11 +526,13 @@ class Allocator(Protocol):
         self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
     ) -> Trial | None:
         """Return the next trial, or None if there is none now."""
-        ...
 
     def record(self, scored: TrialResult) -> None:
         """Receive the cost and the result of a trial."""
-        ...
+
+
+RunTrial = Callable[[Trial], TrialResult]
+"""What an executor runs: a function that trains and scores a trial."""
 
 
 class Executor(Protocol):
@@ -532,23 +549,17 @@ class Executor(Protocol):
 
     def now(self) -> float:
         """Return the seconds on the monotonic clock of the run."""
-        ...
 
-    def submit(
-        self, objective: Callable[[Trial], TrialResult], trial: Trial
-    ) -> "Future[TrialResult]":
+    def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
         """Start a trial; its ``max_seconds`` is enforced."""
-        ...
 
     def wait(
         self, running: "Set[Future[TrialResult]]", seconds: float
     ) -> "set[Future[TrialResult]]":
         """Return the futures of ``running`` that have ended; wait at most ``seconds``."""
-        ...
 
     def shutdown(self) -> None:
         """Stop all running trials and end every worker process."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

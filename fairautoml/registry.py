@@ -110,15 +110,7 @@ class Registry(Generic[T]):
             self._added.reset(before)
 
     def get(self, name: str) -> T:
-        """Return the plug-in called ``name``.
-
-        Raises
-        ------
-        UnknownNameError
-            No plug-in has that name; the message lists the nearest names and all names.
-        MissingExtraError
-            A library that the plug-in needs cannot be imported.
-        """
+        """Return the plug-in called ``name``; raise UnknownNameError or MissingExtraError."""
         if name in (added := self._added.get()):
             return added[name]
         if name not in self._loaded:
@@ -141,13 +133,7 @@ class Registry(Generic[T]):
         return tuple(name for name in self.names() if name not in missing)
 
     def about(self, name: str) -> str:
-        """Return the first line of a plug-in's docstring without importing the plug-in.
-
-        Parameters
-        ----------
-        name : str
-            One of ``names()``; for a third-party plug-in the import path is returned.
-        """
+        """Return the first line of a docstring, or the import path of a third-party plug-in."""
         if name not in self._own:
             return self._foreign[name].value
         if self.rows is not None:
@@ -186,6 +172,14 @@ def missing_library(
         f"{plugin} needs {library}, which cannot be imported ({error}); install it with: "
         f"pip install {package}"
     )
+
+
+def imported(plugin: str, module: str, library: str, package: str) -> Any:
+    """Return a module of an optional library; raise MissingExtraError if it cannot be imported."""
+    try:
+        return importlib.import_module(module)
+    except (ImportError, OSError) as error:
+        raise missing_library(plugin, library, package, error) from error
 
 
 def check_names(argument: str, value: Any, registry: Registry[Any]) -> tuple[str, ...] | None:

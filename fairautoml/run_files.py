@@ -17,7 +17,6 @@ import pandas as pd
 from fairautoml.certification.certificate import Certificate, certificate_text
 from fairautoml.data.files import write_csv
 from fairautoml.evaluation.membership import MEMBERSHIP_KEY
-from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import (
     ModelCorruptError,
     NotPortableError,
@@ -27,7 +26,7 @@ from fairautoml.exceptions import (
 from fairautoml.inference.restore import StoredModels, read_models, stored_models
 from fairautoml.learners._own import described
 from fairautoml.plan import Plan
-from fairautoml.records import TrialRecord
+from fairautoml.records import BASELINE, TrialRecord, best_of
 from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.report.view import describe_groups
 from fairautoml.search.strategies._optuna import distributions
@@ -271,7 +270,9 @@ def save_certificate(folder: RunFolder, model: Any) -> None:
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
     folder.write_json("summary.json", dict(summary))
-    _keep_earlier(folder, document)
+    latest = folder.path / "certificate.json"
+    if latest.is_file() and latest.read_bytes() != document:
+        _number_certificate(folder)
     folder.write("certificate.json", lambda path: path.write_bytes(document))
     folder.write("certificate.txt", lambda path: path.write_text(page, encoding="utf-8"))
     folder.place_model({"best": summary["best"]}, pickled=pickled)
@@ -365,12 +366,6 @@ def _text_of(certificate: Certificate) -> str:
 
 def _certificate_of(text: str) -> Certificate:
     return Certificate.from_bytes(text.encode("ascii"))
-
-
-def _keep_earlier(folder: RunFolder, document: bytes) -> None:
-    latest = folder.path / "certificate.json"
-    if latest.is_file() and latest.read_bytes() != document:
-        _number_certificate(folder)
 
 
 def _number_certificate(folder: RunFolder) -> None:
@@ -488,7 +483,7 @@ def _fingerprint(plan: Plan) -> dict[str, str]:
         "sensitive": content_hash((data.cells, [(s.name, s.labels) for s in data.systems])),
         "sample_weight": content_hash(data.weight),
         "folds": content_hash(folds if problem.training is None else (folds, problem.model_folds)),
-        "search space": text_hash((plan.space, plan.baseline, plan.first)),
+        "search space": text_hash((plan.space, BASELINE, plan.first)),
         "training-time mitigations": text_hash(plan.mitigations),
         "tolerances": text_hash((problem.tolerances, problem.draws is None)),
     }
@@ -523,7 +518,7 @@ def _line(record: TrialRecord, plan: Plan) -> dict[str, Any]:
 def _display(plan: Plan) -> Display:
     objective, space = plan.problem.objective, plan.space
     names = {
-        "learner": {*space.learners, plan.baseline.learner, *(one.learner for one in plan.first)},
+        "learner": {*space.learners, BASELINE.learner, *(one.learner for one in plan.first)},
         "encoding": {*space.encodings, "codes"},
         "mitigation": {*space.mitigations, *(option.name for option in plan.mitigations)},
     }

@@ -24,6 +24,7 @@ from fairautoml.execution.local import FirstHere
 from fairautoml.execution.serial import SerialExecutor
 from fairautoml.plan import Plan, terms_of
 from fairautoml.records import (
+    BASELINE,
     Config,
     Executor,
     OnProgress,
@@ -242,7 +243,7 @@ def run_search(
         problem, past, interrupted = _with_groups(plan, artifacts, executor, objective, past, over)
         history.resume_from(past.values())
         proposed = () if study is None else study.proposals
-        proposals = Proposals(_strategy(plan, proposed), plan.baseline, recorded=proposed)
+        proposals = Proposals(_strategy(plan, proposed), BASELINE, recorded=proposed)
         search = SearchLoop(
             objective=objective,
             score=TrialScorer(

@@ -229,8 +229,7 @@ class ServingOptions:
 
     def __post_init__(self) -> None:
         check_ensemble(self.max_trials)
-        if check_share("ServingOptions.tolerance", self.tolerance) is None:
-            raise ParameterError("ServingOptions.tolerance=None must be a number in [0, 1]")
+        check_share("ServingOptions.tolerance", self.tolerance)
         if self.max_trees is not None:
             check_count("ServingOptions.max_trees", self.max_trees, least=1, also="None or ")
         value = self.predict_latency_ms
@@ -775,10 +774,8 @@ def check_seed(random_state: Any) -> int:
     return check_count("random_state", random_state, least=0)
 
 
-def check_share(name: str, value: Any) -> float | None:
-    """Return a number in [0, 1], or None."""
-    if value is None:
-        return None
+def check_share(name: str, value: Any) -> float:
+    """Return a number in [0, 1]."""
     if not is_number(value) or not 0 <= float(value) <= 1:
         msg = f"{name}={value!r} must be a number in [0, 1]"
         raise ParameterError(msg)

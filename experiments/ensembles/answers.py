@@ -2,17 +2,16 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ensembles.luck import LUCKLESS, log_losses, on_other_halves
 from ensembles.rows import HeldRows
 from fairautoml.evaluation.postprocess import expand
-from fairautoml.evaluation.ranking import best_of
 from fairautoml.metrics import Constraint
 from fairautoml.plan import Plan, apply_group_policy, define_problem
-from fairautoml.records import Config, Entry, TrialResult
+from fairautoml.records import BASELINE, Config, Entry, TrialResult, best_of
 from fairautoml.search.space_files import load_space
 from fairautoml.selection.choice import (
     ENSEMBLE,
@@ -89,10 +88,10 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
     averaged = offers.columns.keys() & {ENSEMBLE} or singles
     quiet = _quiet(pool, plan, history)
     ways = (
-        ("single", plan, offers.only(singles), 0.0),
-        ("ensemble", plan, offers.only(averaged), seconds[0]),
+        ("single", plan, _only(offers, singles), 0.0),
+        ("ensemble", plan, _only(offers, averaged), seconds[0]),
         ("served", plan, offers, seconds[0]),
-        ("mixture", mixed_plan, mixed.only(mixed.columns.keys() & {MIXTURE}), seconds[1]),
+        ("mixture", mixed_plan, _only(mixed, mixed.columns.keys() & {MIXTURE}), seconds[1]),
         ("served randomized", mixed_plan, mixed, seconds[1]),
     )
     found = [
@@ -103,10 +102,10 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
             pool, request, offered, quiet, {"who": who, "seconds": round(took, 3)}
         )
     ]
-    at_limit = _at_limits(pool, plan, mixed, offers.only(averaged))
-    found += _beyond(pool, plan, offers.only(averaged), at_limit)
+    at_limit = _at_limits(pool, plan, mixed, _only(offers, averaged))
+    found += _beyond(pool, plan, _only(offers, averaged), at_limit)
     label = {"constraint": constraint.label, "limit": constraint.limit}
-    losses = log_losses(pool.held, next(iter(offers.only({ENSEMBLE}).usual), None))
+    losses = log_losses(pool.held, next(iter(_only(offers, {ENSEMBLE}).usual), None))
     return [
         label | {"at_limit": at_limit.get(row["who"]), "log_loss": losses.get(row["who"])} | row
         for row in found
@@ -169,7 +168,7 @@ def _at_limits(
     def of(entries: Sequence[Entry]) -> float | None:
         return pool.held.at_limit(entries, constraint)
 
-    trials = {r.trial.key: r for r in pool.results if r.trial.config != plan.baseline}
+    trials = {r.trial.key: r for r in pool.results if r.trial.config != BASELINE}
     fronts = {key: _entries(mixed, key) for key in trials}
     by_trial = {key: of(entries) for key, entries in fronts.items()}
     together = (*averaged.usual, *averaged.fine)
@@ -209,3 +208,13 @@ def _beyond(
         if worth is not None:
             rows.append({**blank, "who": who, **worth})
     return rows
+
+
+def _only(candidates: CandidateRules, keys: Collection[str]) -> CandidateRules:
+    """Return the rules of the columns with the given keys."""
+    return replace(
+        candidates,
+        usual=tuple(entry for entry in candidates.usual if entry.trial_key in keys),
+        fine=tuple(entry for entry in candidates.fine if entry.trial_key in keys),
+        columns={key: column for key, column in candidates.columns.items() if key in keys},
+    )

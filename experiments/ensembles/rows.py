@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from common.measures import accuracy_at
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.judge import judge
-from fairautoml.evaluation.ranking import best_of
 from fairautoml.inference.predictor import Predictor
 from fairautoml.metrics import Constraint
 from fairautoml.mitigators import Goal, ScoreModel, ScoreRows
 from fairautoml.mitigators._group_program import build_problem
 from fairautoml.mitigators.postprocessing.group_thresholds import MITIGATOR as THRESHOLDS
-from fairautoml.records import Entry, Rule
+from fairautoml.records import Entry, Rule, best_of
 from fairautoml.selection.ensemble import models_of
 
 

@@ -100,7 +100,7 @@ def _predictor(model: Estimator, problem: Problem) -> Predictor:
         y=dataset.y,
         weight=dataset.weight,
         cells=dataset.cells,
-        n_cells=1 if dataset.groups is None else dataset.groups.n_cells,
+        n_cells=dataset.n_cells,
         membership=shares,
     )
     tolerances = problem.tolerances if entry.tolerance is None else (entry.tolerance,)

@@ -110,6 +110,11 @@ class Dataset:
         return len(self.y)
 
     @property
+    def n_cells(self) -> int:
+        """Number of finest groups, 1 without groups."""
+        return 1 if self.groups is None else self.groups.n_cells
+
+    @property
     def score_shape(self) -> tuple[int, ...]:
         """Shape of a score column: a row for each row, a column for each of several classes."""
         several = self.task == "multiclass"

@@ -50,7 +50,6 @@ class Sized(Protocol):
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""
-        ...
 
 
 Value = TypeVar("Value", bound=Sized)

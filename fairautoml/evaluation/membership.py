@@ -18,7 +18,7 @@ from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.inference.restore import read_models
 from fairautoml.mitigators import GroupProbabilityModel, TrainRows
 from fairautoml.portable import Dump, Positions
-from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
+from fairautoml.records import Config, Fidelity, RunTrial, Trial, TrialState
 from fairautoml.storage.artifacts import Artifacts
 
 MEMBERSHIP = Config(learner="group_membership")
@@ -112,8 +112,7 @@ def learn(
 ) -> tuple[NDArray[np.float32], GroupProbabilities]:
     """Train the models of all folds."""
     data = rows.dataset
-    n_cells = 1 if data.groups is None else data.groups.n_cells
-    n_folds = rows.n_folds
+    n_cells, n_folds = data.n_cells, rows.n_folds
     booster, fraction = _training(mean_train_rows(rows.folds), effort)
     found = np.zeros((data.n_rows, n_cells, 2), dtype=np.float32)
     models = []
@@ -156,7 +155,7 @@ def _in_groups(rows: TrainRows) -> TrainRows:
 def with_membership(
     problem: Problem,
     artifacts: Artifacts,
-    run: Callable[[Trial], TrialResult],
+    run: RunTrial,
     seconds_left: Callable[[], float | None] = lambda: None,
 ) -> Problem:
     """Return the problem with P(cell, y | features) if one of its post-processors needs it.
@@ -181,15 +180,12 @@ def with_membership(
 
 def _is_learned(problem: Problem, artifacts: Artifacts) -> bool:
     """Return whether the probabilities and their models are stored."""
-    data = problem.dataset
-    shape = (data.n_rows, 1 if data.groups is None else data.groups.n_cells, 2)
+    shape = (problem.dataset.n_rows, problem.dataset.n_cells, 2)
     known = artifacts.has_models(MEMBERSHIP_KEY)
     return known and artifacts.has_all_scores(MEMBERSHIP_KEY, shape)
 
 
-def _learned(
-    problem: Problem, run: Callable[[Trial], TrialResult], seconds_left: Callable[[], float | None]
-) -> str:
+def _learned(problem: Problem, run: RunTrial, seconds_left: Callable[[], float | None]) -> str:
     """Return why training failed, or an empty string; retry with less effort on a timeout."""
     trial = _trial(problem, seconds_left(), 1.0)
     result = run(trial)
@@ -208,7 +204,7 @@ def _trial(problem: Problem, seconds_left: float | None, share: float) -> Trial:
         seconds, rows_share = None, 1.0
     else:
         data = problem.dataset
-        n_classes = 2 if data.groups is None else 2 * data.groups.n_cells
+        n_classes = 2 * data.n_cells
         trained = min(MOST_ROWS, problem.rows.n_rows) * problem.n_models
         rows = SECONDS * trained + SCORED * data.n_rows
         most = EXPECTED_SHARE * seconds_left / (rows * n_classes * data.row_cost)
@@ -226,10 +222,10 @@ def without_membership(problem: Problem) -> Problem:
 
 
 def _too_many(problem: Problem) -> str:
-    groups = problem.dataset.groups
-    if groups is None or groups.n_cells <= MOST_CELLS:
+    n_cells = problem.dataset.n_cells
+    if n_cells <= MOST_CELLS:
         return ""
-    return f"{groups.n_cells} intersectional groups, at most {MOST_CELLS} are supported"
+    return f"{n_cells} intersectional groups, at most {MOST_CELLS} are supported"
 
 
 def learned_membership(problem: Problem, artifacts: Artifacts) -> Problem:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.evaluation.problem import Problem
-from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics import BoundConstraint, Tally, Undefined
 from fairautoml.metrics._table import effective_rows
@@ -31,6 +30,7 @@ from fairautoml.records import (
     TrialResult,
     TrialState,
     acceptance,
+    best_of,
 )
 from fairautoml.storage.artifacts import Artifacts
 
@@ -109,7 +109,7 @@ def expand_column(column: Column, problem: Problem, end: float | None = None) ->
         y=data.y,
         weight=data.weight,
         cells=data.cells,
-        n_cells=1 if data.groups is None else data.groups.n_cells,
+        n_cells=data.n_cells,
         membership=problem.membership,
     )
     entries: list[Entry] = []

@@ -21,7 +21,7 @@ from distributed import Event, Worker, get_client, get_worker
 from fairautoml.execution import ResourceLimits
 from fairautoml.execution._worker import Destination
 from fairautoml.execution.local import LocalExecutor
-from fairautoml.records import Trial, TrialResult
+from fairautoml.records import RunTrial, Trial, TrialResult
 from fairautoml.storage.artifacts import Artifacts
 
 POLL_SECONDS = 0.2
@@ -35,22 +35,14 @@ MEBIBYTE = 2**20
 class OnFiles(Protocol):
     """An objective that reads its rows from a file and writes artifacts."""
 
-    @property
-    def data(self) -> object:
-        """Rows, or the file that contains them."""
-        ...
-
-    @property
-    def artifacts(self) -> Artifacts:
-        """Storage of scores and models."""
-        ...
+    data: object  # rows, or the file that contains them
+    artifacts: Artifacts  # storage of scores and models
 
     def __call__(self, trial: Trial) -> TrialResult:
         """Run a trial."""
-        ...
 
 
-def is_persistent(objective: Callable[[Trial], TrialResult]) -> TypeGuard[OnFiles]:
+def is_persistent(objective: RunTrial) -> TypeGuard[OnFiles]:
     """Return whether the objective uses files and must be moved to a folder of the worker."""
     return isinstance(getattr(objective, "artifacts", None), Artifacts)
 
@@ -142,7 +134,7 @@ class WorkerPayload:
     sites: dict[str, Site] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, objective: Callable[[Trial], TrialResult]) -> "WorkerPayload":
+    def of(cls, objective: RunTrial) -> "WorkerPayload":
         """Return the payload of an objective."""
         if not is_persistent(objective):
             return cls(CLUSTER.pack(objective))
@@ -167,14 +159,14 @@ class WorkerPayload:
         """Remove the site of a worker, so that the next call creates a new one."""
         self.sites.pop(worker.address, None)
 
-    def unpack(self, folder: Path) -> Callable[[Trial], TrialResult]:
+    def unpack(self, folder: Path) -> RunTrial:
         """Return the objective with its data and artifacts in ``folder``."""
         objective: Any = CLUSTER.unpack(self.packed)
         if self.rows is not None:
             data = folder / "data.joblib"
             joblib.dump(self.rows, data)
             objective = replace(objective, data=data, artifacts=Artifacts(folder, durable=False))
-        made: Callable[[Trial], TrialResult] = objective
+        made: RunTrial = objective
         return made
 
 

@@ -12,7 +12,7 @@ import pickle
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import spawn
 from multiprocessing.connection import Connection
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from fairautoml.exceptions import InputError
-from fairautoml.records import Trial, TrialResult
+from fairautoml.records import RunTrial
 
 PROC = Path("/proc")
 
@@ -277,17 +277,17 @@ class Destination:
     module: str  # what a module must be that defines a part of the objective
     instead: str  # executor that can run it
 
-    def pack(self, objective: Callable[[Trial], TrialResult]) -> bytes:
+    def pack(self, objective: RunTrial) -> bytes:
         """Return the pickled objective."""
         try:
             return pickle.dumps(objective, protocol=pickle.HIGHEST_PROTOCOL)
         except (pickle.PicklingError, AttributeError, TypeError) as exc:
             raise InputError(self.refusal(str(exc))) from exc
 
-    def unpack(self, packed: bytes) -> Callable[[Trial], TrialResult]:
+    def unpack(self, packed: bytes) -> RunTrial:
         """Return the objective."""
         try:
-            objective: Callable[[Trial], TrialResult] = pickle.loads(packed)
+            objective: RunTrial = pickle.loads(packed)
         except (pickle.UnpicklingError, AttributeError, ImportError) as exc:
             raise InputError(self.refusal(repr(exc))) from exc
         return objective

@@ -15,8 +15,8 @@ from typing import Any
 
 from fairautoml.exceptions import InputError, MissingExtraError
 from fairautoml.execution import ResourceLimits
-from fairautoml.execution.serial import RealTime, seconds_until, with_trial
-from fairautoml.records import Trial, TrialResult, TrialState
+from fairautoml.execution.serial import RealTime, search_ended, seconds_until, with_trial
+from fairautoml.records import RunTrial, Trial, TrialResult, TrialState
 from fairautoml.storage.run_folder import library_version
 
 try:
@@ -54,7 +54,6 @@ CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 60.0
 """Timeout for the first worker: a cluster that scales on demand has to start a machine."""
 
-TrialEvaluator = Callable[[Trial], TrialResult]
 Answer = tuple[TrialResult, "Files"]
 
 
@@ -76,7 +75,7 @@ class DaskExecutor(RealTime):
         self._closing = threading.Event()
         self._payload: DaskPayload | None = None
 
-    def submit(self, objective: TrialEvaluator, trial: Trial) -> "Future[TrialResult]":
+    def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
         """Queue the trial on the cluster."""
         if self._payload is None or self._payload.objective is not objective:
             self._payload = DaskPayload(self._client, objective)
@@ -98,9 +97,7 @@ class DaskExecutor(RealTime):
         for attempt in range(ATTEMPTS):
             allowed = seconds_until(trial.max_seconds, self._deadline, self.spare)
             if self._closing.is_set() or (allowed is not None and allowed <= 0):
-                return TrialResult(
-                    trial=trial, status=TrialState.STOPPED, error="the search ended"
-                )
+                return search_ended(trial)
             answer, reason = self._attempt(payload, replace(trial, max_seconds=allowed))
             if answer is not None:
                 result, files = answer
@@ -142,7 +139,7 @@ class DaskExecutor(RealTime):
 class DaskPayload:
     """An objective and the data of its trials on the workers."""
 
-    def __init__(self, client: Any, objective: TrialEvaluator) -> None:
+    def __init__(self, client: Any, objective: RunTrial) -> None:
         self.objective = objective
         self._client = client
         self._payload = WorkerPayload.of(objective)

@@ -26,10 +26,14 @@ from fairautoml.execution._worker import (
     Worker,
     memory_per_worker_mb,
 )
-from fairautoml.execution.serial import RealTime, SerialExecutor, seconds_until, with_trial
-from fairautoml.records import Executor, Trial, TrialResult, TrialState
-
-Run = Callable[[Trial], TrialResult]
+from fairautoml.execution.serial import (
+    RealTime,
+    SerialExecutor,
+    search_ended,
+    seconds_until,
+    with_trial,
+)
+from fairautoml.records import Executor, RunTrial, Trial, TrialResult, TrialState
 
 
 class FirstHere:
@@ -46,7 +50,7 @@ class FirstHere:
         self.n_workers = executor.n_workers
         self.queued = executor.queued
         self._waiting: deque[tuple[Future[TrialResult], SerialExecutor, Trial]] = deque()
-        self._objective: Run | None = None
+        self._objective: RunTrial | None = None
 
     @property
     def spare(self) -> float:
@@ -61,7 +65,7 @@ class FirstHere:
         """Return the time on the clock of the other executor."""
         return self._executor.now()
 
-    def submit(self, objective: Run, trial: Trial) -> "Future[TrialResult]":
+    def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
         """Queue a trial for this process, or submit it to the other executor."""
         mine = self._here(trial)
         if mine is None:
@@ -326,12 +330,10 @@ class LocalExecutor(RealTime):
         self._idle: list[Worker] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._objective: Callable[[Trial], TrialResult] | None = None
+        self._objective: RunTrial | None = None
         self._packed = b""
 
-    def submit(
-        self, objective: Callable[[Trial], TrialResult], trial: Trial
-    ) -> "Future[TrialResult]":
+    def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
         """Queue the trial; it starts when a worker is free."""
         if self._objective is not objective:
             self._packed, self._objective = CHILD.pack(objective), objective
@@ -349,7 +351,7 @@ class LocalExecutor(RealTime):
         start = time.monotonic()
         left = allowed = seconds_until(trial.max_seconds, self._deadline, self.spare)
         if self._closing.is_set() or _is_spent(left):
-            return TrialResult(trial=trial, status=TrialState.STOPPED, error="the search ended")
+            return search_ended(trial)
         result = self._attempt(packed, replace(trial, max_seconds=left), self._idle_worker(packed))
         if result.status is TrialState.WORKER_LOST:
             left = less(left, time.monotonic() - start)
@@ -375,7 +377,7 @@ class LocalExecutor(RealTime):
 
     def _without_worker(self, trial: Trial, used: float) -> TrialResult:
         if self._closing.is_set():
-            return TrialResult(trial=trial, status=TrialState.STOPPED, error="the search ended")
+            return search_ended(trial)
         error = f"no worker process was ready within {used:.1f} s"
         return TrialResult(trial=trial, status=TrialState.TIMEOUT, error=error, seconds=used)
 

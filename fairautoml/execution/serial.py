@@ -4,12 +4,12 @@ Time limits are checked between folds only; a running fold is not interrupted.
 """
 
 import time
-from collections.abc import Callable, Set
+from collections.abc import Set
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
 from fairautoml.execution import ResourceLimits
-from fairautoml.records import Trial, TrialResult, TrialState
+from fairautoml.records import RunTrial, Trial, TrialResult, TrialState
 
 
 class RealTime:
@@ -36,9 +36,7 @@ class SerialExecutor(RealTime):
     def __init__(self, limits: ResourceLimits) -> None:
         self._deadline = limits.deadline
 
-    def submit(
-        self, objective: Callable[[Trial], TrialResult], trial: Trial
-    ) -> "Future[TrialResult]":
+    def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
         """Run the trial and return the finished future."""
         future: Future[TrialResult] = Future()
         allowed = seconds_until(trial.max_seconds, self._deadline, self.spare)
@@ -50,12 +48,19 @@ class SerialExecutor(RealTime):
         """Do nothing: no trial is running."""
 
 
-def seconds_until(max_seconds: float | None, deadline: float | None, spare: float) -> float | None:
+def seconds_until(
+    max_seconds: float | None, deadline: float | None, spare: float, now: float | None = None
+) -> float | None:
     """Return the time limit of a trial, at most what is left before the deadline."""
     if deadline is None:
         return max_seconds
-    left = max(0.0, deadline - spare - time.monotonic())
+    left = max(0.0, deadline - spare - (time.monotonic() if now is None else now))
     return left if max_seconds is None else min(left, max_seconds)
+
+
+def search_ended(trial: Trial) -> TrialResult:
+    """Return the result of a trial that does not begin any more."""
+    return TrialResult(trial=trial, status=TrialState.STOPPED, error="the search ended")
 
 
 def with_trial(result: TrialResult, trial: Trial, allowed: float | None) -> TrialResult:

@@ -5,13 +5,13 @@ budget are simulated in seconds.
 """
 
 import time
-from collections.abc import Callable, Set
+from collections.abc import Set
 from concurrent.futures import Future
 from dataclasses import replace
 
 from fairautoml.execution import ResourceLimits
-from fairautoml.execution.serial import with_trial
-from fairautoml.records import Trial, TrialResult, TrialState
+from fairautoml.execution.serial import seconds_until, with_trial
+from fairautoml.records import RunTrial, Trial, TrialResult, TrialState
 
 
 class VirtualExecutor:
@@ -27,13 +27,11 @@ class VirtualExecutor:
         self._free = [start] * self.n_workers
         self._ends: dict[Future[TrialResult], float] = {}
 
-    def submit(
-        self, objective: Callable[[Trial], TrialResult], trial: Trial
-    ) -> "Future[TrialResult]":
+    def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
         """Run the trial and set its end on the worker that is free first."""
         worker = min(range(self.n_workers), key=self._free.__getitem__)
         start = max(self._clock, self._free[worker])
-        seconds = self._allowed(trial, start)
+        seconds = seconds_until(trial.max_seconds, self._deadline, self.spare, start)
         result = objective(replace(trial, max_seconds=seconds))
         if seconds is not None and result.seconds > seconds:
             error = f"ended after {seconds:.1f} s; it would take {result.seconds:.1f} s"
@@ -63,13 +61,6 @@ class VirtualExecutor:
 
     def shutdown(self) -> None:
         """Do nothing: no trial is running."""
-
-    def _allowed(self, trial: Trial, start: float) -> float | None:
-        """Return the time limit of a trial that begins at ``start``."""
-        limits = [] if trial.max_seconds is None else [trial.max_seconds]
-        if self._deadline is not None:
-            limits.append(max(0.0, self._deadline - self.spare - start))
-        return min(limits, default=None)
 
 
 def beginning_now(limits: ResourceLimits) -> VirtualExecutor:

@@ -2,13 +2,16 @@
 
 import math
 import warnings
+import weakref
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
@@ -103,22 +106,7 @@ class Learner:
         task: TaskName,
         n_classes: int,
     ) -> Any:
-        """Return an unfitted estimator for a type of target.
-
-        Parameters
-        ----------
-        params, layout, seed
-            As for ``build``.
-        task : {"binary", "multiclass", "regression"}
-            Type of the target.
-        n_classes : int
-            Number of classes.
-
-        Raises
-        ------
-        TypeError
-            The learner does not support the task.
-        """
+        """Return an unfitted estimator; raise TypeError for a task that is not supported."""
         if task == "multiclass" and self.build_multiclass is not None:
             return self.build_multiclass(params, feature_schema, seed, n_classes)
         if task == "regression" and self.build_regressor is not None:
@@ -130,6 +118,8 @@ class Learner:
 
 class EncodedEstimator(BaseEstimator):  # type: ignore[misc]
     """Estimator on the encoded matrix; subclasses implement training and scoring."""
+
+    model_: Any  # set by ``fit``
 
     def __init__(
         self, params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
@@ -319,10 +309,8 @@ class Regressor(RegressorMixin, EncodedEstimator):  # type: ignore[misc]
         """Return the predictions by ``model_``, shape (n_rows,)."""
 
 
-class SklearnTraining:
+class SklearnTraining(EncodedEstimator):
     """Trains a scikit-learn estimator with one OpenMP and one BLAS thread."""
-
-    model_: Any
 
     @abstractmethod
     def _estimator(self, n_rows: int) -> Any:
@@ -391,3 +379,51 @@ def stopping_parts(y: NDArray[Any], seed: int) -> tuple[NDArray[np.int32], NDArr
     parts = holdout_split(strata_of(y), np.zeros(len(y), dtype=np.int32), STOPPING_SHARE, seed)
     learned, held = (part.astype(np.int32) for part in parts)
     return learned, held
+
+
+Rows = TypeVar("Rows")
+
+MOST_BYTES = 128 * 2**20
+"""Bytes of binned rows that one library caches per process."""
+
+BYTES_PER_VALUE = 2
+"""A bin takes one or two bytes, and a library may store it by row and by column."""
+
+
+class Binned(Generic[Rows]):
+    """Cache of binned rows, keyed by the matrix and the parameters that determine the bins.
+
+    Binning takes a quarter to a half of a short training in boosting libraries.
+    Only read-only matrices are cached, because a writable one may change. Entries are removed
+    when their matrix is freed, or, least recently used first, when the cache is full.
+    """
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self.most_bytes = most_bytes
+        self._kept: OrderedDict[Hashable, tuple[weakref.ref[Any], Rows, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, X: Any, bins: Hashable, make: Callable[[], Rows]) -> Rows:
+        """Return the binned rows of a matrix, from the cache if possible."""
+        if not _read_only(X):
+            return make()
+        key = (id(X), bins)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key][1]
+        made = make()
+        size = BYTES_PER_VALUE * X.size
+        if size <= self.most_bytes:
+            # The id of a freed matrix may be reused, so its entry must be removed first.
+            freed = weakref.ref(X, lambda _: self._kept.pop(key, None))
+            self._kept[key] = (freed, made, size)
+            while sum(entry[2] for entry in self._kept.values()) > self.most_bytes:
+                self._kept.popitem(last=False)
+        return made
+
+
+def _read_only(X: Any) -> bool:
+    values = X.data if sparse.issparse(X) else X
+    return not values.flags.writeable

@@ -4,7 +4,6 @@ scikit-learn starts joblib and checks the rows for each tree, which for one row 
 long as the trees.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fairautoml.learners._base import (
-    ParamValue,
     SklearnClassifier,
     SklearnMulticlass,
     SklearnRegressor,
@@ -25,8 +23,6 @@ from fairautoml.threads import n_threads
 class _Forest(SklearnTraining):
     """A forest on category codes as ordinal numbers, with missing values."""
 
-    params: Mapping[str, ParamValue]
-    seed: int
     kind: type[Any]
     output: int | None  # output of the trees that is the score, None = all
 

@@ -226,8 +226,7 @@ def lost(mixture: Mixture, window: Window, price: Price) -> tuple[float, Mixture
     value += price.l2 / 2 * float((mixture.w**2).sum() + (mixture.v**2).sum())
     by_w = price.l2 * mixture.w
     if price.lam > 0:
-        seen = _Seen(mixture=mixture, margins=margins, gates=gates, positive=positive)
-        paid, on_margin, on_gate, on_w = _priced(seen, window, price)
+        paid, on_margin, on_gate, on_w = _priced(mixture, margins, gates, positive, window, price)
         value, by_w = value + paid, by_w + on_w
         by_margin, by_gate = by_margin + on_margin, by_gate + on_gate
     return value, Mixture(
@@ -238,24 +237,21 @@ def lost(mixture: Mixture, window: Window, price: Price) -> tuple[float, Mixture
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """A mixture and its outputs on the rows of a window."""
-
-    mixture: Mixture
-    margins: Floats
-    gates: Floats
-    positive: Floats
-
-
-def _priced(seen: _Seen, window: Window, price: Price) -> tuple[float, Floats, Floats, Floats]:
+def _priced(
+    mixture: Mixture,
+    margins: Floats,
+    gates: Floats,
+    positive: Floats,
+    window: Window,
+    price: Price,
+) -> tuple[float, Floats, Floats, Floats]:
     """Return the unfairness penalty and its gradient by margins, gate logits and lengths."""
-    probability = (seen.gates * seen.positive).sum(axis=1)
+    probability = (gates * positive).sum(axis=1)
     recourse = price.fairness == "recourse"
-    lengths = _lengths(seen.mixture)
-    by_expert = np.abs(seen.margins) / lengths if recourse else seen.positive
-    value = (seen.gates * by_expert).sum(axis=1)
-    slope = np.sign(seen.margins) / lengths if recourse else seen.positive * (1 - seen.positive)
+    lengths = _lengths(mixture)
+    by_expert = np.abs(margins) / lengths if recourse else positive
+    value = (gates * by_expert).sum(axis=1)
+    slope = np.sign(margins) / lengths if recourse else positive * (1 - positive)
     paid, by_value = 0.0, np.zeros(len(value))
     for operator in window.operators(price.fairness, probability >= 0.5):
         mean = operator @ value
@@ -263,11 +259,11 @@ def _priced(seen: _Seen, window: Window, price: Price) -> tuple[float, Floats, F
         apart = len(mean) * mean - mean.sum()
         paid += price.lam * float(mean @ apart)
         by_value += 2 * price.lam * apart @ operator
-    felt = by_value[:, None] * seen.gates
-    by_w = np.zeros_like(seen.mixture.w)
+    felt = by_value[:, None] * gates
+    by_w = np.zeros_like(mixture.w)
     if recourse:
         # A longer coefficient vector brings every row closer to the boundary.
-        by_w = -((felt * by_expert).sum(axis=0) / lengths**2)[:, None] * seen.mixture.w
+        by_w = -((felt * by_expert).sum(axis=0) / lengths**2)[:, None] * mixture.w
     return paid, felt * slope, felt * (by_expert - value[:, None]), by_w
 
 

@@ -5,8 +5,6 @@ batch. Numbers are scaled robustly and embedded by periodic functions, categorie
 """
 
 import copy
-import importlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -17,13 +15,13 @@ from numpy.typing import NDArray
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     BinaryClassifier,
+    EncodedEstimator,
     MulticlassClassifier,
-    ParamValue,
     Regressor,
     stopping_parts,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.registry import missing_library
+from fairautoml.registry import imported
 from fairautoml.runtime._scores import entries, network_scores, smooth_clip
 from fairautoml.threads import n_threads
 
@@ -58,21 +56,11 @@ class Recipe:
 
 
 def torch_for(learner: str) -> Any:
-    """Return PyTorch.
-
-    Raises
-    ------
-    MissingExtraError
-        PyTorch cannot be imported.
-    """
-    try:
-        return importlib.import_module("torch")
-    except (ImportError, OSError) as error:
-        package = '"fairautoml-search[nn]"'
-        raise missing_library(f"learner {learner!r}", "torch", package, error) from error
+    """Return PyTorch; raise MissingExtraError if it cannot be imported."""
+    return imported(f"learner {learner!r}", "torch", "torch", '"fairautoml-search[nn]"')
 
 
-class Network:
+class Network(EncodedEstimator):
     """A network of members that share their hidden layers; the score is the mean of theirs.
 
     ``params`` are ``n_epochs``, ``learning_rate``, ``weight_decay``, ``dropout``, ``width``,
@@ -83,11 +71,6 @@ class Network:
     name: ClassVar[str]
     recipe: ClassVar[Recipe]
     link: ClassVar[str] = "logistic"
-
-    params: Mapping[str, ParamValue]
-    feature_schema: FeatureSchema
-    seed: int
-    model_: Any
 
     def _train(
         self, X: NDArray[np.floating], y: NDArray[Any], weight: NDArray[Any] | None

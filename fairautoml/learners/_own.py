@@ -27,7 +27,6 @@ from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import NotPortableError, ParameterError, UnknownNameError
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.learners._base import (
-    EncodedEstimator,
     ParamValue,
     SklearnClassifier,
     SklearnMulticlass,
@@ -44,10 +43,14 @@ UNPICKLABLE = (pickle.PicklingError, AttributeError, TypeError)
 """What pickle raises for an object that it cannot write."""
 
 
-class _Own(SklearnTraining, EncodedEstimator):
+class _Own(SklearnTraining):
     """Trains a clone of the user's estimator."""
 
-    own: Any
+    def __init__(
+        self, own: Any, params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+    ) -> None:
+        super().__init__(params, feature_schema, seed)
+        self.own = own
 
     def _estimator(self, n_rows: int) -> Pipeline:
         del n_rows
@@ -90,12 +93,6 @@ class _Own(SklearnTraining, EncodedEstimator):
 class OwnClassifier(_Own, SklearnClassifier):
     """Two classes."""
 
-    def __init__(
-        self, own: Any, params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-    ) -> None:
-        super().__init__(params, feature_schema, seed)
-        self.own = own
-
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         if hasattr(self.own, "predict_proba"):
             return super()._predicted(X)
@@ -115,7 +112,7 @@ class OwnMulticlass(_Own, SklearnMulticlass):
         seed: int,
         n_classes: int,
     ) -> None:
-        super().__init__(params, feature_schema, seed, n_classes)
+        SklearnMulticlass.__init__(self, params, feature_schema, seed, n_classes)
         self.own = own
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
@@ -131,12 +128,6 @@ class OwnMulticlass(_Own, SklearnMulticlass):
 
 class OwnRegressor(_Own):
     """A number; the target keeps its unit, for which the hyperparameters were chosen."""
-
-    def __init__(
-        self, own: Any, params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-    ) -> None:
-        super().__init__(params, feature_schema, seed)
-        self.own = own
 
     def fit(
         self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None
@@ -179,15 +170,7 @@ def weight_argument(estimator: Any) -> str:
 def chosen_learners(
     given: Any, *, regression: bool
 ) -> tuple[tuple[str, ...] | None, dict[str, Learner]]:
-    """Return the names of ``learners=``, and the learners that are the user's own by name.
-
-    Raises
-    ------
-    ParameterError
-        An element is neither a registered name nor a learner, or it does not fit the target.
-    UnknownNameError
-        A name is not registered.
-    """
+    """Return the names of ``learners=``, and the learners that are the user's own by name."""
     if given is None:
         return None, {}
     if isinstance(given, str):

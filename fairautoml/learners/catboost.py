@@ -16,7 +16,7 @@ from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import NotPortableError
 from fairautoml.learners._base import BinaryClassifier, Learner, ParamValue
 from fairautoml.portable import Dump, Positions, Sums, Tree
-from fairautoml.registry import missing_library
+from fairautoml.registry import imported
 
 _OF_THIS_TRAINING = ("model_guid", "train_finish_time")
 """Metadata that differ between two trainings of the same trees."""
@@ -215,11 +215,7 @@ def build(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> CatBoostBinary:
     """Return an unfitted CatBoost classifier; ``params`` have CatBoost's names."""
-    try:
-        importlib.import_module("catboost")
-    except ImportError as error:
-        learner, package = "learner 'catboost'", '"fairautoml-search[catboost]"'
-        raise missing_library(learner, "catboost", package, error) from error
+    imported("learner 'catboost'", "catboost", "catboost", '"fairautoml-search[catboost]"')
     return CatBoostBinary(params, feature_schema, seed)
 
 

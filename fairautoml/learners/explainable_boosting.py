@@ -12,7 +12,7 @@ from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import NotPortableError
 from fairautoml.learners._base import BinaryClassifier, EmptyColumns, Learner, ParamValue
 from fairautoml.portable import Dump, Positions
-from fairautoml.registry import missing_library
+from fairautoml.registry import imported
 
 
 class ExplainableBoostingBinary(BinaryClassifier):
@@ -76,11 +76,8 @@ def build(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> ExplainableBoostingBinary:
     """Return an unfitted explainable boosting machine; ``params`` have interpret's names."""
-    try:
-        importlib.import_module("interpret.glassbox")
-    except ImportError as error:
-        learner, package = "learner 'explainable_boosting'", '"fairautoml-search[ebm]"'
-        raise missing_library(learner, "interpret-core", package, error) from error
+    learner, package = "learner 'explainable_boosting'", '"fairautoml-search[ebm]"'
+    imported(learner, "interpret.glassbox", "interpret-core", package)
     return ExplainableBoostingBinary(params, feature_schema, seed)
 
 

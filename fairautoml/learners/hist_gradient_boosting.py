@@ -5,7 +5,7 @@ which for one row takes several times as long as the trees.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import NotPortableError
 from fairautoml.learners._base import (
     EmptyColumns,
     Learner,
-    ParamValue,
     SklearnClassifier,
     SklearnMulticlass,
     SklearnRegressor,
@@ -141,29 +139,6 @@ def _positions(codes: NDArray[np.floating]) -> NDArray[np.float64]:
     return found
 
 
-def dump_trees(
-    direct: DirectTrees,
-    out: Dump,
-    columns: Positions,
-    feature_schema: FeatureSchema,
-    link: str,
-) -> int:
-    """Write the trees and return their node."""
-    n_sums = direct.baseline.shape[1]
-    sizes = dict(zip(feature_schema.categorical, feature_schema.cardinalities, strict=True))
-    known = [
-        _known(positions, sizes[int(column)])
-        for positions, column in zip(direct.positions, direct.order, strict=False)
-    ]
-    trees = [histogram_tree(tree, known) for iteration in direct.trees for tree in iteration]
-    sums = Sums(
-        link=link,
-        n_classes=n_sums,
-        before=tuple(direct.baseline[0].tolist()),
-    )
-    return out.trees(trees, columns[direct.order], sums)
-
-
 def _known(positions: NDArray[np.float64], n_codes: int) -> NDArray[np.float64]:
     """Return the position of each code, NaN for one that is read as missing."""
     codes = np.minimum(np.arange(n_codes), len(positions) - 1)
@@ -208,9 +183,6 @@ MOST_CATEGORIES = 255
 class _Boosting(SklearnTraining):
     """Histogram gradient boosting on category codes."""
 
-    params: Mapping[str, ParamValue]
-    feature_schema: FeatureSchema
-    seed: int
     trees_: DirectTrees | None
     kind: type[Any] = HistGradientBoostingClassifier
     link = "logistic"
@@ -256,7 +228,16 @@ class _Boosting(SklearnTraining):
         if self.trees_ is None:
             msg = "this version of scikit-learn's HistGradientBoosting has no portable form"
             raise NotPortableError(msg)
-        return dump_trees(self.trees_, out, columns, self.feature_schema, self.link)
+        direct, schema = self.trees_, self.feature_schema
+        sizes = dict(zip(schema.categorical, schema.cardinalities, strict=True))
+        known = [
+            _known(positions, sizes[int(column)])
+            for positions, column in zip(direct.positions, direct.order, strict=False)
+        ]
+        trees = [histogram_tree(tree, known) for iteration in direct.trees for tree in iteration]
+        before = tuple(direct.baseline[0].tolist())
+        sums = Sums(link=self.link, n_classes=len(before), before=before)
+        return out.trees(trees, columns[direct.order], sums)
 
 
 class HistGradientBoostingBinary(_Boosting, SklearnClassifier):

@@ -1,23 +1,21 @@
 """LightGBM: gradient boosted trees grown leaf by leaf, with native categories up to 20."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     STOPPING,
     BinaryClassifier,
+    Binned,
+    EncodedEstimator,
     Learner,
     MulticlassClassifier,
-    ParamValue,
     Regressor,
     stopping_parts,
 )
 from fairautoml.learners._lightgbm import dump_booster
-from fairautoml.learners._linear import Binned
 from fairautoml.portable import Dump, Positions
 from fairautoml.registry import missing_library
 from fairautoml.threads import n_threads
@@ -70,16 +68,11 @@ _TREES = frozenset(
 """Parameters without effect on the bins; all others are part of the cache key."""
 
 
-class _Booster:
+class _Booster(EncodedEstimator):
     """A LightGBM booster on category codes.
 
     A category that is unknown at prediction is treated like the categories that no split names.
     """
-
-    params: Mapping[str, ParamValue]
-    feature_schema: FeatureSchema
-    seed: int
-    model_: Any
 
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
         """Return the parameters of the objective for these labels."""

@@ -1,12 +1,13 @@
 """Logistic and ridge regression on one-hot categories and scaled or piecewise linear numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -14,7 +15,6 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
 from sklearn.utils.extmath import softmax
 
-from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     Learner,
     ParamValue,
@@ -23,11 +23,44 @@ from fairautoml.learners._base import (
     SklearnRegressor,
     SklearnTraining,
 )
-from fairautoml.learners._linear import PiecewiseLinearEncoder
 from fairautoml.portable import Dump, Positions
 
 MAX_CATEGORIES = 200
 """Largest number of one-hot columns per category column; rarer categories share one."""
+
+
+class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Encodes a number by its relative position in each of its quantile bins.
+
+    Component t of a number x is ``clip((x - b[t-1]) / (b[t] - b[t-1]), 0, 1)`` for bin edges b
+    at quantiles: Gorishniy, Rubachev and Babenko (2022), "On Embeddings for Numerical Features in
+    Tabular Deep Learning", equation 1, clipped at both ends. Half the edges are quantiles of the
+    rows, half of the distinct values, so that a column that is mostly 0 has edges in its tail.
+    """
+
+    def __init__(self, n_bins: int = 12) -> None:
+        self.n_bins = n_bins
+
+    def fit(self, X: NDArray[np.floating], y: Any = None) -> Self:
+        """Fit the bin edges."""
+        shares = np.linspace(0.0, 1.0, self.n_bins + 1)
+        self.edges_ = [_edges(column, shares) for column in np.asarray(X, dtype=np.float64).T]
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def transform(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the components of all columns, shape (n_rows, total number of bins)."""
+        parts = [
+            np.clip((X[:, [at]] - edges[:-1]) / np.diff(edges), 0.0, 1.0)
+            for at, edges in enumerate(self.edges_)
+        ]
+        return np.concatenate(parts, axis=1, dtype=np.float64)
+
+
+def _edges(column: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    of_rows = np.quantile(column, shares)
+    of_values = np.quantile(np.unique(column), shares)
+    return np.unique(np.concatenate((of_rows, of_values)))
 
 
 def _numbers(numeric: ParamValue) -> Pipeline:
@@ -179,8 +212,6 @@ def _tables(
 class _Linear(SklearnTraining):
     """L2-regularised linear model; missing values are a category, or imputed with an indicator."""
 
-    params: Mapping[str, ParamValue]
-    feature_schema: FeatureSchema
     direct_: _DirectSums | None = None
 
     def _estimator(self, n_rows: int) -> Pipeline:

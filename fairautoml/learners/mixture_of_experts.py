@@ -101,7 +101,12 @@ class MixtureOfExperts(BinaryClassifier):
     def _forget(self, settings: ExpertSettings) -> None:
         self.model_: Any = None
         self.n_frozen_ = 0
-        self.monitor_ = _monitor(settings)
+        self.monitor_ = DriftMonitor(
+            loss_drift=settings.loss_drift,
+            gap_limit=settings.gap_limit,
+            patience=settings.patience,
+            cooldown=settings.cooldown,
+        )
 
     def partial_fit(
         self,
@@ -213,15 +218,6 @@ class MixtureOfExperts(BinaryClassifier):
             self.n_frozen_ = self.model_.n_experts
             self.model_ = self.model_.joined(fitted(_blank(window), window, price))
             self.monitor_.grown()
-
-
-def _monitor(settings: ExpertSettings) -> DriftMonitor:
-    return DriftMonitor(
-        loss_drift=settings.loss_drift,
-        gap_limit=settings.gap_limit,
-        patience=settings.patience,
-        cooldown=settings.cooldown,
-    )
 
 
 def _price(settings: ExpertSettings, window: Window) -> Price:

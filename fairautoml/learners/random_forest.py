@@ -1,18 +1,15 @@
 """A random forest: trees on bootstrap samples."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-from fairautoml.learners._base import Learner, ParamValue
+from fairautoml.learners._base import EncodedEstimator, Learner
 from fairautoml.learners._forest import ForestClassifier, ForestMulticlass, ForestRegressor
 
 
-class _Sampled:
+class _Sampled(EncodedEstimator):
     """The sample size of a tree as a number of rows."""
-
-    params: Mapping[str, ParamValue]
 
     def _options(self, n_rows: int) -> dict[str, Any]:
         # scikit-learn 1.9 takes a fraction of the sum of the weights, not of the rows.

@@ -23,7 +23,7 @@ from fairautoml.learners._base import (
     ParamValue,
 )
 from fairautoml.portable import Dump, Positions
-from fairautoml.registry import missing_library
+from fairautoml.registry import imported
 from fairautoml.threads import n_threads
 
 CHECKPOINT = "FAIRAUTOML_TABICL_CHECKPOINT"
@@ -34,13 +34,7 @@ DECIMALS = 4
 
 
 def checkpoint() -> Path:
-    """Return the file of the checkpoint.
-
-    Raises
-    ------
-    MissingExtraError
-        The environment variable is not set, or names no file.
-    """
+    """Return the file of the checkpoint; raise MissingExtraError if it is not known."""
     given = os.environ.get(CHECKPOINT, "")
     if not Path(given).is_file():
         found = f"it names no file: {given!r}" if given else "it is not set"
@@ -55,7 +49,6 @@ def checkpoint() -> Path:
 class _InContext(EncodedEstimator):
     """Keeps the training rows; the transformer reads them, and the checkpoint, to predict."""
 
-    model_: Any
     _loaded: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -118,11 +111,7 @@ def build(
     params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
 ) -> TabICLBinary:
     """Return an unfitted classifier."""
-    try:
-        importlib.import_module("tabicl")
-    except (ImportError, OSError) as error:
-        package = '"fairautoml-search[tabicl]"'
-        raise missing_library("learner 'tabicl'", "tabicl", package, error) from error
+    imported("learner 'tabicl'", "tabicl", "tabicl", '"fairautoml-search[tabicl]"')
     checkpoint()
     return TabICLBinary(params, feature_schema, seed)
 

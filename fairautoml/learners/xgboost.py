@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import NotPortableError
 from fairautoml.learners._base import (
     STOPPING,
     BinaryClassifier,
+    Binned,
+    EncodedEstimator,
     Learner,
     MulticlassClassifier,
-    ParamValue,
     Regressor,
     stopping_parts,
 )
-from fairautoml.learners._linear import Binned
 from fairautoml.portable import Dump, Positions, Sums, Tree
 from fairautoml.registry import missing_library
 from fairautoml.threads import n_threads
@@ -37,17 +36,12 @@ _ROUNDS = frozenset({"n_estimators", STOPPING})
 _BINNED: Binned[xgboost.QuantileDMatrix] = Binned()
 
 
-class _Booster:
+class _Booster(EncodedEstimator):
     """An XGBoost booster on category codes.
 
     The codes come from the feature schema, so that a table with fewer categories than the training
     table does not change their meaning.
     """
-
-    params: Mapping[str, ParamValue]
-    feature_schema: FeatureSchema
-    seed: int
-    model_: Any
 
     def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
         """Return the parameters of the objective for these labels."""

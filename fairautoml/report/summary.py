@@ -16,7 +16,7 @@ from fairautoml.metrics import METRICS
 from fairautoml.metrics.groups import GroupSystem, outside_of
 from fairautoml.records import Entry, Origin, Status, Trial, TrialResult, TrialState
 from fairautoml.runtime._rows import key_of
-from fairautoml.selection.choice import FinalChoice, Margin, PassedOver
+from fairautoml.selection.choice import CostlyGroup, FinalChoice, Margin, PassedOver
 from fairautoml.selection.feasibility import (
     FEWEST,
     DecisionShares,
@@ -26,7 +26,6 @@ from fairautoml.selection.feasibility import (
 )
 from fairautoml.selection.leaderboard import Leaderboard, NewIncumbent, TrialLog
 from fairautoml.selection.pool import Pool
-from fairautoml.selection.price import CostlyGroup
 
 STAGES = ("screened", "promoted to all rows", "promoted to all folds", "all folds", "mitigated")
 """Stages of a search in the order of the ladder; ``"all folds"`` had no lower rung."""

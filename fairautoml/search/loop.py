@@ -18,6 +18,7 @@ from fairautoml.records import (
     Executor,
     Fidelity,
     ParamValue,
+    RunTrial,
     SearchStrategy,
     Trial,
     TrialRecord,
@@ -91,11 +92,9 @@ class RecallingStrategy(SearchStrategy, Protocol):
 
     def recall(self, config: Config) -> None:
         """Take a recorded proposal instead of the next ``ask``."""
-        ...
 
     def hear(self, scored: TrialResult) -> None:
         """Receive the result of a configuration that this strategy did not propose."""
-        ...
 
 
 @runtime_checkable
@@ -104,7 +103,6 @@ class RevisingStrategy(SearchStrategy, Protocol):
 
     def revise(self, scored: TrialResult) -> None:
         """Receive the result of a promotion to all folds."""
-        ...
 
 
 class Proposals:
@@ -242,7 +240,7 @@ class Past:
 class SearchLoop:
     """One run of the search loop."""
 
-    objective: Callable[[Trial], TrialResult]  # runs a trial; passed to the executor
+    objective: RunTrial  # runs a trial; passed to the executor
     score: Callable[[TrialResult], TrialResult]  # adds value and violations to a result
     proposals: Proposals  # of the strategy, which receives the results of its proposals only
     allocator: Allocator  # creates trials and their budgets; receives all results

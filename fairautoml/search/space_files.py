@@ -6,7 +6,7 @@ editable install and a checkout have it next to the package.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from fairautoml.exceptions import SpaceError
+from fairautoml.records import Config
 from fairautoml.search.space import (
     Choice,
     Condition,
@@ -223,7 +224,7 @@ def _read_condition(place: Place, known: dict[str, Range]) -> Condition:
     return Condition(param=param, values=values)
 
 
-Kind = Literal["learners", "mitigators"]
+Kind = Literal["learners", "mitigators", "portfolios"]
 _SAFE_NAME = re.compile(r"\w[\w-]*")
 
 
@@ -243,7 +244,8 @@ def _home() -> Traversable:
     raise SpaceError(msg)
 
 
-def _find(folder: str, name: str) -> tuple[str, str] | None:
+def find_space(folder: Kind, name: str) -> tuple[str, str] | None:
+    """Return text and origin of a search-space file, None when there is no such file."""
     # A name is a file name, never a path.
     if _SAFE_NAME.fullmatch(name) is None:
         return None
@@ -251,14 +253,9 @@ def _find(folder: str, name: str) -> tuple[str, str] | None:
     return (file.read_text(encoding="utf-8"), str(file)) if file.is_file() else None
 
 
-def find_space(kind: Kind, name: str) -> tuple[str, str] | None:
-    """Return text and origin of a search-space file."""
-    return _find(kind, name)
-
-
 def find_portfolio(name: str) -> tuple[str, str] | None:
     """Return text and origin of a portfolio file, None when there is no such file."""
-    return _find("portfolios", name)
+    return find_space("portfolios", name)
 
 
 def load_space(kind: Kind, name: str, text: str = "") -> ParamSpace:
@@ -267,24 +264,14 @@ def load_space(kind: Kind, name: str, text: str = "") -> ParamSpace:
     return ParamSpace(name=name) if found is None else read_param_space(*found, name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InitialConfig:
-    """One initial configuration of a portfolio."""
-
-    learner: str  # registered name
-    encoding: str = "codes"  # encoding of categorical columns
-    # a complete point of the learner's space
-    params: Mapping[str, ParamValue] = field(default_factory=dict)
-
-
-def read_portfolio(text: str, origin: str, space: SearchSpace) -> tuple[InitialConfig, ...]:
+def read_portfolio(text: str, origin: str, space: SearchSpace) -> tuple[Config, ...]:
     """Return the members of a portfolio that lie in a search space, in file order.
 
     Members whose learner is not in the space are left out. An encoding that is not named or not in
     the space is replaced by its first one; duplicates are removed.
     """
     top = root_of(text, origin).fields(("members",), ())
-    members: list[InitialConfig] = []
+    members: list[Config] = []
     for place in top["members"].items():
         member = _read_member(place, space)
         if member is not None and member not in members:
@@ -292,14 +279,14 @@ def read_portfolio(text: str, origin: str, space: SearchSpace) -> tuple[InitialC
     return tuple(members)
 
 
-def _read_member(place: Place, space: SearchSpace) -> InitialConfig | None:
+def _read_member(place: Place, space: SearchSpace) -> Config | None:
     fields = place.fields(("learner",), ("encoding", "params"))
     learner = fields["learner"].string()
     encoding = fields["encoding"].string() if "encoding" in fields else ""
     if learner not in space.learners:
         return None
     given = fields["params"].mapping() if "params" in fields else {}
-    return InitialConfig(
+    return Config(
         learner=learner,
         encoding=encoding if encoding in space.encodings else space.encodings[0],
         params=_complete(given, space.learners[learner]),

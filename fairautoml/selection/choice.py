@@ -5,18 +5,19 @@ constraint on as many new rows as were searched counts like a constant predictio
 above ``SURE`` counts like ``SURE``, because nothing is gained by more certainty.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.evaluation.postprocess import Column
+from fairautoml.evaluation.group_sizes import MINIMUM_AS_DIFFERENCE, fewest_rows, too_small
+from fairautoml.evaluation.postprocess import Column, expand_column
 from fairautoml.evaluation.problem import Problem
-from fairautoml.evaluation.ranking import best_of, order, pareto_front, tie
-from fairautoml.metrics import METRICS
-from fairautoml.records import BASELINE, Entry, GroupUnawareRule
+from fairautoml.metrics import METRICS, BoundConstraint
+from fairautoml.records import BASELINE, Entry, GroupUnawareRule, best_of, order, pareto_front, tie
 from fairautoml.selection.ensemble import TOLERANCE
 from fairautoml.selection.feasibility import (
     EVEN,
@@ -26,7 +27,6 @@ from fairautoml.selection.feasibility import (
     is_unconstrained,
 )
 from fairautoml.selection.margin import BoundProbability, chances_on
-from fairautoml.selection.price import CostlyGroup, costly_group
 
 Confidence = Literal["auto"] | float | None
 """Required probability that the constraint holds in the population; "auto": see above."""
@@ -86,15 +86,6 @@ class CandidateRules:
     n_trees: Mapping[str, float] = field(default_factory=dict)
     max_trees: float = np.inf
 
-    def only(self, keys: Collection[str]) -> "CandidateRules":
-        """Return the rules of the columns with the given keys."""
-        return replace(
-            self,
-            usual=tuple(entry for entry in self.usual if entry.trial_key in keys),
-            fine=tuple(entry for entry in self.fine if entry.trial_key in keys),
-            columns={key: column for key, column in self.columns.items() if key in keys},
-        )
-
     def can_serve(self, entry: Entry) -> bool:
         """Return whether all models of an entry are stored, and one fold of them is allowed."""
         stored = self.deployable.issuperset(entry.sources)
@@ -111,6 +102,16 @@ class PassedOver:
     # less likely to meet the constraints; a single trial whose lead over an ensemble is within
     # noise; no better than an unconstrained model that meets them
     reason: Literal["probability", "noise", "unconstrained"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostlyGroup:
+    """A group without which the constraint would cost much less."""
+
+    system: str  # grouping
+    label: str  # group
+    n_rows: int  # rows of the group
+    regained: float  # objective regained without the group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -388,3 +389,62 @@ def _by_value(entry: Entry) -> tuple[float | str, ...]:
 
 def _by_excess(entry: Entry) -> tuple[float | str, ...]:
     return (entry.n_undefined, max(0.0, entry.known_excess), *_by_value(entry))
+
+
+SMALL = 10
+"""Groups with fewer rows than this multiple of the least are tried."""
+
+MOST_TRIED = 5
+"""Groups that are tried, the smallest first."""
+
+MOST_OF_IT = 0.5
+"""Share of the price that a group must cause to be named."""
+
+
+def costly_group(
+    entry: Entry, column: Column, problem: Problem, price: float, end: float | None = None
+) -> CostlyGroup | None:
+    """Return the small group that causes at least half of a price, or None."""
+    found = None
+    before = _best_value(entry, column, problem, problem.goal.targets)
+    for system, label, n_rows in _small(problem):
+        if before is None or (end is not None and time.monotonic() > end):
+            return found
+        targets = tuple(
+            replace(target, system=target.system.without((label,)))
+            if target.system.name == system
+            else target
+            for target in problem.goal.targets
+        )
+        after = _best_value(entry, column, problem, targets)
+        regained = 0.0 if after is None else after - before
+        if regained >= max(MOST_OF_IT * price, 0.0 if found is None else found.regained):
+            found = CostlyGroup(system=system, label=label, n_rows=n_rows, regained=regained)
+    return found
+
+
+def _small(problem: Problem) -> Iterator[tuple[str, str, int]]:
+    """Yield grouping, name and rows of the smallest groups, the smallest first."""
+    sizes: dict[tuple[str, str], int] = {}
+    for target in problem.goal.targets:
+        limit = MINIMUM_AS_DIFFERENCE if target.metric.is_minimum else target.limit
+        few = SMALL * fewest_rows(limit)
+        found = too_small(problem.dataset, target, problem.entities, few)
+        if found is not None and target.system.n_groups > target.fewest_groups:
+            named = zip(found.outside, found.n_rows, strict=True)
+            sizes |= {(target.system.name, label): n_rows for label, n_rows in named}
+    smallest = sorted(sizes.items(), key=lambda one: (one[1], one[0]))[:MOST_TRIED]
+    yield from ((system, label, n_rows) for (system, label), n_rows in smallest)
+
+
+def _best_value(
+    entry: Entry, column: Column, problem: Problem, targets: tuple[BoundConstraint, ...]
+) -> float | None:
+    """Return the best value of the entry's post-processor on its scores under some targets."""
+    restricted = replace(
+        problem,
+        goal=replace(problem.goal, targets=targets),
+        mitigators=tuple(m for m in problem.mitigators if m.name == entry.mitigator),
+    )
+    values = [e.value for e in expand_column(column, restricted) if e.meets]
+    return max(values, default=None)

@@ -162,7 +162,6 @@ class FeasibilityCheck:
     def of(cls, problem: Problem, entries: Sequence[Entry], seed: int) -> "FeasibilityCheck":
         """Return the check for the entries of a problem."""
         data, entities = problem.dataset, problem.entities
-        n_cells = 1 if data.groups is None else data.groups.n_cells
         population = chances_on(
             data, problem.goal.targets, seed, audit_ratio=np.inf, entities=entities
         )
@@ -172,7 +171,7 @@ class FeasibilityCheck:
             reference=best_unconstrained(entries),
             constant=_value_of_constant(problem, entries),
             demanding=False,
-            n_rows=effective_rows(data.cells, data.weight, n_cells, entities),
+            n_rows=effective_rows(data.cells, data.weight, data.n_cells, entities),
             population=population,
             rough=population.first(ROUGH),
             judged=data.groups is None or data.groups.judged,

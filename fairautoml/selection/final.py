@@ -232,10 +232,10 @@ class _Work:
 
     def finer(self, columns: Sequence[Column]) -> list[Entry]:
         """Return entries of the columns at tolerances between the usual ones."""
-        targets, groups = self.problem.goal.targets, self.problem.dataset.groups
+        targets = self.problem.goal.targets
         if not targets or self.options.confidence is None:
             return []
-        many = groups is not None and groups.n_cells > 2
+        many = self.problem.dataset.n_cells > 2
         least, limit = strictest(targets[0]), targets[0].limit
         grid = np.linspace(least, limit, FINE_MANY if many else FINE).tolist()
         between = tuple(t for t in grid if t not in self.problem.tolerances)

@@ -9,28 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data.encoders import blocks_in, hides_groups
-from fairautoml.evaluation.ranking import best_of, order, pareto_front, tie
 from fairautoml.metrics import is_gain
 from fairautoml.metrics.groups import GroupSystem, SmallGroups
-from fairautoml.records import Entry, TrialRecord, TrialResult
+from fairautoml.records import Entry, TrialRecord, TrialResult, best_of, order, pareto_front, tie
 from fairautoml.search.loop import Overhead
-
-
-def select(
-    entries: Sequence[Entry], *, max_gap: float | None, min_value: float | None
-) -> Entry | None:
-    """Return the best entry within the given bounds instead of those of the search."""
-    fitting = [
-        entry
-        for entry in entries
-        if (max_gap is None or (entry.gap <= max_gap and not entry.below_minimum))
-        and (min_value is None or entry.value >= min_value)
-    ]
-    varied = [entry for entry in fitting if not entry.constant]
-    chosen = varied if varied else fitting
-    if max_gap is None and min_value is not None:
-        return min(chosen, key=lambda e: (e.gap, -e.value, *tie(e)), default=None)
-    return min(chosen, key=lambda e: (-e.value, e.gap, *tie(e)), default=None)
 
 
 @dataclass(frozen=True)
@@ -66,10 +48,18 @@ class Leaderboard:
         self, *, max_gap: float | None, min_score: float | None, trials: Collection[str]
     ) -> Entry | None:
         """Return the best entry of the given trials within the bounds, or None."""
-        kept = [entry for entry in self.entries if set(entry.sources) <= set(trials)]
-        rises = is_gain(self.objective)
-        least = min_score if min_score is None or rises else -min_score
-        return select(kept, max_gap=max_gap, min_value=least)
+        least = min_score if min_score is None or is_gain(self.objective) else -min_score
+        fitting = [
+            entry
+            for entry in self.entries
+            if set(entry.sources) <= set(trials)
+            and (max_gap is None or (entry.gap <= max_gap and not entry.below_minimum))
+            and (least is None or entry.value >= least)
+        ]
+        chosen = [entry for entry in fitting if not entry.constant] or fitting
+        if max_gap is None and least is not None:
+            return min(chosen, key=lambda e: (e.gap, -e.value, *tie(e)), default=None)
+        return min(chosen, key=lambda e: (-e.value, e.gap, *tie(e)), default=None)
 
     def asks_groups(self, entry: Entry) -> tuple[str, ...]:
         """Return the parts of an entry that need the groups of new rows: rule, models."""

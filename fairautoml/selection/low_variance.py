@@ -12,6 +12,7 @@ separable.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,18 +53,12 @@ def low_variance_thresholds(
         quantile=float(norm.ppf((1.0 + confidence) / 2.0)),
         worse=design_effect * (1.0 + 1.0 / audit_ratio),
     )
-
-    def fit_rules(
-        rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-    ) -> list[tuple[float | None, Rule | None]]:
-        return [*fit_low_variance(rows, goal, tolerances, noise)]
-
     return Mitigator(
         name=LOW_VARIANCE,
         stage="post",
         needs_sensitive_at_predict=True,
         serves=SERVES,
-        fit_rules=fit_rules,
+        fit_rules=partial(fit_low_variance, noise=noise),
     )
 
 

@@ -218,8 +218,8 @@ def chances_on(
     entities: NDArray[np.integer] | None = None,
 ) -> BoundProbability:
     """Return the draws for rules that are counted on the given rows."""
-    n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
-    binary, cells = dataset.task == "binary", dataset.cells.astype(np.int64)
+    n_cells, cells = dataset.n_cells, dataset.cells.astype(np.int64)
+    binary = dataset.task == "binary"
     width = 2 + N_BINS if dataset.task == "regression" else len(dataset.classes) ** 2
     usual, width = (DRAWS, 3) if binary else (OTHER_DRAWS, width)
     slot, n_slots = (cells * 2 + dataset.y, 2 * n_cells) if binary else (cells, n_cells)

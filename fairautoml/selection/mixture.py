@@ -11,6 +11,7 @@ Scores have one column per model here: ``ScoreRows.scores`` has shape (n_rows, n
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +20,6 @@ from numpy.typing import NDArray
 from fairautoml.mitigators import Goal, Mitigator, RuntimeRule, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, Picks, build_problem
 from fairautoml.mitigators._thresholds import ThresholdCandidates, shrunk
-from fairautoml.records import Rule
 
 Shares = tuple[tuple[str, float], ...]
 """Trials and their shares in the weighted average that is a column."""
@@ -107,20 +107,13 @@ def pool_mixture(columns: Sequence[Shares]) -> Mitigator:
 
     It is not a plug-in: its columns exist only after a search.
     """
-    known = tuple(columns)
-
-    def fit_rules(
-        rows: ScoreRows, goal: Goal, tolerances: Sequence[float]
-    ) -> list[tuple[float | None, Rule | None]]:
-        return [*fit_pool_rules(rows, goal, tolerances, known)]
-
     return Mitigator(
         name="pool_mixture",
         stage="post",
         needs_sensitive_at_predict=True,
         serves=THRESHOLDS_SERVE,
         randomizes=True,
-        fit_rules=fit_rules,
+        fit_rules=partial(fit_pool_rules, columns=tuple(columns)),
     )
 
 

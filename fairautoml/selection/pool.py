@@ -16,7 +16,6 @@ from fairautoml.data.target import known_labels, plain_numbers
 from fairautoml.evaluation.fitting import CVEnsemble
 from fairautoml.evaluation.membership import kept_membership
 from fairautoml.evaluation.problem import Problem
-from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.inference.predictor import Predictor
 from fairautoml.inference.restore import StoredModels, read_models
@@ -30,7 +29,7 @@ from fairautoml.metrics import (
 )
 from fairautoml.metrics._table import effective_rows
 from fairautoml.mitigators import MITIGATORS, GroupProbabilityModel, ScoreModel
-from fairautoml.records import Entry, GroupUnawareRule
+from fairautoml.records import Entry, GroupUnawareRule, best_of
 from fairautoml.selection.choice import FinalChoice, SelectionOptions
 from fairautoml.selection.ensemble import models_of
 from fairautoml.selection.leaderboard import Leaderboard
@@ -155,7 +154,7 @@ def make_pool(
         systems=dataset.systems,
         small_groups=dataset.small_groups,
         objective=problem.objective.name,
-        n_rows=_rows_by_cell(problem),
+        n_rows=effective_rows(dataset.cells, dataset.weight, dataset.n_cells, problem.entities),
         served=best,
         readers=_readers(choice.entries),
         sensitive_features=dataset.sensitive_features,
@@ -243,12 +242,6 @@ def _readers(entries: tuple[Entry, ...]) -> frozenset[str]:
     )
 
 
-def _rows_by_cell(problem: Problem) -> NDArray[np.float64]:
-    dataset = problem.dataset
-    n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
-    return effective_rows(dataset.cells, dataset.weight, n_cells, problem.entities)
-
-
 def _individuals_by_label(problem: Problem) -> NDArray[np.int64] | None:
     """Return the number of individuals by group and label; small groups are found by it.
 
@@ -257,10 +250,9 @@ def _individuals_by_label(problem: Problem) -> NDArray[np.int64] | None:
     dataset = problem.dataset
     if dataset.task != "binary":
         return None
-    n_cells = 1 if dataset.groups is None else dataset.groups.n_cells
     counted = np.flatnonzero(dataset.weight > 0)
     if problem.entities is not None:
         whose = np.c_[problem.entities[counted], dataset.y[counted]]
         counted = counted[np.unique(whose, axis=0, return_index=True)[1]]
     at = 2 * dataset.cells[counted].astype(np.int64) + dataset.y[counted]
-    return np.bincount(at, minlength=2 * n_cells).reshape(n_cells, 2)
+    return np.bincount(at, minlength=2 * dataset.n_cells).reshape(-1, 2)

@@ -7,8 +7,15 @@ fold models can therefore be deleted during the search.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fairautoml.evaluation.ranking import best_of, order, pareto_front
-from fairautoml.records import Entry, TrialRecord, TrialResult, TrialState
+from fairautoml.records import (
+    Entry,
+    TrialRecord,
+    TrialResult,
+    TrialState,
+    best_of,
+    order,
+    pareto_front,
+)
 from fairautoml.storage.artifacts import Artifacts
 
 LIBRARY = 30

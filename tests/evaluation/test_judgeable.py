@@ -7,8 +7,7 @@ import pytest
 
 from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.sensitive_numbers import NumberPolicy
-from fairautoml.evaluation.group_sizes import small_groups
-from fairautoml.evaluation.judgeable import judgeability
+from fairautoml.evaluation.group_sizes import judgeability, small_groups
 from fairautoml.metrics import bind_constraints, parse_constraints
 
 

@@ -50,7 +50,6 @@ def search(*names):
     plan = Plan(
         problem=problem,
         space=SearchSpace(learners={name: ParamSpace(name=name) for name in names}),
-        baseline=Config(learner="prior"),
         first=tuple(Config(learner=name) for name in names),
         strategy="random",
         allocator="flat",

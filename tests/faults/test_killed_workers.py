@@ -55,7 +55,6 @@ def plan_of(seconds):
     return Plan(
         problem=problem,
         space=SearchSpace(learners={name: load_space("learners", name) for name in NAMES}),
-        baseline=Config(learner="prior"),
         first=(),
         strategy="random",
         allocator="flat",

@@ -101,7 +101,6 @@ def go(monkeypatch, tmp_path):
         plan = running.Plan(
             problem=problem,
             space=SPACE,
-            baseline=Config(learner="prior"),
             first=FIRST,
             executor="virtual",
             limits=ResourceLimits(n_workers=n_workers, deadline=deadline),

@@ -6,7 +6,7 @@ from scipy import sparse
 
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners import LEARNERS, lightgbm, xgboost
-from fairautoml.learners._linear import BYTES_PER_VALUE, Binned
+from fairautoml.learners._base import BYTES_PER_VALUE, Binned
 
 FEATURE_SCHEMA = FeatureSchema(n_features=5, categorical=(0,), cardinalities=(8,))
 PARAMS = {"n_estimators": 15}

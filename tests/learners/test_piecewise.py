@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fairautoml.learners._linear import PiecewiseLinearEncoder
+from fairautoml.learners.logistic_regression import PiecewiseLinearEncoder
 
 
 def test_components_say_how_far_a_number_has_come_through_each_bin():

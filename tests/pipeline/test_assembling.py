@@ -12,10 +12,9 @@ import pytest
 from fairautoml import FairAutoML, GroupPolicy, RunStorage
 from fairautoml.cli.text import result_of, result_text
 from fairautoml.data import load
-from fairautoml.evaluation.ranking import best_of
 from fairautoml.exceptions import DegradedWarning, ParameterError, SmallGroupWarning
 from fairautoml.mitigators._group_program import CommonRule
-from fairautoml.records import GroupUnawareRule
+from fairautoml.records import GroupUnawareRule, best_of
 from fairautoml.report.summary import margin_notes, probability_text
 from fairautoml.selection.choice import ENSEMBLE, MIXTURE, Margin, SelectionOptions
 from fairautoml.selection.ensemble import WeightedAverage

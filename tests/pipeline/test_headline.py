@@ -8,9 +8,8 @@ import pytest
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.records import Assessment, Config, ConstraintResult, Entry, Status
 from fairautoml.report.summary import headline, result_lines
-from fairautoml.selection.choice import Margin, PassedOver
+from fairautoml.selection.choice import CostlyGroup, Margin, PassedOver
 from fairautoml.selection.leaderboard import Leaderboard
-from fairautoml.selection.price import CostlyGroup
 
 METRIC = "demographic_parity_difference"
 EXPECTED = (

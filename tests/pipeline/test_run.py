@@ -15,7 +15,7 @@ from fairautoml.execution import ResourceLimits
 from fairautoml.metrics import METRICS, Constraint, bind_constraints
 from fairautoml.mitigators import MITIGATORS, Goal
 from fairautoml.plan import Plan, terms_of
-from fairautoml.records import Config, Trial, TrialState
+from fairautoml.records import BASELINE, Config, Trial, TrialState
 from fairautoml.run_files import PreviousRun, RunLocation, begin
 from fairautoml.running import _run_here, run_search
 from fairautoml.search.space import Integer, ParamSpace, SearchSpace
@@ -57,7 +57,6 @@ def plan():
     return Plan(
         problem=problem,
         space=space,
-        baseline=Config(learner="prior"),
         first=tuple(first),
         strategy="optuna_tpe",
         allocator="flat",
@@ -149,7 +148,7 @@ def test_the_same_entries_come_out_whatever_runs_the_trials(plan, tmp_path):
 def test_the_baseline_runs_first_and_the_portfolio_next(plan, artifacts):
     history, _ = run_search(replace(plan, n_trials=4), artifacts)
     tried = [result.trial.config for result in history.results]
-    assert tried == [plan.baseline, *plan.first]
+    assert tried == [BASELINE, *plan.first]
 
 
 def test_a_space_without_anything_new_ends_the_search(plan, artifacts):
@@ -270,7 +269,7 @@ def test_trials_that_fail_are_results_and_the_baseline_remains(plan, artifacts):
     )
     assert finished
     assert [result.status for result in history.results] == [TrialState.SUCCESS, TrialState.FAILED]
-    assert history.best.config == plan.baseline
+    assert history.best.config == BASELINE
 
 
 def test_the_rows_of_workers_and_half_written_files_are_gone_afterwards(
@@ -298,7 +297,7 @@ def test_the_first_model_runs_here_and_whatever_else_comes_as_early_does_not(pla
         trial = Trial(number=number, config=config, fidelity=full, **more)
         return _run_here(requested)(trial) is not None
 
-    assert here(plan, 0, plan.baseline)
+    assert here(plan, 0, BASELINE)
     assert not here(plan, 1, first)
     requested = replace(plan, here=True, early=(first,))
     found = [here(requested, n, c) for n, c in ((1, first), (1, second), (2, first))]
@@ -329,12 +328,12 @@ def test_trials_and_seconds_in_turn_lose_no_first_configuration(keeping, plan):
     keeping({**requested, "n_trials": 2})
     later = ResourceLimits(n_workers=1, deadline=time.monotonic() + 60)
     history, _ = keeping({**requested, "limits": later, "n_trials": 3}, resume=True)
-    assert [r.trial.config for r in history.results] == [plan.baseline, *plan.first[:2]]
+    assert [r.trial.config for r in history.results] == [BASELINE, *plan.first[:2]]
 
 
 def test_an_interrupt_of_the_first_training_leaves_the_baseline(plan, artifacts, monkeypatch):
     def fit(config, *rest, **named):
-        if config != plan.baseline:
+        if config != BASELINE:
             raise KeyboardInterrupt
         return fit_config(config, *rest, **named)
 
@@ -342,5 +341,5 @@ def test_an_interrupt_of_the_first_training_leaves_the_baseline(plan, artifacts,
     requested = replace(plan, here=True, early=plan.first[:1], executor="local", n_trials=3)
     history, finished = run_search(requested, artifacts)
     assert not finished
-    assert [result.trial.config for result in history.results] == [plan.baseline]
+    assert [result.trial.config for result in history.results] == [BASELINE]
     assert history.best is not None

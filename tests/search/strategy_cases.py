@@ -5,7 +5,7 @@ import math
 from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 from fairautoml.search.space import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies import STRATEGIES
-from fairautoml.search.strategies._parzen import parzen
+from fairautoml.search.strategies._optuna import parzen
 
 TREES = ParamSpace(
     name="trees",

@@ -1,8 +1,9 @@
 import pytest
 
 from fairautoml.exceptions import SpaceError
+from fairautoml.records import Config
 from fairautoml.search.space import SearchSpace
-from fairautoml.search.space_files import InitialConfig, read_param_space, read_portfolio
+from fairautoml.search.space_files import read_param_space, read_portfolio
 
 TREE = read_param_space(
     """
@@ -24,7 +25,7 @@ def read(text, space=SPACE):
 
 def test_parameters_not_given_take_the_spaces_default():
     (member,) = read("members: [{learner: tree, encoding: target, params: {kind: goss, rate: 1}}]")
-    assert member == InitialConfig(
+    assert member == Config(
         learner="tree", encoding="target", params={"kind": "goss", "rate": 1.0, "depth": 3}
     )
     assert type(member.params["rate"]) is float
@@ -37,14 +38,14 @@ def test_members_keep_their_order():
 
 def test_a_learner_that_the_space_lacks_is_left_out():
     assert read("members: [{learner: forest, params: {trees: 3}}, {learner: tree}]") == (
-        InitialConfig(learner="tree", params=TREE.defaults()),
+        Config(learner="tree", params=TREE.defaults()),
     )
 
 
 def test_without_target_encoding_its_members_use_codes_and_are_not_repeated():
     text = "members: [{learner: tree}, {learner: tree, encoding: target}]"
     assert len(read(text)) == 2
-    assert read(text, CODES_ONLY) == (InitialConfig(learner="tree", params=TREE.defaults()),)
+    assert read(text, CODES_ONLY) == (Config(learner="tree", params=TREE.defaults()),)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from strategy_cases import PORTFOLIO, SPACE, failed, scored
 
 from fairautoml.records import Config, TrialState
 from fairautoml.search.loop import Proposals, RecallingStrategy
-from fairautoml.search.strategies import STRATEGIES, _parzen
+from fairautoml.search.strategies import STRATEGIES, _optuna
 
 RECALLERS = ("optuna_motpe", "optuna_tpe")
 """Strategies whose proposals are too dear to be made twice."""
@@ -43,8 +43,8 @@ def search(name, n_asks, known=(), seed=3):
 def whole(request):
     """A search that never stopped and forgot some results on its way."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_parzen, "MOST_REMEMBERED", 30)
-        patch.setattr(_parzen, "KEPT_OF_EACH", 10)
+        patch.setattr(_optuna, "MOST_REMEMBERED", 30)
+        patch.setattr(_optuna, "KEPT_OF_EACH", 10)
         sampled, record = search(request.param, 60)
         yield request.param, sampled, record
 
@@ -53,9 +53,9 @@ def whole(request):
 def no_draws(monkeypatch):
     """Count the draws of Optuna."""
     drawn = []
-    sample = _parzen.StudyTrials.sample
+    sample = _optuna.StudyTrials.sample
     monkeypatch.setattr(
-        _parzen.StudyTrials,
+        _optuna.StudyTrials,
         "sample",
         lambda self, seed: drawn.append(seed) or sample(self, seed),
     )

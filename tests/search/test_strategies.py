@@ -8,7 +8,7 @@ from strategy_cases import LINEAR, PORTFOLIO, SPACE, failed, mean_regret, scored
 from fairautoml.records import Config, TrialState
 from fairautoml.search.loop import propose
 from fairautoml.search.space import ParamSpace, SearchSpace
-from fairautoml.search.strategies import STRATEGIES, _parzen
+from fairautoml.search.strategies import STRATEGIES, _optuna
 from fairautoml.search.strategies.optuna_tpe import OptunaTPE
 
 
@@ -81,7 +81,7 @@ def test_a_learner_that_always_fails_is_drawn_less_often_than_the_others(name):
     found = Counter()
     for number in range(40):
         config = strategy.ask()
-        found[config.learner] += number >= _parzen.STARTUP_TRIALS
+        found[config.learner] += number >= _optuna.STARTUP_TRIALS
         if config.learner == "f":
             strategy.tell(failed(config))
         else:
@@ -92,8 +92,8 @@ def test_a_learner_that_always_fails_is_drawn_less_often_than_the_others(name):
 
 @pytest.mark.parametrize("name", ["optuna_tpe", "optuna_motpe"])
 def test_a_long_search_keeps_its_best_and_its_newest_results(name, monkeypatch):
-    monkeypatch.setattr(_parzen, "MOST_REMEMBERED", 20)
-    monkeypatch.setattr(_parzen, "KEPT_OF_EACH", 5)
+    monkeypatch.setattr(_optuna, "MOST_REMEMBERED", 20)
+    monkeypatch.setattr(_optuna, "KEPT_OF_EACH", 5)
     strategy = STRATEGIES.get(name)(SPACE, 0, ())
     for number in range(60):
         value = 0.99 if number == 3 else 0.5 + number / 1000

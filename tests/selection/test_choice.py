@@ -191,7 +191,7 @@ def made(entries, confidence="auto", *, constant=0.6, stored=None, reference=Non
         weight=np.ones(1000),
         cells=np.arange(1000) % 2,
         classes=np.array([0, 1]),
-        groups=SimpleNamespace(n_cells=2),
+        n_cells=2,
     )
     problem = SimpleNamespace(
         dataset=dataset,

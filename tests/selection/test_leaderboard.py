@@ -6,10 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairautoml.evaluation.ranking import best_of, order, pareto_front
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._group_program import CommonRule, Step, ThresholdRule
-from fairautoml.records import Assessment, Config, ConstraintResult, Entry, Status
+from fairautoml.records import (
+    Assessment,
+    Config,
+    ConstraintResult,
+    Entry,
+    Status,
+    best_of,
+    order,
+    pareto_front,
+)
 from fairautoml.selection.leaderboard import Leaderboard
 
 SEX = GroupSystem(name="sex", labels=("f", "m"), of_cell=np.array([0, 1], dtype=np.int32))

@@ -14,7 +14,6 @@ from fairautoml.execution import ResourceLimits
 from fairautoml.metrics import METRICS, Constraint, bind_constraints
 from fairautoml.mitigators import MITIGATORS, Goal
 from fairautoml.plan import Plan
-from fairautoml.records import Config
 from fairautoml.run_files import PreviousRun, RunLocation, begin
 from fairautoml.running import run_search
 from fairautoml.search.loop import propose
@@ -45,7 +44,6 @@ def cheap_plan(n_trials, start, strategy):
             tolerances=tolerance_grid(targets),
         ),
         space=SearchSpace(learners={"prior": ParamSpace(name="prior", ranges=ranges)}),
-        baseline=Config(learner="prior"),
         first=(),
         mitigations=(),
         strategy=strategy,

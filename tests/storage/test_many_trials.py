@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from many_trials import cheap_run
 
-from fairautoml.search.strategies._parzen import StudyTrials
+from fairautoml.search.strategies._optuna import StudyTrials
 
 RUN = """
 import json, sys

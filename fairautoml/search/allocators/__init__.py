@@ -13,7 +13,6 @@ class MakeAllocator(Protocol):
 
     def __call__(self, terms: Terms) -> Allocator:
         """Return a new allocator."""
-        ...
 
 
 ALLOCATORS: Registry[MakeAllocator] = Registry(

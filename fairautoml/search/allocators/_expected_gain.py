@@ -17,11 +17,13 @@ from fairautoml.records import (
     Fidelity,
     MitigationOption,
     Origin,
+    Terms,
     Trial,
     TrialResult,
     TrialState,
 )
 from fairautoml.search.allocators._base import CostModel, bare, fair, is_baseline
+from fairautoml.search.allocators.ladder import Ladder
 
 FEWEST_SHIFTS = 5
 """Number of mitigations from which the most favourable shift of the loss is estimated."""
@@ -259,6 +261,26 @@ class AllocatorState:
         return scored.seconds if expected is None else expected
 
 
+class MitigatingLadder(Ladder):
+    """A ladder that also decides when a model is mitigated."""
+
+    schedules_mitigation = True
+
+    def __init__(self, terms: Terms) -> None:
+        super().__init__(terms)
+        self._memory = AllocatorState(terms.mitigations, terms.fidelity, self.costs)
+
+    def record(self, scored: TrialResult) -> None:
+        """Record the cost and the result of a trial."""
+        super().record(scored)
+        self._memory.record(scored)
+
+    def expected(self, trial: Trial) -> float | None:
+        """Return the expected seconds of a trial."""
+        known = self._memory.expected(trial.number)
+        return super().expected(trial) if known is None else known
+
+
 LAST_CHANCE = 1.5
 """A last trial starts at once if the time left is below this multiple of its seconds."""
 
@@ -328,7 +350,7 @@ def _full(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | Non
     """Return the best pair if its expected gain per second is at least that of the search."""
     search = memory.search
     if math.isinf(memory.best_fair):
-        pair = _best(pairs)
+        pair = best_pair(pairs)
         patience = max(search.cost_of_improvement, search.since)
         return pair if pair.seconds / _success_probability(pair, rules) <= patience else None
 
@@ -352,7 +374,7 @@ def _full(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | Non
 def _simple(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | None:
     """Return the best base if it costs no more than the next improvement of the search."""
     del rules
-    pair = _best(pairs)
+    pair = best_pair(pairs)
     search = memory.search
     return pair if pair.seconds <= max(search.cost_of_improvement, search.since) else None
 
@@ -367,7 +389,7 @@ def _gain(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | Non
 
 def _greedy(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | None:
     del memory, rules
-    return _best(pairs)
+    return best_pair(pairs)
 
 
 TESTS: dict[Test, Callable[[AllocatorState, list[Pair], Rules], Pair | None]] = {
@@ -378,7 +400,7 @@ TESTS: dict[Test, Callable[[AllocatorState, list[Pair], Rules], Pair | None]] = 
 }
 
 
-def _best(pairs: list[Pair]) -> Pair:
+def best_pair(pairs: list[Pair]) -> Pair:
     """Return the pair of the best base with the least expensive mitigation."""
     return min(pairs, key=lambda pair: (pair.base.loss, pair.seconds))
 

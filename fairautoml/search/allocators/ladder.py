@@ -211,11 +211,6 @@ class Ladder:
             self._best[trial.fidelity] = min(now, self._best.get(trial.fidelity, now))
 
     @property
-    def idle(self) -> bool:
-        """Whether no trial is pending."""
-        return not self._pending
-
-    @property
     def longest(self) -> float:
         """Seconds of the longest recent trial of the search, 0 before the first."""
         return max(self._searched, default=0.0)
@@ -256,7 +251,7 @@ class Ladder:
             trial = self._proposal(ask, number, left)
         if trial is None and self._last is not None:
             trial = self._promoted_last(number, left)
-        if trial is None and self.idle:
+        if trial is None and not self._pending:
             trial = self.rest(number, left)
         if trial is None and left is not None:
             trial = self._completed(number, left)

@@ -2,43 +2,31 @@
 
 from collections.abc import Callable
 
-from fairautoml.records import Config, Terms, Trial, TrialResult
-from fairautoml.search.allocators._expected_gain import AllocatorState, Pair
-from fairautoml.search.allocators.flat import Flat
+from fairautoml.records import Config, Terms, Trial
+from fairautoml.search.allocators._expected_gain import MitigatingLadder, best_pair
 
 RESERVE = 1.2
 """Time reserved for the mitigation, in units of its expected cost."""
 
 
-class MitigateAfter(Flat):
+class MitigateAfter(MitigatingLadder):
     """Searches, then mitigates the best plain model; a reference for comparisons of allocators.
 
     Without a deadline the mitigation starts when the strategy has no more proposals.
     """
 
-    schedules_mitigation = True
+    screens = False
 
     def __init__(self, terms: Terms, *, retry: bool = False) -> None:
         super().__init__(terms)
-        self._memory = AllocatorState(terms.mitigations, terms.fidelity, self.costs)
         self._retry = retry
         self._searching = True
-
-    def record(self, scored: TrialResult) -> None:
-        """Record the cost and the result of a trial."""
-        super().record(scored)
-        self._memory.record(scored)
-
-    def expected(self, trial: Trial) -> float | None:
-        """Return the expected seconds of a trial."""
-        known = self._memory.expected(trial.number)
-        return super().expected(trial) if known is None else known
 
     def mitigation(self, number: int, left: float | None) -> Trial | None:
         """Return the mitigation of the best model once one more trial would leave too little."""
         pairs = self._memory.pairs(prune=False)
         if self._searching and left is not None and pairs:
-            self._searching = left - self.longest >= RESERVE * _best(pairs).seconds
+            self._searching = left - self.longest >= RESERVE * best_pair(pairs).seconds
         return None if self._searching else self._mitigated(number, left)
 
     def proposal(self, ask: Callable[[], Config | None]) -> Config | None:
@@ -58,11 +46,7 @@ class MitigateAfter(Flat):
             for pair in self._memory.pairs(prune=self._retry)
             if left is None or RESERVE * pair.seconds <= left
         ]
-        return self._memory.start(_best(pairs), number) if pairs else None
-
-
-def _best(pairs: list[Pair]) -> Pair:
-    return min(pairs, key=lambda pair: (pair.base.loss, pair.seconds))
+        return self._memory.start(best_pair(pairs), number) if pairs else None
 
 
 ALLOCATOR = MitigateAfter

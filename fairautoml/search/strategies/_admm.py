@@ -441,7 +441,6 @@ class PointModel(Protocol):
         self, arms: Arms, log: Sequence[Outcome], values: Sequence[float], incumbent: Floats
     ) -> Reading | None:
         """Return a new point with these arms, or None; ``values`` are those of the log."""
-        ...
 
 
 SAMPLED_EVERY = 4

@@ -5,23 +5,18 @@ Wu, Wang and Huang, "Frugal optimization for cost-related hyperparameters", AAAI
 """
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 from fairautoml.records import Config
 from fairautoml.search.space import SearchSpace
-from fairautoml.search.strategies._flaml import Begin, FlamlCFO, FlamlSearch, started
+from fairautoml.search.strategies._flaml import FlamlCFO, FlamlSearch, started
 
 
 class CFO(FlamlSearch):
     """FLAML's CFO over the whole space; the learner is one of the coordinates."""
 
     def __init__(self, space: SearchSpace, seed: int, first: Sequence[Config]) -> None:
-        super().__init__(space, seed, first, make_cfo)
-
-
-def make_cfo(begin: Begin) -> Any:
-    """Return FLAML's CFO with its initial state."""
-    return started(FlamlCFO, begin)
+        super().__init__(space, seed, first, partial(started, FlamlCFO))
 
 
 STRATEGY = CFO

@@ -65,16 +65,7 @@ def booked(account: CostRecord, loss: float | None, seconds: float, fraction: fl
     total = account.total + seconds
     if loss is None or loss >= account.best:
         failures = account.failures if account.tried else account.failures + 1
-        return CostRecord(
-            total=total,
-            at_best=account.at_best,
-            at_best_before=account.at_best_before,
-            best=account.best,
-            best_before=account.best_before,
-            seconds_of_best=account.seconds_of_best,
-            fraction=account.fraction,
-            failures=failures,
-        )
+        return replace(account, total=total, failures=failures)
     return CostRecord(
         total=total,
         at_best=total,

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 from fairautoml.records import Config
 from fairautoml.search.space import SearchSpace
-from fairautoml.search.strategies._optuna import value_and_violation
-from fairautoml.search.strategies._parzen import ParzenStrategy
+from fairautoml.search.strategies._optuna import ParzenStrategy, value_and_violation
 
 
 class OptunaMOTPE(ParzenStrategy):
