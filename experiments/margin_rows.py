@@ -7,8 +7,7 @@ samples of three sevenths of the search rows (``worth``; 2,000 draws from the me
 
     python experiments/margin_rows.py --out results/margin/rows.csv
 
-continues the file, about 25 minutes on an idle core, and prints the table of
-``results/margin/README.md``.
+continues the file, about 25 minutes on an idle core, and prints a table.
 """
 
 import argparse

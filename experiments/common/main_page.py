@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -63,13 +64,17 @@ as another system with 30 s:
 {words}"""
 
 
+def _read(folder: Path, name: str) -> Any:
+    return pd.read_csv(folder / f"{name}.csv")
+
+
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """Return a table; the first row is its heading."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
-def between(row: "pd.Series[float]", names: tuple[str, str, str], form: str) -> str:
+def between(row: Any, names: tuple[str, str, str], form: str) -> str:
     """Return a value with its interval."""
     value, low, high = (f"{row[name]:{form}}" for name in names)
     return f"{value} [{low}, {high}]"
@@ -82,10 +87,8 @@ def number(value: float, form: str) -> str:
 
 def systems_table(folder: Path) -> str:
     """Return one row per system."""
-    systems, ranks = (
-        pd.read_csv(folder / f"{name}.csv").set_index("variant") for name in ("systems", "ranks")
-    )
-    worth = pd.read_csv(folder / "expected.csv").query("part == 'all'").set_index("variant")
+    systems, ranks = (_read(folder, name).set_index("variant") for name in ("systems", "ranks"))
+    worth = _read(folder, "expected").query("part == 'all'").set_index("variant")
     rows = [[
         "system", f"rank of {len(systems)}", "rank minus ours", "strict fair accuracy",
         "minus ours", "worth", "minus ours", "bound met", "accuracy at the bound", "hypervolume",
@@ -110,8 +113,8 @@ def systems_table(folder: Path) -> str:
 
 def by_size_table(folder: Path) -> str:
     """Return rank, accuracy and worth of each system on small and on large tables."""
-    found = pd.read_csv(folder / "parts.csv").set_index(["part", "variant"])
-    worth = pd.read_csv(folder / "expected.csv").set_index(["part", "variant"])
+    found = _read(folder, "parts").set_index(["part", "variant"])
+    worth = _read(folder, "expected").set_index(["part", "variant"])
     rows = [["system", *(
         f"{size} tables: {what}" for size in ("small", "large")
         for what in ("rank", "strict fair accuracy", "worth")
@@ -133,13 +136,13 @@ def by_size_table(folder: Path) -> str:
     return markdown(rows)
 
 
-def _row(found: pd.DataFrame, name: str, part: str) -> str:
+def _row(found: Any, name: str, part: str) -> str:
     return name if (part, name) in found.index else name + MARGIN
 
 
 def stated_table(folder: Path) -> str:
     """Return how many of our runs met the bound, and how many were expected to."""
-    found = pd.read_csv(folder / "stated.csv")
+    found = _read(folder, "stated")
     rows = [
         [
             "runs of",
@@ -162,7 +165,7 @@ def stated_table(folder: Path) -> str:
 
 def tenth_table(folder: Path) -> str:
     """Return in how many runs ours with a tenth of the time is at least as good as each other."""
-    found = pd.read_csv(folder / "pairs.csv")
+    found = _read(folder, "pairs")
     found = found[(found["part"] == "all tables") & (found["ours"] == f"{OURS}_tenth")]
     rows = [["system with 30 s", "at least as good", "95 % interval", "equal"]]
     for row in found.sort_values("at_least").itertuples():

@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,24 +16,24 @@ def read(name: str) -> tuple[pd.DataFrame, str]:
     return table.frame.drop(columns=list(table.drop), errors="ignore"), table.target
 
 
-def adult():
+def adult() -> tuple[pd.DataFrame, str, str]:
     frame, target = read("adult")
     return frame, target, "sex"
 
 
-def compas():
+def compas() -> tuple[pd.DataFrame, str, str]:
     frame, target = read("compas_two_years")
     frame = frame[frame["race"].isin(["African-American", "Caucasian"])].reset_index(drop=True)
     return frame.assign(race=frame["race"].astype(str)), target, "race"
 
 
-def bank():
+def bank() -> tuple[pd.DataFrame, str, str]:
     frame, target = read("bank_marketing_full")
     young = np.where(frame["age"] <= 25, "up to 25", "over 25")
     return frame.assign(age_group=young), target, "age_group"
 
 
-def acs_income():
+def acs_income() -> tuple[pd.DataFrame, str, str]:
     frame, target = read("acs_income_2018")
     frame = frame.sample(60_000, random_state=0).reset_index(drop=True)
     sex = frame["SEX"].astype(float).map({1.0: "male", 2.0: "female"})
@@ -42,7 +43,7 @@ def acs_income():
 TABLES = {"adult": adult, "compas": compas, "bank": bank, "acs_income": acs_income}
 
 
-def gap_of(metric: str, y, decided, groups) -> float:
+def gap_of(metric: str, y: Any, decided: Any, groups: Any) -> float:
     """Return the largest difference of the group rates that the metric compares."""
     every = np.ones(len(y), dtype=bool)
     among = [every] if metric == "demographic_parity_difference" else [y, ~y]
