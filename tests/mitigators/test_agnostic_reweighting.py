@@ -65,7 +65,7 @@ def test_the_worst_loss_falls_and_the_mean_loss_may_rise(params):
         scores = train(rows, params, strength=0.0, rounds=rounds).scores(rows.X, rows.cells)
         loss = -np.log(np.where(rows.y == 1, scores, 1 - scores).astype(float).clip(1e-6))
         mean.append(adversary.share @ loss)
-        worst.append(adversary.worst(loss).loss)
+        worst.append((adversary.worst(loss) * adversary.share) @ loss)
     assert worst[1] < worst[0] - 0.01
     assert mean[1] >= mean[0] - 1e-3
     assert min(worst[0] - mean[0], worst[1] - mean[1]) >= 0
