@@ -18,6 +18,7 @@ from scipy import sparse
 from fairautoml.data.dataset import Dataset, strata_of
 from fairautoml.data.encoders import BLOCK, Encoder, fit_encoding
 from fairautoml.learners import LEARNERS, Learner
+from fairautoml.learners._base import EmptyColumns, EncodedEstimator
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import TaskName
 from fairautoml.metrics.tasks import TASKS
@@ -293,6 +294,9 @@ def _fit_learner(learner: Learner, config: Config, rows: TrainRows, seed: int) -
         config.params, rows.feature_schema, seed, task=rows.task, n_classes=rows.n_classes
     )
     X, y = (rows.X, rows.y) if learner.shares_rows else (writable(rows.X), writable(rows.y))
+    if not isinstance(estimator, EncodedEstimator) and not rows.feature_schema.sparse:
+        # A plug-in's: boosting of scikit-learn cannot bin the empty column of left-out groups.
+        X = EmptyColumns(X).fill(X)
     if (rows.weight == rows.weight[0]).all():
         estimator.fit(X, y)
     elif learner.handles_weights:

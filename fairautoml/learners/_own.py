@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from scipy.special import expit
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
@@ -27,6 +28,7 @@ from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import NotPortableError, ParameterError, UnknownNameError
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.learners._base import (
+    EmptyColumns,
     ParamValue,
     SklearnClassifier,
     SklearnMulticlass,
@@ -67,6 +69,10 @@ class _Own(SklearnTraining):
         }
         model.set_params(**threads, **seeds)
         return Pipeline([("columns", self._columns()), ("model", model)])
+
+    def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
+        # Boosting of scikit-learn cannot bin an empty column, and so never splits one.
+        return super()._train(X if issparse(X) else EmptyColumns(X).fill(X), y, weight)
 
     def _columns(self) -> Any:
         schema = self.feature_schema

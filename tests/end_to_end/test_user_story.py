@@ -94,9 +94,7 @@ def story(tmp_path_factory):
 def test_every_example_of_the_page_is_part_of_the_story(story):
     assert len(story[1]) == 6
     for fit in story[1]:
-        # Boosting of scikit-learn cannot bin a column without values, such as left-out groups.
-        assert set(fit["status"]) <= {"success", "pruned", "timeout", "failed"}
-        assert fit["status"].count("success") > fit["status"].count("failed")
+        assert set(fit["status"]) <= {"success", "pruned", "timeout"}
 
 
 def test_a_cost_matrix_is_minimized_under_the_constraint(story):

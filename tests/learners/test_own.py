@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.cluster import KMeans
-from sklearn.ensemble import RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    VotingClassifier,
+)
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
@@ -13,10 +17,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from fairautoml.data.dataset import FeatureSchema
+from fairautoml.evaluation.fitting import _fit_learner
 from fairautoml.exceptions import NotPortableError, ParameterError, UnknownNameError
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.learners._own import can_be_sent, chosen_learners, described, without_objects
+from fairautoml.mitigators._base import TrainRows
 from fairautoml.portable import Dump
+from fairautoml.records import Config
 from fairautoml.testing import check_learner
 
 PLAIN = FeatureSchema(n_features=2)
@@ -62,6 +69,21 @@ def test_the_scores_are_those_of_a_clone_of_the_estimator(rows):
     np.testing.assert_allclose(model.predict_proba(rows[0]), expected, atol=1e-12)
     assert not hasattr(given, "estimators_")
     assert given.n_jobs == 7
+
+
+@pytest.mark.parametrize("as_learner", [False, True])
+def test_boosting_of_scikit_learn_is_trained_though_a_column_is_left_out(rows, as_learner):
+    X, y = rows[0].copy(), rows[1]
+    X[:, 1] = np.nan
+    given = HistGradientBoostingClassifier(max_iter=5)
+    learner = Learner(name="plain", build=lambda *_: given) if as_learner else one(given)
+    train_rows = TrainRows(
+        X=X, y=y, weight=np.ones(len(y)), cells=np.zeros(len(y), dtype=np.int32), systems=(),
+        feature_schema=PLAIN,
+    )  # fmt: skip
+    model = _fit_learner(learner, Config(learner=learner.name), train_rows, 0)
+    expected = clone(given).fit(X[:, :1], y).predict_proba(X[:, :1])[:, 1]
+    np.testing.assert_allclose(model.scores(X, train_rows.cells), expected, atol=1e-6)
 
 
 def test_an_estimator_without_a_seed_gets_that_of_the_trial(rows):
