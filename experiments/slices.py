@@ -6,8 +6,6 @@ a minute.
 
 import argparse
 import csv
-import os
-import platform
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from common.shared_tables import machine
 from fairautoml.auditing.rows import AuditReadOptions, Given, read_rows
 from fairautoml.auditing.slices import slice_rows
 from fairautoml.metrics.rates import SELECTION
@@ -111,8 +110,7 @@ def page(found: pd.DataFrame) -> str:
     return PAGE.format(
         seeds=seeds, last=seeds - 1, rows=N_ROWS, gap=GAP, level=100 * (1 - LEVEL),
         lines="\n".join(lines), answer="; ".join(best),
-        machine=f"{platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}",
+        machine=machine(),
     )  # fmt: skip
 
 

@@ -6,8 +6,6 @@
 
 import argparse
 import csv
-import os
-import platform
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
+from common.shared_tables import machine
 from fairautoml.data import load
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.encoders import fit_design
@@ -128,8 +127,7 @@ def page(scores: pd.DataFrame) -> str:
         tables=", ".join(TABLES), most=MOST_ROWS, seeds=seeds, last=seeds - 1, n=len(settings),
         lines="\n".join(lines), **{c: f"{mean[c]:+.4f} ({error[c]:.4f})" for c in FIELDS[5:]},
         verdict=BETTER if mean["auc"] > 2 * error["auc"] else NOT_BETTER,
-        machine=f"{platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}",
+        machine=machine(),
     )  # fmt: skip
 
 

@@ -6,8 +6,6 @@ the tables ``hatecheck``, ``davidson_hate_offensive`` and ``ethos_multilabel``; 
 
 import argparse
 import csv
-import os
-import platform
 import re
 import time
 import warnings
@@ -24,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict, train_test_split
 from sklearn.pipeline import make_pipeline
 
+from common.shared_tables import machine
 from fairautoml import FairAutoML, GroupPolicy
 from fairautoml.data import load
 
@@ -222,9 +221,8 @@ def page(rows: list[dict[str, object]], words: str) -> str:
             f"| {name} | {part['bound'].iloc[0]:g} | {system} | {' | '.join(spread)} "
             f"| {kept} of {len(part)} | {part['seconds'].mean():.0f} |"
         )
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     return PAGE.format(
-        seeds=frame["seed"].nunique(), seconds=SECONDS, machine=machine, words=words,
+        seeds=frame["seed"].nunique(), seconds=SECONDS, machine=machine(), words=words,
         lines="\n".join(lines),
     )  # fmt: skip
 

@@ -1,5 +1,7 @@
 """Shared tables as the scripts of this folder read them, gaps, and tables of their pages."""
 
+import os
+import platform
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,11 @@ def commit() -> str:
     folder = Path(fairautoml.__file__).parent
     command = ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def machine() -> str:
+    """Return the kind of machine, its cores and the version of Python, for a page."""
+    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
 def markdown(frame: pd.DataFrame) -> str:

@@ -8,11 +8,10 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from pathlib import Path
-from typing import NoReturn
 
 OK, USAGE, DATA, NOT_FEASIBLE, NO_MODEL, LOCKED, STORAGE = 0, 2, 3, 4, 5, 7, 8
 FAILED, NOT_CERTIFIED, UNSURE, NOT_ANCHORED, ALARM = 1, 9, 10, 11, 12
