@@ -31,9 +31,10 @@ site: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/site
 	$(BIN)/python docs/check_links.py build/site
 
-# The picture of README and start page.
+# The pictures of README and start page.
 pictures: $(VENV)/.installed-docs
 	$(BIN)/python docs/pictures/draw.py
+	$(BIN)/python docs/pictures/draw_systems.py
 
 wheel: $(VENV)/.installed-test
 	$(BIN)/python -m build --wheel --no-isolation
