@@ -41,12 +41,12 @@ def number(value, form):
     return "-" if pd.isna(value) else f"{value:{form}}"
 
 
-@pytest.mark.parametrize(("page", "n_rows"), [(ROOT / "README.md", 5), (BENCHMARKS, len(NAMES))])
-def test_every_row_of_a_page_is_that_of_the_systems(page, n_rows):
+@pytest.mark.parametrize("page", [ROOT / "README.md", BENCHMARKS])
+def test_every_row_of_a_page_is_that_of_the_systems(page):
     systems, ranks = table("systems"), table("ranks")
     row_of = {variant.removesuffix(MARGIN): variant for variant in systems.index}
     shown = rows_of(page, "| system | mean rank of 8 |")
-    assert len(shown) == n_rows
+    assert len(shown) == len(NAMES)
     for name, rank, accuracy, met in shown:
         variant = row_of[NAMES[name]]
         row = systems.loc[variant]
