@@ -169,14 +169,18 @@ def judged(
     return float((y == predicted).mean()), float(found), float(max(y.mean(), 1 - y.mean()))
 
 
-def measured(cell: Cell, core: int) -> dict[str, Any]:
-    """Fit a cell in a process of its own on one core."""
+def measured(cell: Cell, core: int) -> dict[str, Any] | None:
+    """Fit a cell in a process of its own on one core; None if that failed."""
     env = {**os.environ, **dict.fromkeys(THREADS, "1")}
     named = [cell.question, cell.task.name, cell.variant, str(cell.seed), str(core)]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", __file__, "--fit", *named],
-        env=env, capture_output=True, text=True, check=True, timeout=cell.task.seconds * 4 + 300,
+        env=env, capture_output=True, text=True, check=False,
+        timeout=cell.task.seconds * 4 + 300,
     )  # fmt: skip
+    if done.returncode:
+        print(*cell.key, "failed:", done.stderr.strip()[-500:], flush=True)
+        return None
     row: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return row
 
@@ -316,6 +320,8 @@ def fit_all(todo: list[Cell], rows: list[dict[str, Any]], file: Path) -> None:
             row = measured(cell, core)
         finally:
             cores.put(core)
+        if row is None:
+            return
         with lock:
             rows.append(row)
             with file.open("w", newline="", encoding="utf-8") as out:
