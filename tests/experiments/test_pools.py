@@ -259,6 +259,7 @@ def test_a_failed_cell_is_a_row_with_its_reason():
     assert page(pd.DataFrame(), {}, ["t, seed 3: no memory"]).startswith("Failed cells:")
 
 
+@pytest.mark.slow
 def test_summaries_are_made_anew_from_the_cells(tmp_path):
     committed = ROOT / "results" / "assembly"
     shutil.copy(committed / "cells.csv", tmp_path)
