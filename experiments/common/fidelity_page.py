@@ -40,8 +40,8 @@ python -m fairautoml.bench.peers experiments/common/fidelity_page.py results
 ```
 
 30 s and one core per run, bound 0.05, the same held-out rows in every column. *Before* are runs of
-22 and 23 November (commits 7cd3e82 to e97bd9a, `before.csv`): native categories, all five folds for
-every trial, an earlier margin. *Encodings* is the present version with `allocator="flat"`;
+22 and 23 November (commits 7cd3e82 to e97bd9a, `before.csv`): native categories, all five folds
+for every trial, an earlier margin. *Encodings* is the present version with `allocator="flat"`;
 *encodings and ladder* its defaults, from [results/main](../main/README.md), as are FLAML and
 FairGBM. Means over seeds, then over both metrics. Differences are paired, with 95 % intervals that
 resample tables, then seeds (of a single table its seeds). *Strict fair accuracy* is that of the
@@ -136,10 +136,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     complete = blocks_of(rows, "strict").index
     rows = rows[pd.MultiIndex.from_frame(rows[["question", "seed"]]).isin(complete)]
     draw(rows, folder / "fidelity" / "fidelity.svg")
-    met = rows.groupby("variant")["met"].agg(["sum", "size"]).loc[list(NAMES)]
+    kept = rows.groupby("variant")["met"].sum()
     text = PAGE.format(
         tables="\n\n".join(table_of(rows, measure) for measure in MEASURES) + "\n",
-        met=", ".join(f"{NAMES[str(n)]} {row['sum']} of {row['size']}" for n, row in met.iterrows()),
+        met=", ".join(f"{NAMES[n]} {kept[n]} of {len(complete)}" for n in NAMES),
         words=page.read_text(encoding="utf-8").partition("Bound met")[2].partition("\n")[2]
         if page.is_file() else "",
     )  # fmt: skip
