@@ -1,8 +1,8 @@
 """Page of the comparison with other systems: tables from the files of a finished sweep.
 
 ``python -m fairautoml.bench.peers experiments/common/main_page.py experiments/main.yaml
-results/main`` writes ``README.md``; text below its last table is kept. ``parts.py`` and
-``expected.py`` are run first.
+results/main`` writes ``README.md``, also for ``main_120``; text below its last table is kept.
+``parts.py`` and ``expected.py`` are run first.
 """
 
 import argparse
@@ -18,7 +18,8 @@ from fairautoml.bench.tasks import read_rows
 
 OURS, MARGIN = "fairautoml", "+margin"
 
-PAGE = """# This library and seven other systems: ten tables, twenty tasks, three to ten seeds
+INTRO = {
+    "main": """# This library and seven other systems: ten tables, twenty tasks, three to ten seeds
 
 ```sh
 python experiments/peers/_environments.py
@@ -33,7 +34,25 @@ marketing (age <= 25), MEPS (race), Dutch census (sex), ACS income (sex), ACS co
 races), HMDA (three races) and KDD census (sex), each under demographic parity and equalized odds
 at 0.05. 30 s and one thread for every system, two systems at a time on {machine}; 30 % of the rows
 are held out.
-`fairautoml` runs with its defaults, `fairautoml_tenth` with 3 s. Our runs are of commit {commit};
+`fairautoml` runs with its defaults, `fairautoml_tenth` with 3 s.""",
+    "main_120": """# This library and four other systems at 120 s: two large tables, two seeds
+
+```sh
+python experiments/peers/_environments.py
+tar -xJf results/main_120/records.tar.xz -C results/main_120
+fairautoml bench experiments/main_120.yaml --out results/main_120 --resume --jobs 2 --report
+python -m fairautoml.bench.peers experiments/common/main_page.py experiments/main_120.yaml \\
+  results/main_120
+```
+
+{n_cells:,} runs: ACS income (sex) and ACS coverage (four races), 100,000 rows each, under
+demographic parity and equalized odds at 0.05, two seeds. The systems are those that were best at
+30 s ([results/main](../main/README.md)). 120 s and one thread for every system, two systems at a
+time on {machine}; 30 % of the rows are held out. `fairautoml` runs with its defaults,
+`fairautoml_tenth` with 12 s.""",
+}
+
+PAGE = """{intro} Our runs are of commit {commit};
 those of the other systems, which do not change with this library, were kept from earlier runs on
 machines of the same kind ({others}). Every other system that exposes its candidates has a second
 row, in which our margin selects among them (`+margin`); the tables show its row with the larger
@@ -50,15 +69,13 @@ Intervals are 95 % and resample tables, then seeds; differences are paired.
 
 {systems}
 
-{by_size}
-
-*Stated* is the sum of the probabilities, stated after the search, that the bound holds in the
-population:
+{by_size}*Stated* is the sum of the probabilities, stated after the search, that the bound holds in
+the population:
 
 {stated}
 
-Share of the runs in which `fairautoml_tenth`, with 3 s, is at least as good on the held-out rows
-as another system with 30 s:
+Share of the runs in which `fairautoml_tenth`, with a tenth of the time, is at least as good on the
+held-out rows as another system:
 
 {tenth}
 {words}"""
@@ -112,8 +129,10 @@ def systems_table(folder: Path) -> str:
 
 
 def by_size_table(folder: Path) -> str:
-    """Return rank, accuracy and worth of each system on small and on large tables."""
+    """Return rank, accuracy and worth on small and on large tables, or nothing without both."""
     found = _read(folder, "parts").set_index(["part", "variant"])
+    if "small tables" not in found.index.levels[0]:
+        return ""
     worth = _read(folder, "expected").set_index(["part", "variant"])
     rows = [["system", *(
         f"{size} tables: {what}" for size in ("small", "large")
@@ -133,7 +152,7 @@ def by_size_table(folder: Path) -> str:
                 f"{worth.loc[(part, variant), 'worth']:.4f}",
             ]  # fmt: skip
         rows.append([f"**{name}**" if name == OURS else name, *cells])
-    return markdown(rows)
+    return f"{markdown(rows)}\n\n"
 
 
 def _row(found: Any, name: str, part: str) -> str:
@@ -167,7 +186,7 @@ def tenth_table(folder: Path) -> str:
     """Return in how many runs ours with a tenth of the time is at least as good as each other."""
     found = _read(folder, "pairs")
     found = found[(found["part"] == "all tables") & (found["ours"] == f"{OURS}_tenth")]
-    rows = [["system with 30 s", "at least as good", "95 % interval", "equal"]]
+    rows = [["other system", "at least as good", "95 % interval", "equal"]]
     for row in found.sort_values("at_least").itertuples():
         shares = [f"{100 * share:.0f} %" for share in (row.at_least, row.low, row.high, row.level)]
         rows.append([row.variant, shares[0], f"{shares[1]} to {shares[2]}", shares[3]])
@@ -187,8 +206,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = page.read_text(encoding="utf-8").rpartition(" |\n")[2] if page.is_file() else ""
     ours = cells["variant"].str.startswith(OURS)
     days = pd.to_datetime(cells.loc[~ours, "started"]).dt.strftime("%Y-%m-%d")
+    intro = INTRO[given.sweep.stem].format(n_cells=len(cells), machine=_machine(folder))
     text = PAGE.format(
-        n_cells=len(cells), machine=_machine(folder), words=words,
+        intro=intro, words=words,
         commit=", ".join(sorted(set(cells.loc[ours, "git_commit"].str[:8]))),
         others=f"{days.min()} to {days.max()}", systems=systems_table(folder),
         by_size=by_size_table(folder), stated=stated_table(folder), tenth=tenth_table(folder),
