@@ -3,8 +3,8 @@
 One row of the CSV file per fit: ``python experiments/category_encodings.py --out
 results/encodings/cells.csv``. The tables are read from ``FAIRAUTOML_DATA_HOME``. ``native`` passes
 every category column to the library as categories, as this package did before; ``codes`` passes
-those of more than 20 categories as numbers, ordered by frequency; ``target`` also adds their
-cross-fitted target means.
+those of more than 20 categories as numbers, ordered by frequency or, where the categories are
+whole numbers, by size; ``target`` also adds their cross-fitted target means.
 """
 
 import argparse

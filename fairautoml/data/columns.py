@@ -191,10 +191,10 @@ def fit_column(
     if kind != "category":
         column = Column(name=name, position=position, kind=kind)
         return _fitted(column, to_float32(numbers(values, kind, name), (name,)))
-    codes, levels = encode_levels(values, f"column {name!r} of X")
+    codes, levels = _in_order_of_numbers(*encode_levels(values, f"column {name!r} of X"))
     found = None
     if not isinstance(values.dtype, pd.CategoricalDtype):
-        found = _reading(levels, int(np.count_nonzero(codes >= 0)))
+        found = _reading(levels, np.bincount(codes[codes >= 0], minlength=len(levels)))
     if isinstance(found, Reading) and found.values is not None:
         column = _written(name, position, found)
         return _fit_values(column, np.append(found.values, np.nan)[codes])
@@ -207,19 +207,46 @@ def _fitted(column: Column, values: NDArray[np.float32]) -> Fitted:
     return Fitted(columns=(column,), values=(values,))
 
 
+def are_whole_numbers(levels: Sequence[Key]) -> bool:
+    """Return whether all categories are whole numbers or their texts."""
+    digits = (kind == "int" or (kind == "str" and str(v).isdecimal()) for kind, v in levels)
+    return len(levels) > 0 and all(digits)
+
+
+def _in_order_of_numbers(
+    codes: NDArray[np.int64], levels: tuple[Key, ...]
+) -> tuple[NDArray[np.int64], tuple[Key, ...]]:
+    if types_of(levels) != {"str"} or not are_whole_numbers(levels):
+        return codes, levels
+    ordered = tuple(sorted(levels, key=_size))
+    return recode(codes, levels, ordered, unknown=-1), ordered
+
+
+def _size(level: Key) -> tuple[int, str]:
+    digits = str(level[1]).lstrip("0")
+    return len(digits), digits
+
+
 AS_GOOD_AS_UNIQUE = 0.95
 """Distinct values per row from which a column of categories is an identifier."""
 
+ROWS_OF_A_CODE = 20
+"""Rows of the median value from which whole numbers as text are codes."""
 
-def _reading(levels: tuple[Key, ...], n_rows: int) -> Reading | Doubt | None:
+
+def are_recurring(counts: NDArray[np.integer]) -> bool:
+    """Return whether most categories occur in enough rows to be codes if they are numbers."""
+    return float(np.median(counts)) >= ROWS_OF_A_CODE
+
+
+def _reading(levels: tuple[Key, ...], counts: NDArray[np.int64]) -> Reading | Doubt | None:
     """Return how a column of texts, or of texts and numbers, is read."""
     types = types_of(levels)
     texts = [value for kind, value in levels if kind == "str"]
     if not texts or not types <= {"str", "int", "float"}:
         return None
-    found = reading_of(
-        [str(value) for _, value in levels], unique=len(levels) >= AS_GOOD_AS_UNIQUE * n_rows
-    )
+    unique = len(levels) >= AS_GOOD_AS_UNIQUE * counts.sum()
+    found = reading_of([str(value) for _, value in levels], codes=unique or are_recurring(counts))
     if types == {"str"} or not isinstance(found, Reading):
         return found
     return found if (found.kind, found.form, found.unit) == ("number", PLAIN, "") else None

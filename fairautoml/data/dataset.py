@@ -61,6 +61,8 @@ class FeatureSchema:
     # positions of the columns that hold category codes 0, 1, 2, ... (NaN = missing)
     categorical: tuple[int, ...] = ()
     cardinalities: tuple[int, ...] = ()  # number of codes of each of those columns
+    # positions of those whose categories are whole numbers, which their codes follow
+    numbered: tuple[int, ...] = ()
     # the matrix is a ``scipy.sparse`` CSR matrix (then all columns are numeric)
     sparse: bool = False
     # most categories of a column that boosted trees take as categories, not as numbers

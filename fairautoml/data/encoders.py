@@ -1,6 +1,7 @@
 """Encode typed columns as the numeric matrix for the learners.
 
-Codes of many categories are ordered by frequency, so that boosted trees can use them as numbers.
+Boosted trees use the codes of many categories as numbers: those of whole numbers, such as codes of
+occupations, in their order, others by frequency.
 
 Encoders are fitted on the training rows of a fold only. Source: Micci-Barreca (2001), "A
 preprocessing scheme for high-cardinality categorical attributes"; cross-fitting and automatic
@@ -274,14 +275,15 @@ def fit_encoding(
     """Fit an encoding on training rows and encode them.
 
     Columns ``outside`` the block of the encoding are missing to learners. The codes of a
-    column of more than 20 categories are renumbered by falling frequency, for boosted trees
-    take them as numbers. ``"target"`` also appends, for every such column, one with the target
-    means of the other inner folds, so that no row's label is in its own features; not where a
-    class has fewer than two rows. ``"native"`` lets boosted trees take these columns as
-    categories. With ``WITHOUT_GROUPS`` the ``group_columns`` are missing in all rows. Terms of
-    texts are replaced by components of TF-IDF and, with ``"target"``, by cross-fitted scores
-    of a linear model of the target; ``"scores"`` is ``"target"`` without these components, which
-    are many features for few rows. Rows of weight 0 do not count, the others count equally.
+    column of more than 20 categories are renumbered by falling frequency, unless they are
+    whole numbers, for boosted trees take them as numbers. ``"target"`` also appends, for every
+    such column, one with the target means of the other inner folds, so that no row's label is in
+    its own features; not where a class has fewer than two rows. ``"native"`` lets boosted trees
+    take these columns as categories. With ``WITHOUT_GROUPS`` the ``group_columns`` are missing in
+    all rows. Terms of texts are replaced by components of TF-IDF and, with ``"target"``, by
+    cross-fitted scores of a linear model of the target; ``"scores"`` is ``"target"`` without these
+    components, which are many features for few rows. Rows of weight 0 do not count, the others
+    count equally.
     """
     name = name.partition(BLOCK)[0]
     if name not in ENCODINGS:
@@ -347,8 +349,8 @@ def _targets(y: NDArray[Any], labels: NDArray[np.integer]) -> list[NDArray[Any]]
 def _recodings(
     X: Any, feature_schema: FeatureSchema, counted: NDArray[np.bool_]
 ) -> tuple[Lookup, ...]:
-    """Renumber many categories by decreasing frequency."""
-    many = frozenset(feature_schema.high_cardinality)
+    """Renumber many categories by decreasing frequency, but for whole numbers."""
+    many = frozenset(feature_schema.high_cardinality) - frozenset(feature_schema.numbered)
     found = []
     for at, n_codes in zip(feature_schema.categorical, feature_schema.cardinalities, strict=True):
         there = ~np.isnan(X[:, at])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.columns import Column, Key, few
+from fairautoml.data.columns import Column, Key, are_recurring, are_whole_numbers, few
 from fairautoml.data.written import FEWEST_LEVELS, MIN_READABLE_SHARE, Doubt
 from fairautoml.runtime._written import (
     DAY_FIRST,
@@ -115,6 +115,8 @@ def _like_numbers(
     column: Column, rows: NDArray[np.integer], doubt: Doubt | None
 ) -> tuple[str, str] | None:
     """Return how much a column of categories looks like numbers, and an example."""
+    if are_whole_numbers(column.levels) and are_recurring(rows):
+        return None
     plain = np.array([level[0] in _NUMBERS or _reads(level, PLAIN) for level in column.levels])
     local = np.array([_is_number(level) for level in column.levels])
     share = float(rows[plain | local].sum() / rows.sum())

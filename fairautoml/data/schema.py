@@ -19,6 +19,7 @@ from fairautoml.data.columns import (
     Column,
     Fitted,
     SparseColumns,
+    are_whole_numbers,
     encode_column,
     few,
     fit_column,
@@ -186,6 +187,7 @@ class TableSchema:
             ),
             categorical=categorical,
             cardinalities=tuple(len(self.columns[at].levels) for at in categorical),
+            numbered=tuple(at for at in categorical if are_whole_numbers(self.columns[at].levels)),
         )
 
     def without(self, names: Collection[str], reason: str) -> "TableSchema":

@@ -66,12 +66,12 @@ class Doubt:
     reason: str
 
 
-def reading_of(texts: Sequence[str], *, unique: bool) -> Reading | Doubt | None:
+def reading_of(texts: Sequence[str], *, codes: bool) -> Reading | Doubt | None:
     """Return the only reading of distinct texts; None if they are not all dates or numbers.
 
-    With ``unique``, whole numbers are identifiers.
+    With ``codes``, whole numbers are categories or identifiers.
     """
-    return _date_reading(texts) or _number_reading(texts, unique=unique)
+    return _date_reading(texts) or _number_reading(texts, codes=codes)
 
 
 def _date_reading(texts: Sequence[str]) -> Reading | Doubt | None:
@@ -111,7 +111,7 @@ def _digits_reading(texts: Sequence[str]) -> Reading | Doubt | None:
     return _of_dates(dates, DIGITS) if dates else None
 
 
-def _number_reading(texts: Sequence[str], *, unique: bool) -> Reading | Doubt | None:
+def _number_reading(texts: Sequence[str], *, codes: bool) -> Reading | Doubt | None:
     parts: list[tuple[str, str]] = []
     for text in texts:
         found = split_unit(text)
@@ -125,7 +125,7 @@ def _number_reading(texts: Sequence[str], *, unique: bool) -> Reading | Doubt | 
     if len(units) > 1:
         shown = ", ".join(repr(unit) if unit else "none" for unit in units)
         return Doubt("number", f"several units: {shown}")
-    if not units[0] and (len(texts) < FEWEST_LEVELS or _are_codes(texts, unique=unique)):
+    if not units[0] and (len(texts) < FEWEST_LEVELS or _are_codes(texts, codes=codes)):
         return None
     if any(_numbers(numbers, rival) not in ([], values) for rival in _rivals(form)):
         return Doubt("number", "in which a mark could be that of thousands or of decimals")
@@ -157,11 +157,11 @@ def _rivals(form: str) -> list[str]:
     ]
 
 
-def _are_codes(texts: Sequence[str], *, unique: bool) -> bool:
-    """Return whether whole numbers may be codes: all of one length, or one for each row."""
+def _are_codes(texts: Sequence[str], *, codes: bool) -> bool:
+    """Return whether whole numbers may be codes, as those of one length may always be."""
     if not all(text.strip().isdigit() for text in texts):
         return False
-    return unique or len({len(text.strip()) for text in texts}) == 1
+    return codes or len({len(text.strip()) for text in texts}) == 1
 
 
 def best_date_form(texts: Sequence[str]) -> str:

@@ -327,3 +327,18 @@ def test_a_date_that_tells_the_group_is_named_and_dropped_with_all_its_parts(tab
     dropped = build_dataset(X, y, groups, options=ReadOptions(sensitive_in_X="drop"))
     assert "when" not in dropped.schema.names
     assert dropped.X.shape[1] == dropped.schema.width
+
+
+def test_whole_numbers_as_text_that_recur_are_codes_in_the_order_of_the_numbers():
+    labels = [str(number) for number in (*range(9, 29), 100, 4700)]
+    schema = learned(labels * 20)
+    assert schema.columns[0].levels == tuple(("str", label) for label in labels)
+    assert schema.feature_schema.numbered == (0,)
+    assert learned(labels * 19).columns[0].kind == "number"
+
+
+def test_categories_with_names_among_them_are_not_in_the_order_of_numbers():
+    labels = [*map(str, range(25)), *"abcdef"]
+    schema = learned(labels * 20)
+    assert schema.columns[0].kind == "category"
+    assert schema.feature_schema.numbered == ()

@@ -44,6 +44,18 @@ def test_many_categories_are_numbered_by_falling_frequency(name):
     assert np.array_equal(encoder.transform(new)[:, 0], [0, 1, 2, np.nan, np.nan], True)
 
 
+@pytest.mark.parametrize("name", ["codes", "target"])
+def test_many_categories_that_are_whole_numbers_keep_their_order(name):
+    codes = np.repeat([7, 3, 20], [5, 50, 9]).astype(np.float32)[:, None]
+    y = (np.arange(64) % 2).astype(np.int8)
+    feature_schema = FeatureSchema(
+        n_features=1, categorical=(0,), cardinalities=(21,), numbered=(0,)
+    )
+    _, _, encoder = fit_encoding(name, codes, y, feature_schema, 0)
+    new = np.array([[3.0], [20.0], [7.0], [8.0]], dtype=np.float32)
+    assert np.array_equal(encoder.transform(new)[:, 0], [3, 20, 7, np.nan], equal_nan=True)
+
+
 def test_rows_without_weight_do_not_change_the_order_of_the_categories():
     codes = np.repeat([7, 3, 20], [9, 5, 50]).astype(np.float32)[:, None]
     y = (np.arange(64) % 2).astype(np.int8)

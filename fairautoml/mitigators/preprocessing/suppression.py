@@ -65,6 +65,7 @@ def _feature_schema(feature_schema: FeatureSchema, columns: NDArray[np.int64]) -
         n_features=len(columns),
         categorical=tuple(moved),
         cardinalities=tuple(moved.values()),
+        numbered=tuple(n for n, old in enumerate(columns) if old in feature_schema.numbered),
     )
 
 
