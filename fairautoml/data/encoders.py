@@ -350,7 +350,7 @@ def _recodings(
     X: Any, feature_schema: FeatureSchema, counted: NDArray[np.bool_]
 ) -> tuple[Lookup, ...]:
     """Renumber many categories by decreasing frequency, but for whole numbers."""
-    many = frozenset(feature_schema.high_cardinality) - frozenset(feature_schema.numbered)
+    many = frozenset(feature_schema.high_cardinality)
     found = []
     for at, n_codes in zip(feature_schema.categorical, feature_schema.cardinalities, strict=True):
         there = ~np.isnan(X[:, at])
@@ -359,7 +359,7 @@ def _recodings(
         if at not in many and not absent.any():
             continue
         new = np.arange(n_codes + 1, dtype=np.float32)
-        if at in many:
+        if at in many and at not in feature_schema.numbered:
             frequency = np.bincount(codes, weights=counted[there], minlength=n_codes)
             new[np.argsort(-frequency, kind="stable")] = np.arange(n_codes)
         new[:-1][absent] = np.nan

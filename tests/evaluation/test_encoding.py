@@ -56,6 +56,16 @@ def test_many_categories_that_are_whole_numbers_keep_their_order(name):
     assert np.array_equal(encoder.transform(new)[:, 0], [3, 20, 7, np.nan], equal_nan=True)
 
 
+def test_whole_numbers_that_all_occur_have_target_means_too():
+    codes = np.arange(84, dtype=np.float32)[:, None] % 21
+    y = (codes[:, 0] > 10).astype(np.int8)
+    feature_schema = FeatureSchema(
+        n_features=1, categorical=(0,), cardinalities=(21,), numbered=(0,)
+    )
+    encoded, wider, _ = fit_encoding("target", codes, y, feature_schema, 0)
+    assert encoded.shape[1] == wider.n_features == 2
+
+
 def test_rows_without_weight_do_not_change_the_order_of_the_categories():
     codes = np.repeat([7, 3, 20], [9, 5, 50]).astype(np.float32)[:, None]
     y = (np.arange(64) % 2).astype(np.int8)
