@@ -120,8 +120,7 @@ def _moments(
 
 
 def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
-    return found
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
 
 def _codes(column: NDArray[np.floating]) -> NDArray[np.int64]:

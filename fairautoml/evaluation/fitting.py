@@ -86,8 +86,7 @@ class LruCache:
         self._last_used[key] = self._turn
         if key in self._values:
             self._values.move_to_end(key)
-            known: Value = self._values[key]
-            return known
+            return self._values[key]
         made = make()
         leaving = self._leaving(made.nbytes, before)
         if leaving is not None:

@@ -171,8 +171,7 @@ def rows_behind(
 def _rows_of(dataset: Dataset, system: GroupSystem) -> NDArray[np.int64]:
     """Return the unweighted number of rows of each group."""
     member = system.member
-    found: NDArray[np.int64] = member @ np.bincount(dataset.cells, minlength=member.shape[1])
-    return found
+    return member @ np.bincount(dataset.cells, minlength=member.shape[1])
 
 
 def thin_groups(dataset: Dataset, targets: Sequence[BoundConstraint]) -> tuple[str, ...]:
@@ -379,14 +378,10 @@ def _gaps(
         noise @ sums.member.T, mass, out=np.zeros((DRAWS, len(mass))), where=mass > 0
     )
     if not target.metric.to_overall:
-        found: NDArray[np.float64] = np.ptp(rates, axis=1)
-        return found
+        return np.ptp(rates, axis=1)
     apart = np.abs(rates - (noise.sum(axis=1) / sums.total.sum())[:, None])
     apart[:, mass == 0] = 0.0
-    summed: NDArray[np.float64] = (
-        apart.sum(axis=1) if target.metric.over_groups == "sum" else apart.max(axis=1)
-    )
-    return summed
+    return apart.sum(axis=1) if target.metric.over_groups == "sum" else apart.max(axis=1)
 
 
 def _distances(scale: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -395,5 +390,4 @@ def _distances(scale: NDArray[np.float64], rng: np.random.Generator) -> NDArray[
     walk = rng.standard_normal((DRAWS // 4, len(scale), POINTS)).cumsum(axis=2) / math.sqrt(POINTS)
     # A distribution function moves like a Brownian bridge.
     bridge = (walk - at * walk[:, :, -1:]) * scale[:, None]
-    found: NDArray[np.float64] = np.ptp(bridge, axis=1).max(axis=1)
-    return found
+    return np.ptp(bridge, axis=1).max(axis=1)

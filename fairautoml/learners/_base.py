@@ -161,8 +161,7 @@ class BinaryClassifier(ClassifierMixin, EncodedEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[np.int8]:
         """Return the more probable class of each row, shape (n_rows,)."""
-        positive: NDArray[np.int8] = (self.predict_proba(X)[:, 1] > 0.5).astype(np.int8)
-        return positive
+        return (self.predict_proba(X)[:, 1] > 0.5).astype(np.int8)
 
     def dump(self, out: Dump, columns: Positions) -> int:
         """Write the portable form and return its node."""
@@ -245,8 +244,7 @@ class MulticlassClassifier(ClassifierMixin, EncodedEstimator):  # type: ignore[m
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """Return the most probable class of each row, shape (n_rows,)."""
-        chosen: NDArray[np.int64] = self.predict_proba(X).argmax(axis=1).astype(np.int64)
-        return chosen
+        return self.predict_proba(X).argmax(axis=1).astype(np.int64)
 
     def dump(self, out: Dump, columns: Positions) -> int:
         """Write the portable form and return its node."""

@@ -126,10 +126,7 @@ def _cuts(values: NDArray[np.float64], cuts: int) -> list[float]:
     distinct = np.unique(values)
     few = len(distinct) <= FEW_VALUES
     shares = np.arange(1, cuts + 1) / (cuts + 1)
-    points: list[float] = (
-        distinct[1:] if few else np.unique(np.quantile(values, shares))
-    ).tolist()
-    return points
+    return (distinct[1:] if few else np.unique(np.quantile(values, shares))).tolist()
 
 
 LEAST_STEP = 1e-3
@@ -207,8 +204,7 @@ def fit_log_odds(
     log_odds += LEAST_STEP * np.arange(n_items + 1)
     below, above = log_odds[required - 1], log_odds[required]
     kept = MARGIN * (above - below)
-    moved: NDArray[np.float64] = log_odds - np.clip(0.0, below + kept, above - kept)
-    return moved
+    return log_odds - np.clip(0.0, below + kept, above - kept)
 
 
 SLACK = 1e-9
@@ -245,8 +241,7 @@ class Rates:
             gap = high - low
         else:
             gap = 1.0 - np.divide(low, high, out=np.zeros_like(low), where=high > SLACK)
-        over: NDArray[np.float64] = np.maximum(gap - self.limit, 0.0)
-        return over
+        return np.maximum(gap - self.limit, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -272,8 +267,7 @@ class Patterns:
 
     def accepted(self, chosen: Sequence[int], required: int) -> NDArray[np.bool_]:
         """Return whether each pattern checks at least ``required`` of the chosen items."""
-        yes: NDArray[np.bool_] = self.checked[:, list(chosen)].sum(axis=1) >= required
-        return yes
+        return self.checked[:, list(chosen)].sum(axis=1) >= required
 
     def cost(self, accepted: NDArray[np.bool_]) -> float:
         """Return the cost of the mistakes of the decisions."""

@@ -78,8 +78,7 @@ class Mixture:
 
     def gates(self, matrix: Floats) -> Floats:
         """Return the gate's share of each expert by row, shape (n_rows, n_experts)."""
-        shares: Floats = softmax(_linear(matrix, self.v) + self.c, axis=1)
-        return shares
+        return softmax(_linear(matrix, self.v) + self.c, axis=1)
 
     def probability(self, matrix: Floats) -> Floats:
         """Return P(y = 1), shape (n_rows,)."""
@@ -89,8 +88,7 @@ class Mixture:
 
     def margin(self, matrix: Floats) -> Floats:
         """Return the gate-weighted log-odds, shape (n_rows,); not those of the probability."""
-        found: Floats = (self.gates(matrix) * self.margins(matrix)).sum(axis=1)
-        return found
+        return (self.gates(matrix) * self.margins(matrix)).sum(axis=1)
 
     def shapley(self, matrix: Floats, reference: Floats) -> Floats:
         """Return the contribution of each column to the gate-weighted log-odds.
@@ -132,8 +130,7 @@ class Mixture:
 
 def _linear(matrix: Floats, coefficients: Floats) -> Floats:
     # Not BLAS, whose rounding of a row depends on the number of rows.
-    found: Floats = np.einsum("nd,ed->ne", matrix, coefficients)
-    return found
+    return np.einsum("nd,ed->ne", matrix, coefficients)
 
 
 Fairness = Literal["demographic_parity", "equalized_odds", "recourse"]
@@ -167,8 +164,7 @@ class Window:
     def _means(self, counted: NDArray[np.bool_]) -> Floats:
         member = self.group == np.unique(self.group[counted])[:, None]
         mass = member * np.where(counted, self.weight, 0.0)
-        found: Floats = mass / mass.sum(axis=1, keepdims=True)
-        return found
+        return mass / mass.sum(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,13 +197,11 @@ def log_loss(mixture: Mixture, window: Window) -> float:
 def distances(mixture: Mixture, matrix: Floats) -> Floats:
     """Return the gate-weighted distance of each row from the experts' boundaries."""
     away = np.abs(mixture.margins(matrix)) / _lengths(mixture)
-    found: Floats = (mixture.gates(matrix) * away).sum(axis=1)
-    return found
+    return (mixture.gates(matrix) * away).sum(axis=1)
 
 
 def _lengths(mixture: Mixture) -> Floats:
-    found: Floats = np.sqrt((mixture.w**2).sum(axis=1) + SHORTEST)
-    return found
+    return np.sqrt((mixture.w**2).sum(axis=1) + SHORTEST)
 
 
 def lost(mixture: Mixture, window: Window, price: Price) -> tuple[float, Mixture]:

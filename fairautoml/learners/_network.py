@@ -92,8 +92,7 @@ class Network(EncodedEstimator):
         return stopping_parts(strata, self.seed)
 
     def _predicted(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
-        scores: NDArray[np.floating] = network_scores(self.model_, X)
-        return scores
+        return network_scores(self.model_, X)
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         return out.node("network", {"columns": columns, "network": self.model_})
@@ -117,8 +116,7 @@ class NetworkNumbers(Network, Regressor):
 
 def _of(weight: NDArray[Any] | None, part: NDArray[np.int32]) -> NDArray[np.float32]:
     found = np.ones(len(part)) if weight is None else weight[part]
-    scaled: NDArray[np.float32] = (found / found.mean()).astype(np.float32)
-    return scaled
+    return (found / found.mean()).astype(np.float32)
 
 
 class _Training:
@@ -300,8 +298,7 @@ class _Training:
         """Return the network as arrays, which the runtime reads."""
 
         def array(one: Any) -> NDArray[np.float32]:
-            found: NDArray[np.float32] = one.detach().numpy().astype(np.float32)
-            return found
+            return one.detach().numpy().astype(np.float32)
 
         numbers = copy.copy(self.numbers)
         if numbers is not None:

@@ -128,8 +128,7 @@ class OwnMulticlass(_Own, SklearnMulticlass):
             sums = self.model_.decision_function(X)
         # Of two known classes there is one column.
         both = np.column_stack([-sums / 2, sums / 2]) if sums.ndim == 1 else sums
-        found: NDArray[np.floating] = softmax(both)
-        return found
+        return softmax(both)
 
 
 class OwnRegressor(_Own):

@@ -55,8 +55,7 @@ class CatBoostBinary(BinaryClassifier):
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         proba = self.model_.predict_proba(self.native_input(X), thread_count=1)
-        scores: NDArray[np.floating] = proba[:, 1]
-        return scores
+        return proba[:, 1]
 
     @property
     def n_trees_(self) -> int:

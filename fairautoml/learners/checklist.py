@@ -31,8 +31,7 @@ class ChecklistBinary(BinaryClassifier):
         return fit_checklist(rows, Shape.from_params(self.params), seed=self.seed)
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
-        scores: NDArray[np.floating] = self.model_.scores(X)
-        return scores
+        return self.model_.scores(X)
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         found: Checklist = self.model_

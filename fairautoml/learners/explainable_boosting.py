@@ -36,8 +36,7 @@ class ExplainableBoostingBinary(BinaryClassifier):
         return self.empty_.fill(X)
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
-        scores: NDArray[np.floating] = self.model_.predict_proba(self.native_input(X))[:, 1]
-        return scores
+        return self.model_.predict_proba(self.native_input(X))[:, 1]
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         model = self.model_

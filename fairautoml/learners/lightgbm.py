@@ -130,8 +130,7 @@ class _Booster(EncodedEstimator):
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         # Prediction does not use the number of threads set for training.
-        scores: NDArray[np.floating] = self.model_.predict(X, num_threads=n_threads())
-        return scores
+        return self.model_.predict(X, num_threads=n_threads())
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         return dump_booster(self.model_, out, columns)

@@ -262,8 +262,7 @@ class _Linear(SklearnTraining):
         return None if self.direct_ is None else self._linked(self.direct_.of_rows(X))
 
     def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
-        found: NDArray[np.floating] = expit(sums[:, 0])
-        return found
+        return expit(sums[:, 0])
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         if self.direct_ is not None:
@@ -294,8 +293,7 @@ class LogisticRegressionMulticlass(_Linear, SklearnMulticlass):
     link = "softmax"
 
     def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
-        shares: NDArray[np.float64] = softmax(sums, copy=False)
-        return shares
+        return softmax(sums, copy=False)
 
 
 class RidgeNumbers(_Linear, SklearnRegressor):

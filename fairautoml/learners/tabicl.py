@@ -103,8 +103,7 @@ class TabICLMulticlass(_InContext, MulticlassClassifier):
 
     def _predicted(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
         found = super()._predicted(X)
-        shares: NDArray[np.floating] = found / found.sum(axis=1, keepdims=True)
-        return shares
+        return found / found.sum(axis=1, keepdims=True)
 
 
 def build(

@@ -120,8 +120,7 @@ class _Booster(EncodedEstimator):
         return 1
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
-        scores: NDArray[np.floating] = self.model_.inplace_predict(X, missing=np.nan)
-        return scores
+        return self.model_.inplace_predict(X, missing=np.nan)
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         # The absent values of a sparse matrix are missing to XGBoost.

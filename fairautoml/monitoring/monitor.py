@@ -95,8 +95,7 @@ class Outcomes:
         """
         gain = factor * self.values[:, 0] - self.values[:, 1]
         outcome = gain[None, :, None] - bounds[:, None, None]
-        found: NDArray[np.float64] = np.einsum("v,bvs->bs", self.counts, np.log1p(outcome * BETS))
-        return found
+        return np.einsum("v,bvs->bs", self.counts, np.log1p(outcome * BETS))
 
 
 def _blocks(values: NDArray[np.bool_], n: int) -> NDArray[np.float64]:

@@ -75,8 +75,7 @@ class DecisionShares:
     @property
     def decision(self) -> NDArray[np.int64]:
         """Most common decision in each group, shape (n_groups,)."""
-        found: NDArray[np.int64] = self.served.argmax(axis=1)
-        return found
+        return self.served.argmax(axis=1)
 
     @property
     def suppressed(self) -> NDArray[np.bool_]:
@@ -84,8 +83,7 @@ class DecisionShares:
         at = np.arange(len(self.served))
         other = 1.0 - self.served[at, self.decision]
         usual = 1.0 - self.reference[at, self.decision]
-        found: NDArray[np.bool_] = (other < NEARLY * usual) & (self.n_rows * usual >= FEWEST)
-        return found
+        return (other < NEARLY * usual) & (self.n_rows * usual >= FEWEST)
 
 
 def decision_shares(
@@ -107,10 +105,7 @@ def decision_shares(
 
 def _normalized(weight: NDArray[np.float64]) -> NDArray[np.float64]:
     total = weight.sum(axis=1, keepdims=True)
-    shares: NDArray[np.float64] = np.divide(
-        weight, total, out=np.zeros_like(weight), where=total > 0
-    )
-    return shares
+    return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
 
 
 def is_unconstrained(entry: Entry) -> bool:

@@ -45,8 +45,7 @@ def normalised(gap: Floats, limit: Floats) -> tuple[Floats, Floats]:
 
 def best_slack(gap: Floats, limit: Floats, mu: Floats, rho: float) -> Floats:
     """Return the slack in [0, limit] that minimises the penalty at this gap."""
-    slack: Floats = np.clip(limit - gap - mu / rho, 0.0, limit)
-    return slack
+    return np.clip(limit - gap - mu / rho, 0.0, limit)
 
 
 def residual(gap: Floats, limit: Floats, slack: Floats, mu: Floats, rho: float) -> Floats:
@@ -228,8 +227,7 @@ class UnitHypercube:
         levels = np.column_stack([np.zeros(len(points)), self.rounded(points)[:, parents]])
         _, first, which = np.unique(levels, axis=0, return_index=True, return_inverse=True)
         found = np.array([self.read(arms, points[at]).present for at in first])
-        active: NDArray[np.bool_] = found[which]
-        return active
+        return found[which]
 
     def read(self, arms: Arms, point: Floats) -> Reading:
         """Return the configuration at a point."""
@@ -312,8 +310,7 @@ class HalfLocal:
         if not self._local:
             return self._rng.random(len(current))
         step = self._rng.normal(0.0, LOCAL_STEP, len(current))
-        near: Floats = np.clip(incumbent + step, 0.0, 1.0)
-        return near
+        return np.clip(incumbent + step, 0.0, 1.0)
 
 
 def reward(value: float, bound: float) -> float:

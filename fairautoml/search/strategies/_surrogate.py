@@ -56,8 +56,7 @@ class _Apart(NamedTuple):
 
     def kernel(self, length: float, share: float) -> Floats:
         r = np.sqrt(5.0) * self.distance / length
-        found: Floats = (1 + r + r**2 / 3) * np.exp(-r - share * self.n_arms)
-        return found
+        return (1 + r + r**2 / 3) * np.exp(-r - share * self.n_arms)
 
 
 class Surrogate:
@@ -129,5 +128,4 @@ def _improvement(model: _Fitted, apart: _Apart, goal: float) -> Floats:
     spread = np.sqrt(np.maximum(variance, 1e-9))
     better = (goal - cross @ model.weights) / spread
     density = np.exp(-(better**2) / 2) / np.sqrt(2 * np.pi)
-    found: Floats = spread * (better * ndtr(better) + density)
-    return found
+    return spread * (better * ndtr(better) + density)
