@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,8 @@ from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import NotPortableError
 from fairautoml.metrics import TaskName
 from fairautoml.portable import Dump, Positions
+from fairautoml.records import ParamValues
 from fairautoml.threads import one_thread
-
-ParamValue = bool | int | float | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +72,7 @@ class Learner:
     """
 
     name: str
-    build: Callable[[Mapping[str, ParamValue], FeatureSchema, int], Any]
+    build: Callable[[ParamValues, FeatureSchema, int], Any]
     build_multiclass: Callable[..., Any] | None = None
     build_regressor: Callable[..., Any] | None = None
     handles_weights: bool = True
@@ -99,7 +98,7 @@ class Learner:
 
     def built(
         self,
-        params: Mapping[str, ParamValue],
+        params: ParamValues,
         feature_schema: FeatureSchema,
         seed: int,
         *,
@@ -121,9 +120,7 @@ class EncodedEstimator(BaseEstimator):  # type: ignore[misc]
 
     model_: Any  # set by ``fit``
 
-    def __init__(
-        self, params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-    ) -> None:
+    def __init__(self, params: ParamValues, feature_schema: FeatureSchema, seed: int) -> None:
         self.params = params
         self.feature_schema = feature_schema
         self.seed = seed
@@ -218,7 +215,7 @@ class MulticlassClassifier(ClassifierMixin, EncodedEstimator):  # type: ignore[m
 
     def __init__(
         self,
-        params: Mapping[str, ParamValue],
+        params: ParamValues,
         feature_schema: FeatureSchema,
         seed: int,
         n_classes: int,
@@ -323,6 +320,17 @@ class SklearnTraining(EncodedEstimator):
     def _weight(self, weight: NDArray[Any] | None) -> dict[str, Any]:
         return {"sample_weight": weight}
 
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
+        direct = self._direct(X)
+        if direct is not None:
+            return direct
+        with one_thread():
+            return self._scores(X)
+
+    @abstractmethod
+    def _scores(self, X: Any) -> NDArray[np.floating]:
+        """Return the scores that scikit-learn predicts."""
+
     def _direct(self, X: Any) -> NDArray[np.floating] | None:
         """Return the scores without scikit-learn's checks of the rows, None if that cannot be."""
         del X
@@ -332,34 +340,22 @@ class SklearnTraining(EncodedEstimator):
 class SklearnClassifier(SklearnTraining, BinaryClassifier):
     """A scikit-learn binary classifier."""
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        if (direct := self._direct(X)) is not None:
-            return direct
-        with one_thread():
-            scores: NDArray[np.floating] = self.model_.predict_proba(X)[:, 1]
-        return scores
+    def _scores(self, X: Any) -> NDArray[np.floating]:
+        return self.model_.predict_proba(X)[:, 1]
 
 
 class SklearnMulticlass(SklearnTraining, MulticlassClassifier):
     """A scikit-learn multiclass classifier."""
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        if (direct := self._direct(X)) is not None:
-            return direct
-        with one_thread():
-            shares: NDArray[np.floating] = self.model_.predict_proba(X)
-        return shares
+    def _scores(self, X: Any) -> NDArray[np.floating]:
+        return self.model_.predict_proba(X)
 
 
 class SklearnRegressor(SklearnTraining, Regressor):
     """A scikit-learn regressor."""
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        if (direct := self._direct(X)) is not None:
-            return direct
-        with one_thread():
-            numbers: NDArray[np.floating] = self.model_.predict(X)
-        return numbers
+    def _scores(self, X: Any) -> NDArray[np.floating]:
+        return self.model_.predict(X)
 
 
 STOPPING = "early_stopping_rounds"
@@ -377,6 +373,34 @@ def stopping_parts(y: NDArray[Any], seed: int) -> tuple[NDArray[np.int32], NDArr
     parts = holdout_split(strata_of(y), np.zeros(len(y), dtype=np.int32), STOPPING_SHARE, seed)
     learned, held = (part.astype(np.int32) for part in parts)
     return learned, held
+
+
+class RoundBooster(EncodedEstimator):
+    """Boosting by a library whose parameters it takes, with early stopping."""
+
+    objective: ClassVar[str]  # the library's name
+
+    def _objective(self) -> dict[str, Any]:
+        if isinstance(self, MulticlassClassifier):
+            return {"objective": self.objective, "num_class": len(self.known_)}
+        return {"objective": self.objective}
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """Parameters without those of the rounds, which libraries take as arguments."""
+        return {
+            key: value
+            for key, value in self.params.items()
+            if key not in {"n_estimators", STOPPING}
+        }
+
+    @property
+    def _rounds(self) -> int:
+        return int(self.params.get("n_estimators", 100))
+
+    @property
+    def _patience(self) -> int:
+        return int(self.params.get(STOPPING, 0))
 
 
 Rows = TypeVar("Rows")

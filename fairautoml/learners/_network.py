@@ -16,11 +16,13 @@ from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     BinaryClassifier,
     EncodedEstimator,
+    Learner,
     MulticlassClassifier,
     Regressor,
     stopping_parts,
 )
 from fairautoml.portable import Dump, Positions
+from fairautoml.records import ParamValues
 from fairautoml.registry import imported
 from fairautoml.runtime._scores import entries, network_scores, smooth_clip
 from fairautoml.threads import n_threads
@@ -40,8 +42,9 @@ FREQUENCIES, MIXED = 16, 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How a network is initialised and trained."""
+    """How the networks of a learner are initialised and trained."""
 
+    name: str  # of the learner
     activation: str
     # standard normal weights divided by the root of the width, as in the neural tangent
     # parametrization; else uniform weights
@@ -55,11 +58,6 @@ class Recipe:
     n_members: int  # default number of members
 
 
-def torch_for(learner: str) -> Any:
-    """Return PyTorch; raise MissingExtraError if it cannot be imported."""
-    return imported(f"learner {learner!r}", "torch", "torch", '"fairautoml-search[nn]"')
-
-
 class Network(EncodedEstimator):
     """A network of members that share their hidden layers; the score is the mean of theirs.
 
@@ -68,14 +66,23 @@ class Network(EncodedEstimator):
     kept.
     """
 
-    name: ClassVar[str]
-    recipe: ClassVar[Recipe]
     link: ClassVar[str] = "logistic"
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        params: ParamValues,
+        feature_schema: FeatureSchema,
+        seed: int,
+        n_classes: int = 2,
+    ) -> None:
+        EncodedEstimator.__init__(self, params, feature_schema, seed)
+        self.recipe, self.n_classes = recipe, n_classes
 
     def _train(
         self, X: NDArray[np.floating], y: NDArray[Any], weight: NDArray[Any] | None
     ) -> dict[str, Any]:
-        torch = torch_for(self.name)
+        torch = _torch(self.recipe)
         parts = self._parts(y)
         before = torch.get_num_threads()
         torch.set_num_threads(n_threads())
@@ -112,6 +119,36 @@ class NetworkNumbers(Network, Regressor):
     """Regressor with squared error."""
 
     link = "identity"
+
+
+def _torch(recipe: Recipe) -> Any:
+    """Return PyTorch; raise MissingExtraError if it cannot be imported."""
+    return imported(f"learner {recipe.name!r}", "torch", "torch", '"fairautoml-search[nn]"')
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """Builds the networks of a recipe."""
+
+    kind: type[Network]
+    recipe: Recipe
+
+    def __call__(self, *arguments: Any) -> Network:
+        _torch(self.recipe)
+        return self.kind(self.recipe, *arguments)
+
+
+def network_learner(recipe: Recipe) -> Learner:
+    """Return the learner of a recipe."""
+    return Learner(
+        name=recipe.name,
+        build=_Build(NetworkBinary, recipe),
+        build_multiclass=_Build(NetworkMulticlass, recipe),
+        build_regressor=_Build(NetworkNumbers, recipe),
+        extra="nn",
+        most_rows=20_000,
+        least_seconds=300.0,
+    )
 
 
 def _of(weight: NDArray[Any] | None, part: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -29,12 +29,13 @@ from fairautoml.exceptions import NotPortableError, ParameterError, UnknownNameE
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.learners._base import (
     EmptyColumns,
-    ParamValue,
+    EncodedEstimator,
     SklearnClassifier,
     SklearnMulticlass,
     SklearnTraining,
 )
 from fairautoml.portable import Dump, Positions
+from fairautoml.records import ParamValues
 from fairautoml.registry import check_names
 from fairautoml.threads import n_threads, one_thread
 
@@ -49,10 +50,15 @@ class _Own(SklearnTraining):
     """Trains a clone of the user's estimator."""
 
     def __init__(
-        self, own: Any, params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+        self,
+        own: Any,
+        params: ParamValues,
+        feature_schema: FeatureSchema,
+        seed: int,
+        n_classes: int = 2,
     ) -> None:
-        super().__init__(params, feature_schema, seed)
-        self.own = own
+        EncodedEstimator.__init__(self, params, feature_schema, seed)
+        self.own, self.n_classes = own, n_classes
 
     def _estimator(self, n_rows: int) -> Pipeline:
         del n_rows
@@ -99,33 +105,19 @@ class _Own(SklearnTraining):
 class OwnClassifier(_Own, SklearnClassifier):
     """Two classes."""
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
+    def _scores(self, X: Any) -> NDArray[np.floating]:
         if hasattr(self.own, "predict_proba"):
-            return super()._predicted(X)
-        with one_thread():
-            found: NDArray[np.floating] = expit(self.model_.decision_function(X))
-        return found
+            return super()._scores(X)
+        return expit(self.model_.decision_function(X))
 
 
 class OwnMulticlass(_Own, SklearnMulticlass):
     """Several classes."""
 
-    def __init__(
-        self,
-        own: Any,
-        params: Mapping[str, ParamValue],
-        feature_schema: FeatureSchema,
-        seed: int,
-        n_classes: int,
-    ) -> None:
-        SklearnMulticlass.__init__(self, params, feature_schema, seed, n_classes)
-        self.own = own
-
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
+    def _scores(self, X: Any) -> NDArray[np.floating]:
         if hasattr(self.own, "predict_proba"):
-            return super()._predicted(X)
-        with one_thread():
-            sums = self.model_.decision_function(X)
+            return super()._scores(X)
+        sums = self.model_.decision_function(X)
         # Of two known classes there is one column.
         both = np.column_stack([-sums / 2, sums / 2]) if sums.ndim == 1 else sums
         return softmax(both)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import NotPortableError
-from fairautoml.learners._base import BinaryClassifier, Learner, ParamValue
+from fairautoml.learners._base import BinaryClassifier, Learner
 from fairautoml.portable import Dump, Positions, Sums, Tree
+from fairautoml.records import ParamValues
 from fairautoml.registry import imported
 
 _OF_THIS_TRAINING = ("model_guid", "train_finish_time")
@@ -210,9 +211,7 @@ def _value(ctr: Mapping[str, Any], counts: list[float] | None, total: float) -> 
     return one((share + one(ctr["shift"])) * one(ctr["scale"]))
 
 
-def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> CatBoostBinary:
+def build(params: ParamValues, feature_schema: FeatureSchema, seed: int) -> CatBoostBinary:
     """Return an unfitted CatBoost classifier; ``params`` have CatBoost's names."""
     imported("learner 'catboost'", "catboost", "catboost", '"fairautoml-search[catboost]"')
     return CatBoostBinary(params, feature_schema, seed)

@@ -2,7 +2,6 @@
 
 import importlib
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,9 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import NotPortableError
-from fairautoml.learners._base import BinaryClassifier, EmptyColumns, Learner, ParamValue
+from fairautoml.learners._base import BinaryClassifier, EmptyColumns, Learner
 from fairautoml.portable import Dump, Positions
+from fairautoml.records import ParamValues
 from fairautoml.registry import imported
 
 
@@ -72,7 +72,7 @@ class ExplainableBoostingBinary(BinaryClassifier):
 
 
 def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+    params: ParamValues, feature_schema: FeatureSchema, seed: int
 ) -> ExplainableBoostingBinary:
     """Return an unfitted explainable boosting machine; ``params`` have interpret's names."""
     learner, package = "learner 'explainable_boosting'", '"fairautoml-search[ebm]"'

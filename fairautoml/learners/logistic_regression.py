@@ -17,13 +17,13 @@ from sklearn.utils.extmath import softmax
 
 from fairautoml.learners._base import (
     Learner,
-    ParamValue,
     SklearnClassifier,
     SklearnMulticlass,
     SklearnRegressor,
     SklearnTraining,
 )
 from fairautoml.portable import Dump, Positions
+from fairautoml.records import ParamValue
 
 MAX_CATEGORIES = 200
 """Largest number of one-hot columns per category column; rarer categories share one."""

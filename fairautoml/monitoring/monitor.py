@@ -17,8 +17,7 @@ from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.frames import Inputs, as_series, check_length
 from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor, isolated_config
-from fairautoml.learners._mixture import Fairness
-from fairautoml.learners.mixture_of_experts import MixtureOfExperts
+from fairautoml.learners.mixture_of_experts import Fairness, MixtureOfExperts
 from fairautoml.metrics import (
     BoundConstraint,
     Constraint,
