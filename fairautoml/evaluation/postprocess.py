@@ -240,7 +240,7 @@ def _entry(
         tolerance=scored.tolerance,
         rule=scored.rule,
         score=score,
-        value=score if metric.greater_is_better else -score,
+        value=metric.utility(score),
         measures=measure(tally, problem),
         counts=tally.table,
         deployed=deployed.table,

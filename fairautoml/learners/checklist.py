@@ -5,9 +5,11 @@ arXiv 2112.01020, section 3; the mitigator of this name adds limits on group gap
 the variables are decisions instead of mistakes, so that rows with equal items share a variable for
 any label, and every row in a limit has both constraints, "accepted, hence M items are checked" and
 "rejected, hence fewer are"; with one of them, as published, a mistake that the checklist does not
-make can satisfy a limit. One program is solved for each M = 1, 2, ..., because each is much tighter than a joint
-program. A local search gives the value to beat, and the result if the time is up, because the
-solver takes no starting point.
+make can satisfy a limit.
+
+One program is solved for each M = 1, 2, ..., because each is much tighter than a joint program. A
+local search gives the value to beat, and the result if the time is up, because the solver takes no
+starting point.
 """
 
 import time

@@ -41,6 +41,7 @@ from fairautoml.mitigators._thresholds import (
     solve_pairs,
 )
 from fairautoml.records import Floats, Rule
+from fairautoml.runtime._rules import groups_of
 
 _NO_CELL = np.zeros(0, dtype=np.int32)
 
@@ -130,6 +131,18 @@ class CommonRule(RuntimeRule):
         return f"all: {_text(Step(threshold=self.threshold))}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EquivalentRule(RuntimeRule):
+    """A rule that decides as one threshold per group does."""
+
+    cuts: ThresholdRule  # those thresholds
+
+    needs_sensitive: ClassVar[bool] = True
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.cuts.to_dict()
+
+
 Picks = Sequence[Sequence[tuple[int, float]]]
 """Chosen cuts and their shares, per group."""
 
@@ -150,16 +163,13 @@ class ThresholdProblem:
     """A goal, formulated over the groups that a rule must distinguish."""
 
     system: GroupSystem  # groups of the rule
-    groups: NDArray[np.int32]  # shape (n_rows,): group of each row, -1 = none
+    groups: NDArray[np.int64]  # shape (n_rows,): group of each row, -1 = none
     # constraints that are not implied by others, over ``system.n_groups`` cells: group ``g`` of
     # ``system`` is cell ``g``
     targets: tuple[BoundConstraint, ...]
     scale: tuple[float, ...]  # limit of each target per unit of tolerance
     floors: tuple[Floor, ...] = ()  # the same for minimums
     gain: tuple[float, float]  # gain of a true acceptance, cost of a false one
-    # largest share of all grouped rows that may be accepted, in [0, 1]; independent of the
-    # tolerance, and 1 means no limit
-    capacity: float = 1.0
     lacks: tuple[frozenset[int], ...]  # per group the labels without rows
 
     @property
@@ -181,9 +191,8 @@ class ThresholdProblem:
         """Return one cut per group for each tolerance, None where none is found.
 
         Two groups: all pairs. More groups: rate intervals, and with minimums only the best cut of
-        each group. Several systems, comparisons with the
-        overall rate, rates that are not monotone in the threshold, or a capacity: the rounded
-        linear program.
+        each group. Several systems, comparisons with the overall rate, or rates that are not
+        monotone in the threshold: the rounded linear program.
         """
         if self._by_group:
             limits = limits_by_rate(self.targets, self.scale)
@@ -200,7 +209,7 @@ class ThresholdProblem:
     @property
     def _by_group(self) -> bool:
         """Whether each group of the rule is a group of every constraint."""
-        of_pairs = self.capacity >= 1 and not any(t.to_overall for t in self.targets)
+        of_pairs = not any(target.to_overall for target in self.targets)
         systems = [target.system for target in self.targets]
         systems += [floor.system for floor in self.floors]
         apart = any(system.overlapping for system in systems)
@@ -221,7 +230,7 @@ class ThresholdProblem:
         return [program.mixture(tolerance) for tolerance in tolerances]
 
     def _program(self, cuts: Sequence[ThresholdCandidates]) -> Program:
-        return Program(cuts, self.targets, self.scale, self.gain, self.capacity, self.floors)
+        return Program(cuts, self.targets, self.scale, self.gain, self.floors)
 
     def rules(
         self, labelled: ScoreRows, tolerances: Sequence[float], *, randomized: bool
@@ -273,7 +282,7 @@ def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
         )
     else:
         system, targets = _parted(targets, rows)
-    groups = groups_of(rows.cells, system)
+    groups = groups_of(system.of_cell, rows.cells)
     compared = [not target.metric.is_minimum for target in targets]
     return ThresholdProblem(
         system=system,
@@ -292,7 +301,7 @@ def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
 
 
 def _lacking(
-    rows: ScoreRows, groups: NDArray[np.int32], n_groups: int
+    rows: ScoreRows, groups: NDArray[np.int64], n_groups: int
 ) -> tuple[frozenset[int], ...]:
     """Return the labels of which each group has no rows."""
     known = groups >= 0
@@ -302,11 +311,6 @@ def _lacking(
         frozenset(label for label in (0, 1) if mass[label][group] <= 0)
         for group in range(n_groups)
     )
-
-
-def groups_of(cells: NDArray[np.integer], system: GroupSystem) -> NDArray[np.int32]:
-    """Return the group of each row, -1 = none; rows of cell -1 have none."""
-    return np.append(system.of_cell, np.int32(-1))[cells]
 
 
 def needed(targets: Sequence[BoundConstraint]) -> tuple[BoundConstraint, ...]:
@@ -519,10 +523,11 @@ def counted(by_label: Floats, rate: Rate) -> Floats:
 
 def outcomes(
     choices: Iterable[Floats],
-    totals: Floats,
+    ranked: Sequence[Ranked],
     problem: ThresholdProblem,
 ) -> tuple[Floats, Floats]:
     """Return gap and gain of several arrays of accepted weights, one after the other."""
+    totals = np.array([group.totals for group in ranked])
     found = [(gaps(one, totals, problem), gains(one, problem.gain)) for one in choices]
     gap, value = zip(*found, strict=True)
     return np.concatenate(gap), np.concatenate(value)

@@ -128,7 +128,7 @@ def constant_value(problem: Problem, metric: Metric) -> float:
             task.tally(np.zeros_like(data.cells), data.y, constant, data.weight, n_groups=1)
         )
         if not isinstance(value, Undefined):
-            found.append(value if metric.greater_is_better else -value)
+            found.append(metric.utility(value))
     return max(found, default=0.0)
 
 
@@ -276,7 +276,4 @@ def _influence(metric: Metric, shares: NDArray[np.float64]) -> NDArray[np.float6
 
 def _value(metric: Metric, table: NDArray[np.float64]) -> float:
     counts = GroupCounts(table[None]) if len(table) == 2 else ClassCounts(table[None])
-    value = metric.value(counts)
-    if isinstance(value, Undefined):
-        return -np.inf
-    return value if metric.greater_is_better else -value
+    return metric.utility(metric.value(counts))

@@ -31,6 +31,7 @@ from fairautoml.mitigators._base import (
     TrainRows,
     rate_limits,
     targets_or_default,
+    too_few_groups,
 )
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import Floats
@@ -117,14 +118,7 @@ def moments_of(rows: TrainRows) -> Moments:
     found = (_block(mass, rate_limit) for rate_limit in limited)
     blocks = [block for block in found if block is not None]
     if not blocks:
-        names = ", ".join(
-            f"{rate_limit.rate} on {rate_limit.system.name!r}" for rate_limit in limited
-        )
-        msg = (
-            f"targets: fewer than two groups have rows for {names} among the {len(rows.y)} rows "
-            "trained on; merge small groups or train on more rows"
-        )
-        raise DegenerateGroupError(msg)
+        raise too_few_groups(limited, rows)
     slope, offset, limit, shares = zip(*blocks, strict=True)
     return Moments(
         slot=slot,
