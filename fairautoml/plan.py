@@ -48,7 +48,7 @@ from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators.ladder import first_fidelity
 from fairautoml.search.loop import MAX_PENDING
 from fairautoml.search.space import ParamSpace, SearchSpace
-from fairautoml.search.space_files import find_portfolio, load_space, read_portfolio
+from fairautoml.search.space_files import find_space, load_space, read_portfolio
 from fairautoml.search.strategies._own import OwnStrategy
 from fairautoml.selection.final import REFIT_RESERVE_SHARE
 from fairautoml.settings import ALL_CORES, Settings
@@ -551,7 +551,7 @@ def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
     An inexpensive training-time mitigation was requested by name, so it is tried early, with the
     first configuration that is not the fast default and whose learner it may be combined with.
     """
-    found = find_portfolio(PORTFOLIO)
+    found = find_space("portfolios", PORTFOLIO)
     if found is None:
         msg = f"search_spaces/portfolios/{PORTFOLIO}.yaml is missing; install fairautoml again"
         raise SpaceError(msg)

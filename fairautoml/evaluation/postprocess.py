@@ -91,13 +91,6 @@ class _Scored:
     tally: Tally
 
 
-def expand(
-    result: TrialResult, scores: NDArray[np.float32], problem: Problem, end: float | None = None
-) -> tuple[Entry, ...]:
-    """Return the leaderboard entries of a successful trial."""
-    return expand_column(column_of(result, scores), problem, end)
-
-
 def expand_column(column: Column, problem: Problem, end: float | None = None) -> tuple[Entry, ...]:
     """Return the leaderboard entries of a score column.
 
@@ -213,6 +206,10 @@ def _tally(
     if rule.randomized and draws is not None:
         # Draw as at prediction: with few distinct rows shares can be far from probabilities.
         decision = (draws < decision).astype(np.float64)
+    return _counted(decision, rows, problem)
+
+
+def _counted(decision: NDArray[np.floating], rows: ScoreRows, problem: Problem) -> Tally:
     task = TASKS.get(problem.dataset.task)
     return task.tally(rows.cells, rows.y, decision, rows.weight, n_groups=rows.n_cells)
 
@@ -253,8 +250,8 @@ def _entry(
 def _deployed(rule: Rule, rows: ScoreRows, problem: Problem) -> tuple[Tally, bool]:
     """Return the tally of the deployed rule, and whether it is constant."""
     decided = acceptance(rule, rows.scores, rows.cells, rows.membership)
+    tally = _counted(decided, rows, problem)
     task = TASKS.get(problem.dataset.task)
-    tally = task.tally(rows.cells, rows.y, decided, rows.weight, n_groups=rows.n_cells)
     return tally, bool((decided == decided[:1]).all()) or task.is_constant(tally.table)
 
 
@@ -319,12 +316,11 @@ def judged(
     entries: tuple[Entry, ...] = ()
     full = result.trial.fidelity.folds >= problem.n_models
     if result.status is TrialState.SUCCESS:
-        scores = artifacts.scores(result.trial.key)
-        if full:
-            entries = expand(result, scores, problem, end)
-        else:
+        scores, part = artifacts.scores(result.trial.key), problem
+        if not full:
             rows, part = problem.on_folds(result.trial.fidelity.folds)
-            entries = expand(result, scores[rows], part, end)
+            scores = scores[rows]
+        entries = expand_column(column_of(result, scores), part, end)
     result = _scored(result, entries, problem)
     return TrialRecord(result=result, entries=entries if full else (), seconds=seconds)
 

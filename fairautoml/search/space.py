@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fairautoml.exceptions import SpaceError
-
-ParamValue = bool | int | float | str
+from fairautoml.records import ParamValue
 
 
 def same_value(one: object, other: object) -> bool:

@@ -16,13 +16,12 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from fairautoml.exceptions import SpaceError
-from fairautoml.records import Config
+from fairautoml.records import Config, ParamValue
 from fairautoml.search.space import (
     Choice,
     Condition,
     Integer,
     ParamSpace,
-    ParamValue,
     Range,
     Real,
     SearchSpace,
@@ -251,11 +250,6 @@ def find_space(folder: Kind, name: str) -> tuple[str, str] | None:
         return None
     file = _home() / folder / f"{name}.yaml"
     return (file.read_text(encoding="utf-8"), str(file)) if file.is_file() else None
-
-
-def find_portfolio(name: str) -> tuple[str, str] | None:
-    """Return text and origin of a portfolio file, None when there is no such file."""
-    return find_space("portfolios", name)
 
 
 def load_space(kind: Kind, name: str, text: str = "") -> ParamSpace:

@@ -110,27 +110,6 @@ class BoundProbability:
     # label 1. Otherwise rows of shape (n_drawn,) and noise of shape (n_draws, n_drawn, n_columns)
     by_target: tuple[TargetNoise, ...]
 
-    @classmethod
-    def of_rows(
-        cls,
-        n_rows: NDArray[np.float64],
-        noise: NDArray[np.float64],
-        targets: Sequence[BoundConstraint],
-    ) -> "BoundProbability":
-        """Return the draws for independent rows that all weigh the same."""
-        found = []
-        for target in targets:
-            member = drawn_groups(target.system)
-            rows = member.astype(np.float64) @ n_rows
-            found.append(
-                TargetNoise(
-                    target=target,
-                    n_rows=np.column_stack([rows.sum(axis=1), rows]),
-                    noise=_joined(member, n_rows, noise),
-                )
-            )
-        return cls(tuple(found))
-
     def first(self, n_draws: int) -> "BoundProbability":
         """Return the first draws."""
         return BoundProbability(tuple(one.first(n_draws) for one in self.by_target))
@@ -180,7 +159,7 @@ def _of_two_classes(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[
     return cells.transpose(2, 3, 0, 1)
 
 
-def _joined(
+def noise_by_label(
     member: NDArray[np.bool_], squares: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the noise of groups; squared weights by cell and label, shape (n_cells, 2)."""
@@ -229,7 +208,7 @@ def chances_on(
         member = drawn_groups(target.system)
         if binary:
             n_rows = _rows_by_label(dataset, target, worse, entities)
-            moved = _joined(member, squares.reshape(n_cells, 2), noise)
+            moved = noise_by_label(member, squares.reshape(n_cells, 2), noise)
         else:
             rows, group = rows_of_groups(target.system, dataset.cells)
             whose = None if entities is None else entities[rows]

@@ -19,14 +19,12 @@ from numpy.typing import NDArray
 
 from fairautoml.exceptions import ParameterError
 from fairautoml.records import Config, ParamValue
-from fairautoml.search.loop import propose
 from fairautoml.search.space import (
     Integer,
     ParamSpace,
     Range,
     Real,
     SearchSpace,
-    coordinates,
     same_value,
 )
 
@@ -364,7 +362,8 @@ logger = logging.getLogger(__name__)
 class Splitting:
     """Penalties of the splitting and budgets of its sub-problems.
 
-    The default budgets suit runs of 20 to 100 trials; ``PAPER`` has the budgets of the paper.
+    The budgets suit runs of 20 to 100 trials. Those of the paper, for several hundred, are 16
+    evaluations, growing by 8 to 128, and 16 pulls, from one start.
     """
 
     # penalty that couples relaxed integers (scaled to [0, 1]) and their copies, positive
@@ -395,10 +394,6 @@ def _check(name: str, value: float, *, lowest: str, ok: bool) -> None:
         default = Splitting.__dataclass_fields__[name].default
         msg = f"{name} must be {lowest}; found {value!r}; leave it out for {default!r}"
         raise ParameterError(msg)
-
-
-PAPER = Splitting(evaluations=16, growth=8, most=128, pulls=16, starts=1)
-"""Budgets of Liu et al. 2020, for runs of several hundred trials."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -600,31 +595,3 @@ class Start:
         return outcome.loss + penalty(
             outcome.gap, outcome.limit, slack, self.mu, self._how.rho_gap
         )
-
-
-def config_of(space: SearchSpace, values: Mapping[str, ParamValue]) -> Config:
-    """Return the configuration at a point of the flat space."""
-
-    def value(name: str, allowed: Range) -> ParamValue:
-        return values.get(name, allowed.default)
-
-    return propose(space, value)
-
-
-def values_of(space: SearchSpace, config: Config) -> dict[str, ParamValue]:
-    """Return a value of every coordinate: that of the configuration, else the default."""
-    chosen = config.flat()
-    return {
-        name: chosen.get(name, allowed.default) for name, allowed in coordinates(space).items()
-    }
-
-
-def lies_in(space: SearchSpace, config: Config) -> bool:
-    """Return whether a configuration is a complete point of the space."""
-    return (
-        config.learner in space.learners
-        and space.learners[config.learner].contains(config.params)
-        and config.encoding in space.encodings
-        and config.mitigation in space.mitigations
-        and space.mitigations[config.mitigation].contains(config.mitigation_params)
-    )

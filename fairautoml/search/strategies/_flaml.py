@@ -17,7 +17,6 @@ import numpy as np
 from fairautoml.records import Config, ParamValue, TrialResult
 from fairautoml.search.loop import propose
 from fairautoml.search.space import Integer, Range, Real, SearchSpace, coordinates, same_value
-from fairautoml.search.strategies._admm import config_of, lies_in, values_of
 from fairautoml.search.strategies._optuna import penalised_loss
 
 with warnings.catch_warnings():
@@ -167,7 +166,7 @@ class FlamlSearch:
 
     def _read(self, point: Mapping[str, float | int]) -> Config:
         values = {name: decoded(one, point[name]) for name, one in self._coordinates.items()}
-        return config_of(self._space, values)
+        return propose(self._space, lambda name, allowed: values.get(name, allowed.default))
 
 
 def started(kind: Any, begin: Begin) -> Any:
@@ -207,6 +206,25 @@ def _starts_of_the_others(space: SearchSpace, first: Sequence[Config]) -> list[C
         for name, part in space.learners.items()
         if name not in known
     ]
+
+
+def values_of(space: SearchSpace, config: Config) -> dict[str, ParamValue]:
+    """Return a value of every coordinate: that of the configuration, else the default."""
+    chosen = config.flat()
+    return {
+        name: chosen.get(name, allowed.default) for name, allowed in coordinates(space).items()
+    }
+
+
+def lies_in(space: SearchSpace, config: Config) -> bool:
+    """Return whether a configuration is a complete point of the space."""
+    return (
+        config.learner in space.learners
+        and space.learners[config.learner].contains(config.params)
+        and config.encoding in space.encodings
+        and config.mitigation in space.mitigations
+        and space.mitigations[config.mitigation].contains(config.mitigation_params)
+    )
 
 
 def domain_of(allowed: Range) -> Any:
