@@ -1,8 +1,8 @@
 """A Gaussian process over the log of ADMM, and the point with the largest expected improvement.
 
 Liu et al. 2020 solve theta-min so: a Matern-5/2 kernel, its scale by the marginal likelihood, and
-expected improvement. Here all arms share one process, so that what is known of one configuration
-tells about those that differ from it by an arm.
+expected improvement. Here all arms share one process, so that a result informs the configurations
+that differ from it by an arm.
 """
 
 from collections.abc import Sequence
