@@ -96,10 +96,7 @@ class LruCache:
         return made
 
     def _leaving(self, nbytes: int, before: int) -> list[Hashable] | None:
-        """Return the keys to evict for a value of that size, or None if it is not cached.
-
-        Only keys last used before ``before`` may be evicted.
-        """
+        """Return the keys to evict, last used before ``before``, or None for too little room."""
         found: list[Hashable] = []
         room = self.most_bytes - self.nbytes
         for other, value in self._values.items():
@@ -273,10 +270,7 @@ def fit_config(
 
 
 def _that_count(rows: TrainRows) -> TrainRows:
-    """Drop rows of weight 0, which scalers, bins and leaf sizes would count.
-
-    They are kept if a class would have no other rows.
-    """
+    """Drop rows of weight 0, which bins and leaves would count, unless a class has no others."""
     counted = rows.weight > 0
     if counted.all():
         return rows

@@ -100,10 +100,7 @@ def too_small(
     pool: bool = False,
     behind: NDArray[np.float64] | None = None,
 ) -> SmallGroups | None:
-    """Return the groups with too few rows for one target, None if there are none.
-
-    ``behind`` are its ``rows_behind`` if they are known: they do not depend on the bound.
-    """
+    """Return the groups with too few rows for a target, or None; ``behind`` if it is known."""
     system, least = target.system, target.fewest_groups
     if target.metric.degree or system.n_groups < least:
         return None

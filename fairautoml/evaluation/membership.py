@@ -156,10 +156,7 @@ def with_membership(
     run: RunTrial,
     seconds_left: Callable[[], float | None] = lambda: None,
 ) -> Problem:
-    """Return the problem with P(cell, y | features) if one of its post-processors needs it.
-
-    If it cannot be learned, these post-processors are dropped with a warning.
-    """
+    """Return the problem with group probabilities, or without the rules that need them."""
     if not any(mitigator.needs_membership for mitigator in problem.mitigators):
         return problem
     reason = _too_many(problem)

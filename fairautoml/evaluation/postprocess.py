@@ -92,10 +92,7 @@ class _Scored:
 
 
 def expand_column(column: Column, problem: Problem, end: float | None = None) -> tuple[Entry, ...]:
-    """Return the leaderboard entries of a score column.
-
-    A post-processor that raises has no entries and causes a warning.
-    """
+    """Return the entries of a score column; a post-processor that raises causes a warning."""
     data = problem.dataset
     rows = ScoreRows(
         scores=column.deployed,
@@ -184,10 +181,7 @@ def _cross_fitted(
 def _affordable(
     deployed: _Rules, problem: Problem, start: float, end: float | None
 ) -> tuple[_Rules, tuple[float, ...]]:
-    """Return the rules and tolerances that can be cross-fitted in the time left.
-
-    Tolerances nearest below the limit are kept first, at least one.
-    """
+    """Return the rules and tolerances that the time allows, nearest below the limit first."""
     now, known = time.monotonic(), [t for t, _ in deployed if t is not None]
     if end is None or len(known) < len(deployed) or not problem.goal.targets:
         return deployed, problem.tolerances
@@ -308,11 +302,7 @@ def judged(
     seconds: float,
     end: float | None = None,
 ) -> TrialRecord:
-    """Return the record of a result: its entries, and its value and violations.
-
-    A trial that did not run all folds is scored on the rows of its folds and has no entries,
-    because it cannot be selected.
-    """
+    """Return the record of a result; a trial of some folds has no entries to select."""
     entries: tuple[Entry, ...] = ()
     full = result.trial.fidelity.folds >= problem.n_models
     if result.status is TrialState.SUCCESS:

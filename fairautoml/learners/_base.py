@@ -366,10 +366,7 @@ STOPPING_SHARE = 0.12
 
 
 def stopping_parts(y: NDArray[Any], seed: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return the rows to train on and to stop on, with the same share of each label.
-
-    Both are training rows of the fold, so early stopping does not use the rows that score it.
-    """
+    """Return the rows to train on and to stop on; both are training rows of the fold."""
     parts = holdout_split(strata_of(y), np.zeros(len(y), dtype=np.int32), STOPPING_SHARE, seed)
     learned, held = (part.astype(np.int32) for part in parts)
     return learned, held

@@ -42,10 +42,7 @@ MOST_LEVELS = 30
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of a checklist: a test of one column.
-
-    A missing value satisfies ``is missing`` only.
-    """
+    """A test of one column; a missing value satisfies ``is missing`` only."""
 
     column: int  # position of the column
     test: Test  # {">=", "<", "is", "is not", "is missing", "is given"}
@@ -77,12 +74,7 @@ class Item:
 def find_items(
     X: NDArray[np.floating], feature_schema: FeatureSchema, *, cuts: int, complements: bool
 ) -> tuple[tuple[Item, ...], NDArray[np.bool_]]:
-    """Return the candidate items of a table and which row satisfies which.
-
-    Numbers are cut at evenly spaced quantiles, or at each value when there are few; categories
-    give one item per level; a column with missing values one more. Constant items and duplicates
-    are excluded.
-    """
+    """Return the items that vary, without duplicates, and which row satisfies which."""
     if feature_schema.sparse:
         raise InputError("checklist: X is sparse, and items are made of dense columns; densify X")
     kept: list[Item] = []

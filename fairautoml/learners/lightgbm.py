@@ -66,10 +66,7 @@ _TREES = frozenset(
 
 
 class _Booster(RoundBooster):
-    """A LightGBM booster on category codes.
-
-    A category that is unknown at prediction is treated like the categories that no split names.
-    """
+    """A LightGBM booster on category codes; unknown codes go where unnamed categories go."""
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> lightgbm.Booster:
         fixed = {

@@ -85,10 +85,7 @@ def worst(rates: Floats, form: Form) -> Floats:
 
 
 def known_disparity(counts: GroupCounts, rates: Sequence[Rate], form: Form) -> float | None:
-    """Return the disparity over the groups that have the rate, None where fewer than two do.
-
-    Use it only to fit on a part of the rows, not to decide whether a bound is met.
-    """
+    """Return the disparity over the groups that have the rate, to fit on a part of the rows."""
     found = []
     for rate in rates:
         values = counts.rates(rate)

@@ -391,11 +391,7 @@ def _left_out(
     first: NDArray[np.integer],
     part: NDArray[np.integer],
 ) -> NDArray[np.bool_]:
-    """Return which parts are decided without constraints, shape (n_parts,).
-
-    These are the parts in no group of any target, and the parts that some target excludes and
-    that have too few rows for a threshold of their own.
-    """
+    """Return which parts are decided without constraints: uncovered, or excluded and tiny."""
     if any(system.overlapping for system in systems):
         # The overall rate depends on the thresholds of all parts.
         return np.zeros(len(first), dtype=np.bool_)
@@ -428,10 +424,7 @@ def never_falling(
     value: Callable[[Sequence[int]], float],
     tolerances: Sequence[float],
 ) -> list[Picks | None]:
-    """Solve from the tightest tolerance on; keep a tighter solution when it is better.
-
-    A heuristic search may find a worse solution at a looser tolerance.
-    """
+    """Solve from the tightest tolerance on, and keep a tighter solution that is better."""
     best: tuple[int, ...] | None = None
     found: dict[float, tuple[int, ...] | None] = {}
     for tolerance in sorted(set(tolerances)):
@@ -495,10 +488,7 @@ def _ranked(rows: ScoreRows, order: NDArray[np.integer]) -> Ranked:
 
 
 def gaps(accepted: Floats, totals: Floats, problem: ThresholdProblem) -> Floats:
-    """Return the largest gap per unit of tolerance of every choice, shape (n_choices,).
-
-    Groups in which a rate is undefined are excluded; a ratio of 0/0 is infeasible (inf).
-    """
+    """Return the gap per unit of tolerance of every choice, over the groups with the rate."""
     largest = np.zeros(accepted.shape[2])
     for target, scale in zip(problem.targets, problem.scale, strict=True):
         parts = np.arange(target.system.n_groups)[:, None] == target.system.of_cell

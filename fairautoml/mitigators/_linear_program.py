@@ -275,10 +275,7 @@ class Program:
 def _band(
     cuts: Sequence[ThresholdCandidates], target: BoundConstraint, rate: Rate, scale: float
 ) -> _Band | None:
-    """Return the band of one rate, None when too few groups have it for a comparison.
-
-    Groups without such rows are excluded. A cell without such rows contributes 0 to every rate.
-    """
+    """Return the band of one rate over the groups that have it, None if they are too few."""
     mass = np.array([cut.mass(rate) for cut in cuts])
     has = np.array([cut.has(rate) for cut in cuts])
     parts = target.system.member * mass

@@ -471,10 +471,7 @@ class _Group:
         return np.where(empty, -np.inf, self.gains[at]), at
 
     def span(self, low: Sequence[Floats], high: Sequence[Floats]) -> Span:
-        """Return the first and one past the last cut whose rates lie in each interval.
-
-        Intervals may cover the first rates only.
-        """
+        """Return the first and one past the last cut within the intervals of the first rates."""
         start = np.zeros(len(low[0]), dtype=np.int64)
         stop = np.full(len(low[0]), len(self.gains), dtype=np.int64)
         for rate, least, most in zip(self.rates, low, high, strict=False):

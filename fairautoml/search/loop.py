@@ -261,10 +261,7 @@ class SearchLoop:
     _scoring: float = 0.0  # seconds that the last success took, on the executor's clock
 
     def run(self) -> bool:
-        """Search until the budget is spent; return False if the user interrupted the search.
-
-        Results that were scored before an interrupt are kept.
-        """
+        """Search until the budget is spent; return False after an interrupt; results are kept."""
         window = window_of(self.stop, self.executor)
         if window < self.executor.n_workers:
             msg = (

@@ -80,11 +80,8 @@ def models_of(entry: Entry, bags: Mapping[str, ScoreModel]) -> ScoreModel:
 
 
 def scored_by(entry: Entry) -> Hashable:
-    """Return a key that is equal for entries whose ``models_of`` return the same scores.
-
-    The trials and their shares are not enough: an ensemble and a mixture of one column can share
-    them, but their scores differ in shape.
-    """
+    """Return a key that is equal for entries whose ``models_of`` return the same scores."""
+    # An ensemble and a mixture of one column may share members; their scores differ in shape.
     if isinstance(entry.rule, PoolRule):
         return entry.rule.columns
     return entry.members if entry.members else entry.trial_key

@@ -130,10 +130,7 @@ class Leaderboard:
 
 
 def blocks_of(table: pd.DataFrame, blocks: Collection[str], objective: str) -> pd.DataFrame:
-    """Return the best row of all columns, of each block, and of averages of blocks.
-
-    Of rows that meet the constraint if there are any, else of all; constants are left out.
-    """
+    """Return the best row, a fair one if any, of all columns, each block, and their averages."""
     seen = list(map(blocks_in, table["encoding"]))
     reads = {"all columns": [one == {""} for one in seen]}
     reads |= {name: [one == {name} for one in seen] for name in blocks}

@@ -103,10 +103,7 @@ class PoolRule(RuntimeRule):
 
 
 def pool_mixture(columns: Sequence[Shares]) -> Mitigator:
-    """Return the post-processor that mixes thresholds of the given columns.
-
-    It is not a plug-in: its columns exist only after a search.
-    """
+    """Return the post-processor that mixes thresholds of the given columns; no plug-in."""
     return Mitigator(
         name="pool_mixture",
         stage="post",
@@ -120,10 +117,7 @@ def pool_mixture(columns: Sequence[Shares]) -> Mitigator:
 def fit_pool_rules(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float], columns: tuple[Shares, ...]
 ) -> list[tuple[float, PoolRule | None]]:
-    """Return the best mixture over all columns for every tolerance, or None.
-
-    Gaps are bounded in expectation over the random decisions.
-    """
+    """Return the best mixture for every tolerance, or None; gaps are bounded in expectation."""
     first = replace(rows, scores=rows.scores[:, 0])
     problem = build_problem(first, goal)
     # All columns get the same shrunken labels; their own would favour extreme scores.

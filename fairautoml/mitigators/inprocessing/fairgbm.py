@@ -137,12 +137,9 @@ PROXIES: Mapping[str, Callable[[float], Proxy]] = {
 
 
 def events_of(rate: Rate) -> Floats:
-    """Return the event of label 0 and 1: 1 counts acceptance, -1 counts rejection, 0 neither.
-
-    Equal true positive rates are formulated as equal false negative rates, whose events are
-    errors.
-    """
+    """Return the event of label 0 and 1: 1 = acceptance, -1 = rejection, 0 = neither."""
     counts, _, _ = rate.linear()
+    # Equal true positive rates are equal false negative rates, whose events are errors.
     return -counts if rate.label == 1 else counts
 
 
@@ -204,10 +201,7 @@ class GroupRate:
 
 
 def group_rates(rows: TrainRows, targets: Sequence[BoundConstraint]) -> tuple[GroupRate, ...]:
-    """Return every rate of every group system of the targets, once.
-
-    A group without rows of a rate is excluded from that rate, as in the post-processors.
-    """
+    """Return every rate of the targets once, over the groups that have its rows."""
     limited = rate_limits(targets, [target.limit for target in targets])
     found = [_group_rate(rows, one) for one in limited]
     kept = tuple(rate for rate in found if len(rate.mass) >= 2)
@@ -273,10 +267,7 @@ class PricedRate(ABC):
 
     @abstractmethod
     def violations(self, margin: Floats) -> Floats:
-        """Return the update direction of each price under decisions ``margin >= 0``.
-
-        Has the shape of ``prices``; NaN without rows.
-        """
+        """Return the update of each price for decisions ``margin >= 0``; NaN without rows."""
 
     def on(self, rows: TrainRows) -> Self:
         """Return the same constraint with the same prices on other rows."""
@@ -549,11 +540,7 @@ def best_look(looks: Sequence[Look]) -> Look:
 
 
 def look(held: TrainRows, targets: Sequence[BoundConstraint], margin: Floats, rounds: int) -> Look:
-    """Return the evaluation of margins on held-out rows.
-
-    Groups without rows of a rate are excluded, as in the price updates; a target that is
-    undefined on these rows is skipped.
-    """
+    """Return the evaluation of margins on held-out rows, over the groups that have the rates."""
     losses = np.logaddexp(0.0, np.where(held.y == 1, -margin, margin))
     decision = (margin >= 0).astype(np.float64)
     excess = 0.0

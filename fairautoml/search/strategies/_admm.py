@@ -60,10 +60,7 @@ def penalty(gap: Floats, limit: Floats, slack: Floats, mu: Floats, rho: float) -
 
 
 def next_mu(gap: Floats, limit: Floats, slack: Floats, mu: Floats, rho: float) -> Floats:
-    """Return the dual variables of the constraints after a step.
-
-    A slack that was fitted at another point can make them negative, which is intended.
-    """
+    """Return the next dual variables, negative where the slack was fitted at another point."""
     return mu + rho * (gap - limit + slack)
 
 
@@ -378,8 +375,6 @@ class Splitting:
     starts: int = 2  # starting learners, in the order of the initial configurations, at least 1
     # choose points of theta-min by a Gaussian process, as Liu et al. do, not by draws alone
     modelled: bool = True
-    # refit the slack at the arms of z-min instead of reusing the slack of theta-min
-    refit_slack: bool = False
 
     def __post_init__(self) -> None:
         for name in ("rho", "rho_gap", "bound"):
@@ -556,8 +551,7 @@ class Start:
         if best is not None:
             self.arms = best.reading.arms
             if not best.screened:
-                slack = self._slack_at(best)
-                self.mu = next_mu(best.gap, best.limit, slack, self.mu, how.rho_gap)
+                self.mu = next_mu(best.gap, best.limit, self.slack, self.mu, how.rho_gap)
         # On real-valued coordinates the copy equals the point and the dual stays 0.
         self.copy, self.dual = next_copy(self.point, self.dual, how.rho, self._cube.nearest)
         self.iteration += 1
@@ -585,13 +579,6 @@ class Start:
             + coupling(point[relaxed], self.copy[relaxed], self.dual[relaxed], self._how.rho)
         )
 
-    def _slack_at(self, outcome: Outcome) -> Floats:
-        if not self._how.refit_slack:
-            return self.slack
-        return best_slack(outcome.gap, outcome.limit, self.mu, self._how.rho_gap)
-
     def _z_value(self, outcome: Outcome) -> float:
-        slack = self._slack_at(outcome)
-        return outcome.loss + penalty(
-            outcome.gap, outcome.limit, slack, self.mu, self._how.rho_gap
-        )
+        rho = self._how.rho_gap
+        return outcome.loss + penalty(outcome.gap, outcome.limit, self.slack, self.mu, rho)

@@ -190,10 +190,7 @@ def joined(searcher: Any, begin: Begin) -> Any:
 
 
 def _starts_of_the_others(space: SearchSpace, first: Sequence[Config]) -> list[Config]:
-    """Return the defaults of every learner without an initial configuration.
-
-    A local search rarely leaves its learner, so the first learner must not be chosen by chance.
-    """
+    """Return the defaults of learners without a start: a local search rarely leaves its own."""
     known = {config.learner for config in first}
     return [
         Config(
