@@ -38,6 +38,7 @@ from fairautoml.mitigators._thresholds import (
     gain_weights,
     limits_by_rate,
     per_unit,
+    shrunk,
     solve_pairs,
 )
 from fairautoml.records import Floats, Rule
@@ -176,6 +177,14 @@ class ThresholdProblem:
     def neutral(self) -> float:
         """Best threshold on true probabilities without constraints."""
         return self.gain[1] / (self.gain[0] + self.gain[1])
+
+    def shrunk(self, rows: ScoreRows, goal: Goal) -> ScoreRows:
+        """Return the rows with labels shrunk towards the scores, where that improves the rules."""
+        return shrunk(rows, goal, self.groups, self.system.n_groups)
+
+    def ranked(self, rows: ScoreRows) -> tuple["Ranked", ...]:
+        """Return the rows of every group in ascending order of the scores."""
+        return rank(rows, self.groups, self.system.n_groups)
 
     def cuts(
         self, labelled: ScoreRows, most: int | None = MAX_CUTS

@@ -21,7 +21,7 @@ from scipy.stats import norm
 from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.mitigators import Goal, Mitigator, RateMetrics, ScoreRows
 from fairautoml.mitigators._group_program import ThresholdProblem, build_problem
-from fairautoml.mitigators._thresholds import ThresholdCandidates, shrunk
+from fairautoml.mitigators._thresholds import ThresholdCandidates
 from fairautoml.records import Rule
 
 LOW_VARIANCE = "low_variance_thresholds"
@@ -78,8 +78,7 @@ def fit_low_variance(
 ) -> list[tuple[float, Rule | None]]:
     """Return thresholds of low variance for every tolerance, None where ordinary ones suffice."""
     problem = build_problem(rows, goal)
-    n_groups = problem.system.n_groups
-    cuts = problem.cuts(shrunk(rows, goal, problem.groups, n_groups))
+    cuts = problem.cuts(problem.shrunk(rows, goal))
     by_label = _rows_by_label(rows, problem)
     found: list[tuple[float, Rule | None]] = []
     for tolerance in tolerances:

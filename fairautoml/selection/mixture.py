@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fairautoml.mitigators import Goal, Mitigator, RuntimeRule, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, Picks, build_problem
-from fairautoml.mitigators._thresholds import ThresholdCandidates, shrunk
+from fairautoml.mitigators._thresholds import ThresholdCandidates
 
 Shares = tuple[tuple[str, float], ...]
 """Trials and their shares in the weighted average that is a column."""
@@ -121,7 +121,7 @@ def fit_pool_rules(
     first = replace(rows, scores=rows.scores[:, 0])
     problem = build_problem(first, goal)
     # All columns get the same shrunken labels; their own would favour extreme scores.
-    labelled = shrunk(first, goal, problem.groups, problem.system.n_groups)
+    labelled = problem.shrunk(first, goal)
     by_column = [
         problem.cuts(replace(labelled, scores=rows.scores[:, at]))
         for at in range(rows.scores.shape[1])

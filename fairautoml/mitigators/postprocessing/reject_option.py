@@ -26,7 +26,6 @@ from fairautoml.mitigators._group_program import (
     build_problem,
     counted,
     outcomes,
-    rank,
     rules_within,
 )
 from fairautoml.records import Floats, Rule
@@ -67,8 +66,7 @@ def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> Fitte
     if not goal.targets:
         return []
     problem = build_problem(rows, goal)
-    ranked = rank(rows, problem.groups, problem.system.n_groups)
-    bands = _Bands(ranked, problem)
+    bands = _Bands(problem.ranked(rows), problem)
     return rules_within(*bands.outcomes(), tolerances, bands.rule)
 
 

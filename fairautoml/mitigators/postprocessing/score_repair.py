@@ -24,10 +24,8 @@ from fairautoml.mitigators._group_program import (
     ThresholdProblem,
     build_problem,
     outcomes,
-    rank,
     rules_within,
 )
-from fairautoml.mitigators._thresholds import shrunk
 from fairautoml.records import Floats, Rule
 
 LEVELS = 400
@@ -110,9 +108,7 @@ def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> Fitte
     if not goal.targets:
         return []
     problem = build_problem(rows, goal)
-    n_groups = problem.system.n_groups
-    ranked = rank(shrunk(rows, goal, problem.groups, n_groups), problem.groups, n_groups)
-    repairs = _Repairs(ranked, problem)
+    repairs = _Repairs(problem.ranked(problem.shrunk(rows, goal)), problem)
     return rules_within(*repairs.outcomes(), tolerances, repairs.rule)
 
 
