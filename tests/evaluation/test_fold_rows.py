@@ -187,15 +187,7 @@ def test_two_rows_have_both_labels():
 
 
 def test_rows_of_one_label_are_sampled_too():
-    cells = np.array([0, -1, 0, 1, -1])
-    assert sampled(sampling_places(np.ones(5, dtype=np.int8), cells, 0), 5).tolist() == [
-        0,
-        1,
-        2,
-        3,
-        4,
-    ]
-    drawn = {
-        tuple(sampled(sampling_places(np.ones(5, dtype=np.int8), cells, s), 2)) for s in range(50)
-    }
+    y, cells = np.ones(5, dtype=np.int8), np.array([0, -1, 0, 1, -1])
+    assert sampled(sampling_places(y, cells, 0), 5).tolist() == list(range(5))
+    drawn = {tuple(sampled(sampling_places(y, cells, seed), 2)) for seed in range(50)}
     assert len(drawn) > 4
