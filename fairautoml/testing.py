@@ -57,7 +57,6 @@ from fairautoml.search.space import (
 )
 from fairautoml.search.space_files import load_space
 from fairautoml.search.strategies import MakeStrategy
-from fairautoml.search.strategies._admm import lies_in
 
 __all__ = ["check_learner", "check_metric", "check_mitigator", "check_space", "check_strategy"]
 
@@ -740,7 +739,7 @@ def check_strategy(make: MakeStrategy) -> None:
         if sampled[:1] != [first]:
             raise AssertionError(f"the initial configuration {first} is not sampled first")
         for config in sampled:
-            if not lies_in(space, config):
+            if not space.contains(config):
                 raise AssertionError(f"{config} lies outside the space")
         if sampled != list(_sampled(make, space, first)):
             raise AssertionError("the same seed and results give different configurations")

@@ -118,7 +118,7 @@ class FlamlSearch:
             self._searcher.on_trial_complete(name, None, error=True)
 
     def _hand_out(self, config: Config, name: str | None, point: Point | None = None) -> Config:
-        if point is None and self._coordinates and lies_in(self._space, config):
+        if point is None and self._coordinates and self._space.contains(config):
             point = self._point(values_of(self._space, config))
         self._open[config.key].append(_Suggestion(name, point))
         self._due += 1
@@ -211,17 +211,6 @@ def values_of(space: SearchSpace, config: Config) -> dict[str, ParamValue]:
     return {
         name: chosen.get(name, allowed.default) for name, allowed in coordinates(space).items()
     }
-
-
-def lies_in(space: SearchSpace, config: Config) -> bool:
-    """Return whether a configuration is a complete point of the space."""
-    return (
-        config.learner in space.learners
-        and space.learners[config.learner].contains(config.params)
-        and config.encoding in space.encodings
-        and config.mitigation in space.mitigations
-        and space.mitigations[config.mitigation].contains(config.mitigation_params)
-    )
 
 
 def domain_of(allowed: Range) -> Any:
