@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -75,10 +76,9 @@ def _post_points(mitigator: Mitigator, bench: Bench) -> Iterator[Point]:
         problem = replace(problem, mitigators=(mitigator,))
         if mitigator.needs_membership:
             problem = replace(problem, membership=bench.membership[1])
-        plain, constrained = bench.plain, problem
-        entries, seconds = timed(
-            lambda p=plain, q=constrained: expand_column(column_of(p.result, p.scores), q)
-        )  # type: ignore[misc]
+        plain = bench.plain
+        column = column_of(plain.result, plain.scores)
+        entries, seconds = timed(partial(expand_column, column, problem))
         each = seconds / max(len(entries), 1)
         for entry in entries:
             yield replace(_point(entry, plain, constraint, bench), cpu_seconds=each)
