@@ -40,6 +40,7 @@ from fairautoml.mitigators._base import Train
 from fairautoml.records import (
     Config,
     Fidelity,
+    ParamValue,
     Rule,
     Trial,
     TrialResult,
@@ -51,7 +52,6 @@ from fairautoml.search.space import (
     Condition,
     Integer,
     ParamSpace,
-    ParamValue,
     Real,
     SearchSpace,
 )

@@ -37,7 +37,7 @@ from fairautoml.learners._base import (
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValues
 from fairautoml.registry import check_names
-from fairautoml.threads import n_threads, one_thread
+from fairautoml.threads import n_threads
 
 MAX_CATEGORIES = 200
 """Largest number of one-hot columns per category column; rarer categories share one."""
@@ -136,8 +136,10 @@ class OwnRegressor(_Own):
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return the predictions, shape (n_rows,)."""
-        with one_thread():
-            return np.asarray(self.model_.predict(X), dtype=np.float64)
+        return np.asarray(self._predicted(X), dtype=np.float64)
+
+    def _scores(self, X: Any) -> NDArray[np.floating]:
+        return self.model_.predict(X)
 
     def dump(self, out: Dump, columns: Positions) -> int:
         """Raise ``NotPortableError``."""
