@@ -349,7 +349,7 @@ def _recodings(
     """Renumber many categories by decreasing frequency."""
     many = frozenset(feature_schema.high_cardinality)
     found = []
-    for at, n_codes in zip(feature_schema.categorical, feature_schema.cardinalities, strict=True):
+    for at, n_codes in feature_schema.n_codes.items():
         there = ~np.isnan(X[:, at])
         codes = X[there, at].astype(np.intp)
         absent = np.bincount(codes, minlength=n_codes) == 0

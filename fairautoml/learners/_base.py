@@ -24,6 +24,9 @@ from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValues
 from fairautoml.threads import one_thread
 
+MAX_CATEGORIES = 200
+"""Largest number of one-hot columns per category column; rarer categories share one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:

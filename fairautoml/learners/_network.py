@@ -368,7 +368,7 @@ class _Training:
 
 def _numbers(X: NDArray[np.floating], schema: FeatureSchema) -> dict[str, Any] | None:
     """Return how the numbers are filled and scaled: medians, and quartiles apart."""
-    columns = np.setdiff1d(np.arange(schema.n_features), schema.categorical).astype(np.int32)
+    columns = np.array(schema.numeric, dtype=np.int32)
     if len(columns) == 0:
         return None
     values = X[:, columns].astype(np.float32)
@@ -389,7 +389,7 @@ def _numbers(X: NDArray[np.floating], schema: FeatureSchema) -> dict[str, Any] |
 def _tables(X: NDArray[np.floating], schema: FeatureSchema) -> list[dict[str, Any]]:
     """Return a table of each category column: what the network reads for each code."""
     found = []
-    for column, n_codes in zip(schema.categorical, schema.cardinalities, strict=True):
+    for column, n_codes in schema.n_codes.items():
         learned = n_codes > MOST_ONE_HOT
         shape = (n_codes + 1, EMBEDDING_WIDTH) if learned else (n_codes + 1, n_codes + 1)
         values = np.zeros(shape, np.float32) if learned else np.eye(n_codes + 1, dtype=np.float32)

@@ -28,6 +28,7 @@ from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import NotPortableError, ParameterError, UnknownNameError
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.learners._base import (
+    MAX_CATEGORIES,
     EmptyColumns,
     EncodedEstimator,
     SklearnClassifier,
@@ -38,9 +39,6 @@ from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValues
 from fairautoml.registry import check_names
 from fairautoml.threads import n_threads
-
-MAX_CATEGORIES = 200
-"""Largest number of one-hot columns per category column; rarer categories share one."""
 
 UNPICKLABLE = (pickle.PicklingError, AttributeError, TypeError)
 """What pickle raises for an object that it cannot write."""
@@ -84,15 +82,16 @@ class _Own(SklearnTraining):
         schema = self.feature_schema
         if schema.sparse or get_tags(self.own).input_tags.allow_nan:
             return "passthrough"
-        categorical = list(schema.categorical)
-        numeric = [at for at in range(schema.n_features) if at not in {*categorical}]
         fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
         one_hot = OneHotEncoder(
             handle_unknown="infrequent_if_exist",
             max_categories=MAX_CATEGORIES,
             sparse_output=False,
         )
-        parts = [("numbers", fill, numeric), ("categories", one_hot, categorical)]
+        parts = [
+            ("numbers", fill, schema.numeric),
+            ("categories", one_hot, list(schema.categorical)),
+        ]
         return ColumnTransformer([part for part in parts if part[2]])
 
     def _weight(self, weight: NDArray[Any] | None) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class CatBoostBinary(BinaryClassifier):
 
     def native_input(self, X: NDArray[np.floating]) -> pd.DataFrame:
         # CatBoost takes category columns only as integers or strings.
-        categorical = frozenset(self.feature_schema.categorical)
+        categorical = self.feature_schema.n_codes
         return pd.DataFrame(
             {
                 at: np.nan_to_num(X[:, at], nan=-1.0).astype(np.int32)
@@ -88,12 +88,9 @@ class CatBoostBinary(BinaryClassifier):
 
     def _codes(self) -> dict[int, NDArray[np.float32]]:
         """Return the codes of each category column, and last NaN for missing."""
-        sizes = zip(
-            self.feature_schema.categorical, self.feature_schema.cardinalities, strict=True
-        )
         return {
             at: np.append(np.arange(size, dtype=np.float32), np.float32(np.nan))
-            for at, size in sizes
+            for at, size in self.feature_schema.n_codes.items()
         }
 
 

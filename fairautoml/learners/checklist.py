@@ -97,7 +97,7 @@ def find_items(
 
 
 def _candidates(X: Any, feature_schema: FeatureSchema, cuts: int, complements: bool) -> list[Item]:
-    categorical = frozenset(feature_schema.categorical)
+    categorical = feature_schema.n_codes
     found: list[Item] = []
     for at in range(feature_schema.n_features):
         values = X[:, at].astype(np.float64)

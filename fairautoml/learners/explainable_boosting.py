@@ -20,7 +20,7 @@ class ExplainableBoostingBinary(BinaryClassifier):
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         glassbox = importlib.import_module("interpret.glassbox")
-        categorical = frozenset(self.feature_schema.categorical)
+        categorical = self.feature_schema.n_codes
         kinds = ["nominal" if at in categorical else "continuous" for at in range(X.shape[1])]
         model = glassbox.ExplainableBoostingClassifier(
             **self.params, feature_types=kinds, n_jobs=1, random_state=self.seed
@@ -63,11 +63,8 @@ class ExplainableBoostingBinary(BinaryClassifier):
         found = levels[min(len(levels), n_features) - 1]
         if not isinstance(found, dict):
             return {"cuts": found, "codes": None}
-        n_codes = dict(
-            zip(self.feature_schema.categorical, self.feature_schema.cardinalities, strict=True)
-        )[feature]
         # Unknown codes have the last bin, which the position -1 finds.
-        codes = [found.get(str(code), -1) for code in range(n_codes)]
+        codes = [found.get(str(code), -1) for code in range(self.feature_schema.n_codes[feature])]
         return {"cuts": None, "codes": np.array(codes, dtype=np.int32)}
 
 

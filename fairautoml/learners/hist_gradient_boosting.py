@@ -185,14 +185,10 @@ class _Boosting(SklearnTraining):
     link = "logistic"
 
     def _estimator(self, n_rows: int) -> Any:
-        known = self.feature_schema
-        few = {
-            at
-            for at, n_codes in zip(known.categorical, known.cardinalities, strict=True)
-            if n_codes <= MOST_CATEGORIES
-        }
-        categorical = np.zeros(known.n_features, dtype=bool)
-        categorical[[at for at in known.native if at in few]] = True
+        schema = self.feature_schema
+        few = [at for at in schema.native if schema.n_codes[at] <= MOST_CATEGORIES]
+        categorical = np.zeros(schema.n_features, dtype=bool)
+        categorical[few] = True
         return self.kind(
             **self.params,
             categorical_features=categorical,
@@ -225,8 +221,7 @@ class _Boosting(SklearnTraining):
         if self.trees_ is None:
             msg = "this version of scikit-learn's HistGradientBoosting has no portable form"
             raise NotPortableError(msg)
-        direct, schema = self.trees_, self.feature_schema
-        sizes = dict(zip(schema.categorical, schema.cardinalities, strict=True))
+        direct, sizes = self.trees_, self.feature_schema.n_codes
         known = [
             _known(positions, sizes[int(column)])
             for positions, column in zip(direct.positions, direct.order, strict=False)

@@ -134,7 +134,7 @@ def associations(rows: TrainRows, groups: RowGroups) -> Floats:
     known = groups.of_row >= 0
     of_row, weight = np.searchsorted(groups.present, groups.of_row[known]), rows.weight[known]
     X = sparse.csc_matrix(rows.X[known]) if rows.feature_schema.sparse else rows.X[known]
-    categorical = frozenset(rows.feature_schema.categorical)
+    categorical = rows.feature_schema.n_codes
     found = np.zeros(rows.feature_schema.n_features)
     for at in range(rows.feature_schema.n_features):
         x = X[:, [at]].toarray().ravel() if rows.feature_schema.sparse else X[:, at]
