@@ -20,12 +20,7 @@ from fairautoml.data.splits import (
     splitter_folds,
     stratified_folds,
 )
-from fairautoml.evaluation.group_sizes import (
-    FEWEST_ROWS,
-    judgeability,
-    small_groups,
-    thin_groups,
-)
+from fairautoml.evaluation.group_sizes import FEWEST_ROWS, GroupSizes, thin_groups
 from fairautoml.evaluation.problem import Problem, Training, tolerance_grid
 from fairautoml.exceptions import (
     DegradedWarning,
@@ -272,11 +267,13 @@ def apply_group_policy(
         return dataset
     targets = bind_constraints(settings.constraints, dataset.systems)
     policy, repeated = settings.group_policy, _repeated(entities)
-    rows = dataset, targets, repeated, policy.min_size
+    sizes = GroupSizes(
+        dataset=dataset, entities=repeated, min_size=policy.min_size, pool=policy.pool
+    )
     found = replace(
         dataset.groups,
-        small_groups=small_groups(*rows, pool=policy.pool),
-        judgeability=judgeability(*rows, pool=policy.pool),
+        small_groups=sizes.small_groups(targets),
+        judgeability=sizes.judgeability(targets),
     )
     if found.headlines:
         warn(" ".join(found.headlines), SmallGroupWarning)
