@@ -429,8 +429,8 @@ def _small(problem: Problem) -> Iterator[tuple[str, str, int]]:
     for target in problem.goal.targets:
         limit = MINIMUM_AS_DIFFERENCE if target.metric.is_minimum else target.limit
         few = SMALL * fewest_rows(limit)
-        sizes = GroupSizes(dataset=problem.dataset, entities=problem.entities, min_size=few)
-        found = sizes.too_small(target)
+        rows = GroupSizes(dataset=problem.dataset, entities=problem.entities, min_size=few)
+        found = rows.too_small(target)
         if found is not None and target.system.n_groups > target.fewest_groups:
             named = zip(found.outside, found.n_rows, strict=True)
             sizes |= {(target.system.name, label): n_rows for label, n_rows in named}
