@@ -26,7 +26,25 @@ from fairautoml.execution._worker import (
 from fairautoml.execution.serial import RealTime, search_ended, seconds_until, with_trial
 from fairautoml.records import RunTrial, Trial, TrialResult, TrialState
 
+logger = logging.getLogger(__name__)
+
 POLL_SECONDS = 0.1
+"""Seconds between two looks at a worker."""
+
+CLOSE_POLL_SECONDS = 0.02
+"""The same above half of the memory limit: some learners allocate 4 GiB per second."""
+
+LEAST_FLOORS = 2.0
+"""Minimum memory limit as a multiple of an idle worker, so that low memory kills no idle one."""
+
+REAP_SECONDS = 1.0
+"""Seconds in which a worker that has closed its pipe must end."""
+
+SERVER_DIED = 255
+"""Exit code that multiprocessing reports when the fork server was killed with its children."""
+
+KEPT_MEMORY = 0.5
+"""Share of its memory limit above which a worker is replaced after a trial."""
 
 
 class PendingWorker:
@@ -66,19 +84,6 @@ class PendingWorker:
             self._error = exc
         finally:
             self._over.set()
-
-
-CLOSE_POLL_SECONDS = 0.02
-"""The same above half of the memory limit: some learners allocate 4 GiB per second."""
-
-LEAST_FLOORS = 2.0
-"""Minimum memory limit as a multiple of an idle worker, so that low memory kills no idle one."""
-
-REAP_SECONDS = 1.0
-"""Seconds in which a worker that has closed its pipe must end."""
-
-SERVER_DIED = 255
-"""Exit code that multiprocessing reports when the fork server was killed with its children."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,12 +241,6 @@ def _manner(code: int | None) -> str:
     if code < 0 and -code in set(signal.Signals):
         return f"died of {signal.Signals(-code).name} (exit code {code})"
     return f"died (exit code {code})"
-
-
-logger = logging.getLogger(__name__)
-
-KEPT_MEMORY = 0.5
-"""Share of its memory limit above which a worker is replaced after a trial."""
 
 
 class LocalExecutor(RealTime):
