@@ -23,7 +23,7 @@ from fairautoml.data import load
 from fairautoml.data.dataset import Dataset
 from fairautoml.data.encoders import fit_design
 from fairautoml.data.read import build_dataset
-from fairautoml.evaluation.fitting import SamplingOrder
+from fairautoml.evaluation.fitting import sampled, sampling_places
 from fairautoml.metrics.streaming import select_representative
 
 TABLES = {
@@ -42,7 +42,7 @@ FIELDS = ("table", "rows", "model", "way", "seed", "auc", "accuracy", "gap")
 def selected(way: str, matrix: NDArray, rows: Dataset, k: int, seed: int) -> NDArray[np.intp]:
     """Return k training rows; both ways keep the share of each label in each group."""
     if way == "stratified":
-        return SamplingOrder.of(rows.y, rows.cells, seed).first(k)
+        return sampled(sampling_places(rows.y, rows.cells, seed), k)
     strata = rows.y.astype(np.int64) * (int(rows.cells.max()) + 1) + rows.cells
     labels, sizes = np.unique(strata, return_counts=True)
     shares = {

@@ -271,8 +271,7 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
         logs = np.log(np.maximum(proba, np.exp(-FARTHEST)))
         if proba.shape[1] > 2:
             return np.asarray(logs)
-        odds: NDArray[np.float64] = np.clip(logs[:, 1] - logs[:, 0], -FARTHEST, FARTHEST)
-        return odds
+        return np.clip(logs[:, 1] - logs[:, 0], -FARTHEST, FARTHEST)
 
     def acceptance_proba(
         self, X: Any, sensitive: Any = None, *, sensitive_features: Any = None

@@ -187,8 +187,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """
         if removed := renamed(params, self.get_params(deep=False)):
             raise ValueError(removed)
-        found: Self = super().set_params(**params)
-        return found
+        return super().set_params(**params)
 
     def fit(
         self,
@@ -313,8 +312,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             "positive_class": plain_label(self.positive_class_),
             "proxies": None if self.proxies_ is None else self.proxies_.plain(),
         }
-        stored: Self = storable(self)
-        return stored
+        return storable(self)
 
     def _restore(self, model: Predictor) -> None:
         """Set what ``predict`` needs."""
@@ -824,8 +822,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _repr_html_(self) -> str:
         """Return the compact report of a fitted estimator, else scikit-learn's diagram."""
         if getattr(self, "pool_", None) is None:
-            diagram: str = super()._repr_html_()
-            return diagram
+            return super()._repr_html_()
         return run_fragment(self._view())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:

@@ -194,8 +194,7 @@ def _described(schema: TableSchema) -> list[dict[Any, str]]:
     """Return kind and encoding of each column; nothing of wide tables."""
     if schema.sparse or len(schema.names_in) > MOST_DESCRIBED:
         return []
-    found: list[dict[Any, str]] = schema.described().to_dict("records")
-    return found
+    return schema.described().to_dict("records")
 
 
 def _compared(pool: Pool) -> list[dict[Any, Any]]:
@@ -206,8 +205,7 @@ def _compared(pool: Pool) -> list[dict[Any, Any]]:
     found = blocks_of(board.frame(), blocks, board.objective).rename(
         columns={board.objective: "score"}
     )
-    rows: list[dict[Any, Any]] = found.to_dict("records")
-    return rows
+    return found.to_dict("records")
 
 
 def run_fit(request: FitRequest, publish: Callable[[FitResult], Any]) -> None:

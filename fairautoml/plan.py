@@ -20,12 +20,7 @@ from fairautoml.data.splits import (
     splitter_folds,
     stratified_folds,
 )
-from fairautoml.evaluation.group_sizes import (
-    FEWEST_ROWS,
-    judgeability,
-    small_groups,
-    thin_groups,
-)
+from fairautoml.evaluation.group_sizes import FEWEST_ROWS, GroupSizes, thin_groups
 from fairautoml.evaluation.problem import Problem, Training, tolerance_grid
 from fairautoml.exceptions import (
     DegradedWarning,
@@ -48,7 +43,7 @@ from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators.ladder import first_fidelity
 from fairautoml.search.loop import MAX_PENDING
 from fairautoml.search.space import ParamSpace, SearchSpace
-from fairautoml.search.space_files import find_portfolio, load_space, read_portfolio
+from fairautoml.search.space_files import find_space, load_space, read_portfolio
 from fairautoml.search.strategies._own import OwnStrategy
 from fairautoml.selection.final import REFIT_RESERVE_SHARE
 from fairautoml.settings import ALL_CORES, Settings
@@ -272,11 +267,13 @@ def apply_group_policy(
         return dataset
     targets = bind_constraints(settings.constraints, dataset.systems)
     policy, repeated = settings.group_policy, _repeated(entities)
-    rows = dataset, targets, repeated, policy.min_size
+    sizes = GroupSizes(
+        dataset=dataset, entities=repeated, min_size=policy.min_size, pool=policy.pool
+    )
     found = replace(
         dataset.groups,
-        small_groups=small_groups(*rows, pool=policy.pool),
-        judgeability=judgeability(*rows, pool=policy.pool),
+        small_groups=sizes.small_groups(targets),
+        judgeability=sizes.judgeability(targets),
     )
     if found.headlines:
         warn(" ".join(found.headlines), SmallGroupWarning)
@@ -551,7 +548,7 @@ def initial_configs(space: SearchSpace) -> tuple[Config, ...]:
     An inexpensive training-time mitigation was requested by name, so it is tried early, with the
     first configuration that is not the fast default and whose learner it may be combined with.
     """
-    found = find_portfolio(PORTFOLIO)
+    found = find_space("portfolios", PORTFOLIO)
     if found is None:
         msg = f"search_spaces/portfolios/{PORTFOLIO}.yaml is missing; install fairautoml again"
         raise SpaceError(msg)

@@ -76,8 +76,7 @@ class Dump:
         if key not in self._known:
             self._known[key] = len(self.arrays)
             self.arrays.append(values)
-        number: int = self._known[key]
-        return number
+        return self._known[key]
 
     def node(self, op: str, content: Mapping[str, Any]) -> int:
         """Add a node and return its number; equal nodes are one."""
@@ -99,18 +98,15 @@ class Dump:
         if key not in self._known:
             self._known[key] = len(to)
             to.append(spec)
-        number: int = self._known[key]
-        return number
+        return self._known[key]
 
     def model(self, model: Any, columns: Positions) -> int:
         """Add a model that knows its portable form, and return its node."""
-        node: int = _portable(model).dump(self, columns)
-        return node
+        return _portable(model).dump(self, columns)
 
     def change(self, change: Any, columns: Positions) -> Positions:
         """Append the columns that a transformation makes, and return those of the result."""
-        changed: Positions = _portable(change).dump(self, columns)
-        return changed
+        return _portable(change).dump(self, columns)
 
     def absent(self, columns: Positions) -> Positions:
         """Return the columns in which the absent values of a sparse matrix are missing."""
@@ -276,5 +272,4 @@ def floor32(values: NDArray[np.floating]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         near = values.astype(np.float32)
         lower = np.nextafter(near, np.float32(-np.inf))
-    found: NDArray[np.float32] = np.where(near.astype(np.float64) > values, lower, near)
-    return found
+    return np.where(near.astype(np.float64) > values, lower, near)

@@ -148,11 +148,9 @@ class Registry(Generic[T]):
             return self.rows[name]
         if name in self._own:
             module = importlib.import_module(self._own[name])
-            plugin: T = getattr(module, self.constant)
-            return plugin
+            return getattr(module, self.constant)
         if name in self._foreign:
-            loaded: T = self._foreign[name].load()
-            return loaded
+            return self._foreign[name].load()
         raise UnknownNameError(unknown_name(self.kind, name, self.names()))
 
 

@@ -20,8 +20,7 @@ from fairautoml.evaluation.postprocess import judged
 from fairautoml.evaluation.problem import Problem
 from fairautoml.exceptions import DegradedWarning, StopSearch, warn
 from fairautoml.execution import EXECUTORS
-from fairautoml.execution.local import FirstHere
-from fairautoml.execution.serial import SerialExecutor
+from fairautoml.execution.serial import FirstHere, SerialExecutor
 from fairautoml.plan import Plan, terms_of
 from fairautoml.records import (
     BASELINE,

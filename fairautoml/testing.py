@@ -40,6 +40,7 @@ from fairautoml.mitigators._base import Train
 from fairautoml.records import (
     Config,
     Fidelity,
+    ParamValue,
     Rule,
     Trial,
     TrialResult,
@@ -51,13 +52,11 @@ from fairautoml.search.space import (
     Condition,
     Integer,
     ParamSpace,
-    ParamValue,
     Real,
     SearchSpace,
 )
 from fairautoml.search.space_files import load_space
 from fairautoml.search.strategies import MakeStrategy
-from fairautoml.search.strategies._admm import lies_in
 
 __all__ = ["check_learner", "check_metric", "check_mitigator", "check_space", "check_strategy"]
 
@@ -740,7 +739,7 @@ def check_strategy(make: MakeStrategy) -> None:
         if sampled[:1] != [first]:
             raise AssertionError(f"the initial configuration {first} is not sampled first")
         for config in sampled:
-            if not lies_in(space, config):
+            if not space.contains(config):
                 raise AssertionError(f"{config} lies outside the space")
         if sampled != list(_sampled(make, space, first)):
             raise AssertionError("the same seed and results give different configurations")

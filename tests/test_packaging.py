@@ -25,11 +25,11 @@ import json
 from pathlib import Path
 import fairautoml
 from fairautoml.learners import LEARNERS
-from fairautoml.search.space_files import find_portfolio, find_space, load_space
+from fairautoml.search.space_files import find_space, load_space
 names = [n for n in LEARNERS.names() if n != "prior"]
 sizes = {n: len(load_space("learners", n).defaults()) for n in names}
 origin = find_space("learners", "lightgbm")[1]
-print(json.dumps([fairautoml.__file__, sizes, origin, find_portfolio("default")[1]]))
+print(json.dumps([fairautoml.__file__, sizes, origin, find_space("portfolios", "default")[1]]))
 """
 
 

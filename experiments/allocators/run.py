@@ -10,6 +10,7 @@ import pandas as pd
 
 from allocators.plan import Contender, Guess, Simulation, read_simulation
 from allocators.random_mitigation import RandomMitigation
+from allocators.retrying import RetryingMitigateAfter
 from allocators.worlds import MITIGATION, World, area, play
 from fairautoml.bench.cell import to_stderr, write_text
 from fairautoml.bench.sweep import manifest
@@ -20,7 +21,6 @@ from fairautoml.records import Allocator, Fidelity, MitigationOption, Terms
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._expected_gain import Rules
 from fairautoml.search.allocators.cost_aware import CostAware
-from fairautoml.search.allocators.mitigate_after import MitigateAfter
 
 CHEAP = 1.0
 """Below it, a mitigation is a post-processing, which needs the plain scores."""
@@ -75,7 +75,7 @@ def make_allocator(contender: Contender, guess: Guess, seed: int) -> Allocator:
     if contender.rules != Rules():
         return CostAware(terms, contender.rules)
     if contender.retry:
-        return MitigateAfter(terms, retry=True)
+        return RetryingMitigateAfter(terms)
     return ALLOCATORS.get(contender.allocator)(terms)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ensembles.luck import LUCKLESS, log_losses, on_other_halves
 from ensembles.rows import HeldRows
-from fairautoml.evaluation.postprocess import expand
+from fairautoml.evaluation.postprocess import column_of, expand_column
 from fairautoml.metrics import Constraint
 from fairautoml.plan import Plan, apply_group_policy, define_problem
 from fairautoml.records import BASELINE, Config, Entry, TrialResult, best_of
@@ -76,7 +76,7 @@ def answers(pool: Pool, constraint: Constraint) -> list[dict[str, Any]]:
     history = TrialLog()
     for result in pool.results:
         scores = pool.artifacts.scores(result.trial.key)
-        history.add(result, expand(result, scores, plan.problem), 0.0)
+        history.add(result, expand_column(column_of(result, scores), plan.problem), 0.0)
     start = time.process_time()
     options = SelectionOptions(seed=plan.seed)
     offers = collect_candidates(plan.problem, history, pool.artifacts, options)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import Dataset
 from fairautoml.evaluation.judge import judge
-from fairautoml.evaluation.postprocess import expand
+from fairautoml.evaluation.postprocess import column_of, expand_column
 from fairautoml.evaluation.problem import TOLERANCES
 from fairautoml.exceptions import NoModelError
 from fairautoml.inference.predictor import Predictor
@@ -75,8 +76,9 @@ def _post_points(mitigator: Mitigator, bench: Bench) -> Iterator[Point]:
         problem = replace(problem, mitigators=(mitigator,))
         if mitigator.needs_membership:
             problem = replace(problem, membership=bench.membership[1])
-        plain, constrained = bench.plain, problem
-        entries, seconds = timed(lambda p=plain, q=constrained: expand(p.result, p.scores, q))  # type: ignore[misc]
+        plain = bench.plain
+        column = column_of(plain.result, plain.scores)
+        entries, seconds = timed(partial(expand_column, column, problem))
         each = seconds / max(len(entries), 1)
         for entry in entries:
             yield replace(_point(entry, plain, constraint, bench), cpu_seconds=each)
@@ -112,7 +114,7 @@ def _at_strength(
         return
     for constraint in constraints:
         problem = bench.problem(constraint, PLAIN)
-        for entry in expand(trained.result, trained.scores, problem):
+        for entry in expand_column(column_of(trained.result, trained.scores), problem):
             point = _point(entry, trained, constraint, bench)
             yield replace(point, strength=value, cpu_seconds=trained.cpu_seconds)
 

@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 from fairautoml.bench.peers import Answer, Decide, Offer, Question
 from fairautoml.bench.tables import LARGEST_GAP
 from fairautoml.evaluation.judge import judge
+from fairautoml.metrics import BoundConstraint
 from fairautoml.selection.choice import choose
-from fairautoml.selection.margin import DRAWS, BoundProbability
+from fairautoml.selection.margin import (
+    DRAWS,
+    BoundProbability,
+    TargetNoise,
+    drawn_groups,
+    noise_by_label,
+)
 
 PARITY_OR_ODDS = frozenset({"demographic_parity_difference", "equalized_odds_difference"})
 """Fairness metrics that most systems support."""
@@ -108,7 +115,25 @@ def with_margin(question: Question, offers: Sequence[Candidate]) -> Offer | None
 def _chance(one: Candidate, noise: NDArray[np.float64], question: Question) -> float:
     # The noise of these rows and of as many new rows is that of half the rows.
     half = one.counts.sum(axis=2) / 2.0
-    return BoundProbability.of_rows(half, noise, question.targets).met(one.counts)
+    return _draws_of_rows(half, noise, question.targets).met(one.counts)
+
+
+def _draws_of_rows(
+    n_rows: NDArray[np.float64], noise: NDArray[np.float64], targets: Sequence[BoundConstraint]
+) -> BoundProbability:
+    """Return the draws for independent rows that all weigh the same."""
+    found = []
+    for target in targets:
+        member = drawn_groups(target.system)
+        rows = member.astype(np.float64) @ n_rows
+        found.append(
+            TargetNoise(
+                target=target,
+                n_rows=np.column_stack([rows.sum(axis=1), rows]),
+                noise=noise_by_label(member, n_rows, noise),
+            )
+        )
+    return BoundProbability(tuple(found))
 
 
 def front_of(offers: Sequence[Offer]) -> tuple[Offer, ...]:

@@ -172,11 +172,7 @@ def _cross_fitted(
     """Return out-of-fold estimates of P(group | row)."""
     n_groups = int(group.max()) + 1
     probabilities = np.zeros((len(group), n_groups))
-    categorical = [
-        at
-        for at, size in zip(feature_schema.categorical, feature_schema.cardinalities, strict=True)
-        if size <= MOST_CATEGORIES
-    ]
+    categorical = [at for at, size in feature_schema.n_codes.items() if size <= MOST_CATEGORIES]
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     for train, test in folds.split(matrix, group):
         known, new = _without_terms(

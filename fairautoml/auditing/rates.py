@@ -66,10 +66,7 @@ class RateCells:
     def values(self) -> NDArray[np.float64]:
         """Rate of each group; NaN for groups without rows in the denominator."""
         empty = np.full(len(self.mass), np.nan)
-        found: NDArray[np.float64] = np.divide(
-            self.events, self.mass, out=empty, where=self.mass > 0
-        )
-        return found
+        return np.divide(self.events, self.mass, out=empty, where=self.mass > 0)
 
     @property
     def method(self) -> Method:

@@ -152,8 +152,7 @@ def grouped(
 
 
 def _known(systems: tuple[GroupSystem, ...], cells: NDArray[np.int32]) -> NDArray[np.bool_]:
-    known: NDArray[np.bool_] = np.all([one.of_cell[cells] >= 0 for one in systems], axis=0)
-    return known
+    return np.all([one.of_cell[cells] >= 0 for one in systems], axis=0)
 
 
 def _check_ranked(k: Any, score: NDArray[np.float64] | None) -> None:
@@ -265,8 +264,7 @@ def _labels(given: Given, *, scored: bool) -> dict[str, NDArray[Any]]:
 
 def _different(values: NDArray[Any]) -> list[Any]:
     """Return the different values, in order of appearance."""
-    found: list[Any] = level_arrays(pd.Series(values, dtype=object), "y_pred")[1].tolist()
-    return found
+    return level_arrays(pd.Series(values, dtype=object), "y_pred")[1].tolist()
 
 
 def _refuse_probabilities(labels: dict[str, NDArray[Any]]) -> None:

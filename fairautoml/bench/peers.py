@@ -179,8 +179,7 @@ class Peers:
         if name not in self._places:
             raise UnknownNameError(unknown_name("system", name, self.names()))
         place = self._places[name]
-        found: Peer = load_file(place).PEER if isinstance(place, Path) else place.load()
-        return found
+        return load_file(place).PEER if isinstance(place, Path) else place.load()
 
 
 if __name__ == "__main__":

@@ -392,8 +392,7 @@ def run_any(
             f"only={only!r}, peers={list(map(str, peers))}: they are for a sweep of fits, and "
             f"{source} has a runner of its own; leave them out"
         )
-    code: int = runner(source, folder, resume=resume, n_jobs=n_jobs)
-    return code
+    return runner(source, folder, resume=resume, n_jobs=n_jobs)
 
 
 def _function(source: Path, key: str, name: str) -> Any:

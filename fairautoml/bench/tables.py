@@ -83,8 +83,7 @@ def interval_of_mean(blocks: pd.DataFrame, tables: "pd.Series[str]") -> NDArray[
                 seeds = (places[:, : len(values)] * len(values)).astype(np.int64)
                 total[where] += values[seeds].mean(axis=1)
             n_questions[where] += len(questions)
-    interval: NDArray[np.float64] = np.percentile(total / n_questions, INTERVAL, axis=0)
-    return interval
+    return np.percentile(total / n_questions, INTERVAL, axis=0)
 
 
 LARGEST_GAP = 0.2

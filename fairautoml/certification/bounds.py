@@ -23,14 +23,12 @@ def cp_lower(x: ArrayLike, n: ArrayLike, level: float) -> NDArray[np.float64]:
     some = x > 0
     # betaincinv requires positive shapes even where its value is discarded.
     low = betaincinv(np.where(some, x, 1.0), np.where(some, n - x + 1, 1.0), level)
-    lower: NDArray[np.float64] = np.where(some, low, 0.0)
-    return lower
+    return np.where(some, low, 0.0)
 
 
 def cp_upper(x: ArrayLike, n: ArrayLike, level: float) -> NDArray[np.float64]:
     """Return the Clopper-Pearson upper bound of a binomial rate."""
-    upper: NDArray[np.float64] = 1.0 - cp_lower(np.asarray(n) - np.asarray(x), n, level)
-    return upper
+    return 1.0 - cp_lower(np.asarray(n) - np.asarray(x), n, level)
 
 
 def largest_difference(upper: NDArray[np.float64], lower: NDArray[np.float64]) -> float:

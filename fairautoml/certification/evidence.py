@@ -258,8 +258,7 @@ def _per_entity(
     if entities is None or len(outcome) == 0:
         return outcome
     _, of = np.unique(entities[here], return_inverse=True)
-    means: NDArray[np.float64] = np.bincount(of, weights=outcome) / np.bincount(of)
-    return means
+    return np.bincount(of, weights=outcome) / np.bincount(of)
 
 
 def floor_from_rows(min_score: float, rows: SampleRows) -> MinScore:

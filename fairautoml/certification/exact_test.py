@@ -62,8 +62,7 @@ def statistic(
     """
     p, q = (x1 + 1) / (n1 + 2), (x2 + 1) / (n2 + 2)
     scale = np.sqrt(tau**2 * p * (1 - p) / (n1 + 2) + q * (1 - q) / (n2 + 2))
-    value: NDArray[np.float64] = (tau * p - q - eps) / scale
-    return value
+    return (tau * p - q - eps) / scale
 
 
 def rejection_region(
@@ -86,8 +85,7 @@ def rejection_region(
         high = np.where(open_ & inside, middle, high)
         low = np.where(open_ & ~inside, middle + 1, low)
     at_zero = statistic(x1, n1, 0, n2, eps, tau) <= t + TIE
-    closed: NDArray[np.int64] = np.minimum.accumulate(np.where(at_zero, 0, high)[::-1])[::-1]
-    return closed
+    return np.minimum.accumulate(np.where(at_zero, 0, high)[::-1])[::-1]
 
 
 @lru_cache(maxsize=512)
@@ -209,8 +207,7 @@ def screened(
 ) -> NDArray[np.bool_]:
     """Return which ordered pairs pass by wide intervals, shape (n_cells, n_cells)."""
     upper, lower = (bound(x1, n1, SCREEN / 2 * level) for bound in (cp_upper, cp_lower))
-    decided: NDArray[np.bool_] = tau * upper[:, None] - lower[None, :] <= eps
-    return decided
+    return tau * upper[:, None] - lower[None, :] <= eps
 
 
 @lru_cache(maxsize=65536)

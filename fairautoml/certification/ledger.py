@@ -468,8 +468,7 @@ def read_in(opening: Mapping[str, Any], keys: RowKeys) -> NDArray[np.bool_]:
     for reading, rows in keys.by_row.items():
         if reading in read:
             times = pd.Series(read[reading]).value_counts().reindex(rows, fill_value=0).to_numpy()
-            found: NDArray[np.bool_] = numbered(rows[::-1])[::-1] < times
-            return found
+            return numbered(rows[::-1])[::-1] < times
     return np.ones(keys.n_rows, dtype=np.bool_)
 
 

@@ -160,8 +160,7 @@ class MinimumSimulation(Simulation):
     def _shown(self, fraction: float) -> NDArray[np.float64]:
         """Return the smallest confidence bound of each draw."""
         sizes, drawn = self._drawn(fraction)
-        shown: NDArray[np.float64] = cp_lower(drawn, sizes, self._delta).min(axis=(1, 2))
-        return shown
+        return cp_lower(drawn, sizes, self._delta).min(axis=(1, 2))
 
 
 RISE = 0.05
@@ -403,8 +402,7 @@ def _rows_of(
         codes = codes[inside]
     else:
         codes = np.unique(np.c_[codes[inside], entities[inside]], axis=0)[:, 0]
-    found: list[int] = np.bincount(codes, minlength=claim.system.n_groups).tolist()
-    return found
+    return np.bincount(codes, minlength=claim.system.n_groups).tolist()
 
 
 @functools.lru_cache(maxsize=64)

@@ -114,10 +114,7 @@ def held_out(
     """
     hashed = _hashed_rows(frame)
     number = np.zeros(len(hashed), dtype=np.int64) if repeated else numbered(hashed)
-    drawn: NDArray[np.bool_] = _digests(hashed, number, salt, b"holdout") < np.uint64(
-        share * 2.0**64
-    )
-    return drawn
+    return _digests(hashed, number, salt, b"holdout") < np.uint64(share * 2.0**64)
 
 
 def numbered(keys: Keys) -> NDArray[np.int64]:

@@ -74,16 +74,25 @@ class FeatureSchema:
     texts: tuple[TextBlock, ...] = ()
 
     @property
+    def n_codes(self) -> dict[int, int]:
+        """Number of codes of each category column, by its position."""
+        return dict(zip(self.categorical, self.cardinalities, strict=True))
+
+    @property
+    def numeric(self) -> list[int]:
+        """Positions of the other columns."""
+        categorical = frozenset(self.categorical)
+        return [at for at in range(self.n_features) if at not in categorical]
+
+    @property
     def native(self) -> tuple[int, ...]:
         """Positions of the category columns that boosted trees take as categories."""
-        pairs = zip(self.categorical, self.cardinalities, strict=True)
-        return tuple(at for at, n_codes in pairs if n_codes <= self.most_native)
+        return tuple(at for at, size in self.n_codes.items() if size <= self.most_native)
 
     @property
     def high_cardinality(self) -> tuple[int, ...]:
         """Positions of the category columns with more than ``MOST_NATIVE`` categories."""
-        pairs = zip(self.categorical, self.cardinalities, strict=True)
-        return tuple(at for at, n_codes in pairs if n_codes > MOST_NATIVE)
+        return tuple(at for at, size in self.n_codes.items() if size > MOST_NATIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,8 +121,7 @@ def _moments(
 
 
 def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
-    return found
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
 
 
 def _codes(column: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -352,7 +351,7 @@ def _recodings(
     """Renumber many categories by decreasing frequency, but for whole numbers."""
     many = frozenset(feature_schema.high_cardinality)
     found = []
-    for at, n_codes in zip(feature_schema.categorical, feature_schema.cardinalities, strict=True):
+    for at, n_codes in feature_schema.n_codes.items():
         there = ~np.isnan(X[:, at])
         codes = X[there, at].astype(np.intp)
         absent = np.bincount(codes, minlength=n_codes) == 0

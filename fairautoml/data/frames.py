@@ -219,8 +219,7 @@ def as_series(values: Any, argument: str) -> "pd.Series[Any]":
     if library == "polars" and hasattr(values, "to_numpy"):
         return pd.Series(values.to_numpy(), name=values.name or None)
     if library == "pyarrow" and hasattr(values, "to_pandas"):
-        converted: pd.Series[Any] = values.to_pandas()
-        return converted
+        return values.to_pandas()
     array = as_array(values, argument)
     if array.ndim != 1:
         msg = f"{argument} should be a 1d array, got an array of shape {array.shape} instead."

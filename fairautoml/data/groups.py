@@ -421,8 +421,7 @@ class GroupSchema:
         if self.missing != "exclude":
             return np.zeros(levels.shape, dtype=np.bool_)
         known = [keys.index(MISSING) if MISSING in keys else ABSENT for keys in self.levels]
-        found: NDArray[np.bool_] = levels == np.array(known)
-        return found
+        return levels == np.array(known)
 
     def levels_of(self, sensitive: Any, *, unseen: UnseenPolicy) -> NDArray[np.int64]:
         """Return the position in ``levels`` of each row's groups, -2 where one is unseen.

@@ -238,8 +238,7 @@ def _as_numbers(values: NDArray[np.float32], column: Column) -> NDArray[np.float
     numbers = np.append(pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64), np.nan)
     if np.isnan(numbers[:-1]).any():
         return None
-    found: NDArray[np.float64] = numbers[np.nan_to_num(values, nan=-1).astype(np.int64)]
-    return found
+    return numbers[np.nan_to_num(values, nan=-1).astype(np.int64)]
 
 
 def _contingency(values: NDArray[np.float32], codes: NDArray[np.integer]) -> NDArray[np.int64]:

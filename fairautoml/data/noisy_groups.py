@@ -60,8 +60,7 @@ def _design(errors: Array) -> Array:
     together = errors[0]
     for matrix in errors[1:]:
         together = (together[:, :, None] * matrix[:, None, :]).reshape(len(matrix), -1)
-    design: Array = together.T
-    return design
+    return together.T
 
 
 def _rates_of(hidden: Array) -> tuple[Array, Array]:
@@ -144,8 +143,7 @@ def consensus(table: Array) -> Consensus:
 
 def _expected(shares: Array, errors: Array) -> Array:
     first, second, third = errors
-    found: Array = np.einsum("a,ai,aj,al->ijl", shares, first, second, third)
-    return found
+    return np.einsum("a,ai,aj,al->ijl", shares, first, second, third)
 
 
 def _unpacked(x: Array, k: int) -> tuple[Array, Array]:
@@ -160,8 +158,7 @@ def _start(k: int) -> Array:
     np.fill_diagonal(matrix, START)
     rows = np.vstack([np.full((1, k), 1 / k), np.tile(matrix, (3, 1))])
     logits = log_softmax(np.log(rows), axis=1)
-    start: Array = (logits - logits[:, -1:])[:, :-1].ravel()
-    return start
+    return (logits - logits[:, -1:])[:, :-1].ravel()
 
 
 BY_CHANCE = 0.1
@@ -262,8 +259,7 @@ class ProxyTable:
     def of_proxy(self, at: int) -> Array:
         """Return the counts of one proxy, shape (n_labels, 2, n_groups)."""
         others = tuple(2 + i for i in range(len(self.proxies)) if i != at)
-        found: Array = self.counts.sum(axis=others)
-        return found
+        return self.counts.sum(axis=others)
 
     def redrawn(self, rng: np.random.Generator) -> "ProxyTable":
         """Return a bootstrap sample of the rows."""
@@ -414,8 +410,7 @@ class Guess:
     def _scope(errors: Array, rates: tuple[Rate, ...]) -> Array:
         """Return the errors among the rows in the denominator of the rates."""
         label = rates[0].label if len(rates) == 1 else None
-        scoped: Array = errors[2 if label is None else label]
-        return scoped
+        return errors[2 if label is None else label]
 
 
 def plain_gaps(rates: tuple[Rate, ...], counts: Array) -> Array:
@@ -447,14 +442,12 @@ def hidden_shares(errors: Array, said: Array) -> Array:
     """Return P(A = a) from the counts of a proxy, shape (..., 2); may be outside [0, 1]."""
     determinant = errors[..., 0, 0] + errors[..., 1, 1] - 1.0
     second = (said[..., 1] / said.sum(axis=-1) - errors[..., 0, 1]) / determinant
-    found: Array = np.stack([1.0 - second, second], axis=-1)
-    return found
+    return np.stack([1.0 - second, second], axis=-1)
 
 
 def _within(rate: Rate, table: Array, axis: int) -> Array:
     """Return the part of a table that a rate is taken in; the labels are on the axis."""
-    part: Array = table.sum(axis) if rate.label is None else np.take(table, rate.label, axis=axis)
-    return part
+    return table.sum(axis) if rate.label is None else np.take(table, rate.label, axis=axis)
 
 
 def learn_guess(

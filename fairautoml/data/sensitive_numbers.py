@@ -100,8 +100,7 @@ def has_time_zone(dates: "pd.Series[Any]") -> bool | None:
 
 
 def _days(durations: NDArray[Any]) -> NDArray[np.float64]:
-    days: NDArray[np.float64] = durations / np.timedelta64(1, "D")
-    return days
+    return durations / np.timedelta64(1, "D")
 
 
 def to_float32(values: NDArray[Any], names: Sequence[str]) -> NDArray[np.float32]:
@@ -323,8 +322,7 @@ def _edges(known: NDArray[np.float64]) -> NDArray[np.float64]:
     by_share = np.quantile(known, np.arange(1, each) / each, method="inverted_cdf")
     by_distance = np.linspace(known.min(), known.max(), each + 2)[1:-1]
     edges = np.unique(np.concatenate([by_share, by_distance]))
-    below: NDArray[np.float64] = edges[edges < known.max()]
-    return below
+    return edges[edges < known.max()]
 
 
 def check_bins(bins: object) -> None:

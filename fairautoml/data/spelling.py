@@ -38,8 +38,7 @@ def _spellings(keys: Sequence[Key]) -> list[list[int]]:
 
 
 def _n_rows(codes: NDArray[np.integer], keys: Sequence[Key]) -> list[int]:
-    found: list[int] = np.bincount(codes[codes >= 0], minlength=len(keys)).tolist()
-    return found
+    return np.bincount(codes[codes >= 0], minlength=len(keys)).tolist()
 
 
 def refuse_spellings(name: str, codes: NDArray[np.integer], keys: Sequence[Key]) -> None:

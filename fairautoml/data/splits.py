@@ -15,8 +15,7 @@ def row_draws(X: Any, salt: int) -> NDArray[np.float64]:
 
     Equal rows get equal numbers, so that resubmitting a row cannot change its decision.
     """
-    share: NDArray[np.float64] = np.multiply(row_bits(X, salt) >> np.uint64(11), 2.0**-53)
-    return share
+    return np.multiply(row_bits(X, salt) >> np.uint64(11), 2.0**-53)
 
 
 def row_bits(X: Any, salt: int) -> NDArray[np.uint64]:
@@ -153,8 +152,7 @@ def entity_folds(
     # If every entity has rows of all labels there is one stratum, and only their number matters.
     alone = not every_label or not strata.any()
     most = min(n_folds, len(first)) if alone else fold_count(strata, n_folds)
-    folds: NDArray[np.int16] = stratified_folds(strata, cells[first], most, seed)[entities]
-    return folds
+    return stratified_folds(strata, cells[first], most, seed)[entities]
 
 
 MOST_FOLDS = 100
@@ -232,8 +230,7 @@ def _unfit_splitter(splitter: Any, why: str) -> ParameterError:
 
 def first_rows(entities: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return the first row of each entity, in the order of their numbers."""
-    first: NDArray[np.int64] = np.unique(entities, return_index=True)[1]
-    return first
+    return np.unique(entities, return_index=True)[1]
 
 
 def latest_rows(
@@ -269,5 +266,4 @@ def _leaving_every_cell(
         if not (cells[~rows] == cell).any():
             drawn[whose[np.flatnonzero(cells == cell)[0]]] = False
             rows = drawn[whose]
-    found: NDArray[np.bool_] = rows
-    return found
+    return rows

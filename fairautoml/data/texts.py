@@ -110,8 +110,7 @@ def _encoded(
     found = np.full((len(texts) + 1, width), np.nan, dtype=np.float32)
     for row, one in zip(found, read, strict=False):
         row[: len(one)] = one[:width]
-    taken: NDArray[np.float32] = found[codes]
-    return taken
+    return found[codes]
 
 
 def terms_matrix(block: NDArray[np.floating], n_terms: int) -> sparse.csr_matrix:
@@ -139,8 +138,7 @@ class TextEncoder:
         present = terms_matrix(X[:, self.start : self.start + self.width], len(self.squares) - 1)
         total, square = present @ self.values[:-1], present @ self.squares[:-1]
         norm = np.sqrt(np.where(square > 0, square, 1.0))
-        found: NDArray[np.float32] = (total / norm[:, None] + self.offset).astype(np.float32)
-        return found
+        return (total / norm[:, None] + self.offset).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> Positions:
         """Append the features and return their columns."""

@@ -56,8 +56,7 @@ class OofScores:
     @property
     def scored(self) -> NDArray[np.bool_]:
         """Whether each row has a score."""
-        known: NDArray[np.bool_] = (self.folds >= 0) & (self.folds < len(self.models))
-        return known
+        return (self.folds >= 0) & (self.folds < len(self.models))
 
     def losses(self) -> NDArray[np.float64]:
         """Return the log loss (or squared error) of the rows with a score."""
@@ -126,8 +125,7 @@ class TrialEvaluator:
         """The search rows."""
         if isinstance(self.data, Dataset):
             return self.data
-        loaded: Dataset = joblib.load(self.data, mmap_mode="r")
-        return loaded
+        return joblib.load(self.data, mmap_mode="r")
 
     @cached_property
     def rows(self) -> FoldData:
@@ -142,8 +140,7 @@ class TrialEvaluator:
     @cached_property
     def held_out(self) -> NDArray[np.bool_]:
         """Whether each row is in a fold; only the scores of these rows are stored."""
-        known: NDArray[np.bool_] = self.folds >= 0
-        return known
+        return self.folds >= 0
 
     @cached_property
     def trained(self) -> set[str]:

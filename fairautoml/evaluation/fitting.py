@@ -86,8 +86,7 @@ class LruCache:
         self._last_used[key] = self._turn
         if key in self._values:
             self._values.move_to_end(key)
-            known: Value = self._values[key]
-            return known
+            return self._values[key]
         made = make()
         leaving = self._leaving(made.nbytes, before)
         if leaving is not None:
@@ -97,10 +96,7 @@ class LruCache:
         return made
 
     def _leaving(self, nbytes: int, before: int) -> list[Hashable] | None:
-        """Return the keys to evict for a value of that size, or None if it is not cached.
-
-        Only keys last used before ``before`` may be evicted.
-        """
+        """Return the keys to evict, last used before ``before``, or None for too little room."""
         found: list[Hashable] = []
         room = self.most_bytes - self.nbytes
         for other, value in self._values.items():
@@ -274,10 +270,7 @@ def fit_config(
 
 
 def _that_count(rows: TrainRows) -> TrainRows:
-    """Drop rows of weight 0, which scalers, bins and leaf sizes would count.
-
-    They are kept if a class would have no other rows.
-    """
+    """Drop rows of weight 0, which bins and leaves would count, unless a class has no others."""
     counted = rows.weight > 0
     if counted.all():
         return rows
@@ -333,50 +326,34 @@ class HeldOut:
         return self.rows.nbytes + memory_of(self.X) + self.cells.nbytes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Fitted:
-    """Cached encoder; its size is negligible compared with encoded rows."""
+def sampling_places(
+    y: NDArray[np.integer], cells: NDArray[np.integer], seed: int
+) -> NDArray[np.float64]:
+    """Return where each row stands in the order in which stratified samples take rows.
 
-    encoder: Encoder
-    nbytes: int = 0
+    Each stratum of label and group is shuffled and spread evenly: the k-th of n rows stands at
+    (k + u) / n, u drawn once per stratum in [0, 1). So a sample holds every stratum's share to
+    within one row or so, and smaller samples are part of larger ones. Each label comes once among
+    the first rows, so that a sample of two rows has both.
+    """
+    rng = np.random.default_rng(seed)
+    place = np.empty(len(y))
+    own = cells - cells.min()
+    strata = (y - y.min()).astype(np.int64) * (int(own.max()) + 1) + own
+    # Integers of at most 16 bits are sorted ten times faster than others.
+    strata = strata.astype(np.min_scalar_type(int(strata.max())))
+    order = np.argsort(strata, kind="stable")
+    for stratum in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
+        place[stratum] = (rng.permutation(len(stratum)) + rng.random()) / len(stratum)
+    for label in np.unique(y):
+        rows = np.flatnonzero(y == label)
+        place[rows[np.argmin(place[rows])]] -= 1.0
+    return place
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SamplingOrder:
-    """Order in which stratified samples take rows; smaller samples are part of larger ones."""
-
-    place: NDArray[np.float64]  # where each row stands
-
-    @classmethod
-    def of(cls, y: NDArray[np.integer], cells: NDArray[np.integer], seed: int) -> "SamplingOrder":
-        """Shuffle each stratum of label and group, and spread its rows evenly.
-
-        The k-th of n rows stands at (k + u) / n, u drawn once per stratum in [0, 1). So a sample
-        holds every stratum's share to within one row or so. Each label comes once among the first
-        rows, so that a sample of two rows has both.
-        """
-        rng = np.random.default_rng(seed)
-        place = np.empty(len(y))
-        own = cells - cells.min()
-        strata = (y - y.min()).astype(np.int64) * (int(own.max()) + 1) + own
-        # Integers of at most 16 bits are sorted ten times faster than others.
-        strata = strata.astype(np.min_scalar_type(int(strata.max())))
-        order = np.argsort(strata, kind="stable")
-        for stratum in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
-            place[stratum] = (rng.permutation(len(stratum)) + rng.random()) / len(stratum)
-        for label in np.unique(y):
-            rows = np.flatnonzero(y == label)
-            place[rows[np.argmin(place[rows])]] -= 1.0
-        return cls(place)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory."""
-        return self.place.nbytes
-
-    def first(self, size: int) -> NDArray[np.int64]:
-        """Return the rows of a sample, ascending."""
-        return np.sort(np.argpartition(self.place, size - 1)[:size])
+def sampled(places: NDArray[np.float64], size: int) -> NDArray[np.int64]:
+    """Return the first rows by their places, ascending."""
+    return np.sort(np.argpartition(places, size - 1)[:size])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -399,16 +376,23 @@ class FoldData:
         """Cache of the encoded rows."""
         return LruCache(self.most_bytes)
 
+    @cached_property
+    def encoders(self) -> dict[tuple[Part, str], Encoder]:
+        """Fitted encoders, small compared with encoded rows."""
+        return {}
+
     def train(self, part: Part, encoding: str) -> Encoded:
         """Return the training rows of a part."""
         found = self.kept.get(("train", part, encoding), lambda: self._train(part, encoding))
-        self.kept.get(("encoder", part, encoding), lambda: _Fitted(found.encoder))
+        self.encoders[part, encoding] = found.encoder
         return found
 
     def held_out(self, part: Part, encoding: str) -> HeldOut:
         """Return the rows of the fold, encoded like the training rows."""
         plain = self.kept.get(("held out", part.fold), lambda: self._held_out(part.fold))
-        encoder = self._encoder(part, encoding)
+        if (part, encoding) not in self.encoders:
+            self.train(part, encoding)
+        encoder = self.encoders[part, encoding]
         if encoder.is_identity:
             return plain
 
@@ -425,26 +409,21 @@ class FoldData:
         schema = replace(self.dataset.schema, columns=())
         return replace(self, dataset=replace(self.dataset, X=X, schema=schema))
 
-    def _encoder(self, part: Part, encoding: str) -> Encoder:
-        return self.kept.get(
-            ("encoder", part, encoding), lambda: _Fitted(self.train(part, encoding).encoder)
-        ).encoder
-
     def _train(self, part: Part, encoding: str) -> Encoded:
         seed = fold_seed(self.root_seed, part.fold)
         rows = np.flatnonzero(self.folds != part.fold)
         size = max(1, round(part.fraction * len(rows)))
         if size < len(rows):
-            known = self.kept.get(("order", part.fold), lambda: self._order(rows, seed))
-            rows = rows[known.first(size)]
+            places = self.kept.get(("places", part.fold), lambda: self._places(rows, seed))
+            rows = rows[sampled(places, size)]
         made = encode(encoding, self.dataset.take(rows), seed, targets=self.targets)
         for array in (made.train.X, made.train.y, made.train.weight, made.train.cells):
             freeze(array)
         return made
 
-    def _order(self, rows: NDArray[np.int64], seed: int) -> SamplingOrder:
+    def _places(self, rows: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
         labels, cells = strata_of(self.dataset.y[rows]), self.dataset.cells[rows]
-        return SamplingOrder.of(labels, cells, seed)
+        return sampling_places(labels, cells, seed)
 
     def _held_out(self, fold: int) -> HeldOut:
         rows = np.flatnonzero(self.folds == fold)

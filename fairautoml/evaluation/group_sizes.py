@@ -8,9 +8,8 @@ varies at most as much as the target does.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -36,25 +35,208 @@ FEWEST_ROWS = 20
 
 _ROUNDING = 1e-6
 
+DRAWS = 4_000
+"""Simulated samples; the standard error of a probability is at most .008."""
 
-def small_groups(
-    dataset: Dataset,
-    targets: Sequence[BoundConstraint],
-    entities: NDArray[np.integer] | None = None,
-    min_size: int | Literal["auto"] = "auto",
-    *,
-    pool: bool = False,
-) -> tuple[SmallGroups, ...]:
-    """Return the groups that have too few rows for the bounds on them.
+POINTS = 32
+"""Thresholds at which two distributions of predictions are compared."""
 
-    A group stays constrained if each compared rate of it rests on ``max(1 / e, .25 / e^2)``
-    effective rows, with ``e`` the bound, at least .05: with fewer the rate may be unable to meet
-    the bound, or its standard error exceeds it. ``min_size`` replaces this number. With ``pool``
-    two or more smaller groups become one if they have as many rows together. At least two groups
-    stay constrained.
-    """
-    found = (too_small(dataset, one, entities, min_size, pool=pool) for one in tightest(targets))
-    return tuple(one for one in found if one is not None)
+DIGITS, NEXT = 2, 1.001
+"""Significant digits of the smallest bound that can be judged, and a factor below one step."""
+
+STEP_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSizes:
+    """Which groups of a dataset have enough rows for bounds on them."""
+
+    dataset: Dataset
+    entities: NDArray[np.integer] | None = None  # shape (n_rows,): group of related rows
+    # effective rows that each compared rate of a group needs; "auto" = those of the bound
+    min_size: int | Literal["auto"] = "auto"
+    pool: bool = False  # whether smaller groups become one if they have as many rows together
+
+    def small_groups(self, targets: Sequence[BoundConstraint]) -> tuple[SmallGroups, ...]:
+        """Return the groups that have too few rows for the bounds on them.
+
+        A group stays constrained if each compared rate of it rests on ``max(1 / e, .25 / e^2)``
+        effective rows, with ``e`` the bound, at least .05: with fewer the rate may be unable to
+        meet the bound, or its standard error exceeds it. At least two groups stay constrained.
+        """
+        return tuple(one for one in map(self.too_small, tightest(targets)) if one is not None)
+
+    def too_small(
+        self, target: BoundConstraint, behind: NDArray[np.float64] | None = None
+    ) -> SmallGroups | None:
+        """Return the groups with too few rows for a target, or None; ``behind`` if it is known."""
+        dataset, system, least = self.dataset, target.system, target.fewest_groups
+        if target.metric.degree or system.n_groups < least:
+            return None
+        fewest = self.min_size
+        if fewest == "auto":
+            fewest = fewest_rows(self._as_difference(target))
+        behind = self._rows_behind(target) if behind is None else behind
+        decisive = self._decisive(behind, fewest, least)
+        kept: NDArray[np.bool_] = np.asarray((behind[decisive] >= fewest - _ROUNDING).all(axis=0))
+        pooled = self.pool and (~kept).sum() > 1 and kept.sum() + 1 >= least
+        if pooled:
+            together = replace(target, system=system.pooling(_labels_of(system, ~kept)))
+            of_all = self._rows_behind(together)[decisive, -1]
+            pooled = bool((of_all >= fewest - _ROUNDING).all())
+        judged, n_rows = pooled or bool(kept.sum() >= least), self._n_rows(system)
+        if not judged:
+            kept[np.lexsort((-n_rows, -behind[decisive].min(axis=0)))[:least]] = True
+        if judged and kept.all():
+            return None
+        unequal = bool((dataset.weight != dataset.weight[0]).any())
+        return SmallGroups(
+            metric=target.metric.name,
+            system=system.name,
+            outside=_labels_of(system, ~kept),
+            n_rows=tuple(n_rows[~kept].tolist()),
+            n_groups=system.n_groups,
+            fewest=fewest,
+            effective=self.entities is not None or unequal,
+            judged=judged,
+            pooled=pooled,
+        )
+
+    def judgeability(self, targets: Sequence[BoundConstraint]) -> tuple[Judgeability, ...]:
+        """Return whether the rows of the constrained groups are enough to judge each bound.
+
+        ``targets`` compare all groups; those with too few rows are left out here. A looser bound
+        leaves out fewer groups, which the smallest bound that can be judged takes into account. A
+        minimum, a level and the dependence on a number have no result: none compares groups.
+        """
+        return tuple(
+            self._judgeability(target)
+            for target in tightest(targets)
+            if target.metric.compares_groups
+            and not target.metric.degree
+            and target.system.n_groups >= target.fewest_groups
+        )
+
+    def _judgeability(self, target: BoundConstraint) -> Judgeability:
+        metric, behind = target.metric, self._rows_behind(target)
+        small = self.too_small(target, behind)
+        measured = self._fair_gaps(target, small)
+        p0, median = float((measured <= target.limit).mean()), float(np.median(measured))
+        judged = p0 >= UNDECIDED and _judged(small)
+        smallest = None
+        if self.min_size == "auto" or _judged(small):
+            start = median if judged else max(median, target.limit)
+            smallest = self._smallest_limit(target, start, behind)
+        if judged:
+            smallest = target.limit if smallest is None else min(smallest, target.limit)
+        return Judgeability(
+            metric=metric.name,
+            system=target.system.name,
+            bound=metric.gap(target.limit),
+            p0=p0,
+            smallest_bound=None if smallest is None else float(f"{metric.gap(smallest):.10g}"),
+        )
+
+    def _smallest_limit(
+        self, target: BoundConstraint, needed: float, behind: NDArray[np.float64]
+    ) -> float | None:
+        """Return the smallest limit of at least ``needed`` that can be judged, or None."""
+        limit = _rounded_up(needed)
+        while limit < target.metric.most and math.isfinite(limit):
+            looser = replace(target, limit=limit)
+            small = self.too_small(looser, behind)
+            if _judged(small):
+                needed = float(np.median(self._fair_gaps(looser, small)))
+                if needed <= limit:
+                    return limit
+            limit = _rounded_up(max(needed, limit * NEXT))
+        return None
+
+    def _fair_gaps(
+        self, target: BoundConstraint, small: SmallGroups | None
+    ) -> NDArray[np.float64]:
+        """Return the gaps that a perfectly fair rule measures on simulated samples."""
+        if small is not None:
+            target = replace(target, system=small.applied_to(target.system))
+        rng = np.random.default_rng(0)
+        by_rate = [
+            _gaps(self._sums(target, label), target, math.sqrt(rate * (1 - rate)), rng)
+            for label, rate in self._fair_rates(target)
+        ]
+        over_classes = np.mean if comparison(target.metric) == "macro" else np.max
+        found: NDArray[np.float64] = over_classes(by_rate, axis=0)
+        return found / self._unit(target.metric)
+
+    def _as_difference(self, target: BoundConstraint) -> float:
+        """Return the bound of a target converted to a difference of rates."""
+        metric = target.metric
+        if metric.is_minimum:
+            return MINIMUM_AS_DIFFERENCE
+        # A level is not a difference: require as many rows as for the tightest bound.
+        return target.limit * self._unit(metric) if metric.compares_groups else 0.0
+
+    def _unit(self, metric: Metric) -> float:
+        """Return the difference of rates that corresponds to a gap of 1."""
+        y = self.dataset.y
+        if metric.form == "ratio":
+            return float(np.average(y > 0, weights=self.dataset.weight))
+        # The standard deviation of a binary variable is at most 1/2.
+        return 1 / (2 * float(np.std(y))) if math.isinf(metric.most) else 1.0
+
+    def _decisive(self, behind: NDArray[np.float64], fewest: int, least: int) -> NDArray[np.bool_]:
+        """Return the rates that decide which groups are too small, shape (n_rates,)."""
+        found: NDArray[np.bool_] = (behind >= fewest - _ROUNDING).sum(axis=1) >= least
+        # A class that is rare in all groups must not exclude large groups.
+        rare = self.dataset.task == "multiclass" and found.any()
+        return found if rare else np.ones_like(found)
+
+    def _rows_behind(self, target: BoundConstraint) -> NDArray[np.float64]:
+        """Return the effective rows behind each compared rate, shape (n_rates, n_groups)."""
+        system, dataset = target.system, self.dataset
+        if system.masks is None:
+            group = system.of_cell[dataset.cells].astype(np.int64)
+            rows = np.flatnonzero(group >= 0)
+            group = group[rows]
+        else:
+            rows, group = np.nonzero(system.masks.T[dataset.cells])
+        found = []
+        for label in sorted(labels_behind(target, dataset)):
+            inside = (dataset.y[rows] == label) | (label < 0)
+            at = rows[inside]
+            whose = None if self.entities is None else self.entities[at]
+            found.append(effective_rows(group[inside], dataset.weight[at], system.n_groups, whose))
+        return np.stack(found)
+
+    def _n_rows(self, system: GroupSystem) -> NDArray[np.int64]:
+        """Return the unweighted number of rows of each group."""
+        member = system.member
+        return member @ np.bincount(self.dataset.cells, minlength=member.shape[1])
+
+    def _fair_rates(self, target: BoundConstraint) -> list[tuple[int, float]]:
+        """Return the label whose rows each rate uses, -1 for all, and its fair value."""
+        dataset, compared = self.dataset, target.metric.compared
+        shares = [
+            float(np.average(dataset.y == label, weights=dataset.weight))
+            for label in range(len(dataset.classes))
+        ]
+        if dataset.task == "binary" and compared:
+            pairs = ((label_behind(r), shares[1] if _is_selection(r) else 0.5) for r in compared)
+            return list(dict.fromkeys(pairs))
+        labels = labels_behind(target, dataset)
+        if dataset.task == "multiclass" and labels == {-1} and all(map(_is_selection, compared)):
+            return [(-1, share) for share in shares]
+        return [(label, 0.5) for label in sorted(labels)]
+
+    def _sums(self, target: BoundConstraint, label: int) -> "_Sums":
+        system, dataset = target.system, self.dataset
+        part, member = dataset.cells, system.member.astype(np.float64)
+        if not system.overlapping:
+            # The rows of one entity may be in several cells of a group.
+            part, member = system.of_cell[part], np.eye(system.n_groups)
+        rows = np.flatnonzero((part >= 0) & ((dataset.y == label) | (label < 0)))
+        whose = None if self.entities is None else self.entities[rows]
+        total, squares = weight_sums(part[rows], dataset.weight[rows], member.shape[1], whose)
+        return _Sums(total, squares, member)
 
 
 def tightest(targets: Sequence[BoundConstraint]) -> tuple[BoundConstraint, ...]:
@@ -71,108 +253,6 @@ def fewest_rows(bound: float) -> int:
     """Return the rows that each rate of a group needs for a bound on a difference of rates."""
     bound = max(bound, SMALLEST_BOUND)
     return math.ceil(max(1 / bound, LARGEST_VARIANCE / bound**2) - _ROUNDING)
-
-
-def _as_difference(dataset: Dataset, target: BoundConstraint) -> float:
-    """Return the bound of a target converted to a difference of rates."""
-    if target.metric.is_minimum:
-        return MINIMUM_AS_DIFFERENCE
-    # A level is not a difference: require as many rows as for the tightest bound.
-    return target.limit * unit(dataset, target.metric) if target.metric.compares_groups else 0.0
-
-
-def unit(dataset: Dataset, metric: Metric) -> float:
-    """Return the difference of rates that corresponds to a gap of 1."""
-    if metric.form == "ratio":
-        return float(np.average(dataset.y > 0, weights=dataset.weight))
-    if math.isinf(metric.most):
-        # The standard deviation of a binary variable is at most 1/2.
-        return 1 / (2 * float(np.std(dataset.y)))
-    return 1.0
-
-
-def too_small(
-    dataset: Dataset,
-    target: BoundConstraint,
-    entities: NDArray[np.integer] | None = None,
-    min_size: int | Literal["auto"] = "auto",
-    *,
-    pool: bool = False,
-    behind: NDArray[np.float64] | None = None,
-) -> SmallGroups | None:
-    """Return the groups with too few rows for one target, None if there are none.
-
-    ``behind`` are its ``rows_behind`` if they are known: they do not depend on the bound.
-    """
-    system, least = target.system, target.fewest_groups
-    if target.metric.degree or system.n_groups < least:
-        return None
-    fewest = fewest_rows(_as_difference(dataset, target)) if min_size == "auto" else min_size
-    behind = rows_behind(dataset, target, entities) if behind is None else behind
-    decisive = _decisive(dataset, behind, fewest, least)
-    kept: NDArray[np.bool_] = np.asarray((behind[decisive] >= fewest - _ROUNDING).all(axis=0))
-    pooled = pool and (~kept).sum() > 1 and kept.sum() + 1 >= least
-    if pooled:
-        together = replace(target, system=system.pooling(_labels_of(system, ~kept)))
-        of_all = rows_behind(dataset, together, entities)[decisive, -1]
-        pooled = bool((of_all >= fewest - _ROUNDING).all())
-    judged = pooled or bool(kept.sum() >= least)
-    if not judged:
-        sizes = _rows_of(dataset, system)
-        kept[np.lexsort((-sizes, -behind[decisive].min(axis=0)))[:least]] = True
-    if judged and kept.all():
-        return None
-    return SmallGroups(
-        metric=target.metric.name,
-        system=system.name,
-        outside=_labels_of(system, ~kept),
-        n_rows=tuple(_rows_of(dataset, system)[~kept].tolist()),
-        n_groups=system.n_groups,
-        fewest=fewest,
-        effective=entities is not None or bool((dataset.weight != dataset.weight[0]).any()),
-        judged=judged,
-        pooled=pooled,
-    )
-
-
-def _decisive(
-    dataset: Dataset, behind: NDArray[np.float64], fewest: int, least: int
-) -> NDArray[np.bool_]:
-    """Return the rates that decide which groups are too small, shape (n_rates,)."""
-    found: NDArray[np.bool_] = (behind >= fewest - _ROUNDING).sum(axis=1) >= least
-    # A class that is rare in all groups must not exclude large groups.
-    return found if dataset.task == "multiclass" and found.any() else np.ones_like(found)
-
-
-def _labels_of(system: GroupSystem, chosen: NDArray[np.bool_]) -> tuple[str, ...]:
-    return tuple(system.labels[at] for at in np.flatnonzero(chosen))
-
-
-def rows_behind(
-    dataset: Dataset, target: BoundConstraint, entities: NDArray[np.integer] | None
-) -> NDArray[np.float64]:
-    """Return the effective rows behind each compared rate, shape (n_rates, n_groups)."""
-    system, cells = target.system, dataset.cells
-    if system.masks is None:
-        group = system.of_cell[cells].astype(np.int64)
-        rows = np.flatnonzero(group >= 0)
-        group = group[rows]
-    else:
-        rows, group = np.nonzero(system.masks.T[cells])
-    found = []
-    for label in sorted(labels_behind(target, dataset)):
-        inside = (dataset.y[rows] == label) | (label < 0)
-        at = rows[inside]
-        whose = None if entities is None else entities[at]
-        found.append(effective_rows(group[inside], dataset.weight[at], system.n_groups, whose))
-    return np.stack(found)
-
-
-def _rows_of(dataset: Dataset, system: GroupSystem) -> NDArray[np.int64]:
-    """Return the unweighted number of rows of each group."""
-    member = system.member
-    found: NDArray[np.int64] = member @ np.bincount(dataset.cells, minlength=member.shape[1])
-    return found
 
 
 def thin_groups(dataset: Dataset, targets: Sequence[BoundConstraint]) -> tuple[str, ...]:
@@ -212,90 +292,12 @@ def label_behind(rate: Rate) -> int:
     return min(d for _, d in rate.among) if rate.depends_on_decision else -1
 
 
-DRAWS = 4_000
-"""Simulated samples; the standard error of a probability is at most .008."""
-
-POINTS = 32
-"""Thresholds at which two distributions of predictions are compared."""
-
-DIGITS, NEXT = 2, 1.001
-"""Significant digits of the smallest bound that can be judged, and a factor below one step."""
-
-STEP_ROUNDING = 1e-9
-
-
-def judgeability(
-    dataset: Dataset,
-    targets: Sequence[BoundConstraint],
-    entities: NDArray[np.integer] | None = None,
-    min_size: int | Literal["auto"] = "auto",
-    *,
-    pool: bool = False,
-) -> tuple[Judgeability, ...]:
-    """Return whether the rows of the constrained groups are enough to judge each bound.
-
-    ``targets`` compare all groups; those with too few rows are left out here. A looser bound
-    leaves out fewer groups, which the smallest bound that can be judged takes into account. A
-    minimum, a level and the dependence on a number have no result: none compares groups.
-    """
-
-    def gaps(target: BoundConstraint, small: SmallGroups | None) -> NDArray[np.float64]:
-        system = target.system if small is None else small.applied_to(target.system)
-        return fair_gaps(dataset, replace(target, system=system), entities)
-
-    found = []
-    for target in tightest(targets):
-        metric, system = target.metric, target.system
-        compared = metric.compares_groups and not metric.degree
-        if not compared or system.n_groups < target.fewest_groups:
-            continue
-        behind = rows_behind(dataset, target, entities)
-        too_few = partial(
-            too_small, dataset, entities=entities, min_size=min_size, pool=pool, behind=behind
-        )
-        small = too_few(target)
-        measured = gaps(target, small)
-        p0, median = float((measured <= target.limit).mean()), float(np.median(measured))
-        judged = p0 >= UNDECIDED and _judged(small)
-        start = median if judged else max(median, target.limit)
-        smallest = None
-        if min_size == "auto" or _judged(small):
-            smallest = _smallest_limit(target, start, too_few, gaps)
-        if judged:
-            smallest = target.limit if smallest is None else min(smallest, target.limit)
-        found.append(
-            Judgeability(
-                metric=metric.name,
-                system=system.name,
-                bound=metric.gap(target.limit),
-                p0=p0,
-                smallest_bound=None if smallest is None else float(f"{metric.gap(smallest):.10g}"),
-            )
-        )
-    return tuple(found)
+def _labels_of(system: GroupSystem, chosen: NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(system.labels[at] for at in np.flatnonzero(chosen))
 
 
 def _judged(small: SmallGroups | None) -> bool:
     return small is None or small.judged
-
-
-def _smallest_limit(
-    target: BoundConstraint,
-    needed: float,
-    too_few: Callable[[BoundConstraint], SmallGroups | None],
-    gaps: Callable[[BoundConstraint, SmallGroups | None], NDArray[np.float64]],
-) -> float | None:
-    """Return the smallest limit of at least ``needed`` that can be judged, None without one."""
-    limit = _rounded_up(needed)
-    while limit < target.metric.most and math.isfinite(limit):
-        looser = replace(target, limit=limit)
-        small = too_few(looser)
-        if _judged(small):
-            needed = float(np.median(gaps(looser, small)))
-            if needed <= limit:
-                return limit
-        limit = _rounded_up(max(needed, limit * NEXT))
-    return None
 
 
 def _rounded_up(gap: float) -> float:
@@ -305,36 +307,6 @@ def _rounded_up(gap: float) -> float:
     step = 10.0 ** (math.floor(math.log10(gap)) + 1 - DIGITS)
     # A multiple of a step may be larger by rounding.
     return float(f"{math.ceil(gap / step - STEP_ROUNDING) * step:.10g}")
-
-
-def fair_gaps(
-    dataset: Dataset, target: BoundConstraint, entities: NDArray[np.integer] | None = None
-) -> NDArray[np.float64]:
-    """Return the gaps that a perfectly fair rule measures on simulated samples."""
-    rng = np.random.default_rng(0)
-    by_rate = [
-        _gaps(_sums(dataset, target, label, entities), target, math.sqrt(rate * (1 - rate)), rng)
-        for label, rate in _rates(dataset, target)
-    ]
-    over_classes = np.mean if comparison(target.metric) == "macro" else np.max
-    found: NDArray[np.float64] = over_classes(by_rate, axis=0)
-    return found / unit(dataset, target.metric)
-
-
-def _rates(dataset: Dataset, target: BoundConstraint) -> list[tuple[int, float]]:
-    """Return the label whose rows each compared rate uses, -1 for all, and its fair value."""
-    shares = [
-        float(np.average(dataset.y == label, weights=dataset.weight))
-        for label in range(len(dataset.classes))
-    ]
-    compared = target.metric.compared
-    if dataset.task == "binary" and compared:
-        pairs = ((label_behind(r), shares[1] if _is_selection(r) else 0.5) for r in compared)
-        return list(dict.fromkeys(pairs))
-    labels = labels_behind(target, dataset)
-    if dataset.task == "multiclass" and labels == {-1} and all(map(_is_selection, compared)):
-        return [(-1, share) for share in shares]
-    return [(label, 0.5) for label in sorted(labels)]
 
 
 def _is_selection(rate: Rate) -> bool:
@@ -348,20 +320,6 @@ class _Sums:
     total: NDArray[np.float64]  # shape (n_parts,)
     squares: NDArray[np.float64]  # shape (n_parts,)
     member: NDArray[np.float64]  # shape (n_groups, n_parts): parts that each group consists of
-
-
-def _sums(
-    dataset: Dataset, target: BoundConstraint, label: int, entities: NDArray[np.integer] | None
-) -> _Sums:
-    system, part = target.system, dataset.cells
-    member = system.member.astype(np.float64)
-    if not system.overlapping:
-        # The rows of one entity may be in several cells of a group.
-        part, member = system.of_cell[part], np.eye(system.n_groups)
-    rows = np.flatnonzero((part >= 0) & ((dataset.y == label) | (label < 0)))
-    whose = None if entities is None else entities[rows]
-    total, squares = weight_sums(part[rows], dataset.weight[rows], member.shape[1], whose)
-    return _Sums(total, squares, member)
 
 
 def _gaps(
@@ -379,14 +337,10 @@ def _gaps(
         noise @ sums.member.T, mass, out=np.zeros((DRAWS, len(mass))), where=mass > 0
     )
     if not target.metric.to_overall:
-        found: NDArray[np.float64] = np.ptp(rates, axis=1)
-        return found
+        return np.ptp(rates, axis=1)
     apart = np.abs(rates - (noise.sum(axis=1) / sums.total.sum())[:, None])
     apart[:, mass == 0] = 0.0
-    summed: NDArray[np.float64] = (
-        apart.sum(axis=1) if target.metric.over_groups == "sum" else apart.max(axis=1)
-    )
-    return summed
+    return apart.sum(axis=1) if target.metric.over_groups == "sum" else apart.max(axis=1)
 
 
 def _distances(scale: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -395,5 +349,4 @@ def _distances(scale: NDArray[np.float64], rng: np.random.Generator) -> NDArray[
     walk = rng.standard_normal((DRAWS // 4, len(scale), POINTS)).cumsum(axis=2) / math.sqrt(POINTS)
     # A distribution function moves like a Brownian bridge.
     bridge = (walk - at * walk[:, :, -1:]) * scale[:, None]
-    found: NDArray[np.float64] = np.ptp(bridge, axis=1).max(axis=1)
-    return found
+    return np.ptp(bridge, axis=1).max(axis=1)

@@ -137,8 +137,7 @@ def _columns(
 
 def _weights(counts: Tally) -> NDArray[np.float64]:
     table = counts.table
-    found: NDArray[np.float64] = table[:, MASS] if table.ndim == 2 else table.sum(axis=(1, 2))
-    return found
+    return table[:, MASS] if table.ndim == 2 else table.sum(axis=(1, 2))
 
 
 def _rates(

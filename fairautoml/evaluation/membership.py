@@ -78,8 +78,7 @@ class FoldMembership:
         total = found.sum(axis=1, keepdims=True)
         even = np.full_like(found, 1.0 / found.shape[1])
         shares = np.divide(found, total, out=even, where=total > 0)
-        wide: NDArray[np.float32] = shares.reshape(-1, self.n_cells, 2).astype(np.float32)
-        return wide
+        return shares.reshape(-1, self.n_cells, 2).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> int:
         """Write the portable form and return its node."""
@@ -99,8 +98,7 @@ class GroupProbabilities:
 
     def membership(self, X: Any) -> NDArray[np.float32]:
         """Return P(cell, y | features) of encoded rows, shape (n_rows, n_cells, 2)."""
-        mean: NDArray[np.float32] = np.mean([f.membership(X) for f in self.folds], axis=0)
-        return mean
+        return np.mean([f.membership(X) for f in self.folds], axis=0)
 
     def dump(self, out: Dump, columns: Positions) -> int:
         """Write the portable form and return its node."""
@@ -158,10 +156,7 @@ def with_membership(
     run: RunTrial,
     seconds_left: Callable[[], float | None] = lambda: None,
 ) -> Problem:
-    """Return the problem with P(cell, y | features) if one of its post-processors needs it.
-
-    If it cannot be learned, these post-processors are dropped with a warning.
-    """
+    """Return the problem with group probabilities, or without the rules that need them."""
     if not any(mitigator.needs_membership for mitigator in problem.mitigators):
         return problem
     reason = _too_many(problem)
@@ -243,5 +238,4 @@ def kept_membership(
         return None
     if not artifacts.has_native(MEMBERSHIP_KEY):
         return read_models(artifacts.portable(MEMBERSHIP_KEY))
-    model: GroupProbabilities = artifacts.models(MEMBERSHIP_KEY)
-    return model
+    return artifacts.models(MEMBERSHIP_KEY)

@@ -91,18 +91,8 @@ class _Scored:
     tally: Tally
 
 
-def expand(
-    result: TrialResult, scores: NDArray[np.float32], problem: Problem, end: float | None = None
-) -> tuple[Entry, ...]:
-    """Return the leaderboard entries of a successful trial."""
-    return expand_column(column_of(result, scores), problem, end)
-
-
 def expand_column(column: Column, problem: Problem, end: float | None = None) -> tuple[Entry, ...]:
-    """Return the leaderboard entries of a score column.
-
-    A post-processor that raises has no entries and causes a warning.
-    """
+    """Return the entries of a score column; a post-processor that raises causes a warning."""
     data = problem.dataset
     rows = ScoreRows(
         scores=column.deployed,
@@ -191,10 +181,7 @@ def _cross_fitted(
 def _affordable(
     deployed: _Rules, problem: Problem, start: float, end: float | None
 ) -> tuple[_Rules, tuple[float, ...]]:
-    """Return the rules and tolerances that can be cross-fitted in the time left.
-
-    Tolerances nearest below the limit are kept first, at least one.
-    """
+    """Return the rules and tolerances that the time allows, nearest below the limit first."""
     now, known = time.monotonic(), [t for t, _ in deployed if t is not None]
     if end is None or len(known) < len(deployed) or not problem.goal.targets:
         return deployed, problem.tolerances
@@ -213,6 +200,10 @@ def _tally(
     if rule.randomized and draws is not None:
         # Draw as at prediction: with few distinct rows shares can be far from probabilities.
         decision = (draws < decision).astype(np.float64)
+    return _counted(decision, rows, problem)
+
+
+def _counted(decision: NDArray[np.floating], rows: ScoreRows, problem: Problem) -> Tally:
     task = TASKS.get(problem.dataset.task)
     return task.tally(rows.cells, rows.y, decision, rows.weight, n_groups=rows.n_cells)
 
@@ -240,7 +231,7 @@ def _entry(
         tolerance=scored.tolerance,
         rule=scored.rule,
         score=score,
-        value=score if metric.greater_is_better else -score,
+        value=metric.utility(score),
         measures=measure(tally, problem),
         counts=tally.table,
         deployed=deployed.table,
@@ -253,8 +244,8 @@ def _entry(
 def _deployed(rule: Rule, rows: ScoreRows, problem: Problem) -> tuple[Tally, bool]:
     """Return the tally of the deployed rule, and whether it is constant."""
     decided = acceptance(rule, rows.scores, rows.cells, rows.membership)
+    tally = _counted(decided, rows, problem)
     task = TASKS.get(problem.dataset.task)
-    tally = task.tally(rows.cells, rows.y, decided, rows.weight, n_groups=rows.n_cells)
     return tally, bool((decided == decided[:1]).all()) or task.is_constant(tally.table)
 
 
@@ -311,20 +302,15 @@ def judged(
     seconds: float,
     end: float | None = None,
 ) -> TrialRecord:
-    """Return the record of a result: its entries, and its value and violations.
-
-    A trial that did not run all folds is scored on the rows of its folds and has no entries,
-    because it cannot be selected.
-    """
+    """Return the record of a result; a trial of some folds has no entries to select."""
     entries: tuple[Entry, ...] = ()
     full = result.trial.fidelity.folds >= problem.n_models
     if result.status is TrialState.SUCCESS:
-        scores = artifacts.scores(result.trial.key)
-        if full:
-            entries = expand(result, scores, problem, end)
-        else:
+        scores, part = artifacts.scores(result.trial.key), problem
+        if not full:
             rows, part = problem.on_folds(result.trial.fidelity.folds)
-            entries = expand(result, scores[rows], part, end)
+            scores = scores[rows]
+        entries = expand_column(column_of(result, scores), part, end)
     result = _scored(result, entries, problem)
     return TrialRecord(result=result, entries=entries if full else (), seconds=seconds)
 

@@ -166,8 +166,7 @@ class WorkerPayload:
             data = folder / "data.joblib"
             joblib.dump(self.rows, data)
             objective = replace(objective, data=data, artifacts=Artifacts(folder, durable=False))
-        made: RunTrial = objective
-        return made
+        return objective
 
 
 def run_trial(

@@ -45,10 +45,7 @@ def read(path: Path) -> str:
 
 
 def started(pid: int) -> str | None:
-    """Return the start time of a process in clock ticks since boot, or None if it has ended.
-
-    Process id and start time together are unique, because process ids are reused.
-    """
+    """Return the start time of a process, unlike a reused id unique, or None if it has ended."""
     stat = _stat(pid)
     return None if stat is None else stat[_STARTED]
 
@@ -203,11 +200,7 @@ def memory_per_worker_mb(n_workers: int, root: Path = Path("/")) -> float | None
 
 
 def available_mb(root: Path = Path("/")) -> float | None:
-    """Return the memory available without swapping, MiB, or None if it is unknown.
-
-    It is the minimum of the kernel's available memory and of what is left in each control group
-    of this process.
-    """
+    """Return the memory left to this process and its control groups, MiB, or None if unknown."""
     known = [left / MIB for left in _left_in_groups(root)]
     machine = _fields(root / "proc/meminfo").get("MemAvailable:")
     if machine is not None:

@@ -265,8 +265,7 @@ def _answer_of(task: Any) -> Answer | None:
         raise OSError(repr(error)) from error
     if task.status != "finished":
         return None
-    answer: Answer | None = task.result()
-    return answer
+    return task.result()
 
 
 EXECUTOR = DaskExecutor

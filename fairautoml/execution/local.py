@@ -4,14 +4,11 @@ Each worker is a child of a fork server that has the libraries loaded; a child t
 killed loses only its own trial and is replaced. The output of learners is discarded.
 """
 
-import copy
 import logging
 import pickle
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait as wait_for_pipe
@@ -26,75 +23,28 @@ from fairautoml.execution._worker import (
     Worker,
     memory_per_worker_mb,
 )
-from fairautoml.execution.serial import (
-    RealTime,
-    SerialExecutor,
-    search_ended,
-    seconds_until,
-    with_trial,
-)
-from fairautoml.records import Executor, RunTrial, Trial, TrialResult, TrialState
+from fairautoml.execution.serial import RealTime, search_ended, seconds_until, with_trial
+from fairautoml.records import RunTrial, Trial, TrialResult, TrialState
 
-
-class FirstHere:
-    """Runs the baseline and fast trials in this process, all others on another executor.
-
-    On a machine under load the start of the first worker may outlast a short budget. A trial in
-    this process runs inside ``wait``, when the workers have their trials and earlier results are
-    scored.
-    """
-
-    def __init__(self, executor: Executor, here: Callable[[Trial], SerialExecutor | None]) -> None:
-        self._executor = executor
-        self._here = here
-        self.n_workers = executor.n_workers
-        self.queued = executor.queued
-        self._waiting: deque[tuple[Future[TrialResult], SerialExecutor, Trial]] = deque()
-        self._objective: RunTrial | None = None
-
-    @property
-    def spare(self) -> float:
-        """Seconds before the deadline by which the trials of the other executor end."""
-        return self._executor.spare
-
-    @spare.setter
-    def spare(self, seconds: float) -> None:
-        self._executor.spare = seconds
-
-    def now(self) -> float:
-        """Return the time on the clock of the other executor."""
-        return self._executor.now()
-
-    def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
-        """Queue a trial for this process, or submit it to the other executor."""
-        mine = self._here(trial)
-        if mine is None:
-            return self._executor.submit(objective, trial)
-        if self._objective is None:
-            # The rows that the copy caches are released with it.
-            self._objective = copy.copy(objective)
-        future: Future[TrialResult] = Future()
-        self._waiting.append((future, mine, trial))
-        return future
-
-    def wait(
-        self, running: "Set[Future[TrialResult]]", seconds: float
-    ) -> "set[Future[TrialResult]]":
-        """Run the next trial of this process, or wait for the other executor."""
-        if not self._waiting or self._objective is None:
-            self._objective = None
-            return self._executor.wait(running, seconds)
-        future, mine, trial = self._waiting.popleft()
-        mine.spare = self._executor.spare
-        future.set_result(mine.submit(self._objective, trial).result())
-        return {future}
-
-    def shutdown(self) -> None:
-        """Stop the other executor."""
-        self._executor.shutdown()
-
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
+"""Seconds between two looks at a worker."""
+
+CLOSE_POLL_SECONDS = 0.02
+"""The same above half of the memory limit: some learners allocate 4 GiB per second."""
+
+LEAST_FLOORS = 2.0
+"""Minimum memory limit as a multiple of an idle worker, so that low memory kills no idle one."""
+
+REAP_SECONDS = 1.0
+"""Seconds in which a worker that has closed its pipe must end."""
+
+SERVER_DIED = 255
+"""Exit code that multiprocessing reports when the fork server was killed with its children."""
+
+KEPT_MEMORY = 0.5
+"""Share of its memory limit above which a worker is replaced after a trial."""
 
 
 class PendingWorker:
@@ -134,19 +84,6 @@ class PendingWorker:
             self._error = exc
         finally:
             self._over.set()
-
-
-CLOSE_POLL_SECONDS = 0.02
-"""The same above half of the memory limit: some learners allocate 4 GiB per second."""
-
-LEAST_FLOORS = 2.0
-"""Minimum memory limit as a multiple of an idle worker, so that low memory kills no idle one."""
-
-REAP_SECONDS = 1.0
-"""Seconds in which a worker that has closed its pipe must end."""
-
-SERVER_DIED = 255
-"""Exit code that multiprocessing reports when the fork server was killed with its children."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,12 +241,6 @@ def _manner(code: int | None) -> str:
     if code < 0 and -code in set(signal.Signals):
         return f"died of {signal.Signals(-code).name} (exit code {code})"
     return f"died (exit code {code})"
-
-
-logger = logging.getLogger(__name__)
-
-KEPT_MEMORY = 0.5
-"""Share of its memory limit above which a worker is replaced after a trial."""
 
 
 class LocalExecutor(RealTime):

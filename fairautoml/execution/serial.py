@@ -3,13 +3,15 @@
 Time limits are checked between folds only; a running fold is not interrupted.
 """
 
+import copy
 import time
-from collections.abc import Set
+from collections import deque
+from collections.abc import Callable, Set
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 
 from fairautoml.execution import ResourceLimits
-from fairautoml.records import RunTrial, Trial, TrialResult, TrialState
+from fairautoml.records import Executor, RunTrial, Trial, TrialResult, TrialState
 
 
 class RealTime:
@@ -46,6 +48,64 @@ class SerialExecutor(RealTime):
 
     def shutdown(self) -> None:
         """Do nothing: no trial is running."""
+
+
+class FirstHere:
+    """Runs the baseline and fast trials in this process, all others on another executor.
+
+    On a machine under load the start of the first worker may outlast a short budget. A trial in
+    this process runs inside ``wait``, when the workers have their trials and earlier results are
+    scored.
+    """
+
+    def __init__(self, executor: Executor, here: Callable[[Trial], SerialExecutor | None]) -> None:
+        self._executor = executor
+        self._here = here
+        self.n_workers = executor.n_workers
+        self.queued = executor.queued
+        self._waiting: deque[tuple[Future[TrialResult], SerialExecutor, Trial]] = deque()
+        self._objective: RunTrial | None = None
+
+    @property
+    def spare(self) -> float:
+        """Seconds before the deadline by which the trials of the other executor end."""
+        return self._executor.spare
+
+    @spare.setter
+    def spare(self, seconds: float) -> None:
+        self._executor.spare = seconds
+
+    def now(self) -> float:
+        """Return the time on the clock of the other executor."""
+        return self._executor.now()
+
+    def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
+        """Queue a trial for this process, or submit it to the other executor."""
+        mine = self._here(trial)
+        if mine is None:
+            return self._executor.submit(objective, trial)
+        if self._objective is None:
+            # The rows that the copy caches are released with it.
+            self._objective = copy.copy(objective)
+        future: Future[TrialResult] = Future()
+        self._waiting.append((future, mine, trial))
+        return future
+
+    def wait(
+        self, running: "Set[Future[TrialResult]]", seconds: float
+    ) -> "set[Future[TrialResult]]":
+        """Run the next trial of this process, or wait for the other executor."""
+        if not self._waiting or self._objective is None:
+            self._objective = None
+            return self._executor.wait(running, seconds)
+        future, mine, trial = self._waiting.popleft()
+        mine.spare = self._executor.spare
+        future.set_result(mine.submit(self._objective, trial).result())
+        return {future}
+
+    def shutdown(self) -> None:
+        """Stop the other executor."""
+        self._executor.shutdown()
 
 
 def seconds_until(

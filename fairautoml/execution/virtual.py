@@ -51,10 +51,7 @@ class VirtualExecutor:
     def wait(
         self, running: "Set[Future[TrialResult]]", seconds: float
     ) -> "set[Future[TrialResult]]":
-        """Move the clock to the first end among ``running`` and return that future alone.
-
-        It returns at once; ``seconds`` is ignored.
-        """
+        """Move the clock to the first end among ``running``, and return that future alone."""
         first = min(running, key=lambda future: (self._ends[future], future.result().trial.number))
         self._clock = max(self._clock, self._ends.pop(first))
         return {first}

@@ -100,8 +100,7 @@ def portable_scores(
         "steps": out.steps,
         "nodes": out.nodes,
     }
-    found: NDArray[np.float32] = Program(resolved(decision, out.arrays))(X, cells)[0]
-    return found
+    return Program(resolved(decision, out.arrays))(X, cells)[0]
 
 
 def _json(content: Any) -> bytes:

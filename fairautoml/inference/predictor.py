@@ -30,10 +30,7 @@ def isolated_config() -> AbstractContextManager[None]:
 
     Metadata routing or pandas output, set by the caller, would break pipelines inside a learner.
     """
-    found: AbstractContextManager[None] = sklearn.config_context(
-        enable_metadata_routing=False, transform_output="default"
-    )
-    return found
+    return sklearn.config_context(enable_metadata_routing=False, transform_output="default")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,5 +131,4 @@ class Predictor:
             found = Parallel(n_jobs=n_blocks, prefer="threads")(
                 delayed(self.models.scores)(X[rows], cells[rows]) for rows in blocks
             )
-        scores: NDArray[np.float32] = np.concatenate(found)
-        return scores
+        return np.concatenate(found)

@@ -91,8 +91,7 @@ class StoredModels:
 
     @property
     def _top(self) -> Mapping[str, Any]:
-        top: Mapping[str, Any] = self.spec["nodes"][self.spec["scores"]]
-        return top
+        return self.spec["nodes"][self.spec["scores"]]
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the scores of encoded rows (``Task``)."""
@@ -125,8 +124,7 @@ class StoredModels:
                 many = isinstance(of, list)
                 content["of"] = [nodes[one] for one in of] if many else nodes[of]
             nodes.append(out.node(node["op"], content))
-        result: int = nodes[self.spec["scores"]]
-        return result
+        return nodes[self.spec["scores"]]
 
 
 def _placed(spec: Mapping[str, Any], place: Positions) -> dict[str, Any]:
@@ -158,8 +156,7 @@ class PortableModels:
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the scores of encoded rows (``Task``)."""
-        found: NDArray[np.float32] = self._scored(X, cells)[0]
-        return found
+        return self._scored(X, cells)[0]
 
     def membership(self, X: Any) -> NDArray[np.float32]:
         """Return P(cell, y | features) of encoded rows, shape (n_rows, n_cells, 2)."""

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,11 @@ from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import NotPortableError
 from fairautoml.metrics import TaskName
 from fairautoml.portable import Dump, Positions
+from fairautoml.records import ParamValues
 from fairautoml.threads import one_thread
 
-ParamValue = bool | int | float | str
+MAX_CATEGORIES = 200
+"""Largest number of one-hot columns per category column; rarer categories share one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ class Learner:
     """
 
     name: str
-    build: Callable[[Mapping[str, ParamValue], FeatureSchema, int], Any]
+    build: Callable[[ParamValues, FeatureSchema, int], Any]
     build_multiclass: Callable[..., Any] | None = None
     build_regressor: Callable[..., Any] | None = None
     handles_weights: bool = True
@@ -99,7 +101,7 @@ class Learner:
 
     def built(
         self,
-        params: Mapping[str, ParamValue],
+        params: ParamValues,
         feature_schema: FeatureSchema,
         seed: int,
         *,
@@ -121,9 +123,7 @@ class EncodedEstimator(BaseEstimator):  # type: ignore[misc]
 
     model_: Any  # set by ``fit``
 
-    def __init__(
-        self, params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-    ) -> None:
+    def __init__(self, params: ParamValues, feature_schema: FeatureSchema, seed: int) -> None:
         self.params = params
         self.feature_schema = feature_schema
         self.seed = seed
@@ -161,8 +161,7 @@ class BinaryClassifier(ClassifierMixin, EncodedEstimator):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[np.int8]:
         """Return the more probable class of each row, shape (n_rows,)."""
-        positive: NDArray[np.int8] = (self.predict_proba(X)[:, 1] > 0.5).astype(np.int8)
-        return positive
+        return (self.predict_proba(X)[:, 1] > 0.5).astype(np.int8)
 
     def dump(self, out: Dump, columns: Positions) -> int:
         """Write the portable form and return its node."""
@@ -219,7 +218,7 @@ class MulticlassClassifier(ClassifierMixin, EncodedEstimator):  # type: ignore[m
 
     def __init__(
         self,
-        params: Mapping[str, ParamValue],
+        params: ParamValues,
         feature_schema: FeatureSchema,
         seed: int,
         n_classes: int,
@@ -245,8 +244,7 @@ class MulticlassClassifier(ClassifierMixin, EncodedEstimator):  # type: ignore[m
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """Return the most probable class of each row, shape (n_rows,)."""
-        chosen: NDArray[np.int64] = self.predict_proba(X).argmax(axis=1).astype(np.int64)
-        return chosen
+        return self.predict_proba(X).argmax(axis=1).astype(np.int64)
 
     def dump(self, out: Dump, columns: Positions) -> int:
         """Write the portable form and return its node."""
@@ -325,6 +323,17 @@ class SklearnTraining(EncodedEstimator):
     def _weight(self, weight: NDArray[Any] | None) -> dict[str, Any]:
         return {"sample_weight": weight}
 
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
+        direct = self._direct(X)
+        if direct is not None:
+            return direct
+        with one_thread():
+            return self._scores(X)
+
+    @abstractmethod
+    def _scores(self, X: Any) -> NDArray[np.floating]:
+        """Return the scores that scikit-learn predicts."""
+
     def _direct(self, X: Any) -> NDArray[np.floating] | None:
         """Return the scores without scikit-learn's checks of the rows, None if that cannot be."""
         del X
@@ -334,34 +343,22 @@ class SklearnTraining(EncodedEstimator):
 class SklearnClassifier(SklearnTraining, BinaryClassifier):
     """A scikit-learn binary classifier."""
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        if (direct := self._direct(X)) is not None:
-            return direct
-        with one_thread():
-            scores: NDArray[np.floating] = self.model_.predict_proba(X)[:, 1]
-        return scores
+    def _scores(self, X: Any) -> NDArray[np.floating]:
+        return self.model_.predict_proba(X)[:, 1]
 
 
 class SklearnMulticlass(SklearnTraining, MulticlassClassifier):
     """A scikit-learn multiclass classifier."""
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        if (direct := self._direct(X)) is not None:
-            return direct
-        with one_thread():
-            shares: NDArray[np.floating] = self.model_.predict_proba(X)
-        return shares
+    def _scores(self, X: Any) -> NDArray[np.floating]:
+        return self.model_.predict_proba(X)
 
 
 class SklearnRegressor(SklearnTraining, Regressor):
     """A scikit-learn regressor."""
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        if (direct := self._direct(X)) is not None:
-            return direct
-        with one_thread():
-            numbers: NDArray[np.floating] = self.model_.predict(X)
-        return numbers
+    def _scores(self, X: Any) -> NDArray[np.floating]:
+        return self.model_.predict(X)
 
 
 STOPPING = "early_stopping_rounds"
@@ -372,13 +369,38 @@ STOPPING_SHARE = 0.12
 
 
 def stopping_parts(y: NDArray[Any], seed: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return the rows to train on and to stop on, with the same share of each label.
-
-    Both are training rows of the fold, so early stopping does not use the rows that score it.
-    """
+    """Return the rows to train on and to stop on; both are training rows of the fold."""
     parts = holdout_split(strata_of(y), np.zeros(len(y), dtype=np.int32), STOPPING_SHARE, seed)
     learned, held = (part.astype(np.int32) for part in parts)
     return learned, held
+
+
+class RoundBooster(EncodedEstimator):
+    """Boosting by a library whose parameters it takes, with early stopping."""
+
+    objective: ClassVar[str]  # the library's name
+
+    def _objective(self) -> dict[str, Any]:
+        if isinstance(self, MulticlassClassifier):
+            return {"objective": self.objective, "num_class": len(self.known_)}
+        return {"objective": self.objective}
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        """Parameters without those of the rounds, which libraries take as arguments."""
+        return {
+            key: value
+            for key, value in self.params.items()
+            if key not in {"n_estimators", STOPPING}
+        }
+
+    @property
+    def _rounds(self) -> int:
+        return int(self.params.get("n_estimators", 100))
+
+    @property
+    def _patience(self) -> int:
+        return int(self.params.get(STOPPING, 0))
 
 
 Rows = TypeVar("Rows")

@@ -79,5 +79,4 @@ def _codes(numbers: Callable[[str, type], NDArray[Any]], which: int) -> list[int
     edges = numbers("cat_boundaries", np.int64)
     words = numbers("cat_threshold", np.int64)[edges[which] : edges[which + 1]]
     bits = (words[:, None] >> np.arange(32)) & 1
-    found: list[int] = np.flatnonzero(bits.ravel()).tolist()
-    return found
+    return np.flatnonzero(bits.ravel()).tolist()

@@ -16,11 +16,13 @@ from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
     BinaryClassifier,
     EncodedEstimator,
+    Learner,
     MulticlassClassifier,
     Regressor,
     stopping_parts,
 )
 from fairautoml.portable import Dump, Positions
+from fairautoml.records import ParamValues
 from fairautoml.registry import imported
 from fairautoml.runtime._scores import entries, network_scores, smooth_clip
 from fairautoml.threads import n_threads
@@ -40,8 +42,9 @@ FREQUENCIES, MIXED = 16, 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How a network is initialised and trained."""
+    """How the networks of a learner are initialised and trained."""
 
+    name: str  # of the learner
     activation: str
     # standard normal weights divided by the root of the width, as in the neural tangent
     # parametrization; else uniform weights
@@ -55,11 +58,6 @@ class Recipe:
     n_members: int  # default number of members
 
 
-def torch_for(learner: str) -> Any:
-    """Return PyTorch; raise MissingExtraError if it cannot be imported."""
-    return imported(f"learner {learner!r}", "torch", "torch", '"fairautoml-search[nn]"')
-
-
 class Network(EncodedEstimator):
     """A network of members that share their hidden layers; the score is the mean of theirs.
 
@@ -68,14 +66,23 @@ class Network(EncodedEstimator):
     kept.
     """
 
-    name: ClassVar[str]
-    recipe: ClassVar[Recipe]
     link: ClassVar[str] = "logistic"
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        params: ParamValues,
+        feature_schema: FeatureSchema,
+        seed: int,
+        n_classes: int = 2,
+    ) -> None:
+        EncodedEstimator.__init__(self, params, feature_schema, seed)
+        self.recipe, self.n_classes = recipe, n_classes
 
     def _train(
         self, X: NDArray[np.floating], y: NDArray[Any], weight: NDArray[Any] | None
     ) -> dict[str, Any]:
-        torch = torch_for(self.name)
+        torch = _torch(self.recipe)
         parts = self._parts(y)
         before = torch.get_num_threads()
         torch.set_num_threads(n_threads())
@@ -92,8 +99,7 @@ class Network(EncodedEstimator):
         return stopping_parts(strata, self.seed)
 
     def _predicted(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
-        scores: NDArray[np.floating] = network_scores(self.model_, X)
-        return scores
+        return network_scores(self.model_, X)
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         return out.node("network", {"columns": columns, "network": self.model_})
@@ -115,10 +121,39 @@ class NetworkNumbers(Network, Regressor):
     link = "identity"
 
 
+def _torch(recipe: Recipe) -> Any:
+    """Return PyTorch; raise MissingExtraError if it cannot be imported."""
+    return imported(f"learner {recipe.name!r}", "torch", "torch", '"fairautoml-search[nn]"')
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """Builds the networks of a recipe."""
+
+    kind: type[Network]
+    recipe: Recipe
+
+    def __call__(self, *arguments: Any) -> Network:
+        _torch(self.recipe)
+        return self.kind(self.recipe, *arguments)
+
+
+def network_learner(recipe: Recipe) -> Learner:
+    """Return the learner of a recipe."""
+    return Learner(
+        name=recipe.name,
+        build=_Build(NetworkBinary, recipe),
+        build_multiclass=_Build(NetworkMulticlass, recipe),
+        build_regressor=_Build(NetworkNumbers, recipe),
+        extra="nn",
+        most_rows=20_000,
+        least_seconds=300.0,
+    )
+
+
 def _of(weight: NDArray[Any] | None, part: NDArray[np.int32]) -> NDArray[np.float32]:
     found = np.ones(len(part)) if weight is None else weight[part]
-    scaled: NDArray[np.float32] = (found / found.mean()).astype(np.float32)
-    return scaled
+    return (found / found.mean()).astype(np.float32)
 
 
 class _Training:
@@ -300,8 +335,7 @@ class _Training:
         """Return the network as arrays, which the runtime reads."""
 
         def array(one: Any) -> NDArray[np.float32]:
-            found: NDArray[np.float32] = one.detach().numpy().astype(np.float32)
-            return found
+            return one.detach().numpy().astype(np.float32)
 
         numbers = copy.copy(self.numbers)
         if numbers is not None:
@@ -334,7 +368,7 @@ class _Training:
 
 def _numbers(X: NDArray[np.floating], schema: FeatureSchema) -> dict[str, Any] | None:
     """Return how the numbers are filled and scaled: medians, and quartiles apart."""
-    columns = np.setdiff1d(np.arange(schema.n_features), schema.categorical).astype(np.int32)
+    columns = np.array(schema.numeric, dtype=np.int32)
     if len(columns) == 0:
         return None
     values = X[:, columns].astype(np.float32)
@@ -355,7 +389,7 @@ def _numbers(X: NDArray[np.floating], schema: FeatureSchema) -> dict[str, Any] |
 def _tables(X: NDArray[np.floating], schema: FeatureSchema) -> list[dict[str, Any]]:
     """Return a table of each category column: what the network reads for each code."""
     found = []
-    for column, n_codes in zip(schema.categorical, schema.cardinalities, strict=True):
+    for column, n_codes in schema.n_codes.items():
         learned = n_codes > MOST_ONE_HOT
         shape = (n_codes + 1, EMBEDDING_WIDTH) if learned else (n_codes + 1, n_codes + 1)
         values = np.zeros(shape, np.float32) if learned else np.eye(n_codes + 1, dtype=np.float32)

@@ -28,18 +28,17 @@ from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import NotPortableError, ParameterError, UnknownNameError
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.learners._base import (
+    MAX_CATEGORIES,
     EmptyColumns,
-    ParamValue,
+    EncodedEstimator,
     SklearnClassifier,
     SklearnMulticlass,
     SklearnTraining,
 )
 from fairautoml.portable import Dump, Positions
+from fairautoml.records import ParamValues
 from fairautoml.registry import check_names
-from fairautoml.threads import n_threads, one_thread
-
-MAX_CATEGORIES = 200
-"""Largest number of one-hot columns per category column; rarer categories share one."""
+from fairautoml.threads import n_threads
 
 UNPICKLABLE = (pickle.PicklingError, AttributeError, TypeError)
 """What pickle raises for an object that it cannot write."""
@@ -49,10 +48,15 @@ class _Own(SklearnTraining):
     """Trains a clone of the user's estimator."""
 
     def __init__(
-        self, own: Any, params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+        self,
+        own: Any,
+        params: ParamValues,
+        feature_schema: FeatureSchema,
+        seed: int,
+        n_classes: int = 2,
     ) -> None:
-        super().__init__(params, feature_schema, seed)
-        self.own = own
+        EncodedEstimator.__init__(self, params, feature_schema, seed)
+        self.own, self.n_classes = own, n_classes
 
     def _estimator(self, n_rows: int) -> Pipeline:
         del n_rows
@@ -78,15 +82,16 @@ class _Own(SklearnTraining):
         schema = self.feature_schema
         if schema.sparse or get_tags(self.own).input_tags.allow_nan:
             return "passthrough"
-        categorical = list(schema.categorical)
-        numeric = [at for at in range(schema.n_features) if at not in {*categorical}]
         fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
         one_hot = OneHotEncoder(
             handle_unknown="infrequent_if_exist",
             max_categories=MAX_CATEGORIES,
             sparse_output=False,
         )
-        parts = [("numbers", fill, numeric), ("categories", one_hot, categorical)]
+        parts = [
+            ("numbers", fill, schema.numeric),
+            ("categories", one_hot, list(schema.categorical)),
+        ]
         return ColumnTransformer([part for part in parts if part[2]])
 
     def _weight(self, weight: NDArray[Any] | None) -> dict[str, Any]:
@@ -99,37 +104,22 @@ class _Own(SklearnTraining):
 class OwnClassifier(_Own, SklearnClassifier):
     """Two classes."""
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
+    def _scores(self, X: Any) -> NDArray[np.floating]:
         if hasattr(self.own, "predict_proba"):
-            return super()._predicted(X)
-        with one_thread():
-            found: NDArray[np.floating] = expit(self.model_.decision_function(X))
-        return found
+            return super()._scores(X)
+        return expit(self.model_.decision_function(X))
 
 
 class OwnMulticlass(_Own, SklearnMulticlass):
     """Several classes."""
 
-    def __init__(
-        self,
-        own: Any,
-        params: Mapping[str, ParamValue],
-        feature_schema: FeatureSchema,
-        seed: int,
-        n_classes: int,
-    ) -> None:
-        SklearnMulticlass.__init__(self, params, feature_schema, seed, n_classes)
-        self.own = own
-
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
+    def _scores(self, X: Any) -> NDArray[np.floating]:
         if hasattr(self.own, "predict_proba"):
-            return super()._predicted(X)
-        with one_thread():
-            sums = self.model_.decision_function(X)
+            return super()._scores(X)
+        sums = self.model_.decision_function(X)
         # Of two known classes there is one column.
         both = np.column_stack([-sums / 2, sums / 2]) if sums.ndim == 1 else sums
-        found: NDArray[np.floating] = softmax(both)
-        return found
+        return softmax(both)
 
 
 class OwnRegressor(_Own):
@@ -145,8 +135,10 @@ class OwnRegressor(_Own):
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return the predictions, shape (n_rows,)."""
-        with one_thread():
-            return np.asarray(self.model_.predict(X), dtype=np.float64)
+        return np.asarray(self._predicted(X), dtype=np.float64)
+
+    def _scores(self, X: Any) -> NDArray[np.floating]:
+        return self.model_.predict(X)
 
     def dump(self, out: Dump, columns: Positions) -> int:
         """Raise ``NotPortableError``."""

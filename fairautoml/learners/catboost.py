@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import NotPortableError
-from fairautoml.learners._base import BinaryClassifier, Learner, ParamValue
+from fairautoml.learners._base import BinaryClassifier, Learner
 from fairautoml.portable import Dump, Positions, Sums, Tree
+from fairautoml.records import ParamValues
 from fairautoml.registry import imported
 
 _OF_THIS_TRAINING = ("model_guid", "train_finish_time")
@@ -27,7 +28,7 @@ class CatBoostBinary(BinaryClassifier):
 
     def native_input(self, X: NDArray[np.floating]) -> pd.DataFrame:
         # CatBoost takes category columns only as integers or strings.
-        categorical = frozenset(self.feature_schema.categorical)
+        categorical = self.feature_schema.n_codes
         return pd.DataFrame(
             {
                 at: np.nan_to_num(X[:, at], nan=-1.0).astype(np.int32)
@@ -55,8 +56,7 @@ class CatBoostBinary(BinaryClassifier):
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         proba = self.model_.predict_proba(self.native_input(X), thread_count=1)
-        scores: NDArray[np.floating] = proba[:, 1]
-        return scores
+        return proba[:, 1]
 
     @property
     def n_trees_(self) -> int:
@@ -88,12 +88,9 @@ class CatBoostBinary(BinaryClassifier):
 
     def _codes(self) -> dict[int, NDArray[np.float32]]:
         """Return the codes of each category column, and last NaN for missing."""
-        sizes = zip(
-            self.feature_schema.categorical, self.feature_schema.cardinalities, strict=True
-        )
         return {
             at: np.append(np.arange(size, dtype=np.float32), np.float32(np.nan))
-            for at, size in sizes
+            for at, size in self.feature_schema.n_codes.items()
         }
 
 
@@ -211,9 +208,7 @@ def _value(ctr: Mapping[str, Any], counts: list[float] | None, total: float) -> 
     return one((share + one(ctr["shift"])) * one(ctr["scale"]))
 
 
-def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> CatBoostBinary:
+def build(params: ParamValues, feature_schema: FeatureSchema, seed: int) -> CatBoostBinary:
     """Return an unfitted CatBoost classifier; ``params`` have CatBoost's names."""
     imported("learner 'catboost'", "catboost", "catboost", '"fairautoml-search[catboost]"')
     return CatBoostBinary(params, feature_schema, seed)

@@ -2,7 +2,6 @@
 
 import importlib
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,9 @@ from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import NotPortableError
-from fairautoml.learners._base import BinaryClassifier, EmptyColumns, Learner, ParamValue
+from fairautoml.learners._base import BinaryClassifier, EmptyColumns, Learner
 from fairautoml.portable import Dump, Positions
+from fairautoml.records import ParamValues
 from fairautoml.registry import imported
 
 
@@ -20,7 +20,7 @@ class ExplainableBoostingBinary(BinaryClassifier):
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         glassbox = importlib.import_module("interpret.glassbox")
-        categorical = frozenset(self.feature_schema.categorical)
+        categorical = self.feature_schema.n_codes
         kinds = ["nominal" if at in categorical else "continuous" for at in range(X.shape[1])]
         model = glassbox.ExplainableBoostingClassifier(
             **self.params, feature_types=kinds, n_jobs=1, random_state=self.seed
@@ -36,8 +36,7 @@ class ExplainableBoostingBinary(BinaryClassifier):
         return self.empty_.fill(X)
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
-        scores: NDArray[np.floating] = self.model_.predict_proba(self.native_input(X))[:, 1]
-        return scores
+        return self.model_.predict_proba(self.native_input(X))[:, 1]
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         model = self.model_
@@ -64,16 +63,13 @@ class ExplainableBoostingBinary(BinaryClassifier):
         found = levels[min(len(levels), n_features) - 1]
         if not isinstance(found, dict):
             return {"cuts": found, "codes": None}
-        n_codes = dict(
-            zip(self.feature_schema.categorical, self.feature_schema.cardinalities, strict=True)
-        )[feature]
         # Unknown codes have the last bin, which the position -1 finds.
-        codes = [found.get(str(code), -1) for code in range(n_codes)]
+        codes = [found.get(str(code), -1) for code in range(self.feature_schema.n_codes[feature])]
         return {"cuts": None, "codes": np.array(codes, dtype=np.int32)}
 
 
 def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
+    params: ParamValues, feature_schema: FeatureSchema, seed: int
 ) -> ExplainableBoostingBinary:
     """Return an unfitted explainable boosting machine; ``params`` have interpret's names."""
     learner, package = "learner 'explainable_boosting'", '"fairautoml-search[ebm]"'

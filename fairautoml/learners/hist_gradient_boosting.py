@@ -97,8 +97,7 @@ class DirectTrees:
         values = node["value"].reshape(-1, n_sums, n_rows)
         # Accumulated, as scikit-learn adds one tree after the other.
         each = np.concatenate([self.baseline.T.repeat(n_rows, axis=1)[None], values])
-        total: NDArray[np.float64] = np.add.accumulate(each, axis=0)[-1].T
-        return total
+        return np.add.accumulate(each, axis=0)[-1].T
 
 
 def _starts(parts: Sequence[Sized]) -> NDArray[np.int64]:
@@ -142,8 +141,7 @@ def _positions(codes: NDArray[np.floating]) -> NDArray[np.float64]:
 def _known(positions: NDArray[np.float64], n_codes: int) -> NDArray[np.float64]:
     """Return the position of each code, NaN for one that is read as missing."""
     codes = np.minimum(np.arange(n_codes), len(positions) - 1)
-    found: NDArray[np.float64] = positions[codes]
-    return found
+    return positions[codes]
 
 
 def histogram_tree(tree: Any, known: Sequence[NDArray[np.float64]]) -> Tree:
@@ -172,8 +170,7 @@ def _left_codes(known: NDArray[np.float64], bits: NDArray[np.uint32], missing: b
     absent = np.isnan(known)
     at = np.where(absent, 0, known).astype(np.int64)
     inside = ((bits[at // 32] >> (at % 32).astype(np.uint32)) & 1).astype(bool)
-    left: list[int] = np.flatnonzero(np.where(absent, missing, inside)).tolist()
-    return left
+    return np.flatnonzero(np.where(absent, missing, inside)).tolist()
 
 
 MOST_CATEGORIES = 255
@@ -188,14 +185,10 @@ class _Boosting(SklearnTraining):
     link = "logistic"
 
     def _estimator(self, n_rows: int) -> Any:
-        known = self.feature_schema
-        few = {
-            at
-            for at, n_codes in zip(known.categorical, known.cardinalities, strict=True)
-            if n_codes <= MOST_CATEGORIES
-        }
-        categorical = np.zeros(known.n_features, dtype=bool)
-        categorical[[at for at in known.native if at in few]] = True
+        schema = self.feature_schema
+        few = [at for at in schema.native if schema.n_codes[at] <= MOST_CATEGORIES]
+        categorical = np.zeros(schema.n_features, dtype=bool)
+        categorical[few] = True
         return self.kind(
             **self.params,
             categorical_features=categorical,
@@ -228,8 +221,7 @@ class _Boosting(SklearnTraining):
         if self.trees_ is None:
             msg = "this version of scikit-learn's HistGradientBoosting has no portable form"
             raise NotPortableError(msg)
-        direct, schema = self.trees_, self.feature_schema
-        sizes = dict(zip(schema.categorical, schema.cardinalities, strict=True))
+        direct, sizes = self.trees_, self.feature_schema.n_codes
         known = [
             _known(positions, sizes[int(column)])
             for positions, column in zip(direct.positions, direct.order, strict=False)
@@ -244,8 +236,7 @@ class HistGradientBoostingBinary(_Boosting, SklearnClassifier):
     """Binary classifier; ``params`` have scikit-learn's names."""
 
     def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
-        scores: NDArray[np.floating] = self.model_._loss.predict_proba(sums)[:, 1]
-        return scores
+        return self.model_._loss.predict_proba(sums)[:, 1]
 
 
 class HistGradientBoostingMulticlass(_Boosting, SklearnMulticlass):
@@ -254,8 +245,7 @@ class HistGradientBoostingMulticlass(_Boosting, SklearnMulticlass):
     link = "softmax"
 
     def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
-        shares: NDArray[np.floating] = self.model_._loss.predict_proba(sums)
-        return shares
+        return self.model_._loss.predict_proba(sums)
 
 
 class HistGradientBoostingNumbers(_Boosting, SklearnRegressor):

@@ -6,13 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.learners._base import (
-    STOPPING,
     BinaryClassifier,
     Binned,
-    EncodedEstimator,
     Learner,
     MulticlassClassifier,
     Regressor,
+    RoundBooster,
     stopping_parts,
 )
 from fairautoml.learners._lightgbm import dump_booster
@@ -34,8 +33,6 @@ _BINS = {
     # Otherwise it follows the seed, and every configuration would sample other rows for its bins.
     "data_random_seed": 1,
 }
-
-_ROUNDS = frozenset({"n_estimators", STOPPING})
 
 _TREES = frozenset(
     {
@@ -68,20 +65,12 @@ _TREES = frozenset(
 """Parameters without effect on the bins; all others are part of the cache key."""
 
 
-class _Booster(EncodedEstimator):
-    """A LightGBM booster on category codes.
-
-    A category that is unknown at prediction is treated like the categories that no split names.
-    """
-
-    def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
-        """Return the parameters of the objective for these labels."""
-        del y
-        return {"objective": "binary"}
+class _Booster(RoundBooster):
+    """A LightGBM booster on category codes; unknown codes go where unnamed categories go."""
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> lightgbm.Booster:
         fixed = {
-            **self._objective(y),
+            **self._objective(),
             "num_threads": n_threads(),
             "verbosity": -1,
             "seed": self.seed,
@@ -89,17 +78,13 @@ class _Booster(EncodedEstimator):
             # By default LightGBM times both layouts, and the sums differ in the last bits.
             "force_col_wise": True,
         }
-        # Given as an argument, because LightGBM warns about it among the parameters.
-        given = {key: value for key, value in self.params.items() if key not in _ROUNDS}
-        rounds = int(self.params.get("n_estimators", 100))
-        patience = int(self.params.get(STOPPING, 0))
         rows = self._rows(X, y, weight)
-        params = {**_BINS, **given, **fixed}
-        if patience == 0:
-            return _trees(lightgbm.train(params, rows, num_boost_round=rounds))
+        params = {**_BINS, **self._given, **fixed}
+        if self._patience == 0:
+            return _trees(lightgbm.train(params, rows, num_boost_round=self._rounds))
         learned, held = (_part(rows, part, y, weight) for part in stopping_parts(y, self.seed))
-        stop = lightgbm.early_stopping(patience, verbose=False)
-        model = lightgbm.train(params, learned, rounds, valid_sets=[held], callbacks=[stop])
+        stop = lightgbm.early_stopping(self._patience, verbose=False)
+        model = lightgbm.train(params, learned, self._rounds, valid_sets=[held], callbacks=[stop])
         return _trees(model, model.best_iteration)
 
     def _rows(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> lightgbm.Dataset:
@@ -130,8 +115,7 @@ class _Booster(EncodedEstimator):
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         # Prediction does not use the number of threads set for training.
-        scores: NDArray[np.floating] = self.model_.predict(X, num_threads=n_threads())
-        return scores
+        return self.model_.predict(X, num_threads=n_threads())
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         return dump_booster(self.model_, out, columns)
@@ -140,19 +124,19 @@ class _Booster(EncodedEstimator):
 class LightGBMBinary(_Booster, BinaryClassifier):
     """Binary classifier; ``params`` have LightGBM's names."""
 
+    objective = "binary"
+
 
 class LightGBMMulticlass(_Booster, MulticlassClassifier):
     """Multiclass classifier (softmax)."""
 
-    def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
-        return {"objective": "multiclass", "num_class": int(y.max()) + 1}
+    objective = "multiclass"
 
 
 class LightGBMNumbers(_Booster, Regressor):
     """Regressor with squared error."""
 
-    def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
-        return {"objective": "regression"}
+    objective = "regression"
 
 
 def _trees(model: lightgbm.Booster, rounds: int | None = None) -> lightgbm.Booster:

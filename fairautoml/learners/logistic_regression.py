@@ -16,17 +16,15 @@ from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler
 from sklearn.utils.extmath import softmax
 
 from fairautoml.learners._base import (
+    MAX_CATEGORIES,
     Learner,
-    ParamValue,
     SklearnClassifier,
     SklearnMulticlass,
     SklearnRegressor,
     SklearnTraining,
 )
 from fairautoml.portable import Dump, Positions
-
-MAX_CATEGORIES = 200
-"""Largest number of one-hot columns per category column; rarer categories share one."""
+from fairautoml.records import ParamValue
 
 
 class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -228,18 +226,12 @@ class _Linear(SklearnTraining):
             # A missing value is read like an absent one.
             fill = SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True)
             return Pipeline([("fill", fill), ("scale", MaxAbsScaler())])
-        categorical = list(self.feature_schema.categorical)
-        numeric = [
-            at for at in range(self.feature_schema.n_features) if at not in set(categorical)
-        ]
-        bent = not self.feature_schema.linear_only
+        schema = self.feature_schema
+        scaling = "scaled" if schema.linear_only else self.params.get("numeric", "scaled")
+        categories = _categories(self.params.get("min_frequency", 10))
         encoders = [
-            (
-                "numbers",
-                _numbers(self.params.get("numeric", "scaled") if bent else "scaled"),
-                numeric,
-            ),
-            ("categories", _categories(self.params.get("min_frequency", 10)), categorical),
+            ("numbers", _numbers(scaling), schema.numeric),
+            ("categories", categories, list(schema.categorical)),
         ]
         return ColumnTransformer([encoder for encoder in encoders if encoder[2]])
 
@@ -262,8 +254,7 @@ class _Linear(SklearnTraining):
         return None if self.direct_ is None else self._linked(self.direct_.of_rows(X))
 
     def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
-        found: NDArray[np.floating] = expit(sums[:, 0])
-        return found
+        return expit(sums[:, 0])
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         if self.direct_ is not None:
@@ -294,8 +285,7 @@ class LogisticRegressionMulticlass(_Linear, SklearnMulticlass):
     link = "softmax"
 
     def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
-        shares: NDArray[np.float64] = softmax(sums, copy=False)
-        return shares
+        return softmax(sums, copy=False)
 
 
 class RidgeNumbers(_Linear, SklearnRegressor):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fairautoml.learners._base import (
     BinaryClassifier,
+    EncodedEstimator,
     Learner,
     MulticlassClassifier,
     Regressor,
@@ -17,43 +18,35 @@ from fairautoml.learners._base import (
 from fairautoml.portable import Dump, Positions
 
 
-class PriorBinary(BinaryClassifier):
+class _Prior(EncodedEstimator):
+    """Predicts the same for every row."""
+
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
+        return np.full((X.shape[0], *np.shape(self.model_)), self.model_)
+
+    def _dump(self, out: Dump, columns: Positions) -> int:
+        return out.node("constant", {"value": self.model_})
+
+
+class PriorBinary(_Prior, BinaryClassifier):
     """Predicts the share of positives in the training rows."""
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> float:
         return float(np.average(y, weights=weight))
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        return np.full(X.shape[0], self.model_)
 
-    def _dump(self, out: Dump, columns: Positions) -> int:
-        return out.node("constant", {"value": self.model_})
-
-
-class PriorMulticlass(MulticlassClassifier):
+class PriorMulticlass(_Prior, MulticlassClassifier):
     """Predicts the class shares of the training rows."""
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> NDArray[Any]:
         return np.bincount(y, weights=weight) / (len(y) if weight is None else weight.sum())
 
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        return np.tile(self.model_, (X.shape[0], 1))
 
-    def _dump(self, out: Dump, columns: Positions) -> int:
-        return out.node("constant", {"value": self.model_})
-
-
-class PriorNumbers(Regressor):
-    """Predicts the mean of the training rows."""
+class PriorNumbers(_Prior, Regressor):
+    """Predicts the mean of the training rows, which is 0 in standard units."""
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> float:
         return 0.0
-
-    def _predicted(self, X: Any) -> NDArray[np.floating]:
-        return np.zeros(X.shape[0])
-
-    def _dump(self, out: Dump, columns: Positions) -> int:
-        return out.node("constant", {"value": 0.0})
 
 
 LEARNER = Learner(

@@ -7,20 +7,10 @@ Trees on Tabular Data", NeurIPS 2024, arXiv 2407.04491.
 # Differences from RealMLP-TD: no parametric activation, no label smoothing (scores have to be
 # calibrated), biases begin at random, and the epoch is chosen by the log loss.
 
-from collections.abc import Mapping
-
-from fairautoml.data.dataset import FeatureSchema
-from fairautoml.learners._base import Learner, ParamValue
-from fairautoml.learners._network import (
-    Network,
-    NetworkBinary,
-    NetworkMulticlass,
-    NetworkNumbers,
-    Recipe,
-    torch_for,
-)
+from fairautoml.learners._network import Recipe, network_learner
 
 RECIPE = Recipe(
+    name="realmlp",
     activation="selu",
     tangent=True,
     random_signs=False,
@@ -32,37 +22,4 @@ RECIPE = Recipe(
     n_members=1,
 )
 
-
-class _RealMLP(Network):
-    name, recipe = "realmlp", RECIPE
-
-
-class RealMLPBinary(_RealMLP, NetworkBinary):
-    """Binary classifier."""
-
-
-class RealMLPMulticlass(_RealMLP, NetworkMulticlass):
-    """Multiclass classifier."""
-
-
-class RealMLPNumbers(_RealMLP, NetworkNumbers):
-    """Regressor."""
-
-
-def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> RealMLPBinary:
-    """Return an unfitted classifier; ``params`` as for ``Network``."""
-    torch_for("realmlp")
-    return RealMLPBinary(params, feature_schema, seed)
-
-
-LEARNER = Learner(
-    name="realmlp",
-    build=build,
-    build_multiclass=RealMLPMulticlass,
-    build_regressor=RealMLPNumbers,
-    extra="nn",
-    most_rows=20_000,
-    least_seconds=300.0,
-)
+LEARNER = network_learner(RECIPE)

@@ -6,7 +6,6 @@ Learning on Large Data", ICML 2025, arXiv 2502.05564.
 
 import importlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ from fairautoml.learners._base import (
     EncodedEstimator,
     Learner,
     MulticlassClassifier,
-    ParamValue,
 )
 from fairautoml.portable import Dump, Positions
+from fairautoml.records import ParamValues
 from fairautoml.registry import imported
 from fairautoml.threads import n_threads
 
@@ -103,13 +102,10 @@ class TabICLMulticlass(_InContext, MulticlassClassifier):
 
     def _predicted(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
         found = super()._predicted(X)
-        shares: NDArray[np.floating] = found / found.sum(axis=1, keepdims=True)
-        return shares
+        return found / found.sum(axis=1, keepdims=True)
 
 
-def build(
-    params: Mapping[str, ParamValue], feature_schema: FeatureSchema, seed: int
-) -> TabICLBinary:
+def build(params: ParamValues, feature_schema: FeatureSchema, seed: int) -> TabICLBinary:
     """Return an unfitted classifier."""
     imported("learner 'tabicl'", "tabicl", "tabicl", '"fairautoml-search[tabicl]"')
     checkpoint()

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from fairautoml.exceptions import NotPortableError
 from fairautoml.learners._base import (
-    STOPPING,
     BinaryClassifier,
     Binned,
-    EncodedEstimator,
     Learner,
     MulticlassClassifier,
     Regressor,
+    RoundBooster,
     stopping_parts,
 )
 from fairautoml.portable import Dump, Positions, Sums, Tree
@@ -31,41 +30,31 @@ except (ImportError, OSError, ValueError) as error:
     package = "xgboost" if sys.platform == "darwin" else "xgboost-cpu"
     raise missing_library("learner 'xgboost'", "xgboost", package, error) from error
 
-_ROUNDS = frozenset({"n_estimators", STOPPING})
-
 _BINNED: Binned[xgboost.QuantileDMatrix] = Binned()
 
 
-class _Booster(EncodedEstimator):
+class _Booster(RoundBooster):
     """An XGBoost booster on category codes.
 
     The codes come from the feature schema, so that a table with fewer categories than the training
     table does not change their meaning.
     """
 
-    def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
-        """Return the parameters of the objective for these labels."""
-        del y
-        return {"objective": "binary:logistic"}
-
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> xgboost.Booster:
         fixed = {
-            **self._objective(y),
+            **self._objective(),
             "tree_method": "hist",
             "nthread": n_threads(),
             "verbosity": 0,
             "seed": self.seed,
         }
-        # Given as an argument, because XGBoost warns about it among the parameters.
-        given = {key: value for key, value in self.params.items() if key not in _ROUNDS}
+        given = self._given
         if given.get("grow_policy") == "lossguide":
             # Such trees are limited by their leaves, not by the default depth of 6.
             given.setdefault("max_depth", 0)
-        rounds = int(self.params.get("n_estimators", 100))
-        patience = int(self.params.get(STOPPING, 0))
         params = {**given, **fixed}
-        if patience == 0:
-            return xgboost.train(params, self._rows(X, y, weight), rounds)
+        if self._patience == 0:
+            return xgboost.train(params, self._rows(X, y, weight), self._rounds)
         learned, held = (
             self._matrix(X[part], y[part], None if weight is None else weight[part])
             for part in stopping_parts(y, self.seed)
@@ -73,9 +62,9 @@ class _Booster(EncodedEstimator):
         model = xgboost.train(
             params,
             learned,
-            rounds,
+            self._rounds,
             evals=[(held, "held")],
-            early_stopping_rounds=patience,
+            early_stopping_rounds=self._patience,
             verbose_eval=False,
         )
         return model[: model.best_iteration + 1]
@@ -120,8 +109,7 @@ class _Booster(EncodedEstimator):
         return 1
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
-        scores: NDArray[np.floating] = self.model_.inplace_predict(X, missing=np.nan)
-        return scores
+        return self.model_.inplace_predict(X, missing=np.nan)
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         # The absent values of a sparse matrix are missing to XGBoost.
@@ -131,12 +119,13 @@ class _Booster(EncodedEstimator):
 class XGBoostBinary(_Booster, BinaryClassifier):
     """Binary classifier; ``params`` have XGBoost's names."""
 
+    objective = "binary:logistic"
+
 
 class XGBoostMulticlass(_Booster, MulticlassClassifier):
     """Multiclass classifier (softmax)."""
 
-    def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
-        return {"objective": "multi:softprob", "num_class": int(y.max()) + 1}
+    objective = "multi:softprob"
 
     def _per_round(self) -> int:
         return len(self.known_)
@@ -145,8 +134,7 @@ class XGBoostMulticlass(_Booster, MulticlassClassifier):
 class XGBoostNumbers(_Booster, Regressor):
     """Regressor with squared error."""
 
-    def _objective(self, y: NDArray[Any]) -> dict[str, Any]:
-        return {"objective": "reg:squarederror"}
+    objective = "reg:squarederror"
 
 
 _LINKS = {

@@ -1,5 +1,6 @@
 """Tables of weights by group, label and decision, and the classes of rates and metrics."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -407,6 +408,12 @@ class Metric:
     def gap(self, value: Value) -> Value:
         """Return the gap, compared with the limit: one minus a value that is bounded below."""
         return 1.0 - value if self.bounded_below else value
+
+    def utility(self, value: float | Undefined) -> float:
+        """Return a value such that greater is better, -inf where it is undefined."""
+        if isinstance(value, Undefined):
+            return -math.inf
+        return value if self.greater_is_better else -value
 
     def bound(self, values: Floats | None) -> "Metric":
         """Return the metric on an attribute of the given numbers; itself where it reads none.

@@ -7,17 +7,15 @@ Solutions in ML", ICML 2023, arXiv 2305.18504. With the centred powers
 means where x is 0 or 1. GeDI in the package maxcorr (0.1.2) is ``HGR * sd(b) / sd(a)``, which is
 equal for degree 1 only.
 
-The unit matters: ``GeDI_1(c x, v) = GeDI_1(x, v) / |c|``. The functions of x and v take x as it
-is; as a constraint x is in standard deviations of the rows that ``fit`` was given.
+The unit matters: ``GeDI_1(c x, v) = GeDI_1(x, v) / |c|``. In a constraint x is in standard
+deviations of the rows that ``fit`` was given.
 """
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.metrics._table import GroupCounts, Metric, Undefined
 from fairautoml.records import Floats
 
@@ -37,14 +35,12 @@ def centred_powers(x: Floats, degree: int, weight: Floats) -> Floats:
     return powers - weight @ powers / weight.sum()
 
 
-def served_degree(x: Floats, weight: Floats, degree: int) -> int:
-    """Return the degree that the values allow: less than the number of distinct ones."""
-    return min(degree, len(np.unique(x[weight > 0])) - 1)
-
-
 def solver(x: Floats, weight: Floats, degree: int) -> Floats | None:
-    """Return the matrix that takes v to alpha, shape (degree, n_values); None for a constant x."""
-    degree = served_degree(x, weight, degree)
+    """Return the matrix that takes v to alpha, shape (degree, n_values); None for a constant x.
+
+    The degree is lowered to what the values allow: less than the number of distinct ones.
+    """
+    degree = min(degree, len(np.unique(x[weight > 0])) - 1)
     if degree < 1:
         return None
     root = np.sqrt(weight)
@@ -52,45 +48,6 @@ def solver(x: Floats, weight: Floats, degree: int) -> Floats | None:
     # High powers are larger by orders of magnitude; normalization improves the conditioning.
     length = np.sqrt((powers**2).sum(axis=0))
     return np.linalg.pinv(powers / length) / length[:, None] * root
-
-
-def gedi_coefficients(
-    x: NDArray[np.floating],
-    v: NDArray[np.floating],
-    degree: int = 1,
-    weight: Floats | None = None,
-) -> Floats | None:
-    """Return alpha, the coefficients of the powers of x that fit v best; None for a constant x."""
-    if degree < 1:
-        raise InputError(f"degree={degree} must be a whole number of at least 1")
-    numbers = np.asarray(x, dtype=np.float64)
-    mass = np.ones(len(x)) if weight is None else weight
-    if not len(x) == len(v) == len(mass):
-        msg = f"x, v and weight have {len(x)}, {len(v)} and {len(mass)} rows; give one per row"
-        raise InputError(msg)
-    served = served_degree(numbers, mass, degree)
-    if served < degree:
-        what = CONSTANT if served < 1 else f"x has {served + 1} values, so degree {served} is used"
-        warn(f"GeDI of degree {degree}: {what}", DegradedWarning)
-    found = solver(numbers, mass, degree)
-    return None if found is None else found @ np.asarray(v, dtype=np.float64)
-
-
-def gedi_value(
-    x: NDArray[np.floating],
-    v: NDArray[np.floating],
-    degree: int = 1,
-    weight: Floats | None = None,
-) -> float | Undefined:
-    """Return ``GeDI_k(x, v)``, the sum of the absolute coefficients, at least 0.
-
-    Examples
-    --------
-    >>> round(gedi_value(np.array([-2, -1, 0, 1, 2]), np.array([4, 1, 0, 1, 4]), degree=2), 9)
-    1.0
-    """
-    found = gedi_coefficients(x, v, degree, weight)
-    return Undefined(CONSTANT) if found is None else float(np.abs(found).sum())
 
 
 def _solver_of(table: Floats, values: Floats, degree: int) -> Floats | None:

@@ -104,7 +104,7 @@ def recall(counts: GroupCounts) -> float | Undefined:
 
 
 def mcc(counts: GroupCounts | ClassCounts) -> float | Undefined:
-    """Return the Matthews correlation coefficient, in [-1, 1]; 0 for one decision for all.
+    """Return the Matthews correlation coefficient, in [-1, 1]; 0 for a constant prediction.
 
     References
     ----------

@@ -7,6 +7,7 @@ A new rate is a row of ``RATES``, a new metric a row of ``FAIRNESS``. Third-part
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -85,10 +86,7 @@ def worst(rates: Floats, form: Form) -> Floats:
 
 
 def known_disparity(counts: GroupCounts, rates: Sequence[Rate], form: Form) -> float | None:
-    """Return the disparity over the groups that have the rate, None where fewer than two do.
-
-    Use it only to fit on a part of the rows, not to decide whether a bound is met.
-    """
+    """Return the disparity over the groups that have the rate, to fit on a part of the rows."""
     found = []
     for rate in rates:
         values = counts.rates(rate)
@@ -289,24 +287,29 @@ def fairness_metric(
     if compare not in get_args(Compare):
         allowed = ", ".join(map(repr, get_args(Compare)))
         raise InputError(f"Metric {name!r}: compare={compare!r} must be one of {allowed}.")
-    kinds = frozenset(tasks)
+    metric = partial(
+        Metric, name=name, about=about, kind="fairness", on="decisions", tasks=frozenset(tasks)
+    )
     if compare == "to_overall":
-        value = _ToOverall(compared, over_groups)
-        return Metric(
-            name=name, about=about, kind="fairness", on="decisions", value=value,
-            greater_is_better=False, to_overall=compared, over_groups=over_groups, tasks=kinds,
-        )  # fmt: skip
+        return metric(
+            value=_ToOverall(compared, over_groups),
+            greater_is_better=False,
+            to_overall=compared,
+            over_groups=over_groups,
+        )
     if compare == "macro":
-        return Metric(
-            name=name, about=about, kind="fairness", on="decisions",
-            value=_Macro(compared), many=_MacroOfTables(compared),
-            greater_is_better=False, rates=compared, tasks=kinds,
-        )  # fmt: skip
-    return Metric(
-        name=name, about=about, kind="fairness", on="decisions",
+        return metric(
+            value=_Macro(compared),
+            many=_MacroOfTables(compared),
+            greater_is_better=False,
+            rates=compared,
+        )
+    return metric(
         value=_Disparity(compared, compare),
-        greater_is_better=compare != "difference", rates=compared, form=compare, tasks=kinds,
-    )  # fmt: skip
+        greater_is_better=compare != "difference",
+        rates=compared,
+        form=compare,
+    )
 
 
 def comparison(metric: Metric) -> Compare | None:

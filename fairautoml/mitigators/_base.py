@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.data.dataset import FeatureSchema
-from fairautoml.exceptions import MissingSensitiveError
+from fairautoml.exceptions import DegenerateGroupError, MissingSensitiveError
 from fairautoml.metrics import METRICS, BoundConstraint, Metric, TaskName
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
@@ -365,13 +365,30 @@ def rate_limits(
     return tuple(found.values())
 
 
+def first_system(rows: TrainRows, name: str) -> GroupSystem:
+    """Return the grouping of the first target, else the first grouping of the rows."""
+    systems = (*(target.system for target in rows.targets), *rows.systems)
+    if not systems:
+        msg = f"{name} needs the groups: fit(X, y, sensitive), one label per row"
+        raise MissingSensitiveError(msg)
+    return systems[0]
+
+
+def too_few_groups(limited: Sequence[RateLimit], rows: TrainRows) -> DegenerateGroupError:
+    """Return the error of rates that too few groups have."""
+    names = ", ".join(f"{one.rate} on {one.system.name!r}" for one in limited)
+    return DegenerateGroupError(
+        f"targets: fewer than two groups have rows for {names} among the {len(rows.y)} rows "
+        "trained on; merge small groups or train on more rows"
+    )
+
+
 def targets_or_default(
     rows: TrainRows, name: str, metric: str, limit: float
 ) -> tuple[BoundConstraint, ...]:
     """Return the targets of training rows; without any, a usual bound on the first system."""
     if rows.targets:
         return rows.targets
-    if not rows.systems:
-        msg = f"{name} needs the groups: fit(X, y, sensitive), one label per row"
-        raise MissingSensitiveError(msg)
-    return (BoundConstraint(metric=METRICS.get(metric), system=rows.systems[0], limit=limit),)
+    return (
+        BoundConstraint(metric=METRICS.get(metric), system=first_system(rows, name), limit=limit),
+    )

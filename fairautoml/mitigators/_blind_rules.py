@@ -70,10 +70,7 @@ def canonical(rows: ScoreRows) -> tuple[ScoreRows, NDArray[np.int64]]:
 
 
 def thinned(rows: ScoreRows, most: int) -> tuple[ScoreRows, NDArray[np.int64]]:
-    """Return a subsample of about ``most`` rows and its positions; cell weights are preserved.
-
-    Takes every k-th row by score within each cell and label, and all rows of small cells.
-    """
+    """Return a subsample, every k-th row by score of each large cell, and its positions."""
     every = -(-len(rows.y) // most)
     if every == 1:
         return rows, np.arange(len(rows.y))

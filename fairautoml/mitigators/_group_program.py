@@ -38,9 +38,11 @@ from fairautoml.mitigators._thresholds import (
     gain_weights,
     limits_by_rate,
     per_unit,
+    shrunk,
     solve_pairs,
 )
 from fairautoml.records import Floats, Rule
+from fairautoml.runtime._rules import groups_of
 
 _NO_CELL = np.zeros(0, dtype=np.int32)
 
@@ -130,6 +132,18 @@ class CommonRule(RuntimeRule):
         return f"all: {_text(Step(threshold=self.threshold))}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EquivalentRule(RuntimeRule):
+    """A rule that decides as one threshold per group does."""
+
+    cuts: ThresholdRule  # those thresholds
+
+    needs_sensitive: ClassVar[bool] = True
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.cuts.to_dict()
+
+
 Picks = Sequence[Sequence[tuple[int, float]]]
 """Chosen cuts and their shares, per group."""
 
@@ -150,22 +164,27 @@ class ThresholdProblem:
     """A goal, formulated over the groups that a rule must distinguish."""
 
     system: GroupSystem  # groups of the rule
-    groups: NDArray[np.int32]  # shape (n_rows,): group of each row, -1 = none
+    groups: NDArray[np.int64]  # shape (n_rows,): group of each row, -1 = none
     # constraints that are not implied by others, over ``system.n_groups`` cells: group ``g`` of
     # ``system`` is cell ``g``
     targets: tuple[BoundConstraint, ...]
     scale: tuple[float, ...]  # limit of each target per unit of tolerance
     floors: tuple[Floor, ...] = ()  # the same for minimums
     gain: tuple[float, float]  # gain of a true acceptance, cost of a false one
-    # largest share of all grouped rows that may be accepted, in [0, 1]; independent of the
-    # tolerance, and 1 means no limit
-    capacity: float = 1.0
     lacks: tuple[frozenset[int], ...]  # per group the labels without rows
 
     @property
     def neutral(self) -> float:
         """Best threshold on true probabilities without constraints."""
         return self.gain[1] / (self.gain[0] + self.gain[1])
+
+    def shrunk(self, rows: ScoreRows, goal: Goal) -> ScoreRows:
+        """Return the rows with labels shrunk towards the scores, where that improves the rules."""
+        return shrunk(rows, goal, self.groups, self.system.n_groups)
+
+    def ranked(self, rows: ScoreRows) -> tuple["Ranked", ...]:
+        """Return the rows of every group in ascending order of the scores."""
+        return rank(rows, self.groups, self.system.n_groups)
 
     def cuts(
         self, labelled: ScoreRows, most: int | None = MAX_CUTS
@@ -181,9 +200,8 @@ class ThresholdProblem:
         """Return one cut per group for each tolerance, None where none is found.
 
         Two groups: all pairs. More groups: rate intervals, and with minimums only the best cut of
-        each group. Several systems, comparisons with the
-        overall rate, rates that are not monotone in the threshold, or a capacity: the rounded
-        linear program.
+        each group. Several systems, comparisons with the overall rate, or rates that are not
+        monotone in the threshold: the rounded linear program.
         """
         if self._by_group:
             limits = limits_by_rate(self.targets, self.scale)
@@ -200,7 +218,7 @@ class ThresholdProblem:
     @property
     def _by_group(self) -> bool:
         """Whether each group of the rule is a group of every constraint."""
-        of_pairs = self.capacity >= 1 and not any(t.to_overall for t in self.targets)
+        of_pairs = not any(target.to_overall for target in self.targets)
         systems = [target.system for target in self.targets]
         systems += [floor.system for floor in self.floors]
         apart = any(system.overlapping for system in systems)
@@ -221,7 +239,7 @@ class ThresholdProblem:
         return [program.mixture(tolerance) for tolerance in tolerances]
 
     def _program(self, cuts: Sequence[ThresholdCandidates]) -> Program:
-        return Program(cuts, self.targets, self.scale, self.gain, self.capacity, self.floors)
+        return Program(cuts, self.targets, self.scale, self.gain, self.floors)
 
     def rules(
         self, labelled: ScoreRows, tolerances: Sequence[float], *, randomized: bool
@@ -273,7 +291,7 @@ def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
         )
     else:
         system, targets = _parted(targets, rows)
-    groups = groups_of(rows.cells, system)
+    groups = groups_of(system.of_cell, rows.cells)
     compared = [not target.metric.is_minimum for target in targets]
     return ThresholdProblem(
         system=system,
@@ -292,7 +310,7 @@ def build_problem(rows: ScoreRows, goal: Goal) -> ThresholdProblem:
 
 
 def _lacking(
-    rows: ScoreRows, groups: NDArray[np.int32], n_groups: int
+    rows: ScoreRows, groups: NDArray[np.int64], n_groups: int
 ) -> tuple[frozenset[int], ...]:
     """Return the labels of which each group has no rows."""
     known = groups >= 0
@@ -302,11 +320,6 @@ def _lacking(
         frozenset(label for label in (0, 1) if mass[label][group] <= 0)
         for group in range(n_groups)
     )
-
-
-def groups_of(cells: NDArray[np.integer], system: GroupSystem) -> NDArray[np.int32]:
-    """Return the group of each row, -1 = none; rows of cell -1 have none."""
-    return np.append(system.of_cell, np.int32(-1))[cells]
 
 
 def needed(targets: Sequence[BoundConstraint]) -> tuple[BoundConstraint, ...]:
@@ -387,11 +400,7 @@ def _left_out(
     first: NDArray[np.integer],
     part: NDArray[np.integer],
 ) -> NDArray[np.bool_]:
-    """Return which parts are decided without constraints, shape (n_parts,).
-
-    These are the parts in no group of any target, and the parts that some target excludes and
-    that have too few rows for a threshold of their own.
-    """
+    """Return which parts are decided without constraints: uncovered, or excluded and tiny."""
     if any(system.overlapping for system in systems):
         # The overall rate depends on the thresholds of all parts.
         return np.zeros(len(first), dtype=np.bool_)
@@ -424,10 +433,7 @@ def never_falling(
     value: Callable[[Sequence[int]], float],
     tolerances: Sequence[float],
 ) -> list[Picks | None]:
-    """Solve from the tightest tolerance on; keep a tighter solution when it is better.
-
-    A heuristic search may find a worse solution at a looser tolerance.
-    """
+    """Solve from the tightest tolerance on, and keep a tighter solution that is better."""
     best: tuple[int, ...] | None = None
     found: dict[float, tuple[int, ...] | None] = {}
     for tolerance in sorted(set(tolerances)):
@@ -491,10 +497,7 @@ def _ranked(rows: ScoreRows, order: NDArray[np.integer]) -> Ranked:
 
 
 def gaps(accepted: Floats, totals: Floats, problem: ThresholdProblem) -> Floats:
-    """Return the largest gap per unit of tolerance of every choice, shape (n_choices,).
-
-    Groups in which a rate is undefined are excluded; a ratio of 0/0 is infeasible (inf).
-    """
+    """Return the gap per unit of tolerance of every choice, over the groups with the rate."""
     largest = np.zeros(accepted.shape[2])
     for target, scale in zip(problem.targets, problem.scale, strict=True):
         parts = np.arange(target.system.n_groups)[:, None] == target.system.of_cell
@@ -519,10 +522,11 @@ def counted(by_label: Floats, rate: Rate) -> Floats:
 
 def outcomes(
     choices: Iterable[Floats],
-    totals: Floats,
+    ranked: Sequence[Ranked],
     problem: ThresholdProblem,
 ) -> tuple[Floats, Floats]:
     """Return gap and gain of several arrays of accepted weights, one after the other."""
+    totals = np.array([group.totals for group in ranked])
     found = [(gaps(one, totals, problem), gains(one, problem.gain)) for one in choices]
     gap, value = zip(*found, strict=True)
     return np.concatenate(gap), np.concatenate(value)

@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix, vstack
 from fairautoml.metrics import BoundConstraint
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.rates import SELECTION
-from fairautoml.mitigators._thresholds import Floor, ThresholdCandidates
+from fairautoml.mitigators._thresholds import Floor, ThresholdCandidates, gains_of
 from fairautoml.records import Floats
 
 SLACK = 1e-9
@@ -30,9 +30,6 @@ STRICTER = 4
 """Number of solves, each with a smaller tolerance, until the rounded solution is feasible."""
 
 _Rows = tuple[Floats, Floats, Floats]
-
-FAR = 1e12
-"""Gap per unit of exceeded capacity; makes any excess larger than every tolerance."""
 
 ROUNDS = 20
 """Largest number of coordinate descent passes; the descent stops when nothing changes."""
@@ -106,30 +103,6 @@ class _Band:
 
 
 @dataclass(frozen=True, slots=True)
-class _Capacity:
-    """Largest overall rate of acceptance, for any tolerance; has the interface of a band."""
-
-    rate: ClassVar[Rate] = SELECTION
-    n_extra: ClassVar[int] = 0
-
-    most: float
-    weights: Floats  # (1, n_cells): share of each cell in the overall rate
-
-    def sums(self, cut: ThresholdCandidates) -> Floats:
-        """Return the rate of acceptance, shape (1, n_cuts)."""
-        return cut.rate(self.rate)[None]
-
-    def rows(self, sums: Floats, tolerance: float) -> _Rows:
-        """Return one constraint: the overall rate is at most the capacity."""
-        return sums[0], np.zeros((1, 0)), np.array([self.most])
-
-    def gap(self, sums: Floats) -> Floats:
-        """Return 0 within the capacity, else a value that exceeds every tolerance."""
-        excess = sums[0, 0] - self.most
-        return np.where(excess <= SLACK, 0.0, FAR * excess)
-
-
-@dataclass(frozen=True, slots=True)
 class _Minimum:
     """A floor of one rate; has the interface of a band.
 
@@ -172,22 +145,18 @@ class Program:
         targets: Sequence[BoundConstraint],
         scale: Sequence[float],
         gain: tuple[float, float],
-        capacity: float = 1.0,
         floors: Sequence[Floor] = (),
     ) -> None:
         self.cuts = cuts
-        self.gains = [cut.accepted @ np.array([-gain[1], gain[0]]) for cut in cuts]
+        self.gains = [gains_of(cut, gain) for cut in cuts]
         self.vertices = [_hull(cut) for cut in cuts]
         bands = [
             _band(cuts, target, rate, factor)
             for target, factor in zip(targets, scale, strict=True)
             for rate in target.metric.compared
         ]
-        self.bands: list[_Band | _Capacity | _Minimum] = [b for b in bands if b is not None]
+        self.bands: list[_Band | _Minimum] = [b for b in bands if b is not None]
         self.bands += [found for found in (_minimum(cuts, floor) for floor in floors) if found]
-        mass = np.array([[cut.mass(SELECTION) for cut in cuts]])
-        if capacity < 1 and mass.any():
-            self.bands.append(_Capacity(capacity, mass / mass.sum()))
         self.sums = [[band.sums(cut) for cut in cuts] for band in self.bands]
 
     def mixture(self, tolerance: float) -> list[list[tuple[int, float]]] | None:
@@ -306,10 +275,7 @@ class Program:
 def _band(
     cuts: Sequence[ThresholdCandidates], target: BoundConstraint, rate: Rate, scale: float
 ) -> _Band | None:
-    """Return the band of one rate, None when too few groups have it for a comparison.
-
-    Groups without such rows are excluded. A cell without such rows contributes 0 to every rate.
-    """
+    """Return the band of one rate over the groups that have it, None if they are too few."""
     mass = np.array([cut.mass(rate) for cut in cuts])
     has = np.array([cut.has(rate) for cut in cuts])
     parts = target.system.member * mass

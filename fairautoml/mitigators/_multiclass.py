@@ -449,11 +449,8 @@ def _cut(left: Floats, cut: float, weight: Floats, at: int, goal: float) -> floa
 
 
 def _nearest(distance: Floats, weight: Floats, wanted: float) -> NDArray[np.int64]:
-    """Return the positions of the nearest rows, in order, that hold at least the wanted weight.
-
-    A partial sort suffices, because mostly few rows are needed; a full sort would dominate the
-    running time.
-    """
+    """Return the positions of the nearest rows, in order, that hold the wanted weight."""
+    # Mostly few rows are needed, and a full sort would dominate the running time.
     count = FEWEST + int(2 * wanted / max(float(weight.mean()), 1e-300)) if len(weight) else 0
     while count < len(distance):
         few = np.argpartition(distance, count)[: count + 1]

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.metrics import BoundConstraint, GroupCounts, Metric, Undefined
+from fairautoml.metrics import BoundConstraint, GroupCounts, Metric
 from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SELECTION
@@ -178,19 +178,16 @@ def _slope(objective: Metric, table: Floats, value: float, label: int) -> float:
     step = STEP * table.sum() * (1 if table[label, 0] > 0 else -1)
     moved = table.copy()
     moved[label] += (-step, step)
-    return (_signed(objective, moved) - value) / float(step)
+    return (_utility(objective, moved) - value) / float(step)
 
 
 def values_at(cuts: ThresholdCandidates, objective: Metric) -> Floats:
     """Return the objective, greater is better, at every cut; -inf where it is undefined."""
-    return np.array([_signed(objective, table) for table in cuts.tables])
+    return np.array([_utility(objective, table) for table in cuts.tables])
 
 
-def _signed(objective: Metric, table: Floats) -> float:
-    value = objective.value(GroupCounts(table[None]))
-    if isinstance(value, Undefined):
-        return -np.inf
-    return value if objective.greater_is_better else -value
+def _utility(objective: Metric, table: Floats) -> float:
+    return objective.utility(objective.value(GroupCounts(table[None])))
 
 
 def per_unit(gap: Floats, scale: float, offset: float = 0.0) -> Floats:
@@ -270,7 +267,7 @@ def solve_pairs(
     floors: Sequence[Floor] = (),
 ) -> list[tuple[int, ...] | None]:
     """Return the best pair of cuts of two groups for each tolerance, None where there is none."""
-    first, second = (_gains(cut, gain) for cut in cuts)
+    first, second = (gains_of(cut, gain) for cut in cuts)
     value = first[:, None] + second[None, :]
     gap = np.zeros_like(value)
     for rate, form, scale in _comparable(cuts, limits):
@@ -302,7 +299,8 @@ def _gap(low: Floats, high: Floats, form: str) -> Floats:
     return np.where(high > 0, 1.0 - ratio, np.inf)
 
 
-def _gains(cut: ThresholdCandidates, gain: tuple[float, float]) -> Floats:
+def gains_of(cut: ThresholdCandidates, gain: tuple[float, float]) -> Floats:
+    """Return the gain of accepting the rows above each cut, shape (n_cuts,)."""
     return cut.accepted @ np.array([-gain[1], gain[0]])
 
 
@@ -319,7 +317,7 @@ class RateIntervals:
         self.groups = [
             _Group(
                 [cut.rate(rate) if cut.has(rate) else None for rate, _, _ in self.limits],
-                _gains(cut, gain),
+                gains_of(cut, gain),
             )
             for cut in cuts
         ]
@@ -473,10 +471,7 @@ class _Group:
         return np.where(empty, -np.inf, self.gains[at]), at
 
     def span(self, low: Sequence[Floats], high: Sequence[Floats]) -> Span:
-        """Return the first and one past the last cut whose rates lie in each interval.
-
-        Intervals may cover the first rates only.
-        """
+        """Return the first and one past the last cut within the intervals of the first rates."""
         start = np.zeros(len(low[0]), dtype=np.int64)
         stop = np.full(len(low[0]), len(self.gains), dtype=np.int64)
         for rate, least, most in zip(self.rates, low, high, strict=False):

@@ -13,9 +13,15 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fairautoml.data.dataset import FeatureSchema
-from fairautoml.exceptions import DegenerateGroupError, InputError, MissingSensitiveError
+from fairautoml.exceptions import DegenerateGroupError, InputError
 from fairautoml.metrics.groups import GroupSystem
-from fairautoml.mitigators._base import FitBaseLearner, RateMetrics, ScoreModel, TrainRows
+from fairautoml.mitigators._base import (
+    FitBaseLearner,
+    RateMetrics,
+    ScoreModel,
+    TrainRows,
+    first_system,
+)
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import Floats
 from fairautoml.runtime._rules import groups_of
@@ -86,10 +92,7 @@ def row_groups(rows: TrainRows, name: str) -> RowGroups:
 
     Groups without rows, which small groups may have in a fold, are ignored.
     """
-    if not rows.systems and not rows.targets:
-        msg = f"{name} needs the groups: fit(X, y, sensitive), one label per row"
-        raise MissingSensitiveError(msg)
-    system = rows.targets[0].system if rows.targets else rows.systems[0]
+    system = first_system(rows, name)
     groups = groups_of(system.of_cell, rows.cells)
     known = groups >= 0
     n_rows = np.bincount(groups[known], minlength=system.n_groups)
@@ -131,7 +134,7 @@ def associations(rows: TrainRows, groups: RowGroups) -> Floats:
     known = groups.of_row >= 0
     of_row, weight = np.searchsorted(groups.present, groups.of_row[known]), rows.weight[known]
     X = sparse.csc_matrix(rows.X[known]) if rows.feature_schema.sparse else rows.X[known]
-    categorical = frozenset(rows.feature_schema.categorical)
+    categorical = rows.feature_schema.n_codes
     found = np.zeros(rows.feature_schema.n_features)
     for at in range(rows.feature_schema.n_features):
         x = X[:, [at]].toarray().ravel() if rows.feature_schema.sparse else X[:, at]

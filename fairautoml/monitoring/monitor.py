@@ -17,8 +17,7 @@ from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.frames import Inputs, as_series, check_length
 from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor, isolated_config
-from fairautoml.learners._mixture import Fairness
-from fairautoml.learners.mixture_of_experts import MixtureOfExperts
+from fairautoml.learners.mixture_of_experts import Fairness, MixtureOfExperts
 from fairautoml.metrics import (
     BoundConstraint,
     Constraint,
@@ -95,8 +94,7 @@ class Outcomes:
         """
         gain = factor * self.values[:, 0] - self.values[:, 1]
         outcome = gain[None, :, None] - bounds[:, None, None]
-        found: NDArray[np.float64] = np.einsum("v,bvs->bs", self.counts, np.log1p(outcome * BETS))
-        return found
+        return np.einsum("v,bvs->bs", self.counts, np.log1p(outcome * BETS))
 
 
 def _blocks(values: NDArray[np.bool_], n: int) -> NDArray[np.float64]:

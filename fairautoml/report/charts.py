@@ -277,8 +277,7 @@ def _axes(ax: "Axes | None") -> "Axes":
         raise MissingExtraError(
             "plots need matplotlib; install it with: pip install 'fairautoml-search[plot]'"
         ) from error
-    axes: Axes = pyplot.subplots()[1]
-    return axes
+    return pyplot.subplots()[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

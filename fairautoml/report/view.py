@@ -174,8 +174,7 @@ def _sizes(system: GroupSystem, rows: NDArray[np.int64] | None) -> NDArray[np.in
     """Return the rows of each group by label, shape (n_groups, 2)."""
     if rows is None:
         return np.zeros((system.n_groups, 2), dtype=np.int64)
-    found: NDArray[np.int64] = system.member.astype(np.int64) @ rows
-    return found
+    return system.member.astype(np.int64) @ rows
 
 
 def _of_groups(

@@ -60,8 +60,7 @@ class PortablePredictor:
     @property
     def classes_(self) -> Array:
         """The labels in the order of the columns of the probabilities."""
-        found: Array = self.classes[self._order]
-        return found
+        return self.classes[self._order]
 
     def predict(self, X: Any, sensitive: Any = None) -> Array:
         """Return the class or the number of each row; equal rows get equal predictions.
@@ -80,8 +79,7 @@ class PortablePredictor:
             A column is missing or has the wrong kind of values, or groups are needed.
         """
         found = self._decisions(*self._read(X, sensitive))
-        chosen: Array = self.classes[found] if len(self.classes) else found
-        return chosen
+        return self.classes[found] if len(self.classes) else found
 
     def predict_one(self, row: Mapping[str, Any], sensitive: Any = None) -> Any:
         """Return the prediction of one row, given by name."""
@@ -149,8 +147,7 @@ class PortablePredictor:
         if self.task == "regression":
             return accepted
         if self.task == "multiclass":
-            chosen: Array = accepted.argmax(axis=1).astype(np.int64)
-            return chosen
+            return accepted.argmax(axis=1).astype(np.int64)
         return (accepted >= 0.5).astype(np.int64)
 
     def _acceptance(self, matrix: Floats, cells: Array) -> Floats:

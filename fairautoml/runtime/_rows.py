@@ -456,8 +456,7 @@ def _as_floats(values: Array, kind: str) -> Floats:
         moments = [_moment(value) for value in values.tolist()]
         values = np.array(moments, dtype="M8[us]" if kind == "datetime" else "m8[us]")
     start = np.datetime64(0, "D") if kind == "datetime" else np.timedelta64(0, "D")
-    found: Floats = (values - start) / np.timedelta64(1, "D")
-    return found
+    return (values - start) / np.timedelta64(1, "D")
 
 
 def _zoned(values: Array) -> bool:

@@ -10,8 +10,7 @@ from fairautoml.runtime._base import Array, Floats, ModelFileError, Spec
 def groups_of(of_cell: Array, cells: Array) -> Array:
     """Return the group of each row, -1 for rows without a cell or a group."""
     known = (cells >= 0) & (cells < len(of_cell))
-    found: Array = np.append(of_cell, -1)[np.where(known, cells, -1)].astype(np.int64)
-    return found
+    return np.append(of_cell, -1)[np.where(known, cells, -1)].astype(np.int64)
 
 
 def _thresholds(rule: Spec, scores: Floats, cells: Array, shares: Floats | None) -> Floats:
@@ -68,20 +67,17 @@ def _bias(rule: Spec, scores: Floats, cells: Array, shares: Floats | None) -> Fl
     left = scores.astype(np.float64)
     for cell, y in np.argwhere(rule["bias"]):
         left -= rule["bias"][cell, y] * shares[:, cell, y]
-    accepted: Floats = (left > rule["threshold"]).astype(np.float64)
-    return accepted
+    return (left > rule["threshold"]).astype(np.float64)
 
 
 def _classes(rule: Spec, scores: Floats, cells: Array, shares: Floats | None) -> Floats:
     group = groups_of(rule["of_cell"], cells)
     worth = rule["slopes"][group] * scores.astype(np.float64) - rule["cuts"][group]
-    found: Floats = np.eye(scores.shape[1])[worth.argmax(axis=1)]
-    return found
+    return np.eye(scores.shape[1])[worth.argmax(axis=1)]
 
 
 def _shifts(rule: Spec, scores: Floats, cells: Array, shares: Floats | None) -> Floats:
-    found: Floats = scores.astype(np.float64) + rule["shifts"][groups_of(rule["of_cell"], cells)]
-    return found
+    return scores.astype(np.float64) + rule["shifts"][groups_of(rule["of_cell"], cells)]
 
 
 def _repair(rule: Spec, scores: Floats, cells: Array, shares: Floats | None) -> Floats:
@@ -91,8 +87,7 @@ def _repair(rule: Spec, scores: Floats, cells: Array, shares: Floats | None) -> 
         inside = group == at
         if len(knots):
             moved[inside] = np.interp(wide[inside], knots, steps)
-    found: Floats = wide + rule["strength"] * moved
-    return found
+    return wide + rule["strength"] * moved
 
 
 RULES: dict[str, Callable[[Spec, Floats, Array, Floats | None], Floats]] = {
@@ -180,13 +175,11 @@ def draws(X: Floats, odd: Array) -> Floats:
         factors = odd.view(np.uint32).astype(np.uint64).reshape(-1, 2)
         whole = factors[:, 0] + (factors[:, 1] << np.uint64(32))
         mixed = scrambled(bits * whole).sum(axis=1, dtype=np.uint64)
-    found: Floats = (scrambled(mixed) >> np.uint64(11)) * 2.0**-53
-    return found
+    return (scrambled(mixed) >> np.uint64(11)) * 2.0**-53
 
 
 def scrambled(z: Array) -> Array:
     """Mix bits by the finaliser of splitmix64 (Steele, Lea, Flood 2014)."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    found: Array = z ^ (z >> np.uint64(31))
-    return found
+    return z ^ (z >> np.uint64(31))

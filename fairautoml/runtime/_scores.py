@@ -53,8 +53,7 @@ def compiled_walk() -> Callable[..., None] | None:
         numba = importlib.import_module("numba")
     except ImportError:
         return None
-    made: Callable[..., None] = numba.njit(walk, nogil=True, cache=True)
-    return made
+    return numba.njit(walk, nogil=True, cache=True)
 
 
 class Trees:
@@ -145,15 +144,13 @@ _SELU_SCALE, _SELU_ALPHA = np.float32(1.0507009873554805), np.float32(1.67326324
 
 
 def _selu(values: Floats) -> Floats:
-    found: Floats = _SELU_SCALE * np.where(
+    return _SELU_SCALE * np.where(
         values > 0, values, _SELU_ALPHA * np.expm1(np.minimum(values, np.float32(0)))
     )
-    return found
 
 
 def _relu(values: Floats) -> Floats:
-    found: Floats = np.maximum(values, np.float32(0))
-    return found
+    return np.maximum(values, np.float32(0))
 
 
 ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {"relu": _relu, "selu": _selu}
@@ -163,8 +160,7 @@ def entries(column: Floats, values: Array) -> Array:
     """Return the entry of each code of a column in a table; the last one is that of missing."""
     last = len(values) - 1
     known = (column >= 0) & (column < last)
-    found: Array = np.where(known, column, last).astype(np.int64)
-    return found
+    return np.where(known, column, last).astype(np.int64)
 
 
 def network_sums(spec: Spec, rows: Floats) -> Floats:
@@ -186,8 +182,7 @@ def _sums(spec: Spec, rows: Floats) -> Floats:
     heads = spec["heads"]  # shape (n_members, n_outputs, width)
     found = [np.multiply(hidden, heads[:, at], order="C").sum(axis=2)
              for at in range(heads.shape[1])]  # fmt: skip
-    total: Floats = np.stack(found, axis=2) + spec["intercept"]
-    return total
+    return np.stack(found, axis=2) + spec["intercept"]
 
 
 def _inputs(spec: Spec, rows: Floats) -> Floats:
@@ -208,8 +203,7 @@ def _inputs(spec: Spec, rows: Floats) -> Floats:
 
 def smooth_clip(x: Floats) -> Floats:
     """Return values pressed into (-3, 3), those near 0 hardly changed."""
-    found: Floats = x / np.sqrt(np.float32(1) + (x / np.float32(3)) ** 2)
-    return found
+    return x / np.sqrt(np.float32(1) + (x / np.float32(3)) ** 2)
 
 
 def network_scores(spec: Spec, rows: Floats) -> Floats:
@@ -251,22 +245,19 @@ def _exp(values: Floats) -> Floats:
 
 def _logistic(raw: Floats) -> Floats:
     one = raw.dtype.type(1.0)
-    found: Floats = one / (one + _exp(-raw))
-    return found
+    return one / (one + _exp(-raw))
 
 
 def _softmax(raw: Floats) -> Floats:
     grown = np.exp(raw - raw.max(axis=1, keepdims=True))
-    found: Floats = grown / grown.sum(axis=1, keepdims=True)
-    return found
+    return grown / grown.sum(axis=1, keepdims=True)
 
 
 def _shares(raw: Floats) -> Floats:
     """Return the softmax as the libraries of boosted trees compute it."""
     grown = _exp(raw - raw.max(axis=1, keepdims=True))
     total = np.cumsum(grown.astype(np.float64), axis=1)[:, -1:].astype(raw.dtype)
-    found: Floats = grown / total
-    return found
+    return grown / total
 
 
 LINKS: dict[str, Callable[[Floats], Floats]] = {
@@ -308,8 +299,7 @@ def _added(values: Floats, start: float, kind: Any) -> Floats:
         return np.full(values.shape[1], start, dtype=kind)
     values[0] += kind(start)
     if values.shape[1] < FEW_ROWS:
-        found: Floats = np.add.accumulate(values, axis=0)[-1]
-        return found
+        return np.add.accumulate(values, axis=0)[-1]
     total: Floats = values[0]
     for one in values[1:]:
         total += one
@@ -369,8 +359,7 @@ def _checklist(node: Spec, batch: Batch) -> Floats:
             "is given": ~missing,
         }
         counts += answers[test]
-    found: Floats = node["scores"][counts]
-    return found
+    return node["scores"][counts]
 
 
 def _designed(design: Spec, matrix: Floats) -> Floats:
@@ -391,8 +380,7 @@ def _experts(node: Spec, batch: Batch) -> Floats:
     rows = _designed(node["design"], batch.matrix)
     margins = np.einsum("nd,ed->ne", rows, node["w"]) + node["b"]
     gates = _softmax(np.einsum("nd,ed->ne", rows, node["v"]) + node["c"])
-    found: Floats = np.minimum((gates * _logistic(margins)).sum(axis=1), 1.0)
-    return found
+    return np.minimum((gates * _logistic(margins)).sum(axis=1), 1.0)
 
 
 def _additive(node: Spec, batch: Batch) -> Floats:
@@ -427,14 +415,12 @@ def _spread(node: Spec, batch: Batch) -> Floats:
 
 
 def _probability(node: Spec, batch: Batch) -> Floats:
-    found: Floats = np.clip(batch.found[node["of"]], 0.0, 1.0).astype(np.float32)
-    return found
+    return np.clip(batch.found[node["of"]], 0.0, 1.0).astype(np.float32)
 
 
 def _class_shares(node: Spec, batch: Batch) -> Floats:
     clipped = np.clip(batch.found[node["of"]].astype(np.float64), 0.0, 1.0)
-    found: Floats = (clipped / clipped.sum(axis=1, keepdims=True)).astype(np.float32)
-    return found
+    return (clipped / clipped.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def _mean(node: Spec, batch: Batch) -> Floats:
@@ -459,8 +445,7 @@ def _membership(node: Spec, batch: Batch) -> Floats:
     total = found.sum(axis=1, keepdims=True)
     even = np.full_like(found, 1.0 / found.shape[1])
     shares = np.divide(found, total, out=even, where=total > 0)
-    wide: Floats = shares.reshape(-1, int(node["n_cells"]), 2).astype(np.float32)
-    return wide
+    return shares.reshape(-1, int(node["n_cells"]), 2).astype(np.float32)
 
 
 NODES: dict[str, Callable[[Spec, Batch], Any]] = {
@@ -490,8 +475,7 @@ NODES: dict[str, Callable[[Spec, Batch], Any]] = {
 
 def _lookup(step: Spec, matrix: Floats, cells: Array) -> Floats:
     column, values = matrix[step["column"]], step["values"]
-    found: Floats = values[entries(column, values)]
-    return found
+    return values[entries(column, values)]
 
 
 def _fixed(step: Spec, matrix: Floats, cells: Array) -> Floats:
@@ -500,8 +484,7 @@ def _fixed(step: Spec, matrix: Floats, cells: Array) -> Floats:
 
 def _decorrelated(step: Spec, matrix: Floats, cells: Array) -> Floats:
     shift = step["shift"][groups_of(step["of_cell"], cells)]
-    found: Floats = (_designed(step["design"], matrix) - shift).T
-    return found
+    return (_designed(step["design"], matrix) - shift).T
 
 
 def _repaired(step: Spec, matrix: Floats, cells: Array) -> Floats:
@@ -549,8 +532,7 @@ def _represented(step: Spec, matrix: Floats, cells: Array) -> Floats:
     rows = _designed(step["design"], matrix)
     if step["layer"] is not None:
         rows = np.tanh(rows @ step["layer"]["coefficients"] + step["layer"]["intercepts"])
-    found: Floats = (rows - (rows - step["mean"]) @ step["moved"]).T
-    return found
+    return (rows - (rows - step["mean"]) @ step["moved"]).T
 
 
 def _text(step: Spec, matrix: Floats, cells: Array) -> Floats:
@@ -561,8 +543,7 @@ def _text(step: Spec, matrix: Floats, cells: Array) -> Floats:
         total += values[codes]
         square += squares[codes]
     norm = np.sqrt(np.where(square > 0, square, 1.0))
-    found: Floats = (total / norm[:, None] + step["offset"]).T
-    return found
+    return (total / norm[:, None] + step["offset"]).T
 
 
 STEPS: dict[str, Callable[[Spec, Floats, Array], Floats]] = {

@@ -127,19 +127,16 @@ def part_of(days: Floats, part: str, newest: int) -> Floats:
 
 def _calendar(days: Array, clock: Array, part: str) -> Array:
     if part == "hour":
-        hours: Array = clock // 3_600_000
-        return hours
+        return clock // 3_600_000
     if part == "weekday":  # 1970-01-01 was a Thursday, and Monday is 0
-        weekdays: Array = (days + 3) % 7
-        return weekdays
+        return (days + 3) % 7
     dates = days.astype("M8[D]")
     years, months = dates.astype("M8[Y]"), dates.astype("M8[M]")
-    found: Array = {
+    return {
         "year": years.astype(np.int64) + 1970,
         "month": (months - years.astype("M8[M]")).astype(np.int64) + 1,
         "day": (dates - months.astype("M8[D]")).astype(np.int64) + 1,
     }[part]
-    return found
 
 
 MARKS = {

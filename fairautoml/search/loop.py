@@ -122,7 +122,7 @@ class Proposals:
         self._strategy = strategy
         self._recaller = strategy if isinstance(strategy, RecallingStrategy) else None
         self._baseline = baseline
-        self._not_told = None if baseline is None else baseline.key
+        self._unreported = None if baseline is None else baseline.key
         self._recorded = deque(recorded)
         self._new: list[Config] = []
         self._known: dict[str, TrialResult] = {}
@@ -156,8 +156,8 @@ class Proposals:
         if key in self._claimed:
             self._claimed.discard(key)
             self.hear(scored)
-        elif key == self._not_told:
-            self._not_told = None
+        elif key == self._unreported:
+            self._unreported = None
         else:
             self._strategy.tell(scored)
         self._learn(scored)
@@ -174,8 +174,8 @@ class Proposals:
 
     def hear(self, scored: TrialResult) -> None:
         """Receive the result of a trial of a previous run that was not requested."""
-        if scored.trial.config.key == self._not_told:
-            self._baseline = self._not_told = None
+        if scored.trial.config.key == self._unreported:
+            self._baseline = self._unreported = None
         elif self._recaller is not None:
             self._recaller.hear(scored)
         self._learn(scored)
@@ -261,10 +261,7 @@ class SearchLoop:
     _scoring: float = 0.0  # seconds that the last success took, on the executor's clock
 
     def run(self) -> bool:
-        """Search until the budget is spent; return False if the user interrupted the search.
-
-        Results that were scored before an interrupt are kept.
-        """
+        """Search until the budget is spent; return False after an interrupt; results are kept."""
         window = window_of(self.stop, self.executor)
         if window < self.executor.n_workers:
             msg = (
@@ -453,8 +450,8 @@ class SearchLoop:
 
     def _learn(self, scored: TrialResult) -> None:
         number = scored.trial.number
-        asked = replace(scored.trial, number=self._swapped.get(number, number))
-        self.allocator.record(replace(scored, trial=asked))
+        trial = replace(scored.trial, number=self._swapped.get(number, number))
+        self.allocator.record(replace(scored, trial=trial))
 
 
 def _differ(recorded: Trial, trial: Trial) -> bool:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fairautoml.exceptions import SpaceError
-
-ParamValue = bool | int | float | str
+from fairautoml.records import Config, ParamValue
 
 
 def same_value(one: object, other: object) -> bool:
@@ -189,6 +188,16 @@ class SearchSpace:
     def mitigation_of(self, learner: str, mitigation: str) -> str:
         """Return the mitigation, or ``"none"`` if the pair is excluded."""
         return "none" if (learner, mitigation) in self.excluded else mitigation
+
+    def contains(self, config: Config) -> bool:
+        """Whether a configuration is a complete point of the space."""
+        return (
+            config.learner in self.learners
+            and self.learners[config.learner].contains(config.params)
+            and config.encoding in self.encodings
+            and config.mitigation in self.mitigations
+            and self.mitigations[config.mitigation].contains(config.mitigation_params)
+        )
 
 
 def coordinates(space: SearchSpace) -> dict[str, Range]:

@@ -16,13 +16,12 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from fairautoml.exceptions import SpaceError
-from fairautoml.records import Config
+from fairautoml.records import Config, ParamValue
 from fairautoml.search.space import (
     Choice,
     Condition,
     Integer,
     ParamSpace,
-    ParamValue,
     Range,
     Real,
     SearchSpace,
@@ -176,7 +175,11 @@ def read_param_space(text: str, origin: str, name: str = "") -> ParamSpace:
 
 
 def _read_range(place: Place) -> Range:
-    kinds = {"real": _read_real, "integer": _read_integer, "choice": _read_choice}
+    kinds: dict[str, Callable[[Place], Range]] = {
+        "real": partial(_read_number, kind=Real, read=Place.real),
+        "integer": partial(_read_number, kind=Integer, read=Place.integer),
+        "choice": _read_choice,
+    }
     found = place.mapping()
     if "type" not in found:
         raise place.error(f"the key 'type' is missing; allowed: {', '.join(kinds)}")
@@ -186,18 +189,11 @@ def _read_range(place: Place) -> Range:
     return kinds[kind](place)
 
 
-def _read_real(place: Place) -> Range:
+def _read_number(place: Place, kind: type[Real | Integer], read: Callable[[Place], Any]) -> Range:
     fields = place.fields(("type", "low", "high", "default"), ("log", "when"))
-    low, high, default = (fields[key].real() for key in ("low", "high", "default"))
+    low, high, default = (read(fields[key]) for key in ("low", "high", "default"))
     log = "log" in fields and fields["log"].boolean()
-    return place.made(partial(Real, low=low, high=high, default=default, log=log))
-
-
-def _read_integer(place: Place) -> Range:
-    fields = place.fields(("type", "low", "high", "default"), ("log", "when"))
-    low, high, default = (fields[key].integer() for key in ("low", "high", "default"))
-    log = "log" in fields and fields["log"].boolean()
-    return place.made(partial(Integer, low=low, high=high, default=default, log=log))
+    return place.made(partial(kind, low=low, high=high, default=default, log=log))
 
 
 def _read_choice(place: Place) -> Range:
@@ -251,11 +247,6 @@ def find_space(folder: Kind, name: str) -> tuple[str, str] | None:
         return None
     file = _home() / folder / f"{name}.yaml"
     return (file.read_text(encoding="utf-8"), str(file)) if file.is_file() else None
-
-
-def find_portfolio(name: str) -> tuple[str, str] | None:
-    """Return text and origin of a portfolio file, None when there is no such file."""
-    return find_space("portfolios", name)
 
 
 def load_space(kind: Kind, name: str, text: str = "") -> ParamSpace:

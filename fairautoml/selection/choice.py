@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.evaluation.group_sizes import MINIMUM_AS_DIFFERENCE, fewest_rows, too_small
+from fairautoml.evaluation.group_sizes import MINIMUM_AS_DIFFERENCE, GroupSizes, fewest_rows
 from fairautoml.evaluation.postprocess import Column, expand_column
 from fairautoml.evaluation.problem import Problem
 from fairautoml.metrics import METRICS, BoundConstraint
@@ -429,7 +429,8 @@ def _small(problem: Problem) -> Iterator[tuple[str, str, int]]:
     for target in problem.goal.targets:
         limit = MINIMUM_AS_DIFFERENCE if target.metric.is_minimum else target.limit
         few = SMALL * fewest_rows(limit)
-        found = too_small(problem.dataset, target, problem.entities, few)
+        rows = GroupSizes(dataset=problem.dataset, entities=problem.entities, min_size=few)
+        found = rows.too_small(target)
         if found is not None and target.system.n_groups > target.fewest_groups:
             named = zip(found.outside, found.n_rows, strict=True)
             sizes |= {(target.system.name, label): n_rows for label, n_rows in named}

@@ -80,11 +80,8 @@ def models_of(entry: Entry, bags: Mapping[str, ScoreModel]) -> ScoreModel:
 
 
 def scored_by(entry: Entry) -> Hashable:
-    """Return a key that is equal for entries whose ``models_of`` return the same scores.
-
-    The trials and their shares are not enough: an ensemble and a mixture of one column can share
-    them, but their scores differ in shape.
-    """
+    """Return a key that is equal for entries whose ``models_of`` return the same scores."""
+    # An ensemble and a mixture of one column may share members; their scores differ in shape.
     if isinstance(entry.rule, PoolRule):
         return entry.rule.columns
     return entry.members if entry.members else entry.trial_key
@@ -130,8 +127,7 @@ def _given(columns: NDArray[np.float32], y: NDArray[Any], task: TaskName) -> NDA
     """Return the terms whose mean gives the loss of an average, shape (n_columns, n_rows)."""
     if task == "regression":
         # Differences first: float32 sums of large numbers would lose what matters.
-        errors: NDArray[np.float32] = (columns - y).astype(np.float32)
-        return errors
+        return (columns - y).astype(np.float32)
     if task == "multiclass":
         given = columns[:, np.arange(len(y)), y]
     else:
@@ -178,8 +174,7 @@ def mean_shares(by_fold: NDArray[np.float64], *, most: int | None) -> NDArray[np
     if most is not None:
         # A stable order: of equal shares the first columns stay.
         mean[np.argsort(-mean, kind="stable")[most:]] = 0.0
-    shares: NDArray[np.float64] = mean / mean.sum()
-    return shares
+    return mean / mean.sum()
 
 
 TOLERANCE = 0.001

@@ -75,8 +75,7 @@ class DecisionShares:
     @property
     def decision(self) -> NDArray[np.int64]:
         """Most common decision in each group, shape (n_groups,)."""
-        found: NDArray[np.int64] = self.served.argmax(axis=1)
-        return found
+        return self.served.argmax(axis=1)
 
     @property
     def suppressed(self) -> NDArray[np.bool_]:
@@ -84,8 +83,7 @@ class DecisionShares:
         at = np.arange(len(self.served))
         other = 1.0 - self.served[at, self.decision]
         usual = 1.0 - self.reference[at, self.decision]
-        found: NDArray[np.bool_] = (other < NEARLY * usual) & (self.n_rows * usual >= FEWEST)
-        return found
+        return (other < NEARLY * usual) & (self.n_rows * usual >= FEWEST)
 
 
 def decision_shares(
@@ -107,10 +105,7 @@ def decision_shares(
 
 def _normalized(weight: NDArray[np.float64]) -> NDArray[np.float64]:
     total = weight.sum(axis=1, keepdims=True)
-    shares: NDArray[np.float64] = np.divide(
-        weight, total, out=np.zeros_like(weight), where=total > 0
-    )
-    return shares
+    return np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
 
 
 def is_unconstrained(entry: Entry) -> bool:
@@ -133,7 +128,7 @@ def constant_value(problem: Problem, metric: Metric) -> float:
             task.tally(np.zeros_like(data.cells), data.y, constant, data.weight, n_groups=1)
         )
         if not isinstance(value, Undefined):
-            found.append(value if metric.greater_is_better else -value)
+            found.append(metric.utility(value))
     return max(found, default=0.0)
 
 
@@ -281,7 +276,4 @@ def _influence(metric: Metric, shares: NDArray[np.float64]) -> NDArray[np.float6
 
 def _value(metric: Metric, table: NDArray[np.float64]) -> float:
     counts = GroupCounts(table[None]) if len(table) == 2 else ClassCounts(table[None])
-    value = metric.value(counts)
-    if isinstance(value, Undefined):
-        return -np.inf
-    return value if metric.greater_is_better else -value
+    return metric.utility(metric.value(counts))

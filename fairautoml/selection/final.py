@@ -458,10 +458,7 @@ def refit_final(
 
 
 def expected_seconds(result: TrialResult, outside: float) -> float:
-    """Return the expected seconds of training on all rows, linear in the rows of the trial.
-
-    ``outside`` is the share of the rows outside a fold.
-    """
+    """Return the expected seconds on all rows; ``outside`` is the share outside a fold."""
     trial = result.trial
     seconds = result.seconds / (trial.fidelity.folds - trial.n_taken)
     return seconds / (trial.fidelity.rows * outside)

@@ -130,10 +130,7 @@ class Leaderboard:
 
 
 def blocks_of(table: pd.DataFrame, blocks: Collection[str], objective: str) -> pd.DataFrame:
-    """Return the best row of all columns, of each block, and of averages of blocks.
-
-    Of rows that meet the constraint if there are any, else of all; constants are left out.
-    """
+    """Return the best row, a fair one if any, of all columns, each block, and their averages."""
     seen = list(map(blocks_in, table["encoding"]))
     reads = {"all columns": [one == {""} for one in seen]}
     reads |= {name: [one == {name} for one in seen] for name in blocks}
@@ -158,14 +155,14 @@ DETAILS = (
 )  # fmt: skip
 """Columns that a table of choices leaves out, besides the value of each constraint."""
 
-ALIKE = 0.05
+SAME_CHOICE = 0.05
 """Share of the front's range within which two entries of a trial are the same choice."""
 
 
 def distinct_choices(table: pd.DataFrame, front: Iterable[int], objective: str) -> pd.DataFrame:
     """Return the selected row, the front with the best score first, and the best other trials.
 
-    Of rows of a trial, or of an ensemble, that are alike in score and gap the first one is kept.
+    Of rows of a trial, or of an ensemble, with similar score and gap the first one is kept.
     Of the trials without a row on the front there is one row each. ``front`` has ranks.
     """
     on_front, by = table["rank"].isin(list(front)), [objective, "gap"]
@@ -176,8 +173,8 @@ def distinct_choices(table: pd.DataFrame, front: Iterable[int], objective: str) 
     ordered = places[on_front].sort_values(by, ascending=[not rises, True], kind="stable")
     for at in ordered.index.difference(kept, sort=False):
         same = [one for one in kept if trial[one] == trial[at]]
-        alike = (places.loc[same] - places.loc[at]).abs() <= ALIKE * span
-        if not alike.all(axis=1).any():
+        similar = (places.loc[same] - places.loc[at]).abs() <= SAME_CHOICE * span
+        if not similar.all(axis=1).any():
             kept.append(at)
     others = table[~table["trial"].isin(table.loc[kept, "trial"])].drop_duplicates("trial")
     found = table.assign(front=on_front).loc[[*kept, *others.index]].reset_index(drop=True)

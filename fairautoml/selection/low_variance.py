@@ -21,7 +21,7 @@ from scipy.stats import norm
 from fairautoml.metrics._table import Rate, effective_rows
 from fairautoml.mitigators import Goal, Mitigator, RateMetrics, ScoreRows
 from fairautoml.mitigators._group_program import ThresholdProblem, build_problem
-from fairautoml.mitigators._thresholds import ThresholdCandidates, shrunk
+from fairautoml.mitigators._thresholds import ThresholdCandidates
 from fairautoml.records import Rule
 
 LOW_VARIANCE = "low_variance_thresholds"
@@ -45,10 +45,7 @@ def shared_limits(limit: float) -> tuple[float, ...]:
 def low_variance_thresholds(
     confidence: float, audit_ratio: float, design_effect: float = 1.0
 ) -> Mitigator:
-    """Return the post-processor that reserves ``limit - tolerance`` for noise.
-
-    It is not a plug-in: its arguments are known only to the selection.
-    """
+    """Return the post-processor that reserves ``limit - tolerance`` for noise; no plug-in."""
     noise = Noise(
         quantile=float(norm.ppf((1.0 + confidence) / 2.0)),
         worse=design_effect * (1.0 + 1.0 / audit_ratio),
@@ -71,10 +68,7 @@ class Noise:
     worse: float
 
     def variance(self, room: float, n_rows: NDArray[np.float64]) -> float:
-        """Return the largest variance of one decision whose noise fits into the room.
-
-        The two groups with the fewest rows have the noisiest difference.
-        """
+        """Return the largest variance of a decision that fits, by the two smallest groups."""
         per_variance = float((1.0 / np.sort(n_rows)[:2]).sum()) * self.worse
         return (room / self.quantile) ** 2 / per_variance
 
@@ -82,14 +76,9 @@ class Noise:
 def fit_low_variance(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float], noise: Noise
 ) -> list[tuple[float, Rule | None]]:
-    """Return the best thresholds with low-variance rates for every tolerance.
-
-    None if the variance bound excludes no threshold, so that ordinary thresholds suffice, or if no
-    thresholds are found.
-    """
+    """Return thresholds of low variance for every tolerance, None where ordinary ones suffice."""
     problem = build_problem(rows, goal)
-    n_groups = problem.system.n_groups
-    cuts = problem.cuts(shrunk(rows, goal, problem.groups, n_groups))
+    cuts = problem.cuts(problem.shrunk(rows, goal))
     by_label = _rows_by_label(rows, problem)
     found: list[tuple[float, Rule | None]] = []
     for tolerance in tolerances:

@@ -31,8 +31,7 @@ class TargetNoise:
     def merged(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the table of the groups, shape (n_drawn, ...), from that of the finest groups."""
         member = drawn_groups(self.target.system).astype(np.float64)
-        found: NDArray[np.float64] = np.tensordot(member, counts, 1)
-        return found
+        return np.tensordot(member, counts, 1)
 
     def first(self, n_draws: int) -> "TargetNoise":
         """Return the first draws."""
@@ -83,8 +82,7 @@ def noise_of_groups(
     # An empty group gets the noise of its parts in equal shares.
     parts = np.where(parts.any(axis=1, keepdims=True), parts, member)
     total = np.maximum(parts.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    found: NDArray[np.float64] = np.matmul(np.sqrt(parts / total), noise)
-    return found
+    return np.matmul(np.sqrt(parts / total), noise)
 
 
 DRAWS, OTHER_DRAWS = 1000, 500
@@ -111,27 +109,6 @@ class BoundProbability:
     # (n_draws, n_drawn, 3): for the share of label 1 and for the acceptance of label 0 and
     # label 1. Otherwise rows of shape (n_drawn,) and noise of shape (n_draws, n_drawn, n_columns)
     by_target: tuple[TargetNoise, ...]
-
-    @classmethod
-    def of_rows(
-        cls,
-        n_rows: NDArray[np.float64],
-        noise: NDArray[np.float64],
-        targets: Sequence[BoundConstraint],
-    ) -> "BoundProbability":
-        """Return the draws for independent rows that all weigh the same."""
-        found = []
-        for target in targets:
-            member = drawn_groups(target.system)
-            rows = member.astype(np.float64) @ n_rows
-            found.append(
-                TargetNoise(
-                    target=target,
-                    n_rows=np.column_stack([rows.sum(axis=1), rows]),
-                    noise=_joined(member, n_rows, noise),
-                )
-            )
-        return cls(tuple(found))
 
     def first(self, n_draws: int) -> "BoundProbability":
         """Return the first draws."""
@@ -163,8 +140,7 @@ def _redrawn(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.floa
     mass = flat.sum(axis=1, keepdims=True)
     shares = np.divide(flat, mass, out=np.zeros_like(flat), where=mass > 0)
     tables = moved_shares(shares, drawn.n_rows, drawn.noise) * mass
-    found: NDArray[np.float64] = tables.reshape(-1, *counts.shape)
-    return found
+    return tables.reshape(-1, *counts.shape)
 
 
 def _of_two_classes(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -183,7 +159,7 @@ def _of_two_classes(drawn: TargetNoise, counts: NDArray[np.float64]) -> NDArray[
     return cells.transpose(2, 3, 0, 1)
 
 
-def _joined(
+def noise_by_label(
     member: NDArray[np.bool_], squares: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the noise of groups; squared weights by cell and label, shape (n_cells, 2)."""
@@ -205,8 +181,7 @@ def _moved_shares(
     # Half a row more on each side: a rate of 0 out of 10 is not known to be 0.
     smooth = (rate * n_rows + 0.5) / (n_rows + 1.0)
     error = np.sqrt(smooth * (1.0 - smooth) / np.maximum(n_rows, 1.0))
-    moved: NDArray[np.float64] = np.clip(rate + error * noise, 0.0, 1.0)
-    return moved
+    return np.clip(rate + error * noise, 0.0, 1.0)
 
 
 def chances_on(
@@ -233,7 +208,7 @@ def chances_on(
         member = drawn_groups(target.system)
         if binary:
             n_rows = _rows_by_label(dataset, target, worse, entities)
-            moved = _joined(member, squares.reshape(n_cells, 2), noise)
+            moved = noise_by_label(member, squares.reshape(n_cells, 2), noise)
         else:
             rows, group = rows_of_groups(target.system, dataset.cells)
             whose = None if entities is None else entities[rows]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fairautoml.mitigators import Goal, Mitigator, RuntimeRule, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, Picks, build_problem
-from fairautoml.mitigators._thresholds import ThresholdCandidates, shrunk
+from fairautoml.mitigators._thresholds import ThresholdCandidates
 
 Shares = tuple[tuple[str, float], ...]
 """Trials and their shares in the weighted average that is a column."""
@@ -103,10 +103,7 @@ class PoolRule(RuntimeRule):
 
 
 def pool_mixture(columns: Sequence[Shares]) -> Mitigator:
-    """Return the post-processor that mixes thresholds of the given columns.
-
-    It is not a plug-in: its columns exist only after a search.
-    """
+    """Return the post-processor that mixes thresholds of the given columns; no plug-in."""
     return Mitigator(
         name="pool_mixture",
         stage="post",
@@ -120,14 +117,11 @@ def pool_mixture(columns: Sequence[Shares]) -> Mitigator:
 def fit_pool_rules(
     rows: ScoreRows, goal: Goal, tolerances: Sequence[float], columns: tuple[Shares, ...]
 ) -> list[tuple[float, PoolRule | None]]:
-    """Return the best mixture over all columns for every tolerance, or None.
-
-    Gaps are bounded in expectation over the random decisions.
-    """
+    """Return the best mixture for every tolerance, or None; gaps are bounded in expectation."""
     first = replace(rows, scores=rows.scores[:, 0])
     problem = build_problem(first, goal)
     # All columns get the same shrunken labels; their own would favour extreme scores.
-    labelled = shrunk(first, goal, problem.groups, problem.system.n_groups)
+    labelled = problem.shrunk(first, goal)
     by_column = [
         problem.cuts(replace(labelled, scores=rows.scores[:, at]))
         for at in range(rows.scores.shape[1])

@@ -243,10 +243,7 @@ def _readers(entries: tuple[Entry, ...]) -> frozenset[str]:
 
 
 def _individuals_by_label(problem: Problem) -> NDArray[np.int64] | None:
-    """Return the number of individuals by group and label; small groups are found by it.
-
-    An individual with several rows of a label is counted once, in the group of the first row.
-    """
+    """Return the number of individuals by group, that of the first row, and label."""
     dataset = problem.dataset
     if dataset.task != "binary":
         return None

@@ -78,10 +78,7 @@ def selectable(results: Sequence[TrialResult], entries: Sequence[Entry]) -> froz
 
 
 def promotable(results: Sequence[TrialResult]) -> frozenset[str]:
-    """Return the keys of trials of some of the folds that the search may promote.
-
-    The models of others are trained again if needed.
-    """
+    """Return the keys of trials of some folds to keep for promotion; others train again."""
     n_folds = max((result.trial.fidelity.folds for result in results), default=0)
     some = [r for r in results if r.trial.fidelity.folds < n_folds and r.log_loss is not None]
     ranked = sorted(some, key=lambda result: (result.log_loss, result.trial.number))

@@ -74,10 +74,7 @@ class Artifacts:
 
     def scores(self, key: str) -> NDArray[np.float32]:
         """Return the score column of a trial, memory-mapped."""
-        column: NDArray[np.float32] = np.load(
-            self.folder / "scores" / f"{key}.npy", mmap_mode="r", allow_pickle=False
-        )
-        return column
+        return np.load(self.folder / "scores" / f"{key}.npy", mmap_mode="r", allow_pickle=False)
 
     def write_models(self, key: str, models: Any) -> None:
         """Store the fold models of a trial for this process, which trusts its workers."""

@@ -246,8 +246,7 @@ _READ: dict[str, Any] = {
 
 
 def _type_of(name: str) -> type:
-    found: type = getattr(import_module(HOMES[name]), name)
-    return found
+    return getattr(import_module(HOMES[name]), name)
 
 
 @cache

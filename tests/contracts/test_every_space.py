@@ -5,7 +5,6 @@ import pytest
 from fairautoml.learners import LEARNERS
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.space_files import (
-    find_portfolio,
     find_space,
     load_space,
     read_param_space,
@@ -42,7 +41,7 @@ def test_every_portfolio_keeps_all_its_members_when_all_learners_are_there(file)
         learners={name: load_space("learners", name) for name in LEARNERS.names()},
         encodings=("codes", "target"),
     )
-    text, origin = find_portfolio(file.stem)
+    text, origin = find_space("portfolios", file.stem)
     members = read_portfolio(text, origin, whole)
     assert len(members) == text.count("learner:") > 0
     assert all(whole.learners[m.learner].contains(m.params) for m in members)

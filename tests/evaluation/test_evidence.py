@@ -5,7 +5,7 @@ import pytest
 from fairautoml import FairAutoML
 from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.sensitive_numbers import NumberPolicy
-from fairautoml.evaluation.group_sizes import fewest_rows, small_groups, thin_groups
+from fairautoml.evaluation.group_sizes import GroupSizes, fewest_rows, thin_groups
 from fairautoml.exceptions import SmallGroupWarning
 from fairautoml.metrics import GroupSystem, bind_constraints, parse_constraints
 
@@ -63,7 +63,7 @@ def outside(constraint, *parts, weight=None, entities=None, y=None, task="auto",
     options = ReadOptions(task=task)
     dataset = build_dataset(X, y, pd.Series(group, name="g"), weight, options=options)
     targets = bind_constraints(parse_constraints(constraint), dataset.systems)
-    return small_groups(dataset, targets, entities, pool=pool)
+    return GroupSizes(dataset=dataset, entities=entities, pool=pool).small_groups(targets)
 
 
 def test_a_selection_rate_rests_on_all_rows_of_a_group():
@@ -143,7 +143,7 @@ def test_a_group_that_overlaps_with_others_is_left_out_by_itself():
     targets = bind_constraints(
         parse_constraints("demographic_parity_to_overall <= 0.05"), dataset.systems
     )
-    (found,) = small_groups(dataset, targets)
+    (found,) = GroupSizes(dataset=dataset).small_groups(targets)
     assert (found.system, found.outside, found.n_rows) == ("identity", ("r",), (10,))
     (target,) = bind_constraints(
         parse_constraints("demographic_parity_to_overall <= 0.05"), dataset.systems, [found]
@@ -160,7 +160,7 @@ def test_a_bound_on_a_number_leaves_no_row_out():
     options = ReadOptions(numbers=NumberPolicy(bins={}, scales=None))
     dataset = build_dataset(X, rng.integers(0, 2, n), age, options=options)
     targets = bind_constraints(parse_constraints("gedi[age] <= 0.1"), dataset.systems)
-    assert small_groups(dataset, targets) == ()
+    assert GroupSizes(dataset=dataset).small_groups(targets) == ()
 
 
 def test_small_groups_are_pooled_on_request_if_they_are_large_enough_together():

@@ -5,7 +5,7 @@ import pytest
 
 from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation.postprocess import Column, expand, expand_column, measure
+from fairautoml.evaluation.postprocess import Column, column_of, expand_column, measure
 from fairautoml.evaluation.problem import Problem, tolerance_grid
 from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.metrics import METRICS, Constraint, GroupCounts, bind_constraints
@@ -28,6 +28,10 @@ def dataset():
     X = rng.normal(size=(N_ROWS, 2)) + 0.5 * (sex == "m")[:, None]
     y = (X[:, 0] + rng.normal(size=N_ROWS) > 0.3).astype(int)
     return build_dataset(X, y, {"sex": sex}, rng.uniform(0.5, 2.0, size=N_ROWS))
+
+
+def expand(result, scores, problem, end=None):
+    return expand_column(column_of(result, scores), problem, end)
 
 
 def scores_of(dataset):

@@ -8,7 +8,7 @@ import pytest
 
 from fairautoml.data.read import build_dataset
 from fairautoml.data.splits import stratified_folds
-from fairautoml.evaluation.fitting import FoldData, Part, SamplingOrder, fold_seed
+from fairautoml.evaluation.fitting import FoldData, Part, fold_seed, sampled, sampling_places
 
 N_ROWS = 600
 
@@ -172,7 +172,7 @@ def test_every_beginning_has_each_group_and_label_in_proportion(share):
     rng = np.random.default_rng(1)
     y = (rng.random(5000) < 0.2).astype(np.int8)
     cells = rng.choice(4, 5000, p=[0.7, 0.2, 0.09, 0.01]).astype(np.int32)
-    first = SamplingOrder.of(y, cells, 3).first(int(share * 5000))
+    first = sampled(sampling_places(y, cells, 3), int(share * 5000))
     for label in (0, 1):
         for cell in range(4):
             inside = (y == label) & (cells == cell)
@@ -182,20 +182,12 @@ def test_every_beginning_has_each_group_and_label_in_proportion(share):
 def test_two_rows_have_both_labels():
     y = np.array([0] * 500 + [1] * 3, dtype=np.int8)
     cells = np.zeros(503, dtype=np.int32)
-    assert SamplingOrder.of(y, cells, 0).first(503).tolist() == list(range(503))
-    assert set(y[SamplingOrder.of(y, cells, 0).first(2)]) == {0, 1}
+    assert sampled(sampling_places(y, cells, 0), 503).tolist() == list(range(503))
+    assert set(y[sampled(sampling_places(y, cells, 0), 2)]) == {0, 1}
 
 
 def test_rows_of_one_label_are_sampled_too():
-    cells = np.array([0, -1, 0, 1, -1])
-    assert SamplingOrder.of(np.ones(5, dtype=np.int8), cells, 0).first(5).tolist() == [
-        0,
-        1,
-        2,
-        3,
-        4,
-    ]
-    drawn = {
-        tuple(SamplingOrder.of(np.ones(5, dtype=np.int8), cells, s).first(2)) for s in range(50)
-    }
+    y, cells = np.ones(5, dtype=np.int8), np.array([0, -1, 0, 1, -1])
+    assert sampled(sampling_places(y, cells, 0), 5).tolist() == list(range(5))
+    drawn = {tuple(sampled(sampling_places(y, cells, seed), 2)) for seed in range(50)}
     assert len(drawn) > 4

@@ -7,7 +7,7 @@ import pytest
 
 from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.data.sensitive_numbers import NumberPolicy
-from fairautoml.evaluation.group_sizes import judgeability, small_groups
+from fairautoml.evaluation.group_sizes import GroupSizes
 from fairautoml.metrics import bind_constraints, parse_constraints
 
 
@@ -23,7 +23,8 @@ def dataset_of(sizes, *, share=0.5, weight=None, y=None, task="auto"):
 
 def judged(constraint, dataset, entities=None, min_size="auto"):
     targets = bind_constraints(parse_constraints(constraint), dataset.systems)
-    return judgeability(dataset, targets, entities, min_size)
+    sizes = GroupSizes(dataset=dataset, entities=entities, min_size=min_size)
+    return sizes.judgeability(targets)
 
 
 def within(limit, deviation):
@@ -83,7 +84,7 @@ def test_the_smallest_bound_leaves_two_groups_with_enough_rows():
         (found,) = judged(constraint, dataset)
         bound = f"demographic_parity_difference <= {found.smallest_bound}"
         targets = bind_constraints(parse_constraints(bound), dataset.systems)
-        assert all(one.judged for one in small_groups(dataset, targets))
+        assert all(one.judged for one in GroupSizes(dataset=dataset).small_groups(targets))
         assert judged(bound, dataset)[0].judged
 
 
@@ -104,13 +105,12 @@ def test_a_minimum_needs_25_rows_behind_each_rate_and_is_not_judged_by_chance():
     """A group below that leaves the constraint; its rates are not compared, so there is no p0."""
     dataset = dataset_of([200, 60, 40], share=0.5)
     targets = bind_constraints(parse_constraints("recall >= 0.6"), dataset.systems)
-    (small,) = small_groups(dataset, targets)
+    (small,) = GroupSizes(dataset=dataset).small_groups(targets)
     assert (small.fewest, small.n_rows, small.judged) == (25, (40,), True)
     assert judged("recall >= 0.6", dataset) == ()
     alone = dataset_of([200, 30], share=0.5)
-    (small,) = small_groups(
-        alone, bind_constraints(parse_constraints("recall >= 0.6"), alone.systems)
-    )
+    targets = bind_constraints(parse_constraints("recall >= 0.6"), alone.systems)
+    (small,) = GroupSizes(dataset=alone).small_groups(targets)
     assert small.judged
 
 

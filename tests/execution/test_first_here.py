@@ -1,8 +1,7 @@
 from concurrent.futures import Future
 
 from fairautoml.execution import ResourceLimits
-from fairautoml.execution.local import FirstHere
-from fairautoml.execution.serial import SerialExecutor
+from fairautoml.execution.serial import FirstHere, SerialExecutor
 from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from allocators.random_mitigation import RandomMitigation
+from allocators.retrying import RetryingMitigateAfter
 from allocators.worlds import MITIGATION, World, area, play
 from fairautoml.execution.virtual import VirtualExecutor
 from fairautoml.records import Fidelity, MitigationOption, Terms
@@ -137,7 +138,7 @@ def test_after_mitigates_once_at_the_end_and_on_demand_goes_down_the_list():
     world.mitigated_fair[:] = False
     world.mitigated_seconds[:] = 10.0
     once = play(world, MitigateAfter(terms(12.5)), budget=600.0)
-    again = play(world, MitigateAfter(terms(12.5), retry=True), budget=600.0)
+    again = play(world, RetryingMitigateAfter(terms(12.5)), budget=600.0)
     # 540 s of search leave 1.2 x 50 s; then 10 s prove to be enough, again and again.
     assert (once.search_seconds, once.n_mitigations) == (540.0, 1)
     assert (again.search_seconds, again.n_mitigations) == (540.0, 4)

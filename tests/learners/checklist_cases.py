@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from fairautoml.data.dataset import FeatureSchema
-from fairautoml.learners._checklist import LabelledRows, RateGap, Shape, fit_checklist
+from fairautoml.learners.checklist import LabelledRows, RateGap, Shape, fit_checklist
 from fairautoml.metrics import GroupCounts
 from fairautoml.metrics.rates import RATES, worst
 

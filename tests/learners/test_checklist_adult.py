@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from checklist_cases import gaps_of, measured, rows_of
 
-from fairautoml.learners import _checklist
-from fairautoml.learners._checklist import Checklist, Item, Shape, fit_checklist
+from fairautoml.learners import checklist
+from fairautoml.learners.checklist import Checklist, Item, Shape, fit_checklist
 
 N_PUBLISHED = 32561
 """Rows of the training file of Adult."""
@@ -102,7 +102,7 @@ def test_the_published_confusion_matrices_are_reproduced(sample, items, required
 def test_the_descents_alone_make_fewer_mistakes_than_published_within_the_same_gaps(
     sample, monkeypatch
 ):
-    monkeypatch.setattr(_checklist, "MOST_ENTRIES", -1)
+    monkeypatch.setattr(checklist, "MOST_ENTRIES", -1)
     # CPLEX had 716 after 60 s, HiGHS on the whole program 677 after 420 s.
     categorical = [sample.names.index(name) for name in sample.categories]
     gaps = gaps_of(sample.is_male, ("tpr", "fpr"), 0.05)

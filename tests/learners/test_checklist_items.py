@@ -4,7 +4,7 @@ from sklearn.model_selection import train_test_split
 
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import InputError
-from fairautoml.learners._checklist import MOST_LEVELS, Checklist, Item, find_items
+from fairautoml.learners.checklist import MOST_LEVELS, Checklist, Item, find_items
 
 
 def items_of(X, categorical=(), *, cuts=3, complements=False):

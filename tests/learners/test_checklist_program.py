@@ -11,8 +11,8 @@ from checklist_cases import (
 )
 
 from fairautoml.exceptions import DegenerateGroupError, InputError
-from fairautoml.learners import _checklist
-from fairautoml.learners._checklist import NoChecklistError, RateGap, Shape, fit_checklist
+from fairautoml.learners import checklist
+from fairautoml.learners.checklist import NoChecklistError, RateGap, Shape, fit_checklist
 from fairautoml.metrics.rates import RATES
 
 
@@ -78,7 +78,7 @@ def test_three_weighted_groups_reach_what_exhaustive_search_reaches(rate, form, 
 
 
 def test_the_solver_alone_finds_the_optimum_that_the_descents_miss(monkeypatch):
-    monkeypatch.setattr("fairautoml.learners._checklist.descend", lambda *_, **__: None)
+    monkeypatch.setattr("fairautoml.learners.checklist.descend", lambda *_, **__: None)
     table, y, groups = sixty_by_seven()
     found = fitted(table, y, gaps_of(groups, ("tpr",), 0.02), most=5)
     assert found.mistakes == 14
@@ -133,8 +133,8 @@ def test_when_time_is_up_the_best_list_so_far_comes_with_its_gap():
 
 
 def test_a_program_too_large_for_the_solver_is_left_to_the_descents(monkeypatch):
-    monkeypatch.setattr(_checklist, "MOST_ENTRIES", -1)
-    monkeypatch.setattr(_checklist, "milp", None)
+    monkeypatch.setattr(checklist, "MOST_ENTRIES", -1)
+    monkeypatch.setattr(checklist, "milp", None)
     table, y, _ = sixty_by_seven()
     found = fitted(table, y)
     assert found.mistakes == 9
@@ -152,7 +152,7 @@ def test_limits_that_no_list_meets_are_named():
 
 
 def test_a_list_not_found_in_time_is_reported_with_what_the_solver_said(monkeypatch):
-    monkeypatch.setattr("fairautoml.learners._checklist.descend", lambda *_, **__: None)
+    monkeypatch.setattr("fairautoml.learners.checklist.descend", lambda *_, **__: None)
     table, y, groups = sixty_by_seven()
     with pytest.raises(NoChecklistError, match=r"found in 1e-09 s \(the solver: not begun"):
         fitted(table, y, gaps_of(groups, ("tpr",), 0.02), seconds=1e-9)

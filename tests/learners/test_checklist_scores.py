@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from checklist_cases import fitted, gaps_of, seeded
 
-from fairautoml.learners._checklist import fit_log_odds
+from fairautoml.learners.checklist import fit_log_odds
 
 
 def probabilities(log_odds):

@@ -17,7 +17,6 @@ IMPORTERS = {
     "lightgbm": (
         "fairautoml.learners.lightgbm",
         "fairautoml.mitigators.inprocessing.fairgbm",
-        "fairautoml.mitigators.inprocessing._fairgbm",
     ),
     "xgboost": ("fairautoml.learners.xgboost",),
     "catboost": (),

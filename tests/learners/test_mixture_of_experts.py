@@ -11,18 +11,19 @@ from sklearn.linear_model import LogisticRegression
 
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import InputError, ParameterError
-from fairautoml.learners._mixture import (
+from fairautoml.learners.mixture_of_experts import (
     FAIRNESS,
+    LEARNER,
     DriftMonitor,
     Measured,
     Mixture,
+    MixtureOfExperts,
     Price,
     Window,
     fitted,
     lost,
     unfairness,
 )
-from fairautoml.learners.mixture_of_experts import LEARNER, MixtureOfExperts
 
 X_ONE = np.array([[1.0, -2.0]])
 MU = np.array([0.2, -0.5])

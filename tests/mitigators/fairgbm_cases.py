@@ -6,7 +6,7 @@ from mitigator_cases import system, target
 from reduction_cases import rows_of, unequal_table
 
 from fairautoml.metrics import METRICS, GroupCounts
-from fairautoml.mitigators.inprocessing._fairgbm import (
+from fairautoml.mitigators.inprocessing.fairgbm import (
     CrossEntropy,
     Game,
     constraint_of,

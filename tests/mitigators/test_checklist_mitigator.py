@@ -7,7 +7,7 @@ from mitigator_cases import system, target
 from fairautoml import FairAutoML
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import DegenerateGroupError, InputError
-from fairautoml.learners._checklist import NoChecklistError
+from fairautoml.learners.checklist import NoChecklistError
 from fairautoml.metrics import GroupCounts
 from fairautoml.mitigators import MITIGATORS, TrainRows
 from fairautoml.search.space_files import load_space

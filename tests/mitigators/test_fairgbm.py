@@ -13,8 +13,15 @@ from scipy import sparse
 from fairautoml.data.splits import holdout_split
 from fairautoml.exceptions import InputError, MissingSensitiveError, ParameterError
 from fairautoml.metrics import METRICS
-from fairautoml.mitigators.inprocessing._fairgbm import Boosting, Look, best_look, look
-from fairautoml.mitigators.inprocessing.fairgbm import HELD_SHARE, MITIGATOR, train
+from fairautoml.mitigators.inprocessing.fairgbm import (
+    HELD_SHARE,
+    MITIGATOR,
+    Boosting,
+    Look,
+    best_look,
+    look,
+    train,
+)
 from fairautoml.search.space_files import load_space
 from fairautoml.testing import points
 from quick_fits import few_individuals, quick
@@ -257,7 +264,7 @@ def test_a_round_without_a_split_hides_no_later_tree_from_the_held_out_rows(monk
         return look(held, targets, margin, done)
 
     monkeypatch.setattr(lightgbm.Booster, "update", once_without_a_split)
-    monkeypatch.setattr("fairautoml.mitigators.inprocessing._fairgbm.look", seen)
+    monkeypatch.setattr("fairautoml.mitigators.inprocessing.fairgbm.look", seen)
     boosting.learn_prices(learned, held, game_of(rows), rows.targets)
     assert rounds[-1] == len(boosters) - 1
     start = margins[0][0] - margins[0][1]

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from fairautoml.exceptions import DegenerateGroupError
 from fairautoml.mitigators import MITIGATORS
-from fairautoml.mitigators.inprocessing._fairgbm import CrossEntropy, Game, near_overall
+from fairautoml.mitigators.inprocessing.fairgbm import CrossEntropy, Game, near_overall
 
 IDENTITIES = overlapping([[0, 1, 0, 1], [0, 0, 1, 1]])
 FPR = "false_positive_rate_to_overall"

@@ -10,13 +10,13 @@ from reduction_cases import rows_of
 
 from fairautoml.exceptions import DegenerateGroupError
 from fairautoml.metrics import METRICS
-from fairautoml.mitigators.inprocessing._fairgbm import (
+from fairautoml.mitigators.inprocessing.fairgbm import (
+    MITIGATOR,
     PROXIES,
     DivergedError,
     NearTheMean,
     group_rates,
 )
-from fairautoml.mitigators.inprocessing.fairgbm import MITIGATOR
 
 SERVES = [name for name in MITIGATOR.serves if METRICS.get(name).rates]
 

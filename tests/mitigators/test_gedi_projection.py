@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from fairautoml.metrics import METRICS, BoundConstraint, GroupCounts
-from fairautoml.metrics.gedi import centred_powers, gedi_coefficients, gedi_value, solver
+from fairautoml.metrics.gedi import centred_powers, solver
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators import MITIGATORS, Goal, ScoreRows
-from fairautoml.mitigators._gedi import nearest_in_ball, taken_off
-from fairautoml.mitigators.postprocessing.gedi_projection import ShiftedRule, fit_rules
+from fairautoml.mitigators.postprocessing.gedi_projection import (
+    ShiftedRule,
+    fit_rules,
+    nearest_in_ball,
+    taken_off,
+)
 from fairautoml.records import acceptance
 
 FIVE = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
@@ -21,6 +25,16 @@ SKEWED = np.array([-2.0, -1.0, 0.0, 1.0, 3.0])
 V = np.array([1.0, 0.0, 2.0, 5.0, 3.0])
 ONES = np.ones(5)
 TOLERANCES = (0.0, 0.01, 0.05, 0.2)
+
+
+def gedi_coefficients(x, v, degree=1, weight=None):
+    """Return alpha, the coefficients of the powers of x that fit v best."""
+    return solver(x.astype(float), np.ones(len(x)) if weight is None else weight, degree) @ v
+
+
+def gedi_value(x, v, degree=1, weight=None):
+    """Return the sum of the absolute coefficients."""
+    return np.abs(gedi_coefficients(x, v, degree, weight)).sum()
 
 
 # --- projections of values --------------------------------------------------------------------

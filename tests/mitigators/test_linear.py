@@ -5,7 +5,6 @@ from mitigator_cases import (
     ODDS,
     OPPORTUNITY,
     SERVED,
-    all_choices,
     brute_force,
     chosen_counts,
     gap_of,
@@ -23,9 +22,9 @@ from fairautoml.mitigators._linear_program import Program
 from fairautoml.mitigators._thresholds import RateIntervals, build_cuts, limits_by_rate
 
 
-def program_of(rows, targets, capacity=1.0):
+def program_of(rows, targets):
     cuts = build_cuts(rows, rows.cells, rows.n_cells)
-    return cuts, Program(cuts, targets, [1.0] * len(targets), (1.0, 1.0), capacity)
+    return cuts, Program(cuts, targets, [1.0] * len(targets), (1.0, 1.0))
 
 
 def mixed_counts(cuts, mixture):
@@ -174,58 +173,3 @@ def test_a_rate_that_fewer_than_two_groups_have_constrains_nothing():
     assert program.bands == []
     assert worth(chosen_counts(cuts, program.rounded(0.0))) == 1.0
     assert worth(mixed_counts(cuts, program.mixture(0.0))) == 1.0
-
-
-# ------------------------------------------------------------------------------------- capacity
-
-
-def share_accepted(counts):
-    pooled = counts.pooled()
-    return pooled[:, 1].sum() / pooled.sum()
-
-
-@pytest.mark.parametrize("capacity", [0.0, 0.1, 0.25])
-@pytest.mark.parametrize("metric", [DEMOGRAPHIC, ODDS])
-def test_a_capacity_is_kept_by_mixtures_and_by_single_thresholds(metric, capacity):
-    rows = random_rows(3, 3, 45, decimals=1)
-    wanted = goal(metric, 3).targets
-    cuts, program = program_of(rows, wanted, capacity)
-    best = max(
-        worth(counts)
-        for _, counts in all_choices(cuts)
-        if gap_of(counts, wanted[0]) <= 0.2 + 1e-12 and share_accepted(counts) <= capacity + 1e-12
-    )
-    mixed = mixed_counts(cuts, program.mixture(0.2))
-    single = chosen_counts(cuts, program.rounded(0.2))
-    for counts in (mixed, single):
-        assert share_accepted(counts) <= capacity + 1e-9
-        assert gap_of(counts, wanted[0]) <= 0.2 + 1e-9
-    assert worth(mixed) >= best - 1e-9
-    assert best >= worth(single) >= best - 0.05 * 45
-
-
-def test_a_capacity_above_what_is_accepted_anyway_changes_nothing():
-    rows = random_rows(3, 3, 600)
-    targets = goal(DEMOGRAPHIC, 3).targets
-    found = []
-    for capacity in (0.95, 1.0):
-        cuts, program = program_of(rows, targets, capacity)
-        found.append(worth(mixed_counts(cuts, program.mixture(0.05))))
-    assert found[0] == pytest.approx(found[1], abs=1e-9)
-
-
-def test_a_capacity_does_not_grow_with_the_tolerance():
-    rows = random_rows(5, 3, 600)
-    cuts, program = program_of(rows, goal(DEMOGRAPHIC, 3).targets, 0.15)
-    for tolerance in (0.0, 0.1, 1.0):
-        for counts in (
-            mixed_counts(cuts, program.mixture(tolerance)),
-            chosen_counts(cuts, program.rounded(tolerance)),
-        ):
-            assert share_accepted(counts) <= 0.15 + 1e-9
-
-
-def test_cells_without_weight_have_no_share_in_a_capacity():
-    rows = rows_of([0.9, 0.2], [1, 0], [0, 1], weight=[0.0, 0.0])
-    cuts, program = program_of(rows, goal(DEMOGRAPHIC, 2).targets, 0.5)
-    assert worth(mixed_counts(cuts, program.mixture(0.0))) == 0.0

@@ -14,7 +14,6 @@ from fairautoml.records import Config, Fidelity, TrialState
 from fairautoml.search.loop import Proposals
 from fairautoml.search.space import Integer, ParamSpace, SearchSpace
 from fairautoml.search.strategies._admm import (
-    PAPER,
     Arms,
     Bandit,
     HalfLocal,
@@ -353,11 +352,6 @@ def test_a_loss_above_the_bound_raises_it_so_that_arms_can_be_distinguished():
 def test_a_number_outside_its_range_is_refused(change, message):
     with pytest.raises(ParameterError, match=re.escape(message)):
         Splitting(**change)
-
-
-def test_the_budgets_of_the_paper_are_kept_under_their_name():
-    assert (PAPER.evaluations, PAPER.growth, PAPER.most, PAPER.pulls) == (16, 8, 128, 16)
-    assert (PAPER.rho, PAPER.bound) == (1.0, 0.7)
 
 
 def test_a_whole_run_with_admm_receives_the_limits_and_gives_a_model(monkeypatch):

@@ -221,12 +221,10 @@ def test_too_large_a_penalty_is_worse():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("rho_gap", "worst"), [(0.1, 0.585), (5.0, 0.6)])
-def test_fitting_the_slack_again_changes_the_loss_of_the_toy_hardly(rho_gap, worst):
-    once = toy_runs(40, replace(LONG, rho_gap=rho_gap))[1]
-    again = toy_runs(40, replace(LONG, rho_gap=rho_gap, refit_slack=True))[1]
-    assert max(once + again) < math.inf
-    assert np.mean(once) < worst
-    assert abs(np.mean(once) - np.mean(again)) <= 0.002
+def test_the_loss_of_the_toy_is_low_whatever_the_penalty(rho_gap, worst):
+    losses = toy_runs(40, replace(LONG, rho_gap=rho_gap))[1]
+    assert max(losses) < math.inf
+    assert np.mean(losses) < worst
 
 
 def toy_best(make, seed, n_trials):

@@ -2,7 +2,7 @@ import pytest
 
 from fairautoml.exceptions import SpaceError
 from fairautoml.search import space_files
-from fairautoml.search.space_files import find_portfolio, find_space, load_space
+from fairautoml.search.space_files import find_space, load_space
 
 
 def test_a_known_space_is_found_with_its_origin():
@@ -12,7 +12,7 @@ def test_a_known_space_is_found_with_its_origin():
 
 
 def test_a_known_portfolio_is_found():
-    text, origin = find_portfolio("default")
+    text, origin = find_space("portfolios", "default")
     assert "members:" in text
     assert origin.endswith("default.yaml")
 
@@ -20,7 +20,7 @@ def test_a_known_portfolio_is_found():
 @pytest.mark.parametrize("name", ["no_such", "", "../learners/lightgbm", "/etc/passwd", "a.b"])
 def test_an_unknown_name_or_a_path_finds_nothing(name):
     assert find_space("learners", name) is None
-    assert find_portfolio(name) is None
+    assert find_space("portfolios", name) is None
 
 
 def test_the_folder_inside_the_package_comes_first(tmp_path, monkeypatch):

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from drawn_rows import draws_of_rows
 
 from fairautoml.metrics import METRICS, BoundConstraint
 from fairautoml.metrics.groups import GroupSystem
-from fairautoml.selection.margin import DRAWS, BoundProbability
+from fairautoml.selection.margin import DRAWS
 
 VALUES = np.linspace(-1.7, 1.7, 30)
 N_ROWS = 40.0
@@ -20,7 +21,7 @@ def chances(limit, name="gedi"):
     )
     target = BoundConstraint(metric=METRICS.get(name).bound(VALUES), system=system, limit=limit)
     noise = np.random.default_rng(0).standard_normal((DRAWS, 30, 3))
-    return BoundProbability.of_rows(np.full((30, 2), N_ROWS / 2), noise, (target,))
+    return draws_of_rows(np.full((30, 2), N_ROWS / 2), noise, (target,))
 
 
 def counted(slope):

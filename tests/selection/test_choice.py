@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from drawn_rows import draws_of_rows
 
 from fairautoml.metrics import METRICS, BoundConstraint
 from fairautoml.metrics.groups import GroupSystem
@@ -17,7 +18,6 @@ from fairautoml.selection.choice import (
     lacks_evidence,
 )
 from fairautoml.selection.feasibility import FeasibilityCheck, clear_lead
-from fairautoml.selection.margin import BoundProbability
 
 
 @dataclass(frozen=True)
@@ -168,9 +168,7 @@ def candidate(value, chance, *, name="lightgbm", gap=0.02, status=Status.FEASIBL
 def made(entries, confidence="auto", *, constant=0.6, stored=None, reference=None):
     """Return the choice among entries on 1,000 rows, all or some of whose models are stored."""
     rng = np.random.default_rng(0)
-    drawn = BoundProbability.of_rows(
-        np.full((2, 2), 250.0), rng.standard_normal((200, 2, 3)), (TARGET,)
-    )
+    drawn = draws_of_rows(np.full((2, 2), 250.0), rng.standard_normal((200, 2, 3)), (TARGET,))
     objective = METRICS.get("accuracy")
     check = FeasibilityCheck(
         targets=(TARGET,),

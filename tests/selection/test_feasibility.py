@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from drawn_rows import draws_of_rows
 
 from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts, GroupCounts
 from fairautoml.metrics.groups import GroupSystem
@@ -15,7 +16,6 @@ from fairautoml.selection.feasibility import (
     decision_shares,
     gain_error,
 )
-from fairautoml.selection.margin import BoundProbability
 
 PARITY = METRICS.get("demographic_parity_difference")
 ROWS = np.array([400.0, 600.0])
@@ -64,7 +64,7 @@ def check(*, rows=ROWS, reference=PLAIN, constant=0.7, objective="accuracy", **c
     rng = np.random.default_rng(0)
     groups = system(tuple("abcdef"[: len(rows)]))
     target = BoundConstraint(metric=PARITY, system=groups, limit=0.05)
-    drawn = BoundProbability.of_rows(
+    drawn = draws_of_rows(
         np.stack([rows / 2, rows / 2], axis=1),
         rng.standard_normal((1000, len(rows), 3)),
         (target,),
@@ -285,6 +285,6 @@ def test_rows_of_no_group_are_not_in_all_rows_that_an_interval_compares_with():
     target = BoundConstraint(metric=metric, system=known, limit=0.06)
     noise = np.random.default_rng(0).standard_normal((1000, 3, 3))
     rows = np.full((3, 2), 1e5)
-    drawn = BoundProbability.of_rows(rows, noise, (target,))
+    drawn = draws_of_rows(rows, noise, (target,))
     low, high = np.percentile(drawn.gaps(counts)[0], [2.5, 97.5])
     assert 0.045 < low < 0.05 < high < 0.055

@@ -31,6 +31,7 @@ from fairautoml.mitigators._base import (
     TrainRows,
     rate_limits,
     targets_or_default,
+    too_few_groups,
 )
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import Floats
@@ -100,10 +101,7 @@ class Moments:
 
 
 def moments_of(rows: TrainRows) -> Moments:
-    """Return the moments of training rows and their targets.
-
-    A group without rows of a rate is excluded from that rate, as in the post-processors.
-    """
+    """Return the moments of rows and targets; a group without rows of a rate is left out."""
     total = rows.weight.sum()
     if not (np.isfinite(total) and total > 0):
         msg = f"weight: the sum over {len(rows.y)} rows is {total}; it must be positive and finite"
@@ -117,14 +115,7 @@ def moments_of(rows: TrainRows) -> Moments:
     found = (_block(mass, rate_limit) for rate_limit in limited)
     blocks = [block for block in found if block is not None]
     if not blocks:
-        names = ", ".join(
-            f"{rate_limit.rate} on {rate_limit.system.name!r}" for rate_limit in limited
-        )
-        msg = (
-            f"targets: fewer than two groups have rows for {names} among the {len(rows.y)} rows "
-            "trained on; merge small groups or train on more rows"
-        )
-        raise DegenerateGroupError(msg)
+        raise too_few_groups(limited, rows)
     slope, offset, limit, shares = zip(*blocks, strict=True)
     return Moments(
         slot=slot,
@@ -202,10 +193,7 @@ class Mixture:
         return out.node("weighted", {"of": of, "shares": self.shares})
 
     def acceptance(self, X: Any, cells: NDArray[np.integer]) -> Floats:
-        """Return the probability that the drawn model accepts the row, shape (n_rows,).
-
-        The guarantee of the reduction is about these decisions.
-        """
+        """Return the probability that the drawn model accepts; the guarantee is about these."""
         found = np.zeros(X.shape[0])
         for model, share in zip(self.models, self.shares, strict=True):
             found += share * (model.scores(X, cells) >= HALF)
@@ -243,11 +231,7 @@ class Members:
     _seconds: list[float] = field(default_factory=list)
 
     def respond(self, multipliers: Floats) -> int:
-        """Return the best member under the multipliers, after training one for them.
-
-        No model is trained twice for the same gains, nor when too little time is left; then the
-        best of the existing members is returned.
-        """
+        """Return the best member under the multipliers, after training one for them if in time."""
         self._train(multipliers, only_better=True)
         return int(self._values(multipliers).argmin())
 
@@ -423,10 +407,7 @@ class Game:
         return averaged if averaged.gap < solved.gap else solved
 
     def _program(self) -> tuple[Floats, Floats]:
-        """Return the best mixture of the members and its dual multipliers.
-
-        Minimises the error plus ``price`` times the largest excess.
-        """
+        """Return the mixture of least error plus priced excess, and its dual multipliers."""
         excess = (np.array(self.members.gammas) - self.bound).T
         found = linprog(
             np.append(self.members.errors, self.price),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.exceptions import InputError
-from fairautoml.learners._checklist import Checklist, LabelledRows, RateGap, Shape, fit_checklist
+from fairautoml.learners.checklist import Checklist, LabelledRows, RateGap, Shape, fit_checklist
 from fairautoml.metrics import BoundConstraint
 from fairautoml.mitigators._base import (
     FitBaseLearner,

@@ -63,10 +63,7 @@ def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> Fitte
 
 
 def _in_order_of_content(rows: ScoreRows, parts: Parts) -> tuple[Parts, ScoreRows]:
-    """Return parts and rows in an order that depends only on their content.
-
-    Otherwise rounding of the sums, and with it the optimiser, would depend on the row order.
-    """
+    """Return parts and rows in an order of their content, so that sums round equally."""
     coarse = parts.rows(rows)
     known = np.flatnonzero((coarse.cells >= 0) & (coarse.weight > 0))
     content = (rows.weight[known], rows.y[known], *rows.scores[known].T)

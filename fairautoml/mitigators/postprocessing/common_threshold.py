@@ -108,10 +108,7 @@ def _by_rates(tables: Floats, target: BoundConstraint) -> Floats:
 
 
 def _by_value(tables: Floats, overall: Floats, metric: Metric) -> Floats:
-    """Return the gap at every cut of a metric of the group counts as a whole.
-
-    ``overall`` is of shape (n_cuts, 1, 2, 2).
-    """
+    """Return the gap at every cut of a metric of the group counts as a whole."""
     gap = metric.gap(values_of(metric, tables, overall[:, 0]))
     return np.where(np.isnan(gap), np.inf, gap)
 

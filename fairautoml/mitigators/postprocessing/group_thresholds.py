@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLD_PROGRAMS_SERVE, build_problem
-from fairautoml.mitigators._thresholds import shrunk
 
 
 def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
@@ -25,8 +24,7 @@ def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> Fitte
     if not goal.targets:
         return []
     problem = build_problem(rows, goal)
-    labelled = shrunk(rows, goal, problem.groups, problem.system.n_groups)
-    return [*problem.rules(labelled, tolerances, randomized=False)]
+    return [*problem.rules(problem.shrunk(rows, goal), tolerances, randomized=False)]
 
 
 MITIGATOR = Mitigator(

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fairautoml.metrics import BoundConstraint, ClassCounts, Metric, Undefined
+from fairautoml.metrics import BoundConstraint, ClassCounts, Metric
 from fairautoml.mitigators._base import (
     FittedRules,
     Goal,
@@ -83,10 +83,7 @@ def _value(rule: ClassFactors, rows: ScoreRows, objective: Metric) -> float:
     one_group = np.zeros(len(rows.y), dtype=np.int64)
     chosen = rule.decide(rows.scores, one_group)
     counts = ClassCounts.from_rows(one_group, rows.y, chosen, rows.weight, n_groups=1)
-    value = objective.value(counts)
-    if isinstance(value, Undefined):
-        return -np.inf
-    return value if objective.greater_is_better else -value
+    return objective.utility(objective.value(counts))
 
 
 def _gap(rule: ClassFactors, rows: ScoreRows, targets: Sequence[BoundConstraint]) -> float:

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, RuntimeRule, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, ThresholdRule, build_problem
-from fairautoml.mitigators._thresholds import shrunk
 from fairautoml.records import Floats
 
 ROUNDS = 100
@@ -195,7 +194,7 @@ def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> Fitte
     _, overall = BINS.calibrate(*data, [np.arange(len(rows.y))])
     calibrated = replace(rows, scores=moved)
     problem = build_problem(calibrated, goal)
-    labelled = shrunk(calibrated, goal, problem.groups, problem.system.n_groups)
+    labelled = problem.shrunk(calibrated, goal)
     return [
         (
             tolerance,

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 
 from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLD_PROGRAMS_SERVE, build_problem
-from fairautoml.mitigators._thresholds import shrunk
 
 
 def fit_rules(
@@ -34,9 +33,8 @@ def fit_rules(
     if not (goal.targets and goal.randomized):
         return []
     problem = build_problem(rows, goal)
-    if shrink:
-        rows = shrunk(rows, goal, problem.groups, problem.system.n_groups)
-    return [*problem.rules(rows, tolerances, randomized=True)]
+    labelled = problem.shrunk(rows, goal) if shrink else rows
+    return [*problem.rules(labelled, tolerances, randomized=True)]
 
 
 MITIGATOR = Mitigator(

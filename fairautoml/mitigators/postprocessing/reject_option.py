@@ -11,30 +11,21 @@ than two groups a tight tolerance may have no rule.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.metrics._table import Rate
-from fairautoml.mitigators._base import (
-    FittedRules,
-    Goal,
-    Mitigator,
-    RateMetrics,
-    RuntimeRule,
-    ScoreRows,
-)
+from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, RateMetrics, ScoreRows
 from fairautoml.mitigators._group_program import (
     CommonRule,
+    EquivalentRule,
     Ranked,
     Step,
     ThresholdProblem,
-    ThresholdRule,
     build_problem,
     counted,
     outcomes,
-    rank,
     rules_within,
 )
 from fairautoml.records import Floats, Rule
@@ -47,20 +38,16 @@ FEWEST_WIDTHS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BandRule(RuntimeRule):
-    """Threshold on the score outside the band; inside the band the group decides."""
+class BandRule(EquivalentRule):
+    """Threshold on the score outside the band; inside the band the group decides.
+
+    The threshold of a group is ``low``, ``high``, or the one in the middle.
+    """
 
     low: float  # band: scores of at least ``low`` and below ``high``
     high: float
     accepted: tuple[str, ...]  # groups accepted and rejected inside the band
     refused: tuple[str, ...]
-    # equivalent threshold of each group: ``low``, ``high``, or the one in the middle
-    cuts: ThresholdRule
-
-    needs_sensitive: ClassVar[bool] = True
-
-    def to_dict(self) -> dict[str, Any]:
-        return self.cuts.to_dict()
 
     def describe(self) -> str:
         return (
@@ -79,8 +66,7 @@ def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> Fitte
     if not goal.targets:
         return []
     problem = build_problem(rows, goal)
-    ranked = rank(rows, problem.groups, problem.system.n_groups)
-    bands = _Bands(ranked, problem)
+    bands = _Bands(problem.ranked(rows), problem)
     return rules_within(*bands.outcomes(), tolerances, bands.rule)
 
 
@@ -96,7 +82,6 @@ class _Bands:
 
     def outcomes(self) -> tuple[Floats, Floats]:
         """Return gap and gain of every band, shape (1 + n_sides * n_widths,)."""
-        totals = np.array([group.totals for group in self.ranked])
         at = {
             side: np.stack([g.accepted_from(self.problem.neutral - side * w) for g in self.ranked])
             for side, w in ((0, np.zeros(1)), (1, self.widths), (-1, self.widths))
@@ -109,7 +94,7 @@ class _Bands:
                 accepted[sides == 0] = at[0][sides == 0]
                 yield accepted
 
-        return outcomes(choices(), totals, self.problem)
+        return outcomes(choices(), self.ranked, self.problem)
 
     def rule(self, at: int) -> Rule:
         """Return the rule of one band; number 0 is one common threshold."""

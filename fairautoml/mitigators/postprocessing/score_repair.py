@@ -12,30 +12,20 @@ Learning*, arXiv 2005.11720.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
 
 import numpy as np
 
-from fairautoml.mitigators._base import (
-    FittedRules,
-    Goal,
-    Mitigator,
-    RateMetrics,
-    RuntimeRule,
-    ScoreRows,
-)
+from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, RateMetrics, ScoreRows
 from fairautoml.mitigators._group_program import (
     CommonRule,
+    EquivalentRule,
     Ranked,
     Step,
     ThresholdProblem,
-    ThresholdRule,
     build_problem,
     outcomes,
-    rank,
     rules_within,
 )
-from fairautoml.mitigators._thresholds import shrunk
 from fairautoml.records import Floats, Rule
 
 LEVELS = 400
@@ -49,20 +39,14 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RepairRule(RuntimeRule):
+class RepairRule(EquivalentRule):
     """Accept when the repaired score reaches one threshold.
 
-    The repair keeps the order within a group, so it is equivalent to one threshold per group.
+    The repair keeps the order within a group.
     """
 
     strength: float  # fraction of the full repair, 0 to 1
     threshold: float  # on the repaired scores
-    cuts: ThresholdRule  # equivalent threshold on the scores of each group
-
-    needs_sensitive: ClassVar[bool] = True
-
-    def to_dict(self) -> dict[str, Any]:
-        return self.cuts.to_dict()
 
     def describe(self) -> str:
         return (
@@ -124,9 +108,7 @@ def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> Fitte
     if not goal.targets:
         return []
     problem = build_problem(rows, goal)
-    n_groups = problem.system.n_groups
-    ranked = rank(shrunk(rows, goal, problem.groups, n_groups), problem.groups, n_groups)
-    repairs = _Repairs(ranked, problem)
+    repairs = _Repairs(problem.ranked(problem.shrunk(rows, goal)), problem)
     return rules_within(*repairs.outcomes(), tolerances, repairs.rule)
 
 
@@ -142,12 +124,11 @@ class _Repairs:
 
     def outcomes(self) -> tuple[Floats, Floats]:
         """Return gap and gain, shape (n_strengths * n_thresholds,)."""
-        totals = np.array([group.totals for group in self.ranked])
         choices = (
             np.stack([g.accepted_from(self.thresholds) for g in self._repaired(float(strength))])
             for strength in STRENGTHS
         )
-        return outcomes(choices, totals, self.problem)
+        return outcomes(choices, self.ranked, self.problem)
 
     def _repaired(self, strength: float) -> list[Ranked]:
         return [

@@ -117,7 +117,7 @@ def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: 
     strength = float(params["strength"])
     if strength == 0:
         return fit_base(rows)
-    categorical = frozenset(rows.feature_schema.categorical)
+    categorical = rows.feature_schema.n_codes
     tables = [
         (at, (_of_categories if at in categorical else _of_numbers)(rows.X[:, at], rows, groups))
         for at in range(rows.feature_schema.n_features)

@@ -105,9 +105,8 @@ class _Columns:
     """Column statistics for interpolation between two rows."""
 
     def __init__(self, rows: TrainRows) -> None:
-        n_features = rows.feature_schema.n_features
         self.categorical = np.array(rows.feature_schema.categorical, dtype=np.int64)
-        self.numeric = np.setdiff1d(np.arange(n_features), self.categorical)
+        self.numeric = np.array(rows.feature_schema.numeric, dtype=np.int64)
         numbers = rows.X[:, self.numeric]
         self.mean, self.scale = _moments(numbers)
         # Columns of integers.

@@ -58,7 +58,7 @@ def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: 
 
 
 def _feature_schema(feature_schema: FeatureSchema, columns: NDArray[np.int64]) -> FeatureSchema:
-    sizes = dict(zip(feature_schema.categorical, feature_schema.cardinalities, strict=True))
+    sizes = feature_schema.n_codes
     moved = {new: sizes[int(old)] for new, old in enumerate(columns) if int(old) in sizes}
     return replace(
         feature_schema,

@@ -113,8 +113,8 @@ class Pair(NamedTuple):
 
 
 @dataclass(slots=True)
-class Progress:
-    """Progress of the search in seconds of search trials; mitigations do not count.
+class SearchProgress:
+    """SearchProgress of the search in seconds of search trials; mitigations do not count.
 
     ``found``, ``found_before`` and ``spent`` are K1, K2 and K0 of FLAML's estimated cost for
     improvement.
@@ -166,7 +166,7 @@ class AllocatorState:
     ) -> None:
         self.arms = tuple(Arm(costly) for costly in mitigations)
         self._costs = CostModel() if costs is None else costs
-        self.search = Progress()
+        self.search = SearchProgress()
         self.mitigated = 0.0
         self.best_fair = math.inf
         self._full = full

@@ -161,7 +161,7 @@ class Ladder:
         self._best: dict[Fidelity, tuple[float, str]] = {}
         self._last: deque[TrialResult] | None = None
         self._total: float | None = None
-        self.n_asked = 0
+        self.n_proposed = 0
         self._has_model = False
         self._early = deque(terms.first)
         few = terms.n_trials is not None and terms.n_trials <= 1 + MEMBERS
@@ -286,11 +286,11 @@ class Ladder:
         config = self.proposal(ask)
         if config is None:
             return None
-        self.n_asked += 1
+        self.n_proposed += 1
         trial = Trial(number=number, config=config, fidelity=self.terms.fidelity)
         trial = self._on(trial, self._affordable_rows(trial, left))
         self._rows[config.key] = trial.fidelity.rows
-        if not self._flat and not (left is None and self.n_asked == 1):
+        if not self._flat and not (left is None and self.n_proposed == 1):
             trial = replace(trial, fidelity=replace(trial.fidelity, folds=1))
             if self.terms.fidelity.rows * self.terms.n_train_rows > SAMPLED_ROWS:
                 trial = self._sampled(trial)
@@ -373,7 +373,7 @@ class Ladder:
         """Return the results that are to be promoted to all folds now, best first."""
         eligible = self._one.eligible()
         if left is None or self._total is None:
-            passed = self.n_asked // BARRIER
+            passed = self.n_proposed // BARRIER
             return eligible[:1] if len(self._one.promoted) < passed else []
         if not eligible:
             return []

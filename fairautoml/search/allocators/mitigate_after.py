@@ -17,9 +17,8 @@ class MitigateAfter(MitigatingLadder):
 
     screens = False
 
-    def __init__(self, terms: Terms, *, retry: bool = False) -> None:
+    def __init__(self, terms: Terms) -> None:
         super().__init__(terms)
-        self._retry = retry
         self._searching = True
 
     def mitigation(self, number: int, left: float | None) -> Trial | None:
@@ -27,7 +26,7 @@ class MitigateAfter(MitigatingLadder):
         pairs = self._memory.pairs(prune=False)
         if self._searching and left is not None and pairs:
             self._searching = left - self.longest >= RESERVE * best_pair(pairs).seconds
-        return None if self._searching else self._mitigated(number, left)
+        return None if self._searching else self._begun(number, left)
 
     def proposal(self, ask: Callable[[], Config | None]) -> Config | None:
         """Return a new configuration while the search lasts."""
@@ -36,14 +35,17 @@ class MitigateAfter(MitigatingLadder):
     def rest(self, number: int, left: float | None) -> Trial | None:
         """Return the mitigation of the best model."""
         self._searching = False
-        return self._mitigated(number, left)
+        return self._begun(number, left)
 
-    def _mitigated(self, number: int, left: float | None) -> Trial | None:
-        if self._memory.mitigating or (self._memory.mitigated > 0 and not self._retry):
+    def _begun(self, number: int, left: float | None) -> Trial | None:
+        if self._memory.mitigating or self._memory.mitigated > 0:
             return None
+        return self._best_in_time(number, left, prune=False)
+
+    def _best_in_time(self, number: int, left: float | None, *, prune: bool) -> Trial | None:
         pairs = [
             pair
-            for pair in self._memory.pairs(prune=self._retry)
+            for pair in self._memory.pairs(prune=prune)
             if left is None or RESERVE * pair.seconds <= left
         ]
         return self._memory.start(best_pair(pairs), number) if pairs else None

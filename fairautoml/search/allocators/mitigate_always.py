@@ -20,7 +20,7 @@ class MitigateAlways(Flat):
         config, costly = ask(), self.terms.mitigations
         if config is None or not costly or config.mitigation != "none":
             return config
-        return mitigated(config, costly[self.n_asked % len(costly)])
+        return mitigated(config, costly[self.n_proposed % len(costly)])
 
 
 ALLOCATOR = MitigateAlways

@@ -17,7 +17,6 @@ import numpy as np
 from fairautoml.records import Config, ParamValue, TrialResult
 from fairautoml.search.loop import propose
 from fairautoml.search.space import Integer, Range, Real, SearchSpace, coordinates, same_value
-from fairautoml.search.strategies._admm import config_of, lies_in, values_of
 from fairautoml.search.strategies._optuna import penalised_loss
 
 with warnings.catch_warnings():
@@ -119,7 +118,7 @@ class FlamlSearch:
             self._searcher.on_trial_complete(name, None, error=True)
 
     def _hand_out(self, config: Config, name: str | None, point: Point | None = None) -> Config:
-        if point is None and self._coordinates and lies_in(self._space, config):
+        if point is None and self._coordinates and self._space.contains(config):
             point = self._point(values_of(self._space, config))
         self._open[config.key].append(_Suggestion(name, point))
         self._due += 1
@@ -167,7 +166,7 @@ class FlamlSearch:
 
     def _read(self, point: Mapping[str, float | int]) -> Config:
         values = {name: decoded(one, point[name]) for name, one in self._coordinates.items()}
-        return config_of(self._space, values)
+        return propose(self._space, lambda name, allowed: values.get(name, allowed.default))
 
 
 def started(kind: Any, begin: Begin) -> Any:
@@ -191,10 +190,7 @@ def joined(searcher: Any, begin: Begin) -> Any:
 
 
 def _starts_of_the_others(space: SearchSpace, first: Sequence[Config]) -> list[Config]:
-    """Return the defaults of every learner without an initial configuration.
-
-    A local search rarely leaves its learner, so the first learner must not be chosen by chance.
-    """
+    """Return the defaults of learners without a start: a local search rarely leaves its own."""
     known = {config.learner for config in first}
     return [
         Config(
@@ -207,6 +203,14 @@ def _starts_of_the_others(space: SearchSpace, first: Sequence[Config]) -> list[C
         for name, part in space.learners.items()
         if name not in known
     ]
+
+
+def values_of(space: SearchSpace, config: Config) -> dict[str, ParamValue]:
+    """Return a value of every coordinate: that of the configuration, else the default."""
+    chosen = config.flat()
+    return {
+        name: chosen.get(name, allowed.default) for name, allowed in coordinates(space).items()
+    }
 
 
 def domain_of(allowed: Range) -> Any:

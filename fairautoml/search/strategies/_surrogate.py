@@ -1,8 +1,8 @@
 """A Gaussian process over the log of ADMM, and the point with the largest expected improvement.
 
 Liu et al. 2020 solve theta-min so: a Matern-5/2 kernel, its scale by the marginal likelihood, and
-expected improvement. Here all arms share one process, so that what is known of one configuration
-tells about those that differ from it by an arm.
+expected improvement. Here all arms share one process, so that a result informs the configurations
+that differ from it by an arm.
 """
 
 from collections.abc import Sequence
@@ -56,8 +56,7 @@ class _Apart(NamedTuple):
 
     def kernel(self, length: float, share: float) -> Floats:
         r = np.sqrt(5.0) * self.distance / length
-        found: Floats = (1 + r + r**2 / 3) * np.exp(-r - share * self.n_arms)
-        return found
+        return (1 + r + r**2 / 3) * np.exp(-r - share * self.n_arms)
 
 
 class Surrogate:
@@ -129,5 +128,4 @@ def _improvement(model: _Fitted, apart: _Apart, goal: float) -> Floats:
     spread = np.sqrt(np.maximum(variance, 1e-9))
     better = (goal - cross @ model.weights) / spread
     density = np.exp(-(better**2) / 2) / np.sqrt(2 * np.pi)
-    found: Floats = spread * (better * ndtr(better) + density)
-    return found
+    return spread * (better * ndtr(better) + density)
