@@ -62,9 +62,10 @@ class ModelAdapter:
         if isinstance(self.model, LinearRule):
             margin = self.model.margin(table)
             return margin if numbers else (margin > 0).astype(np.int8)
-        ask = getattr(self.model, "predict", self.model)
+        predict = getattr(self.model, "predict", self.model)
         features = self.features(table)
-        answer = ask(features, table[list(self.sensitive)]) if self.sensitive else ask(features)
+        apart = (table[list(self.sensitive)],) if self.sensitive else ()
+        answer = predict(features, *apart)
         if numbers:
             return finite_numbers(answer, "model: its predictions")
         try:
@@ -86,6 +87,17 @@ def finite_numbers(values: Any, name: str) -> NDArray[np.float64]:
     return found
 
 
+def check_predictions(given: NDArray[Any], made: NDArray[Any]) -> None:
+    """Raise if the given predictions are not those of the model."""
+    apart = int((~np.isclose(given, made, rtol=1e-4, atol=1e-6 * np.ptp(given))).sum())
+    if apart:
+        msg = (
+            f"y_pred and model.predict(X) differ in {apart} of {len(given)} rows. Pass the "
+            "predictions of this model on these rows."
+        )
+        raise InputError(msg)
+
+
 def _like(answer: Any, classes: NDArray[Any]) -> Any:
     """Write True and False as 1 and 0 where the labels are numbers."""
     values = np.asarray(answer)
@@ -94,7 +106,7 @@ def _like(answer: Any, classes: NDArray[Any]) -> Any:
     return answer
 
 
-def decider_of(
+def adapter_of(
     model: Any, X: Any, sensitive: "Mapping[str, pd.Series[Any]]", classes: NDArray[Any]
 ) -> tuple[ModelAdapter, pd.DataFrame]:
     """Return the adapter of a model, and the table that the model predicts."""

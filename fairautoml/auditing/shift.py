@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.auditing.rates import RateCells, Shown, Tables, rate_cells
+from fairautoml.auditing.rates import AuditSample, RateCells, Tables, rate_cells
 from fairautoml.auditing.result import Section
 from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import Metric
@@ -63,17 +63,10 @@ def shift_rows(
     )
 
 
-def shift_section(
-    tables: Tables,
-    shown: Shown,
-    systems: Sequence[GroupSystem],
-    metrics: Sequence[Metric],
-    level: float,
-    factor: float,
-) -> Section:
+def shift_section(sample: AuditSample, factor: float) -> Section:
     """Return the section of an audit on the worst case under a shift."""
-    compared = [shown.compared(system) for system in systems]
-    rows = shift_rows(tables, compared, metrics, level, factor=factor)
+    level = sample.level
+    rows = shift_rows(sample.tables, sample.compared, sample.metrics, level, factor=factor)
     return Section(
         name="shift",
         title=f"Worst case if the weight of a row within its group may vary by {factor:g}",

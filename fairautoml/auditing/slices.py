@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from sklearn.cluster import KMeans
 
-from fairautoml.auditing.rates import Shown
+from fairautoml.auditing.rates import AuditSample
 from fairautoml.auditing.result import Interval, Section
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.certification.bounds import cp_lower, cp_upper
 from fairautoml.exceptions import ParameterError
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
+from fairautoml.metrics.rates import SELECTION
 
 DEPTH = 3
 """Most conditions of a slice."""
@@ -148,18 +149,12 @@ def slice_rows(
     )
 
 
-def slice_section(
-    rows: AuditRows,
-    X: pd.DataFrame,
-    rates: Sequence[Rate],
-    shown: Shown,
-    level: float,
-    most: int | str,
-    seed: int,
-) -> Section:
-    """Return the section of an audit on the worst slices."""
-    systems = [shown.compared(system) for system in rows.systems]
-    found = slice_rows(rows, X, rates, systems, level, most=most, seed=seed)
+def slice_section(sample: AuditSample, X: pd.DataFrame, most: int | str) -> Section:
+    """Return the section of an audit on the worst slices, in all rates of its metrics."""
+    compared = dict.fromkeys(rate for metric in sample.metrics for rate in metric.compared)
+    rates = sample.tables.defined(tuple(compared)) or (SELECTION,)
+    level, seed = sample.level, sample.seed
+    found = slice_rows(sample.rows, X, rates, sample.compared, level, most=most, seed=seed)
     return Section(
         name="slices",
         title="Slices with the largest gaps (found on one part of the rows, measured on others)",

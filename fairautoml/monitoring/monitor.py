@@ -28,7 +28,7 @@ from fairautoml.metrics import (
 )
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
-from fairautoml.metrics.rates import SELECTION, worst
+from fairautoml.metrics.rates import ROUNDING, SELECTION, is_worst_of
 from fairautoml.monitoring.result import Adaptation, Kind, Monitor, Series
 from fairautoml.selection.pool import Pool
 
@@ -132,8 +132,6 @@ DRIFT = 0.05
 GRID = np.arange(0.0, 1.0, 0.005)
 """Bounds of a metric that are tried to show by how much it was exceeded."""
 
-SAME = 1e-9
-
 Shares = Mapping[tuple[Kind, str, str], tuple[float, float]]
 """Events and rows of the reference by kind, grouping and group."""
 
@@ -177,7 +175,7 @@ def constraint_series(
 
     An alarm means that in some window the metric of the population was beyond its bound.
     """
-    shown = [one for one in targets if rows.y is not None or not _needs_labels(one)]
+    shown = [one for one in targets if rows.y is not None or not one.metric.needs_labels]
     tables = [rows.counts(at) for at in range(rows.n_windows)]
     tested = [one for one in shown if _is_compared(one, tables)]
     n_tests = sum(len(one.metric.rates) * _n_tests_of_rate(one) for one in tested)
@@ -205,11 +203,6 @@ def _n_tests_of_rate(target: BoundConstraint) -> int:
     return n if target.metric.is_minimum else n * (n - 1)
 
 
-def _needs_labels(target: BoundConstraint) -> bool:
-    compared = target.metric.compared
-    return not compared or any(rate.needs_labels for rate in compared)
-
-
 def _is_compared(target: BoundConstraint, tables: Sequence[GroupCounts]) -> bool:
     """Return whether the metric is the worst disparity of its rates, or the smallest rate."""
     metric, few = target.metric, target.system.n_groups < target.fewest_groups
@@ -219,8 +212,7 @@ def _is_compared(target: BoundConstraint, tables: Sequence[GroupCounts]) -> bool
     value = metric.value(table)
     if isinstance(value, Undefined):
         return True
-    rates = np.stack([table.rates(rate) for rate in metric.rates])
-    return bool(abs(float(worst(rates, metric.form)) - value) <= SAME)
+    return is_worst_of(metric, value, np.stack([table.rates(rate) for rate in metric.rates]))
 
 
 def _tested(
@@ -379,7 +371,7 @@ def reference_shares(
         of_rate = {
             "share": mass / mass.sum(),
             "selection": table.rates(SELECTION),
-            "base_rate": table.table[:, 1].sum(axis=1) / np.maximum(mass, SAME),
+            "base_rate": table.table[:, 1].sum(axis=1) / np.maximum(mass, ROUNDING),
         }
         for group, label in enumerate(system.labels):
             if mass[group] > 0:

@@ -176,7 +176,7 @@ def card_of(documents: Documents, fields: Fields | None = None) -> dict[str, Any
         "outside_the_bound": [dict(row) for row in view.outside],
         "judgeability": [dict(row) for row in view.judgeability],
         "levelling_down": {
-            system.name: [item.rate for item in system.levelling if item.down]
+            system.name: [item.rate for item in system.levelling if item.levelled_down]
             for system in view.systems
         },
         "certificate": documents.certificate,
@@ -437,10 +437,10 @@ def _rates(system: System) -> Iterator[Block]:
         )
         yield Block(kind="row", cells=(group.label, *own[: len(sizes)], *rates))
     for item in system.levelling:
-        if item.down:
+        if item.levelled_down:
             yield Block(
-                text=f"Levelled down: the gap in {item.rate} closed from {percent(item.before)} "
-                f"to {percent(item.after)}; {item.n_worse} group(s) lost by it and none gained.",
+                text=f"Levelled down: the gap in {item.rate} closed from {percent(item.gap_baseline)} "
+                f"to {percent(item.gap)}; {item.n_worse} group(s) lost by it and none gained.",
                 kind="paragraph",
             )
 

@@ -398,8 +398,8 @@ def test_levelling_down_is_a_gap_closed_by_losses_alone(before, after, down):
     }
     view = view_of(documents(n_entries=3, groups=groups))
     selection, *others = view.systems[0].levelling
-    assert selection.down is down
-    assert not any(other.down for other in others)
+    assert selection.levelled_down is down
+    assert not any(other.levelled_down for other in others)
     assert ("✗ yes" in run_page(view)) is down
 
 
