@@ -71,9 +71,9 @@ def verdict_rows(
 ) -> tuple[VerdictRow, ...]:
     """Return the verdict on every constraint on every grouping that it applies to.
 
-    One or more constraints are certified wrongly with probability at most that of the sample: by Holm's
-    procedure, or in a fixed sequence, where each is tested at the full level as long as those
-    before it are certified. VIOLATED divides the level by all bounds.
+    One or more constraints are certified wrongly with probability at most the level of the sample:
+    by Holm's procedure, or in a fixed sequence, where each is tested at the full level as long as
+    those before it are certified. VIOLATED divides the level by all bounds.
 
     References
     ----------
