@@ -95,10 +95,8 @@ def score_rows(
             for system in rows.systems:
                 codes, few = rows.codes(system), system.n_groups <= MOST_GROUPS
                 for at, label in enumerate(system.labels):
-                    row, here = (
-                        replace(row, system=system.name, group=label),
-                        inside & (codes == at),
-                    )
+                    row = replace(row, system=system.name, group=label)
+                    here = inside & (codes == at)
                     small = by is not None and here.sum() < sample.smallest
                     if sample.shown.hidden[system.name][at] or small:
                         found.append(replace(row, reason=HIDDEN))

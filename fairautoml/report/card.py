@@ -440,7 +440,8 @@ def _rates(system: System) -> Iterator[Block]:
         if item.levelled_down:
             yield Block(
                 text=f"Levelled down: the gap in {item.rate} closed from "
-                f"{percent(item.gap_baseline)} to {percent(item.gap)}; {item.n_worse} group(s) lost by it and none gained.",
+                f"{percent(item.gap_baseline)} to {percent(item.gap)}; {item.n_worse} group(s) "
+                "lost by it and none gained.",
                 kind="paragraph",
             )
 
