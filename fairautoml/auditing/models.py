@@ -19,6 +19,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from fairautoml.auditing.rows import finite_numbers
 from fairautoml.data.frames import frame_columns, is_frame
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.target import known_labels
@@ -72,19 +73,6 @@ class ModelAdapter:
             return known_labels(_like(answer, self.classes), self.classes)
         except InputError as error:
             raise InputError(f"model: its predictions are not labels of y_true: {error}") from None
-
-
-def finite_numbers(values: Any, name: str) -> NDArray[np.float64]:
-    """Return finite numbers, shape (n_rows,)."""
-    try:
-        found = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} must be numbers: {error}") from error
-    bad = int((~np.isfinite(found)).sum())
-    if found.ndim != 1 or bad:
-        msg = f"{name} must be one finite number per row; found shape {found.shape}, {bad} are not"
-        raise InputError(msg)
-    return found
 
 
 def check_predictions(given: NDArray[Any], made: NDArray[Any]) -> None:

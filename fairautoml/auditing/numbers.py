@@ -15,9 +15,9 @@ from fairautoml.auditing.contributions import (
     contributions_of,
     widest,
 )
-from fairautoml.auditing.models import adapter_of, check_predictions, finite_numbers
+from fairautoml.auditing.models import adapter_of, check_predictions
 from fairautoml.auditing.result import Audit, Contributions, Section
-from fairautoml.auditing.rows import AuditReadOptions, Given, grouped
+from fairautoml.auditing.rows import AuditReadOptions, Given, finite_numbers, grouped
 from fairautoml.auditing.sections import printable
 from fairautoml.certification.certificate import hidden_among
 from fairautoml.data.frames import check_length, read_weights

@@ -103,7 +103,10 @@ def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
     for name, values in labels.items():
         _check_rows(n_rows, values, name)
     schema, cells = grouped(given, options, n_rows)
-    score = None if given.y_score is None else _scores(given.y_score, n_rows)
+    score = None
+    if given.y_score is not None:
+        score = finite_numbers(given.y_score, "y_score")
+        check_length(n_rows, score, "y_score")
     if options.ranked is not None:
         _check_ranked(options.ranked, score)
     codes, classes, median = (
@@ -325,19 +328,19 @@ def _listed(values: NDArray[Any]) -> str:
     return shown if len(keys) <= MOST_SHOWN else f"{shown}, ..."
 
 
-def _scores(y_score: Any, n_rows: int) -> NDArray[np.float64]:
-    values = as_series(y_score, "y_score")
-    check_length(n_rows, values, "y_score")
+def finite_numbers(values: Any, name: str) -> NDArray[np.float64]:
+    """Return one finite number per row, shape (n_rows,)."""
+    column = as_series(values, name)
     try:
-        score = np.array(values.to_numpy(dtype=np.float64, na_value=np.nan))
+        found = np.array(column.to_numpy(dtype=np.float64, na_value=np.nan))
     except (TypeError, ValueError) as error:
-        msg = f"y_score must hold numbers: {error}. Pass one score of the positive class per row."
+        msg = f"{name} must hold numbers: {error}. Pass one finite number per row."
         raise InputError(msg) from error
-    bad = int((~np.isfinite(score)).sum())
+    bad = int((~np.isfinite(found)).sum())
     if bad:
         msg = (
-            f"y_score has {bad} value(s) that are missing or infinite. Pass one finite number per "
-            "row, larger for the positive class."
+            f"{name} has {bad} value(s) that are missing or infinite. Pass one finite number per "
+            "row."
         )
         raise InputError(msg)
-    return score
+    return found

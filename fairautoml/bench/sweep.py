@@ -26,12 +26,12 @@ from fairautoml.bench.cell import (
     read_record,
     run_cell,
     to_stderr,
-    write_text,
 )
 from fairautoml.bench.peers import load_file
 from fairautoml.bench.tables import write_tables
 from fairautoml.bench.tasks import OURS, Sweep, read_sweep
 from fairautoml.data.datasets import checksum
+from fairautoml.data.files import write_whole
 from fairautoml.exceptions import (
     InputError,
     RunFolderError,
@@ -189,7 +189,7 @@ def run_sweep(
             about = {**manifest(sweep, source, way.command), "jobs": n_jobs, "only": only}
             about["memory_mb"] = None if memory is None else round(memory)
             about["earlier"] = _earlier(folder / "manifest.json", about["data"])
-            write_text(folder / "manifest.json", json.dumps(about, indent=1) + "\n")
+            write_whole(json.dumps(about, indent=1) + "\n", folder / "manifest.json")
             run = _Run(
                 folder=folder,
                 way=way,

@@ -186,7 +186,7 @@ MORE_ROWS_DO_NOT_HELP = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateTerms:
-    """CertificateTerms of a certificate, fixed before the rows are opened."""
+    """Terms of a certificate, fixed before the rows are opened."""
 
     delta: float = 0.05  # error probability of all openings of the same rows together
     served: int = 0  # position of the served model among the candidates
@@ -305,12 +305,8 @@ def _tested(
         if position >= passed and position != terms.served:
             found.append(None)
             continue
-        tested = judge_candidate(
-            evidence,
-            opening.level,
-            n_candidates=len(candidates),
-            passed=position < passed,
-            reached=position <= passed,
+        judgement = judge_candidate(
+            evidence, opening.level, passed=position < passed, reached=position <= passed
         )
         issue = Issue(
             subject=subject,
@@ -319,7 +315,7 @@ def _tested(
             smallest_cell=terms.smallest_cell,
             salt=salt,
         )
-        found.append(issue.certificate(evidence, tested))
+        found.append(issue.certificate(evidence, judgement))
     return found
 
 

@@ -250,7 +250,7 @@ class Ledger:
         the levels sum to at most ``delta``.
         """
         with self.locked() as (stream, entries):
-            before = _asked(entries, keys, question)
+            before = _opened_before(entries, keys, question)
             if before is not None:
                 _check_delta([before], delta)
                 return _again(entries, before, keys, terms)
@@ -424,7 +424,9 @@ def _times_opened(openings: Sequence[LedgerEntry], reading: str) -> "pd.Series[A
     return total
 
 
-def _asked(entries: Sequence[LedgerEntry], keys: RowKeys, question: str) -> LedgerEntry | None:
+def _opened_before(
+    entries: Sequence[LedgerEntry], keys: RowKeys, question: str
+) -> LedgerEntry | None:
     """Return the opening in which the same rows were given for the same question."""
     wanted = (question, keys.multiset)
     return next(

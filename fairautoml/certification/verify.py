@@ -153,10 +153,9 @@ def _numbers(certificate: Certificate, known: Known) -> str | None:
 
 def _reissued(certificate: Certificate, evidence: Evidence) -> Certificate:
     """Return the certificate that the evidence gives."""
-    tested = judge_candidate(
+    judgement = judge_candidate(
         evidence,
         certificate.opening.level,
-        n_candidates=len(certificate.subject.models),
         passed=certificate.verdict in PASSED,
         reached=certificate.reason != Reason.NOT_TESTED,
     )
@@ -167,7 +166,7 @@ def _reissued(certificate: Certificate, evidence: Evidence) -> Certificate:
         smallest_cell=certificate.smallest_cell,
         salt="",
     )
-    return issue.certificate(evidence, tested)
+    return issue.certificate(evidence, judgement)
 
 
 def _first_difference(found: ClaimRecord, stated: ClaimRecord) -> str:

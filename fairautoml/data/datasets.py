@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from fairautoml.data.files import read_table
+from fairautoml.data.files import read_table, write_whole
 from fairautoml.data.lending import lending_table
 from fairautoml.data.named import DatasetMetadata, NamedTable
 from fairautoml.exceptions import DatasetUnavailableError, InputError, UnknownNameError
@@ -61,14 +61,9 @@ def fetch(url: str, *, max_bytes: int) -> bytes:
 
 def keep(raw: bytes, path: Path) -> None:
     """Write a file atomically."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            partial.write_bytes(raw)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(raw, path)
     except OSError as error:
         msg = f"the cache folder {path.parent} cannot be written ({error}); set FAIRAUTOML_CACHE"
         raise DatasetUnavailableError(msg) from None
