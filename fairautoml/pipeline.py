@@ -163,8 +163,8 @@ class FitResult:
     def summary(self) -> dict[str, Any]:
         """Return the figures of the run as plain values."""
         board, best = self.pool.board, self.pool.best
-        asked = self.settings.constraints if self.guessing is None else self.guessing.asked
-        labels = [constraint.label for constraint in asked]
+        given = self.settings if self.guessing is None else self.guessing
+        labels = [constraint.label for constraint in given.constraints]
         return {
             **run_summary(self.history, self.choice, seconds=self.seconds),
             "max_trials": self.plan.n_trials,

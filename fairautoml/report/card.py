@@ -161,7 +161,7 @@ def card_of(documents: Documents, fields: Fields | None = None) -> dict[str, Any
             "sensitive_read_by": served.sensitive_read_by,
             "sha256": documents.model_sha256,
         },
-        "asked": {
+        "problem": {
             "objective": view.objective,
             "positive_class": view.summary.get("positive_class"),
             "constraints": list(view.constraints),

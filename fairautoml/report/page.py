@@ -20,8 +20,8 @@ from fairautoml.report.charts import (
     pareto_chart,
     percent,
     shortened,
+    stage_bars,
 )
-from fairautoml.report.summary import ladder_steps
 from fairautoml.report.view import DASH, RunView, held_facts
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _charts(view: RunView) -> dict[str, Any]:
         "pareto": pareto_chart(view),
         "history": history_chart(view),
         "origins": ORIGINS,
-        "ladder": ladder_steps(view.summary.get("rungs", ())),
+        "stages": stage_bars(view.summary.get("rungs", ())),
     }
 
 

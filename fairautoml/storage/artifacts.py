@@ -177,8 +177,9 @@ class Artifacts:
 
     def drop_partials(self) -> None:
         """Remove partial files of killed trials; call it only when no trial is running."""
-        for partial in self.folder.glob("*/.*.tmp"):
-            partial.unlink(missing_ok=True)
+        for pattern in (".*.tmp", "*/.*.tmp"):
+            for partial in self.folder.glob(pattern):
+                partial.unlink(missing_ok=True)
 
     def replace(self, path: Path, write: Callable[[Path], object]) -> None:
         """Write a file with ``write`` and move it to ``path`` atomically."""

@@ -39,9 +39,6 @@ from fairautoml.storage.artifacts import (
     append_private,
     disk_errors_named,
     file_hash,
-    make_private,
-    sync_file,
-    sync_folder,
 )
 from fairautoml.storage.journal import read_only_storage
 from fairautoml.storage.plain import unpacked
@@ -276,17 +273,7 @@ class RunFolder:
 
     def write(self, name: str, write: Callable[[Path], object]) -> None:
         """Write a file with ``write`` and move it into the folder atomically."""
-        target = self.path / name
-        partial = target.with_name(f".{name}.tmp")
-        try:
-            with disk_errors_named(target):
-                make_private(partial)
-                write(partial)
-                sync_file(partial)
-                partial.replace(target)
-                sync_folder(self.path)
-        finally:
-            partial.unlink(missing_ok=True)
+        self.artifacts.replace(self.path / name, write)
 
     def append_trial(self, line: Mapping[str, object]) -> None:
         """Append one line to the human-readable ``trials.jsonl``; the study is the full record."""
@@ -319,7 +306,7 @@ class RunFolder:
 
     def stage_portable(self, export: Callable[[Path], object] | None) -> None:
         """Write a model file beside the selected one; None = the staged model has none."""
-        self.write(STAGED_PORTABLE, _empty if export is None else export)
+        self.write(STAGED_PORTABLE, Path.touch if export is None else export)
 
     def place_model(self, about: Mapping[str, object], *, pickled: bool) -> None:
         """Select the staged model; ``model.json``, written last, names it and its certificate."""
@@ -341,10 +328,6 @@ class RunFolder:
         (self.path / STAGED).replace(self.path / name)
         (self.path / other).unlink(missing_ok=True)
         self.write_json("model.json", content)
-
-
-def _empty(path: Path) -> None:
-    path.write_bytes(b"")
 
 
 def lock_folder(path: Path, argument: str) -> IO[bytes]:

@@ -435,7 +435,7 @@ def test_page_and_card_name_the_positive_class_of_two():
     assert label not in page
     assert label not in card_text(named)
     assert "Positive class: " in card_text(named)
-    assert card_of(named)["asked"]["positive_class"] == label
+    assert card_of(named)["problem"]["positive_class"] == label
 
 
 def test_a_constant_model_is_not_said_to_miss_a_gap_that_it_does_not_have():
