@@ -47,6 +47,7 @@ from fairautoml.exceptions import InputError, NoFeasibleModelWarning, ParameterE
 from fairautoml.inference.export import export_predictor
 from fairautoml.inference.predictor import Predictor, isolated_config
 from fairautoml.noisy_constraint import GuessedGroups, Guessing
+from fairautoml.parameters import check_choice
 from fairautoml.pipeline import FitRequest, FitResult, run_fit
 from fairautoml.plan import read_options_of
 from fairautoml.records import Entry, OnProgress, Status
@@ -81,7 +82,6 @@ from fairautoml.settings import (
     RunStorage,
     ServingOptions,
     Settings,
-    check_choice,
     check_constraints,
     check_group_policy,
     check_selection,

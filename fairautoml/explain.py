@@ -34,10 +34,11 @@ from fairautoml.metrics.constraint import BoundConstraint
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators._training import ChangedColumns
+from fairautoml.parameters import check_count
 from fairautoml.records import Entry, in_largest_gap
 from fairautoml.selection.ensemble import Columns, WeightedAverage
 from fairautoml.selection.leaderboard import blocks_of
-from fairautoml.settings import check_constraints, check_count, check_objective, one_sensitive
+from fairautoml.settings import check_constraints, check_objective, one_sensitive
 
 WITHOUT_CONSTRAINT = "demographic_parity_difference <= 1.0"
 """Its gap is explained where nothing was constrained."""

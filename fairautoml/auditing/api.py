@@ -52,7 +52,6 @@ from fairautoml.auditing.verdicts import (
     verdict_rows,
 )
 from fairautoml.certification.certificate import SMALLEST_CELL
-from fairautoml.certification.certify import check_error_probability
 from fairautoml.data.frames import Table, check_length, read_table
 from fairautoml.data.groups import read_sensitive
 from fairautoml.data.leakage import same_partition, telling_texts
@@ -60,6 +59,7 @@ from fairautoml.data.schema import fit_columns
 from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import Constraint, parse_constraints
 from fairautoml.metrics.groups import SmallGroups
+from fairautoml.parameters import check_choice, check_count, check_error_probability, check_number
 
 LARGEST = np.float64(np.finfo(np.float32).max)
 """Largest number of a feature."""
@@ -234,8 +234,7 @@ def audit(
     ParameterError
         A parameter is outside its range, or requires another one.
     """
-    _check_parameters(delta, smallest_cell, random_state, correction)
-    _check_min_share(min_share)
+    _check_parameters(delta, smallest_cell, random_state, correction, min_share)
     _check_needs(X, model, flips, noise, blocks)
     _check_worst_cases(X, model, slices, stability)
     given = Given(
@@ -339,16 +338,14 @@ def audit(
 
 
 def _check_parameters(
-    delta: float, smallest_cell: int, random_state: int, correction: str
+    delta: float, smallest_cell: int, random_state: int, correction: str, min_share: float
 ) -> None:
-    if correction not in get_args(Correction):
-        allowed = " or ".join(map(repr, get_args(Correction)))
-        raise ParameterError(f"correction={correction!r} must be {allowed}.")
+    check_choice("correction", correction, get_args(Correction))
     check_error_probability(delta)
-    for name, value in (("smallest_cell", smallest_cell), ("random_state", random_state)):
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not whole or value < 0:
-            raise ParameterError(f"{name}={value!r} must be a whole number of at least 0")
+    check_count("smallest_cell", smallest_cell, least=0)
+    check_count("random_state", random_state, least=0)
+    wanted = "a share of the rows, at least 0 and below 1; the rule of New York City allows 0.02"
+    check_number("min_share", min_share, wanted, lambda share: 0 <= share < 1)
 
 
 def _check_needs(X: Any, model: Any, flips: Any, noise: Any, blocks: Any) -> None:
@@ -360,15 +357,6 @@ def _check_needs(X: Any, model: Any, flips: Any, noise: Any, blocks: Any) -> Non
                 raise ParameterError(f"{name}= needs model= and X=. Pass them or leave it out.")
     if isinstance(flips, str):
         raise ParameterError(f"flips={flips!r} must be a list of columns, such as [{flips!r}].")
-
-
-def _check_min_share(min_share: float) -> None:
-    if not 0 <= min_share < 1:
-        msg = (
-            f"min_share={min_share!r} must be a share of the rows, at least 0 and below 1; the "
-            "rule of New York City allows 0.02."
-        )
-        raise ParameterError(msg)
 
 
 def _check_worst_cases(X: Any, model: Any, slices: Any, stability: Any) -> None:

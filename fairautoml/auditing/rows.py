@@ -16,6 +16,7 @@ from fairautoml.data.target import encode_target, plain_labels
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.selected import select_top_k
+from fairautoml.parameters import check_integer
 from fairautoml.runtime._groups import normalized
 from fairautoml.runtime._rows import key_of
 
@@ -162,13 +163,11 @@ def _known(systems: tuple[GroupSystem, ...], cells: NDArray[np.int32]) -> NDArra
 def _check_ranked(k: Any, score: NDArray[np.float64] | None) -> None:
     if score is None:
         raise ParameterError("ranked= needs y_score=, by which the rows are ordered.")
-    whole = isinstance(k, int | np.integer) and not isinstance(k, bool)
-    if not whole or not 1 <= k <= len(score):
-        msg = (
-            f"ranked={k!r} must be a whole number from 1 to {len(score)}: how many rows with the "
-            "highest scores are selected."
-        )
-        raise ParameterError(msg)
+    n_rows = len(score)
+    wanted = (
+        f"a whole number from 1 to {n_rows}: how many rows with the highest scores are selected"
+    )
+    check_integer("ranked", k, wanted, lambda count: 1 <= count <= n_rows)
 
 
 def _decided(

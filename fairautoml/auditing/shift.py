@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from fairautoml.auditing.rates import AuditSample, RateCells, Tables, rate_cells
 from fairautoml.auditing.result import Section
-from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import Metric
 from fairautoml.metrics._table import Form
 from fairautoml.metrics.groups import GroupSystem
+from fairautoml.parameters import check_number
 
 Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Lowest and highest value of a rate in each group."""
@@ -52,12 +52,11 @@ def shift_rows(
     ----------
     Du, Xu, Wu, Tong, "Fairness-aware agnostic federated learning", SDM 2021 (arXiv 2010.05057).
     """
-    if not (np.isfinite(factor) and factor >= 1):
-        msg = (
-            f"shift={factor!r} must be a number of at least 1: the factor by which the weight of "
-            "a row may rise or fall, such as 1.5."
-        )
-        raise ParameterError(msg)
+    wanted = (
+        "a number of at least 1: the factor by which the weight of a row may rise or fall, such "
+        "as 1.5"
+    )
+    check_number("shift", factor, wanted, lambda number: number >= 1)
     return tuple(
         _row(tables, system, metric, level, factor) for system in systems for metric in metrics
     )

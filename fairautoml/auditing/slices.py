@@ -17,10 +17,10 @@ from fairautoml.auditing.rates import AuditSample
 from fairautoml.auditing.result import Interval, Section
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.certification.bounds import cp_lower, cp_upper
-from fairautoml.exceptions import ParameterError
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SELECTION
+from fairautoml.parameters import check_integer
 
 DEPTH = 3
 """Most conditions of a slice."""
@@ -117,12 +117,12 @@ def slice_rows(
     PNAS 113 (2016). Slices: Chung, Kraska, Polyzotis, Tae, Whang, "Slice Finder", ICDE 2019.
     """
     clusters = most == HIERARCHY
-    shown = MOST_CLUSTERS if clusters else most
-    if isinstance(shown, bool) or not isinstance(shown, int | np.integer) or shown < 1:
-        raise ParameterError(
-            f"slices={most!r} must be a whole number of at least 1, how many slices are shown, or "
-            f"{HIERARCHY!r}."
-        )
+    wanted = f"a whole number of at least 1, how many slices are shown, or {HIERARCHY!r}"
+    shown = (
+        MOST_CLUSTERS
+        if clusters
+        else check_integer("slices", most, wanted, lambda count: count >= 1)
+    )
     n_rows = len(rows.decision)
     drawn = np.random.default_rng(seed).permutation(n_rows)
     proposing = drawn < min(n_rows // 2, MOST_PROPOSING)

@@ -74,6 +74,7 @@ from fairautoml.data.target import known_labels
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 from fairautoml.inference.predictor import Predictor
 from fairautoml.metrics import Constraint, GroupCounts, TaskName, bind_constraints
+from fairautoml.parameters import check_error_probability, check_flag, check_number
 from fairautoml.records import Entry
 from fairautoml.runtime._groups import UNSEEN
 from fairautoml.runtime._rows import key_of
@@ -367,33 +368,18 @@ def check_request(
 ) -> CertificateRequest:
     """Return the parameters of a certificate; raise if one is invalid."""
     delta = check_error_probability(delta)
-    if min_score is not None and not _is_share(min_score):
-        raise ParameterError(f"min_score={min_score!r} must be None or an accuracy in [0, 1]")
-    if not isinstance(later, bool | np.bool_):
-        raise ParameterError(f"later={later!r} must be True or False")
+    if min_score is not None:
+        wanted = "None or an accuracy in [0, 1]"
+        min_score = check_number("min_score", min_score, wanted, lambda score: 0 <= score <= 1)
+    later = check_flag("later", later)
     if not isinstance(ledger, str | PathLike | None):
         raise ParameterError(f"ledger={ledger!r} must be None or the path of an append-only file.")
     return CertificateRequest(
         delta=delta,
-        min_score=None if min_score is None else float(min_score),
-        later=bool(later),
+        min_score=min_score,
+        later=later,
         ledger=None if ledger is None else Path(ledger),
     )
-
-
-def check_error_probability(delta: Any) -> float:
-    """Return the error probability of a statement; raise unless it is above 0 and below 0.5."""
-    if not (_is_share(delta) and 0 < delta < 0.5):
-        raise ParameterError(
-            f"delta={delta!r} must be an error probability above 0 and below 0.5; a confidence of "
-            "95 % is delta=0.05."
-        )
-    return float(delta)
-
-
-def _is_share(value: Any) -> bool:
-    real = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return real and 0 <= float(value) <= 1
 
 
 def certify_models(candidates: Candidates, inputs: Inputs, request: CertificateRequest) -> Issued:

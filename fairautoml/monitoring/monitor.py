@@ -12,7 +12,6 @@ from scipy.special import logsumexp
 
 from fairautoml.certification.bounds import cp_lower, cp_upper, hoeffding_margin
 from fairautoml.certification.certificate import Certificate
-from fairautoml.certification.certify import check_error_probability
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.frames import Inputs, as_series, check_length
 from fairautoml.exceptions import InputError
@@ -30,6 +29,7 @@ from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import ROUNDING, SELECTION, is_worst_of
 from fairautoml.monitoring.result import Adaptation, Kind, Monitor, Series
+from fairautoml.parameters import check_error_probability
 from fairautoml.selection.pool import Pool
 
 BETS = np.geomspace(0.01, 0.45, 8)
