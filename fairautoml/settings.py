@@ -720,8 +720,10 @@ def check_memory(value: Any) -> float | None:
 
 def check_confidence(value: Any) -> Confidence:
     """Return ``"auto"``, a probability or None."""
-    if value is None or (isinstance(value, str) and value == "auto"):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str) and value == "auto":
+        return "auto"
     wanted = "'auto', None or a number above 0.5 and below 1, for example 0.95"
     return check_number("confidence", value, wanted, lambda sure: 0.5 < sure < 1)
 

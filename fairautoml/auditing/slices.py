@@ -117,12 +117,10 @@ def slice_rows(
     PNAS 113 (2016). Slices: Chung, Kraska, Polyzotis, Tae, Whang, "Slice Finder", ICDE 2019.
     """
     clusters = most == HIERARCHY
-    wanted = f"a whole number of at least 1, how many slices are shown, or {HIERARCHY!r}"
-    shown = (
-        MOST_CLUSTERS
-        if clusters
-        else check_integer("slices", most, wanted, lambda count: count >= 1)
-    )
+    shown = MOST_CLUSTERS
+    if not clusters:
+        wanted = f"a whole number of at least 1, how many slices are shown, or {HIERARCHY!r}"
+        shown = check_integer("slices", most, wanted, lambda count: count >= 1)
     n_rows = len(rows.decision)
     drawn = np.random.default_rng(seed).permutation(n_rows)
     proposing = drawn < min(n_rows // 2, MOST_PROPOSING)
