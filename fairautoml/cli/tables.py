@@ -1,7 +1,6 @@
 """Read the tables and build the estimators that command lines name."""
 
 import argparse
-import difflib
 import json
 import shlex
 from collections.abc import Callable, Sequence
@@ -46,6 +45,7 @@ from fairautoml.exceptions import (
     NoModelError,
     ParameterError,
     RunFolderError,
+    nearest,
 )
 from fairautoml.plan import read_options_of
 from fairautoml.settings import (
@@ -356,9 +356,7 @@ def check_columns(frame: pd.DataFrame, argument: str, names: Sequence[str]) -> N
     known = [str(column) for column in frame.columns]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
-            quoted = ", ".join(map(repr, near or known))
-            hint = f"did you mean {quoted}?" if near else f"there are {quoted}"
+            hint = nearest(name, known, f"there are {', '.join(map(repr, known))}")
             raise ParameterError(f"{argument}: no column {name!r} in the table; {hint}")
 
 

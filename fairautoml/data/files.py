@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import difflib
 import gzip
 import importlib.util
 import io
@@ -18,7 +17,7 @@ import pandas as pd
 
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.schema import TableSchema
-from fairautoml.exceptions import DegradedWarning, InputError, MissingExtraError, warn
+from fairautoml.exceptions import DegradedWarning, InputError, MissingExtraError, nearest, warn
 from fairautoml.runtime._written import PLAIN, read_number
 
 MISSING = (
@@ -127,9 +126,8 @@ def _not_found(file: Path) -> str:
         return f"path is {str(file)!r}, which is a {kind}; give a file"
     folder = file.parent
     names = [other.name for other in folder.iterdir()] if folder.is_dir() else []
-    near = difflib.get_close_matches(file.name, names, n=3)
-    hint = f"; did you mean {', '.join(near)}?" if near else ""
-    return f"path is {str(file)!r}; there is no such file{hint}"
+    hint = nearest(file.name, names, "check the path")
+    return f"path is {str(file)!r}; there is no such file; {hint}"
 
 
 def _read_arrow(file: Path, suffix: str) -> pd.DataFrame:

@@ -4,7 +4,6 @@ polars and pyarrow are optional: they are recognised by module name and never im
 is read without pyarrow.
 """
 
-import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -19,7 +18,7 @@ from scipy.sparse import csr_matrix
 from fairautoml.data.columns import PositionalNames, texts_of
 from fairautoml.data.sensitive_numbers import kind_of, numbers
 from fairautoml.data.splits import row_draws
-from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.exceptions import InputError, ParameterError, nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,9 +261,8 @@ def column_of(X: Any, name: str, argument: str) -> "pd.Series[Any]":
     table = read_table(X)
     columns = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
     if name not in columns:
-        near = difflib.get_close_matches(name, columns, n=3)
         has = f"X has {list(columns)[:20]}." if columns else "X has no column names."
-        hint = f"did you mean {', '.join(map(repr, near))}?" if near else has
+        hint = nearest(name, columns, has)
         wanted = f"{argument}={name!r} must be a column of X"
         raise ParameterError(f"{wanted}; {hint} Give its name, or one value per row")
     return columns[name]

@@ -1,12 +1,11 @@
 """Options of the user for the columns of a table, instead of what is found."""
 
-import difflib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.exceptions import InputError, ParameterError, nearest
 
 Fusion = Literal["auto", "early", "late"]
 """Whether models read all columns, one block each, or whichever the search prefers."""
@@ -101,9 +100,7 @@ class ColumnOptions:
         known = set(names) if named else set()
         unknown = next((name for name in named if name not in known), None)
         if unknown is not None:
-            near = difflib.get_close_matches(unknown, names, n=3)
-            shown = ", ".join(map(repr, names[:20]))
-            hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"X has {shown}."
+            hint = nearest(unknown, names, f"X has {', '.join(map(repr, names[:20]))}.")
             raise InputError(f"ColumnOptions names {unknown!r}, which is no column of X; {hint}")
 
 

@@ -1,6 +1,5 @@
 """Input validation, at ``fit`` and at prediction."""
 
-import difflib
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -48,6 +47,7 @@ from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
     MissingSensitiveError,
+    nearest,
     warn,
 )
 from fairautoml.metrics import TaskName
@@ -212,9 +212,8 @@ def _names_of_columns(sensitive: Any, table: Table) -> tuple[str, ...]:
     known = table.names if table.named else ()
     unknown = [name for name in names if name not in known]
     if unknown or len(set(names)) < len(names):
-        near = difflib.get_close_matches(names[0] if not unknown else unknown[0], known, n=3)
-        has = f"X has {list(known[:20])}" if known else "X has no column names"
-        hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"{has}."
+        has = f"X has {list(known[:20])}." if known else "X has no column names."
+        hint = nearest(unknown[0] if unknown else names[0], known, has)
         msg = (
             f"sensitive={sensitive!r} must name columns of X, each once; {hint} Give such names, "
             f"or one value per row ({table.n_rows})."
@@ -511,10 +510,9 @@ def _columns(X: Any, names: tuple[str, ...], *, judged: bool) -> dict[str, Any]:
     at = {name: position for position, name in enumerate(table.names)}
     missing = [name for name in names if not table.named or name not in at]
     if missing or table.columns is None:
-        near = difflib.get_close_matches(missing[0], table.names, n=3) if missing else []
-        end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
+        hint = nearest(next(iter(missing), ""), table.names, f"X has {list(table.names)[:20]}.")
         msg = (
-            f"X has no column(s) {', '.join(map(repr, missing))} to read the groups from{end} "
+            f"X has no column(s) {', '.join(map(repr, missing))} to read the groups from; {hint} "
             f"Give {'evaluate(X, y, sensitive)' if judged else 'predict(X, sensitive)'}, one "
             "value per row."
         )

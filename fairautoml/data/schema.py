@@ -4,7 +4,6 @@ Category codes are defined once, from sorted typed values. Learners must not inf
 rows of a batch, as some would renumber the categories that are present.
 """
 
-import difflib
 import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +35,7 @@ from fairautoml.data.sensitive_numbers import kind_of, sparse_float32, to_float3
 from fairautoml.data.spelling import spelling_hints
 from fairautoml.data.texts import COMPONENTS, TextBlock, TextColumn, encode_text, fit_text, is_text
 from fairautoml.data.written import Reading, best_date_form
-from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, nearest, warn
 
 
 def read_guesses(proxies: Any, X: Any) -> "tuple[dict[str, pd.Series[Any]], tuple[str, ...]]":
@@ -46,13 +45,11 @@ def read_guesses(proxies: Any, X: Any) -> "tuple[dict[str, pd.Series[Any]], tupl
     names = _names(proxies, table.n_rows)
     lacking = [name for name in names if name not in in_X]
     if lacking:
-        near = difflib.get_close_matches(lacking[0], in_X, n=3)
-        end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
-        msg = (
-            f"proxies={proxies!r} must name columns of X{end} Give such names, or one label per "
-            "row for each proxy"
+        hint = nearest(lacking[0], in_X, f"X has {list(in_X)[:20]}.")
+        raise InputError(
+            f"proxies={proxies!r} must name columns of X; {hint} Give such names, or one label "
+            "per row for each proxy"
         )
-        raise InputError(msg)
     columns = {name: in_X[name] for name in names} if names else _columns(proxies)
     for name, column in columns.items():
         check_length(table.n_rows, column, f"proxies[{name!r}]")

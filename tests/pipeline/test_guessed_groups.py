@@ -326,7 +326,7 @@ def test_a_kept_run_continues_under_the_constraint_that_was_requested(tmp_path):
     assert load_run(run).proxies_ == model.proxies_
     again = blind(run_dir=RunStorage(run, "resume"), n_trials=3).fit(X, y, proxies=guesses)
     assert len(again.trials_) == 3
-    assert again.proxies_.bounds[0].used == model.proxies_.bounds[0].used
+    assert again.proxies_.bounds[0].proxy_bound == model.proxies_.bounds[0].proxy_bound
 
 
 def test_the_command_line_reads_columns_that_guess(tmp_path, capsys):
