@@ -300,7 +300,8 @@ def _plan_arguments(parser: argparse.ArgumentParser) -> None:
     level_arguments(parser)
     whose_arguments(parser)
     add("--json", action="store_true", help="plan as JSON")
-    parser.set_defaults(seed=0)
+    columns = {"proxy": (), "text": (), "dates": (), "categories": (), "block": None}
+    parser.set_defaults(seed=0, fusion="auto", **columns)
 
 
 def _plan(arguments: argparse.Namespace) -> int:

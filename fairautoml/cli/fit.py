@@ -210,6 +210,7 @@ def _truth(model: "Estimator", columns: list[str]) -> dict[str, Any]:
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     run_arguments(parser)
     holdout_arguments(parser, SHARE)
+    parser.set_defaults(task="auto")
 
 
 DEMO = Command(about="fit a synthetic population", arguments=_demo_arguments, run=_demo)

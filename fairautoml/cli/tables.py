@@ -594,39 +594,26 @@ def request_of(arguments: argparse.Namespace) -> TableRequest:
         derive=tuple(arguments.derive),
         keep=tuple(arguments.keep),
         overlapping=tuple(arguments.overlapping),
-        proxies=tuple(getattr(arguments, "proxy", ())),
+        proxies=tuple(arguments.proxy),
         columns=_columns_of(arguments),
     )
-    return TableRequest(
-        data=arguments.data,
-        roles=roles,
-        rows=arguments.rows,
-        holdout=getattr(arguments, "holdout", None),
-        positive=arguments.positive,
-        seed=arguments.seed,
-        groups=arguments.groups,
-        time=arguments.time_column,
-        delta=arguments.delta,
-        min_score=arguments.min_score,
-        candidates=getattr(arguments, "candidates", None),
-        ledger=getattr(arguments, "ledger", None),
-        certified=getattr(arguments, "certified", True),
-        validation=getattr(arguments, "validation", None),
-    )
+    noted = {name: value for name, value in vars(arguments).items() if name in NOTED}
+    noted["time"] = arguments.time_column
+    return TableRequest(data=arguments.data, roles=roles, **noted)
 
 
 def _columns_of(arguments: argparse.Namespace) -> ColumnOptions:
     """Return what the options say of columns; a format of dates follows a colon."""
     dates = {}
-    for text in getattr(arguments, "dates", ()):
+    for text in arguments.dates:
         name, colon, form = text.partition(":")
         dates.update({name: form} if colon and "%" in form else {text: ""})
     return ColumnOptions(
-        text=getattr(arguments, "text", ()),
+        text=arguments.text,
         dates=dates,
-        categories=getattr(arguments, "categories", ()),
-        blocks=blocks_of(getattr(arguments, "block", None)) or {},
-        fusion=getattr(arguments, "fusion", "auto"),
+        categories=arguments.categories,
+        blocks=blocks_of(arguments.block) or {},
+        fusion=arguments.fusion,
     )
 
 
@@ -678,7 +665,7 @@ def read_request(folder: Path) -> TableRequest:
 
 def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) -> Estimator:
     """Return the estimator of the arguments of ``fairautoml fit`` or ``demo``."""
-    model = _of_task(getattr(arguments, "task", "auto"))
+    model = _of_task(arguments.task)
     model.set_params(
         constraint=constraint,
         objective=arguments.objective,
