@@ -149,7 +149,7 @@ def card_of(documents: Documents, fields: Fields | None = None) -> dict[str, Any
     view = view_of(documents)
     served = view.served
     return {
-        "name": view.name,
+        "name": view.documents.name,
         "headline": view.headline,
         "statement": dict(view.statement),
         "model": {
@@ -163,11 +163,11 @@ def card_of(documents: Documents, fields: Fields | None = None) -> dict[str, Any
         },
         "problem": {
             "objective": view.objective,
-            "positive_class": view.summary.get("positive_class"),
+            "positive_class": view.documents.summary.get("positive_class"),
             "constraints": list(view.constraints),
-            "parameters": dict(view.config),
+            "parameters": dict(view.documents.config),
         },
-        "data": dict(view.source),
+        "data": dict(view.documents.source),
         "headlines": list(view.headlines),
         "notes": list(view.notes),
         "measured": _plainly_measured(view),
@@ -181,10 +181,10 @@ def card_of(documents: Documents, fields: Fields | None = None) -> dict[str, Any
         },
         "certificate": documents.certificate,
         "search": {
-            name: view.summary.get(name)
+            name: view.documents.summary.get(name)
             for name in ("n_trials", "n_failed", "seconds", "strategy", "allocator", "seed")
         },
-        "environment": dict(view.versions),
+        "environment": dict(view.documents.versions),
         "fields": {name: filled.get(name) for name in FIELDS},
         "limits": list(LIMITS),
     }
@@ -204,7 +204,7 @@ def _plainly_measured(view: RunView) -> dict[str, Any]:
             if reference is None
             else {"score": reference.score, "gap": reference.gap, "learner": reference.learner}
         ),
-        "margin": view.summary.get("margin"),
+        "margin": view.documents.summary.get("margin"),
         "constraints": {
             item.name: {"value": item.value, "gap": item.gap, "limit": item.limit}
             for item in view.measured
@@ -236,7 +236,7 @@ def card_sections(
     view = view_of(documents)
     known = parts_of(documents, view, {} if fields is None else fields)
     order = [name for name in ORDER if name in known]
-    return f"Model card: {view.name}", tuple(known[name] for name in order)
+    return f"Model card: {view.documents.name}", tuple(known[name] for name in order)
 
 
 ORDER = (
@@ -343,7 +343,7 @@ def _model(documents: Documents, view: RunView) -> Iterator[Block]:
 
 def _objective(view: RunView) -> Iterator[Block]:
     yield Block(text=f"Objective: {view.objective}")
-    positive = view.summary.get("positive_class")
+    positive = view.documents.summary.get("positive_class")
     if positive is not None:
         yield Block(text=f"Positive class: {positive}; accepted means predicted so")
     for constraint in view.constraints:
@@ -361,9 +361,9 @@ def _statement(view: RunView) -> Iterator[Block]:
 
 
 def _data(view: RunView) -> Iterator[Block]:
-    if not view.source:
+    if not view.documents.source:
         yield Block(text="Given in memory; the library does not know where it came from.")
-    for name, value in view.source.items():
+    for name, value in view.documents.source.items():
         if value not in (None, [], {}, ""):
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
             yield Block(text=f"{name}: {text}")
@@ -391,7 +391,7 @@ def _measured(view: RunView) -> Iterator[Block]:
             text=f"Without regard to the constraint: {view.objective} {reference.score:.4f} at "
             f"gap {reference.gap:.4f} ({reference.learner})"
         )
-    margin = view.summary.get("margin") or {}
+    margin = view.documents.summary.get("margin") or {}
     yield from (
         Block(text=f"{text}: {short(margin[name])}")
         for name, text in MARGIN.items()
@@ -452,8 +452,11 @@ def _certificate(documents: Documents) -> Block:
 
 
 def _versions(view: RunView) -> Iterator[Block]:
-    yield Block(text=f"Seed {view.summary.get('seed')}")
-    yield from (Block(text=f"{name} {version}") for name, version in sorted(view.versions.items()))
+    yield Block(text=f"Seed {view.documents.summary.get('seed')}")
+    yield from (
+        Block(text=f"{name} {version}")
+        for name, version in sorted(view.documents.versions.items())
+    )
 
 
 NOTE = (
@@ -500,4 +503,4 @@ def annex_sections(
             if name in known:
                 part = known[name]
                 found.append(replace(part, level=3, title=part.title or "Selected model"))
-    return f"Evidence for Annex IV: {view.name}", tuple(found)
+    return f"Evidence for Annex IV: {view.documents.name}", tuple(found)

@@ -165,7 +165,7 @@ def history_chart(view: RunView) -> HistoryChart | None:
     moments = view.moments
     if not moments:
         return None
-    end = max(float(view.summary.get("seconds") or 0.0), moments[-1]["seconds"])
+    end = max(float(view.documents.summary.get("seconds") or 0.0), moments[-1]["seconds"])
     x = nice_axis(0.0, end, LEFT, WIDTH - RIGHT, "seconds")
     scores = [moment["score"] for moment in moments]
     y = nice_axis(min(scores), max(scores), HEIGHT * 0.7 - BOTTOM, TOP, f"best {view.up_title}")
@@ -299,7 +299,7 @@ def plot_history(view: RunView, ax: "Axes | None" = None) -> "Axes":
     moments = view.moments
     seconds, scores = [m["seconds"] for m in moments], [m["score"] for m in moments]
     if moments:
-        end = max(float(view.summary.get("seconds") or 0.0), seconds[-1])
+        end = max(float(view.documents.summary.get("seconds") or 0.0), seconds[-1])
         axes.step([*seconds, end], [*scores, scores[-1]], where="post", color=BLUE)
     for feasible, face, name in (
         (True, BLUE, "meets the constraint"),

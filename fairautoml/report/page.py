@@ -36,7 +36,7 @@ _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 def run_page(view: RunView) -> str:
     """Return the page of a run."""
     details = {row.rank: {"rule": visible(row.rule), "how": row.how} for row in view.rows}
-    held = dict(held_facts(view.holdout))
+    held = dict(held_facts(view.documents.holdout))
     return render("run.html", view=view, data=details, held=held, **_charts(view))
 
 
@@ -55,7 +55,7 @@ def _charts(view: RunView) -> dict[str, Any]:
         "pareto": pareto_chart(view),
         "history": history_chart(view),
         "origins": ORIGINS,
-        "stages": stage_bars(view.summary.get("rungs", ())),
+        "stages": stage_bars(view.documents.summary.get("rungs", ())),
     }
 
 

@@ -456,7 +456,7 @@ class Spent:
 class RunView:
     """Content of the report of a run."""
 
-    name: str  # name of the run
+    documents: Documents
     objective: str  # performance metric
     rises: bool  # whether greater is better
     constraints: tuple[str, ...]  # as the user wrote them
@@ -475,12 +475,6 @@ class RunView:
     moments: tuple[DocumentRow, ...]
     spent: tuple[Spent, ...]  # training time by learner, longest first
     failures: tuple[DocumentRow, ...]  # trials without a model
-    summary: Mapping[str, Any]  # as in ``Documents``
-    config: Mapping[str, Any]
-    versions: Mapping[str, Any]
-    source: Mapping[str, Any]
-    holdout: Mapping[str, Any]
-    explanation: Mapping[str, Any]
 
     @property
     def one_limit(self) -> bool:
@@ -533,12 +527,12 @@ class RunView:
     @property
     def headline(self) -> str:
         """The selected model, its cost in score and the probability that the bound holds."""
-        return str(self.summary.get("headline", ""))
+        return str(self.documents.summary.get("headline", ""))
 
     @property
     def statement(self) -> tuple[tuple[str, str], ...]:
         """Sentences on the selected model with their titles; empty in older runs."""
-        return tuple((title, text) for title, text in self.summary.get("statement", ()))
+        return tuple((title, text) for title, text in self.documents.summary.get("statement", ()))
 
     @property
     def how_met(self) -> str:
@@ -549,19 +543,19 @@ class RunView:
         if served.constant and all(item.within for item in self.measured):
             return "meets the constraint only as a constant predictor, which does not count"
         if served.status == Status.UNSURE or (served.is_within and not served.constant):
-            reason = self.summary["best"].get("reason") or "is not feasible"
+            reason = self.documents.summary["best"].get("reason") or "is not feasible"
             return f"is within the bounds, but {reason}"
         return "misses the constraint"
 
     @property
     def headlines(self) -> tuple[str, ...]:
         """Warnings that precede all figures."""
-        return tuple(self.summary.get("headlines", ()))
+        return tuple(self.documents.summary.get("headlines", ()))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes on the data and on the result."""
-        notes = self.summary.get("notes", ())
+        notes = self.documents.summary.get("notes", ())
         return tuple(note for note in notes if note not in self.headlines)
 
     @property
@@ -600,7 +594,7 @@ def view_of(documents: Documents) -> RunView:
     reference = groups.get("reference")
     certificate = documents.certificate
     return RunView(
-        name=documents.name,
+        documents=documents,
         objective=objective,
         rises=rises,
         constraints=tuple(str(c) for c in documents.config.get("constraint") or ()),
@@ -627,12 +621,6 @@ def view_of(documents: Documents) -> RunView:
         moments=tuple(documents.summary.get("improvements", ())),
         spent=_spent(documents.trials),
         failures=tuple(t for t in documents.trials if t["status"] not in ("success", "pruned")),
-        summary=documents.summary,
-        config=documents.config,
-        versions=documents.versions,
-        source=documents.source,
-        holdout=documents.holdout,
-        explanation=documents.explanation,
     )
 
 
