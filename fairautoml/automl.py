@@ -31,12 +31,7 @@ from fairautoml.monitoring.result import Monitor
 from fairautoml.run_files import read_models_of, restore_estimator
 from fairautoml.runtime._file import resolved
 from fairautoml.runtime._rows import key_of
-from fairautoml.settings import (
-    GroupPolicy,
-    check_constraints,
-    file_to_write,
-    one_sensitive,
-)
+from fairautoml.settings import GroupPolicy, check_constraints, file_to_write, one_sensitive
 from fairautoml.storage.run_folder import (
     is_pickled,
     need_trust,

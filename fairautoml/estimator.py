@@ -29,19 +29,11 @@ from fairautoml.certification.ledger import Ledger
 from fairautoml.certification.rows import TrainingRows
 from fairautoml.certification.verdicts import Reason
 from fairautoml.data.files import write_whole
-from fairautoml.data.frames import (
-    Inputs,
-    check_same_index,
-    entity_ids,
-)
+from fairautoml.data.frames import Inputs, check_same_index, entity_ids
 from fairautoml.data.options import ColumnOptions, column_options
 from fairautoml.data.read import validation_inputs
 from fairautoml.data.schema import TableSchema, read_truth
-from fairautoml.data.target import (
-    TaskOption,
-    check_given,
-    checked_weights,
-)
+from fairautoml.data.target import TaskOption, check_given, checked_weights
 from fairautoml.evaluation.judge import judge
 from fairautoml.exceptions import InputError, NoFeasibleModelWarning, ParameterError, warn
 from fairautoml.inference.export import export_predictor

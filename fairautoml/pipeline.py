@@ -27,13 +27,7 @@ from fairautoml.inference.predictor import isolated_config
 from fairautoml.learners import LEARNERS
 from fairautoml.mitigators import ScoreModel
 from fairautoml.noisy_constraint import Guessing, apply_guesses
-from fairautoml.plan import (
-    Plan,
-    apply_group_policy,
-    define_problem,
-    make_plan,
-    start_workers,
-)
+from fairautoml.plan import Plan, apply_group_policy, define_problem, make_plan, start_workers
 from fairautoml.records import OnProgress, Status
 from fairautoml.report.summary import (
     describe_served,

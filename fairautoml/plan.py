@@ -20,12 +20,7 @@ from fairautoml.data.splits import (
     splitter_folds,
     stratified_folds,
 )
-from fairautoml.evaluation.group_sizes import (
-    FEWEST_ROWS,
-    judgeability,
-    small_groups,
-    thin_groups,
-)
+from fairautoml.evaluation.group_sizes import FEWEST_ROWS, judgeability, small_groups, thin_groups
 from fairautoml.evaluation.problem import Problem, Training, tolerance_grid
 from fairautoml.exceptions import (
     DegradedWarning,

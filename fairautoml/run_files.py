@@ -31,12 +31,7 @@ from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.report.view import describe_groups
 from fairautoml.search.strategies._optuna import distributions
 from fairautoml.selection.pool import Pool
-from fairautoml.settings import (
-    DEFAULT_FOLDS,
-    RunStorage,
-    check_objective,
-    plain_learners,
-)
+from fairautoml.settings import DEFAULT_FOLDS, RunStorage, check_objective, plain_learners
 from fairautoml.storage.artifacts import Artifacts, file_hash, make_private
 from fairautoml.storage.journal import JournalFile, corrupt
 from fairautoml.storage.plain import check_record, packed

@@ -37,15 +37,7 @@ from fairautoml.metrics.rates import values_of
 from fairautoml.metrics.tasks import TASKS, NonFiniteScoresError
 from fairautoml.mitigators import Goal, Mitigator, ScoreRows, TrainRows
 from fairautoml.mitigators._base import Train
-from fairautoml.records import (
-    Config,
-    Fidelity,
-    Rule,
-    Trial,
-    TrialResult,
-    TrialState,
-    acceptance,
-)
+from fairautoml.records import Config, Fidelity, Rule, Trial, TrialResult, TrialState, acceptance
 from fairautoml.search.space import (
     Choice,
     Condition,

@@ -32,12 +32,7 @@ from fairautoml.auditing.rates import (
     shown_groups,
     with_checked_weight,
 )
-from fairautoml.auditing.result import (
-    Audit,
-    Contributions,
-    IndividualFairness,
-    Section,
-)
+from fairautoml.auditing.result import Audit, Contributions, IndividualFairness, Section
 from fairautoml.auditing.rows import AuditReadOptions, AuditRows, Given, read_rows
 from fairautoml.auditing.scores import GivenMetric, score_rows
 from fairautoml.auditing.shift import shift_section

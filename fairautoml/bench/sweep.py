@@ -19,14 +19,7 @@ from typing import Any
 import yaml
 
 import fairautoml
-from fairautoml.bench.cell import (
-    Cell,
-    CellRecord,
-    Pace,
-    read_record,
-    run_cell,
-    to_stderr,
-)
+from fairautoml.bench.cell import Cell, CellRecord, Pace, read_record, run_cell, to_stderr
 from fairautoml.bench.peers import load_file
 from fairautoml.bench.tables import write_tables
 from fairautoml.bench.tasks import OURS, Sweep, read_sweep
@@ -40,12 +33,7 @@ from fairautoml.exceptions import (
     UnknownNameError,
 )
 from fairautoml.execution._worker import memory_per_worker_mb
-from fairautoml.storage.run_folder import (
-    NOT_INSTALLED,
-    library_version,
-    lock_folder,
-    write_holder,
-)
+from fairautoml.storage.run_folder import NOT_INSTALLED, library_version, lock_folder, write_holder
 
 PACKAGES = (
     "fairautoml", "numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "xgboost", "optuna",

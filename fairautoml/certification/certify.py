@@ -14,12 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.certification.certificate import (
-    SMALLEST_CELL,
-    Certificate,
-    Issue,
-    Subject,
-)
+from fairautoml.certification.certificate import SMALLEST_CELL, Certificate, Issue, Subject
 from fairautoml.certification.evidence import (
     Claim,
     Claimed,
@@ -52,12 +47,7 @@ from fairautoml.certification.rows import (
     row_keys,
     twin_share,
 )
-from fairautoml.certification.verdicts import (
-    Reason,
-    Verdict,
-    judge_candidate,
-    n_passed,
-)
+from fairautoml.certification.verdicts import Reason, Verdict, judge_candidate, n_passed
 from fairautoml.data.frames import (
     Inputs,
     check_length,

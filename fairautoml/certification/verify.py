@@ -13,12 +13,7 @@ from fairautoml.certification.certificate import (
 )
 from fairautoml.certification.evidence import Claim, Evidence, MinScore
 from fairautoml.certification.ledger import RECORDED, Ledger, level_of
-from fairautoml.certification.verdicts import (
-    PASSED,
-    Reason,
-    Verdict,
-    judge_candidate,
-)
+from fairautoml.certification.verdicts import PASSED, Reason, Verdict, judge_candidate
 from fairautoml.exceptions import InputError
 
 SHOWN = (*PASSED, Verdict.VIOLATED)

@@ -61,11 +61,7 @@ from fairautoml.settings import (
     restored_parameters,
 )
 from fairautoml.storage.artifacts import file_hash
-from fairautoml.storage.run_folder import (
-    lacks,
-    read_json,
-    read_object,
-)
+from fairautoml.storage.run_folder import lacks, read_json, read_object
 
 if TYPE_CHECKING:
     from fairautoml.records import Progress

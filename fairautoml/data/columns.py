@@ -15,24 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.sensitive_numbers import (
-    Kind,
-    has_time_zone,
-    kind_of,
-    numbers,
-    to_float32,
-)
+from fairautoml.data.sensitive_numbers import Kind, has_time_zone, kind_of, numbers, to_float32
 from fairautoml.data.written import Doubt, Reading, reading_of
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.runtime._rows import KINDS, key_of
-from fairautoml.runtime._written import (
-    DIGITS,
-    PARTS,
-    PLAIN,
-    part_of,
-    read_moment,
-    read_value,
-)
+from fairautoml.runtime._written import DIGITS, PARTS, PLAIN, part_of, read_moment, read_value
 
 Key = tuple[str, Any]
 

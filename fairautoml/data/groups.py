@@ -9,13 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.columns import (
-    Key,
-    level_arrays,
-    recode,
-    sort_levels,
-    types_of,
-)
+from fairautoml.data.columns import Key, level_arrays, recode, sort_levels, types_of
 from fairautoml.data.frames import as_array, as_series, frame_columns, is_foreign, is_frame
 from fairautoml.data.sensitive_numbers import NumberPolicy, Reading, Scale
 from fairautoml.data.spelling import (

@@ -13,14 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.runtime._base import (
-    Array,
-    Floats,
-    ModelFileError,
-    NewRowsError,
-    Spec,
-    small,
-)
+from fairautoml.runtime._base import Array, Floats, ModelFileError, NewRowsError, Spec, small
 from fairautoml.runtime._written import (
     DIGITS,
     PLAIN,

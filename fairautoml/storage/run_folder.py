@@ -34,12 +34,7 @@ from fairautoml.exceptions import (
     VersionMismatchError,
     warn,
 )
-from fairautoml.storage.artifacts import (
-    Artifacts,
-    append_private,
-    disk_errors_named,
-    file_hash,
-)
+from fairautoml.storage.artifacts import Artifacts, append_private, disk_errors_named, file_hash
 from fairautoml.storage.journal import read_only_storage
 from fairautoml.storage.plain import unpacked
 
