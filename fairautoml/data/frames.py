@@ -103,6 +103,13 @@ class Table:
         """Whether the table is a sparse matrix."""
         return bool(sp.issparse(self.matrix))
 
+    @property
+    def by_name(self) -> "dict[str, pd.Series[Any]]":
+        """The columns by the names that the user gave; empty without names."""
+        if not self.named or self.columns is None:
+            return {}
+        return dict(zip(self.names, self.columns, strict=True))
+
 
 _FOREIGN_FRAMES = frozenset({"DataFrame", "LazyFrame", "Table", "RecordBatch"})
 
@@ -258,8 +265,7 @@ def read_table(X: Any, *, allow_empty: bool = False) -> Table:
 
 def column_of(X: Any, name: str, argument: str) -> "pd.Series[Any]":
     """Return the column of a table that an argument names."""
-    table = read_table(X)
-    columns = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
+    columns = read_table(X).by_name
     if name not in columns:
         has = f"X has {list(columns)[:20]}." if columns else "X has no column names."
         hint = nearest(name, columns, has)

@@ -108,7 +108,7 @@ def build_dataset(
     _refuse_blocks_of(schema)
     aware: dict[str, tuple[str, ...]] = {n: (n,) for n in taken if n in schema.names}
     if groups is not None and not (taken and kept):
-        values = inputs.sensitive if not taken else _columns_of(taken, table)
+        values = inputs.sensitive if not taken else {name: table.by_name[name] for name in taken}
         given = Labelled(groups=groups, cells=cells, sensitive=values)
         schema, matrix, aware = _without_proxies(schema, matrix, given, options)
     _warn_about_target(schema, matrix, labels)
@@ -182,8 +182,9 @@ def _groups(
     if sensitive is None:
         return None, np.zeros(table.n_rows, dtype=np.int32)
     names = _names_of_columns(sensitive, table)
-    if names and table.columns is not None:
-        sensitive = _columns_of(names, table)
+    if names:
+        columns = table.by_name
+        sensitive = {name: columns[name] for name in names}
     schema, cells = fit_groups(
         sensitive,
         n_rows=table.n_rows,
@@ -195,12 +196,6 @@ def _groups(
     return replace(schema, sensitive_from_X=names), cells
 
 
-def _columns_of(names: tuple[str, ...], table: Table) -> Any:
-    """Return columns of X as ``sensitive`` may be given."""
-    at = {name: position for position, name in enumerate(table.names)}
-    return {name: table.columns[at[name]] for name in names} if table.columns else names
-
-
 def _names_of_columns(sensitive: Any, table: Table) -> tuple[str, ...]:
     """Return the columns of X that ``sensitive`` names, empty when it holds the values itself."""
     if isinstance(sensitive, str):
@@ -209,10 +204,10 @@ def _names_of_columns(sensitive: Any, table: Table) -> tuple[str, ...]:
         names = tuple(sensitive)
     else:
         return ()
-    known = table.names if table.named else ()
+    known = list(table.by_name)
     unknown = [name for name in names if name not in known]
     if unknown or len(set(names)) < len(names):
-        has = f"X has {list(known[:20])}." if known else "X has no column names."
+        has = f"X has {known[:20]}." if known else "X has no column names."
         hint = nearest(unknown[0] if unknown else names[0], known, has)
         msg = (
             f"sensitive={sensitive!r} must name columns of X, each once; {hint} Give such names, "
@@ -347,7 +342,11 @@ def read_new_rows(
     if len(cells) != matrix.shape[0]:
         msg = f"sensitive has {len(cells)} rows and X has {matrix.shape[0]}; give one per row of X"
         raise InputError(msg)
-    if tell and not _names(sensitive, groups) and {*groups.sensitive_from_X} & {*schema.names}:
+    if (
+        tell
+        and not columns_of_groups(sensitive, groups)
+        and {*groups.sensitive_from_X} & {*schema.names}
+    ):
         _compare(X, groups, cells)
     return matrix, cells
 
@@ -453,8 +452,7 @@ def _check_both(labels: NDArray[Any], classes: NDArray[Any]) -> None:
 
 def _compare(X: Any, groups: GroupSchema, cells: NDArray[np.int32]) -> None:
     """Warn if the given groups differ from the columns that ``fit`` used."""
-    table = read_table(X, allow_empty=True)
-    if not table.named or not {*groups.sensitive_from_X} <= {*table.names}:
+    if not {*groups.sensitive_from_X} <= {*read_table(X, allow_empty=True).by_name}:
         return
     columns = _columns(X, groups.sensitive_from_X, judged=False)
     there = groups.encode(columns, unseen="base_model")
@@ -473,7 +471,7 @@ def _compare(X: Any, groups: GroupSchema, cells: NDArray[np.int32]) -> None:
 
 def sensitive_values(X: Any, sensitive: Any, groups: GroupSchema, *, judged: bool = False) -> Any:
     """Return the sensitive values of new rows, from ``X`` if ``fit`` used its columns."""
-    named = _names(sensitive, groups)
+    named = columns_of_groups(sensitive, groups)
     values = _columns(X, named, judged=judged) if named else sensitive
     if values is None:
         raise MissingSensitiveError(_not_given(groups, judged=judged))
@@ -495,7 +493,7 @@ def _not_given(groups: GroupSchema, *, judged: bool) -> str:
     )
 
 
-def _names(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:
+def columns_of_groups(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:
     """Return the columns of X that hold the groups, none if values are given."""
     if sensitive is None:
         return groups.sensitive_from_X
@@ -506,15 +504,14 @@ def _names(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:
 
 
 def _columns(X: Any, names: tuple[str, ...], *, judged: bool) -> dict[str, Any]:
-    table = read_table(X, allow_empty=True)
-    at = {name: position for position, name in enumerate(table.names)}
-    missing = [name for name in names if not table.named or name not in at]
-    if missing or table.columns is None:
-        hint = nearest(next(iter(missing), ""), table.names, f"X has {list(table.names)[:20]}.")
+    columns = read_table(X, allow_empty=True).by_name
+    missing = [name for name in names if name not in columns]
+    if missing:
+        hint = nearest(missing[0], columns, f"X has {list(columns)[:20]}.")
         msg = (
             f"X has no column(s) {', '.join(map(repr, missing))} to read the groups from; {hint} "
             f"Give {'evaluate(X, y, sensitive)' if judged else 'predict(X, sensitive)'}, one "
             "value per row."
         )
         raise MissingSensitiveError(msg)
-    return {name: table.columns[at[name]] for name in names}
+    return {name: columns[name] for name in names}

@@ -41,7 +41,7 @@ from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, n
 def read_guesses(proxies: Any, X: Any) -> "tuple[dict[str, pd.Series[Any]], tuple[str, ...]]":
     """Return the proxy columns by name, and which of them are columns of ``X``."""
     table = read_table(X)
-    in_X = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
+    in_X = table.by_name
     names = _names(proxies, table.n_rows)
     lacking = [name for name in names if name not in in_X]
     if lacking:
