@@ -122,14 +122,14 @@ class Consensus:
     residual: Array  # shape (n_groups, n_groups, n_groups): observed less fitted table
 
 
-def consensus(table: Array) -> Consensus:
-    """Return shares and errors fitted to the joint distribution of three proxies.
+def consensus(together: Array) -> Consensus:
+    """Return shares and errors fitted to the joint distribution, or counts, of three proxies.
 
     Solves ``P(i, j, l) = sum_a p_a T1[a, i] T2[a, j] T3[a, l]`` by least squares. Assumes that
     errors are independent given the attribute, and that each proxy beats chance: the initial
     matrices with large diagonals select among solutions that are permutations of the groups.
     """
-    k = len(table)
+    table, k = together / together.sum(), len(together)
     found = least_squares(
         lambda x: (_expected(*_unpacked(x, k)) - table).ravel(),
         _start(k),
@@ -195,17 +195,12 @@ def check_agreement(together: Array, proxies: tuple[str, ...]) -> None:
             raise InputError(msg)
 
 
-def agreement(together: Array) -> Consensus:
-    """Return shares and errors fitted to the counts of three proxies."""
-    return consensus(together / together.sum())
-
-
 def quick_agreement(together: Array) -> Array:
     """Return the errors of three proxies of two groups in closed form, for many tables at once.
 
     With d_i = P(i says 1 | A = 1) - P(i says 1 | A = 0) and p = P(A = 1), two proxies covary by
     d_i d_j p (1 - p), and the third central moment of all is d_1 d_2 d_3 p (1 - p) (1 - 2 p):
-    that gives p, then each d_i. It is the least-squares fit of ``agreement`` wherever that lies
+    that gives p, then each d_i. It is the least-squares fit of ``consensus`` wherever that lies
     inside [0, 1].
     """
     table = together / together.sum(axis=(-3, -2, -1), keepdims=True)
@@ -517,7 +512,7 @@ def _as_given(errors: Array) -> tuple[Array, Array]:
 def _estimated(rows: Array, drawn: Array, proxies: tuple[str, ...]) -> tuple[int, Array, Array]:
     """Return the index of the best proxy, its errors by scope, and those of redrawn rows."""
     check_agreement(rows.sum(axis=0), proxies)
-    fitted = np.stack([agreement(part).errors for part in (*rows, rows.sum(axis=0))])
+    fitted = np.stack([consensus(part).errors for part in (*rows, rows.sum(axis=0))])
     at = int(np.abs(np.linalg.det(fitted[2])).argmax())
     check_strength(fitted[2, at])
     redrawn = (drawn[:, 0], drawn[:, 1], drawn.sum(axis=1))
@@ -679,11 +674,11 @@ def _measure(table: ProxyTable, given: Array | None, *, local: bool) -> _Measure
     """Return both gaps, with the errors given or those that the agreement of three implies."""
     if given is not None:
         return _corrected(table, 0, given[None], None)
-    overall = agreement(table.counts.sum(axis=(0, 1)))
+    overall = consensus(table.counts.sum(axis=(0, 1)))
     proxy = int(np.abs(np.linalg.det(overall.errors)).argmax())
     fitted = [overall]
     if local:
-        fitted = [agreement(part) for part in table.counts.sum(axis=0)]
+        fitted = [consensus(part) for part in table.counts.sum(axis=0)]
     errors = np.stack([part.errors for part in fitted], axis=1)
     check_strength(errors[proxy])
     residual = max(float(np.abs(part.residual).max()) for part in fitted)
