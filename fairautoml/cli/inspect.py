@@ -244,7 +244,7 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
 def _report(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from fairautoml.bench.page import is_sweep, sweep_report
+    from fairautoml.bench.page import is_sweep, sweep_page, sweep_view
     from fairautoml.data.files import write_whole
     from fairautoml.report import read_documents, run_page, view_of
     from fairautoml.storage.run_folder import reading
@@ -255,7 +255,7 @@ def _report(arguments: argparse.Namespace) -> int:
         check_out(out)
     with reading(folder):
         if is_sweep(folder):
-            page = sweep_report(folder)
+            page = sweep_page(sweep_view(folder))
         else:
             page = run_page(view_of(read_documents(folder)))
     write_whole(page, out)

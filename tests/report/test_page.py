@@ -499,7 +499,7 @@ def test_a_model_within_the_bounds_that_is_not_feasible_is_shown_with_the_reason
 def test_curves_are_distinguished_without_colours():
     curves = tuple(Curve(name=str(n), points=((0.0, 0.0), (5.0, n / 10))) for n in range(24))
     drawn = _drawn(curves)
-    kinds = [(hue, dash) for _, _, hue, dash in drawn.lines]
+    kinds = [(hue, dash) for _, _, hue, dash in drawn["lines"]]
     assert len({dash for _, dash in kinds[:6]}) == 6
     assert len(set(kinds)) == 24
 
