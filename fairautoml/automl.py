@@ -567,21 +567,19 @@ def _bounded_groups(
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Bounds]]:
     """Return the groups of each bounded column, and their bounds."""
     if not isinstance(bounds, Mapping) or not bounds:
-        msg = (
+        raise ParameterError(
             f"bounds={bounds!r} must be a dict of sensitive columns, such as "
             "{'sex': (0.4, 0.6)} or {'sex': {'female': (0.4, 1.0)}}."
         )
-        raise ParameterError(msg)
     columns = _columns_given(X, sensitive, known)
     groups, limits = {}, {}
     for name, given in bounds.items():
         if str(name) not in columns:
             near = difflib.get_close_matches(str(name), columns, n=5) or list(columns)[:20]
-            msg = (
+            raise ParameterError(
                 f"bounds name {name!r}, which is no column of sensitive or X; name one of them, "
                 f"such as {', '.join(map(repr, near))}."
             )
-            raise ParameterError(msg)
         codes, keys = encode_levels(columns[str(name)], str(name))
         if (codes < 0).any():
             msg = f"{name!r} has {int((codes < 0).sum())} missing values; bounds need all groups."

@@ -145,18 +145,16 @@ class Guessing:
         _check_alone(rows)
         name = self.guess.name
         if rows.proxies is None and name not in self.from_X:
-            msg = (
+            raise InputError(
                 f"evaluate: fit was given proxies in place of the groups; give proxies=, a guess "
                 f"of {name!r} for each row, or the true groups as sensitive="
             )
-            raise InputError(msg)
         columns, _ = read_guesses(name if rows.proxies is None else rows.proxies, rows.X)
         if name not in columns and len(columns) > 1:
-            msg = (
+            raise InputError(
                 f"proxies: fit estimated the errors of {name!r}, which is not among "
                 f"{', '.join(map(repr, columns))}; give that column, alone or in a table"
             )
-            raise InputError(msg)
         column = columns[name] if name in columns else next(iter(columns.values()))
         return {name: column.array}
 
@@ -237,17 +235,15 @@ def hidden_rates_of(constraint: Constraint) -> tuple[Rate, ...]:
     metric = constraint.metric
     if not _served(metric.name):
         served = ", ".join(name for name in METRICS.names() if _served(name))
-        msg = (
+        raise ParameterError(
             f"constraint={constraint.label!r} with proxies=: {metric.name} cannot be corrected "
             f"for noisy group labels; choose among {served}"
         )
-        raise ParameterError(msg)
     if constraint.system is not None:
-        msg = (
+        raise ParameterError(
             f"constraint={constraint.label!r} with proxies=: there is one hidden attribute; "
             f"leave out [{constraint.system}]"
         )
-        raise ParameterError(msg)
     return metric.rates
 
 

@@ -189,11 +189,10 @@ def check_names(argument: str, value: Any, registry: Registry[Any]) -> tuple[str
     names = (value,) if isinstance(value, str) else value
     listed = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
     if not listed or not names:
-        msg = (
+        raise ParameterError(
             f"{argument}={value!r} must be None or a list of names out of "
             f"{', '.join(registry.names())}"
         )
-        raise ParameterError(msg)
     for name in names:
         registry.get(name)
     return tuple(dict.fromkeys(names))

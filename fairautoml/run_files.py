@@ -119,11 +119,10 @@ class PreviousRun:
         study, storage = _about(about, self.place.path)
         if storage != self.place.storage:
             was = "the folder (url=None)" if storage is None else repr(storage)
-            msg = (
+            raise ResumeMismatchError(
                 f"RunStorage.url={self.place.storage!r}: the trials of {str(self.place.path)!r} "
                 f"are recorded in {was}; give that to resume"
             )
-            raise ResumeMismatchError(msg)
         with _copied(self.place) as database:
             past = read_past(database, study)
         lost = self.folder.logged_trials() - past.numbers

@@ -199,11 +199,10 @@ class Dask:
 
     def __post_init__(self) -> None:
         if not isinstance(self.address, str | None):
-            msg = (
+            raise ParameterError(
                 f"Dask.address={self.address!r} must be None or an address, such as "
                 "'tcp://host:8786'"
             )
-            raise ParameterError(msg)
         check_memory(self.memory_limit)
 
 
@@ -366,12 +365,11 @@ def check_strategy(value: Any) -> str | OwnStrategy:
         return check_name("strategy", value, STRATEGIES)
     own = own_strategy(value)
     if own is None:
-        msg = (
+        raise ParameterError(
             f"strategy={value!r} must be 'auto' or one of {', '.join(STRATEGIES.names())}, or a "
             "sampler such as optuna.samplers.GPSampler(), or a searcher of FLAML without a space, "
             "such as flaml.CFO()"
         )
-        raise ParameterError(msg)
     return own
 
 
@@ -384,12 +382,11 @@ def check_selection(pool: Pool, max_gap: Any, min_score: Any) -> None:
     if min_score is not None:
         check_number("min_score", min_score, "a number, the least objective", lambda _: True)
     if max_gap is not None and not pool.best.measures:
-        msg = (
+        raise InputError(
             f"select(max_gap={max_gap}): no gap was measured, because fit had no constraint "
             "or a single group; use min_score=, or fit with FairAutoML(constraint=...) and "
             "two groups or more"
         )
-        raise InputError(msg)
 
 
 def _check_gap(max_gap: Any, pool: Pool) -> None:
@@ -405,22 +402,20 @@ def check_group_policy(value: Any) -> GroupPolicy:
     if value is None:
         return GroupPolicy()
     if not isinstance(value, GroupPolicy):
-        msg = (
+        raise ParameterError(
             f"group_policy={value!r} must be None or a GroupPolicy, for example "
             "GroupPolicy(missing='own_group')"
         )
-        raise ParameterError(msg)
     return value
 
 
 def check_label(value: Any) -> Any:
     """Return the positive label."""
     if not isinstance(value, Hashable) or isinstance(value, tuple | frozenset):
-        msg = (
+        raise ParameterError(
             f"pos_label={value!r} is of type {type(value).__name__}; it must be one label of y, "
             "such as 'yes' or 1"
         )
-        raise ParameterError(msg)
     return value
 
 
@@ -443,18 +438,16 @@ def check_callbacks(value: Any, time_budget: Any, n_trials: Any) -> tuple[OnProg
         return (*default_callbacks(), *early_stopping(time_budget, n_trials))
     listed = tuple(value) if isinstance(value, list | tuple) else (value,)
     if not all(callable(callback) for callback in listed):
-        msg = (
+        raise ParameterError(
             f"callbacks={value!r} must be None, a function of one argument or a list of such "
             "functions"
         )
-        raise ParameterError(msg)
     timed = time_budget is not None or n_trials is None
     if not timed and any(isinstance(callback, EarlyStopping) for callback in listed):
-        msg = (
+        raise ParameterError(
             "callbacks: EarlyStopping needs time_budget=, of which its patience is a share; "
             "n_trials alone gives a reproducible number of trials"
         )
-        raise ParameterError(msg)
     return listed
 
 
@@ -666,12 +659,11 @@ def _try(metric: Metric, given: Any) -> None:
     """Call the user's function once, so that its mistakes end the fit before the first trial."""
     error = capture_failure(lambda: metric.value(GroupCounts(np.ones((1, 2, 2)))))
     if isinstance(error, Exception):
-        msg = (
+        raise ParameterError(
             f"objective={given!r} raised {error_text(error)} when it was called with labels and "
             "decisions; give a function (y_true, y_pred) of two arrays that returns a number, or "
             "a scorer of scikit-learn"
-        )
-        raise ParameterError(msg) from error
+        ) from error
 
 
 def check_constraints(value: Any) -> tuple[Constraint, ...]:

@@ -134,11 +134,10 @@ def check_blocks(blocks: Blocks | None, columns: Sequence[str]) -> dict[str, tup
     unknown = sorted(set(named) - set(columns))
     twice = sorted({column for column in named if named.count(column) > 1})
     if not named or unknown or twice:
-        msg = (
+        raise InputError(
             f"blocks: unknown columns {unknown}, columns in two blocks {twice}; allowed are "
             f"columns of X, each in one block, for example {{'money': [{columns[0]!r}]}}."
         )
-        raise InputError(msg)
     rest = tuple(column for column in columns if column not in named)
     return {**found, "(other columns)": rest} if rest else found
 
@@ -182,11 +181,10 @@ def contributions_of(
         found = _gap(answer, label, group, of_row, contrast)
         if np.isnan(found):
             shown = ", ".join(names[block] for block in sorted(present)) or "none"
-            msg = (
+            raise InputError(
                 f"blocks: with {shown} present, the {contrast.rate} rate is undefined in a group. "
                 "Pass another constraint first, or more rows."
             )
-            raise InputError(msg)
         known[present, repeat] = found, _mean(np.abs(answer - label.astype(float)), of_row)
         return known[present, repeat]
 

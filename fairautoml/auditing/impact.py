@@ -31,11 +31,10 @@ def impact_rows(sample: AuditSample, *, reference: str, min_share: float) -> tup
     known = {label for system in several for label in system.labels}
     if reference not in {MOST_SELECTED, LARGEST, *known}:
         labels = ", ".join(map(repr, sorted(known)[:20]))
-        msg = (
+        raise ParameterError(
             f"reference={reference!r} is not a group; pass {MOST_SELECTED!r}, "
             f"{LARGEST!r} or one of {labels}."
         )
-        raise ParameterError(msg)
     found: list[ImpactRow] = []
     for system in several:
         cells = sample.tables.cells(SELECTION, system)

@@ -79,11 +79,10 @@ def check_predictions(given: NDArray[Any], made: NDArray[Any]) -> None:
     """Raise if the given predictions are not those of the model."""
     apart = int((~np.isclose(given, made, rtol=1e-4, atol=1e-6 * np.ptp(given))).sum())
     if apart:
-        msg = (
+        raise InputError(
             f"y_pred and model.predict(X) differ in {apart} of {len(given)} rows. Pass the "
             "predictions of this model on these rows."
         )
-        raise InputError(msg)
 
 
 def _like(answer: Any, classes: NDArray[Any]) -> Any:
@@ -99,11 +98,10 @@ def adapter_of(
 ) -> tuple[ModelAdapter, pd.DataFrame]:
     """Return the adapter of a model, and the table that the model predicts."""
     if not (callable(model) or hasattr(model, "predict") or isinstance(model, LinearRule)):
-        msg = (
+        raise InputError(
             f"model is of type {type(model).__name__}; allowed are an object with predict(X), a "
             "function of X, or a LinearRule."
         )
-        raise InputError(msg)
     named = is_frame(X)
     table = table_of(X)
     if isinstance(model, LinearRule):

@@ -71,11 +71,10 @@ def refuse_others(**given: Any) -> None:
         if not (value is None or (isinstance(value, list) and not value))
     ]
     if named:
-        msg = (
+        raise ParameterError(
             f"{named[0]}={given[named[0]]!r} is about decisions, and y_true or model is about "
             f"numbers. Leave {', '.join(named)} out, or audit decisions, such as y_pred >= 10."
         )
-        raise ParameterError(msg)
 
 
 def audit_numbers(

@@ -200,11 +200,10 @@ def with_checked_weight(rows: AuditRows, largest_weight: float | None) -> AuditR
         raise InputError(msg)
     most = float(rows.weight.max())
     if not most <= largest_weight < np.inf:
-        msg = (
+        raise InputError(
             f"largest_weight={largest_weight!r}: the largest weight is {most}. Pass the largest "
             "weight that the sampling design allows, known before the rows were seen."
         )
-        raise InputError(msg)
     return rows
 
 

@@ -217,32 +217,29 @@ def _is_positive(favourable: Any, classes: NDArray[Any]) -> bool:
 def _refuse_overlaps(systems: tuple[GroupSystem, ...]) -> None:
     for system in systems:
         if system.overlapping:
-            msg = (
+            raise InputError(
                 f"sensitive[{system.name!r}] is a table of groups that may overlap, but an audit "
                 "requires one group per row. Pass each indicator as a separate sensitive column."
             )
-            raise InputError(msg)
 
 
 def _check_indices(given: Given) -> None:
     """Raise if the indices of pandas inputs differ."""
     found = unlike_indices({field.name: getattr(given, field.name) for field in fields(given)})
     if found:
-        msg = (
+        raise InputError(
             f"{found}. Use reset_index(drop=True) if they are in the same order, otherwise align "
             "them with b.loc[a.index]."
         )
-        raise InputError(msg)
 
 
 def _check_rows(n_rows: int, values: Any, argument: str) -> None:
     found = len(values)
     if found != n_rows:
-        msg = (
+        raise InputError(
             f"{argument} has {found} rows and y_true has {n_rows}. Pass one value per row, in the "
             "same order."
         )
-        raise InputError(msg)
 
 
 def _labels(given: Given, *, scored: bool) -> dict[str, NDArray[Any]]:
@@ -277,12 +274,11 @@ def _refuse_probabilities(labels: dict[str, NDArray[Any]]) -> None:
         parts = [v for v in different if isinstance(v, float) and not v.is_integer()]
         if parts:
             count = int(np.isin(values, parts).sum())
-            msg = (
+            raise InputError(
                 f"{name} holds {count} number(s) with fractions, such as {parts[0]!r}; "
                 "allowed are the two labels. Pass probabilities as y_score and decisions, such as "
                 "y_score >= 0.5, as y_pred."
             )
-            raise InputError(msg)
 
 
 def _encoded(
@@ -294,17 +290,15 @@ def _encoded(
     refuse_spellings(" and ".join(labels), rows, keys)
     if len(keys) > 2:
         shown = "; ".join(f"{name} has {_listed(values)}" for name, values in labels.items())
-        msg = (
+        raise InputError(
             f"{shown}: {len(keys)} labels in all, allowed are two. Write the labels in the same "
             "way in all columns (1 and '1' are two labels), or choose one as positive: y == label."
         )
-        raise InputError(msg)
     if len(keys) == 1 and "y_true" not in labels:
-        msg = (
+        raise InputError(
             f"y_pred holds one label only: {_listed(pooled)}. Without true labels (y_true, "
             "--y-true) rows of both decisions are needed to identify the positive label."
         )
-        raise InputError(msg)
     codes, classes = encode_target(pooled, pos_label=pos_label)
     ends = np.cumsum([len(values) for values in labels.values()])[:-1]
     return dict(zip(labels, np.split(codes, ends), strict=True)), classes
@@ -337,9 +331,8 @@ def finite_numbers(values: Any, name: str) -> NDArray[np.float64]:
         raise InputError(msg) from error
     bad = int((~np.isfinite(found)).sum())
     if bad:
-        msg = (
+        raise InputError(
             f"{name} has {bad} value(s) that are missing or infinite. Pass one finite number per "
             "row."
         )
-        raise InputError(msg)
     return found

@@ -168,8 +168,7 @@ def _measure(rows: AuditRows, given: GivenMetric) -> tuple[str, _Measure]:
         known = (*RATES, *RATE_NAMES, *METRICS.names(), *get_scorer_names())
         raise ParameterError(f"metrics: {unknown_name('metric', given, known)}")
     if needs and rows.y is None:
-        msg = f"metrics: {name!r} needs true labels, and none were given. Pass y_true."
-        raise InputError(msg)
+        raise InputError(f"metrics: {name!r} needs true labels, and none were given. Pass y_true.")
     return name, measure
 
 

@@ -46,11 +46,10 @@ def retrained(model: Any, X: Any, y: Any, sensitive: Any) -> Any:
     """
     if not isinstance(model, Estimator):
         if not hasattr(model, "fit"):
-            msg = (
+            raise InputError(
                 f"stability= trains the model again, but model is of type {type(model).__name__} "
                 "without fit. Pass the estimator itself."
             )
-            raise InputError(msg)
         return clone(model).fit(X, y)
     pool = getattr(model, "pool_", None)
     if pool is None:
@@ -80,11 +79,10 @@ def retrained(model: Any, X: Any, y: Any, sensitive: Any) -> Any:
 def _predictor(model: Estimator, problem: Problem) -> Predictor:
     entry, dataset = model.best_entry_, problem.dataset
     if entry.mitigator not in MITIGATORS.names():
-        msg = (
+        raise InputError(
             f"stability= cannot train the selected mixture {entry.name!r} again. Choose another "
             "entry with select(), or fit with ensemble=0."
         )
-        raise InputError(msg)
     mitigator, membership = MITIGATORS.get(entry.mitigator), None
     rows = FoldData(
         dataset=dataset,

@@ -117,18 +117,16 @@ def _check(sample: AuditSample) -> None:
     for constraint in sample.constraints:
         constraint.bind(sample.rows.systems)
         if not applies(constraint.metric):
-            msg = (
+            raise InputError(
                 f"constraint={constraint.label!r}: {constraint.metric.name!r} is not a metric of "
                 "binary decisions in disjoint groups, as an audit requires. Bound another metric."
             )
-            raise InputError(msg)
         if not sample.tables.labelled and constraint.metric.needs_labels:
-            msg = (
+            raise InputError(
                 f"constraint={constraint.label!r}: {constraint.metric.name!r} needs true labels, "
                 "and none were given. Give y_true (--y-true), or bound "
                 "demographic_parity_difference or demographic_parity_ratio."
             )
-            raise InputError(msg)
 
 
 def _claim(rows: AuditRows, tables: Tables, constraint: Constraint, system: GroupSystem) -> Claim:

@@ -603,11 +603,10 @@ class Certificate:
             content = json.loads(document)
             return _certificate(content)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            msg = (
+            raise InputError(
                 f"certificate: the {len(document)} bytes are not a certificate of format "
                 f"{FORMAT}. Pass a file that fairautoml wrote."
-            )
-            raise InputError(msg) from None
+            ) from None
 
 
 def damage(document: bytes, key: bytes | None = None) -> str:

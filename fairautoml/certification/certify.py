@@ -242,17 +242,15 @@ def _checked(candidates: Sequence[Evidence], subject: Subject) -> Sequence[Evide
         if evidence.floor is not None:
             labels.append(evidence.floor.label)
         if tuple(labels) != subject.claims:
-            msg = (
+            raise InputError(
                 f"read: returned evidence on {labels!r}, but {list(subject.claims)!r} were fixed "
                 "before the rows were opened. Return evidence on those."
             )
-            raise InputError(msg)
     if len(candidates) != len(subject.models):
-        msg = (
+        raise InputError(
             f"read: returned evidence of {len(candidates)} candidates, but {len(subject.models)} "
             "models were fixed before the rows were opened. Return one per model, in their order."
         )
-        raise InputError(msg)
     return candidates
 
 
@@ -597,10 +595,9 @@ class BroughtRows:
                 scores[key] = model.models.scores(self.matrix, self.cells)
             decided = model.decisions(self.matrix, self.cells, scores[key])
             if decided.shape != self.cells.shape:
-                msg = (
+                raise ValueError(
                     f"A model returned decisions of shape {decided.shape}, not {self.cells.shape}."
                 )
-                raise ValueError(msg)
             yield decided
 
     def evidence(self, decided: NDArray[np.integer], used: NDArray[np.bool_]) -> Evidence:

@@ -492,11 +492,10 @@ def _check_delta(
     for entry in openings:
         fixed = entry.content["delta"]
         if fixed != delta:
-            msg = (
+            raise InputError(
                 f"delta={delta}: the ledger has an opening of {what} with delta={fixed}, and all "
                 f"later ones share that error probability. Pass delta={fixed}, or {remedy}."
             )
-            raise InputError(msg)
 
 
 STATE_HOME = "FAIRAUTOML_STATE_HOME"

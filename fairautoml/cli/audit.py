@@ -284,8 +284,7 @@ def _label(
         raise ParameterError(f"{option} is for decisions; with --score leave it out.")
     labels = {str(label): label for label in table[named].dropna().unique().tolist()}
     if text not in labels:
-        msg = f"{option} {text!r}: the labels are {', '.join(map(repr, labels))}"
-        raise ParameterError(msg)
+        raise ParameterError(f"{option} {text!r}: the labels are {', '.join(map(repr, labels))}")
     return labels[text]
 
 

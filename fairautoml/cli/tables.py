@@ -199,11 +199,10 @@ def read_new(
         table = apply_derive(table, parse_derive(text), new_rows=True)
     lacking = [name for name in of_groups if apart and name not in table.columns]
     if lacking:
-        msg = (
+        raise MissingSensitiveError(
             f"{path} has no column(s) {', '.join(map(repr, lacking))}, from which the model reads "
             "the groups; add them, or fit with --blind for a model that does not need them"
         )
-        raise MissingSensitiveError(msg)
     known = {roles.target, roles.weight, *roles.drop, *roles.sensitive_columns}
     known -= {*schema.names_in}
     X = table.drop(columns=[name for name in table.columns if name in known])
@@ -218,11 +217,10 @@ def read_labelled(path: str, model: "Estimator", folder: Path) -> Source:
     if not Path(path).is_file():
         return open_source(path, roles)
     if roles.target is None:
-        msg = (
+        raise RunFolderError(
             f"{str(folder)!r} was made in Python and does not say which column holds the labels; "
             "certify in Python: fairautoml.load_run(...).certify(X, y, sensitive)"
         )
-        raise RunFolderError(msg)
     groups = None if model.pool_ is None else model.pool_.groups
     table = read_later(path, schema=model.model_.schema, groups=groups, text=roles.text)
     drop = tuple(name for name in roles.drop if name in table.columns)
@@ -331,12 +329,11 @@ def _check_labels(column: "pd.Series[Any]") -> None:
         return
     text, n_rows = " or ".join(map(repr, found.index)), int(found.sum())
     rule = shlex.quote(f"{column.name}={','.join(sorted(others))}")
-    msg = (
+    raise InputError(
         f"--target {column.name!r} holds {text} in {n_rows} rows, next to {others[0]!r} and "
         f"{others[1]!r}: missing labels would be a third class; leave these rows out with "
         f"--keep {rule}, or write another text where it is a class"
     )
-    raise InputError(msg)
 
 
 def _weights(column: "pd.Series[Any]") -> NDArray[np.float64]:
@@ -622,11 +619,10 @@ def blocks_of(texts: Sequence[str] | None) -> dict[str, tuple[str, ...]] | None:
         name, _, listed = (part.strip() for part in text.partition("="))
         columns = tuple(part.strip() for part in listed.split(","))
         if not name or not all(columns) or name in found:
-            msg = (
+            raise ParameterError(
                 f"--block {text!r} must be a name and columns, such as 'face=f1,f2', each name "
                 "once"
             )
-            raise ParameterError(msg)
         found[name] = columns
     return found
 
@@ -639,12 +635,11 @@ def _whole_path(file: str) -> str:
 def read_request(folder: Path) -> TableRequest:
     """Return the request of a previous fit."""
     if not (folder / SOURCE_FILE).is_file():
-        msg = (
+        raise RunFolderError(
             f"{str(folder)!r} does not say which table it was fitted to: it is no run, was made "
             "in Python or ended before its first trial; fit again, or continue in Python with "
             "FairAutoML(run_dir=RunStorage(..., if_exists='resume'))"
         )
-        raise RunFolderError(msg)
     found, roles = read_json(folder, SOURCE_FILE), kept_roles(folder)
     # The column of times was dropped after the hold-out, and is read again for it.
     drop = tuple(name for name in roles.drop if name != found.get("time"))
@@ -783,11 +778,10 @@ def _executor_again(executor: Any, scheduler: str | None) -> Any:
             raise ParameterError(f"--scheduler {scheduler!r}: the run used no Dask scheduler")
         return executor
     if executor.address is not None and scheduler is None:
-        msg = (
+        raise ParameterError(
             f"the run used the Dask scheduler {executor.address!r}, whose messages can run code; "
             "if you trust it, name it again with --scheduler"
         )
-        raise ParameterError(msg)
     return replace(executor, address=scheduler)
 
 

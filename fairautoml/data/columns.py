@@ -357,11 +357,10 @@ def _encode_category(column: Column, values: "pd.Series[Any]") -> NDArray[np.flo
     keys = tuple(key_of(value) for value in levels)
     now, then = types_of(keys), types_of(column.levels)
     if now and not now & then:
-        msg = (
+        raise InputError(
             f"column {column.name!r} of X held categories of type {_types(then)} at fit and of "
             f"type {_types(now)} now; convert it to what it was at fit."
         )
-        raise InputError(msg)
     return _as_category(recode(codes, keys, column.levels, unknown=-1))
 
 
@@ -462,9 +461,8 @@ def _moments(series: "pd.Series[Any]", shown: str) -> "pd.Series[Any]":
     read = pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")
     unread = values[read.isna()]
     if len(unread):
-        msg = (
+        raise InputError(
             f"{shown} holds {unread.iloc[0]!r}; texts must be dates in ISO 8601 format, "
             "such as 2020-01-31. Convert all values, or give numbers"
         )
-        raise InputError(msg)
     return read

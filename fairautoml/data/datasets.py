@@ -326,11 +326,10 @@ def _from_folder(name: str, folder: Path, entry: Mapping[str, Any]) -> NamedTabl
         msg = f"dataset {name!r} cannot be read from {path}: {error.strerror}. {WAYS_OUT}"
         raise DatasetUnavailableError(msg) from None
     if found != entry["sha256"]:
-        msg = (
+        raise DatasetUnavailableError(
             f"{path} is not the file of its index.json: its SHA-256 is {found}, expected "
             f"{entry['sha256']}; fetch the file again, or correct the index if you changed it"
         )
-        raise DatasetUnavailableError(msg)
     facts = _facts(entry)
     frame = read_table(path, text_columns=(facts.target, *facts.sensitive))
     return facts.table(name, frame)
@@ -378,11 +377,10 @@ def _parsed(name: str, source: PublicSource, raw: bytes) -> NamedTable:
         raise DatasetUnavailableError(msg) from None
     found = content_hash(frame)
     if found != source.content:
-        msg = (
+        raise DatasetUnavailableError(
             f"{source.url} has changed: the content hash of dataset {name!r} is {found}, "
             f"expected {source.content}. {WAYS_OUT}"
         )
-        raise DatasetUnavailableError(msg)
     return source.facts.table(name, frame)
 
 

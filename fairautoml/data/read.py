@@ -135,11 +135,10 @@ def build_dataset(
 def _refuse_blocks_of(schema: TableSchema) -> None:
     if schema.options.blocks and (schema.texts or schema.sparse):
         what = f"column {schema.texts[0].name!r} is free text" if schema.texts else "X is sparse"
-        msg = (
+        raise InputError(
             f"ColumnOptions.blocks: {what}, which has no blocks. Leave blocks out, or the text "
             "(drop=)."
         )
-        raise InputError(msg)
 
 
 def _with_merged_labels(inputs: Inputs, options: ReadOptions) -> tuple[Inputs, tuple[str, ...]]:
@@ -154,11 +153,10 @@ def _target(y: Any, table: Table, options: ReadOptions) -> tuple[NDArray[Any], N
     """Return the target as learners read it, and the labels behind its codes."""
     check_length(table.n_rows, y, "y")
     if table.n_rows == 1:
-        msg = (
+        raise InputError(
             "X has 1 sample (n_samples = 1); at least "
             f"{2 * MIN_CLASS_ROWS} are required, {MIN_CLASS_ROWS} of each class. Give more rows."
         )
-        raise InputError(msg)
     if options.task == "regression":
         return read_numbers(y), np.empty(0)
     labels, classes = encode_target(y, pos_label=options.pos_label, task=options.task)
@@ -168,11 +166,10 @@ def _target(y: Any, table: Table, options: ReadOptions) -> tuple[NDArray[Any], N
         return labels, classes
     for label, count in zip(classes.tolist(), counts, strict=True):
         if count < MIN_CLASS_ROWS:
-            msg = (
+            raise InputError(
                 f"y has {count} row of class {label!r}; at least {MIN_CLASS_ROWS} rows of each "
                 "class are required. Give more rows of it."
             )
-            raise InputError(msg)
     return labels, classes
 
 
@@ -209,11 +206,10 @@ def _names_of_columns(sensitive: Any, table: Table) -> tuple[str, ...]:
     if unknown or len(set(names)) < len(names):
         has = f"X has {known[:20]}." if known else "X has no column names."
         hint = nearest(unknown[0] if unknown else names[0], known, has)
-        msg = (
+        raise InputError(
             f"sensitive={sensitive!r} must name columns of X, each once; {hint} Give such names, "
             f"or one value per row ({table.n_rows})."
         )
-        raise InputError(msg)
     return names
 
 
@@ -238,11 +234,10 @@ def _weights(
     if not mass.all():
         label = classes.tolist()[int(mass.argmin())]
         left = int(np.count_nonzero(mass))
-        msg = (
+        raise InputError(
             f"sample_weight is zero for all rows of class {label!r}, which leaves {left} class"
             f"{'' if left == 1 else 'es'}; give rows of all classes a positive weight."
         )
-        raise InputError(msg)
     return weight
 
 
@@ -258,12 +253,11 @@ def _check_group_weights(
         mass = system.member @ by_cell
         empty = [system.labels[at] for at in np.flatnonzero(mass == 0).tolist()]
         if empty:
-            msg = (
+            raise DegenerateGroupError(
                 f"sample_weight is zero for all rows of group(s) {', '.join(map(repr, empty))} of "
                 f"{system.name!r}, so their rates are undefined. Give them a positive weight or "
                 "drop their rows."
             )
-            raise DegenerateGroupError(msg)
 
 
 def _without_proxies(
@@ -379,17 +373,15 @@ def validation_inputs(X: Any, y: Any, sensitive: Any, fitted: Inputs) -> Inputs 
         return None
     if X is None or y is None:
         lacking, verb = "X_val" if X is None else "y_val", "is" if len(named) == 1 else "are"
-        msg = (
+        raise InputError(
             f"{lacking} is missing, and {' and '.join(named)} {verb} given: validation rows need "
             "X_val, y_val and, with groups, sensitive_val. Give all of them, or none"
         )
-        raise InputError(msg)
     if sensitive is not None and fitted.sensitive is None:
         raise InputError("sensitive_val is given without sensitive; give both, or none")
     for name in ("groups", "proxies"):
         if getattr(fitted, name) is not None:
-            msg = f"{name}= cannot be given with X_val=. {WITHOUT_X_VAL[name]}"
-            raise InputError(msg)
+            raise InputError(f"{name}= cannot be given with X_val=. {WITHOUT_X_VAL[name]}")
     if found := unlike_indices(given):
         raise InputError(f"{found}. Use reset_index(drop=True) if they are in the same order")
     return Inputs(X=X, y=y, sensitive=sensitive)
@@ -399,11 +391,10 @@ def with_validation(dataset: Dataset, rows: Inputs) -> tuple[Dataset, Dataset]:
     """Return the validation rows, and all rows: those of ``dataset``, then these."""
     schema, groups = dataset.schema, dataset.groups
     if groups is not None and rows.sensitive is None and not groups.sensitive_from_X:
-        msg = (
+        raise MissingSensitiveError(
             f"sensitive_val is missing: sensitive= gives {', '.join(map(repr, groups.columns))} "
             "for X; give it for the rows of X_val, too"
         )
-        raise MissingSensitiveError(msg)
     try:
         matrix, cells = read_new_rows(
             rows.X, rows.sensitive, schema=schema, groups=groups, unseen="error", tell=True
@@ -443,11 +434,10 @@ def with_validation(dataset: Dataset, rows: Inputs) -> tuple[Dataset, Dataset]:
 def _check_both(labels: NDArray[Any], classes: NDArray[Any]) -> None:
     for label, count in zip(classes.tolist(), np.bincount(labels, minlength=2), strict=True):
         if count < MIN_CLASS_ROWS:
-            msg = (
+            raise InputError(
                 f"y_val has {count} row(s) of class {label!r}; at least {MIN_CLASS_ROWS} of each "
                 "class are required. Give more validation rows"
             )
-            raise InputError(msg)
 
 
 def _compare(X: Any, groups: GroupSchema, cells: NDArray[np.int32]) -> None:
@@ -508,10 +498,9 @@ def _columns(X: Any, names: tuple[str, ...], *, judged: bool) -> dict[str, Any]:
     missing = [name for name in names if name not in columns]
     if missing:
         hint = nearest(missing[0], columns, f"X has {list(columns)[:20]}.")
-        msg = (
+        raise MissingSensitiveError(
             f"X has no column(s) {', '.join(map(repr, missing))} to read the groups from; {hint} "
             f"Give {'evaluate(X, y, sensitive)' if judged else 'predict(X, sensitive)'}, one "
             "value per row."
         )
-        raise MissingSensitiveError(msg)
     return {name: columns[name] for name in names}

@@ -63,11 +63,10 @@ def read_truth(sensitive: Any, X: Any) -> Any:
         return column_of(X, sensitive, "sensitive").array
     found = read_sensitive(sensitive).columns
     if len(found) != 1:
-        msg = (
+        raise InputError(
             f"sensitive has {len(found)} columns, {', '.join(map(repr, found))}, and proxies= "
             "guessed one attribute; give the true groups of that one"
         )
-        raise InputError(msg)
     return next(iter(found.values())).array
 
 
@@ -203,11 +202,10 @@ class TableSchema:
         table = read_table(X, allow_empty=True)
         positions = _locate(self, table)
         if table.sparse and not self.sparse:
-            msg = (
+            raise InputError(
                 "X is a sparse matrix but was a dense table at fit; a sparse matrix is never made "
                 "dense silently. Give X.toarray()."
             )
-            raise InputError(msg)
         if self.sparse:
             return _sparse_matrix(self, table, positions)
         if table.n_rows == 0:
@@ -260,11 +258,10 @@ def fit_columns(
 def _check_drop(table: Table, drop: Collection[str]) -> None:
     unknown = sorted(set(drop) - set(table.names)) if drop else []
     if unknown:
-        msg = (
+        raise InputError(
             f"drop names columns that X does not have: {unknown}; X has "
             f"{', '.join(map(repr, table.names[:20]))}."
         )
-        raise InputError(msg)
 
 
 def _fit_matrix(schema: TableSchema, table: Table, wanted: list[int]) -> tuple[TableSchema, Any]:
@@ -337,11 +334,10 @@ def _date_form(name: str, values: "pd.Series[Any]") -> str:
     if not form:
         raise InputError(_no_dates(name, values, form))
     if form == "?":
-        msg = (
+        raise InputError(
             f"ColumnOptions.dates names {name!r}, in which the day or the month could come first; "
             f"give its format, {{{name!r}: '%d/%m/%Y'}} or {{{name!r}: '%m/%d/%Y'}}."
         )
-        raise InputError(msg)
     return form
 
 
@@ -563,11 +559,10 @@ def _locate(schema: TableSchema, table: Table) -> Any:
     if schema.named and table.named:
         return _locate_by_name(schema, table)
     if len(table.names) != len(schema.names_in):
-        msg = (
+        raise InputError(
             f"X has {len(table.names)} features, but FairAutoML is expecting "
             f"{len(schema.names_in)} features as input; give the columns that fit was given."
         )
-        raise InputError(msg)
     if schema.named != table.named:
         then, now = ("names", "none") if schema.named else ("no names", "names")
         msg = f"X had column {then} at fit and has {now} now; its columns are read by position"
@@ -579,11 +574,10 @@ def _locate_by_name(schema: TableSchema, table: Table) -> list[int]:
     at = {name: position for position, name in enumerate(table.names)}
     missing = [name for name in schema.names_read if name not in at]
     if missing:
-        msg = (
+        raise InputError(
             f"X lacks {len(missing)} column(s) that fit was given: {missing[:20]}; it has "
             f"{list(table.names[:20])}. Give X with all columns of fit, in any order."
         )
-        raise InputError(msg)
     known = set(schema.names_in)
     extra = [name for name in table.names if name not in known]
     if extra:

@@ -543,11 +543,10 @@ def read_windows(time: Any, n_rows: int) -> Windows:
         column = column.dt.strftime("%Y-%m")
     codes, names = pd.factorize(column, sort=True)
     if len(names) > MOST_WINDOWS:
-        msg = (
+        raise InputError(
             f"time has {len(names)} distinct values; allowed are {MOST_WINDOWS} windows. Pass "
             "dates, which are grouped by month, or round the values."
         )
-        raise InputError(msg)
     return Windows(names=tuple(map(str, names)), of_row=codes.astype(np.int64))
 
 
@@ -556,11 +555,10 @@ def _watched_systems(pool: Pool) -> tuple[GroupSystem, ...]:
     systems = () if pool.groups is None else pool.groups.systems
     found = tuple(one for one in systems if not one.overlapping and one.values is None)
     if pool.task != "binary" or not found:
-        msg = (
+        raise InputError(
             "monitor needs a model of two classes that was fitted with sensitive groups that do "
             "not overlap."
         )
-        raise InputError(msg)
     return found
 
 

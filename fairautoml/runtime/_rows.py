@@ -83,8 +83,7 @@ class Rows:
         except (RuntimeError, TypeError, ValueError) as error:
             raise NewRowsError(f"X cannot be read as an array ({error!r})") from error
         if array.ndim != 2 or array.dtype.kind == "c":
-            msg = f"X must be a table of two dimensions, found shape {array.shape}"
-            raise NewRowsError(msg)
+            raise NewRowsError(f"X must be a table of two dimensions, found shape {array.shape}")
         return cls(None, list(array.T), len(array))
 
 

@@ -89,11 +89,10 @@ class Artifacts:
         try:
             return joblib.load(path)
         except UNREADABLE as exc:
-            msg = (
+            raise ModelCorruptError(
                 f"{str(path)!r} is missing or damaged ({exc!r}); remove it and "
                 f"'scores/{key}.npy', and continue with if_exists='resume', which trains it again"
-            )
-            raise ModelCorruptError(msg) from exc
+            ) from exc
 
     def write_portable(self, key: str, content: bytes) -> None:
         """Store the portable form of the fold models of a trial."""
@@ -210,11 +209,10 @@ def disk_errors_named(target: Path) -> Iterator[None]:
     except OSError as exc:
         if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        msg = (
+        raise StorageFullError(
             f"no space left for {str(target)!r}; free some space, and continue a run with a "
             "folder by if_exists='resume' (fairautoml resume)"
-        )
-        raise StorageFullError(msg) from exc
+        ) from exc
 
 
 def file_hash(path: Path) -> str:

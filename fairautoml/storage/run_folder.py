@@ -76,12 +76,11 @@ def check_versions(
     own = _others(versions, ("fairautoml",))
     if own:
         ((then, now),) = own.values()
-        msg = (
+        raise VersionMismatchError(
             f"{str(folder)!r} was written by fairautoml {then} and this is {now}, which reads "
             f"runs of {_minor(now)} only; load it with fairautoml {_minor(then)} "
             f"({_install(own)}), or fit again"
         )
-        raise VersionMismatchError(msg)
     others = _others(versions, learnt_with)
     if others:
         shown = ", ".join(f"{name} {then} (now {now})" for name, (then, now) in others.items())
@@ -221,11 +220,10 @@ class RunFolder:
         remedy = "name a new folder"
         if overwrite:
             remedy = f"if_exists='overwrite' replaces a previous run only; {remedy}"
-        msg = (
+        raise RunFolderExistsError(
             f"run_dir={str(self.path)!r} holds files that are no run of fairautoml "
             f"(for example {min(found)!r}); {remedy}"
         )
-        raise RunFolderExistsError(msg)
 
     def take(self) -> None:
         """Write the process id into the lock file and create the sub-folders."""
@@ -236,20 +234,18 @@ class RunFolder:
         if (self.path / STUDY).is_file() and (self.path / "run.lock").is_file():
             return
         found = "holds no recorded trials" if self.path.is_dir() else "does not exist"
-        msg = (
+        raise RunFolderError(
             f"if_exists='resume': run_dir={str(self.path)!r} {found}; start the run without "
             "it, or name the folder of a previous run"
         )
-        raise RunFolderError(msg)
 
     def _clear(self, found: set[str], *, overwrite: bool) -> None:
         if found & BEGUN and not overwrite:
             self.close()
-            msg = (
+            raise RunFolderExistsError(
                 f"run_dir={str(self.path)!r} holds a previous run; name a new folder, "
                 "or pass if_exists='overwrite' (--overwrite) to replace it"
             )
-            raise RunFolderExistsError(msg)
         for name in (found & OWN_FILES) - {"run.lock"}:
             item = self.path / name
             if item.is_dir() and not item.is_symlink():
@@ -332,11 +328,10 @@ def lock_folder(path: Path, argument: str) -> IO[bytes]:
         stream.seek(0)
         pid = stream.read().decode(errors="replace").strip()
         stream.close()
-        msg = (
+        raise RunFolderLockedError(
             f"{argument}={str(path.parent)!r} is in use by process {pid}; "
             "wait for it or name another folder"
         )
-        raise RunFolderLockedError(msg)
     return stream
 
 
@@ -402,11 +397,10 @@ def reading(folder: Path) -> Iterator[None]:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError,
             RecursionError, StopIteration) as error:  # fmt: skip
-        msg = (
+        raise ModelCorruptError(
             f"a file of {str(folder)!r} does not hold what fairautoml wrote ({error!r}): "
             f"{remedy_for(folder)}"
-        )
-        raise ModelCorruptError(msg) from error
+        ) from error
 
 
 def read_pickle(folder: Path) -> Any:
@@ -451,18 +445,16 @@ def portable_file(folder: Path) -> Path:
     about, path = read_object(folder, "model.json"), folder / PORTABLE
     noted = about.get("portable_sha256")
     if noted is None:
-        msg = (
+        raise RunFolderError(
             f"{str(folder)!r} has no {PORTABLE}: an older version wrote the run, or a part of its "
             "model cannot be exported. Load its pickle, which can run code, by --trust-pickle or "
             "fairautoml.load_run(..., trust_pickle=True)"
         )
-        raise RunFolderError(msg)
     if not path.is_file() or file_hash(path) != noted:
-        msg = (
+        raise ModelCorruptError(
             f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); it is "
             f"damaged or was replaced: {remedy_for(folder)}"
         )
-        raise ModelCorruptError(msg)
     return path
 
 
@@ -470,19 +462,17 @@ def read_estimator_file(folder: Path) -> tuple[dict[str, Any], bytes]:
     """Return ``model.json`` and the bytes of the estimator after a check of the hash."""
     about = read_object(folder, "model.json")
     if about.get("format") not in (FORMAT, PICKLED_FORMAT):
-        msg = (
+        raise RunFolderError(
             f"{str(folder)!r} has format {about.get('format')!r} and this version of fairautoml "
             f"reads {FORMAT}; use the version that wrote it, or fit again"
         )
-        raise RunFolderError(msg)
     path = folder / (RECORDS if about.get("estimator") == RECORDS else PICKLE)
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != about.get("sha256"):
-        msg = (
+        raise ModelCorruptError(
             f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); "
             f"it is damaged or was replaced: {remedy_for(folder)}"
         )
-        raise ModelCorruptError(msg)
     return about, content
 
 
