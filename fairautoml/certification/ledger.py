@@ -146,11 +146,6 @@ class Opened:
     answer: str | None = None  # recorded certificates of the same question and terms
 
 
-def _first() -> dict[str, str | int]:
-    """Return the first entry of a new ledger."""
-    return {"kind": "ledger", "format": 1, "salt": secrets.token_hex(16)}
-
-
 def _utc() -> datetime:
     return datetime.now(UTC)
 
@@ -175,7 +170,8 @@ class Ledger:
             stream.seek(0)
             entries = self._checked(stream.read())
             if not entries:
-                self._append(stream, NO_ENTRY, _first())
+                first = {"kind": "ledger", "format": 1, "salt": secrets.token_hex(16)}
+                self._append(stream, NO_ENTRY, first)
                 sync_folder(self.path.parent)
                 stream.seek(0)
                 entries = self._checked(stream.read())

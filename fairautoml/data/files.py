@@ -283,7 +283,7 @@ def read_later(
             for name, keys in zip(groups.columns, groups.levels, strict=True)
             if name not in groups.numeric
         }
-    strings = [name for name, keys in levels.items() if _only_text(keys)]
+    strings = [name for name, keys in levels.items() if _kinds(keys) == {"str"}]
     # A number such as "1.200" would be read as 1.2.
     strings += dict.fromkeys(column.name for column in schema.columns if column.form)
     of_groups = () if groups is None else [n for n in groups.columns if n not in groups.numeric]
@@ -297,10 +297,6 @@ def read_later(
 
 _OFFSET = re.compile(r"[T ]\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)\s*$")
 """End of a time in ISO 8601 format with a difference to UTC."""
-
-
-def _only_text(levels: Sequence[tuple[str, Any]]) -> bool:
-    return _kinds(levels) == {"str"}
 
 
 def _kinds(levels: Sequence[tuple[str, Any]]) -> set[str]:
