@@ -147,9 +147,9 @@ def card_of(documents: Documents, fields: Fields | None = None) -> dict[str, Any
     """Return the card of a run as plain values; fields that are not filled in are None."""
     filled = {} if fields is None else fields
     view = view_of(documents)
-    served = view.served
+    served, summary = view.served, documents.summary
     return {
-        "name": view.documents.name,
+        "name": documents.name,
         "headline": view.headline,
         "statement": dict(view.statement),
         "model": {
@@ -163,11 +163,11 @@ def card_of(documents: Documents, fields: Fields | None = None) -> dict[str, Any
         },
         "problem": {
             "objective": view.objective,
-            "positive_class": view.documents.summary.get("positive_class"),
+            "positive_class": summary.get("positive_class"),
             "constraints": list(view.constraints),
-            "parameters": dict(view.documents.config),
+            "parameters": dict(documents.config),
         },
-        "data": dict(view.documents.source),
+        "data": dict(documents.source),
         "headlines": list(view.headlines),
         "notes": list(view.notes),
         "measured": _plainly_measured(view),
@@ -181,10 +181,10 @@ def card_of(documents: Documents, fields: Fields | None = None) -> dict[str, Any
         },
         "certificate": documents.certificate,
         "search": {
-            name: view.documents.summary.get(name)
+            name: summary.get(name)
             for name in ("n_trials", "n_failed", "seconds", "strategy", "allocator", "seed")
         },
-        "environment": dict(view.documents.versions),
+        "environment": dict(documents.versions),
         "fields": {name: filled.get(name) for name in FIELDS},
         "limits": list(LIMITS),
     }
@@ -234,9 +234,9 @@ def card_sections(
 ) -> tuple[str, tuple[DocumentPart, ...]]:
     """Return the title and the sections of the card of a run."""
     view = view_of(documents)
-    known = parts_of(documents, view, {} if fields is None else fields)
+    known = parts_of(view, {} if fields is None else fields)
     order = [name for name in ORDER if name in known]
-    return f"Model card: {view.documents.name}", tuple(known[name] for name in order)
+    return f"Model card: {documents.name}", tuple(known[name] for name in order)
 
 
 ORDER = (
@@ -246,7 +246,7 @@ ORDER = (
 """Sections of the card."""
 
 
-def parts_of(documents: Documents, view: RunView, fields: Fields) -> dict[str, DocumentPart]:
+def parts_of(view: RunView, fields: Fields) -> dict[str, DocumentPart]:
     """Return all sections by name, without those that would be empty."""
     parts = {
         "statement": DocumentPart(title="", blocks=tuple(_statement(view))),
@@ -258,7 +258,7 @@ def parts_of(documents: Documents, view: RunView, fields: Fields) -> dict[str, D
         "model": DocumentPart(
             title="Model",
             serves="Annex IV, 2(b) and 2(c); TS 12791, 6.2",
-            blocks=tuple(_model(documents, view)),
+            blocks=tuple(_model(view)),
         ),
         "constraint": DocumentPart(
             title="Objective and constraints",
@@ -289,13 +289,13 @@ def parts_of(documents: Documents, view: RunView, fields: Fields) -> dict[str, D
             title="Measured on held-out rows",
             serves="Annex IV, 2(g)",
             blocks=tuple(
-                Block(text=f"{name}: {text}") for name, text in held_facts(documents.holdout)
+                Block(text=f"{name}: {text}") for name, text in held_facts(view.documents.holdout)
             ),
         ),
         "certificate": DocumentPart(
             title="Certificate",
             serves="Annex IV, 2(g); TS 12791, 5.3.3",
-            blocks=(_certificate(documents),),
+            blocks=(_certificate(view.documents),),
         ),
         "human_oversight": DocumentPart(
             title="Human oversight",
@@ -331,14 +331,14 @@ def field(fields: Fields, name: str) -> Block:
     return Block(text=f"{FIELDS[name]}: {fields.get(name) or EMPTY}")
 
 
-def _model(documents: Documents, view: RunView) -> Iterator[Block]:
+def _model(view: RunView) -> Iterator[Block]:
     served = view.served
     needs = f"yes, {served.how_read}" if served.needs_sensitive else "no"
     yield Block(text=f"Learner: {served.learner}, {served.n_models} trial(s)")
     yield Block(text=f"Mitigation: {served.mitigations}")
     yield Block(text=f"Rule: {served.rule}")
     yield Block(text=f"Needs the sensitive columns of new rows: {needs}")
-    yield Block(text=f"SHA-256 of the model file: {documents.model_sha256 or 'not kept'}")
+    yield Block(text=f"SHA-256 of the model file: {view.documents.model_sha256 or 'not kept'}")
 
 
 def _objective(view: RunView) -> Iterator[Block]:
@@ -494,7 +494,7 @@ def annex_sections(
     """Return the title and the sections of the evidence."""
     filled = {} if fields is None else fields
     view = view_of(documents)
-    known = parts_of(documents, view, filled)
+    known = parts_of(view, filled)
     found = [DocumentPart(title="", blocks=(Block(text=NOTE, kind="paragraph"),))]
     for title, point, names in POINTS:
         blocks = tuple(field(filled, name) for name in names)
@@ -503,4 +503,4 @@ def annex_sections(
             if name in known:
                 part = known[name]
                 found.append(replace(part, level=3, title=part.title or "Selected model"))
-    return f"Evidence for Annex IV: {view.documents.name}", tuple(found)
+    return f"Evidence for Annex IV: {documents.name}", tuple(found)
