@@ -617,21 +617,9 @@ def weak_proxy_gap(
             "are weak for so few rows, or their errors depend on the decision",
             DegradedWarning,
         )
-    return ProxyGap(
-        gap=found.gap,
-        proxy_gap=found.proxy_gap,
-        interval=_interval(table, given, local, draws) if draws else None,
-        groups=table.groups,
-        shares=found.shares,
-        errors=found.errors,
-        proxy=table.proxies[found.proxy],
-        n_rows=int(table.counts.sum()),
-        n_dropped=table.n_dropped,
-        clipped=found.clipped,
-        local=local,
-        residual=found.residual,
-        assumptions=assumptions_of(estimated=given is None, local=local),
-    )
+    if not draws:
+        return found
+    return replace(found, interval=_interval(table, given, local, draws))
 
 
 def _enough(table: ProxyTable) -> bool:
@@ -646,18 +634,7 @@ def _enough(table: ProxyTable) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Measured:
-    gap: float
-    proxy_gap: float
-    shares: Array
-    errors: Array
-    proxy: int
-    clipped: bool
-    residual: float | None
-
-
-def _measure(table: ProxyTable, given: Array | None, *, local: bool) -> _Measured:
+def _measure(table: ProxyTable, given: Array | None, *, local: bool) -> ProxyGap:
     """Return both gaps, with the errors given or those that the agreement of three implies."""
     if given is not None:
         return _corrected(table, 0, given[None], None)
@@ -669,10 +646,12 @@ def _measure(table: ProxyTable, given: Array | None, *, local: bool) -> _Measure
     errors = np.stack([part.errors for part in fitted], axis=1)
     check_strength(errors[proxy])
     residual = max(float(np.abs(part.residual).max()) for part in fitted)
-    return _corrected(table, proxy, errors if local else errors[:, 0], residual)
+    return _corrected(table, proxy, errors if local else errors[:, 0], residual, local=local)
 
 
-def _corrected(table: ProxyTable, proxy: int, errors: Array, residual: float | None) -> _Measured:
+def _corrected(
+    table: ProxyTable, proxy: int, errors: Array, residual: float | None, *, local: bool = False
+) -> ProxyGap:
     """Correct by all proxies together; ``errors`` has one matrix (or two) for each."""
     gaps, plain, clipped = [], [], False
     for part in table.counts:
@@ -685,14 +664,20 @@ def _corrected(table: ProxyTable, proxy: int, errors: Array, residual: float | N
         plain.append(_spread((counts[:, mass > 0] / mass[mass > 0]).T))
     _, shares = hidden_rates(table.counts.sum(axis=0) / table.counts.sum(), errors)
     own = errors[proxy]
-    return _Measured(
+    return ProxyGap(
         gap=max(gaps),
         proxy_gap=max(plain),
+        interval=None,
+        groups=table.groups,
         shares=shares,
         errors=own if own.ndim == 2 else own.mean(axis=0),
-        proxy=proxy,
+        proxy=table.proxies[proxy],
+        n_rows=int(table.counts.sum()),
+        n_dropped=table.n_dropped,
         clipped=clipped,
+        local=local,
         residual=residual,
+        assumptions=assumptions_of(estimated=residual is not None, local=local),
     )
 
 
