@@ -621,10 +621,10 @@ def _labelled(given: Bounds, name: str, labels: Mapping[Key, str]) -> Bounds:
 
 def read_predictor(path: Path) -> FairAutoML | FairAutoMLRegressor:
     """Return an estimator that predicts with a model file; it has no leaderboard."""
-    found = restored(path)
-    model: Any = FairAutoMLRegressor() if found.predictor.task == "regression" else FairAutoML()
-    model.group_policy = GroupPolicy(unseen=found.unseen)
-    model._restore(found.predictor)
+    predictor, unseen = restored(path)
+    model: Any = FairAutoMLRegressor() if predictor.task == "regression" else FairAutoML()
+    model.group_policy = GroupPolicy(unseen=unseen)
+    model._restore(predictor)
     return cast("FairAutoML | FairAutoMLRegressor", model)
 
 

@@ -22,9 +22,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::fairautoml.exceptions.DegradedW
 
 def given_back(predictor, folder, unseen="error"):
     export_predictor(predictor, folder / "m.fair", unseen=unseen, about={})
-    found = restored(folder / "m.fair")
-    assert found.unseen == unseen
-    return found.predictor
+    predictor, policy = restored(folder / "m.fair")
+    assert policy == unseen
+    return predictor
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
