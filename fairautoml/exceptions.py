@@ -31,11 +31,9 @@
 All errors but ``NoModelError`` and those of storage are raised before the first trial.
 """
 
-import difflib
 import os
 import sys
 import warnings
-from collections.abc import Iterable
 
 _PACKAGE = os.path.dirname(__file__) + os.sep
 """Path prefix of the files that warnings skip when they look for the caller."""
@@ -143,12 +141,6 @@ class DegradedWarning(FairAutoMLWarning):
 
 class SmallGroupWarning(DegradedWarning):
     """Groups have too few rows for a constraint, which excludes them or is inconclusive."""
-
-
-def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return ``did you mean 'a', 'b'?``, or the other text if no known name is similar."""
-    near = difflib.get_close_matches(name, known, n=3)
-    return f"did you mean {', '.join(map(repr, near))}?" if near else otherwise
 
 
 def warn(message: str, category: type[Warning]) -> None:

@@ -8,7 +8,7 @@ import ast
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
@@ -154,6 +154,12 @@ class Registry(Generic[T]):
             loaded: T = self._foreign[name].load()
             return loaded
         raise UnknownNameError(unknown_name(self.kind, name, self.names()))
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return ``did you mean 'a', 'b'?``, or the other text if no known name is similar."""
+    near = difflib.get_close_matches(name, known, n=3)
+    return f"did you mean {', '.join(map(repr, near))}?" if near else otherwise
 
 
 def unknown_name(kind: str, name: str, known: Collection[str]) -> str:

@@ -45,9 +45,9 @@ from fairautoml.exceptions import (
     NoModelError,
     ParameterError,
     RunFolderError,
-    nearest,
 )
 from fairautoml.plan import read_options_of
+from fairautoml.registry import nearest
 from fairautoml.settings import (
     AllExcept,
     Dask,

@@ -17,7 +17,8 @@ import pandas as pd
 
 from fairautoml.data.named import code_text
 from fairautoml.data.sensitive_numbers import QUANTILES, bin_labels
-from fairautoml.exceptions import ParameterError, nearest
+from fairautoml.exceptions import ParameterError
+from fairautoml.registry import nearest
 
 OPPOSITES = {"<=": ">", ">=": "<", "==": "!=", "!=": "==", "<": ">=", ">": "<="}
 """Comparisons, two-letter ones first so that they are recognised first."""

@@ -17,7 +17,8 @@ import pandas as pd
 
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.schema import TableSchema
-from fairautoml.exceptions import DegradedWarning, InputError, MissingExtraError, nearest, warn
+from fairautoml.exceptions import DegradedWarning, InputError, MissingExtraError, warn
+from fairautoml.registry import nearest
 from fairautoml.runtime._written import PLAIN, read_number
 
 MISSING = (

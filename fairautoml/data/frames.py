@@ -18,7 +18,8 @@ from scipy.sparse import csr_matrix
 from fairautoml.data.columns import PositionalNames, texts_of
 from fairautoml.data.sensitive_numbers import kind_of, numbers
 from fairautoml.data.splits import row_draws
-from fairautoml.exceptions import InputError, ParameterError, nearest
+from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.registry import nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

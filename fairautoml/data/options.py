@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from fairautoml.exceptions import InputError, ParameterError, nearest
+from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.registry import nearest
 
 Fusion = Literal["auto", "early", "late"]
 """Whether models read all columns, one block each, or whichever the search prefers."""

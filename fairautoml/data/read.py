@@ -47,10 +47,10 @@ from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
     MissingSensitiveError,
-    nearest,
     warn,
 )
 from fairautoml.metrics import TaskName
+from fairautoml.registry import nearest
 
 MIN_CLASS_ROWS = 2
 """Fewest rows of a class: one for training and one for evaluation."""

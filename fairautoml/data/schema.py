@@ -35,7 +35,8 @@ from fairautoml.data.sensitive_numbers import kind_of, sparse_float32, to_float3
 from fairautoml.data.spelling import spelling_hints
 from fairautoml.data.texts import COMPONENTS, TextBlock, TextColumn, encode_text, fit_text, is_text
 from fairautoml.data.written import Reading, best_date_form
-from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, nearest, warn
+from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
+from fairautoml.registry import nearest
 
 
 def read_guesses(proxies: Any, X: Any) -> "tuple[dict[str, pd.Series[Any]], tuple[str, ...]]":
