@@ -715,7 +715,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _read(self, rows: Inputs) -> tuple[Any, NDArray[np.int32]]:
         unseen = check_group_policy(self.group_policy).unseen
-        return self.model_.read(rows.X, rows.sensitive, unseen=unseen, tell=True)
+        return self.model_.read(rows.X, rows.sensitive, unseen=unseen, warns=True)
 
     def export(self, path: str | Path) -> Path:
         """Write the selected model to one file for ``fairautoml.load_predictor``.

@@ -29,20 +29,9 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """All plug-ins of one kind.
 
-    Parameters
-    ----------
-    package : str
-        The package whose modules are the plug-ins.
-    constant : str
-        Name of the constant that a plug-in module holds.
-    rows : mapping of str to plug-in, optional
-        The plug-ins of this package, each with a line ``about``; no modules are searched.
-    folders : sequence of str
-        Folders of the package that hold the modules; none = the package itself.
-    kind : str
-        Noun for such a plug-in in messages.
-    group : str, optional
-        Entry-point group of third parties; None = the name of the package.
+    They are the modules of ``package``, or of its ``folders``, that hold a ``constant``, or the
+    given ``rows``, each with a line ``about``. Those of third parties have the entry-point group
+    ``group``, by default the name of the package. ``kind`` is their noun in messages.
 
     Examples
     --------

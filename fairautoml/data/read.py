@@ -326,21 +326,18 @@ def read_new_rows(
     groups: GroupSchema | None,
     unseen: UnseenPolicy,
     judged: bool = False,
-    tell: bool = False,
+    warns: bool = False,
 ) -> tuple[Any, NDArray[np.int32]]:
     """Return the encoded matrix and the finest cells of new rows."""
-    matrix = schema.transform(X, tell=tell)
+    matrix = schema.transform(X, warns=warns)
     if groups is None:
         return matrix, np.zeros(matrix.shape[0], dtype=np.int32)
     cells = groups.encode(sensitive_values(X, sensitive, groups, judged=judged), unseen=unseen)
     if len(cells) != matrix.shape[0]:
         msg = f"sensitive has {len(cells)} rows and X has {matrix.shape[0]}; give one per row of X"
         raise InputError(msg)
-    if (
-        tell
-        and not columns_of_groups(sensitive, groups)
-        and {*groups.sensitive_from_X} & {*schema.names}
-    ):
+    given_apart = not columns_of_groups(sensitive, groups)
+    if warns and given_apart and {*groups.sensitive_from_X} & {*schema.names}:
         _compare(X, groups, cells)
     return matrix, cells
 
@@ -397,7 +394,7 @@ def with_validation(dataset: Dataset, rows: Inputs) -> tuple[Dataset, Dataset]:
         )
     try:
         matrix, cells = read_new_rows(
-            rows.X, rows.sensitive, schema=schema, groups=groups, unseen="error", tell=True
+            rows.X, rows.sensitive, schema=schema, groups=groups, unseen="error", warns=True
         )
         check_length(len(cells), rows.y, "y")
         regression = dataset.task == "regression"

@@ -194,7 +194,7 @@ class TableSchema:
             raise InputError(_nothing_left((*self.notes, *notes)))
         return replace(self, columns=columns, texts=texts, notes=(*self.notes, *notes))
 
-    def transform(self, X: Any, *, tell: bool = False) -> Any:
+    def transform(self, X: Any, *, warns: bool = False) -> Any:
         """Return a new table as the matrix that the learners were trained on.
 
         Columns are found by name; a table without names is read by position. A category that
@@ -213,7 +213,7 @@ class TableSchema:
             # Columns without values have no types to compare: a CSV file of a header only.
             return np.empty((0, self.width), dtype=np.float32)
         matrix = _dense_matrix(self, table, positions)
-        if tell:
+        if warns:
             whole = table.matrix.T if table.columns is None else table.columns
             given = [whole[at] for at in positions[: len(self.columns)]]
             for text in strange_values(self.columns, given, matrix[:, : len(given)]):
@@ -448,7 +448,7 @@ _ENCODED = {
     "timedelta": "days",
     "empty": "as it is",
 }
-"""What becomes of a column of each kind."""
+"""Encoding of a column of each kind, as it is described."""
 
 _EMPTY = "all values are missing"
 _CONSTANT = "all values are equal"

@@ -490,7 +490,7 @@ def monitor(
     windows = read_windows(X[time] if isinstance(time, str) else time, len(cells))
     if isinstance(time, str) and time not in pool.schema.names_in:
         X = X.drop(columns=time)
-    matrix, served = model.read(X, rows.sensitive, unseen="base_model", tell=True)
+    matrix, served = model.read(X, rows.sensitive, unseen="base_model", warns=True)
     with isolated_config():
         watched = WatchedRows(
             window=windows.of_row,
