@@ -124,8 +124,9 @@ def fair_scores(
 ) -> Floats:
     """Return scores that decide like the rule: at 0.5, or by the largest of several classes.
 
-    ``chosen`` holds the class that the rule decides for, ``drawn`` the number by which a randomised
-    rule decides a row. For rules without thresholds, the score is the mean of score and decision.
+    ``chosen`` holds the class that the rule decides for, ``drawn`` the number by which a
+    randomised rule decides a row. For rules without thresholds, the score is the mean of score
+    and decision.
     """
     wide = scores.astype(np.float64)
     if rule["kind"] == "classes":
