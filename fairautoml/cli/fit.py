@@ -83,7 +83,6 @@ def _check_held(model: "Estimator", search: "Source", held: "Source") -> None:
 def _keep_beside(model: "Estimator", holdout: dict[str, Any]) -> None:
     """Write what held-out rows showed to the run folder, if there is one."""
     from contextlib import closing
-    from pathlib import Path
 
     from fairautoml.run_files import save_certificate
     from fairautoml.settings import check_run_dir
