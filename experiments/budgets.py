@@ -28,9 +28,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
 from fairautoml import FairAutoML, GroupPolicy
-from fairautoml.bench.cell import to_stderr, write_text
+from fairautoml.bench.cell import to_stderr
 from fairautoml.bench.sweep import PARTIAL, locked, manifest
 from fairautoml.bench.tasks import Sweep
+from fairautoml.data.files import write_whole
 from fairautoml.data.read import ReadOptions, build_dataset
 from fairautoml.exceptions import RunFolderExistsError
 from fairautoml.records import BASELINE, Progress, TrialState
@@ -194,7 +195,7 @@ def run(source: Path, folder: Path, *, resume: bool = False, n_jobs: int = 1) ->
     parts.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".lock"):
         about = manifest(Sweep(name=source.stem, tasks=()), source, ("fairautoml", "bench"))
-        write_text(folder / "manifest.json", json.dumps(about, indent=1) + "\n")
+        write_whole(json.dumps(about, indent=1) + "\n", folder / "manifest.json")
         rows = [row for cell in cells if (row := _row(cell, parts)) is not None]
         _write(rows, len(cells), folder)
     return 0 if len(rows) == len(cells) else PARTIAL
@@ -209,7 +210,7 @@ def _row(cell: Cell, parts: Path) -> dict[str, Any] | None:
         if done.returncode:
             to_stderr(f"{cell.key}: exit code {done.returncode}\n")
             return None
-        write_text(kept, done.stdout)
+        write_whole(done.stdout, kept)
     row: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
     row["missed"] = "; ".join(missed(row))
     to_stderr(f"{cell.key}: overrun {row['overrun']:.1f} s {row['missed']}\n")
@@ -236,7 +237,7 @@ def _write(rows: list[dict[str, Any]], n_cells: int, folder: Path) -> None:
         )
     fine = sum(not row["missed"] for row in rows)
     lines = [f"{fine} of {n_cells} fits miss no limit; times in seconds.", "", *lines]
-    write_text(folder / "summary.md", "\n".join(lines) + "\n")
+    write_whole("\n".join(lines) + "\n", folder / "summary.md")
 
 
 if __name__ == "__main__":

@@ -31,12 +31,7 @@ from fairautoml.monitoring.result import Monitor
 from fairautoml.run_files import read_models_of, restore_estimator
 from fairautoml.runtime._file import resolved
 from fairautoml.runtime._rows import key_of
-from fairautoml.settings import (
-    GroupPolicy,
-    check_constraints,
-    file_to_write,
-    one_sensitive,
-)
+from fairautoml.settings import GroupPolicy, check_constraints, file_to_write, one_sensitive
 from fairautoml.storage.run_folder import (
     is_pickled,
     need_trust,
@@ -571,21 +566,19 @@ def _bounded_groups(
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Bounds]]:
     """Return the groups of each bounded column, and their bounds."""
     if not isinstance(bounds, Mapping) or not bounds:
-        msg = (
+        raise ParameterError(
             f"bounds={bounds!r} must be a dict of sensitive columns, such as "
             "{'sex': (0.4, 0.6)} or {'sex': {'female': (0.4, 1.0)}}."
         )
-        raise ParameterError(msg)
     columns = _columns_given(X, sensitive, known)
     groups, limits = {}, {}
     for name, given in bounds.items():
         if str(name) not in columns:
             near = difflib.get_close_matches(str(name), columns, n=5) or list(columns)[:20]
-            msg = (
+            raise ParameterError(
                 f"bounds name {name!r}, which is no column of sensitive or X; name one of them, "
                 f"such as {', '.join(map(repr, near))}."
             )
-            raise ParameterError(msg)
         codes, keys = encode_levels(columns[str(name)], str(name))
         if (codes < 0).any():
             msg = f"{name!r} has {int((codes < 0).sum())} missing values; bounds need all groups."
@@ -627,10 +620,10 @@ def _labelled(given: Bounds, name: str, labels: Mapping[Key, str]) -> Bounds:
 
 def read_predictor(path: Path) -> FairAutoML | FairAutoMLRegressor:
     """Return an estimator that predicts with a model file; it has no leaderboard."""
-    found = restored(path)
-    model: Any = FairAutoMLRegressor() if found.predictor.task == "regression" else FairAutoML()
-    model.group_policy = GroupPolicy(unseen=found.unseen)
-    model._restore(found.predictor)
+    predictor, unseen = restored(path)
+    model: Any = FairAutoMLRegressor() if predictor.task == "regression" else FairAutoML()
+    model.group_policy = GroupPolicy(unseen=unseen)
+    model._restore(predictor)
     return cast("FairAutoML | FairAutoMLRegressor", model)
 
 

@@ -29,24 +29,17 @@ from fairautoml.certification.ledger import Ledger
 from fairautoml.certification.rows import TrainingRows
 from fairautoml.certification.verdicts import Reason
 from fairautoml.data.files import write_whole
-from fairautoml.data.frames import (
-    Inputs,
-    check_same_index,
-    entity_ids,
-)
+from fairautoml.data.frames import Inputs, check_same_index, entity_ids
 from fairautoml.data.options import ColumnOptions, column_options
 from fairautoml.data.read import validation_inputs
 from fairautoml.data.schema import TableSchema, read_truth
-from fairautoml.data.target import (
-    TaskOption,
-    check_given,
-    checked_weights,
-)
+from fairautoml.data.target import TaskOption, check_given, checked_weights
 from fairautoml.evaluation.judge import judge
 from fairautoml.exceptions import InputError, NoFeasibleModelWarning, ParameterError, warn
 from fairautoml.inference.export import export_predictor
 from fairautoml.inference.predictor import Predictor, isolated_config
 from fairautoml.noisy_constraint import GuessedGroups, Guessing
+from fairautoml.parameters import check_choice
 from fairautoml.pipeline import FitRequest, FitResult, run_fit
 from fairautoml.plan import read_options_of
 from fairautoml.records import Entry, OnProgress, Status
@@ -81,7 +74,6 @@ from fairautoml.settings import (
     RunStorage,
     ServingOptions,
     Settings,
-    check_choice,
     check_constraints,
     check_group_policy,
     check_selection,
@@ -721,7 +713,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _read(self, rows: Inputs) -> tuple[Any, NDArray[np.int32]]:
         unseen = check_group_policy(self.group_policy).unseen
-        return self.model_.read(rows.X, rows.sensitive, unseen=unseen, tell=True)
+        return self.model_.read(rows.X, rows.sensitive, unseen=unseen, warns=True)
 
     def export(self, path: str | Path) -> Path:
         """Write the selected model to one file for ``fairautoml.load_predictor``.

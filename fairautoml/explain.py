@@ -23,6 +23,7 @@ from fairautoml.auditing.contributions import (
 from fairautoml.auditing.models import ModelAdapter, table_of
 from fairautoml.auditing.result import Contributions
 from fairautoml.data.frames import Inputs
+from fairautoml.data.read import columns_of_groups
 from fairautoml.data.target import checked_weights
 from fairautoml.estimator import Estimator
 from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel
@@ -34,10 +35,11 @@ from fairautoml.metrics.constraint import BoundConstraint
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators._training import ChangedColumns
+from fairautoml.parameters import check_count
 from fairautoml.records import Entry, in_largest_gap
 from fairautoml.selection.ensemble import Columns, WeightedAverage
 from fairautoml.selection.leaderboard import blocks_of
-from fairautoml.settings import check_constraints, check_count, check_objective, one_sensitive
+from fairautoml.settings import check_constraints, check_objective, one_sensitive
 
 WITHOUT_CONSTRAINT = "demographic_parity_difference <= 1.0"
 """Its gap is explained where nothing was constrained."""
@@ -281,8 +283,8 @@ class Explained(Estimator):
             raise InputError("explain needs the true groups of the rows: give sensitive=")
         rows = self._matched(X, given, y, sample_weight)
         with isolated_config():
-            question = _question(self, rows, max_rows, random_state)
-            found = question.explanation(n_repeats, random_state)
+            explainer = _explainer(self, rows, max_rows, random_state)
+            found = explainer.explanation(n_repeats, random_state)
         self.explanation_ = found
         return found
 
@@ -336,7 +338,7 @@ def _leaves(model: Any, weight: float, steps: _Steps) -> Iterator[tuple[Any, flo
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Question:
+class _Explainer:
     """Rows whose decisions are explained, and the metrics that the explanation is in."""
 
     model: Predictor
@@ -407,7 +409,7 @@ class _Question:
     def explanation(self, n_repeats: int, seed: int) -> Explanation:
         """Return importances and contributions."""
         rng, base = np.random.default_rng(seed), self.values(self.shuffled, {"all": self.weight})
-        falls = []
+        drops = []
         for repeat in range(n_repeats):
             drawn = rng.multinomial(len(self.y), np.full(len(self.y), 1 / len(self.y)))
 
@@ -418,8 +420,8 @@ class _Question:
                 _Fitted(), self.shuffled, self.y, scoring=judged, n_repeats=1,
                 random_state=seed + repeat,
             )  # fmt: skip
-            falls.append({name: one.importances[:, 0] for name, one in found.items()})
-        score, gap = _estimated(falls, "score"), _estimated(falls, "gap")
+            drops.append({name: one.importances[:, 0] for name, one in found.items()})
+        score, gap = _estimated(drops, "score"), _estimated(drops, "gap")
         listed = [
             FeatureImportance(
                 feature=str(name),
@@ -488,8 +490,8 @@ class _Fitted:
         """Do nothing."""
 
 
-def _question(model: Explained, rows: Inputs, max_rows: int, seed: int) -> _Question:
-    """Return the question about a sample of the rows."""
+def _explainer(model: Explained, rows: Inputs, max_rows: int, seed: int) -> _Explainer:
+    """Return the explainer of a sample of the rows."""
     predictor, pool = model.model_, model.pool_
     cells = pool.groups_of(rows.X, model._true_groups(rows))
     # Checks the groups as predict does, and says what is wrong with the columns, once.
@@ -499,15 +501,16 @@ def _question(model: Explained, rows: Inputs, max_rows: int, seed: int) -> _Ques
     if len(at) > max_rows:
         at = np.sort(np.random.default_rng(seed).choice(at, max_rows, replace=False))
     table = table_of(rows.X)
-    inside = _in_table(predictor, rows.sensitive)
+    groups = predictor.groups
+    inside = () if groups is None else columns_of_groups(rows.sensitive, groups)
     wanted = {*map(str, predictor.schema.names_read)}
     if predictor.needs_sensitive:
         wanted |= {*inside}
     named = predictor.schema.named
     apart = None
-    if predictor.groups is not None and predictor.needs_sensitive and not inside:
-        apart = f"{', '.join(predictor.groups.columns)} (sensitive)"
-    return _Question(
+    if groups is not None and predictor.needs_sensitive and not inside:
+        apart = f"{', '.join(groups.columns)} (sensitive)"
+    return _Explainer(
         model=predictor,
         table=table.iloc[at].reset_index(drop=True),
         features=tuple(name for name in table.columns if name in wanted or not named),
@@ -520,15 +523,6 @@ def _question(model: Explained, rows: Inputs, max_rows: int, seed: int) -> _Ques
         targets=_targets(model),
         objective=_objective(model),
     )
-
-
-def _in_table(model: Predictor, sensitive: Any) -> tuple[str, ...]:
-    """Return the columns of X from which the groups are read, none if they are apart."""
-    if isinstance(sensitive, str):
-        return (sensitive,)
-    columns = () if model.groups is None else model.groups.sensitive_from_X
-    named = isinstance(sensitive, list | tuple) and tuple(sensitive) == columns
-    return columns if sensitive is None or named else ()
 
 
 def _objective(model: Explained) -> Metric:
@@ -551,19 +545,19 @@ def _targets(model: Explained) -> tuple[BoundConstraint, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Falls:
-    """Mean falls of the features with their intervals, NaN where undefined."""
+class _Importances:
+    """Mean importances of the features with their intervals, NaN where undefined."""
 
     mean: list[float]
     low: list[float]
     high: list[float]
 
 
-def _estimated(falls: list[dict[str, NDArray[np.float64]]], of: str) -> _Falls:
-    means = np.mean([one[f"all {of}"] for one in falls], axis=0)
-    errors = np.std([one[f"drawn {of}"] for one in falls], axis=0, ddof=1)
-    width = t.ppf(1 - ERROR / 2, len(falls) - 1) * errors
-    return _Falls(means.tolist(), (means - width).tolist(), (means + width).tolist())
+def _estimated(drops: list[dict[str, NDArray[np.float64]]], of: str) -> _Importances:
+    means = np.mean([one[f"all {of}"] for one in drops], axis=0)
+    errors = np.std([one[f"drawn {of}"] for one in drops], axis=0, ddof=1)
+    width = t.ppf(1 - ERROR / 2, len(drops) - 1) * errors
+    return _Importances(means.tolist(), (means - width).tolist(), (means + width).tolist())
 
 
 def _known(value: float) -> float | None:

@@ -34,9 +34,9 @@ class GuessedBound:
     """One constraint on hidden groups, and its result."""
 
     metric: str  # registered name
-    asked: float  # largest gap between the hidden groups, in [0, 1]
+    bound: float  # largest gap between the hidden groups, in [0, 1]
     factor: float  # gap between the guessed groups per hidden gap, in (0, 1]
-    used: float  # largest gap between the guessed groups: ``asked * factor``
+    proxy_bound: float  # largest gap between the guessed groups: ``bound * factor``
     proxy_gap: float | None  # cross-fitted gap of the selected model between the guessed groups
     # estimated gap between the hidden groups, at most 1
     gap: float | None
@@ -71,7 +71,7 @@ class Guessing:
 
     guess: Guess  # the best proxy
     # constraints on the hidden groups, as given by the user, and on the guessed ones
-    asked: tuple[Constraint, ...]
+    constraints: tuple[Constraint, ...]
     used: tuple[Constraint, ...]
     from_X: tuple[str, ...]  # proxies that are columns of ``X`` but not features
     seed: int  # seed of the intervals
@@ -92,7 +92,7 @@ class Guessing:
             n_dropped=guess.n_dropped,
             bounds=tuple(
                 self._bound(hidden, used, by_label)
-                for hidden, used in zip(self.asked, self.used, strict=True)
+                for hidden, used in zip(self.constraints, self.used, strict=True)
             ),
             assumptions=(*assumed, "rows without a noisy label are like the others"),
         )
@@ -106,9 +106,9 @@ class Guessing:
         known = not np.isnan(hidden)
         return GuessedBound(
             metric=constraint.metric.name,
-            asked=constraint.bound,
+            bound=constraint.bound,
             factor=float(self.guess.factors(rates).min()),
-            used=used.bound,
+            proxy_bound=used.bound,
             proxy_gap=plain if known else None,
             gap=hidden if known else None,
             interval=_middle(draws) if known else None,
@@ -124,7 +124,7 @@ class Guessing:
         counts = GroupCounts.from_rows(said, y, decisions, n_groups=2).table.transpose(1, 0, 2)
         found: dict[str, Any] = {"gaps": {}, "intervals": {}, "proxy_gaps": {}}
         excess: list[float | None] = []
-        for constraint in self.asked:
+        for constraint in self.constraints:
             name, rates = f"{constraint.metric.name}[{UNSEEN}]", hidden_rates_of(constraint)
             plain, hidden = self.guess.gap_of(rates, counts)
             known = not np.isnan(hidden)
@@ -145,18 +145,16 @@ class Guessing:
         _check_alone(rows)
         name = self.guess.name
         if rows.proxies is None and name not in self.from_X:
-            msg = (
+            raise InputError(
                 f"evaluate: fit was given proxies in place of the groups; give proxies=, a guess "
                 f"of {name!r} for each row, or the true groups as sensitive="
             )
-            raise InputError(msg)
         columns, _ = read_guesses(name if rows.proxies is None else rows.proxies, rows.X)
         if name not in columns and len(columns) > 1:
-            msg = (
+            raise InputError(
                 f"proxies: fit estimated the errors of {name!r}, which is not among "
                 f"{', '.join(map(repr, columns))}; give that column, alone or in a table"
             )
-            raise InputError(msg)
         column = columns[name] if name in columns else next(iter(columns.values()))
         return {name: column.array}
 
@@ -186,7 +184,11 @@ def apply_guesses(
         for c in settings.constraints
     )
     guessing = Guessing(
-        guess=guess, asked=settings.constraints, used=used, from_X=from_X, seed=settings.seed
+        guess=guess,
+        constraints=settings.constraints,
+        used=used,
+        from_X=from_X,
+        seed=settings.seed,
     )
     kept = options.sensitive_in_X == "allow"
     options = replace(
@@ -233,17 +235,15 @@ def hidden_rates_of(constraint: Constraint) -> tuple[Rate, ...]:
     metric = constraint.metric
     if not _served(metric.name):
         served = ", ".join(name for name in METRICS.names() if _served(name))
-        msg = (
+        raise ParameterError(
             f"constraint={constraint.label!r} with proxies=: {metric.name} cannot be corrected "
             f"for noisy group labels; choose among {served}"
         )
-        raise ParameterError(msg)
     if constraint.system is not None:
-        msg = (
+        raise ParameterError(
             f"constraint={constraint.label!r} with proxies=: there is one hidden attribute; "
             f"leave out [{constraint.system}]"
         )
-        raise ParameterError(msg)
     return metric.rates
 
 

@@ -27,13 +27,7 @@ from fairautoml.inference.predictor import isolated_config
 from fairautoml.learners import LEARNERS
 from fairautoml.mitigators import ScoreModel
 from fairautoml.noisy_constraint import Guessing, apply_guesses
-from fairautoml.plan import (
-    Plan,
-    apply_group_policy,
-    define_problem,
-    make_plan,
-    start_workers,
-)
+from fairautoml.plan import Plan, apply_group_policy, define_problem, make_plan, start_workers
 from fairautoml.records import OnProgress, Status
 from fairautoml.report.summary import (
     describe_served,
@@ -163,8 +157,8 @@ class FitResult:
     def summary(self) -> dict[str, Any]:
         """Return the figures of the run as plain values."""
         board, best = self.pool.board, self.pool.best
-        asked = self.settings.constraints if self.guessing is None else self.guessing.asked
-        labels = [constraint.label for constraint in asked]
+        given = self.settings if self.guessing is None else self.guessing
+        labels = [constraint.label for constraint in given.constraints]
         return {
             **run_summary(self.history, self.choice, seconds=self.seconds),
             "max_trials": self.plan.n_trials,

@@ -132,12 +132,11 @@ def define_problem(
 ) -> Problem:
     """Return the problem: goal, applicable post-processors, folds."""
     if settings.constraints and dataset.groups is None:
-        msg = (
+        raise MissingSensitiveError(
             f"constraint={settings.constraints[0].label!r} needs the groups: "
             "fit(X, y, sensitive), one label per row, or the name of a column of X. "
             "For a search without fairness use FairAutoML(constraint=None)."
         )
-        raise MissingSensitiveError(msg)
     constrained = bind_constraints(settings.constraints, dataset.systems, dataset.small_groups)
     targets, notes = _applicable(constrained)
     notes += (*_thin_groups(dataset, targets), *_lowered_degrees(targets))
@@ -195,11 +194,10 @@ def _check_task(dataset: Dataset, settings: Settings) -> None:
             continue
         kind = [METRICS.get(name) for name in METRICS.names()]
         known = [m.name for m in kind if m.kind == metric.kind and task in m.tasks]
-        msg = (
+        raise InputError(
             f"{argument}: {metric.name!r} is for a {' or '.join(sorted(metric.tasks))} target, "
             f"and {found} ({task}); choose one of {', '.join(known)}"
         )
-        raise InputError(msg)
 
 
 def _left_out(goal: Goal, settings: Settings) -> tuple[str, ...]:
@@ -419,12 +417,11 @@ def _excluded(learners: Iterable[str], mitigations: Iterable[str]) -> frozenset[
     ]
     if removers and len(other) == len(list(learners)):
         known = [name for name in LEARNERS.available() if LEARNERS.get(name).linear]
-        msg = (
+        raise InputError(
             f"mitigators: {removers[0]!r} needs a linear learner, because others could restore "
             f"the groups from what it leaves; found learners={other}. Add one of {known} to "
             f"learners, or leave {removers[0]!r} out"
         )
-        raise InputError(msg)
     return frozenset((name, remover) for remover in removers for name in other)
 
 
@@ -732,11 +729,10 @@ def _reserve(time_budget: float, problem: Problem) -> float:
 def _executor(settings: Settings, n_rows: int, n_columns: int) -> str:
     """Return the executor: child processes if a limit or several workers need them."""
     if _several(settings) and settings.executor == "serial":
-        msg = (
+        raise ParameterError(
             f"n_jobs={settings.n_workers} needs trials in child processes, and executor='serial' "
             "has none; give executor='local', or n_jobs=1"
         )
-        raise ParameterError(msg)
     if settings.executor not in ("auto", "local"):
         return settings.executor
     isolated = _isolated(settings, n_rows, n_columns)

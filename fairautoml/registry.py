@@ -8,7 +8,7 @@ import ast
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
@@ -29,20 +29,9 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """All plug-ins of one kind.
 
-    Parameters
-    ----------
-    package : str
-        The package whose modules are the plug-ins.
-    constant : str
-        Name of the constant that a plug-in module holds.
-    rows : mapping of str to plug-in, optional
-        The plug-ins of this package, each with a line ``about``; no modules are searched.
-    folders : sequence of str
-        Folders of the package that hold the modules; none = the package itself.
-    kind : str
-        Noun for such a plug-in in messages.
-    group : str, optional
-        Entry-point group of third parties; None = the name of the package.
+    They are the modules of ``package``, or of its ``folders``, that hold a ``constant``, or the
+    given ``rows``, each with a line ``about``. Those of third parties have the entry-point group
+    ``group``, by default the name of the package. ``kind`` is their noun in messages.
 
     Examples
     --------
@@ -154,6 +143,12 @@ class Registry(Generic[T]):
         raise UnknownNameError(unknown_name(self.kind, name, self.names()))
 
 
+def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return ``did you mean 'a', 'b'?``, or the other text if no known name is similar."""
+    near = difflib.get_close_matches(name, known, n=3)
+    return f"did you mean {', '.join(map(repr, near))}?" if near else otherwise
+
+
 def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
     """Return the message on an unknown name: the nearest names, then all known ones."""
     near = difflib.get_close_matches(name, known, n=3)
@@ -187,11 +182,10 @@ def check_names(argument: str, value: Any, registry: Registry[Any]) -> tuple[str
     names = (value,) if isinstance(value, str) else value
     listed = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
     if not listed or not names:
-        msg = (
+        raise ParameterError(
             f"{argument}={value!r} must be None or a list of names out of "
             f"{', '.join(registry.names())}"
         )
-        raise ParameterError(msg)
     for name in names:
         registry.get(name)
     return tuple(dict.fromkeys(names))

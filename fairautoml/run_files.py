@@ -31,12 +31,7 @@ from fairautoml.report.summary import describe_config, describe_entry
 from fairautoml.report.view import describe_groups
 from fairautoml.search.strategies._optuna import distributions
 from fairautoml.selection.pool import Pool
-from fairautoml.settings import (
-    DEFAULT_FOLDS,
-    RunStorage,
-    check_objective,
-    plain_learners,
-)
+from fairautoml.settings import DEFAULT_FOLDS, RunStorage, check_objective, plain_learners
 from fairautoml.storage.artifacts import Artifacts, file_hash, make_private
 from fairautoml.storage.journal import JournalFile, corrupt
 from fairautoml.storage.plain import check_record, packed
@@ -124,11 +119,10 @@ class PreviousRun:
         study, storage = _about(about, self.place.path)
         if storage != self.place.storage:
             was = "the folder (url=None)" if storage is None else repr(storage)
-            msg = (
+            raise ResumeMismatchError(
                 f"RunStorage.url={self.place.storage!r}: the trials of {str(self.place.path)!r} "
                 f"are recorded in {was}; give that to resume"
             )
-            raise ResumeMismatchError(msg)
         with _copied(self.place) as database:
             past = read_past(database, study)
         lost = self.folder.logged_trials() - past.numbers
@@ -229,7 +223,6 @@ def storable(model: Any) -> Any:
 
 def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None:
     """Write leaderboard, groups, summary, certificate and, last, the model."""
-    board, summary = model.leaderboard_, model.summary_
     pickled = _stage(folder, model)
     try:
         folder.stage_portable(model.export)
@@ -238,11 +231,16 @@ def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None
     # They belong to the previously selected model.
     for name in ("holdout.json", EXPLANATION, "certificate.json", "certificate.txt"):
         (folder.path / name).unlink(missing_ok=True)
+    folder.write_json("groups.json", dict(groups))
+    _write_results(folder, model)
+    folder.place_model({"best": model.summary_["best"]}, pickled=pickled)
+
+
+def _write_results(folder: RunFolder, model: Any) -> None:
+    board = model.leaderboard_
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
-    folder.write_json("groups.json", dict(groups))
-    folder.write_json("summary.json", dict(summary))
-    folder.place_model({"best": summary["best"]}, pickled=pickled)
+    folder.write_json("summary.json", dict(model.summary_))
 
 
 def save_selection(folder: RunFolder, model: Any) -> None:
@@ -264,18 +262,15 @@ def save_certificate(folder: RunFolder, model: Any) -> None:
 
     Earlier certificates stay as ``certificate.1.json``, ``certificate.2.json``, ...
     """
-    board, summary, certificate = model.leaderboard_, model.summary_, model.certificate_
     pickled = _stage(folder, storable(model))
-    document, page = certificate.to_bytes(), certificate_text(certificate)
-    folder.write("leaderboard.csv", lambda path: write_csv(board, path))
-    folder.write("leaderboard.json", lambda path: board.to_json(path, orient="records"))
-    folder.write_json("summary.json", dict(summary))
+    document, page = model.certificate_.to_bytes(), certificate_text(model.certificate_)
+    _write_results(folder, model)
     latest = folder.path / "certificate.json"
     if latest.is_file() and latest.read_bytes() != document:
         _number_certificate(folder)
     folder.write("certificate.json", lambda path: path.write_bytes(document))
     folder.write("certificate.txt", lambda path: path.write_text(page, encoding="utf-8"))
-    folder.place_model({"best": summary["best"]}, pickled=pickled)
+    folder.place_model({"best": model.summary_["best"]}, pickled=pickled)
 
 
 def _stage(folder: RunFolder, model: Any) -> bool:

@@ -37,13 +37,7 @@ from fairautoml.records import (
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._base import should_prune
 from fairautoml.search.allocators.ladder import FIRST_SHARE
-from fairautoml.search.loop import (
-    POLL_SECONDS,
-    Proposals,
-    SearchLoop,
-    StopCondition,
-    window_of,
-)
+from fairautoml.search.loop import POLL_SECONDS, Proposals, SearchLoop, StopCondition, window_of
 from fairautoml.search.strategies import STRATEGIES
 from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.selection.selectable import CheckpointCleaner, selectable

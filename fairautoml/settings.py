@@ -3,7 +3,6 @@
 import difflib
 import functools
 import inspect
-import math
 import numbers
 import os
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
@@ -35,6 +34,14 @@ from fairautoml.metrics import (
 from fairautoml.metrics.custom import SKLEARN_NAMES
 from fairautoml.metrics.performance import precision_at
 from fairautoml.mitigators import MITIGATORS
+from fairautoml.parameters import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_integer,
+    check_number,
+    check_share,
+)
 from fairautoml.records import OnProgress
 from fairautoml.registry import check_name, check_names, unknown_name
 from fairautoml.report.progress import default_callbacks
@@ -112,8 +119,8 @@ class GroupPolicy:
         if not isinstance(self.min_size, str) or self.min_size != "auto":
             check_count("GroupPolicy.min_size", self.min_size, least=1, also="'auto' or ")
         check_count("GroupPolicy.max_groups", self.max_groups, least=1)
-        _check_flag("GroupPolicy.pool", self.pool)
-        _check_flag("GroupPolicy.normalize", self.normalize)
+        check_flag("GroupPolicy.pool", self.pool)
+        check_flag("GroupPolicy.normalize", self.normalize)
         if self.bins is not None:
             check_bins(self.bins)
 
@@ -192,11 +199,10 @@ class Dask:
 
     def __post_init__(self) -> None:
         if not isinstance(self.address, str | None):
-            msg = (
+            raise ParameterError(
                 f"Dask.address={self.address!r} must be None or an address, such as "
                 "'tcp://host:8786'"
             )
-            raise ParameterError(msg)
         check_memory(self.memory_limit)
 
 
@@ -232,10 +238,9 @@ class ServingOptions:
         check_share("ServingOptions.tolerance", self.tolerance)
         if self.max_trees is not None:
             check_count("ServingOptions.max_trees", self.max_trees, least=1, also="None or ")
-        value = self.predict_latency_ms
-        if value is not None and not (is_number(value) and float(value) > 0):
-            msg = f"ServingOptions.predict_latency_ms={value!r} must be None or a positive number"
-            raise ParameterError(msg)
+        if self.predict_latency_ms is not None:
+            name, wanted = "ServingOptions.predict_latency_ms", "None or a positive number"
+            check_number(name, self.predict_latency_ms, wanted, lambda ms: ms > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,8 +308,6 @@ class Settings:
 
 def validate_settings(params: Any) -> Settings:
     """Return the validated parameters of an estimator."""
-    for name in ("sensitive_at_predict", "refit"):
-        _check_flag(name, getattr(params, name))
     seconds, trials = check_budget(params.time_budget, params.n_trials)
     mitigators = check_names("mitigators", params.mitigators, MITIGATORS)
     executor = _executor_options(params.executor)
@@ -318,7 +321,7 @@ def validate_settings(params: Any) -> Settings:
         left_out=left_out,
         own_learners=own,
         mitigators=mitigators,
-        sensitive_at_predict=bool(params.sensitive_at_predict),
+        sensitive_at_predict=check_flag("sensitive_at_predict", params.sensitive_at_predict),
         randomized=any(MITIGATORS.get(name).randomizes for name in mitigators or ()),
         strategy=check_strategy(params.strategy),
         allocator=check_name("allocator", params.allocator, ALLOCATORS),
@@ -328,7 +331,7 @@ def validate_settings(params: Any) -> Settings:
         n_workers=check_workers(params.n_jobs),
         cv=check_cv(params.cv),
         serving=_serving_options(params),
-        refit=bool(params.refit),
+        refit=check_flag("refit", params.refit),
         confidence=check_confidence(params.confidence),
         group_policy=check_group_policy(params.group_policy),
         pos_label=check_label(params.pos_label),
@@ -347,12 +350,6 @@ def _serving_options(params: Any) -> ServingOptions:
     return replace(given, max_trials=0) if params.refit else given
 
 
-def _check_flag(name: str, value: Any) -> None:
-    # A string such as "False" would silently count as true.
-    if not isinstance(value, bool | np.bool_):
-        raise ParameterError(f"{name}={value!r} must be True or False")
-
-
 def _executor_options(value: Any) -> tuple[str, str | None, float | None]:
     """Return the executor's name, the address of its scheduler and the memory limit in MiB."""
     if isinstance(value, Dask):
@@ -368,12 +365,11 @@ def check_strategy(value: Any) -> str | OwnStrategy:
         return check_name("strategy", value, STRATEGIES)
     own = own_strategy(value)
     if own is None:
-        msg = (
+        raise ParameterError(
             f"strategy={value!r} must be 'auto' or one of {', '.join(STRATEGIES.names())}, or a "
             "sampler such as optuna.samplers.GPSampler(), or a searcher of FLAML without a space, "
             "such as flaml.CFO()"
         )
-        raise ParameterError(msg)
     return own
 
 
@@ -383,23 +379,22 @@ def check_selection(pool: Pool, max_gap: Any, min_score: Any) -> None:
         raise InputError("select needs max_gap=, min_score= or both")
     if max_gap is not None:
         _check_gap(max_gap, pool)
-    if min_score is not None and not is_number(min_score):
-        raise ParameterError(f"min_score={min_score!r} must be a number, the least objective")
+    if min_score is not None:
+        check_number("min_score", min_score, "a number, the least objective", lambda _: True)
     if max_gap is not None and not pool.best.measures:
-        msg = (
+        raise InputError(
             f"select(max_gap={max_gap}): no gap was measured, because fit had no constraint "
             "or a single group; use min_score=, or fit with FairAutoML(constraint=...) and "
             "two groups or more"
         )
-        raise InputError(msg)
 
 
 def _check_gap(max_gap: Any, pool: Pool) -> None:
     most = max((METRICS.get(m.metric).most for m in pool.best.measures), default=1.0)
     if most <= 1.0:
         check_share("max_gap", max_gap)
-    elif not is_number(max_gap) or max_gap < 0:
-        raise ParameterError(f"max_gap={max_gap!r} must be a number of at least 0")
+    else:
+        check_number("max_gap", max_gap, "a number of at least 0", lambda gap: gap >= 0)
 
 
 def check_group_policy(value: Any) -> GroupPolicy:
@@ -407,22 +402,20 @@ def check_group_policy(value: Any) -> GroupPolicy:
     if value is None:
         return GroupPolicy()
     if not isinstance(value, GroupPolicy):
-        msg = (
+        raise ParameterError(
             f"group_policy={value!r} must be None or a GroupPolicy, for example "
             "GroupPolicy(missing='own_group')"
         )
-        raise ParameterError(msg)
     return value
 
 
 def check_label(value: Any) -> Any:
     """Return the positive label."""
     if not isinstance(value, Hashable) or isinstance(value, tuple | frozenset):
-        msg = (
+        raise ParameterError(
             f"pos_label={value!r} is of type {type(value).__name__}; it must be one label of y, "
             "such as 'yes' or 1"
         )
-        raise ParameterError(msg)
     return value
 
 
@@ -445,18 +438,16 @@ def check_callbacks(value: Any, time_budget: Any, n_trials: Any) -> tuple[OnProg
         return (*default_callbacks(), *early_stopping(time_budget, n_trials))
     listed = tuple(value) if isinstance(value, list | tuple) else (value,)
     if not all(callable(callback) for callback in listed):
-        msg = (
+        raise ParameterError(
             f"callbacks={value!r} must be None, a function of one argument or a list of such "
             "functions"
         )
-        raise ParameterError(msg)
     timed = time_budget is not None or n_trials is None
     if not timed and any(isinstance(callback, EarlyStopping) for callback in listed):
-        msg = (
+        raise ParameterError(
             "callbacks: EarlyStopping needs time_budget=, of which its patience is a share; "
             "n_trials alone gives a reproducible number of trials"
         )
-        raise ParameterError(msg)
     return listed
 
 
@@ -493,14 +484,11 @@ def check_cv(value: Any) -> Any:
 
 def check_ensemble(value: Any) -> int:
     """Return the largest number of trials in an ensemble, 0 for none."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < 0 or value == 1:
-        msg = (
-            f"ensemble={value!r} must be the largest number of trials in the ensemble, a whole "
-            "number of at least 2, or 0 for a single trial"
-        )
-        raise ParameterError(msg)
-    return int(value)
+    wanted = (
+        "the largest number of trials in the ensemble, a whole number of at least 2, or 0 for a "
+        "single trial"
+    )
+    return check_integer("ensemble", value, wanted, lambda most: most == 0 or most >= 2)
 
 
 def plain_parameters(params: Any) -> dict[str, Any]:
@@ -671,12 +659,11 @@ def _try(metric: Metric, given: Any) -> None:
     """Call the user's function once, so that its mistakes end the fit before the first trial."""
     error = capture_failure(lambda: metric.value(GroupCounts(np.ones((1, 2, 2)))))
     if isinstance(error, Exception):
-        msg = (
+        raise ParameterError(
             f"objective={given!r} raised {error_text(error)} when it was called with labels and "
             "decisions; give a function (y_true, y_pred) of two arrays that returns a number, or "
             "a scorer of scikit-learn"
-        )
-        raise ParameterError(msg) from error
+        ) from error
 
 
 def check_constraints(value: Any) -> tuple[Constraint, ...]:
@@ -692,60 +679,35 @@ def check_budget(time_budget: Any, n_trials: Any) -> tuple[float | None, int | N
     if time_budget is None and n_trials is None:
         return DEFAULT_SECONDS, None
     if time_budget is not None:
-        if not is_number(time_budget) or not 0 < float(time_budget) <= LONGEST_BUDGET_SECONDS:
-            msg = (
-                f"time_budget={time_budget!r} must be a number of seconds above 0 and at most "
-                f"{LONGEST_BUDGET_SECONDS:.0f} (30 days), such as 60, or None with n_trials"
-            )
-            raise ParameterError(msg)
-        time_budget = float(time_budget)
+        wanted = (
+            f"a number of seconds above 0 and at most {LONGEST_BUDGET_SECONDS:.0f} (30 days), "
+            "such as 60, or None with n_trials"
+        )
+        time_budget = check_number(
+            "time_budget",
+            time_budget,
+            wanted,
+            lambda seconds: 0 < seconds <= LONGEST_BUDGET_SECONDS,
+        )
     if n_trials is not None:
         n_trials = check_count("n_trials", n_trials, least=1)
     return time_budget, n_trials
-
-
-def is_number(value: Any) -> bool:
-    """Return whether a parameter is a finite number and not a bool."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return real and math.isfinite(float(value))
-
-
-def check_count(name: str, value: Any, *, least: int, also: str = "") -> int:
-    """Return an integer of at least ``least``; ``also`` names other allowed values."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or int(value) < least:
-        msg = f"{name}={value!r} must be {also}a whole number of at least {least}"
-        raise ParameterError(msg)
-    return int(value)
-
-
-def check_choice(name: str, value: Any, allowed: Sequence[str]) -> str:
-    """Return the value if it is one of the allowed strings."""
-    if not isinstance(value, str) or value not in allowed:
-        msg = f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}"
-        raise ParameterError(msg)
-    return value
 
 
 def check_workers(n_jobs: Any) -> int | None:
     """Return the number of workers, -1 for one per core, or None."""
     if n_jobs is None:
         return None
-    whole = isinstance(n_jobs, numbers.Integral) and not isinstance(n_jobs, bool)
-    if not whole or (n_jobs < 1 and n_jobs != ALL_CORES):
-        msg = f"n_jobs={n_jobs!r} must be a positive whole number, or -1 for all cores"
-        raise ParameterError(msg)
-    return int(n_jobs)
+    wanted = "a positive whole number, or -1 for all cores"
+    return check_integer("n_jobs", n_jobs, wanted, lambda count: count >= 1 or count == ALL_CORES)
 
 
 def check_memory(value: Any) -> float | None:
     """Return the memory limit in MiB, or None."""
     if value is None:
         return None
-    if not is_number(value) or float(value) <= 0:
-        msg = f"memory_limit={value!r} must be None or a positive number of MiB for one trial"
-        raise ParameterError(msg)
-    return float(value)
+    wanted = "None or a positive number of MiB for one trial"
+    return check_number("memory_limit", value, wanted, lambda limit: limit > 0)
 
 
 def check_confidence(value: Any) -> Confidence:
@@ -754,13 +716,8 @@ def check_confidence(value: Any) -> Confidence:
         return None
     if isinstance(value, str) and value == "auto":
         return "auto"
-    if not is_number(value) or not 0.5 < float(value) < 1:
-        msg = (
-            f"confidence={value!r} must be 'auto', None or a number above 0.5 and below 1, "
-            "for example 0.95"
-        )
-        raise ParameterError(msg)
-    return float(value)
+    wanted = "'auto', None or a number above 0.5 and below 1, for example 0.95"
+    return check_number("confidence", value, wanted, lambda sure: 0.5 < sure < 1)
 
 
 def check_seed(random_state: Any) -> int:
@@ -772,14 +729,6 @@ def check_seed(random_state: Any) -> int:
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(0, 2**31 - 1))
     return check_count("random_state", random_state, least=0)
-
-
-def check_share(name: str, value: Any) -> float:
-    """Return a number in [0, 1]."""
-    if not is_number(value) or not 0 <= float(value) <= 1:
-        msg = f"{name}={value!r} must be a number in [0, 1]"
-        raise ParameterError(msg)
-    return float(value)
 
 
 def labels_of(constraint: Any) -> list[str]:

@@ -200,7 +200,7 @@ def test_predict_makes_the_derived_columns_again(individuals, tmp_path, capsys):
     assert main(["predict", run, csv]) == 0
     assert capsys.readouterr().out == reported
     assert main(["predict", run, csv, "--derive", "young=agee<=30"]) == 2
-    assert "'agee'; the table has: age" in capsys.readouterr().err
+    assert "'agee'; did you mean 'age'?" in capsys.readouterr().err
 
 
 def test_predict_needs_no_row_of_the_value_that_groups_were_derived_by(

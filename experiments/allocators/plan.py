@@ -8,8 +8,8 @@ import yaml
 
 from allocators.worlds import BUDGET
 from common.reading import mapping_of
-from fairautoml.bench.tasks import is_number
 from fairautoml.exceptions import InputError
+from fairautoml.parameters import is_number
 from fairautoml.search.allocators import ALLOCATORS
 from fairautoml.search.allocators._expected_gain import Rules, Test
 

@@ -12,10 +12,10 @@ from allocators.plan import Contender, Guess, Simulation, read_simulation
 from allocators.random_mitigation import RandomMitigation
 from allocators.retrying import RetryingMitigateAfter
 from allocators.worlds import MITIGATION, World, area, play
-from fairautoml.bench.cell import to_stderr, write_text
+from fairautoml.bench.cell import to_stderr
 from fairautoml.bench.sweep import manifest
 from fairautoml.bench.tasks import Sweep
-from fairautoml.data.files import write_csv
+from fairautoml.data.files import write_csv, write_whole
 from fairautoml.exceptions import RunFolderExistsError
 from fairautoml.records import Allocator, Fidelity, MitigationOption, Terms
 from fairautoml.search.allocators import ALLOCATORS
@@ -46,7 +46,7 @@ def run(
         raise RunFolderExistsError(msg)
     folder.mkdir(parents=True, exist_ok=True)
     about = manifest(Sweep(name=source.stem, tasks=()), source, ("fairautoml", "bench"))
-    write_text(folder / "manifest.json", json.dumps(about, indent=1) + "\n")
+    write_whole(json.dumps(about, indent=1) + "\n", folder / "manifest.json")
     rows: list[dict[str, Any]] = []
     for guess in simulation.guesses:
         for contender in simulation.contenders:
@@ -57,7 +57,7 @@ def run(
     summary = summarize(cells)
     write_csv(cells, folder / "cells.csv")
     write_csv(summary, folder / "summary.csv")
-    write_text(folder / "summary.md", f"{page(summary, simulation)}\n{paired_page(cells)}")
+    write_whole(f"{page(summary, simulation)}\n{paired_page(cells)}", folder / "summary.md")
     return 0
 
 

@@ -16,10 +16,10 @@ import pandas as pd
 import yaml
 
 from ensembles.page import page, summarize
-from fairautoml.bench.cell import CellRecord, to_stderr, write_text
+from fairautoml.bench.cell import CellRecord, to_stderr
 from fairautoml.bench.sweep import Way, run_sweep
 from fairautoml.bench.tasks import read_rows
-from fairautoml.data.files import write_csv
+from fairautoml.data.files import write_csv, write_whole
 from fairautoml.exceptions import InputError
 
 POOL = (
@@ -83,12 +83,12 @@ def write_pool_summaries(rows: pd.DataFrame, folder: Path, *, targets: Targets) 
     failed = rows[rows["outcome"] == "failed"].to_dict("records")
     lines = [f"{row['task']}, seed {row['seed']}: {row['reason']}" for row in failed]
     if "who" not in rows:
-        write_text(folder / "summary.md", page(pd.DataFrame(), targets, lines))
+        write_whole(page(pd.DataFrame(), targets, lines), folder / "summary.md")
         return
     done = rows[rows["who"].notna()]
     summary = summarize(done)
     write_csv(summary, folder / "summary.csv")
-    write_text(folder / "summary.md", page(done, targets, lines))
+    write_whole(page(done, targets, lines), folder / "summary.md")
 
 
 def rows_of(record: CellRecord) -> list[dict[str, Any]]:

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fairautoml.bench.cell import REASON_LENGTH, write_text
+from fairautoml.bench.cell import REASON_LENGTH
+from fairautoml.data.files import write_whole
 from mitigators.fronts import Front
 from mitigators.plan import Method, Table
 
@@ -72,7 +73,7 @@ def record_path(folder: Path, table: Table, method: Method, seed: int) -> Path:
 
 def write_record(path: Path, record: TrialRecord) -> None:
     """Keep a record, whole or not at all."""
-    write_text(path, json.dumps(asdict(record), indent=1, allow_nan=False) + "\n")
+    write_whole(json.dumps(asdict(record), indent=1, allow_nan=False) + "\n", path)
 
 
 def read_record(path: Path, digest: str) -> TrialRecord | None:

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fairautoml.bench.cell import Pace, to_stderr, write_text
+from fairautoml.bench.cell import Pace, to_stderr
 from fairautoml.bench.sweep import PARTIAL, locked, manifest
 from fairautoml.bench.tasks import Sweep
 from fairautoml.data.datasets import checksum
+from fairautoml.data.files import write_whole
 from fairautoml.exceptions import RunFolderExistsError
 from mitigators.plan import Arsenal, Method, Table, read_arsenal
 from mitigators.record import TrialRecord, read_record, record_path, write_record
@@ -50,7 +51,7 @@ def run(
         about = manifest(Sweep(name=source.stem, tasks=()), source, ("fairautoml", "bench"))
         named = sorted({t.dataset for t in plan.tables if not Path(t.dataset).exists()})
         about |= {"data": {name: checksum(name) for name in named}, "jobs": n_jobs}
-        write_text(folder / "manifest.json", json.dumps(about, indent=1) + "\n")
+        write_whole(json.dumps(about, indent=1) + "\n", folder / "manifest.json")
         run = _Run(plan=plan, source=source, folder=folder, on_line=on_line)
         return run.all_blocks(n_jobs)
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fairautoml.bench.cell import write_text
-from fairautoml.data.files import write_csv
+from fairautoml.data.files import write_csv, write_whole
 from mitigators.plan import PLAIN, Arsenal
 from mitigators.record import TrialRecord
 from mitigators.worth import accuracy_within, dominated_by, hypervolume
@@ -30,7 +29,7 @@ def write_tables(records: Sequence[TrialRecord], plan: Arsenal, folder: Path) ->
     write_csv(cells, folder / "cells.csv")
     write_csv(summary, folder / "summary.csv")
     failed = [record for record in records if record.outcome == "failed"]
-    write_text(folder / "summary.md", page(summary, failed, plan))
+    write_whole(page(summary, failed, plan), folder / "summary.md")
 
 
 def points_of(records: Sequence[TrialRecord]) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """``audit``: check the decisions of any model for fairness."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any, Literal, get_args
 
@@ -10,15 +10,21 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_float_dtype
 
-from fairautoml.auditing.contributions import Blocks, check_blocks, contributions_of, question_of
+from fairautoml.auditing.contributions import Blocks, check_blocks, contributions_of, widest
 from fairautoml.auditing.impact import impact_rows
 from fairautoml.auditing.individual import individual_fairness, similar_of
 from fairautoml.auditing.leakage import Features, dense_features, leakage_rows
-from fairautoml.auditing.models import ModelAdapter, decider_of, small_groups_of, table_of
+from fairautoml.auditing.models import (
+    ModelAdapter,
+    adapter_of,
+    check_predictions,
+    small_groups_of,
+    table_of,
+)
 from fairautoml.auditing.numbers import audit_numbers, of_numbers, refuse_others
 from fairautoml.auditing.ranked import ranked_sections
 from fairautoml.auditing.rates import (
-    Shown,
+    AuditSample,
     Tables,
     change_rows,
     gap_rows,
@@ -26,12 +32,7 @@ from fairautoml.auditing.rates import (
     shown_groups,
     with_checked_weight,
 )
-from fairautoml.auditing.result import (
-    Audit,
-    Contributions,
-    IndividualFairness,
-    Section,
-)
+from fairautoml.auditing.result import Audit, Contributions, IndividualFairness, Section
 from fairautoml.auditing.rows import AuditReadOptions, AuditRows, Given, read_rows
 from fairautoml.auditing.scores import GivenMetric, score_rows
 from fairautoml.auditing.shift import shift_section
@@ -46,21 +47,17 @@ from fairautoml.auditing.verdicts import (
     verdict_rows,
 )
 from fairautoml.certification.certificate import SMALLEST_CELL
-from fairautoml.certification.certify import check_error_probability
 from fairautoml.data.frames import Table, check_length, read_table
 from fairautoml.data.groups import read_sensitive
 from fairautoml.data.leakage import same_partition, telling_texts
 from fairautoml.data.schema import fit_columns
-from fairautoml.exceptions import InputError, ParameterError
-from fairautoml.metrics import METRICS, Constraint, Metric, parse_constraints
+from fairautoml.exceptions import ParameterError
+from fairautoml.metrics import Constraint, parse_constraints
 from fairautoml.metrics.groups import SmallGroups
-from fairautoml.metrics.rates import SELECTION
+from fairautoml.parameters import check_choice, check_count, check_error_probability, check_number
 
 LARGEST = np.float64(np.finfo(np.float32).max)
 """Largest number of a feature."""
-
-EXPLAINED = "demographic_parity_difference"
-"""Metric that is examined if no constraint is given."""
 
 MOST_NAMED = 8
 """Most groups that a note names."""
@@ -84,24 +81,6 @@ NOT_TAKEN_APART = (
     "shown and have defined rates, and if the gap is neither relative to the overall rate nor a "
     "mean over pairs."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Audited:
-    """Rows of an audit with their counts, the groups that are compared, and the parameters."""
-
-    rows: AuditRows
-    tables: Tables
-    shown: Shown
-    constraints: tuple[Constraint, ...]
-    level: float  # error probability
-    seed: int
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """Metrics of the constraints, by default demographic parity."""
-        found = dict.fromkeys(one.metric.name for one in self.constraints)
-        return tuple(map(METRICS.get, found)) or (METRICS.get(EXPLAINED),)
 
 
 def audit(
@@ -250,8 +229,7 @@ def audit(
     ParameterError
         A parameter is outside its range, or requires another one.
     """
-    _check_parameters(delta, smallest_cell, random_state, correction)
-    _check_min_share(min_share)
+    _check_parameters(delta, smallest_cell, random_state, correction, min_share)
     _check_needs(X, model, flips, noise, blocks)
     _check_worst_cases(X, model, slices, stability)
     given = Given(
@@ -283,40 +261,33 @@ def audit(
         return audit_numbers(given, options, model, blocks, smallest_cell, random_state)
     rows = with_checked_weight(read_rows(given, options), largest_weight)
     tables = Tables.count(rows, largest_weight=largest_weight)
-    shown = shown_groups(rows, tables, smallest_cell, min_share)
-    constraints = parse_constraints(constraint)
-    seed = random_state
-    request = _Audited(
-        rows=rows, tables=tables, constraints=constraints, shown=shown, level=delta, seed=seed
+    sample = AuditSample(
+        rows=rows,
+        tables=tables,
+        shown=shown_groups(rows, tables, smallest_cell, min_share),
+        constraints=parse_constraints(constraint),
+        level=delta,
+        smallest=smallest_cell,
+        seed=random_state,
     )
     features, proxies = (None, ()) if X is None else _features(X, rows)
     individual, contributions = None, None
     of_model: tuple[str, ...] = ()
     if model is not None:
-        asking = decider_of(model, X, read_sensitive(sensitive).columns, rows.classes)
-        individual, contributions, of_model = _of_model(request, *asking, flips, noise, blocks)
+        adapter = adapter_of(model, X, read_sensitive(sensitive).columns, rows.classes)
+        individual, contributions, of_model = _of_model(sample, *adapter, flips, noise, blocks)
     small = small_groups_of(model)
-    opening = None
-    if independent and constraints:
+    opening, tested = None, sample
+    if independent and sample.constraints:
         refuse_training_rows(model, given)
-        left_out = [list(shown.left_out(system)) for system in rows.systems]
+        left_out = [list(sample.shown.left_out(system)) for system in rows.systems]
         choices = [*([] if correction == "holm" else [correction]), *filter(None, left_out)]
-        opening = open_rows(given, rows, constraints, delta, ledger, model, choices)
+        opening = open_rows(given, sample, ledger, model, choices)
+        tested = replace(sample, level=opening.level)
     verdicts = verdict_rows(
-        rows,
-        tables,
-        constraints,
-        shown,
-        delta if opening is None else opening.level,
-        independent=independent,
-        small_groups=small,
-        correction=correction,
+        tested, independent=independent, small_groups=small, correction=correction
     )
-    changes, levelling = (
-        ((), ())
-        if rows.baseline is None
-        else change_rows(rows, tables, rows.baseline, shown.hidden)
-    )
+    changes, levelling = change_rows(sample)
     wanted = rows.y is not None if leakage is None else leakage
     refused, accepted = rows.classes.tolist()
     return Audit(
@@ -329,32 +300,31 @@ def audit(
         delta=delta,
         independent=independent,
         verdict=overall(verdicts),
-        rates=rate_rows(rows, tables, shown, delta, [one.metric for one in constraints]),
-        impact=impact_rows(rows, tables, shown, delta, reference=reference, min_share=min_share),
-        scores=score_rows(
-            rows, shown, delta, seed, metrics=metrics, by=by, smallest=smallest_cell
-        ),
-        gaps=gap_rows(rows, tables, shown, delta, seed, [one.metric for one in constraints]),
+        rates=rate_rows(sample),
+        impact=impact_rows(sample, reference=reference, min_share=min_share),
+        scores=score_rows(sample, metrics=metrics, by=by),
+        gaps=gap_rows(sample),
         verdicts=verdicts,
         changes=changes,
         levelling=levelling,
-        leakage=leakage_rows(rows, features, shown.hidden, delta, seed) if wanted else (),
+        leakage=leakage_rows(sample, features) if wanted else (),
         contributions=contributions,
         individual=individual,
         more=(
-            *ranked_sections(rows, ranked, shown, delta, smallest_cell),
-            *_worst_cases(request, X, shift, slices),
+            *ranked_sections(sample, ranked),
+            *(() if shift is None else (shift_section(sample, shift),)),
+            *(() if slices is None else (slice_section(sample, table_of(X), slices),)),
             *(
                 ()
                 if stability is None
-                else (_stability(request, stability, features, model, X, sensitive),)
+                else (_stability(sample, stability, features, model, X, sensitive),)
             ),
         ),
         unknown=rows.unknown,
         smallest_cell=smallest_cell,
         notes=(
-            *_left_out(request, small),
-            *_notes(request, smallest_cell, independent),
+            *_left_out(sample, small),
+            *_notes(sample, independent),
             *(() if opening is None else opening_notes(opening)),
             *proxies,
             *of_model,
@@ -363,16 +333,14 @@ def audit(
 
 
 def _check_parameters(
-    delta: float, smallest_cell: int, random_state: int, correction: str
+    delta: float, smallest_cell: int, random_state: int, correction: str, min_share: float
 ) -> None:
-    if correction not in get_args(Correction):
-        allowed = " or ".join(map(repr, get_args(Correction)))
-        raise ParameterError(f"correction={correction!r} must be {allowed}.")
+    check_choice("correction", correction, get_args(Correction))
     check_error_probability(delta)
-    for name, value in (("smallest_cell", smallest_cell), ("random_state", random_state)):
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not whole or value < 0:
-            raise ParameterError(f"{name}={value!r} must be a whole number of at least 0")
+    check_count("smallest_cell", smallest_cell, least=0)
+    check_count("random_state", random_state, least=0)
+    wanted = "a share of the rows, at least 0 and below 1; the rule of New York City allows 0.02"
+    check_number("min_share", min_share, wanted, lambda share: 0 <= share < 1)
 
 
 def _check_needs(X: Any, model: Any, flips: Any, noise: Any, blocks: Any) -> None:
@@ -384,15 +352,6 @@ def _check_needs(X: Any, model: Any, flips: Any, noise: Any, blocks: Any) -> Non
                 raise ParameterError(f"{name}= needs model= and X=. Pass them or leave it out.")
     if isinstance(flips, str):
         raise ParameterError(f"flips={flips!r} must be a list of columns, such as [{flips!r}].")
-
-
-def _check_min_share(min_share: float) -> None:
-    if not 0 <= min_share < 1:
-        msg = (
-            f"min_share={min_share!r} must be a share of the rows, at least 0 and below 1; the "
-            "rule of New York City allows 0.02."
-        )
-        raise ParameterError(msg)
 
 
 def _check_worst_cases(X: Any, model: Any, slices: Any, stability: Any) -> None:
@@ -442,109 +401,83 @@ def _finite(table: Table) -> Table:
     return replace(table, columns=columns)
 
 
-def _left_out(request: _Audited, small_groups: tuple[SmallGroups, ...]) -> tuple[str, ...]:
+def _left_out(sample: AuditSample, small_groups: tuple[SmallGroups, ...]) -> tuple[str, ...]:
     """Return notes on the groups that the constraints excluded at fit."""
-    judged = {constraint.metric.name for constraint in request.constraints}
+    judged = {metric.name for metric in sample.bounded}
     return tuple(f"At fit: {one.headline}" for one in small_groups if one.metric in judged)
 
 
 def _of_model(
-    request: _Audited,
-    decider: ModelAdapter,
+    sample: AuditSample,
+    adapter: ModelAdapter,
     table: pd.DataFrame,
     flips: Sequence[str] | None,
     noise: Mapping[str, float] | float | None,
     blocks: Blocks | None,
 ) -> tuple[IndividualFairness | None, Contributions | None, tuple[str, ...]]:
     """Return the results that need the model, and notes on them."""
-    own = [name for name in request.rows.columns if name in table.columns]
+    columns = sample.rows.columns
+    own = [name for name in columns if name in table.columns]
     similar = similar_of(own if flips is None else [*map(str, flips)], noise, table)
     individual = None
     if similar.flips or similar.noise:
-        individual = individual_fairness(decider, table, similar, request.seed)
-    parts = None if blocks is None else _contributions(request, decider, table, blocks)
-    unreported = (NOT_TAKEN_APART,) if blocks is not None and parts is None else ()
-    return individual, parts, (*_not_features(request.rows, table), *unreported)
-
-
-def _not_features(rows: AuditRows, table: pd.DataFrame) -> tuple[str, ...]:
-    """Return notes on sensitive columns that are not features of the model."""
-    absent = [name for name in rows.columns if name not in table.columns]
-    return tuple(
+        individual = individual_fairness(adapter, table, similar, sample.seed)
+    parts = None if blocks is None else _contributions(sample, adapter, table, blocks)
+    notes = [
         f"Sensitive {name!r} is not a feature of the model, so that flipping it changes no "
         "decision."
-        for name in absent
-    )
+        for name in columns
+        if name not in own
+    ]
+    if blocks is not None and parts is None:
+        notes.append(NOT_TAKEN_APART)
+    return individual, parts, tuple(notes)
 
 
 def _contributions(
-    request: _Audited, decider: ModelAdapter, table: pd.DataFrame, blocks: Blocks
+    sample: AuditSample, adapter: ModelAdapter, table: pd.DataFrame, blocks: Blocks
 ) -> Contributions | None:
     """Decompose the gap of the first constraint, on the first grouping that can be shown."""
-    first = request.constraints[0] if request.constraints else None
-    metric = METRICS.get(EXPLAINED) if first is None else first.metric
-    for system in request.rows.systems:
+    rows, first = sample.rows, sample.constraints[0] if sample.constraints else None
+    for system in rows.systems:
         named = first is None or first.system in (None, system.name)
-        if not named or system.n_groups < 2 or request.shown.hidden[system.name].any():
+        if not named or system.n_groups < 2 or sample.shown.hidden[system.name].any():
             continue
-        question = question_of(request.tables, system, metric)
-        if question is not None:
+        rates = [(r, sample.tables.cells(r, system).values) for r in sample.metrics[0].rates]
+        contrast = widest(system, rates)
+        if contrast is not None:
             parts = check_blocks(blocks or None, list(table.columns))
-            _check_same(request.rows.decision, decider.decide(table))
-            rows = request.rows
+            check_predictions(rows.decision, adapter.decide(table))
             return contributions_of(
-                rows.codes(system), rows.y, rows.weight, table, decider, question, parts,
-                request.seed,
+                rows.codes(system), rows.y, rows.weight, table, adapter, contrast, parts,
+                sample.seed,
             )  # fmt: skip
     return None
 
 
-def _check_same(given: NDArray[np.integer], made: NDArray[np.integer]) -> None:
-    apart = int((given != made).sum())
-    if apart:
-        msg = (
-            f"y_pred and model.predict(X) differ in {apart} of {len(given)} rows. Pass the "
-            "decisions of this model on these rows."
-        )
-        raise InputError(msg)
-
-
-def _notes(request: _Audited, smallest_cell: int, independent: bool) -> tuple[str, ...]:
-    notes = [NEW if independent else NOT_NEW, *request.rows.notes]
-    if request.rows.y is None:
+def _notes(sample: AuditSample, independent: bool) -> tuple[str, ...]:
+    rows, shown = sample.rows, sample.shown
+    notes = [NEW if independent else NOT_NEW, *rows.notes]
+    if rows.y is None:
         notes.append(NO_LABELS)
-    shown = request.shown
     if any(hidden.any() for hidden in shown.hidden.values()):
         notes.append(
-            f"Groups with fewer than {smallest_cell} rows, positives or negatives are suppressed, "
-            "and numbers that would reveal them; smallest_cell=0 shows them."
+            f"Groups with fewer than {sample.smallest} rows, positives or negatives are "
+            "suppressed, and numbers that would reveal them; smallest_cell=0 shows them."
         )
-    for system in request.rows.systems:
+    for system in rows.systems:
         left_out = ", ".join(shown.left_out(system)[:MOST_NAMED])
         if left_out:
             notes.append(
                 f"Groups of {system.name!r} with too few rows, which gaps, impact ratios and "
                 f"verdicts leave out: {left_out}."
             )
-    unknown = [f"{n} row(s) are in no group of {name!r}." for name, n in request.rows.unknown]
+    unknown = [f"{n} row(s) are in no group of {name!r}." for name, n in rows.unknown]
     return (*notes, *unknown)
 
 
-def _worst_cases(
-    request: _Audited, X: Any, shift: float | None, slices: int | str | None
-) -> Iterator[Section]:
-    """Yield a section for a shift within groups, and one for slices, if requested."""
-    rows, shown, level = request.rows, request.shown, request.level
-    if shift is not None:
-        yield shift_section(request.tables, shown, rows.systems, request.metrics, level, shift)
-    if slices is not None:
-        compared = dict.fromkeys(rate for metric in request.metrics for rate in metric.compared)
-        rates = request.tables.defined(tuple(compared)) or (SELECTION,)
-        yield slice_section(rows, table_of(X), rates, shown, level, slices, request.seed)
-
-
 def _stability(
-    request: _Audited,
+    sample: AuditSample,
     shares: Sequence[float],
     features: Features | None,
     model: Any,
@@ -552,9 +485,9 @@ def _stability(
     sensitive: Any,
 ) -> Section:
     """Return the section on the pipeline trained again on flipped labels."""
-    rows = request.rows
+    rows = sample.rows
     columns = read_sensitive(sensitive).columns
-    adapter, table = decider_of(model, X, columns, rows.classes)
+    adapter, table = adapter_of(model, X, columns, rows.classes)
     given = pd.DataFrame({name: column.to_numpy() for name, column in columns.items()})
 
     def retrain(
@@ -567,8 +500,7 @@ def _stability(
 
     if features is None:
         raise ParameterError("stability= needs features in X besides the sensitive columns.")
-    systems = [request.shown.compared(system) for system in rows.systems]
     found = stability_rows(
-        rows, features, request.metrics, systems, retrain, shares=shares, seed=request.seed
+        rows, features, sample.metrics, sample.compared, retrain, shares=shares, seed=sample.seed
     )
     return stability_section(found)

@@ -11,10 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.auditing.models import ModelAdapter
-from fairautoml.auditing.rates import Tables
 from fairautoml.auditing.result import Contributions, Share
 from fairautoml.exceptions import InputError
-from fairautoml.metrics import Metric
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
 
@@ -116,13 +114,8 @@ class Contrast:
     low: int
 
 
-def question_of(tables: Tables, system: GroupSystem, metric: Metric) -> Contrast | None:
-    """Return the largest gap of a metric's rates, or None if a rate is undefined."""
-    return widest(system, [(rate, tables.cells(rate, system).values) for rate in metric.rates])
-
-
 def widest(
-    system: GroupSystem, rates: Sequence[tuple[Rate, NDArray[np.float64]]]
+    system: GroupSystem, rates: Sequence[tuple[Rate | None, NDArray[np.float64]]]
 ) -> Contrast | None:
     """Return the largest gap of rates by group, or None if one is undefined."""
     if not rates or any(np.isnan(values).any() for _, values in rates):
@@ -141,11 +134,10 @@ def check_blocks(blocks: Blocks | None, columns: Sequence[str]) -> dict[str, tup
     unknown = sorted(set(named) - set(columns))
     twice = sorted({column for column in named if named.count(column) > 1})
     if not named or unknown or twice:
-        msg = (
+        raise InputError(
             f"blocks: unknown columns {unknown}, columns in two blocks {twice}; allowed are "
             f"columns of X, each in one block, for example {{'money': [{columns[0]!r}]}}."
         )
-        raise InputError(msg)
     rest = tuple(column for column in columns if column not in named)
     return {**found, "(other columns)": rest} if rest else found
 
@@ -156,7 +148,7 @@ def contributions_of(
     weight: NDArray[np.float64] | None,
     X: pd.DataFrame,
     model: ModelAdapter,
-    question: Contrast,
+    contrast: Contrast,
     blocks: Mapping[str, tuple[str, ...]],
     seed: int,
 ) -> Contributions:
@@ -186,14 +178,13 @@ def contributions_of(
             for column in blocks[names[block]]:
                 changed[column] = table[column].array[moved[repeat, block]]
         answer = model.decide(changed)
-        found = _gap(answer, label, group, of_row, question)
+        found = _gap(answer, label, group, of_row, contrast)
         if np.isnan(found):
             shown = ", ".join(names[block] for block in sorted(present)) or "none"
-            msg = (
-                f"blocks: with {shown} present, the {question.rate} rate is undefined in a group. "
+            raise InputError(
+                f"blocks: with {shown} present, the {contrast.rate} rate is undefined in a group. "
                 "Pass another constraint first, or more rows."
             )
-            raise InputError(msg)
         known[present, repeat] = found, _mean(np.abs(answer - label.astype(float)), of_row)
         return known[present, repeat]
 
@@ -205,10 +196,10 @@ def contributions_of(
     everything = measured(frozenset(range(len(names))), 0)
     nothing = np.mean([measured(frozenset(), repeat) for repeat in range(REPEATS)], axis=0)
     return Contributions(
-        system=question.system.name,
-        rate=MEAN_PREDICTION if question.rate is None else question.rate.name,
-        high=question.system.labels[question.high],
-        low=question.system.labels[question.low],
+        system=contrast.system.name,
+        rate=MEAN_PREDICTION if contrast.rate is None else contrast.rate.name,
+        high=contrast.system.labels[contrast.high],
+        low=contrast.system.labels[contrast.low],
         total=everything[0],
         without=float(nothing[0]),
         error=None if error is None else everything[1],
@@ -251,14 +242,14 @@ def _gap(
     y: NDArray[Any],
     group: NDArray[np.int64],
     weight: NDArray[Any],
-    question: Contrast,
+    contrast: Contrast,
 ) -> float:
     happened = answer
-    if question.rate is not None:
-        mass, happened = question.rate.shares(y, answer)
+    if contrast.rate is not None:
+        mass, happened = contrast.rate.shares(y, answer)
         weight = weight * mass
     high, low = (
-        _mean(happened[group == g], weight[group == g]) for g in (question.high, question.low)
+        _mean(happened[group == g], weight[group == g]) for g in (contrast.high, contrast.low)
     )
     return high - low
 

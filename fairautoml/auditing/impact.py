@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
-from fairautoml.auditing.rates import RateCells, Shown, Tables
+from fairautoml.auditing.rates import AuditSample, RateCells
 from fairautoml.auditing.result import ImpactRow, Interval
-from fairautoml.auditing.rows import AuditRows
 from fairautoml.exceptions import ParameterError
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.rates import SELECTION
@@ -22,35 +21,26 @@ ROUNDING = 1e-9
 MOST_SELECTED, LARGEST = "most_selected", "largest"
 
 
-def impact_rows(
-    rows: AuditRows,
-    tables: Tables,
-    shown: Shown,
-    level: float,
-    *,
-    reference: str,
-    min_share: float,
-) -> tuple[ImpactRow, ...]:
+def impact_rows(sample: AuditSample, *, reference: str, min_share: float) -> tuple[ImpactRow, ...]:
     """Return selection rate, impact ratio and tests of every group of every system.
 
     ``reference`` is ``"most_selected"``, ``"largest"`` or a group; groups with a smaller share of
     the rows than ``min_share`` have no ratio.
     """
-    several = [system for system in rows.systems if system.n_groups >= 2]
+    several = [system for system in sample.rows.systems if system.n_groups >= 2]
     known = {label for system in several for label in system.labels}
     if reference not in {MOST_SELECTED, LARGEST, *known}:
         labels = ", ".join(map(repr, sorted(known)[:20]))
-        msg = (
+        raise ParameterError(
             f"reference={reference!r} is not a group; pass {MOST_SELECTED!r}, "
             f"{LARGEST!r} or one of {labels}."
         )
-        raise ParameterError(msg)
     found: list[ImpactRow] = []
     for system in several:
-        cells = tables.cells(SELECTION, system)
-        if not rows.accepted_is_favourable:
+        cells = sample.tables.cells(SELECTION, system)
+        if not sample.rows.accepted_is_favourable:
             cells = replace(cells, events=cells.mass - cells.events)
-        found += _corrected(_System(system, cells, shown, level, reference, min_share).rows())
+        found += _corrected(_System(sample, system, cells, reference, min_share).rows())
     return tuple(found)
 
 
@@ -58,21 +48,21 @@ def impact_rows(
 class _System:
     """Selection rates of one system, and what they are compared with."""
 
+    sample: AuditSample
     system: GroupSystem
     cells: RateCells
-    shown: Shown
-    level: float
     reference: str
     min_share: float
 
     def rows(self) -> Iterator[ImpactRow]:
         """Return the row of every group."""
-        hidden, few = self.shown.hidden[self.system.name], self.shown.few[self.system.name]
-        values, intervals = self.cells.values, self.cells.intervals(self.level)
+        shown, name = self.sample.shown, self.system.name
+        hidden, few = shown.hidden[name], shown.few[name]
+        values, intervals = self.cells.values, self.cells.intervals(self.sample.level)
         compared = ~hidden & ~few & ~np.isnan(values)
         at_reference = self._reference(np.where(compared, values, -1.0))
         for at, label in enumerate(self.system.labels):
-            row = ImpactRow(system=self.system.name, group=label)
+            row = ImpactRow(system=name, group=label)
             if hidden[at]:
                 yield replace(row, reason="suppressed")
                 continue
@@ -133,8 +123,8 @@ class _System:
         the reference have to hold.
         """
         n = len(self.system.labels) if self.reference == MOST_SELECTED else 1
-        low, high = self.cells.bounds(self.level / 4)
-        low_reference, high_reference = self.cells.bounds(self.level / (4 * n))
+        low, high = self.cells.bounds(self.sample.level / 4)
+        low_reference, high_reference = self.cells.bounds(self.sample.level / (4 * n))
         if low_reference[reference] <= 0:
             return None
         return Interval(

@@ -76,19 +76,17 @@ def similar_of(
     unknown = sorted((set(flips) - set(table.columns)) | (set(radii) - set(numeric)))
     bad = sorted(name for name, radius in radii.items() if not 0 <= radius < np.inf)
     if unknown or bad:
-        msg = (
+        raise InputError(
             f"flips=, noise=: columns {unknown} are missing or not allowed, and columns {bad} "
             f"have a negative or infinite radius. X has {list(table.columns)[:20]}; noise is "
             "allowed for numeric columns that are not flipped."
         )
-        raise InputError(msg)
     size = prod(max(1, table[name].nunique()) for name in flips)
     if size > MOST_COMBINATIONS:
-        msg = (
+        raise InputError(
             f"flips={list(flips)}: found {size:,} combinations of values, allowed are at most "
             f"{MOST_COMBINATIONS:,}. Flip fewer columns."
         )
-        raise InputError(msg)
     return Similar(flips=tuple(flips), noise={n: r for n, r in radii.items() if r > 0})
 
 

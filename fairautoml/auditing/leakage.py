@@ -13,9 +13,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from fairautoml.auditing.rates import Hidden
+from fairautoml.auditing.rates import AuditSample
 from fairautoml.auditing.result import LeakageRow
-from fairautoml.auditing.rows import AuditRows
 from fairautoml.auditing.scores import auc_interval
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.encoders import fit_design, fit_encoding
@@ -91,13 +90,12 @@ def fisher_of_rows(z: NDArray[np.float64], s: NDArray[np.integer]) -> float | No
     return fisher_score(zero.mean(axis=0), one.mean(axis=0), *covariances)
 
 
-def leakage_rows(
-    rows: AuditRows, features: Features | None, hidden: Hidden, level: float, seed: int
-) -> tuple[LeakageRow, ...]:
+def leakage_rows(sample: AuditSample, features: Features | None) -> tuple[LeakageRow, ...]:
     """Return how well scores and features predict each group system.
 
     Weights are not used. Without scores, the decisions are used instead.
     """
+    rows = sample.rows
     score = rows.decision.astype(np.float64) if rows.score is None else rows.score
     name = "decision" if rows.score is None else "score"
     sources: list[tuple[str, Features]] = [
@@ -106,24 +104,18 @@ def leakage_rows(
     if features is not None:
         sources += [("features", features), *features.parts.items()]
     return tuple(
-        _leakage(rows, system, source, table, hidden[system.name], level, seed)
+        _leakage(sample, system, source, table)
         for system in rows.systems
         for source, table in sources
     )
 
 
 def _leakage(
-    rows: AuditRows,
-    system: GroupSystem,
-    source: str,
-    features: Features,
-    hidden: NDArray[np.bool_],
-    level: float,
-    seed: int,
+    sample: AuditSample, system: GroupSystem, source: str, features: Features
 ) -> LeakageRow:
-    codes = rows.codes(system)
+    codes, seed = sample.rows.codes(system), sample.seed
     sizes = np.bincount(codes[codes >= 0], minlength=system.n_groups)
-    usable = np.flatnonzero((sizes >= FOLDS) & ~hidden)
+    usable = np.flatnonzero((sizes >= FOLDS) & ~sample.shown.hidden[system.name])
     usable = np.sort(usable[np.argsort(-sizes[usable], kind="stable")][:MOST_GROUPS])
     if len(usable) < 2:
         reason = f"fewer than two groups with {FOLDS} rows or more to publish"
@@ -135,7 +127,8 @@ def _leakage(
     n_groups = len(labels)
     # The best group is selected, so the intervals of all groups must hold simultaneously.
     found = [
-        auc_interval(probabilities[:, g], group == g, level / n_groups) for g in range(n_groups)
+        auc_interval(probabilities[:, g], group == g, sample.level / n_groups)
+        for g in range(n_groups)
     ]
     best = max(range(n_groups), key=lambda g: found[g][0])
     fisher, pair = None, ""

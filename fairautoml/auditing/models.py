@@ -19,6 +19,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from fairautoml.auditing.rows import finite_numbers
 from fairautoml.data.frames import frame_columns, is_frame
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.target import known_labels
@@ -62,9 +63,10 @@ class ModelAdapter:
         if isinstance(self.model, LinearRule):
             margin = self.model.margin(table)
             return margin if numbers else (margin > 0).astype(np.int8)
-        ask = getattr(self.model, "predict", self.model)
+        predict = getattr(self.model, "predict", self.model)
         features = self.features(table)
-        answer = ask(features, table[list(self.sensitive)]) if self.sensitive else ask(features)
+        apart = (table[list(self.sensitive)],) if self.sensitive else ()
+        answer = predict(features, *apart)
         if numbers:
             return finite_numbers(answer, "model: its predictions")
         try:
@@ -73,17 +75,14 @@ class ModelAdapter:
             raise InputError(f"model: its predictions are not labels of y_true: {error}") from None
 
 
-def finite_numbers(values: Any, name: str) -> NDArray[np.float64]:
-    """Return finite numbers, shape (n_rows,)."""
-    try:
-        found = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} must be numbers: {error}") from error
-    bad = int((~np.isfinite(found)).sum())
-    if found.ndim != 1 or bad:
-        msg = f"{name} must be one finite number per row; found shape {found.shape}, {bad} are not"
-        raise InputError(msg)
-    return found
+def check_predictions(given: NDArray[Any], made: NDArray[Any]) -> None:
+    """Raise if the given predictions are not those of the model."""
+    apart = int((~np.isclose(given, made, rtol=1e-4, atol=1e-6 * np.ptp(given))).sum())
+    if apart:
+        raise InputError(
+            f"y_pred and model.predict(X) differ in {apart} of {len(given)} rows. Pass the "
+            "predictions of this model on these rows."
+        )
 
 
 def _like(answer: Any, classes: NDArray[Any]) -> Any:
@@ -94,16 +93,15 @@ def _like(answer: Any, classes: NDArray[Any]) -> Any:
     return answer
 
 
-def decider_of(
+def adapter_of(
     model: Any, X: Any, sensitive: "Mapping[str, pd.Series[Any]]", classes: NDArray[Any]
 ) -> tuple[ModelAdapter, pd.DataFrame]:
     """Return the adapter of a model, and the table that the model predicts."""
     if not (callable(model) or hasattr(model, "predict") or isinstance(model, LinearRule)):
-        msg = (
+        raise InputError(
             f"model is of type {type(model).__name__}; allowed are an object with predict(X), a "
             "function of X, or a LinearRule."
         )
-        raise InputError(msg)
     named = is_frame(X)
     table = table_of(X)
     if isinstance(model, LinearRule):

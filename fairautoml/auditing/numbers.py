@@ -11,13 +11,13 @@ from sklearn.base import is_regressor
 from fairautoml.auditing.contributions import (
     MEAN_PREDICTION,
     Blocks,
-    Contrast,
     check_blocks,
     contributions_of,
+    widest,
 )
-from fairautoml.auditing.models import decider_of, finite_numbers
+from fairautoml.auditing.models import adapter_of, check_predictions
 from fairautoml.auditing.result import Audit, Contributions, Section
-from fairautoml.auditing.rows import AuditReadOptions, Given, grouped
+from fairautoml.auditing.rows import AuditReadOptions, Given, finite_numbers, grouped
 from fairautoml.auditing.sections import printable
 from fairautoml.certification.certificate import hidden_among
 from fairautoml.data.frames import check_length, read_weights
@@ -71,11 +71,10 @@ def refuse_others(**given: Any) -> None:
         if not (value is None or (isinstance(value, list) and not value))
     ]
     if named:
-        msg = (
+        raise ParameterError(
             f"{named[0]}={given[named[0]]!r} is about decisions, and y_true or model is about "
             f"numbers. Leave {', '.join(named)} out, or audit decisions, such as y_pred >= 10."
         )
-        raise ParameterError(msg)
 
 
 def audit_numbers(
@@ -104,14 +103,15 @@ def audit_numbers(
         found = tuple(_rows(system, codes, y, prediction, of_row, smallest))
         sections.append(_section(system, found))
         if blocks is not None and parts is None:
-            contrast = _contrast(system, found)
+            means = [np.nan if row.prediction is None else row.prediction for row in found]
+            contrast = widest(system, [(None, np.array(means))]) if len(means) > 1 else None
             if contrast is not None:
-                decider, table = decider_of(
+                adapter, table = adapter_of(
                     model, given.X, read_sensitive(given.sensitive).columns, np.empty(0)
                 )
                 named = check_blocks(blocks or None, list(table.columns))
-                _check_same(prediction, decider.decide(table))
-                parts = contributions_of(codes, y, weight, table, decider, contrast, named, seed)
+                check_predictions(prediction, adapter.decide(table))
+                parts = contributions_of(codes, y, weight, table, adapter, contrast, named, seed)
     undone = blocks is not None and parts is None
     note = "blocks: no gap was decomposed, because no column has two groups that are shown."
     return Audit(
@@ -153,15 +153,6 @@ def _mean(values: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[flo
     return mean, float(np.sqrt((weight**2 * (values - mean) ** 2).sum()) / weight.sum())
 
 
-def _contrast(system: GroupSystem, rows: tuple[NumberRow, ...]) -> Contrast | None:
-    """Return the groups with the highest and the lowest mean prediction, if all are shown."""
-    means = [row.prediction for row in rows if row.prediction is not None]
-    if len(means) < max(2, len(rows)):
-        return None
-    high, low = int(np.argmax(means)), int(np.argmin(means))
-    return Contrast(system=system, rate=None, high=high, low=low)
-
-
 def _section(system: GroupSystem, rows: tuple[NumberRow, ...]) -> Section:
     shown = [
         (row.prediction, row.mae, printable(row.group)) for row in rows if row.mae is not None
@@ -182,13 +173,3 @@ def _section(system: GroupSystem, rows: tuple[NumberRow, ...]) -> Section:
         columns=COLUMNS,
         sentences=tuple(sentences),
     )
-
-
-def _check_same(given: NDArray[np.float64], made: NDArray[np.float64]) -> None:
-    apart = int((~np.isclose(given, made, rtol=1e-4, atol=1e-6 * np.ptp(given))).sum())
-    if apart:
-        msg = (
-            f"y_pred and model.predict(X) differ in {apart} of {len(given)} rows. Pass the "
-            "predictions of this model on these rows."
-        )
-        raise InputError(msg)

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.auditing.rates import Shown
+from fairautoml.auditing.rates import AuditSample
 from fairautoml.auditing.result import Interval, Section
-from fairautoml.auditing.rows import AuditRows
-from fairautoml.auditing.sections import between, percent, printable
+from fairautoml.auditing.sections import between, dots_of, printable
 from fairautoml.certification.bounds import cp_lower, cp_upper
 from fairautoml.certification.certificate import hidden_among
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.selected import TOLERANCE, aggregated, exposure, presence, select_top_k
-from fairautoml.report.charts import DotPlot, Dots
+from fairautoml.report.charts import DotPlot, percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +51,7 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def ranked_sections(
-    rows: AuditRows, k: int | None, shown: Shown, level: float, smallest: int
-) -> tuple[Section, ...]:
+def ranked_sections(sample: AuditSample, k: int | None) -> tuple[Section, ...]:
     """Return one section per group system on the k rows with the highest scores, if requested.
 
     References
@@ -64,30 +61,29 @@ def ranked_sections(
     not selected, the selected rows are independent draws from the rows above it, so that
     Clopper-Pearson intervals are exact; those of exposure are Hoeffding's.
     """
-    if k is None or rows.score is None:
+    if k is None or sample.rows.score is None:
         return ()
-    best = select_top_k(rows.score, k)
-    return tuple(_section(rows, system, best, shown, level, smallest) for system in rows.systems)
+    best = select_top_k(sample.rows.score, k)
+    return tuple(_section(sample, system, best) for system in sample.rows.systems)
 
 
-def _section(
-    rows: AuditRows,
-    system: GroupSystem,
-    best: NDArray[np.intp],
-    shown: Shown,
-    level: float,
-    smallest: int,
-) -> Section:
-    sizes = np.bincount(rows.codes(system)[rows.codes(system) >= 0], minlength=system.n_groups)
+def _section(sample: AuditSample, system: GroupSystem, best: NDArray[np.intp]) -> Section:
+    codes = sample.rows.codes(system)
+    sizes = np.bincount(codes[codes >= 0], minlength=system.n_groups)
     # The shares add up to 1, so that a single hidden one could be computed.
-    hidden = shown.hidden[system.name] | np.array(hidden_among(sizes.tolist(), smallest))
+    alone = np.array(hidden_among(sizes.tolist(), sample.smallest))
+    hidden = sample.shown.hidden[system.name] | alone
     found = tuple(
         RankedRow(system=system.name, group=row.group) if secret else row
-        for row, secret in zip(_rows(rows, system, best, level), hidden, strict=True)
+        for row, secret in zip(_rows(sample, system, best), hidden, strict=True)
     )
-    published = [row for row in found if row.share is not None]
     title = f"Best {len(best):,} rows by score: {printable(system.name)}"
-    dots = tuple(_dots(row) for row in published)
+    published = [row for row in found if row.share is not None]
+    dots = tuple(
+        dots_of(row.group, row.share, row.interval, percent(row.share))
+        for row in found
+        if row.share is not None
+    )
     return Section(
         name="ranked",
         title=title,
@@ -98,15 +94,13 @@ def _section(
     )
 
 
-def _rows(
-    rows: AuditRows, system: GroupSystem, best: NDArray[np.intp], level: float
-) -> Iterator[RankedRow]:
-    codes = rows.codes(system)
+def _rows(sample: AuditSample, system: GroupSystem, best: NDArray[np.intp]) -> Iterator[RankedRow]:
+    codes, y, level = sample.rows.codes(system), sample.rows.y, sample.level
     pool, chosen = codes[codes >= 0], codes[best][codes[best] >= 0]
     if not len(chosen):
         yield from (RankedRow(system=system.name, group=label) for label in system.labels)
         return
-    relevant = np.ones(len(best)) if rows.y is None else rows.y[best]
+    relevant = np.ones(len(best)) if y is None else y[best]
     attention = exposure(codes[best])
     # Hoeffding 1963, theorem 2, for a sum of independent terms with these weights.
     places = 1.0 / np.log2(np.arange(2, len(chosen) + 2))
@@ -135,12 +129,6 @@ def _rows(
                 method="hoeffding_weighted",
             ),
         )
-
-
-def _dots(row: RankedRow) -> Dots:
-    share, interval = row.share or 0.0, row.interval
-    low, high = (share, share) if interval is None else (interval.low, interval.high)
-    return Dots(label=printable(row.group), value=share, low=low, high=high, text=percent(share))
 
 
 def _sentence(row: RankedRow) -> str:

@@ -3,13 +3,13 @@
 All are computed from one table of counts.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.auditing.result import ChangeRow, GapRow, Interval, LevellingRow, Method, RateRow
+from fairautoml.auditing.result import ChangeRow, GapRow, Interval, Method, RateRow
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.certification.bounds import (
     cp_lower,
@@ -22,6 +22,7 @@ from fairautoml.certification.certificate import hidden_among
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import (
     METRICS,
+    Constraint,
     GroupCounts,
     Metric,
     Undefined,
@@ -35,12 +36,15 @@ from fairautoml.metrics.rates import (
     ACCURACY,
     FPR,
     PPV,
+    ROUNDING,
     SELECTION,
     SHOWN,
     TPR,
+    is_worst_of,
     with_compared,
     worst,
 )
+from fairautoml.report.view import LevellingRow, levelling
 
 AUDITED_RATES: tuple[Rate, ...] = (SELECTION, TPR, FPR, PPV, ACCURACY)
 """Rates in every audit; the error rate is one minus the accuracy."""
@@ -193,17 +197,11 @@ def with_checked_weight(rows: AuditRows, largest_weight: float | None) -> AuditR
         raise InputError(msg)
     most = float(rows.weight.max())
     if not most <= largest_weight < np.inf:
-        msg = (
+        raise InputError(
             f"largest_weight={largest_weight!r}: the largest weight is {most}. Pass the largest "
             "weight that the sampling design allows, known before the rows were seen."
         )
-        raise InputError(msg)
     return rows
-
-
-def needs_labels(metric: Metric) -> bool:
-    """Return whether a fairness metric requires true labels."""
-    return not metric.compared or any(rate.needs_labels for rate in metric.compared)
 
 
 Hidden = Mapping[str, NDArray[np.bool_]]
@@ -273,39 +271,60 @@ def _complete(rows: AuditRows, tables: Tables, hidden: dict[str, NDArray[np.bool
                     flags[seen[n[seen].argmin()]] = True
 
 
+EXPLAINED = "demographic_parity_difference"
+"""Metric that is examined if no constraint is given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AuditSample:
+    """Rows of an audit with their counts, the groups that are compared, and the parameters."""
+
+    rows: AuditRows
+    tables: Tables
+    shown: Shown
+    constraints: tuple[Constraint, ...]
+    level: float  # error probability
+    smallest: int  # fewest rows of a group that is shown
+    seed: int
+
+    @property
+    def bounded(self) -> tuple[Metric, ...]:
+        """Metrics of the constraints."""
+        return tuple(dict.fromkeys(one.metric for one in self.constraints))
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Metrics of the constraints, by default demographic parity."""
+        return self.bounded or (METRICS.get(EXPLAINED),)
+
+    @property
+    def compared(self) -> tuple[GroupSystem, ...]:
+        """The groupings without groups that are too small to be compared."""
+        return tuple(self.shown.compared(system) for system in self.rows.systems)
+
+
 DRAWS = 400
-SAME = 1e-9
-"""Largest rounding difference between two computations of a metric."""
 
 
-def gap_rows(
-    rows: AuditRows,
-    tables: Tables,
-    shown: Shown,
-    level: float,
-    seed: int,
-    bounded: Sequence[Metric],
-) -> tuple[GapRow, ...]:
+def gap_rows(sample: AuditSample) -> tuple[GapRow, ...]:
     """Return every applicable fairness metric on every grouping; minimums only if bounded."""
     every = (METRICS.get(name) for name in METRICS.names())
     metrics = [
         metric
         for metric in every
         if metric.kind == "fairness" and applies(metric)
-        if not metric.is_minimum or metric in bounded
+        if not metric.is_minimum or metric in sample.bounded
+        if sample.tables.labelled or not metric.needs_labels
     ]
-    if rows.y is None:
-        metrics = [metric for metric in metrics if not needs_labels(metric)]
     found = []
-    for parent in rows.systems:
-        system = shown.compared(parent)
+    for parent, system in zip(sample.rows.systems, sample.compared, strict=True):
         left_out = tuple(label for label in parent.labels if label not in system.labels)
         for metric in metrics:
             row = GapRow(system=parent.name, metric=metric.name, value=None, left_out=left_out)
             if left_out and system.n_groups < metric.fewest_groups:
                 row = replace(row, reason="fewer than two groups have enough rows")
             else:
-                row = _gap(row, tables, system, metric, level, seed)
+                row = _gap(row, sample, system, metric)
             found.append(row)
     return tuple(found)
 
@@ -315,9 +334,8 @@ def applies(metric: Metric) -> bool:
     return metric.on == "decisions" and "binary" in metric.tasks and metric.degree == 0
 
 
-def _gap(
-    row: GapRow, tables: Tables, system: GroupSystem, metric: Metric, level: float, seed: int
-) -> GapRow:
+def _gap(row: GapRow, sample: AuditSample, system: GroupSystem, metric: Metric) -> GapRow:
+    tables, level = sample.tables, sample.level
     found = BoundConstraint(metric=metric, system=system, limit=0.0).result(tables.weights)
     if found.value is None:
         return replace(row, reason=found.reason)
@@ -326,13 +344,14 @@ def _gap(
         tables.merged(system).weights.table,
         n_rows=tables.cells(SELECTION, system).effective if tables.weighted else None,
         level=1 - level,
-        seed=seed,
+        seed=sample.seed,
     )
     row = replace(row, value=found.value, interval=approximate(ends))
     cells = rate_cells(tables, system, metric)
     if cells is None:
         return row
-    return _by_chance(_bounded(row, cells, system, metric.form, level), cells, metric.form, seed)
+    row = _bounded(row, cells, system, metric.form, level)
+    return _by_chance(row, cells, metric.form, sample.seed)
 
 
 def approximate(ends: tuple[float, float] | None) -> Interval | None:
@@ -348,8 +367,8 @@ def rate_cells(tables: Tables, system: GroupSystem, metric: Metric) -> list[Rate
     value = metric.value(tables.merged(system).weights)
     if not cells or isinstance(value, Undefined):
         return cells or None
-    same = abs(float(worst(np.stack([c.values for c in cells]), metric.form)) - value) <= SAME
-    return cells if same else None
+    by_rate = np.stack([one.values for one in cells])
+    return cells if is_worst_of(metric, value, by_rate) else None
 
 
 def _bounded(
@@ -412,7 +431,9 @@ def _by_chance(row: GapRow, cells: list[RateCells], form: Form, seed: int) -> Ga
     drawn = drawn[~np.isnan(drawn)]
     if len(drawn) == 0 or row.value is None:
         return row
-    farther = drawn >= row.value - SAME if form == "difference" else drawn <= row.value + SAME
+    farther = (
+        drawn >= row.value - ROUNDING if form == "difference" else drawn <= row.value + ROUNDING
+    )
     return replace(row, null_mean=float(drawn.mean()), null_share=float(farther.mean()))
 
 
@@ -441,30 +462,27 @@ def null_values(
     return np.asarray(worst(drawn, form), dtype=np.float64)
 
 
-def rate_rows(
-    rows: AuditRows, tables: Tables, shown: Shown, level: float, metrics: Iterable[Metric]
-) -> tuple[RateRow, ...]:
+def rate_rows(sample: AuditSample) -> tuple[RateRow, ...]:
     """Return every audited rate, and every rate of the constrained metrics, in every group."""
-    rates = tables.defined(with_compared(AUDITED_RATES, metrics))
+    rates = sample.tables.defined(with_compared(AUDITED_RATES, sample.bounded))
     return tuple(
         row
-        for system in rows.systems
+        for system in sample.rows.systems
         for rate in rates
-        for row in _rows_of(system, tables.cells(rate, system), shown.hidden[system.name], level)
+        for row in _rows_of(sample, system, rate)
     )
 
 
-def _rows_of(
-    system: GroupSystem, cells: RateCells, hidden: NDArray[np.bool_], level: float
-) -> Iterator[RateRow]:
-    values, intervals = cells.values, cells.intervals(level)
+def _rows_of(sample: AuditSample, system: GroupSystem, rate: Rate) -> Iterator[RateRow]:
+    cells, hidden = sample.tables.cells(rate, system), sample.shown.hidden[system.name]
+    values, intervals = cells.values, cells.intervals(sample.level)
     for at, label in enumerate(system.labels):
         shown = not hidden[at]
         defined = shown and intervals[at] is not None
         yield RateRow(
             system=system.name,
             group=label,
-            rate=cells.rate.name,
+            rate=rate.name,
             n=int(cells.n[at]) if shown else None,
             events=float(cells.events[at]) if shown else None,
             value=float(values[at]) if defined else None,
@@ -473,12 +491,8 @@ def _rows_of(
         )
 
 
-SMALL = 1e-12
-"""Smallest change of a rate that is not rounding."""
-
-
 def change_rows(
-    rows: AuditRows, tables: Tables, baseline: NDArray[np.int8], hidden: Hidden
+    sample: AuditSample,
 ) -> tuple[tuple[ChangeRow, ...], tuple[LevellingRow, ...]]:
     """Return the changes of every rate by group, and which gaps closed by levelling down.
 
@@ -487,6 +501,9 @@ def change_rows(
     Mittelstadt, Wachter, Russell, "The unfairness of fair machine learning: levelling down and
     strict egalitarianism by default", 2023 (arXiv 2302.02404).
     """
+    rows, tables, baseline = sample.rows, sample.tables, sample.rows.baseline
+    if baseline is None:
+        return (), ()
     changes: list[ChangeRow] = []
     summaries = []
     before = Tables.count(rows, baseline)
@@ -495,10 +512,12 @@ def change_rows(
         for rate in tables.defined(SHOWN):
             values = (before.cells(rate, system).values, tables.cells(rate, system).values)
             moved = None if flips is None else _moved(flips, system, rate)
-            good = rows.accepted_is_favourable
-            found = list(_changes(system, rate, values, moved, hidden[system.name], good))
+            gain = 1 if rows.accepted_is_favourable or not rate.is_acceptance else -1
+            hidden = sample.shown.hidden[system.name]
+            found = list(_changes(system, rate, values, moved, hidden, gain))
             changes += found
-            summaries.append(_levelling(system.name, rate.name, found))
+            pairs = [(row.baseline, row.value) for row in found]
+            summaries.append(levelling(system.name, rate.name, pairs, gain))
     return tuple(changes), tuple(summaries)
 
 
@@ -528,7 +547,7 @@ def _changes(
     values: tuple[NDArray[np.float64], NDArray[np.float64]],
     moved: NDArray[np.float64] | None,
     hidden: NDArray[np.bool_],
-    good: bool,
+    gain: int,
 ) -> Iterator[ChangeRow]:
     before, after = values
     for at, label in enumerate(system.labels):
@@ -550,37 +569,17 @@ def _changes(
             baseline=float(before[at]),
             value=float(after[at]),
             change=change,
-            direction=_direction(change, rate, good),
+            direction=_direction(gain * change),
             p_value=None if counts is None else mcnemar(*counts),
         )
 
 
-def _direction(change: float, rate: Rate, good: bool) -> str:
+def _direction(gain: float) -> str:
     """Return whether a change is better for the members of the group.
 
     More acceptances are better where being accepted is good for the person, also of rows with the
     negative label; a higher accuracy is better in any case.
     """
-    if abs(change) <= SMALL:
+    if abs(gain) <= ROUNDING:
         return "same"
-    return "better" if (change > 0) == (good or not rate.is_acceptance) else "worse"
-
-
-def _levelling(system: str, rate: str, changes: list[ChangeRow]) -> LevellingRow:
-    before = [row.baseline for row in changes if row.baseline is not None]
-    after = [row.value for row in changes if row.value is not None]
-    whole = len(before) == len(changes) and len(changes) > 1
-    old = max(before) - min(before) if whole else None
-    new = max(after) - min(after) if whole else None
-    better = sum(row.direction == "better" for row in changes)
-    worse = sum(row.direction == "worse" for row in changes)
-    closed = old is not None and new is not None and new < old - SMALL
-    return LevellingRow(
-        system=system,
-        rate=rate,
-        gap_baseline=old,
-        gap=new,
-        n_better=better,
-        n_worse=worse,
-        levelled_down=closed and worse > 0 and better == 0,
-    )
+    return "better" if gain > 0 else "worse"

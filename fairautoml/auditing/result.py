@@ -10,6 +10,7 @@ import pandas as pd
 
 from fairautoml.data.files import write_csv
 from fairautoml.report.charts import DotPlot
+from fairautoml.report.view import LevellingRow
 
 Method = Literal[
     "clopper_pearson",
@@ -152,20 +153,6 @@ class ChangeRow:
     # for members of the group: more acceptances are better if being accepted is favourable
     direction: str = ""  # {"better", "worse", "same", ""}
     p_value: float | None = None  # exact sign test of equally many changes in both directions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LevellingRow:
-    """Whether a gap was closed by levelling down."""
-
-    system: str  # sensitive column or intersection
-    rate: str
-    gap_baseline: float | None  # largest difference between two groups, of the baseline
-    gap: float | None  # largest difference between two groups, of the audited decisions
-    n_better: int  # number of groups that are better off
-    n_worse: int  # number of groups that are worse off
-    # the gap is smaller, at least one group is worse off and none is better off
-    levelled_down: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

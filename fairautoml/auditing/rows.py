@@ -16,6 +16,7 @@ from fairautoml.data.target import encode_target, plain_labels
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.selected import select_top_k
+from fairautoml.parameters import check_integer
 from fairautoml.runtime._groups import normalized
 from fairautoml.runtime._rows import key_of
 
@@ -103,7 +104,10 @@ def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
     for name, values in labels.items():
         _check_rows(n_rows, values, name)
     schema, cells = grouped(given, options, n_rows)
-    score = None if given.y_score is None else _scores(given.y_score, n_rows)
+    score = None
+    if given.y_score is not None:
+        score = finite_numbers(given.y_score, "y_score")
+        check_length(n_rows, score, "y_score")
     if options.ranked is not None:
         _check_ranked(options.ranked, score)
     codes, classes, median = (
@@ -158,13 +162,11 @@ def _known(systems: tuple[GroupSystem, ...], cells: NDArray[np.int32]) -> NDArra
 def _check_ranked(k: Any, score: NDArray[np.float64] | None) -> None:
     if score is None:
         raise ParameterError("ranked= needs y_score=, by which the rows are ordered.")
-    whole = isinstance(k, int | np.integer) and not isinstance(k, bool)
-    if not whole or not 1 <= k <= len(score):
-        msg = (
-            f"ranked={k!r} must be a whole number from 1 to {len(score)}: how many rows with the "
-            "highest scores are selected."
-        )
-        raise ParameterError(msg)
+    n_rows = len(score)
+    wanted = (
+        f"a whole number from 1 to {n_rows}: how many rows with the highest scores are selected"
+    )
+    check_integer("ranked", k, wanted, lambda count: 1 <= count <= n_rows)
 
 
 def _decided(
@@ -214,32 +216,29 @@ def _is_positive(favourable: Any, classes: NDArray[Any]) -> bool:
 def _refuse_overlaps(systems: tuple[GroupSystem, ...]) -> None:
     for system in systems:
         if system.overlapping:
-            msg = (
+            raise InputError(
                 f"sensitive[{system.name!r}] is a table of groups that may overlap, but an audit "
                 "requires one group per row. Pass each indicator as a separate sensitive column."
             )
-            raise InputError(msg)
 
 
 def _check_indices(given: Given) -> None:
     """Raise if the indices of pandas inputs differ."""
     found = unlike_indices({field.name: getattr(given, field.name) for field in fields(given)})
     if found:
-        msg = (
+        raise InputError(
             f"{found}. Use reset_index(drop=True) if they are in the same order, otherwise align "
             "them with b.loc[a.index]."
         )
-        raise InputError(msg)
 
 
 def _check_rows(n_rows: int, values: Any, argument: str) -> None:
     found = len(values)
     if found != n_rows:
-        msg = (
+        raise InputError(
             f"{argument} has {found} rows and y_true has {n_rows}. Pass one value per row, in the "
             "same order."
         )
-        raise InputError(msg)
 
 
 def _labels(given: Given, *, scored: bool) -> dict[str, NDArray[Any]]:
@@ -273,12 +272,11 @@ def _refuse_probabilities(labels: dict[str, NDArray[Any]]) -> None:
         parts = [v for v in different if isinstance(v, float) and not v.is_integer()]
         if parts:
             count = int(np.isin(values, parts).sum())
-            msg = (
+            raise InputError(
                 f"{name} holds {count} number(s) with fractions, such as {parts[0]!r}; "
                 "allowed are the two labels. Pass probabilities as y_score and decisions, such as "
                 "y_score >= 0.5, as y_pred."
             )
-            raise InputError(msg)
 
 
 def _encoded(
@@ -290,17 +288,15 @@ def _encoded(
     refuse_spellings(" and ".join(labels), rows, keys)
     if len(keys) > 2:
         shown = "; ".join(f"{name} has {_listed(values)}" for name, values in labels.items())
-        msg = (
+        raise InputError(
             f"{shown}: {len(keys)} labels in all, allowed are two. Write the labels in the same "
             "way in all columns (1 and '1' are two labels), or choose one as positive: y == label."
         )
-        raise InputError(msg)
     if len(keys) == 1 and "y_true" not in labels:
-        msg = (
+        raise InputError(
             f"y_pred holds one label only: {_listed(pooled)}. Without true labels (y_true, "
             "--y-true) rows of both decisions are needed to identify the positive label."
         )
-        raise InputError(msg)
     codes, classes = encode_target(pooled, pos_label=pos_label)
     ends = np.cumsum([len(values) for values in labels.values()])[:-1]
     return dict(zip(labels, np.split(codes, ends), strict=True)), classes
@@ -323,19 +319,18 @@ def _listed(values: NDArray[Any]) -> str:
     return shown if len(keys) <= MOST_SHOWN else f"{shown}, ..."
 
 
-def _scores(y_score: Any, n_rows: int) -> NDArray[np.float64]:
-    values = as_series(y_score, "y_score")
-    check_length(n_rows, values, "y_score")
+def finite_numbers(values: Any, name: str) -> NDArray[np.float64]:
+    """Return one finite number per row, shape (n_rows,)."""
+    column = as_series(values, name)
     try:
-        score = np.array(values.to_numpy(dtype=np.float64, na_value=np.nan))
+        found = np.array(column.to_numpy(dtype=np.float64, na_value=np.nan))
     except (TypeError, ValueError) as error:
-        msg = f"y_score must hold numbers: {error}. Pass one score of the positive class per row."
+        msg = f"{name} must hold numbers: {error}. Pass one finite number per row."
         raise InputError(msg) from error
-    bad = int((~np.isfinite(score)).sum())
+    bad = int((~np.isfinite(found)).sum())
     if bad:
-        msg = (
-            f"y_score has {bad} value(s) that are missing or infinite. Pass one finite number per "
-            "row, larger for the positive class."
+        raise InputError(
+            f"{name} has {bad} value(s) that are missing or infinite. Pass one finite number per "
+            "row."
         )
-        raise InputError(msg)
-    return score
+    return found

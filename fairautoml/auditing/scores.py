@@ -4,7 +4,7 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer, get_scorer_names
 
-from fairautoml.auditing.rates import RateCells, Shown, approximate
+from fairautoml.auditing.rates import AuditSample, RateCells, approximate
 from fairautoml.auditing.result import Interval, ScoreRow
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.data.groups import fit_groups
@@ -41,11 +41,19 @@ decisions."""
 class _Part:
     """Rows on which metrics are computed."""
 
-    rows: AuditRows
+    sample: AuditSample
     here: NDArray[np.bool_]  # shape (n_rows,)
-    level: float
-    seed: int
     few: bool  # whether there are so few groups that each metric can be resampled
+
+    @property
+    def rows(self) -> AuditRows:
+        """All rows of the audit."""
+        return self.sample.rows
+
+    @property
+    def level(self) -> float:
+        """Error probability of an interval."""
+        return self.sample.level
 
     @property
     def y(self) -> NDArray[np.int8]:
@@ -69,38 +77,31 @@ _Measure = Callable[[_Part], _Measured]
 
 
 def score_rows(
-    rows: AuditRows,
-    shown: Shown,
-    level: float,
-    seed: int,
-    *,
-    metrics: Sequence[GivenMetric] | None = None,
-    by: Any = None,
-    smallest: int = 0,
+    sample: AuditSample, *, metrics: Sequence[GivenMetric] | None = None, by: Any = None
 ) -> tuple[ScoreRow, ...]:
     """Return every metric on all rows and in every group, within each value of ``by``.
 
     By default all performance metrics, none without labels.
     """
+    rows = sample.rows
     if metrics is None and rows.y is None:
         return ()
     measures = _measures(rows, metrics)
     found: list[ScoreRow] = []
     for stratum, inside in _strata(rows, by):
         for name, measure in measures:
-            found.append(
-                _row(name, ("", "", stratum), measure, _Part(rows, inside, level, seed, True))
-            )
+            row = ScoreRow(system="", group="", by=stratum, metric=name, value=None)
+            found.append(_with_value(row, measure, _Part(sample, inside, few=True)))
             for system in rows.systems:
                 codes, few = rows.codes(system), system.n_groups <= MOST_GROUPS
                 for at, label in enumerate(system.labels):
-                    where, here = (system.name, label, stratum), inside & (codes == at)
-                    if shown.hidden[system.name][at] or (by is not None and here.sum() < smallest):
-                        found.append(_undefined(name, where, HIDDEN))
+                    row = replace(row, system=system.name, group=label)
+                    here = inside & (codes == at)
+                    small = by is not None and here.sum() < sample.smallest
+                    if sample.shown.hidden[system.name][at] or small:
+                        found.append(replace(row, reason=HIDDEN))
                     else:
-                        found.append(
-                            _row(name, where, measure, _Part(rows, here, level, seed, few))
-                        )
+                        found.append(_with_value(row, measure, _Part(sample, here, few=few)))
     return tuple(found)
 
 
@@ -116,17 +117,11 @@ def _strata(rows: AuditRows, by: Any) -> Iterator[tuple[str, NDArray[np.bool_]]]
         yield label, of_row == at
 
 
-def _undefined(name: str, where: tuple[str, str, str], reason: str) -> ScoreRow:
-    system, group, by = where
-    return ScoreRow(system=system, group=group, by=by, metric=name, value=None, reason=reason)
-
-
-def _row(name: str, where: tuple[str, str, str], measure: _Measure, part: _Part) -> ScoreRow:
+def _with_value(row: ScoreRow, measure: _Measure, part: _Part) -> ScoreRow:
     value, interval = measure(part) if part.here.any() else (Undefined("no rows"), None)
     if isinstance(value, Undefined):
-        return _undefined(name, where, value.reason)
-    system, group, by = where
-    return ScoreRow(system=system, group=group, by=by, metric=name, value=value, interval=interval)
+        return replace(row, reason=value.reason)
+    return replace(row, value=value, interval=interval)
 
 
 def _measures(
@@ -173,8 +168,7 @@ def _measure(rows: AuditRows, given: GivenMetric) -> tuple[str, _Measure]:
         known = (*RATES, *RATE_NAMES, *METRICS.names(), *get_scorer_names())
         raise ParameterError(f"metrics: {unknown_name('metric', given, known)}")
     if needs and rows.y is None:
-        msg = f"metrics: {name!r} needs true labels, and none were given. Pass y_true."
-        raise InputError(msg)
+        raise InputError(f"metrics: {name!r} needs true labels, and none were given. Pass y_true.")
     return name, measure
 
 
@@ -186,26 +180,19 @@ def _of_rate(rate: Rate) -> _Measure:
         if not (weight * inside).any():
             return Undefined(f"no {rate.lacks}"), None
         share = float((weight * top).sum() / (weight * inside).sum())
-        worth = weight[inside].sum() ** 2 / (weight[inside] ** 2).sum()
-        return share, _share_interval(share, int(inside.sum()), worth, part)
+        effective = np.array([weight[inside].sum() ** 2 / (weight[inside] ** 2).sum()])
+        weighted = part.weight is not None
+        cells = RateCells(
+            rate=rate,
+            events=share * effective if weighted else np.rint(share * effective),
+            mass=effective,
+            n=np.array([inside.sum()]),
+            effective=effective,
+            weighted=weighted,
+        )
+        return share, cells.intervals(part.level)[0]
 
     return measure
-
-
-def _share_interval(share: float, n: int, worth: float, part: _Part) -> Interval | None:
-    """Return the Clopper-Pearson interval of a share."""
-    weighted = part.weight is not None
-    effective = np.array([worth])
-    events = share * effective
-    cells = RateCells(
-        rate=ACCURACY,
-        events=events if weighted else np.rint(events),
-        mass=effective,
-        n=np.array([n]),
-        effective=effective,
-        weighted=weighted,
-    )
-    return cells.intervals(part.level)[0]
 
 
 def _of_metric(metric: Metric) -> _Measure:
@@ -228,7 +215,7 @@ def _on_decisions(part: _Part, metric: Metric) -> _Measured:
         return value, None
     worth = None if part.weight is None else effective_rows(one, part.weight, 1)
     ends = bootstrap_interval(
-        metric, counts.table, n_rows=worth, level=1 - part.level, seed=part.seed
+        metric, counts.table, n_rows=worth, level=1 - part.level, seed=part.sample.seed
     )
     return value, approximate(ends)
 
@@ -264,7 +251,7 @@ def _resampled(
     n = len(part.decision)
     if n > MOST_RESAMPLED:
         return None
-    rng = np.random.default_rng(part.seed)
+    rng = np.random.default_rng(part.sample.seed)
     drawn = [of_draw(rng.integers(0, n, n)) for _ in range(DRAWS)]
     known = [float(value) for value in drawn if not isinstance(value, Undefined)]
     if len(known) < DRAWS:

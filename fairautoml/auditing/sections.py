@@ -17,7 +17,6 @@ from fairautoml.auditing.result import (
     ImpactRow,
     Interval,
     LeakageRow,
-    LevellingRow,
     Section,
     VerdictRow,
 )
@@ -27,8 +26,9 @@ from fairautoml.certification.verdicts import Reason
 from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import METRICS, Metric
 from fairautoml.metrics.rates import SELECTION
-from fairautoml.report.charts import DotPlot, Dots
+from fairautoml.report.charts import DotPlot, Dots, percent
 from fairautoml.report.page import aligned, escape_unprintable, render, render_fragment
+from fairautoml.report.view import LevellingRow
 
 LONGEST = 40
 """Largest number of characters of a name that are shown."""
@@ -45,11 +45,6 @@ def sections_of(audit: Audit) -> tuple[Section, ...]:
     """Return all parts that have rows or sentences."""
     found = (_verdicts(audit), *_impact(audit), *_tables(audit), *audit.more)
     return tuple(section for section in found if section.rows or section.sentences)
-
-
-def percent(value: float) -> str:
-    """Return a share as a percentage with one decimal place."""
-    return f"{100 * value:.1f} %"
 
 
 def between(interval: Interval | None) -> str:
@@ -86,7 +81,7 @@ def _rate_pictures(audit: Audit) -> Iterator[DotPlot]:
     pairs = ((row.system, rate) for row in audit.verdicts for rate in _metric_of(row).compared)
     for system, rate in dict.fromkeys(pairs):
         rows = tuple(
-            _dots(row.group, row.value, row.interval, percent(row.value))
+            dots_of(row.group, row.value, row.interval, percent(row.value))
             for row in audit.rates
             if (row.system, row.rate) == (system, rate.name) and row.value is not None
         )
@@ -206,12 +201,12 @@ def _rate(name: str) -> str:
 
 def _pictures(system: str, rows: Sequence[ImpactRow]) -> tuple[DotPlot, ...]:
     rates = [
-        _dots(row.group, row.selection_rate, row.interval, percent(row.selection_rate))
+        dots_of(row.group, row.selection_rate, row.interval, percent(row.selection_rate))
         for row in rows
         if row.selection_rate is not None
     ]
     ratios = [
-        _dots(row.group, row.impact_ratio, row.ratio_interval, f"{row.impact_ratio:.3f}")
+        dots_of(row.group, row.impact_ratio, row.ratio_interval, f"{row.impact_ratio:.3f}")
         for row in rows
         if row.impact_ratio is not None
     ]
@@ -222,7 +217,8 @@ def _pictures(system: str, rows: Sequence[ImpactRow]) -> tuple[DotPlot, ...]:
     return tuple(plot for plot in found if plot.rows)
 
 
-def _dots(label: str, value: float, interval: Interval | None, text: str) -> Dots:
+def dots_of(label: str, value: float, interval: Interval | None, text: str) -> Dots:
+    """Return an estimate with its interval as one line of a dot plot."""
     low, high = (value, value) if interval is None else (interval.low, interval.high)
     return Dots(label=printable(label), value=value, low=low, high=high, text=text)
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.auditing.rates import RateCells, Shown, Tables, rate_cells
+from fairautoml.auditing.rates import AuditSample, RateCells, Tables, rate_cells
 from fairautoml.auditing.result import Section
-from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import Metric
 from fairautoml.metrics._table import Form
 from fairautoml.metrics.groups import GroupSystem
+from fairautoml.parameters import check_number
 
 Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Lowest and highest value of a rate in each group."""
@@ -52,28 +52,20 @@ def shift_rows(
     ----------
     Du, Xu, Wu, Tong, "Fairness-aware agnostic federated learning", SDM 2021 (arXiv 2010.05057).
     """
-    if not (np.isfinite(factor) and factor >= 1):
-        msg = (
-            f"shift={factor!r} must be a number of at least 1: the factor by which the weight of "
-            "a row may rise or fall, such as 1.5."
-        )
-        raise ParameterError(msg)
+    wanted = (
+        "a number of at least 1: the factor by which the weight of a row may rise or fall, such "
+        "as 1.5"
+    )
+    check_number("shift", factor, wanted, lambda number: number >= 1)
     return tuple(
         _row(tables, system, metric, level, factor) for system in systems for metric in metrics
     )
 
 
-def shift_section(
-    tables: Tables,
-    shown: Shown,
-    systems: Sequence[GroupSystem],
-    metrics: Sequence[Metric],
-    level: float,
-    factor: float,
-) -> Section:
+def shift_section(sample: AuditSample, factor: float) -> Section:
     """Return the section of an audit on the worst case under a shift."""
-    compared = [shown.compared(system) for system in systems]
-    rows = shift_rows(tables, compared, metrics, level, factor=factor)
+    level = sample.level
+    rows = shift_rows(sample.tables, sample.compared, sample.metrics, level, factor=factor)
     return Section(
         name="shift",
         title=f"Worst case if the weight of a row within its group may vary by {factor:g}",

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from sklearn.cluster import KMeans
 
-from fairautoml.auditing.rates import Shown
+from fairautoml.auditing.rates import AuditSample
 from fairautoml.auditing.result import Interval, Section
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.certification.bounds import cp_lower, cp_upper
-from fairautoml.exceptions import ParameterError
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
+from fairautoml.metrics.rates import SELECTION
+from fairautoml.parameters import check_integer
 
 DEPTH = 3
 """Most conditions of a slice."""
@@ -116,12 +117,10 @@ def slice_rows(
     PNAS 113 (2016). Slices: Chung, Kraska, Polyzotis, Tae, Whang, "Slice Finder", ICDE 2019.
     """
     clusters = most == HIERARCHY
-    shown = MOST_CLUSTERS if clusters else most
-    if isinstance(shown, bool) or not isinstance(shown, int | np.integer) or shown < 1:
-        raise ParameterError(
-            f"slices={most!r} must be a whole number of at least 1, how many slices are shown, or "
-            f"{HIERARCHY!r}."
-        )
+    shown = MOST_CLUSTERS
+    if not clusters:
+        wanted = f"a whole number of at least 1, how many slices are shown, or {HIERARCHY!r}"
+        shown = check_integer("slices", most, wanted, lambda count: count >= 1)
     n_rows = len(rows.decision)
     drawn = np.random.default_rng(seed).permutation(n_rows)
     proposing = drawn < min(n_rows // 2, MOST_PROPOSING)
@@ -148,18 +147,12 @@ def slice_rows(
     )
 
 
-def slice_section(
-    rows: AuditRows,
-    X: pd.DataFrame,
-    rates: Sequence[Rate],
-    shown: Shown,
-    level: float,
-    most: int | str,
-    seed: int,
-) -> Section:
-    """Return the section of an audit on the worst slices."""
-    systems = [shown.compared(system) for system in rows.systems]
-    found = slice_rows(rows, X, rates, systems, level, most=most, seed=seed)
+def slice_section(sample: AuditSample, X: pd.DataFrame, most: int | str) -> Section:
+    """Return the section of an audit on the worst slices, in all rates of its metrics."""
+    compared = dict.fromkeys(rate for metric in sample.metrics for rate in metric.compared)
+    rates = sample.tables.defined(tuple(compared)) or (SELECTION,)
+    level, seed = sample.level, sample.seed
+    found = slice_rows(sample.rows, X, rates, sample.compared, level, most=most, seed=seed)
     return Section(
         name="slices",
         title="Slices with the largest gaps (found on one part of the rows, measured on others)",

@@ -25,12 +25,13 @@ from fairautoml.evaluation.evaluate import OofScores
 from fairautoml.evaluation.fitting import CVEnsemble, FoldData, Part, fit_config
 from fairautoml.evaluation.membership import learn
 from fairautoml.evaluation.problem import Problem
-from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor
 from fairautoml.learners import LEARNERS
 from fairautoml.metrics import Metric, Undefined
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators import MITIGATORS, ScoreRows
+from fairautoml.parameters import check_number
 from fairautoml.plan import apply_group_policy, define_problem, read_options_of
 from fairautoml.records import Config, Entry, seed_of
 from fairautoml.selection.ensemble import models_of
@@ -45,11 +46,10 @@ def retrained(model: Any, X: Any, y: Any, sensitive: Any) -> Any:
     """
     if not isinstance(model, Estimator):
         if not hasattr(model, "fit"):
-            msg = (
+            raise InputError(
                 f"stability= trains the model again, but model is of type {type(model).__name__} "
                 "without fit. Pass the estimator itself."
             )
-            raise InputError(msg)
         return clone(model).fit(X, y)
     pool = getattr(model, "pool_", None)
     if pool is None:
@@ -79,11 +79,10 @@ def retrained(model: Any, X: Any, y: Any, sensitive: Any) -> Any:
 def _predictor(model: Estimator, problem: Problem) -> Predictor:
     entry, dataset = model.best_entry_, problem.dataset
     if entry.mitigator not in MITIGATORS.names():
-        msg = (
+        raise InputError(
             f"stability= cannot train the selected mixture {entry.name!r} again. Choose another "
             "entry with select(), or fit with ensemble=0."
         )
-        raise InputError(msg)
     mitigator, membership = MITIGATORS.get(entry.mitigator), None
     rows = FoldData(
         dataset=dataset,
@@ -252,12 +251,8 @@ def _check(rows: AuditRows, shares: Sequence[float]) -> None:
     if rows.y is None:
         raise InputError("stability= needs the true labels of the rows. Give y_true (--y-true).")
     for share in shares:
-        if not 0 < share < 0.5:
-            msg = (
-                f"stability={list(shares)!r} must be shares of labels above 0 and below 0.5, such "
-                "as [0.01, 0.05]."
-            )
-            raise ParameterError(msg)
+        wanted = "shares of labels above 0 and below 0.5, such as [0.01, 0.05]"
+        check_number("stability", share, wanted, lambda flipped: 0 < flipped < 0.5)
 
 
 def _part(rows: AuditRows, at: NDArray[np.int64], decision: NDArray[np.int8]) -> AuditRows:

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.auditing.rates import Shown, Tables, applies, needs_labels, rate_cells
+from fairautoml.auditing.rates import AuditSample, Tables, applies, rate_cells
 from fairautoml.auditing.result import VerdictRow
 from fairautoml.auditing.rows import AuditRows, Given
 from fairautoml.certification.certificate import level_lines, shown_bound
@@ -50,7 +50,7 @@ Correction = Literal["holm", "fixed_sequence"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
+class _Hypothesis:
     """A constraint on one grouping, with its test at the level it was given."""
 
     constraint: Constraint
@@ -63,11 +63,7 @@ class _Question:
 
 
 def verdict_rows(
-    rows: AuditRows,
-    tables: Tables,
-    constraints: Sequence[Constraint],
-    shown: Shown,
-    level: float,
+    sample: AuditSample,
     *,
     independent: bool,
     small_groups: Sequence[SmallGroups] = (),
@@ -75,70 +71,62 @@ def verdict_rows(
 ) -> tuple[VerdictRow, ...]:
     """Return the verdict on every constraint on every grouping that it applies to.
 
-    One or more constraints are certified wrongly with probability at most ``level``: by Holm's
-    procedure, or in a fixed sequence, where each is tested at the full level as long as those
-    before it are certified. VIOLATED divides the level by all bounds.
+    One or more constraints are certified wrongly with probability at most the level of the sample:
+    by Holm's procedure, or in a fixed sequence, where each is tested at the full level as long as
+    those before it are certified. VIOLATED divides the level by all bounds.
 
     References
     ----------
     Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
     Statistics 6 (1979); fixed sequence: Maurer, Hothorn, Lehmacher, 1995.
     """
-    _check(constraints, rows)
-    questions = list(_questions(rows, tables, constraints, shown, small_groups))
+    _check(sample)
+    y, level = sample.rows.y, sample.level
+    hypotheses = list(_hypotheses(sample, small_groups))
     testable = [
         at
-        for at, one in enumerate(questions)
+        for at, one in enumerate(hypotheses)
         if one.system.n_groups >= one.constraint.metric.fewest_groups
     ]
-    claims = [questions[at].claim for at in testable]
+    claims = [hypotheses[at].claim for at in testable]
     refuting = simultaneous_level(Evidence(claims=tuple(claims)), level)
     tested = _holm if correction == "holm" else _in_sequence
     for at, found, used in zip(testable, *tested(claims, level, refuting), strict=True):
-        questions[at] = replace(questions[at], finding=found, level=used)
-    if rows.y is not None and len(np.unique(rows.y)) < 2:
-        questions = [_without_test(one, Reason.CONSTANT_TARGET) for one in questions]
-    return tuple(_row(one, tables, independent, refuting) for one in questions)
+        hypotheses[at] = replace(hypotheses[at], finding=found, level=used)
+    if y is not None and len(np.unique(y)) < 2:
+        hypotheses = [_without_test(one, Reason.CONSTANT_TARGET) for one in hypotheses]
+    return tuple(_row(one, sample.tables, independent, refuting) for one in hypotheses)
 
 
-def _questions(
-    rows: AuditRows,
-    tables: Tables,
-    constraints: Sequence[Constraint],
-    shown: Shown,
-    small_groups: Sequence[SmallGroups],
-) -> Iterator[_Question]:
-    for constraint in constraints:
+def _hypotheses(sample: AuditSample, small_groups: Sequence[SmallGroups]) -> Iterator[_Hypothesis]:
+    rows, shown = sample.rows, sample.shown
+    for constraint in sample.constraints:
         for bound in reversed(constraint.bind(rows.systems, small_groups)):
             parent = next(one for one in rows.systems if one.name == bound.system.name)
             system = bound.system.without(shown.left_out(parent))
-            left_out = tuple(label for label in parent.labels if label not in system.labels)
-            claim = _claim(rows, tables, constraint, system)
-            yield _Question(
+            yield _Hypothesis(
                 constraint=constraint,
                 system=system,
-                left_out=left_out,
+                left_out=tuple(label for label in parent.labels if label not in system.labels),
                 secret=shown.suppressed(parent),
-                claim=claim,
+                claim=_claim(rows, sample.tables, constraint, system),
             )
 
 
-def _check(constraints: Sequence[Constraint], rows: AuditRows) -> None:
-    for constraint in constraints:
-        constraint.bind(rows.systems)
+def _check(sample: AuditSample) -> None:
+    for constraint in sample.constraints:
+        constraint.bind(sample.rows.systems)
         if not applies(constraint.metric):
-            msg = (
+            raise InputError(
                 f"constraint={constraint.label!r}: {constraint.metric.name!r} is not a metric of "
                 "binary decisions in disjoint groups, as an audit requires. Bound another metric."
             )
-            raise InputError(msg)
-        if rows.y is None and needs_labels(constraint.metric):
-            msg = (
+        if not sample.tables.labelled and constraint.metric.needs_labels:
+            raise InputError(
                 f"constraint={constraint.label!r}: {constraint.metric.name!r} needs true labels, "
                 "and none were given. Give y_true (--y-true), or bound "
                 "demographic_parity_difference or demographic_parity_ratio."
             )
-            raise InputError(msg)
 
 
 def _claim(rows: AuditRows, tables: Tables, constraint: Constraint, system: GroupSystem) -> Claim:
@@ -190,21 +178,20 @@ def _in_sequence(claims: Sequence[Claim], level: float, refuting: float) -> _Tes
     return findings, [level] * len(findings)
 
 
-def _without_test(question: _Question, reason: Reason) -> _Question:
-    label, verdict = question.constraint.label, Verdict.NOT_APPLICABLE
-    return replace(question, finding=TestResult(label=label, verdict=verdict, reason=reason))
+def _without_test(one: _Hypothesis, reason: Reason) -> _Hypothesis:
+    label, verdict = one.constraint.label, Verdict.NOT_APPLICABLE
+    return replace(one, finding=TestResult(label=label, verdict=verdict, reason=reason))
 
 
-def _row(question: _Question, tables: Tables, independent: bool, refuting: float) -> VerdictRow:
-    constraint, system = question.constraint, question.system
-    if question.finding is None:
-        why = Reason.TOO_FEW_ROWS if question.left_out else Reason.SINGLE_GROUP
-        question = _without_test(question, why)
-    finding = cast(TestResult, question.finding)
-    secret = bool(question.secret & {*system.labels})
+def _row(one: _Hypothesis, tables: Tables, independent: bool, refuting: float) -> VerdictRow:
+    constraint, system = one.constraint, one.system
+    if one.finding is None:
+        one = _without_test(one, Reason.TOO_FEW_ROWS if one.left_out else Reason.SINGLE_GROUP)
+    finding = cast(TestResult, one.finding)
+    secret = bool(one.secret & {*system.labels})
     value = constraint.metric.value(tables.merged(system).weights)
     measured = None if secret or isinstance(value, Undefined) else float(value)
-    bound, level = (None, None) if secret else _deciding(question, finding, refuting)
+    bound, level = (None, None) if secret else _deciding(one, finding, refuting)
     verdict, reason = finding.verdict, finding.reason
     if reason is Reason.NO_EXACT_TEST and tables.weighted and tables.largest_weight is None:
         exact = rate_cells(tables, system, constraint.metric) is not None
@@ -221,24 +208,24 @@ def _row(question: _Question, tables: Tables, independent: bool, refuting: float
         detail="" if secret else finding.detail,
         bound=bound,
         level=level,
-        left_out=question.left_out,
+        left_out=one.left_out,
         descriptive=not independent,
     )
 
 
 def _deciding(
-    question: _Question, finding: TestResult, refuting: float
+    one: _Hypothesis, finding: TestResult, refuting: float
 ) -> tuple[float | None, float | None]:
     """Return the bound that decided the verdict, and its level."""
-    claim = question.claim
+    claim = one.claim
     if finding.verdict is Verdict.CERTIFIED:
-        return shown_bound(claim, question.level), question.level
+        return shown_bound(claim, one.level), one.level
     if finding.verdict is Verdict.VIOLATED:
         return parity_bound(claim, refuting), refuting
     if finding.verdict is Verdict.INCONCLUSIVE and not (claim.absent or claim.undefined):
-        found = bound_of(claim, question.level)
+        found = bound_of(claim, one.level)
         beyond = found < claim.bound if claim.bounded_below else found > claim.bound
-        return (found, question.level) if beyond else (None, None)
+        return (found, one.level) if beyond else (None, None)
     return None, None
 
 
@@ -255,9 +242,7 @@ def overall(found: Sequence[VerdictRow]) -> str:
 
 def open_rows(
     given: Given,
-    rows: AuditRows,
-    constraints: Sequence[Constraint],
-    delta: float,
+    sample: AuditSample,
     ledger: str | PathLike[str] | None,
     model: Any = None,
     choices: Sequence[Any] = (),
@@ -267,6 +252,7 @@ def open_rows(
     Without features and labels single rows cannot be recognized, only the table as a whole.
     ``choices`` are other choices of the user that change the verdicts; none = the defaults.
     """
+    rows = sample.rows
     own = ledger_of(None if ledger is None else Path(ledger))
     labels = None if rows.y is None else rows.classes[rows.y]
     single = given.X is not None and labels is not None
@@ -274,11 +260,11 @@ def open_rows(
     columns = read_sensitive(given.sensitive).columns
     keys = keys_of_table(by_row, columns, labels, own.salt)
     decisions = hashlib.sha256(_in_order(rows.decision, keys).tobytes()).hexdigest()
-    metrics = sorted(f"{one.metric.name}[{one.system}]" for one in constraints)
+    metrics = sorted(f"{one.metric.name}[{one.system}]" for one in sample.constraints)
     groups = [[system.name, list(system.labels)] for system in rows.systems]
     question = chain_hash([decisions, metrics, groups, *choices])
     # An audit is about all its rows, so that none are dropped.
-    return own.open(keys, delta=delta, question=question, drops=False).opening
+    return own.open(keys, delta=sample.level, question=question, drops=False).opening
 
 
 def opening_notes(opening: Opening) -> tuple[str, ...]:

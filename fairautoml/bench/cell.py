@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fairautoml.bench.tasks import OURS, Task
+from fairautoml.data.files import write_whole
 from fairautoml.execution._worker import PROC, descendants, read, resident_mb, started
 
 _USER, _SYSTEM = 11, 12
@@ -214,7 +215,7 @@ def run_cell(
         git_commit=commit,
         started=started,
     )
-    write_text(folder / f"{cell.key}.json", json.dumps(asdict(record), indent=1) + "\n")
+    write_whole(json.dumps(asdict(record), indent=1) + "\n", folder / f"{cell.key}.json")
     return record
 
 
@@ -246,16 +247,6 @@ class Pace:
 def to_stderr(text: str) -> None:
     """Write to the current standard error, which may have been replaced since the import."""
     sys.stderr.write(text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _run(

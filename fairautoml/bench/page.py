@@ -69,18 +69,6 @@ class SweepView:
     failures: tuple[tuple[str, str, str], ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
-    """A system in the figure of ranks."""
-
-    name: str
-    y: float
-    at: float
-    low: float
-    high: float
-    text: str
-
-
 LABELS, TEXTS = 270.0, 150.0
 """Width of the names and of the numbers in the figure of ranks."""
 
@@ -122,32 +110,25 @@ def ranks_picture(view: SweepView) -> str:
 
 def _ranks(
     view: SweepView, *, start: float, end: float, row: float, letters: int = LETTERS
-) -> tuple[list[_Line], Axis]:
-    """Return the lines and the axis of the figure of ranks."""
+) -> tuple[list[dict[str, Any]], Axis]:
+    """Return the line of each system, and the axis, of the figure of ranks."""
     most = max((item.high for item in view.ranked), default=1.0)
     x = Axis(low=1.0, high=max(most, 2.0), start=start, end=end, title="mean rank")
     lines = [
-        _Line(
-            name=shortened(item.name, letters),
-            y=TOP + row * (at + 0.5),
-            at=x.at(item.rank),
-            low=x.at(max(1.0, item.low)),
-            high=x.at(item.high),
-            text=f"{item.rank:.2f} [{item.low:.2f}, {item.high:.2f}]",
-        )
+        {
+            "name": shortened(item.name, letters),
+            "y": TOP + row * (at + 0.5),
+            "at": x.at(item.rank),
+            "low": x.at(max(1.0, item.low)),
+            "high": x.at(item.high),
+            "text": f"{item.rank:.2f} [{item.low:.2f}, {item.high:.2f}]",
+        }
         for at, item in enumerate(view.ranked)
     ]
     return lines, x
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Curves:
-    x: Axis
-    y: Axis
-    lines: tuple[tuple[str, str, int, str], ...]
-
-
-def _drawn(curves: Sequence[Curve]) -> _Curves | None:
+def _drawn(curves: Sequence[Curve]) -> dict[str, Any] | None:
     """Return the curves as steps, each with a hue and a dash pattern."""
     points = [point for curve in curves for point in curve.points]
     if not points:
@@ -163,7 +144,7 @@ def _drawn(curves: Sequence[Curve]) -> _Curves | None:
         # Neighbouring curves differ in both, for colour-blind readers.
         dash = DASHES[(number + number // HUES) % len(DASHES)]
         lines.append((curve.name, path, number % HUES, dash))
-    return _Curves(x=x, y=y, lines=tuple(lines))
+    return {"x": x, "y": y, "lines": lines}
 
 
 ABOUT = {
@@ -240,11 +221,6 @@ def write_report(folder: Path) -> list[Path]:
     return [folder / name for name in made]
 
 
-def sweep_report(folder: Path) -> str:
-    """Return the page of a sweep."""
-    return sweep_page(sweep_view(folder))
-
-
 def sweep_view(folder: Path) -> SweepView:
     """Return the content of the report of a sweep; without fits, its summary only."""
     cells = read_rows(folder / "cells.csv")
@@ -292,12 +268,11 @@ def _read(folder: Path, name: str) -> pd.DataFrame:
 
 def _table(title: str, table: pd.DataFrame, about: str = "") -> Table:
     header = tuple(ABOUT.get(name, name.replace("_", " ")) for name in map(str, table))
-    rows = tuple(tuple(map(_shown_cell, row)) for row in table.itertuples(index=False))
+    rows = tuple(
+        tuple(value if isinstance(value, str) else spread_text(value, math.nan) for value in row)
+        for row in table.itertuples(index=False)
+    )
     return Table(title=title, about=about, header=header, rows=rows)
-
-
-def _shown_cell(value: Any) -> str:
-    return value if isinstance(value, str) else spread_text(value, math.nan)
 
 
 def _summary(folder: Path) -> Table:

@@ -19,19 +19,12 @@ from typing import Any
 import yaml
 
 import fairautoml
-from fairautoml.bench.cell import (
-    Cell,
-    CellRecord,
-    Pace,
-    read_record,
-    run_cell,
-    to_stderr,
-    write_text,
-)
+from fairautoml.bench.cell import Cell, CellRecord, Pace, read_record, run_cell, to_stderr
 from fairautoml.bench.peers import load_file
 from fairautoml.bench.tables import write_tables
 from fairautoml.bench.tasks import OURS, Sweep, read_sweep
 from fairautoml.data.datasets import checksum
+from fairautoml.data.files import write_whole
 from fairautoml.exceptions import (
     InputError,
     RunFolderError,
@@ -40,12 +33,7 @@ from fairautoml.exceptions import (
     UnknownNameError,
 )
 from fairautoml.execution._worker import memory_per_worker_mb
-from fairautoml.storage.run_folder import (
-    NOT_INSTALLED,
-    library_version,
-    lock_folder,
-    write_holder,
-)
+from fairautoml.storage.run_folder import NOT_INSTALLED, library_version, lock_folder, write_holder
 
 PACKAGES = (
     "fairautoml", "numpy", "pandas", "scipy", "scikit-learn", "lightgbm", "xgboost", "optuna",
@@ -189,7 +177,7 @@ def run_sweep(
             about = {**manifest(sweep, source, way.command), "jobs": n_jobs, "only": only}
             about["memory_mb"] = None if memory is None else round(memory)
             about["earlier"] = _earlier(folder / "manifest.json", about["data"])
-            write_text(folder / "manifest.json", json.dumps(about, indent=1) + "\n")
+            write_whole(json.dumps(about, indent=1) + "\n", folder / "manifest.json")
             run = _Run(
                 folder=folder,
                 way=way,

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.bench.cell import CellRecord, write_text
+from fairautoml.bench.cell import CellRecord
 from fairautoml.bench.tasks import read_rows
-from fairautoml.data.files import write_csv
+from fairautoml.data.files import write_csv, write_whole
 from fairautoml.metrics import METRICS
 
 N_BOOTSTRAP = 2000
@@ -156,8 +156,7 @@ def strict_fair_accuracy(cells: pd.DataFrame) -> "pd.Series[float]":
     accuracy, excess, majority = (
         numbers(cells, f"holdout.{name}") for name in ("accuracy", "excess", "majority")
     )
-    of_block = majority.groupby([cells[name] for name in BLOCK]).transform("max")
-    return accuracy.where((excess <= 0) | unconstrained(cells), of_block)
+    return accuracy.where((excess <= 0) | unconstrained(cells), of_block(cells, majority))
 
 
 def unconstrained(cells: pd.DataFrame) -> "pd.Series[bool]":
@@ -317,7 +316,7 @@ def write_summary(cells: pd.DataFrame, folder: Path, comparison: str) -> None:
     summary = summarize(cells)
     write_csv(summary, folder / "summary.csv")
     text = f"{comparison}{page(cells, summary)}\n{_again(cells, folder)}"
-    write_text(folder / "summary.md", text)
+    write_whole(text, folder / "summary.md")
 
 
 def recreate(

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -13,6 +13,7 @@ import yaml
 from fairautoml.bench.peers import Peers
 from fairautoml.data.derive import parse_derive, parse_keep
 from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.parameters import is_number
 from fairautoml.registry import unknown_name
 
 NAMES = dict.fromkeys(("task", "question", "variant", "system", "reference"), str)
@@ -22,11 +23,6 @@ NAMES = dict.fromkeys(("task", "question", "variant", "system", "reference"), st
 def read_rows(path: Path) -> pd.DataFrame:
     """Return a table that a sweep has written."""
     return pd.read_csv(path, dtype=NAMES, keep_default_na=False, na_values=[""], low_memory=False)
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Return whether YAML gave a number; ``true`` is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 SLUG = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")

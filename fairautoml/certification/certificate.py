@@ -24,7 +24,6 @@ from fairautoml.certification.exact_test import (
 from fairautoml.certification.ledger import Opening, canonical, chain_hash
 from fairautoml.certification.verdicts import (
     PASSED,
-    CandidateVerdict,
     Judgement,
     Reason,
     TestResult,
@@ -44,7 +43,7 @@ STEPS = 20
 class BoundSlack:
     """Slack of a certified claim."""
 
-    bound: float  # bound that was shown, at least as strict as the claimed one
+    shown: float  # bound that was shown, at least as strict as the claimed one
     shift_radius: float  # largest shift of all cells' rates under which the claim still holds
     # fewest rows of one cell whose flipped outcomes undo the certificate; None without 0/1
     # outcomes, or if flipping all outcomes of a cell has no effect
@@ -60,7 +59,7 @@ def sensitivity(claim: Claim, level: float, *, shown_level: float) -> BoundSlack
         radius = _ratio_radius(claim, shown_level)
     else:
         radius = bound - claim.bound
-    return BoundSlack(bound=bound, shift_radius=radius, fragility=_fragility(claim, level))
+    return BoundSlack(shown=bound, shift_radius=radius, fragility=_fragility(claim, level))
 
 
 def shown_bound(claim: Claim, level: float) -> float:
@@ -496,10 +495,10 @@ class ClaimRecord(ClaimTerms):
     detail: str
     tail: float | None  # largest tail of the exact test
     limit: float | None  # upper limit of the tail
-    # bound that was shown, simultaneous over candidates and claims; None unless certified
-    shown: float | None
-    shift_radius: float | None  # as in ``BoundSlack``
-    fragility: int | None
+    # as in ``BoundSlack``, simultaneous over candidates and claims; None unless certified
+    shown: float | None = None
+    shift_radius: float | None = None
+    fragility: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -604,11 +603,10 @@ class Certificate:
             content = json.loads(document)
             return _certificate(content)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            msg = (
+            raise InputError(
                 f"certificate: the {len(document)} bytes are not a certificate of format "
                 f"{FORMAT}. Pass a file that fairautoml wrote."
-            )
-            raise InputError(msg) from None
+            ) from None
 
 
 def damage(document: bytes, key: bytes | None = None) -> str:
@@ -686,20 +684,19 @@ class Issue:
     smallest_cell: int  # fewest rows of a cell whose counts are published
     salt: str  # of the ledger
 
-    def certificate(self, evidence: Evidence, tested: CandidateVerdict) -> Certificate:
+    def certificate(self, evidence: Evidence, judgement: Judgement) -> Certificate:
         """Return the certificate of a candidate."""
-        judgement = tested.judgement
         hidden = suppressed_groups(evidence.claims, self.smallest_cell)
         whole = not any(map(any, hidden))
         violated = judgement.verdict is Verdict.VIOLATED
         return Certificate(
             verdict=self._verdict(judgement.verdict),
             reason=judgement.reason.value,
-            violated_level=simultaneous_level(evidence, tested.level) if violated else None,
+            violated_level=simultaneous_level(evidence, self.opening.level) if violated else None,
             claims=tuple(
-                self._claim(claim, finding, groups, tested, len(evidence.claims), whole=whole)
+                self._claim(claim, finding, groups, len(evidence.claims), whole=whole)
                 for claim, finding, groups in zip(
-                    evidence.claims, tested.findings(evidence), hidden, strict=False
+                    evidence.claims, judgement.of_claims(evidence), hidden, strict=False
                 )
             ),
             floor=self._floor(evidence.floor, judgement),
@@ -722,16 +719,16 @@ class Issue:
         claim: Claim,
         finding: TestResult,
         hidden: tuple[bool, ...],
-        tested: CandidateVerdict,
         n_claims: int,
         *,
         whole: bool,
     ) -> ClaimRecord:
-        room: BoundSlack | None = None
+        slack: dict[str, Any] = {}
         if whole and finding.verdict is Verdict.CERTIFIED:
             # All printed bounds hold simultaneously.
-            shared = tested.level / (tested.n_candidates * n_claims)
-            room = sensitivity(claim, tested.level, shown_level=shared)
+            level = self.opening.level
+            shared = level / (len(self.subject.models) * n_claims)
+            slack = asdict(sensitivity(claim, level, shown_level=shared))
         return ClaimRecord(
             **claim.terms(),
             cells=tuple(
@@ -744,9 +741,7 @@ class Issue:
             detail=finding.detail,
             tail=finding.tail if whole else None,
             limit=finding.limit,
-            shown=None if room is None else room.bound,
-            shift_radius=None if room is None else room.shift_radius,
-            fragility=None if room is None else room.fragility,
+            **slack,
         )
 
     def _floor(self, floor: MinScore | None, judgement: Judgement) -> FloorRecord | None:

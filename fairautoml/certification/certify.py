@@ -14,12 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.certification.certificate import (
-    SMALLEST_CELL,
-    Certificate,
-    Issue,
-    Subject,
-)
+from fairautoml.certification.certificate import SMALLEST_CELL, Certificate, Issue, Subject
 from fairautoml.certification.evidence import (
     Claim,
     Claimed,
@@ -52,12 +47,7 @@ from fairautoml.certification.rows import (
     row_keys,
     twin_share,
 )
-from fairautoml.certification.verdicts import (
-    Reason,
-    Verdict,
-    judge_candidate,
-    n_passed,
-)
+from fairautoml.certification.verdicts import Reason, Verdict, judge_candidate, n_passed
 from fairautoml.data.frames import (
     Inputs,
     check_length,
@@ -74,6 +64,7 @@ from fairautoml.data.target import known_labels
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 from fairautoml.inference.predictor import Predictor
 from fairautoml.metrics import Constraint, GroupCounts, TaskName, bind_constraints
+from fairautoml.parameters import check_error_probability, check_flag, check_number
 from fairautoml.records import Entry
 from fairautoml.runtime._groups import UNSEEN
 from fairautoml.runtime._rows import key_of
@@ -186,7 +177,7 @@ MORE_ROWS_DO_NOT_HELP = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateTerms:
-    """CertificateTerms of a certificate, fixed before the rows are opened."""
+    """Terms of a certificate, fixed before the rows are opened."""
 
     delta: float = 0.05  # error probability of all openings of the same rows together
     served: int = 0  # position of the served model among the candidates
@@ -251,17 +242,15 @@ def _checked(candidates: Sequence[Evidence], subject: Subject) -> Sequence[Evide
         if evidence.floor is not None:
             labels.append(evidence.floor.label)
         if tuple(labels) != subject.claims:
-            msg = (
+            raise InputError(
                 f"read: returned evidence on {labels!r}, but {list(subject.claims)!r} were fixed "
                 "before the rows were opened. Return evidence on those."
             )
-            raise InputError(msg)
     if len(candidates) != len(subject.models):
-        msg = (
+        raise InputError(
             f"read: returned evidence of {len(candidates)} candidates, but {len(subject.models)} "
             "models were fixed before the rows were opened. Return one per model, in their order."
         )
-        raise InputError(msg)
     return candidates
 
 
@@ -305,12 +294,8 @@ def _tested(
         if position >= passed and position != terms.served:
             found.append(None)
             continue
-        tested = judge_candidate(
-            evidence,
-            opening.level,
-            n_candidates=len(candidates),
-            passed=position < passed,
-            reached=position <= passed,
+        judgement = judge_candidate(
+            evidence, opening.level, passed=position < passed, reached=position <= passed
         )
         issue = Issue(
             subject=subject,
@@ -319,7 +304,7 @@ def _tested(
             smallest_cell=terms.smallest_cell,
             salt=salt,
         )
-        found.append(issue.certificate(evidence, tested))
+        found.append(issue.certificate(evidence, judgement))
     return found
 
 
@@ -371,33 +356,18 @@ def check_request(
 ) -> CertificateRequest:
     """Return the parameters of a certificate; raise if one is invalid."""
     delta = check_error_probability(delta)
-    if min_score is not None and not _is_share(min_score):
-        raise ParameterError(f"min_score={min_score!r} must be None or an accuracy in [0, 1]")
-    if not isinstance(later, bool | np.bool_):
-        raise ParameterError(f"later={later!r} must be True or False")
+    if min_score is not None:
+        wanted = "None or an accuracy in [0, 1]"
+        min_score = check_number("min_score", min_score, wanted, lambda score: 0 <= score <= 1)
+    later = check_flag("later", later)
     if not isinstance(ledger, str | PathLike | None):
         raise ParameterError(f"ledger={ledger!r} must be None or the path of an append-only file.")
     return CertificateRequest(
         delta=delta,
-        min_score=None if min_score is None else float(min_score),
-        later=bool(later),
+        min_score=min_score,
+        later=later,
         ledger=None if ledger is None else Path(ledger),
     )
-
-
-def check_error_probability(delta: Any) -> float:
-    """Return the error probability of a statement; raise unless it is above 0 and below 0.5."""
-    if not (_is_share(delta) and 0 < delta < 0.5):
-        raise ParameterError(
-            f"delta={delta!r} must be an error probability above 0 and below 0.5; a confidence of "
-            "95 % is delta=0.05."
-        )
-    return float(delta)
-
-
-def _is_share(value: Any) -> bool:
-    real = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    return real and 0 <= float(value) <= 1
 
 
 def certify_models(candidates: Candidates, inputs: Inputs, request: CertificateRequest) -> Issued:
@@ -625,10 +595,9 @@ class BroughtRows:
                 scores[key] = model.models.scores(self.matrix, self.cells)
             decided = model.decisions(self.matrix, self.cells, scores[key])
             if decided.shape != self.cells.shape:
-                msg = (
+                raise ValueError(
                     f"A model returned decisions of shape {decided.shape}, not {self.cells.shape}."
                 )
-                raise ValueError(msg)
             yield decided
 
     def evidence(self, decided: NDArray[np.integer], used: NDArray[np.bool_]) -> Evidence:

@@ -146,11 +146,6 @@ class Opened:
     answer: str | None = None  # recorded certificates of the same question and terms
 
 
-def _first() -> dict[str, str | int]:
-    """Return the first entry of a new ledger."""
-    return {"kind": "ledger", "format": 1, "salt": secrets.token_hex(16)}
-
-
 def _utc() -> datetime:
     return datetime.now(UTC)
 
@@ -175,7 +170,8 @@ class Ledger:
             stream.seek(0)
             entries = self._checked(stream.read())
             if not entries:
-                self._append(stream, NO_ENTRY, _first())
+                first = {"kind": "ledger", "format": 1, "salt": secrets.token_hex(16)}
+                self._append(stream, NO_ENTRY, first)
                 sync_folder(self.path.parent)
                 stream.seek(0)
                 entries = self._checked(stream.read())
@@ -250,7 +246,7 @@ class Ledger:
         the levels sum to at most ``delta``.
         """
         with self.locked() as (stream, entries):
-            before = _asked(entries, keys, question)
+            before = _opened_before(entries, keys, question)
             if before is not None:
                 _check_delta([before], delta)
                 return _again(entries, before, keys, terms)
@@ -424,7 +420,9 @@ def _times_opened(openings: Sequence[LedgerEntry], reading: str) -> "pd.Series[A
     return total
 
 
-def _asked(entries: Sequence[LedgerEntry], keys: RowKeys, question: str) -> LedgerEntry | None:
+def _opened_before(
+    entries: Sequence[LedgerEntry], keys: RowKeys, question: str
+) -> LedgerEntry | None:
     """Return the opening in which the same rows were given for the same question."""
     wanted = (question, keys.multiset)
     return next(
@@ -489,11 +487,10 @@ def _check_delta(
     for entry in openings:
         fixed = entry.content["delta"]
         if fixed != delta:
-            msg = (
+            raise InputError(
                 f"delta={delta}: the ledger has an opening of {what} with delta={fixed}, and all "
                 f"later ones share that error probability. Pass delta={fixed}, or {remedy}."
             )
-            raise InputError(msg)
 
 
 STATE_HOME = "FAIRAUTOML_STATE_HOME"

@@ -231,23 +231,21 @@ class TrainingRows:
             )
         if overlap <= most:
             return
-        msg = (
+        raise InputError(
             f"X, y: {overlap:.1%} of the {n:,} rows equal training rows of this model, but only "
             f"{self.twins:.1%} are expected to by chance. A certificate needs rows that fit has "
             "not seen: hold rows out before fit (--holdout), or bring new ones."
         )
-        raise InputError(msg)
 
     def _refuse_entities(self, entities: NDArray[Any]) -> None:
         known = np.isin(_entity_keys(entities, self.salt), self.entities)
         if known.any():
-            msg = (
+            raise InputError(
                 f"groups: {int(known.sum()):,} of the {len(known):,} rows belong to entities that "
                 f"fit has seen, such as {entities[known.argmax()]!r}. A certificate needs new "
                 "entities: hold entities out before fit (--holdout with --groups), or, if the "
                 "same identifiers mean other entities here, rename them."
             )
-            raise InputError(msg)
 
 
 def _entity_keys(ids: NDArray[Any], salt: int) -> NDArray[np.uint64]:

@@ -4,7 +4,7 @@ CERTIFIED tests all claims at the full level: a false one requires that the clai
 that is truly violated passes (intersection-union). VIOLATED divides the level by the bounds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -92,10 +92,12 @@ class Judgement:
     reason: Reason = Reason.NONE  # reason of the decisive claim
     findings: tuple[TestResult, ...] = ()  # one per claim, the floor last
 
-
-def holds(evidence: Evidence, level: float) -> bool:
-    """Return whether every claim passes at the level."""
-    return judge(evidence, level, violations=False).verdict is Verdict.CERTIFIED
+    def of_claims(self, evidence: Evidence) -> tuple[TestResult, ...]:
+        """Return one result per claim, also if a single reason applies to all claims."""
+        return self.findings or tuple(
+            TestResult(label=claim.label, verdict=self.verdict, reason=self.reason)
+            for claim in evidence.claims
+        )
 
 
 def judge(evidence: Evidence, level: float, *, violations: bool = True) -> Judgement:
@@ -261,11 +263,8 @@ def _ratio(cells: tuple[Cell, ...], level: float) -> float:
 
 
 def _each(cells: tuple[Cell, ...], side: str, level: float) -> NDArray[np.float64]:
-    bounds: dict[str, Callable[[Cell], float]] = {
-        "lower": lambda cell: cell.lower(level),
-        "upper": lambda cell: cell.upper(level),
-    }
-    return np.array([bounds[side](cell) for cell in cells])
+    """Return a bound of each cell, ``side`` is ``"lower"`` or ``"upper"``."""
+    return np.array([getattr(cell, side)(level) for cell in cells])
 
 
 def parity_bound(claim: Claim, level: float) -> float:
@@ -302,23 +301,6 @@ def _judge_floor(floor: MinScore, level: float, simultaneous: float | None) -> T
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CandidateVerdict:
-    """Verdict on one candidate of a fixed sequence."""
-
-    level: float  # level of the opening, at which each candidate is tested
-    n_candidates: int  # length of the sequence
-    judgement: Judgement  # verdict on this candidate
-
-    def findings(self, evidence: Evidence) -> tuple[TestResult, ...]:
-        """Return one result per claim, also if a single reason applies to all claims."""
-        one = self.judgement
-        return one.findings or tuple(
-            TestResult(label=claim.label, verdict=one.verdict, reason=one.reason)
-            for claim in evidence.claims
-        )
-
-
 def n_passed(candidates: Sequence[Evidence], level: float) -> int:
     """Test a fixed sequence of candidates, and return how many passed before the first failure.
 
@@ -332,22 +314,20 @@ def n_passed(candidates: Sequence[Evidence], level: float) -> int:
     Angelopoulos, Bates, Candes, Jordan, Lei, "Learn then test: calibrating predictive algorithms
     to achieve risk control", arXiv 2110.01052, section 2.2 (fixed sequence testing).
     """
-    failed = (at for at, evidence in enumerate(candidates) if not holds(evidence, level))
-    return next(failed, len(candidates))
+    for at, evidence in enumerate(candidates):
+        if judge(evidence, level, violations=False).verdict is not Verdict.CERTIFIED:
+            return at
+    return len(candidates)
 
 
 def judge_candidate(
-    evidence: Evidence, level: float, *, n_candidates: int, passed: bool, reached: bool = True
-) -> CandidateVerdict:
+    evidence: Evidence, level: float, *, passed: bool, reached: bool = True
+) -> Judgement:
     """Return the verdict on a candidate that passed, failed, or was not reached."""
     judgement = judge(evidence, level, violations=not passed)
-    if not reached and judgement.verdict is Verdict.CERTIFIED:
-        # The sequence ended before this candidate: to certify it would be a second test.
-        judgement = _not_tested(judgement)
-    return CandidateVerdict(level=level, n_candidates=n_candidates, judgement=judgement)
-
-
-def _not_tested(judgement: Judgement) -> Judgement:
+    if reached or judgement.verdict is not Verdict.CERTIFIED:
+        return judgement
+    # The sequence ended before this candidate: to certify it would be a second test.
     verdict, reason = Verdict.INCONCLUSIVE, Reason.NOT_TESTED
     findings = tuple(replace(f, verdict=verdict, reason=reason) for f in judgement.findings)
     return Judgement(verdict=verdict, reason=reason, findings=findings)

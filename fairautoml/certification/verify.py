@@ -13,12 +13,7 @@ from fairautoml.certification.certificate import (
 )
 from fairautoml.certification.evidence import Claim, Evidence, MinScore
 from fairautoml.certification.ledger import RECORDED, Ledger, level_of
-from fairautoml.certification.verdicts import (
-    PASSED,
-    Reason,
-    Verdict,
-    judge_candidate,
-)
+from fairautoml.certification.verdicts import PASSED, Reason, Verdict, judge_candidate
 from fairautoml.exceptions import InputError
 
 SHOWN = (*PASSED, Verdict.VIOLATED)
@@ -153,10 +148,9 @@ def _numbers(certificate: Certificate, known: Known) -> str | None:
 
 def _reissued(certificate: Certificate, evidence: Evidence) -> Certificate:
     """Return the certificate that the evidence gives."""
-    tested = judge_candidate(
+    judgement = judge_candidate(
         evidence,
         certificate.opening.level,
-        n_candidates=len(certificate.subject.models),
         passed=certificate.verdict in PASSED,
         reached=certificate.reason != Reason.NOT_TESTED,
     )
@@ -167,7 +161,7 @@ def _reissued(certificate: Certificate, evidence: Evidence) -> Certificate:
         smallest_cell=certificate.smallest_cell,
         salt="",
     )
-    return issue.certificate(evidence, tested)
+    return issue.certificate(evidence, judgement)
 
 
 def _first_difference(found: ClaimRecord, stated: ClaimRecord) -> str:

@@ -5,10 +5,12 @@ Only this module prints. Only the standard library is imported, so that ``--help
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +58,46 @@ def check_out(out: "Path", *read: str) -> None:
     for name in read:
         if out.exists() and out.resolve() == Path(name).resolve():
             raise ParameterError(f"--out {str(out)!r} is the input table; name another file")
+
+
+def _number(
+    kind: Callable[[str], float],
+    wanted: str,
+    valid: Callable[[float], bool] = lambda value: 0 < value < math.inf,
+    words: Mapping[str, Any] = MappingProxyType({}),
+) -> Callable[[str], Any]:
+    """Return a parser of an argument that is a valid number, or one of the words."""
+
+    def parse(text: str) -> Any:
+        if text in words:
+            return words[text]
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not valid(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        return value
+
+    return parse
+
+
+count = _number(int, "a positive whole number")
+_seconds = _number(float, "a positive number of seconds, such as 60")
+_milliseconds = _number(float, "a positive number of milliseconds, such as 5")
+_mib = _number(float, "a positive number of MiB, such as 2000")
+_jobs = _number(int, "a positive whole number, or -1", words={"-1": -1})
+_seed = _number(int, "a whole number of at least 0", lambda value: value >= 0)
+_ensemble = _number(int, "a whole number of at least 2, or 0", lambda n: n == 0 or n >= 2)
+_min_size = _number(int, "auto or a positive whole number", words={"auto": "auto"})
+_share = _number(float, "a share between 0 and 1, such as 0.3", lambda value: 0 < value < 1)
+_score = _number(float, "a number in [0, 1], such as 0.8", lambda value: 0 <= value <= 1)
+_confidence = _number(
+    float,
+    "auto, none or a number above 0.5 and below 1, such as 0.95",
+    lambda value: 0.5 < value < 1,
+    words={"auto": "auto", "none": None},
+)
 
 
 TASKS = ("auto", "binary", "multiclass", "regression")
@@ -235,67 +277,3 @@ def budget_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     add("--time", type=_seconds, metavar="S", help=f"time budget in seconds {default}")
     add("--trials", type=count, metavar="N", help="number of trials; the run is reproducible")
     add("--storage", metavar="URL", help="PostgreSQL database of the trials; default: in RUN")
-
-
-def _seconds(text: str) -> float:
-    return _number(text, float, "a positive number of seconds, such as 60")
-
-
-def _milliseconds(text: str) -> float:
-    return _number(text, float, "a positive number of milliseconds, such as 5")
-
-
-def _mib(text: str) -> float:
-    return _number(text, float, "a positive number of MiB, such as 2000")
-
-
-def _jobs(text: str) -> int:
-    return -1 if text == "-1" else int(_number(text, int, "a positive whole number, or -1"))
-
-
-def _seed(text: str) -> int:
-    return 0 if text == "0" else int(_number(text, int, "a whole number of at least 0"))
-
-
-def count(text: str) -> int:
-    """Return a count of at least 1."""
-    return int(_number(text, int, "a positive whole number"))
-
-
-def _share(text: str) -> float:
-    value = _number(text, float, "a share between 0 and 1, such as 0.3")
-    return value if value < 1 else _refuse(text, "a share between 0 and 1, such as 0.3")
-
-
-def _score(text: str) -> float:
-    wanted = "a number in [0, 1], such as 0.8"
-    value = 0.0 if text == "0" else _number(text, float, wanted)
-    return value if value <= 1 else _refuse(text, wanted)
-
-
-def _ensemble(text: str) -> int:
-    return 0 if text == "0" else int(_number(text, int, "a whole number of at least 2, or 0"))
-
-
-def _min_size(text: str) -> str | int:
-    return text if text == "auto" else int(_number(text, int, "auto or a positive whole number"))
-
-
-def _confidence(text: str) -> str | float | None:
-    if text in ("auto", "none"):
-        return None if text == "none" else text
-    wanted = "auto, none or a number above 0.5 and below 1, such as 0.95"
-    value = _number(text, float, wanted)
-    return value if 0.5 < value < 1 else _refuse(text, wanted)
-
-
-def _number(text: str, kind: Callable[[str], float], wanted: str) -> float:
-    try:
-        value = kind(text)
-    except ValueError:
-        _refuse(text, wanted)
-    return value if 0 < value < float("inf") else _refuse(text, wanted)
-
-
-def _refuse(text: str, wanted: str) -> NoReturn:
-    raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")

@@ -284,8 +284,7 @@ def _label(
         raise ParameterError(f"{option} is for decisions; with --score leave it out.")
     labels = {str(label): label for label in table[named].dropna().unique().tolist()}
     if text not in labels:
-        msg = f"{option} {text!r}: the labels are {', '.join(map(repr, labels))}"
-        raise ParameterError(msg)
+        raise ParameterError(f"{option} {text!r}: the labels are {', '.join(map(repr, labels))}")
     return labels[text]
 
 
@@ -300,7 +299,8 @@ def _plan_arguments(parser: argparse.ArgumentParser) -> None:
     level_arguments(parser)
     whose_arguments(parser)
     add("--json", action="store_true", help="plan as JSON")
-    parser.set_defaults(seed=0)
+    columns = {"proxy": (), "text": (), "dates": (), "categories": (), "block": None}
+    parser.set_defaults(seed=0, fusion="auto", **columns)
 
 
 def _plan(arguments: argparse.Namespace) -> int:

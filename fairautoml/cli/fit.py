@@ -83,7 +83,6 @@ def _check_held(model: "Estimator", search: "Source", held: "Source") -> None:
 def _keep_beside(model: "Estimator", holdout: dict[str, Any]) -> None:
     """Write what held-out rows showed to the run folder, if there is one."""
     from contextlib import closing
-    from pathlib import Path
 
     from fairautoml.run_files import save_certificate
     from fairautoml.settings import check_run_dir
@@ -210,6 +209,7 @@ def _truth(model: "Estimator", columns: list[str]) -> dict[str, Any]:
 def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     run_arguments(parser)
     holdout_arguments(parser, SHARE)
+    parser.set_defaults(task="auto")
 
 
 DEMO = Command(about="fit a synthetic population", arguments=_demo_arguments, run=_demo)

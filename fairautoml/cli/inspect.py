@@ -43,22 +43,15 @@ def _card(arguments: argparse.Namespace) -> int:
 
 def _card_in(shape: str, documents: Any, fields: dict[str, str]) -> str:
     """Return the card in one of the formats."""
-    import json
-
-    from fairautoml.report.card import (
-        annex_sections,
-        card_of,
-        card_sections,
-        document_page,
-        markdown,
-    )
+    from fairautoml.report import card
 
     if shape == "json":
-        return json.dumps(card_of(documents, fields), indent=1, allow_nan=False) + "\n"
+        return json.dumps(card.card_of(documents, fields), indent=1, allow_nan=False) + "\n"
     if shape == "html":
-        return document_page(*card_sections(documents, fields))
-    sections = annex_sections if shape == "annex-iv" else card_sections
-    return markdown(*sections(documents, fields))
+        return card.document_page(*card.card_sections(documents, fields))
+    if shape == "annex-iv":
+        return card.markdown(*card.annex_sections(documents, fields))
+    return card.card_text(documents, fields)
 
 
 def _fields(path: str | None) -> dict[str, str]:
@@ -251,7 +244,7 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
 def _report(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from fairautoml.bench.page import is_sweep, sweep_report
+    from fairautoml.bench.page import is_sweep, sweep_page, sweep_view
     from fairautoml.data.files import write_whole
     from fairautoml.report import read_documents, run_page, view_of
     from fairautoml.storage.run_folder import reading
@@ -262,7 +255,7 @@ def _report(arguments: argparse.Namespace) -> int:
         check_out(out)
     with reading(folder):
         if is_sweep(folder):
-            page = sweep_report(folder)
+            page = sweep_page(sweep_view(folder))
         else:
             page = run_page(view_of(read_documents(folder)))
     write_whole(page, out)

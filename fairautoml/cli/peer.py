@@ -69,10 +69,9 @@ def ask(arguments: argparse.Namespace) -> dict[str, Any]:
     tables = request.open()
     source, groups = tables.search, list(tables.search.groups.columns)
     if not settings.constraints or not set(groups) <= set(source.X.columns):
-        msg = (
+        raise ParameterError(
             f"system {arguments.system!r} needs --constraint, and --sensitive columns not dropped"
         )
-        raise ParameterError(msg)
     if source.weight is not None:
         raise ParameterError(f"system {arguments.system!r} takes no --weight; leave it out")
     options = read_options_of(replace(settings, pos_label=tables.positive))

@@ -1,7 +1,6 @@
 """Read the tables and build the estimators that command lines name."""
 
 import argparse
-import difflib
 import json
 import shlex
 from collections.abc import Callable, Sequence
@@ -48,6 +47,7 @@ from fairautoml.exceptions import (
     RunFolderError,
 )
 from fairautoml.plan import read_options_of
+from fairautoml.registry import nearest
 from fairautoml.settings import (
     AllExcept,
     Dask,
@@ -61,11 +61,7 @@ from fairautoml.settings import (
     restored_parameters,
 )
 from fairautoml.storage.artifacts import file_hash
-from fairautoml.storage.run_folder import (
-    lacks,
-    read_json,
-    read_object,
-)
+from fairautoml.storage.run_folder import lacks, read_json, read_object
 
 if TYPE_CHECKING:
     from fairautoml.records import Progress
@@ -203,11 +199,10 @@ def read_new(
         table = apply_derive(table, parse_derive(text), new_rows=True)
     lacking = [name for name in of_groups if apart and name not in table.columns]
     if lacking:
-        msg = (
+        raise MissingSensitiveError(
             f"{path} has no column(s) {', '.join(map(repr, lacking))}, from which the model reads "
             "the groups; add them, or fit with --blind for a model that does not need them"
         )
-        raise MissingSensitiveError(msg)
     known = {roles.target, roles.weight, *roles.drop, *roles.sensitive_columns}
     known -= {*schema.names_in}
     X = table.drop(columns=[name for name in table.columns if name in known])
@@ -222,11 +217,10 @@ def read_labelled(path: str, model: "Estimator", folder: Path) -> Source:
     if not Path(path).is_file():
         return open_source(path, roles)
     if roles.target is None:
-        msg = (
+        raise RunFolderError(
             f"{str(folder)!r} was made in Python and does not say which column holds the labels; "
             "certify in Python: fairautoml.load_run(...).certify(X, y, sensitive)"
         )
-        raise RunFolderError(msg)
     groups = None if model.pool_ is None else model.pool_.groups
     table = read_later(path, schema=model.model_.schema, groups=groups, text=roles.text)
     drop = tuple(name for name in roles.drop if name in table.columns)
@@ -335,12 +329,11 @@ def _check_labels(column: "pd.Series[Any]") -> None:
         return
     text, n_rows = " or ".join(map(repr, found.index)), int(found.sum())
     rule = shlex.quote(f"{column.name}={','.join(sorted(others))}")
-    msg = (
+    raise InputError(
         f"--target {column.name!r} holds {text} in {n_rows} rows, next to {others[0]!r} and "
         f"{others[1]!r}: missing labels would be a third class; leave these rows out with "
         f"--keep {rule}, or write another text where it is a class"
     )
-    raise InputError(msg)
 
 
 def _weights(column: "pd.Series[Any]") -> NDArray[np.float64]:
@@ -356,9 +349,7 @@ def check_columns(frame: pd.DataFrame, argument: str, names: Sequence[str]) -> N
     known = [str(column) for column in frame.columns]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
-            quoted = ", ".join(map(repr, near or known))
-            hint = f"did you mean {quoted}?" if near else f"there are {quoted}"
+            hint = nearest(name, known, f"there are {', '.join(map(repr, known))}")
             raise ParameterError(f"{argument}: no column {name!r} in the table; {hint}")
 
 
@@ -596,39 +587,26 @@ def request_of(arguments: argparse.Namespace) -> TableRequest:
         derive=tuple(arguments.derive),
         keep=tuple(arguments.keep),
         overlapping=tuple(arguments.overlapping),
-        proxies=tuple(getattr(arguments, "proxy", ())),
+        proxies=tuple(arguments.proxy),
         columns=_columns_of(arguments),
     )
-    return TableRequest(
-        data=arguments.data,
-        roles=roles,
-        rows=arguments.rows,
-        holdout=getattr(arguments, "holdout", None),
-        positive=arguments.positive,
-        seed=arguments.seed,
-        groups=arguments.groups,
-        time=arguments.time_column,
-        delta=arguments.delta,
-        min_score=arguments.min_score,
-        candidates=getattr(arguments, "candidates", None),
-        ledger=getattr(arguments, "ledger", None),
-        certified=getattr(arguments, "certified", True),
-        validation=getattr(arguments, "validation", None),
-    )
+    noted = {name: value for name, value in vars(arguments).items() if name in NOTED}
+    noted["time"] = arguments.time_column
+    return TableRequest(data=arguments.data, roles=roles, **noted)
 
 
 def _columns_of(arguments: argparse.Namespace) -> ColumnOptions:
     """Return what the options say of columns; a format of dates follows a colon."""
     dates = {}
-    for text in getattr(arguments, "dates", ()):
+    for text in arguments.dates:
         name, colon, form = text.partition(":")
         dates.update({name: form} if colon and "%" in form else {text: ""})
     return ColumnOptions(
-        text=getattr(arguments, "text", ()),
+        text=arguments.text,
         dates=dates,
-        categories=getattr(arguments, "categories", ()),
-        blocks=blocks_of(getattr(arguments, "block", None)) or {},
-        fusion=getattr(arguments, "fusion", "auto"),
+        categories=arguments.categories,
+        blocks=blocks_of(arguments.block) or {},
+        fusion=arguments.fusion,
     )
 
 
@@ -641,11 +619,10 @@ def blocks_of(texts: Sequence[str] | None) -> dict[str, tuple[str, ...]] | None:
         name, _, listed = (part.strip() for part in text.partition("="))
         columns = tuple(part.strip() for part in listed.split(","))
         if not name or not all(columns) or name in found:
-            msg = (
+            raise ParameterError(
                 f"--block {text!r} must be a name and columns, such as 'face=f1,f2', each name "
                 "once"
             )
-            raise ParameterError(msg)
         found[name] = columns
     return found
 
@@ -658,12 +635,11 @@ def _whole_path(file: str) -> str:
 def read_request(folder: Path) -> TableRequest:
     """Return the request of a previous fit."""
     if not (folder / SOURCE_FILE).is_file():
-        msg = (
+        raise RunFolderError(
             f"{str(folder)!r} does not say which table it was fitted to: it is no run, was made "
             "in Python or ended before its first trial; fit again, or continue in Python with "
             "FairAutoML(run_dir=RunStorage(..., if_exists='resume'))"
         )
-        raise RunFolderError(msg)
     found, roles = read_json(folder, SOURCE_FILE), kept_roles(folder)
     # The column of times was dropped after the hold-out, and is read again for it.
     drop = tuple(name for name in roles.drop if name != found.get("time"))
@@ -680,7 +656,7 @@ def read_request(folder: Path) -> TableRequest:
 
 def estimator_of(arguments: argparse.Namespace, constraint: list[str] | None) -> Estimator:
     """Return the estimator of the arguments of ``fairautoml fit`` or ``demo``."""
-    model = _of_task(getattr(arguments, "task", "auto"))
+    model = _of_task(arguments.task)
     model.set_params(
         constraint=constraint,
         objective=arguments.objective,
@@ -802,11 +778,10 @@ def _executor_again(executor: Any, scheduler: str | None) -> Any:
             raise ParameterError(f"--scheduler {scheduler!r}: the run used no Dask scheduler")
         return executor
     if executor.address is not None and scheduler is None:
-        msg = (
+        raise ParameterError(
             f"the run used the Dask scheduler {executor.address!r}, whose messages can run code; "
             "if you trust it, name it again with --scheduler"
         )
-        raise ParameterError(msg)
     return replace(executor, address=scheduler)
 
 

@@ -277,8 +277,8 @@ def _guessed_lines(proxies: Mapping[str, Any] | None) -> list[str]:
             low, high = bound["interval"]
             found = f"{bound['gap']:.4f} (95 % interval {low:.4f} to {high:.4f})"
         lines.append(
-            f"    {bound['metric']} at most {bound['asked']:g}, so {bound['used']:g} between the "
-            f"noisy groups; corrected gap {found}"
+            f"    {bound['metric']} at most {bound['bound']:g}, so {bound['proxy_bound']:g} "
+            f"between the noisy groups; corrected gap {found}"
         )
     return [*lines, f"    assumed: {'; '.join(proxies['assumptions'])}"]
 

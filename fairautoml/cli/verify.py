@@ -15,12 +15,7 @@ from fairautoml.data.frames import identity
 from fairautoml.estimator import recounted
 from fairautoml.exceptions import ParameterError
 from fairautoml.storage.artifacts import file_hash
-from fairautoml.storage.run_folder import (
-    is_pickled,
-    read_estimator_file,
-    read_json,
-    reading,
-)
+from fairautoml.storage.run_folder import is_pickled, read_estimator_file, read_json, reading
 
 NEED_MODEL = frozenset({"numbers", "model", "counts"})
 """Checks that can need the loaded model."""

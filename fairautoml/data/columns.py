@@ -15,24 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.sensitive_numbers import (
-    Kind,
-    has_time_zone,
-    kind_of,
-    numbers,
-    to_float32,
-)
+from fairautoml.data.sensitive_numbers import Kind, has_time_zone, kind_of, numbers, to_float32
 from fairautoml.data.written import Doubt, Reading, reading_of
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.runtime._rows import KINDS, key_of
-from fairautoml.runtime._written import (
-    DIGITS,
-    PARTS,
-    PLAIN,
-    part_of,
-    read_moment,
-    read_value,
-)
+from fairautoml.runtime._written import DIGITS, PARTS, PLAIN, part_of, read_moment, read_value
 
 Key = tuple[str, Any]
 
@@ -397,11 +384,10 @@ def _encode_category(column: Column, values: "pd.Series[Any]") -> NDArray[np.flo
     keys = tuple(key_of(value) for value in levels)
     now, then = types_of(keys), types_of(column.levels)
     if now and not now & then:
-        msg = (
+        raise InputError(
             f"column {column.name!r} of X held categories of type {_types(then)} at fit and of "
             f"type {_types(now)} now; convert it to what it was at fit."
         )
-        raise InputError(msg)
     return _as_category(recode(codes, keys, column.levels, unknown=-1))
 
 
@@ -502,9 +488,8 @@ def _moments(series: "pd.Series[Any]", shown: str) -> "pd.Series[Any]":
     read = pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")
     unread = values[read.isna()]
     if len(unread):
-        msg = (
+        raise InputError(
             f"{shown} holds {unread.iloc[0]!r}; texts must be dates in ISO 8601 format, "
             "such as 2020-01-31. Convert all values, or give numbers"
         )
-        raise InputError(msg)
     return read

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from fairautoml.data.files import read_table
+from fairautoml.data.files import read_table, write_whole
 from fairautoml.data.lending import lending_table
 from fairautoml.data.named import DatasetMetadata, NamedTable
 from fairautoml.exceptions import DatasetUnavailableError, InputError, UnknownNameError
@@ -61,14 +61,9 @@ def fetch(url: str, *, max_bytes: int) -> bytes:
 
 def keep(raw: bytes, path: Path) -> None:
     """Write a file atomically."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            partial.write_bytes(raw)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(raw, path)
     except OSError as error:
         msg = f"the cache folder {path.parent} cannot be written ({error}); set FAIRAUTOML_CACHE"
         raise DatasetUnavailableError(msg) from None
@@ -331,11 +326,10 @@ def _from_folder(name: str, folder: Path, entry: Mapping[str, Any]) -> NamedTabl
         msg = f"dataset {name!r} cannot be read from {path}: {error.strerror}. {WAYS_OUT}"
         raise DatasetUnavailableError(msg) from None
     if found != entry["sha256"]:
-        msg = (
+        raise DatasetUnavailableError(
             f"{path} is not the file of its index.json: its SHA-256 is {found}, expected "
             f"{entry['sha256']}; fetch the file again, or correct the index if you changed it"
         )
-        raise DatasetUnavailableError(msg)
     facts = _facts(entry)
     frame = read_table(path, text_columns=(facts.target, *facts.sensitive))
     return facts.table(name, frame)
@@ -383,11 +377,10 @@ def _parsed(name: str, source: PublicSource, raw: bytes) -> NamedTable:
         raise DatasetUnavailableError(msg) from None
     found = content_hash(frame)
     if found != source.content:
-        msg = (
+        raise DatasetUnavailableError(
             f"{source.url} has changed: the content hash of dataset {name!r} is {found}, "
             f"expected {source.content}. {WAYS_OUT}"
         )
-        raise DatasetUnavailableError(msg)
     return source.facts.table(name, frame)
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 from fairautoml.data.named import code_text
 from fairautoml.data.sensitive_numbers import QUANTILES, bin_labels
 from fairautoml.exceptions import ParameterError
+from fairautoml.registry import nearest
 
 OPPOSITES = {"<=": ">", ">=": "<", "==": "!=", "!=": "==", "<": ">=", ">": "<="}
 """Comparisons, two-letter ones first so that they are recognised first."""
@@ -195,9 +196,8 @@ def _numeric(frame: pd.DataFrame, source: str) -> pd.Series:
 def _check_column(frame: pd.DataFrame, source: str, argument: str) -> None:
     if source not in frame.columns:
         names = [str(name) for name in frame.columns]
-        near = difflib.get_close_matches(source, names, n=3) or names
-        msg = f"{argument} names the column {source!r}; the table has: {', '.join(near)}"
-        raise ParameterError(msg)
+        hint = nearest(source, names, f"the table has: {', '.join(names)}")
+        raise ParameterError(f"{argument} names the column {source!r}; {hint}")
 
 
 def _check_values(texts: pd.Series, values: tuple[str, ...], source: str, argument: str) -> None:

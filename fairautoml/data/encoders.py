@@ -308,7 +308,8 @@ def fit_encoding(
         ]
         recoded = [lookup for lookup in encoder.replaced if lookup.column in many]
         appended = tuple(lookup for one in encoders for lookup in _lookups(one, recoded))
-        encoder, encoded = replace(encoder, appended=appended), _append(encoded, *means)
+        encoder = replace(encoder, appended=appended)
+        encoded = np.concatenate((encoded, *means), axis=1, dtype=np.float32, casting="same_kind")
         wider = replace(wider, n_features=wider.n_features + len(appended))
     if not feature_schema.texts:
         return encoded, wider, encoder
@@ -399,7 +400,3 @@ def _cross_fitted(
     for others, held_out in parts:
         means[held_out] = _fitted(table, y, others).transform(table[held_out])
     return means
-
-
-def _append(X: NDArray[np.floating], *means: NDArray[np.floating]) -> NDArray[np.float32]:
-    return np.concatenate((X, *means), axis=1, dtype=np.float32, casting="same_kind")

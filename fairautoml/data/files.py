@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import difflib
 import gzip
 import importlib.util
 import io
@@ -19,6 +18,7 @@ import pandas as pd
 from fairautoml.data.groups import GroupSchema
 from fairautoml.data.schema import TableSchema
 from fairautoml.exceptions import DegradedWarning, InputError, MissingExtraError, warn
+from fairautoml.registry import nearest
 from fairautoml.runtime._written import PLAIN, read_number
 
 MISSING = (
@@ -127,9 +127,8 @@ def _not_found(file: Path) -> str:
         return f"path is {str(file)!r}, which is a {kind}; give a file"
     folder = file.parent
     names = [other.name for other in folder.iterdir()] if folder.is_dir() else []
-    near = difflib.get_close_matches(file.name, names, n=3)
-    hint = f"; did you mean {', '.join(near)}?" if near else ""
-    return f"path is {str(file)!r}; there is no such file{hint}"
+    hint = nearest(file.name, names, "check the path")
+    return f"path is {str(file)!r}; there is no such file; {hint}"
 
 
 def _read_arrow(file: Path, suffix: str) -> pd.DataFrame:
@@ -285,7 +284,7 @@ def read_later(
             for name, keys in zip(groups.columns, groups.levels, strict=True)
             if name not in groups.numeric
         }
-    strings = [name for name, keys in levels.items() if _only_text(keys)]
+    strings = [name for name, keys in levels.items() if _kinds(keys) == {"str"}]
     # A number such as "1.200" would be read as 1.2.
     strings += dict.fromkeys(column.name for column in schema.columns if column.form)
     of_groups = () if groups is None else [n for n in groups.columns if n not in groups.numeric]
@@ -299,10 +298,6 @@ def read_later(
 
 _OFFSET = re.compile(r"[T ]\d{2}.*(?:Z|[+-]\d{2}(?::?\d{2})?)\s*$")
 """End of a time in ISO 8601 format with a difference to UTC."""
-
-
-def _only_text(levels: Sequence[tuple[str, Any]]) -> bool:
-    return _kinds(levels) == {"str"}
 
 
 def _kinds(levels: Sequence[tuple[str, Any]]) -> set[str]:

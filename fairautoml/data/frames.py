@@ -4,7 +4,6 @@ polars and pyarrow are optional: they are recognised by module name and never im
 is read without pyarrow.
 """
 
-import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -20,6 +19,7 @@ from fairautoml.data.columns import PositionalNames, texts_of
 from fairautoml.data.sensitive_numbers import kind_of, numbers
 from fairautoml.data.splits import row_draws
 from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.registry import nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +38,10 @@ def check_same_index(inputs: Inputs) -> None:
     """Raise InputError if pandas inputs have different indices."""
     found = unlike_indices({field.name: getattr(inputs, field.name) for field in fields(inputs)})
     if found:
-        msg = (
+        raise InputError(
             f"{found}. Use reset_index(drop=True) if they are in the same order, else bring them "
             "into the same order, for example y.loc[X.index]."
         )
-        raise InputError(msg)
 
 
 def unlike_indices(given: Mapping[str, Any]) -> str:
@@ -104,6 +103,13 @@ class Table:
         """Whether the table is a sparse matrix."""
         return bool(sp.issparse(self.matrix))
 
+    @property
+    def by_name(self) -> "dict[str, pd.Series[Any]]":
+        """The columns by the names that the user gave; empty without names."""
+        if not self.named or self.columns is None:
+            return {}
+        return dict(zip(self.names, self.columns, strict=True))
+
 
 _FOREIGN_FRAMES = frozenset({"DataFrame", "LazyFrame", "Table", "RecordBatch"})
 
@@ -144,11 +150,10 @@ def frame_columns(frame: Any, argument: str) -> "dict[str, pd.Series[Any]]":
 def _of_polars(column: Any, argument: str) -> "pd.Series[Any]":
     values = column.to_numpy()
     if values.ndim != 1:
-        msg = (
+        raise InputError(
             f"column {column.name!r} of {argument} holds several values per row ({column.dtype}); "
             "make columns of them (unnest) or leave it out"
         )
-        raise InputError(msg)
     zoned = getattr(column.dtype, "time_zone", None) is not None
     return pd.Series(values).dt.tz_localize("UTC") if zoned else pd.Series(values)
 
@@ -156,11 +161,10 @@ def _of_polars(column: Any, argument: str) -> "pd.Series[Any]":
 def _check_unique(names: list[str], argument: str) -> None:
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        msg = (
+        raise InputError(
             f"{argument} has several columns of one name: {_few(twice)}; names are compared as "
             f"text (1 and '1' are the same). Rename the columns so that each name occurs once."
         )
-        raise InputError(msg)
 
 
 def _few(names: list[str]) -> str:
@@ -201,11 +205,10 @@ def as_array(values: Any, argument: str) -> NDArray[Any]:
             msg = f"{argument} cannot be read as an array ({error!r}); give a NumPy array."
             raise InputError(msg) from error
     if not hasattr(values, "__len__") or isinstance(values, str | bytes | dict):
-        msg = (
+        raise InputError(
             f"{argument} must be a table or an array, found {type(values).__name__}; "
             "give a DataFrame, a NumPy array or a list."
         )
-        raise InputError(msg)
     return object_array(values, argument)
 
 
@@ -258,12 +261,10 @@ def read_table(X: Any, *, allow_empty: bool = False) -> Table:
 
 def column_of(X: Any, name: str, argument: str) -> "pd.Series[Any]":
     """Return the column of a table that an argument names."""
-    table = read_table(X)
-    columns = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
+    columns = read_table(X).by_name
     if name not in columns:
-        near = difflib.get_close_matches(name, columns, n=3)
         has = f"X has {list(columns)[:20]}." if columns else "X has no column names."
-        hint = f"did you mean {', '.join(map(repr, near))}?" if near else has
+        hint = nearest(name, columns, has)
         wanted = f"{argument}={name!r} must be a column of X"
         raise ParameterError(f"{wanted}; {hint} Give its name, or one value per row")
     return columns[name]
@@ -279,17 +280,15 @@ def _read_sparse(X: Any) -> Table:
 
 def _read_array(X: Any) -> Table:
     if X is None:
-        msg = "X is None; give the features as a table of shape (n_rows, n_features)."
-        raise InputError(msg)
+        raise InputError("X is None; give the features as a table of shape (n_rows, n_features).")
     array = as_array(_unwrapped(X), "X")
     _refuse_complex(array.dtype)
     if array.ndim != 2:
-        msg = (
+        raise InputError(
             f"Expected 2D array for X, got {array.ndim}D array of shape {array.shape} instead. "
             "Reshape your data either using array.reshape(-1, 1) if your data has a single "
             "feature or array.reshape(1, -1) if it contains a single sample."
         )
-        raise InputError(msg)
     n_rows, n_columns = array.shape
     names = PositionalNames(n_columns)
     if array.dtype.kind in "biuf":
@@ -307,35 +306,31 @@ def _unwrapped(X: Any) -> Any:
 
 def _refuse_complex(dtype: Any) -> None:
     if dtype.kind == "c":
-        msg = f"Complex data not supported: X has dtype {dtype}. Give real numbers."
-        raise InputError(msg)
+        raise InputError(f"Complex data not supported: X has dtype {dtype}. Give real numbers.")
 
 
 def _check_not_empty(table: Table, *, allow_empty: bool) -> None:
     shape = (table.n_rows, len(table.names))
     if not table.names:
-        msg = (
+        raise InputError(
             f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required. "
             "Give X at least one column."
         )
-        raise InputError(msg)
     if table.n_rows == 0 and not allow_empty:
-        msg = (
+        raise InputError(
             f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required. "
             "Give X at least one row."
         )
-        raise InputError(msg)
 
 
 def check_length(n_rows: int, values: Any, argument: str) -> None:
     """Raise unless there is one value per row."""
     found = _length(values)
     if found != n_rows:
-        msg = (
+        raise InputError(
             f"Found input variables with inconsistent numbers of samples: [{n_rows}, {found}]: X "
             f"has {n_rows} rows and {argument} has {found}. Give one value per row of X."
         )
-        raise InputError(msg)
 
 
 def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
@@ -351,19 +346,17 @@ def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
         raise InputError(msg) from error
     bad = int((~np.isfinite(weight) | (weight < 0)).sum())
     if bad:
-        msg = (
+        raise InputError(
             f"sample_weight has {bad} value(s) that are NaN, infinite or negative; weights must "
             "be finite numbers of at least 0. Give such rows weight 0 to leave them out."
         )
-        raise InputError(msg)
     with np.errstate(over="ignore"):
         total = weight.sum()
     if not np.isfinite(total):
-        msg = (
+        raise InputError(
             f"sample_weight: the sum of the weights, up to {weight.max():.3g}, is too large for a "
             "float. Divide all weights by the same number."
         )
-        raise InputError(msg)
     if not weight.any():
         msg = "sample_weight: every weight is zero. Give at least some rows a positive weight."
         raise InputError(msg)
@@ -388,8 +381,7 @@ def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str
     check_length(read_table(X).n_rows, series, argument)
     missing = int(series.isna().sum())
     if missing:
-        msg = f"{argument} is missing in {missing} row(s); give a value for every row"
-        raise InputError(msg)
+        raise InputError(f"{argument} is missing in {missing} row(s); give a value for every row")
     return series.reset_index(drop=True), name
 
 

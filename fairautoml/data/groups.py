@@ -9,13 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.columns import (
-    Key,
-    level_arrays,
-    recode,
-    sort_levels,
-    types_of,
-)
+from fairautoml.data.columns import Key, level_arrays, recode, sort_levels, types_of
 from fairautoml.data.frames import as_array, as_series, frame_columns, is_foreign, is_frame
 from fairautoml.data.sensitive_numbers import NumberPolicy, Reading, Scale
 from fairautoml.data.spelling import (
@@ -91,19 +85,17 @@ def _read_indicators(table: str, frame: Any) -> "dict[str, pd.Series[Any]]":
         values = column.to_numpy(dtype=object)
         strange = [v for v in values[~absent].tolist() if v not in (0, 1)]
         if strange:
-            msg = (
+            raise InputError(
                 f"sensitive[{table!r}] is a table, so its columns must mark the members of a "
                 f"group by True and False or 1 and 0; {name!r} holds {strange[0]!r}. Give one "
                 "column per group, for example with pandas.get_dummies, or a column in place of "
                 f"the table: sensitive={{{name!r}: ...}}."
             )
-            raise InputError(msg)
         read = np.full(len(values), None, dtype=object)
         read[~absent] = values[~absent].astype(bool)
         found[f"{table}.{name}"] = pd.Series(read, dtype=object)
     if not found:
-        msg = f"sensitive[{table!r}] has no column; give one column per group."
-        raise InputError(msg)
+        raise InputError(f"sensitive[{table!r}] has no column; give one column per group.")
     return found
 
 
@@ -117,11 +109,10 @@ def _read_array(sensitive: Any) -> SensitiveColumns:
     if array.ndim == 1:
         return SensitiveColumns({DEFAULT_NAME: as_series(sensitive, "sensitive")}, named=False)
     if array.ndim != 2:
-        msg = (
+        raise InputError(
             f"sensitive must have one or two dimensions, found shape {array.shape}; give one "
             "column per sensitive attribute."
         )
-        raise InputError(msg)
     columns = {
         f"{DEFAULT_NAME}_{at}": as_series(array[:, at], "sensitive")
         for at in range(array.shape[1])
@@ -131,8 +122,7 @@ def _read_array(sensitive: Any) -> SensitiveColumns:
 
 def _check_columns(found: SensitiveColumns) -> None:
     if not found.columns:
-        msg = "sensitive has no column; give at least one, or sensitive=None."
-        raise InputError(msg)
+        raise InputError("sensitive has no column; give at least one, or sensitive=None.")
     lengths = {name: len(column) for name, column in found.columns.items()}
     if len(set(lengths.values())) > 1:
         msg = f"the columns of sensitive differ in length: {lengths}; give one value per row."
@@ -224,11 +214,10 @@ def _system(
     for column, (codes, keys) in zip(columns, indicators, strict=True):
         label = column.removeprefix(f"{name}.")
         if _BELONGS not in keys:
-            msg = (
+            raise InputError(
                 f"sensitive[{name!r}]: group {label!r} has no rows, so its rates are undefined. "
                 "Leave the column out."
             )
-            raise InputError(msg)
         labels.append(label)
         masks.append(codes == keys.index(_BELONGS))
         if MISSING in keys and not missing_outside:
@@ -241,25 +230,23 @@ def _system(
 
 def refuse_missing(name: str, count: int) -> None:
     if count:
-        msg = (
+        raise InputError(
             f"sensitive {name!r} has {count} missing value(s). Choose at fit how they are "
             "handled: GroupPolicy(missing=) (--sensitive-missing) 'error' (this), 'own_group' (a "
             "group called '(missing)') or 'exclude' (rows outside the constraint). New rows can "
             "also be predicted without their group by GroupPolicy(unseen='base_model') "
             "(--unseen-group base_model)."
         )
-        raise InputError(msg)
 
 
 def check_types(name: str, known: tuple[Key, ...], keys: tuple[Key, ...]) -> None:
     then = types_of(known) - {MISSING[0]}
     now = types_of(keys)
     if then and now - then:
-        msg = (
+        raise InputError(
             f"sensitive {name!r} held groups of type {' and '.join(sorted(then))} at fit and "
             f"holds type {' and '.join(sorted(now))} now; convert it to what it was at fit."
         )
-        raise InputError(msg)
 
 
 def refuse_unseen(
@@ -268,14 +255,13 @@ def refuse_unseen(
     if not codes.size:
         return
     labels = sorted({str(keys[code][1]) for code in np.unique(codes).tolist()})
-    msg = (
+    raise InputError(
         f"sensitive {name!r} has {codes.size} row(s) of group(s) that did not occur at fit: "
         f"{', '.join(map(repr, labels[:10]))}; fit knew "
         f"{', '.join(map(repr, level_labels(known)[:20]))}. Correct the values, or let such rows "
         "be decided without their group by fitting with GroupPolicy(unseen='base_model') "
         "(--unseen-group base_model)."
     )
-    raise InputError(msg)
 
 
 def group_systems(
@@ -503,18 +489,16 @@ def fit_groups(
 ) -> tuple[GroupSchema, NDArray[np.int32]]:
     """Learn the groups of the sensitive columns."""
     if missing not in ("error", "own_group", "exclude"):
-        msg = (
+        raise InputError(
             f"sensitive_missing must be one of 'error', 'own_group', 'exclude', found {missing!r}."
         )
-        raise InputError(msg)
     found = read_sensitive(sensitive)
     if found.n_rows != n_rows:
-        msg = (
+        raise InputError(
             f"Found input variables with inconsistent numbers of samples: [{n_rows}, "
             f"{found.n_rows}]: sensitive has {found.n_rows} rows and X has {n_rows}. Give one "
             "group per row of X."
         )
-        raise InputError(msg)
     names = tuple(found.columns)
     numbers.check_names(names)
     readings = tuple(numbers.reading(name, found.columns[name]) for name in names)
@@ -612,18 +596,16 @@ def _matching(schema: GroupSchema, found: SensitiveColumns) -> "Mapping[str, pd.
     if schema.named and found.named:
         lacking = [name for name in schema.columns if name not in found.columns]
         if lacking:
-            msg = (
+            raise InputError(
                 f"sensitive lacks the column(s) {lacking} that fit was given; it has "
                 f"{list(found.columns)[:20]}. Give the same columns, in any order."
             )
-            raise InputError(msg)
         return found.columns
     if len(found.columns) != len(schema.columns):
-        msg = (
+        raise InputError(
             f"sensitive has {len(found.columns)} column(s) and had {len(schema.columns)} at fit: "
             f"{list(schema.columns)}. Give the same columns, in the same order."
         )
-        raise InputError(msg)
     return dict(zip(schema.columns, found.columns.values(), strict=True))
 
 

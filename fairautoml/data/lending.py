@@ -149,11 +149,10 @@ class LendingPopulation:
     def _check_regions(self) -> None:
         shares = self.region_shares
         if len(shares) != len(REGIONS) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
-            msg = (
+            raise InputError(
                 f"region_shares is {shares}; give three positive shares that sum to 1, "
                 f"for {', '.join(REGIONS)}"
             )
-            raise InputError(msg)
 
     def draw(self, n_rows: int, seed: int) -> pd.DataFrame:
         """Draw rows; the same seed gives the same rows."""

@@ -66,12 +66,11 @@ def _design(errors: Array) -> Array:
 def _rates_of(hidden: Array) -> tuple[Array, Array]:
     shares: Array = hidden.sum(axis=1)
     if not (shares > 0).all():
-        msg = (
+        raise InputError(
             f"errors: they imply group shares of {np.round(shares, 4).tolist()}; a share must be "
             "positive. The proxy is too weak for these rows, or errors= is not its matrix: give "
             "more rows, a better proxy or its measured errors"
         )
-        raise InputError(msg)
     return hidden / shares[:, None], shares
 
 
@@ -79,18 +78,16 @@ def check_errors(errors: Any, n_groups: int) -> Array:
     """Return an error matrix as an array."""
     found = np.asarray(errors, dtype=np.float64)
     if found.shape not in {(n_groups, n_groups), (2, n_groups, n_groups)}:
-        msg = (
+        raise InputError(
             f"errors has shape {found.shape}; allowed are {(n_groups, n_groups)}, row a for the "
             f"true group and column b for what the proxy says, or {(2, n_groups, n_groups)}, one "
             "such matrix for decision 0 and one for decision 1"
         )
-        raise InputError(msg)
     if (found < 0).any() or (np.abs(found.sum(axis=-1) - 1) > SUM_SLACK).any():
-        msg = (
+        raise InputError(
             f"errors: the rows must be shares that add up to 1, found sums "
             f"{found.sum(axis=-1).tolist()}; row a holds P(proxy says b | true group a)"
         )
-        raise InputError(msg)
     check_strength(found)
     return found
 
@@ -99,12 +96,11 @@ def check_strength(errors: Array) -> None:
     """Raise if a proxy is hardly better than chance."""
     strength = float(np.abs(np.linalg.det(errors)).min())
     if strength < LEAST_DETERMINANT:
-        msg = (
+        raise InputError(
             f"proxies: the error matrix has determinant {strength:.3f}, so the proxy is hardly "
             f"better than chance; at least {LEAST_DETERMINANT} is needed for a correction. Give a "
             "better proxy"
         )
-        raise InputError(msg)
 
 
 START = 0.731
@@ -121,14 +117,14 @@ class Consensus:
     residual: Array  # shape (n_groups, n_groups, n_groups): observed less fitted table
 
 
-def consensus(table: Array) -> Consensus:
-    """Return shares and errors fitted to the joint distribution of three proxies.
+def consensus(together: Array) -> Consensus:
+    """Return shares and errors fitted to the joint distribution, or counts, of three proxies.
 
     Solves ``P(i, j, l) = sum_a p_a T1[a, i] T2[a, j] T3[a, l]`` by least squares. Assumes that
     errors are independent given the attribute, and that each proxy beats chance: the initial
     matrices with large diagonals select among solutions that are permutations of the groups.
     """
-    k = len(table)
+    table, k = together / together.sum(), len(together)
     found = least_squares(
         lambda x: (_expected(*_unpacked(x, k)) - table).ravel(),
         _start(k),
@@ -169,13 +165,12 @@ def check_identified(n_proxies: int, errors: Array | None) -> None:
     """Raise unless there is one proxy with its errors, or three without."""
     if (n_proxies, errors is None) in {(1, False), (3, True)}:
         return
-    msg = (
+    raise InputError(
         f"proxies has {n_proxies} column(s) and errors is "
         f"{'not given' if errors is None else 'given'}: not identified. Give one proxy with its "
         "errors= (of fit: proxy_errors=), or three proxies without it, whose errors are then "
         "estimated from how often they agree"
     )
-    raise InputError(msg)
 
 
 def check_agreement(together: Array, proxies: tuple[str, ...]) -> None:
@@ -184,17 +179,11 @@ def check_agreement(together: Array, proxies: tuple[str, ...]) -> None:
         pair = together.sum(axis=at)
         seen = pair[pair.sum(axis=1) > 0][:, pair.sum(axis=0) > 0]
         if min(seen.shape) < 2 or chi2_contingency(seen, correction=False).pvalue > BY_CHANCE:
-            msg = (
+            raise InputError(
                 f"proxies: {first!r} and {second!r} agree no more than by chance on "
                 f"{together.sum():.0f} rows, so one of them is hardly better than chance and "
                 "their error rates are not identified. Give better proxies or more rows"
             )
-            raise InputError(msg)
-
-
-def agreement(together: Array) -> Consensus:
-    """Return shares and errors fitted to the counts of three proxies."""
-    return consensus(together / together.sum())
 
 
 def quick_agreement(together: Array) -> Array:
@@ -202,7 +191,7 @@ def quick_agreement(together: Array) -> Array:
 
     With d_i = P(i says 1 | A = 1) - P(i says 1 | A = 0) and p = P(A = 1), two proxies covary by
     d_i d_j p (1 - p), and the third central moment of all is d_1 d_2 d_3 p (1 - p) (1 - 2 p):
-    that gives p, then each d_i. It is the least-squares fit of ``agreement`` wherever that lies
+    that gives p, then each d_i. It is the least-squares fit of ``consensus`` wherever that lies
     inside [0, 1].
     """
     table = together / together.sum(axis=(-3, -2, -1), keepdims=True)
@@ -271,16 +260,14 @@ class ProxyTable:
 def tabulate(decision: Any, proxies: Any, y: Any, compare: str) -> ProxyTable:
     """Check the rows and count them."""
     if compare not in _CONDITIONS:
-        msg = f"compare={compare!r}: allowed are {', '.join(map(repr, _CONDITIONS))}"
-        raise InputError(msg)
+        raise InputError(f"compare={compare!r}: allowed are {', '.join(map(repr, _CONDITIONS))}")
     columns = read_sensitive(proxies).columns
     codes, labels = _shared_codes(list(columns.values()))
     if len(labels) ** len(columns) > MOST_CELLS:
-        msg = (
+        raise InputError(
             f"proxies: {len(columns)} columns hold {len(labels)} different values, too many for "
             "groups. A proxy names a group: threshold probabilities first, as in p > 0.5"
         )
-        raise InputError(msg)
     decided = _zero_one(decision, "decision", len(codes))
     condition = np.zeros(len(codes), dtype=np.int64)
     if compare != "demographic_parity":
@@ -310,8 +297,7 @@ def _shared_codes(
     long = pd.concat([column.astype(object) for column in columns], ignore_index=True)
     codes, keys = sort_levels(*level_arrays(long, "proxies"))
     if len(keys) < 2:
-        msg = f"proxies: they name {len(keys)} group(s); a gap needs at least two"
-        raise InputError(msg)
+        raise InputError(f"proxies: they name {len(keys)} group(s); a gap needs at least two")
     return codes.reshape(len(columns), -1).T, level_labels(keys)
 
 
@@ -322,8 +308,7 @@ def _zero_one(values: Any, name: str, n_rows: int) -> NDArray[np.int64]:
         raise InputError(msg)
     if not np.isin(array, (0, 1)).all():
         strange = next(v for v in array.tolist() if key_of(v)[1] not in {0, 1})
-        msg = f"{name} holds {strange!r}; allowed are 0 and 1"
-        raise InputError(msg)
+        raise InputError(f"{name} holds {strange!r}; allowed are 0 and 1")
     return array.astype(np.int64)
 
 
@@ -362,12 +347,11 @@ class Guess:
         found = shrinkage(rates, self._scope(self.errors, rates), self.mass)
         if np.isnan(found).any():
             said = (self.mass.sum(axis=0) / self.mass.sum()).round(4).tolist()
-            msg = (
+            raise InputError(
                 f"proxies: {self.name!r} names {self.groups} with shares {said}, which the errors "
                 f"{np.round(self._scope(self.errors, rates), 4).tolist()} do not allow. Give more "
                 "rows, a better proxy, or its measured errors as proxy_errors="
             )
-            raise InputError(msg)
         return found
 
     def drawn_gaps(
@@ -486,23 +470,21 @@ def learn_guess(
 def _check_two(groups: tuple[str, ...]) -> None:
     if len(groups) != 2:
         some = ", ".join(map(repr, groups[:10])) + (", ..." if len(groups) > 10 else "")
-        msg = (
+        raise InputError(
             f"proxies: they name {len(groups)} groups ({some}); a constraint "
             "with proxies= supports two groups only. Merge them into two (one group against all "
             "others), or measure gaps with weak_proxy_gap"
         )
-        raise InputError(msg)
 
 
 def _as_given(errors: Array) -> tuple[Array, Array]:
     """Return given errors, which are the same in all redraws."""
     if errors.ndim == 3:
-        msg = (
+        raise InputError(
             "proxy_errors has shape (2, 2, 2), one matrix for each decision; as there are no "
             "decisions yet, give one of shape (2, 2): row a for the true group, column b for what "
             "the proxy says"
         )
-        raise InputError(msg)
     fitted = np.stack([errors] * 3)
     return fitted, np.broadcast_to(fitted[:, None], (3, N_DRAWS, 2, 2))
 
@@ -510,7 +492,7 @@ def _as_given(errors: Array) -> tuple[Array, Array]:
 def _estimated(rows: Array, drawn: Array, proxies: tuple[str, ...]) -> tuple[int, Array, Array]:
     """Return the index of the best proxy, its errors by scope, and those of redrawn rows."""
     check_agreement(rows.sum(axis=0), proxies)
-    fitted = np.stack([agreement(part).errors for part in (*rows, rows.sum(axis=0))])
+    fitted = np.stack([consensus(part).errors for part in (*rows, rows.sum(axis=0))])
     at = int(np.abs(np.linalg.det(fitted[2])).argmax())
     check_strength(fitted[2, at])
     redrawn = (drawn[:, 0], drawn[:, 1], drawn.sum(axis=1))
@@ -628,21 +610,9 @@ def weak_proxy_gap(
             "are weak for so few rows, or their errors depend on the decision",
             DegradedWarning,
         )
-    return ProxyGap(
-        gap=found.gap,
-        proxy_gap=found.proxy_gap,
-        interval=_interval(table, given, local, draws) if draws else None,
-        groups=table.groups,
-        shares=found.shares,
-        errors=found.errors,
-        proxy=table.proxies[found.proxy],
-        n_rows=int(table.counts.sum()),
-        n_dropped=table.n_dropped,
-        clipped=found.clipped,
-        local=local,
-        residual=found.residual,
-        assumptions=assumptions_of(estimated=given is None, local=local),
-    )
+    if not draws:
+        return found
+    return replace(found, interval=_interval(table, given, local, draws))
 
 
 def _enough(table: ProxyTable) -> bool:
@@ -657,33 +627,24 @@ def _enough(table: ProxyTable) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Measured:
-    gap: float
-    proxy_gap: float
-    shares: Array
-    errors: Array
-    proxy: int
-    clipped: bool
-    residual: float | None
-
-
-def _measure(table: ProxyTable, given: Array | None, *, local: bool) -> _Measured:
+def _measure(table: ProxyTable, given: Array | None, *, local: bool) -> ProxyGap:
     """Return both gaps, with the errors given or those that the agreement of three implies."""
     if given is not None:
         return _corrected(table, 0, given[None], None)
-    overall = agreement(table.counts.sum(axis=(0, 1)))
+    overall = consensus(table.counts.sum(axis=(0, 1)))
     proxy = int(np.abs(np.linalg.det(overall.errors)).argmax())
     fitted = [overall]
     if local:
-        fitted = [agreement(part) for part in table.counts.sum(axis=0)]
+        fitted = [consensus(part) for part in table.counts.sum(axis=0)]
     errors = np.stack([part.errors for part in fitted], axis=1)
     check_strength(errors[proxy])
     residual = max(float(np.abs(part.residual).max()) for part in fitted)
-    return _corrected(table, proxy, errors if local else errors[:, 0], residual)
+    return _corrected(table, proxy, errors if local else errors[:, 0], residual, local=local)
 
 
-def _corrected(table: ProxyTable, proxy: int, errors: Array, residual: float | None) -> _Measured:
+def _corrected(
+    table: ProxyTable, proxy: int, errors: Array, residual: float | None, *, local: bool = False
+) -> ProxyGap:
     """Correct by all proxies together; ``errors`` has one matrix (or two) for each."""
     gaps, plain, clipped = [], [], False
     for part in table.counts:
@@ -696,14 +657,20 @@ def _corrected(table: ProxyTable, proxy: int, errors: Array, residual: float | N
         plain.append(_spread((counts[:, mass > 0] / mass[mass > 0]).T))
     _, shares = hidden_rates(table.counts.sum(axis=0) / table.counts.sum(), errors)
     own = errors[proxy]
-    return _Measured(
+    return ProxyGap(
         gap=max(gaps),
         proxy_gap=max(plain),
+        interval=None,
+        groups=table.groups,
         shares=shares,
         errors=own if own.ndim == 2 else own.mean(axis=0),
-        proxy=proxy,
+        proxy=table.proxies[proxy],
+        n_rows=int(table.counts.sum()),
+        n_dropped=table.n_dropped,
         clipped=clipped,
+        local=local,
         residual=residual,
+        assumptions=assumptions_of(estimated=residual is not None, local=local),
     )
 
 

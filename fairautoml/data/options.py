@@ -1,12 +1,12 @@
 """Options of the user for the columns of a table, instead of what is found."""
 
-import difflib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from fairautoml.exceptions import InputError, ParameterError
+from fairautoml.registry import nearest
 
 Fusion = Literal["auto", "early", "late"]
 """Whether models read all columns, one block each, or whichever the search prefers."""
@@ -60,11 +60,10 @@ class ColumnOptions:
             _check_formats(self.dates)
         object.__setattr__(self, "blocks", _blocks(self.blocks))
         if self.fusion not in get_args(Fusion) or (self.fusion != "auto" and not self.blocks):
-            msg = (
+            raise ParameterError(
                 f"ColumnOptions.fusion={self.fusion!r} must be 'auto', 'early' or 'late', and "
                 "needs blocks, such as blocks={'face': [...], 'cv': [...]}"
             )
-            raise ParameterError(msg)
         twice = sorted({name for name in self.named if self.named.count(name) > 1})
         if twice:
             msg = f"ColumnOptions names column {twice[0]!r} twice; name each column once"
@@ -85,11 +84,10 @@ class ColumnOptions:
         outside = set(names) - set(self.in_blocks) - set(self.drop) - set(others)
         if self.blocks and outside:
             shown = ", ".join(map(repr, sorted(outside)[:8]))
-            msg = (
+            raise InputError(
                 f"ColumnOptions.blocks leaves out {len(outside)} column(s): {shown}. Add each to "
                 "a block, or name it in drop."
             )
-            raise InputError(msg)
 
     def format_of(self, name: str) -> str:
         """Return the format of the dates of a column, empty to find it."""
@@ -101,9 +99,7 @@ class ColumnOptions:
         known = set(names) if named else set()
         unknown = next((name for name in named if name not in known), None)
         if unknown is not None:
-            near = difflib.get_close_matches(unknown, names, n=3)
-            shown = ", ".join(map(repr, names[:20]))
-            hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"X has {shown}."
+            hint = nearest(unknown, names, f"X has {', '.join(map(repr, names[:20]))}.")
             raise InputError(f"ColumnOptions names {unknown!r}, which is no column of X; {hint}")
 
 
@@ -112,10 +108,9 @@ def column_options(value: Any) -> ColumnOptions:
     if value is None:
         return ColumnOptions()
     if not isinstance(value, ColumnOptions):
-        msg = (
+        raise ParameterError(
             f"columns={value!r} must be None or ColumnOptions, such as ColumnOptions(text='note')"
         )
-        raise ParameterError(msg)
     return value
 
 
@@ -131,11 +126,10 @@ def _names(argument: str, value: Any) -> tuple[str, ...]:
 def _blocks(value: Any) -> dict[str, tuple[str, ...]]:
     """Return the blocks with their columns, after checks that need no table."""
     if not isinstance(value, Mapping) or len(value) == 1:
-        msg = (
+        raise ParameterError(
             f"ColumnOptions.blocks={value!r} must be a dict of two or more blocks, such as "
             "{'face': [...], 'cv': [...]}"
         )
-        raise ParameterError(msg)
     found = {}
     for name, columns in value.items():
         if not isinstance(name, str) or not name.replace("_", "").isalnum():
@@ -154,8 +148,7 @@ def _blocks(value: Any) -> dict[str, tuple[str, ...]]:
 def _check_formats(dates: Mapping[Any, Any]) -> None:
     for name, form in dates.items():
         if not isinstance(name, str) or not isinstance(form, str) or (form and "%" not in form):
-            msg = (
+            raise ParameterError(
                 f"ColumnOptions.dates[{name!r}]={form!r} must be a format as of "
                 "datetime.strptime, such as '%d.%m.%y', or empty to find it"
             )
-            raise ParameterError(msg)

@@ -1,6 +1,5 @@
 """Input validation, at ``fit`` and at prediction."""
 
-import difflib
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -51,6 +50,7 @@ from fairautoml.exceptions import (
     warn,
 )
 from fairautoml.metrics import TaskName
+from fairautoml.registry import nearest
 
 MIN_CLASS_ROWS = 2
 """Fewest rows of a class: one for training and one for evaluation."""
@@ -108,7 +108,7 @@ def build_dataset(
     _refuse_blocks_of(schema)
     aware: dict[str, tuple[str, ...]] = {n: (n,) for n in taken if n in schema.names}
     if groups is not None and not (taken and kept):
-        values = inputs.sensitive if not taken else _columns_of(taken, table)
+        values = inputs.sensitive if not taken else {name: table.by_name[name] for name in taken}
         given = Labelled(groups=groups, cells=cells, sensitive=values)
         schema, matrix, aware = _without_proxies(schema, matrix, given, options)
     _warn_about_target(schema, matrix, labels)
@@ -135,11 +135,10 @@ def build_dataset(
 def _refuse_blocks_of(schema: TableSchema) -> None:
     if schema.options.blocks and (schema.texts or schema.sparse):
         what = f"column {schema.texts[0].name!r} is free text" if schema.texts else "X is sparse"
-        msg = (
+        raise InputError(
             f"ColumnOptions.blocks: {what}, which has no blocks. Leave blocks out, or the text "
             "(drop=)."
         )
-        raise InputError(msg)
 
 
 def _with_merged_labels(inputs: Inputs, options: ReadOptions) -> tuple[Inputs, tuple[str, ...]]:
@@ -154,11 +153,10 @@ def _target(y: Any, table: Table, options: ReadOptions) -> tuple[NDArray[Any], N
     """Return the target as learners read it, and the labels behind its codes."""
     check_length(table.n_rows, y, "y")
     if table.n_rows == 1:
-        msg = (
+        raise InputError(
             "X has 1 sample (n_samples = 1); at least "
             f"{2 * MIN_CLASS_ROWS} are required, {MIN_CLASS_ROWS} of each class. Give more rows."
         )
-        raise InputError(msg)
     if options.task == "regression":
         return read_numbers(y), np.empty(0)
     labels, classes = encode_target(y, pos_label=options.pos_label, task=options.task)
@@ -168,11 +166,10 @@ def _target(y: Any, table: Table, options: ReadOptions) -> tuple[NDArray[Any], N
         return labels, classes
     for label, count in zip(classes.tolist(), counts, strict=True):
         if count < MIN_CLASS_ROWS:
-            msg = (
+            raise InputError(
                 f"y has {count} row of class {label!r}; at least {MIN_CLASS_ROWS} rows of each "
                 "class are required. Give more rows of it."
             )
-            raise InputError(msg)
     return labels, classes
 
 
@@ -182,8 +179,9 @@ def _groups(
     if sensitive is None:
         return None, np.zeros(table.n_rows, dtype=np.int32)
     names = _names_of_columns(sensitive, table)
-    if names and table.columns is not None:
-        sensitive = _columns_of(names, table)
+    if names:
+        columns = table.by_name
+        sensitive = {name: columns[name] for name in names}
     schema, cells = fit_groups(
         sensitive,
         n_rows=table.n_rows,
@@ -195,12 +193,6 @@ def _groups(
     return replace(schema, sensitive_from_X=names), cells
 
 
-def _columns_of(names: tuple[str, ...], table: Table) -> Any:
-    """Return columns of X as ``sensitive`` may be given."""
-    at = {name: position for position, name in enumerate(table.names)}
-    return {name: table.columns[at[name]] for name in names} if table.columns else names
-
-
 def _names_of_columns(sensitive: Any, table: Table) -> tuple[str, ...]:
     """Return the columns of X that ``sensitive`` names, empty when it holds the values itself."""
     if isinstance(sensitive, str):
@@ -209,17 +201,15 @@ def _names_of_columns(sensitive: Any, table: Table) -> tuple[str, ...]:
         names = tuple(sensitive)
     else:
         return ()
-    known = table.names if table.named else ()
+    known = list(table.by_name)
     unknown = [name for name in names if name not in known]
     if unknown or len(set(names)) < len(names):
-        near = difflib.get_close_matches(names[0] if not unknown else unknown[0], known, n=3)
-        has = f"X has {list(known[:20])}" if known else "X has no column names"
-        hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"{has}."
-        msg = (
+        has = f"X has {known[:20]}." if known else "X has no column names."
+        hint = nearest(unknown[0] if unknown else names[0], known, has)
+        raise InputError(
             f"sensitive={sensitive!r} must name columns of X, each once; {hint} Give such names, "
             f"or one value per row ({table.n_rows})."
         )
-        raise InputError(msg)
     return names
 
 
@@ -244,11 +234,10 @@ def _weights(
     if not mass.all():
         label = classes.tolist()[int(mass.argmin())]
         left = int(np.count_nonzero(mass))
-        msg = (
+        raise InputError(
             f"sample_weight is zero for all rows of class {label!r}, which leaves {left} class"
             f"{'' if left == 1 else 'es'}; give rows of all classes a positive weight."
         )
-        raise InputError(msg)
     return weight
 
 
@@ -264,12 +253,11 @@ def _check_group_weights(
         mass = system.member @ by_cell
         empty = [system.labels[at] for at in np.flatnonzero(mass == 0).tolist()]
         if empty:
-            msg = (
+            raise DegenerateGroupError(
                 f"sample_weight is zero for all rows of group(s) {', '.join(map(repr, empty))} of "
                 f"{system.name!r}, so their rates are undefined. Give them a positive weight or "
                 "drop their rows."
             )
-            raise DegenerateGroupError(msg)
 
 
 def _without_proxies(
@@ -338,17 +326,18 @@ def read_new_rows(
     groups: GroupSchema | None,
     unseen: UnseenPolicy,
     judged: bool = False,
-    tell: bool = False,
+    warns: bool = False,
 ) -> tuple[Any, NDArray[np.int32]]:
     """Return the encoded matrix and the finest cells of new rows."""
-    matrix = schema.transform(X, tell=tell)
+    matrix = schema.transform(X, warns=warns)
     if groups is None:
         return matrix, np.zeros(matrix.shape[0], dtype=np.int32)
     cells = groups.encode(sensitive_values(X, sensitive, groups, judged=judged), unseen=unseen)
     if len(cells) != matrix.shape[0]:
         msg = f"sensitive has {len(cells)} rows and X has {matrix.shape[0]}; give one per row of X"
         raise InputError(msg)
-    if tell and not _names(sensitive, groups) and {*groups.sensitive_from_X} & {*schema.names}:
+    given_apart = not columns_of_groups(sensitive, groups)
+    if warns and given_apart and {*groups.sensitive_from_X} & {*schema.names}:
         _compare(X, groups, cells)
     return matrix, cells
 
@@ -381,17 +370,15 @@ def validation_inputs(X: Any, y: Any, sensitive: Any, fitted: Inputs) -> Inputs 
         return None
     if X is None or y is None:
         lacking, verb = "X_val" if X is None else "y_val", "is" if len(named) == 1 else "are"
-        msg = (
+        raise InputError(
             f"{lacking} is missing, and {' and '.join(named)} {verb} given: validation rows need "
             "X_val, y_val and, with groups, sensitive_val. Give all of them, or none"
         )
-        raise InputError(msg)
     if sensitive is not None and fitted.sensitive is None:
         raise InputError("sensitive_val is given without sensitive; give both, or none")
     for name in ("groups", "proxies"):
         if getattr(fitted, name) is not None:
-            msg = f"{name}= cannot be given with X_val=. {WITHOUT_X_VAL[name]}"
-            raise InputError(msg)
+            raise InputError(f"{name}= cannot be given with X_val=. {WITHOUT_X_VAL[name]}")
     if found := unlike_indices(given):
         raise InputError(f"{found}. Use reset_index(drop=True) if they are in the same order")
     return Inputs(X=X, y=y, sensitive=sensitive)
@@ -401,14 +388,13 @@ def with_validation(dataset: Dataset, rows: Inputs) -> tuple[Dataset, Dataset]:
     """Return the validation rows, and all rows: those of ``dataset``, then these."""
     schema, groups = dataset.schema, dataset.groups
     if groups is not None and rows.sensitive is None and not groups.sensitive_from_X:
-        msg = (
+        raise MissingSensitiveError(
             f"sensitive_val is missing: sensitive= gives {', '.join(map(repr, groups.columns))} "
             "for X; give it for the rows of X_val, too"
         )
-        raise MissingSensitiveError(msg)
     try:
         matrix, cells = read_new_rows(
-            rows.X, rows.sensitive, schema=schema, groups=groups, unseen="error", tell=True
+            rows.X, rows.sensitive, schema=schema, groups=groups, unseen="error", warns=True
         )
         check_length(len(cells), rows.y, "y")
         regression = dataset.task == "regression"
@@ -445,17 +431,15 @@ def with_validation(dataset: Dataset, rows: Inputs) -> tuple[Dataset, Dataset]:
 def _check_both(labels: NDArray[Any], classes: NDArray[Any]) -> None:
     for label, count in zip(classes.tolist(), np.bincount(labels, minlength=2), strict=True):
         if count < MIN_CLASS_ROWS:
-            msg = (
+            raise InputError(
                 f"y_val has {count} row(s) of class {label!r}; at least {MIN_CLASS_ROWS} of each "
                 "class are required. Give more validation rows"
             )
-            raise InputError(msg)
 
 
 def _compare(X: Any, groups: GroupSchema, cells: NDArray[np.int32]) -> None:
     """Warn if the given groups differ from the columns that ``fit`` used."""
-    table = read_table(X, allow_empty=True)
-    if not table.named or not {*groups.sensitive_from_X} <= {*table.names}:
+    if not {*groups.sensitive_from_X} <= {*read_table(X, allow_empty=True).by_name}:
         return
     columns = _columns(X, groups.sensitive_from_X, judged=False)
     there = groups.encode(columns, unseen="base_model")
@@ -474,7 +458,7 @@ def _compare(X: Any, groups: GroupSchema, cells: NDArray[np.int32]) -> None:
 
 def sensitive_values(X: Any, sensitive: Any, groups: GroupSchema, *, judged: bool = False) -> Any:
     """Return the sensitive values of new rows, from ``X`` if ``fit`` used its columns."""
-    named = _names(sensitive, groups)
+    named = columns_of_groups(sensitive, groups)
     values = _columns(X, named, judged=judged) if named else sensitive
     if values is None:
         raise MissingSensitiveError(_not_given(groups, judged=judged))
@@ -496,7 +480,7 @@ def _not_given(groups: GroupSchema, *, judged: bool) -> str:
     )
 
 
-def _names(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:
+def columns_of_groups(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:
     """Return the columns of X that hold the groups, none if values are given."""
     if sensitive is None:
         return groups.sensitive_from_X
@@ -507,16 +491,13 @@ def _names(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:
 
 
 def _columns(X: Any, names: tuple[str, ...], *, judged: bool) -> dict[str, Any]:
-    table = read_table(X, allow_empty=True)
-    at = {name: position for position, name in enumerate(table.names)}
-    missing = [name for name in names if not table.named or name not in at]
-    if missing or table.columns is None:
-        near = difflib.get_close_matches(missing[0], table.names, n=3) if missing else []
-        end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
-        msg = (
-            f"X has no column(s) {', '.join(map(repr, missing))} to read the groups from{end} "
+    columns = read_table(X, allow_empty=True).by_name
+    missing = [name for name in names if name not in columns]
+    if missing:
+        hint = nearest(missing[0], columns, f"X has {list(columns)[:20]}.")
+        raise MissingSensitiveError(
+            f"X has no column(s) {', '.join(map(repr, missing))} to read the groups from; {hint} "
             f"Give {'evaluate(X, y, sensitive)' if judged else 'predict(X, sensitive)'}, one "
             "value per row."
         )
-        raise MissingSensitiveError(msg)
-    return {name: table.columns[at[name]] for name in names}
+    return {name: columns[name] for name in names}

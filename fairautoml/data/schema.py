@@ -4,7 +4,6 @@ Category codes are defined once, from sorted typed values. Learners must not inf
 rows of a batch, as some would renumber the categories that are present.
 """
 
-import difflib
 import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -38,22 +37,21 @@ from fairautoml.data.spelling import spelling_hints
 from fairautoml.data.texts import COMPONENTS, TextBlock, TextColumn, encode_text, fit_text, is_text
 from fairautoml.data.written import Reading, best_date_form
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
+from fairautoml.registry import nearest
 
 
 def read_guesses(proxies: Any, X: Any) -> "tuple[dict[str, pd.Series[Any]], tuple[str, ...]]":
     """Return the proxy columns by name, and which of them are columns of ``X``."""
     table = read_table(X)
-    in_X = dict(zip(table.names, table.columns or (), strict=False)) if table.named else {}
+    in_X = table.by_name
     names = _names(proxies, table.n_rows)
     lacking = [name for name in names if name not in in_X]
     if lacking:
-        near = difflib.get_close_matches(lacking[0], in_X, n=3)
-        end = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
-        msg = (
-            f"proxies={proxies!r} must name columns of X{end} Give such names, or one label per "
-            "row for each proxy"
+        hint = nearest(lacking[0], in_X, f"X has {list(in_X)[:20]}.")
+        raise InputError(
+            f"proxies={proxies!r} must name columns of X; {hint} Give such names, or one label "
+            "per row for each proxy"
         )
-        raise InputError(msg)
     columns = {name: in_X[name] for name in names} if names else _columns(proxies)
     for name, column in columns.items():
         check_length(table.n_rows, column, f"proxies[{name!r}]")
@@ -67,11 +65,10 @@ def read_truth(sensitive: Any, X: Any) -> Any:
         return column_of(X, sensitive, "sensitive").array
     found = read_sensitive(sensitive).columns
     if len(found) != 1:
-        msg = (
+        raise InputError(
             f"sensitive has {len(found)} columns, {', '.join(map(repr, found))}, and proxies= "
             "guessed one attribute; give the true groups of that one"
         )
-        raise InputError(msg)
     return next(iter(found.values())).array
 
 
@@ -199,7 +196,7 @@ class TableSchema:
             raise InputError(_nothing_left((*self.notes, *notes)))
         return replace(self, columns=columns, texts=texts, notes=(*self.notes, *notes))
 
-    def transform(self, X: Any, *, tell: bool = False) -> Any:
+    def transform(self, X: Any, *, warns: bool = False) -> Any:
         """Return a new table as the matrix that the learners were trained on.
 
         Columns are found by name; a table without names is read by position. A category that
@@ -208,18 +205,17 @@ class TableSchema:
         table = read_table(X, allow_empty=True)
         positions = _locate(self, table)
         if table.sparse and not self.sparse:
-            msg = (
+            raise InputError(
                 "X is a sparse matrix but was a dense table at fit; a sparse matrix is never made "
                 "dense silently. Give X.toarray()."
             )
-            raise InputError(msg)
         if self.sparse:
             return _sparse_matrix(self, table, positions)
         if table.n_rows == 0:
             # Columns without values have no types to compare: a CSV file of a header only.
             return np.empty((0, self.width), dtype=np.float32)
         matrix = _dense_matrix(self, table, positions)
-        if tell:
+        if warns:
             whole = table.matrix.T if table.columns is None else table.columns
             given = [whole[at] for at in positions[: len(self.columns)]]
             for text in strange_values(self.columns, given, matrix[:, : len(given)]):
@@ -265,11 +261,10 @@ def fit_columns(
 def _check_drop(table: Table, drop: Collection[str]) -> None:
     unknown = sorted(set(drop) - set(table.names)) if drop else []
     if unknown:
-        msg = (
+        raise InputError(
             f"drop names columns that X does not have: {unknown}; X has "
             f"{', '.join(map(repr, table.names[:20]))}."
         )
-        raise InputError(msg)
 
 
 def _fit_matrix(schema: TableSchema, table: Table, wanted: list[int]) -> tuple[TableSchema, Any]:
@@ -342,11 +337,10 @@ def _date_form(name: str, values: "pd.Series[Any]") -> str:
     if not form:
         raise InputError(_no_dates(name, values, form))
     if form == "?":
-        msg = (
+        raise InputError(
             f"ColumnOptions.dates names {name!r}, in which the day or the month could come first; "
             f"give its format, {{{name!r}: '%d/%m/%Y'}} or {{{name!r}: '%m/%d/%Y'}}."
         )
-        raise InputError(msg)
     return form
 
 
@@ -456,7 +450,7 @@ _ENCODED = {
     "timedelta": "days",
     "empty": "as it is",
 }
-"""What becomes of a column of each kind."""
+"""Encoding of a column of each kind, as it is described."""
 
 _EMPTY = "all values are missing"
 _CONSTANT = "all values are equal"
@@ -568,11 +562,10 @@ def _locate(schema: TableSchema, table: Table) -> Any:
     if schema.named and table.named:
         return _locate_by_name(schema, table)
     if len(table.names) != len(schema.names_in):
-        msg = (
+        raise InputError(
             f"X has {len(table.names)} features, but FairAutoML is expecting "
             f"{len(schema.names_in)} features as input; give the columns that fit was given."
         )
-        raise InputError(msg)
     if schema.named != table.named:
         then, now = ("names", "none") if schema.named else ("no names", "names")
         msg = f"X had column {then} at fit and has {now} now; its columns are read by position"
@@ -584,11 +577,10 @@ def _locate_by_name(schema: TableSchema, table: Table) -> list[int]:
     at = {name: position for position, name in enumerate(table.names)}
     missing = [name for name in schema.names_read if name not in at]
     if missing:
-        msg = (
+        raise InputError(
             f"X lacks {len(missing)} column(s) that fit was given: {missing[:20]}; it has "
             f"{list(table.names[:20])}. Give X with all columns of fit, in any order."
         )
-        raise InputError(msg)
     known = set(schema.names_in)
     extra = [name for name in table.names if name not in known]
     if extra:

@@ -56,8 +56,7 @@ def kind_of(values: "pd.Series[Any]", name: str) -> Kind:
     else:
         found, inferred = _kind_of_objects(values.astype(object))
     if found == "c":
-        msg = f"Complex data not supported: column {name!r} of X. Give real numbers."
-        raise InputError(msg)
+        raise InputError(f"Complex data not supported: column {name!r} of X. Give real numbers.")
     return _KIND_OF_DTYPE.get(found) or _KIND_OF_OBJECTS.get(inferred, "category")
 
 
@@ -217,19 +216,17 @@ Reading = NumberBins | Scale
 def as_numbers(name: str, values: "pd.Series[Any]") -> NDArray[np.float64]:
     """Return a sensitive column as numbers, NaN where missing."""
     if values.dtype.kind in "mM":
-        msg = (
+        raise InputError(
             f"sensitive {name!r} holds dates or durations, and bins and gedi need numbers; give "
             "it as a number in a unit of your choice, such as years"
         )
-        raise InputError(msg)
     try:
         found = pd.to_numeric(values).to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        msg = (
+        raise InputError(
             f"sensitive {name!r} must hold numbers to be cut into bins or constrained by gedi "
             f"({error}); constrain its groups instead"
-        )
-        raise InputError(msg) from error
+        ) from error
     if np.isinf(found).any():
         msg = f"sensitive {name!r} holds infinite numbers; give finite ones, or none for missing"
         raise InputError(msg)
@@ -353,11 +350,10 @@ class NumberPolicy:
         check_bins(self.bins)
         both = sorted(set(self.bins) & set(self.scales or ()))
         if both:
-            msg = (
+            raise InputError(
                 f"GroupPolicy.bins cuts {both[0]!r} into groups, and a gedi constraint uses "
                 "it as a number; give the column twice under two names, or drop one of the two"
             )
-            raise InputError(msg)
 
     def reading(self, name: str, values: "pd.Series[Any]") -> Reading | None:
         """Return how a column is read, None = its values are the groups."""
@@ -371,11 +367,10 @@ class NumberPolicy:
         """Raise if bins name columns that do not exist."""
         unknown = sorted(set(self.bins) - set(columns))
         if unknown:
-            msg = (
+            raise InputError(
                 f"GroupPolicy.bins names {unknown[0]!r}; the sensitive column(s) are "
                 f"{', '.join(map(repr, columns))}"
             )
-            raise InputError(msg)
 
 
 def _many_numbers(values: "pd.Series[Any]") -> bool:

@@ -53,13 +53,12 @@ def refuse_spellings(name: str, codes: NDArray[np.integer], keys: Sequence[Key])
     )
     kept = max(several[0], key=n_rows.__getitem__)
     other = next(at for at in several[0] if at != kept)
-    msg = (
+    raise InputError(
         f"{name} holds values that differ only by spaces, case or Unicode form: {shown}. Merge "
         "them by fitting with GroupPolicy(normalize=True) (--normalize), or in pandas with "
         ".str.normalize('NFKC').str.strip().str.casefold() or "
         f".replace({{{_shown(keys[other][1])}: {_shown(keys[kept][1])}}}), or rename one."
     )
-    raise InputError(msg)
 
 
 def merge_spellings(

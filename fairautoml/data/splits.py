@@ -131,23 +131,21 @@ def entity_folds(
     """Assign whole entities to folds, stratified by label and group."""
     first = first_rows(entities)
     if len(first) < MIN_FOLDS:
-        msg = (
+        raise InputError(
             "groups: all rows belong to one entity, so folds cannot hold different entities. "
             "Give rows of more entities, or leave groups out"
         )
-        raise InputError(msg)
     # An entity of several labels counts for the rarest: each class must reach every fold.
     rarest_first = np.argsort(np.bincount(y), kind="stable")
     of_entity = np.full(len(first), -1, dtype=np.int64)
     for label in rarest_first[::-1].tolist():
         of_entity[entities[y == label]] = label
         if every_label and 0 < len(np.unique(entities[y == label])) < MIN_FOLDS:
-            msg = (
+            raise InputError(
                 f"groups: the rows of one class belong to fewer than {MIN_FOLDS} entities, so "
                 "folds cannot hold different entities. Give rows of more entities, or leave "
                 "groups out"
             )
-            raise InputError(msg)
     strata = np.unique(of_entity, return_inverse=True)[1]
     # If every entity has rows of all labels there is one stratum, and only their number matters.
     alone = not every_label or not strata.any()
@@ -212,11 +210,10 @@ def _parts(
             yield rows[train], rows[test]
     except (ValueError, TypeError, IndexError) as error:
         name, why = splitter_name(splitter), str(error).rstrip(".")
-        msg = (
+        raise ParameterError(
             f"cv={name} cannot split the rows: {why}. It is called as split(X, y, groups) "
             "with groups= of fit, and gives pairs of (train rows, test rows)"
-        )
-        raise ParameterError(msg) from error
+        ) from error
 
 
 def _unfit_splitter(splitter: Any, why: str) -> ParameterError:

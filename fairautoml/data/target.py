@@ -106,17 +106,15 @@ def read_numbers(y: Any) -> NDArray[np.float64]:
     """Return a numeric target."""
     numbers = plain_numbers(y)
     if np.abs(numbers).max() > HALF_OF_FLOAT32:
-        msg = (
+        raise InputError(
             f"y holds numbers beyond {HALF_OF_FLOAT32:g}, which predictions cannot be; give it in "
             "another unit."
         )
-        raise InputError(msg)
     if (numbers == numbers[0]).all():
-        msg = (
+        raise InputError(
             f"y is {numbers[0]:g} in all {len(numbers)} rows, so there is nothing to learn. Give "
             "rows with different values."
         )
-        raise InputError(msg)
     return numbers
 
 
@@ -128,44 +126,39 @@ def plain_numbers(y: Any) -> NDArray[np.float64]:
     dtype: Any = values.dtype
     if dtype.kind in "mM":
         # A conversion to numbers would give nanoseconds since 1970.
-        msg = (
+        raise InputError(
             f"y holds dates or times ({dtype}); regression needs numbers. Give them in a "
             "unit of your choice, such as days: (y - y.min()) / pandas.Timedelta(days=1)."
         )
-        raise InputError(msg)
     try:
         numbers = values.to_numpy(dtype=np.float64).copy()
     except (TypeError, ValueError) as error:
-        msg = (
+        raise InputError(
             f"y holds something else than numbers ({error}); regression needs numbers. For "
             "classes use FairAutoML."
-        )
-        raise InputError(msg) from error
+        ) from error
     # Lists and texts such as "inf" and "nan" are numbers only now.
     strange = int((~np.isfinite(numbers)).sum())
     if strange:
-        msg = (
+        raise InputError(
             f"y has {strange} number(s) among {len(numbers)} that are infinite or NaN. Give "
             "finite numbers, or remove those rows from X, y and sensitive."
         )
-        raise InputError(msg)
     return numbers
 
 
 def check_given(y: Any) -> None:
     """Raise if the target is None or a single text."""
     if y is None:
-        msg = (
+        raise InputError(
             "FairAutoML requires y to be passed, but the target y is None. Give one label per "
             "row of X."
         )
-        raise InputError(msg)
     if isinstance(y, str | bytes):
-        msg = (
+        raise InputError(
             f"y={y!r} is one text, and y must hold one label per row of X; a column of X is given "
             f"as y=X[{y!r}], with X.drop(columns={y!r}) as X."
         )
-        raise InputError(msg)
 
 
 def known_labels(y: Any, classes: NDArray[Any]) -> NDArray[np.int8]:
@@ -182,11 +175,10 @@ def known_labels(y: Any, classes: NDArray[Any]) -> NDArray[np.int8]:
     unknown = int((codes < 0).sum())
     if unknown:
         shown = " nor ".join(map(repr, classes.tolist()))
-        msg = (
+        raise InputError(
             f"y has {unknown} label(s) that are neither {shown}, the "
             "classes of fit; give labels of the same type"
         )
-        raise InputError(msg)
     return codes.astype(np.int8)
 
 
@@ -222,11 +214,10 @@ def _one_column(y: Any) -> "pd.Series[Any]":
         shape = array.shape
         columns = [as_series(array[:, at], "y") for at in range(array.shape[1])]
     if len(columns) != 1:
-        msg = (
+        raise InputError(
             f"y should be a 1d array, got an array of shape {shape} instead. Give one label per "
             "row."
         )
-        raise InputError(msg)
     msg = (
         "A column-vector y was passed when a 1d array was expected. Please change the shape of y "
         "to (n_samples,), for example using ravel()."
@@ -238,77 +229,67 @@ def _one_column(y: Any) -> "pd.Series[Any]":
 def _check_complete(values: "pd.Series[Any]", wanted: str = "labels") -> None:
     dtype: Any = values.dtype
     if dtype.kind == "c":
-        msg = f"Complex data not supported: y has dtype {dtype}. Give {wanted}."
-        raise InputError(msg)
+        raise InputError(f"Complex data not supported: y has dtype {dtype}. Give {wanted}.")
     missing = int(values.isna().sum())
     if missing:
-        msg = (
+        raise InputError(
             f"Input y contains NaN. It has {missing} missing label(s) among {len(values)}; remove "
             "those rows from X, y and sensitive."
         )
-        raise InputError(msg)
     if dtype.kind == "f" and np.isinf(values.to_numpy(dtype=np.float64)).any():
-        msg = (
+        raise InputError(
             f"Input y contains infinity or a value too large for dtype('float64'). Give {wanted}."
         )
-        raise InputError(msg)
 
 
 def _check_labels(keys: tuple[Key, ...], task: TaskOption) -> None:
     types = types_of(keys)
     if "float" in types:
-        msg = (
+        raise InputError(
             "Unknown label type: continuous. y holds numbers with fractions; FairAutoML is a "
             "classifier. Use FairAutoMLRegressor (--task regression) to predict the number, or "
             "cut the target into classes, for example y > threshold."
         )
-        raise InputError(msg)
     if len(keys) == 1:
-        msg = (
+        raise InputError(
             f"y has only 1 class: {keys[0][1]!r}; a classifier needs rows of two classes. Add "
             "rows of the other class."
         )
-        raise InputError(msg)
     _check_count(keys, task)
     if len(types) > 1:
-        msg = (
+        raise InputError(
             f"y mixes labels of type {' and '.join(sorted(types))}: {keys[0][1]!r} and "
             f"{keys[-1][1]!r}. Give all labels the same type."
         )
-        raise InputError(msg)
 
 
 def _check_count(keys: tuple[Key, ...], task: TaskOption) -> None:
     """Raise if the number of classes does not fit the task."""
     shown = ", ".join(repr(key[1]) for key in keys[:10])
     if task == "binary" and len(keys) > 2:
-        msg = (
+        raise InputError(
             "Only binary classification was requested. The type of the target is multiclass. "
             f"y has {len(keys)} classes: {shown}. Choose one of them as the positive class, for "
             "example y == label, or leave out --task binary to have them all."
         )
-        raise InputError(msg)
     if task == "multiclass" and len(keys) == 2:
-        msg = f"y has 2 classes: {shown}; --task multiclass needs more. Leave it out."
-        raise InputError(msg)
+        raise InputError(f"y has 2 classes: {shown}; --task multiclass needs more. Leave it out.")
     if len(keys) > MOST_CLASSES:
         numeric = types_of(keys) <= {"int", "float"}
         regressor = "Use FairAutoMLRegressor (--task regression), or"
         way_out = regressor if numeric else "Instead,"
-        msg = (
+        raise InputError(
             f"y has {len(keys)} different values ({shown}, ...); a classifier takes at most "
             f"{MOST_CLASSES} classes. {way_out} merge values into fewer classes."
         )
-        raise InputError(msg)
 
 
 def _check_no_positive(keys: tuple[Key, ...], pos_label: Any) -> None:
     if pos_label is not None:
-        msg = (
+        raise InputError(
             f"pos_label={pos_label!r} is for two classes, and y has {len(keys)}; leave "
             "it out, or give y == pos_label as the target."
         )
-        raise InputError(msg)
 
 
 def _positive(keys: tuple[Key, ...], pos_label: Any) -> int:
@@ -317,11 +298,10 @@ def _positive(keys: tuple[Key, ...], pos_label: Any) -> int:
     wanted = key_of(pos_label)
     if wanted not in keys:
         found = " and ".join(f"{value!r} ({kind})" for kind, value in keys)
-        msg = (
+        raise InputError(
             f"pos_label={pos_label!r} ({wanted[0]}) is not a label of y; y has {found}. Give one "
             "of them, with its type."
         )
-        raise InputError(msg)
     return keys.index(wanted)
 
 

@@ -51,12 +51,12 @@ class Predictor:
     constrained: bool = True  # whether the rule serves a constraint
 
     def read(
-        self, X: Any, sensitive: Any, *, unseen: UnseenPolicy, tell: bool = False
+        self, X: Any, sensitive: Any, *, unseen: UnseenPolicy, warns: bool = False
     ) -> tuple[Any, NDArray[np.int32]]:
         """Return matrix and groups of new rows; the groups are read if the model needs them."""
         groups = self.groups if self.needs_sensitive else None
         return read_new_rows(
-            X, sensitive, schema=self.schema, groups=groups, unseen=unseen, tell=tell
+            X, sensitive, schema=self.schema, groups=groups, unseen=unseen, warns=warns
         )
 
     def scores(self, X: Any, cells: NDArray[np.int32]) -> NDArray[np.float64]:

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from fairautoml.data.columns import Column, PositionalNames, SparseColumns
-from fairautoml.data.groups import GroupSchema, MissingPolicy
+from fairautoml.data.groups import GroupSchema, MissingPolicy, UnseenPolicy
 from fairautoml.data.schema import TableSchema
 from fairautoml.data.sensitive_numbers import NumberBins, Reading, Scale
 from fairautoml.data.texts import TextColumn
@@ -215,16 +215,8 @@ class _BlindFileRule(_FileRule):
         return self._decided(scores, np.zeros(len(scores), dtype=np.int64), membership)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
-    """A predictor, and how it reads unknown groups."""
-
-    predictor: Predictor
-    unseen: Literal["error", "base_model"]
-
-
-def restored(path: Path) -> Restored:
-    """Return the predictor of a model file; reading it runs no code."""
+def restored(path: Path) -> tuple[Predictor, UnseenPolicy]:
+    """Return the predictor of a model file, and how it reads unknown groups; no code is run."""
     try:
         served = load(path)
     except ModelFileError as error:
@@ -245,7 +237,7 @@ def restored(path: Path) -> Restored:
         constrained=served._constrained,
     )
     lenient = groups is not None and groups["lenient"]
-    return Restored(predictor=predictor, unseen="base_model" if lenient else "error")
+    return predictor, "base_model" if lenient else "error"
 
 
 def _schema(spec: Mapping[str, Any]) -> TableSchema:

@@ -376,6 +376,11 @@ class Metric:
         return self.rates if self.rates else self.to_overall
 
     @property
+    def needs_labels(self) -> bool:
+        """Whether a fairness metric requires true labels."""
+        return not self.compared or any(rate.needs_labels for rate in self.compared)
+
+    @property
     def moves_threshold(self) -> bool:
         """Whether the best threshold on calibrated scores may differ from one half."""
         return self.on == "decisions" and self.name != "accuracy"

@@ -85,6 +85,18 @@ def worst(rates: Floats, form: Form) -> Floats:
     return np.divide(low, high, out=undefined, where=high > 0).min(axis=0)
 
 
+ROUNDING = 1e-9
+"""Largest rounding difference between two computations of a metric."""
+
+
+def is_worst_of(metric: Metric, value: float, by_rate: Floats) -> bool:
+    """Return whether a value of a metric is the worst disparity of its rates, or the minimum.
+
+    ``by_rate`` are the rates, shape (n_rates, n_groups).
+    """
+    return bool(abs(float(worst(by_rate, metric.form)) - value) <= ROUNDING)
+
+
 def known_disparity(counts: GroupCounts, rates: Sequence[Rate], form: Form) -> float | None:
     """Return the disparity over the groups that have the rate, to fit on a part of the rows."""
     found = []

@@ -12,7 +12,6 @@ from scipy.special import logsumexp
 
 from fairautoml.certification.bounds import cp_lower, cp_upper, hoeffding_margin
 from fairautoml.certification.certificate import Certificate
-from fairautoml.certification.certify import check_error_probability
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.frames import Inputs, as_series, check_length
 from fairautoml.exceptions import InputError
@@ -27,8 +26,9 @@ from fairautoml.metrics import (
 )
 from fairautoml.metrics._table import Rate
 from fairautoml.metrics.groups import GroupSystem
-from fairautoml.metrics.rates import SELECTION, worst
+from fairautoml.metrics.rates import ROUNDING, SELECTION, is_worst_of
 from fairautoml.monitoring.result import Adaptation, Kind, Monitor, Series
+from fairautoml.parameters import check_error_probability
 from fairautoml.selection.pool import Pool
 
 BETS = np.geomspace(0.01, 0.45, 8)
@@ -130,8 +130,6 @@ DRIFT = 0.05
 GRID = np.arange(0.0, 1.0, 0.005)
 """Bounds of a metric that are tried to show by how much it was exceeded."""
 
-SAME = 1e-9
-
 Shares = Mapping[tuple[Kind, str, str], tuple[float, float]]
 """Events and rows of the reference by kind, grouping and group."""
 
@@ -175,7 +173,7 @@ def constraint_series(
 
     An alarm means that in some window the metric of the population was beyond its bound.
     """
-    shown = [one for one in targets if rows.y is not None or not _needs_labels(one)]
+    shown = [one for one in targets if rows.y is not None or not one.metric.needs_labels]
     tables = [rows.counts(at) for at in range(rows.n_windows)]
     tested = [one for one in shown if _is_compared(one, tables)]
     n_tests = sum(len(one.metric.rates) * _n_tests_of_rate(one) for one in tested)
@@ -203,11 +201,6 @@ def _n_tests_of_rate(target: BoundConstraint) -> int:
     return n if target.metric.is_minimum else n * (n - 1)
 
 
-def _needs_labels(target: BoundConstraint) -> bool:
-    compared = target.metric.compared
-    return not compared or any(rate.needs_labels for rate in compared)
-
-
 def _is_compared(target: BoundConstraint, tables: Sequence[GroupCounts]) -> bool:
     """Return whether the metric is the worst disparity of its rates, or the smallest rate."""
     metric, few = target.metric, target.system.n_groups < target.fewest_groups
@@ -217,8 +210,7 @@ def _is_compared(target: BoundConstraint, tables: Sequence[GroupCounts]) -> bool
     value = metric.value(table)
     if isinstance(value, Undefined):
         return True
-    rates = np.stack([table.rates(rate) for rate in metric.rates])
-    return bool(abs(float(worst(rates, metric.form)) - value) <= SAME)
+    return is_worst_of(metric, value, np.stack([table.rates(rate) for rate in metric.rates]))
 
 
 def _tested(
@@ -377,7 +369,7 @@ def reference_shares(
         of_rate = {
             "share": mass / mass.sum(),
             "selection": table.rates(SELECTION),
-            "base_rate": table.table[:, 1].sum(axis=1) / np.maximum(mass, SAME),
+            "base_rate": table.table[:, 1].sum(axis=1) / np.maximum(mass, ROUNDING),
         }
         for group, label in enumerate(system.labels):
             if mass[group] > 0:
@@ -496,7 +488,7 @@ def monitor(
     windows = read_windows(X[time] if isinstance(time, str) else time, len(cells))
     if isinstance(time, str) and time not in pool.schema.names_in:
         X = X.drop(columns=time)
-    matrix, served = model.read(X, rows.sensitive, unseen="base_model", tell=True)
+    matrix, served = model.read(X, rows.sensitive, unseen="base_model", warns=True)
     with isolated_config():
         watched = WatchedRows(
             window=windows.of_row,
@@ -549,11 +541,10 @@ def read_windows(time: Any, n_rows: int) -> Windows:
         column = column.dt.strftime("%Y-%m")
     codes, names = pd.factorize(column, sort=True)
     if len(names) > MOST_WINDOWS:
-        msg = (
+        raise InputError(
             f"time has {len(names)} distinct values; allowed are {MOST_WINDOWS} windows. Pass "
             "dates, which are grouped by month, or round the values."
         )
-        raise InputError(msg)
     return Windows(names=tuple(map(str, names)), of_row=codes.astype(np.int64))
 
 
@@ -562,11 +553,10 @@ def _watched_systems(pool: Pool) -> tuple[GroupSystem, ...]:
     systems = () if pool.groups is None else pool.groups.systems
     found = tuple(one for one in systems if not one.overlapping and one.values is None)
     if pool.task != "binary" or not found:
-        msg = (
+        raise InputError(
             "monitor needs a model of two classes that was fitted with sensitive groups that do "
             "not overlap."
         )
-        raise InputError(msg)
     return found
 
 

@@ -147,9 +147,9 @@ def card_of(documents: Documents, fields: Fields | None = None) -> dict[str, Any
     """Return the card of a run as plain values; fields that are not filled in are None."""
     filled = {} if fields is None else fields
     view = view_of(documents)
-    served = view.served
+    served, summary = view.served, documents.summary
     return {
-        "name": view.name,
+        "name": documents.name,
         "headline": view.headline,
         "statement": dict(view.statement),
         "model": {
@@ -161,13 +161,13 @@ def card_of(documents: Documents, fields: Fields | None = None) -> dict[str, Any
             "sensitive_read_by": served.sensitive_read_by,
             "sha256": documents.model_sha256,
         },
-        "asked": {
+        "problem": {
             "objective": view.objective,
-            "positive_class": view.summary.get("positive_class"),
+            "positive_class": summary.get("positive_class"),
             "constraints": list(view.constraints),
-            "parameters": dict(view.config),
+            "parameters": dict(documents.config),
         },
-        "data": dict(view.source),
+        "data": dict(documents.source),
         "headlines": list(view.headlines),
         "notes": list(view.notes),
         "measured": _plainly_measured(view),
@@ -176,15 +176,15 @@ def card_of(documents: Documents, fields: Fields | None = None) -> dict[str, Any
         "outside_the_bound": [dict(row) for row in view.outside],
         "judgeability": [dict(row) for row in view.judgeability],
         "levelling_down": {
-            system.name: [item.rate for item in system.levelling if item.down]
+            system.name: [item.rate for item in system.levelling if item.levelled_down]
             for system in view.systems
         },
         "certificate": documents.certificate,
         "search": {
-            name: view.summary.get(name)
+            name: summary.get(name)
             for name in ("n_trials", "n_failed", "seconds", "strategy", "allocator", "seed")
         },
-        "environment": dict(view.versions),
+        "environment": dict(documents.versions),
         "fields": {name: filled.get(name) for name in FIELDS},
         "limits": list(LIMITS),
     }
@@ -204,7 +204,7 @@ def _plainly_measured(view: RunView) -> dict[str, Any]:
             if reference is None
             else {"score": reference.score, "gap": reference.gap, "learner": reference.learner}
         ),
-        "margin": view.summary.get("margin"),
+        "margin": view.documents.summary.get("margin"),
         "constraints": {
             item.name: {"value": item.value, "gap": item.gap, "limit": item.limit}
             for item in view.measured
@@ -234,9 +234,9 @@ def card_sections(
 ) -> tuple[str, tuple[DocumentPart, ...]]:
     """Return the title and the sections of the card of a run."""
     view = view_of(documents)
-    known = parts_of(documents, view, {} if fields is None else fields)
+    known = parts_of(view, {} if fields is None else fields)
     order = [name for name in ORDER if name in known]
-    return f"Model card: {view.name}", tuple(known[name] for name in order)
+    return f"Model card: {documents.name}", tuple(known[name] for name in order)
 
 
 ORDER = (
@@ -246,7 +246,7 @@ ORDER = (
 """Sections of the card."""
 
 
-def parts_of(documents: Documents, view: RunView, fields: Fields) -> dict[str, DocumentPart]:
+def parts_of(view: RunView, fields: Fields) -> dict[str, DocumentPart]:
     """Return all sections by name, without those that would be empty."""
     parts = {
         "statement": DocumentPart(title="", blocks=tuple(_statement(view))),
@@ -258,7 +258,7 @@ def parts_of(documents: Documents, view: RunView, fields: Fields) -> dict[str, D
         "model": DocumentPart(
             title="Model",
             serves="Annex IV, 2(b) and 2(c); TS 12791, 6.2",
-            blocks=tuple(_model(documents, view)),
+            blocks=tuple(_model(view)),
         ),
         "constraint": DocumentPart(
             title="Objective and constraints",
@@ -289,13 +289,13 @@ def parts_of(documents: Documents, view: RunView, fields: Fields) -> dict[str, D
             title="Measured on held-out rows",
             serves="Annex IV, 2(g)",
             blocks=tuple(
-                Block(text=f"{name}: {text}") for name, text in held_facts(documents.holdout)
+                Block(text=f"{name}: {text}") for name, text in held_facts(view.documents.holdout)
             ),
         ),
         "certificate": DocumentPart(
             title="Certificate",
             serves="Annex IV, 2(g); TS 12791, 5.3.3",
-            blocks=(_certificate(documents),),
+            blocks=(_certificate(view.documents),),
         ),
         "human_oversight": DocumentPart(
             title="Human oversight",
@@ -331,19 +331,19 @@ def field(fields: Fields, name: str) -> Block:
     return Block(text=f"{FIELDS[name]}: {fields.get(name) or EMPTY}")
 
 
-def _model(documents: Documents, view: RunView) -> Iterator[Block]:
+def _model(view: RunView) -> Iterator[Block]:
     served = view.served
     needs = f"yes, {served.how_read}" if served.needs_sensitive else "no"
     yield Block(text=f"Learner: {served.learner}, {served.n_models} trial(s)")
     yield Block(text=f"Mitigation: {served.mitigations}")
     yield Block(text=f"Rule: {served.rule}")
     yield Block(text=f"Needs the sensitive columns of new rows: {needs}")
-    yield Block(text=f"SHA-256 of the model file: {documents.model_sha256 or 'not kept'}")
+    yield Block(text=f"SHA-256 of the model file: {view.documents.model_sha256 or 'not kept'}")
 
 
 def _objective(view: RunView) -> Iterator[Block]:
     yield Block(text=f"Objective: {view.objective}")
-    positive = view.summary.get("positive_class")
+    positive = view.documents.summary.get("positive_class")
     if positive is not None:
         yield Block(text=f"Positive class: {positive}; accepted means predicted so")
     for constraint in view.constraints:
@@ -361,9 +361,9 @@ def _statement(view: RunView) -> Iterator[Block]:
 
 
 def _data(view: RunView) -> Iterator[Block]:
-    if not view.source:
+    if not view.documents.source:
         yield Block(text="Given in memory; the library does not know where it came from.")
-    for name, value in view.source.items():
+    for name, value in view.documents.source.items():
         if value not in (None, [], {}, ""):
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
             yield Block(text=f"{name}: {text}")
@@ -391,7 +391,7 @@ def _measured(view: RunView) -> Iterator[Block]:
             text=f"Without regard to the constraint: {view.objective} {reference.score:.4f} at "
             f"gap {reference.gap:.4f} ({reference.learner})"
         )
-    margin = view.summary.get("margin") or {}
+    margin = view.documents.summary.get("margin") or {}
     yield from (
         Block(text=f"{text}: {short(margin[name])}")
         for name, text in MARGIN.items()
@@ -437,10 +437,11 @@ def _rates(system: System) -> Iterator[Block]:
         )
         yield Block(kind="row", cells=(group.label, *own[: len(sizes)], *rates))
     for item in system.levelling:
-        if item.down:
+        if item.levelled_down:
             yield Block(
-                text=f"Levelled down: the gap in {item.rate} closed from {percent(item.before)} "
-                f"to {percent(item.after)}; {item.n_worse} group(s) lost by it and none gained.",
+                text=f"Levelled down: the gap in {item.rate} closed from "
+                f"{percent(item.gap_baseline)} to {percent(item.gap)}; {item.n_worse} group(s) "
+                "lost by it and none gained.",
                 kind="paragraph",
             )
 
@@ -451,8 +452,11 @@ def _certificate(documents: Documents) -> Block:
 
 
 def _versions(view: RunView) -> Iterator[Block]:
-    yield Block(text=f"Seed {view.summary.get('seed')}")
-    yield from (Block(text=f"{name} {version}") for name, version in sorted(view.versions.items()))
+    yield Block(text=f"Seed {view.documents.summary.get('seed')}")
+    yield from (
+        Block(text=f"{name} {version}")
+        for name, version in sorted(view.documents.versions.items())
+    )
 
 
 NOTE = (
@@ -490,7 +494,7 @@ def annex_sections(
     """Return the title and the sections of the evidence."""
     filled = {} if fields is None else fields
     view = view_of(documents)
-    known = parts_of(documents, view, filled)
+    known = parts_of(view, filled)
     found = [DocumentPart(title="", blocks=(Block(text=NOTE, kind="paragraph"),))]
     for title, point, names in POINTS:
         blocks = tuple(field(filled, name) for name in names)
@@ -499,4 +503,4 @@ def annex_sections(
             if name in known:
                 part = known[name]
                 found.append(replace(part, level=3, title=part.title or "Selected model"))
-    return f"Evidence for Annex IV: {view.name}", tuple(found)
+    return f"Evidence for Annex IV: {documents.name}", tuple(found)

@@ -1,9 +1,9 @@
 """Charts of a run: their data for the HTML report, and plots with matplotlib."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fairautoml.exceptions import MissingExtraError, ParameterError
 from fairautoml.report.view import DASH, Row, RunView
@@ -165,7 +165,7 @@ def history_chart(view: RunView) -> HistoryChart | None:
     moments = view.moments
     if not moments:
         return None
-    end = max(float(view.summary.get("seconds") or 0.0), moments[-1]["seconds"])
+    end = max(float(view.documents.summary.get("seconds") or 0.0), moments[-1]["seconds"])
     x = nice_axis(0.0, end, LEFT, WIDTH - RIGHT, "seconds")
     scores = [moment["score"] for moment in moments]
     y = nice_axis(min(scores), max(scores), HEIGHT * 0.7 - BOTTOM, TOP, f"best {view.up_title}")
@@ -183,6 +183,52 @@ def history_chart(view: RunView) -> HistoryChart | None:
         for place, m in zip(places, moments, strict=True)
     )
     return HistoryChart(x=x, y=y, steps="".join(path), dots=dots)
+
+
+STAGE_TOP, STAGE_HEIGHT, STAGE_WIDTH = 14.0, 44.0, 330.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageBar:
+    """Trials of a stage of the search, and the part that went on."""
+
+    y: float
+    width: float
+    went_on: float  # width of the part that was promoted
+    label: str
+    text: str
+    reason: str  # how trials were chosen for the next stage
+
+
+def stage_bars(rungs: Sequence[Mapping[str, Any]]) -> tuple[StageBar, ...]:
+    """Return the bars of the stages of a search, none if nothing was promoted."""
+    if not any(rung["promoted"] for rung in rungs):
+        return ()
+    most = max(rung["trials"] for rung in rungs)
+    return tuple(
+        StageBar(
+            y=STAGE_TOP + STAGE_HEIGHT * at,
+            width=round(STAGE_WIDTH * rung["trials"] / most, 1),
+            went_on=round(STAGE_WIDTH * rung["promoted"] / most, 1),
+            label=rung["stage"],
+            text=_stage_text(rung),
+            reason=rung["reason"],
+        )
+        for at, rung in enumerate(rungs)
+    )
+
+
+def _stage_text(rung: Mapping[str, Any]) -> str:
+    low, high = rung["rows"]
+    rows = f"{high:.0%}" if low == high else f"{low:.0%} to {high:.0%}"
+    names = {"promoted": "promoted", "stopped": "stopped early", "failed": "failed"}
+    return "; ".join(
+        [
+            f"{rung['trials']} on {rung['folds']} fold{'s' * (rung['folds'] != 1)}, {rows} rows",
+            *(f"{rung[name]} {what}" for name, what in names.items() if rung[name]),
+            f"{rung['seconds']:.1f} s",
+        ]
+    )
 
 
 def shortened(text: str, most: int = 24) -> str:
@@ -253,7 +299,7 @@ def plot_history(view: RunView, ax: "Axes | None" = None) -> "Axes":
     moments = view.moments
     seconds, scores = [m["seconds"] for m in moments], [m["score"] for m in moments]
     if moments:
-        end = max(float(view.summary.get("seconds") or 0.0), seconds[-1])
+        end = max(float(view.documents.summary.get("seconds") or 0.0), seconds[-1])
         axes.step([*seconds, end], [*scores, scores[-1]], where="post", color=BLUE)
     for feasible, face, name in (
         (True, BLUE, "meets the constraint"),

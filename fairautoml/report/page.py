@@ -20,8 +20,8 @@ from fairautoml.report.charts import (
     pareto_chart,
     percent,
     shortened,
+    stage_bars,
 )
-from fairautoml.report.summary import ladder_steps
 from fairautoml.report.view import DASH, RunView, held_facts
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _UNSAFE = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 def run_page(view: RunView) -> str:
     """Return the page of a run."""
     details = {row.rank: {"rule": visible(row.rule), "how": row.how} for row in view.rows}
-    held = dict(held_facts(view.holdout))
+    held = dict(held_facts(view.documents.holdout))
     return render("run.html", view=view, data=details, held=held, **_charts(view))
 
 
@@ -55,7 +55,7 @@ def _charts(view: RunView) -> dict[str, Any]:
         "pareto": pareto_chart(view),
         "history": history_chart(view),
         "origins": ORIGINS,
-        "ladder": ladder_steps(view.summary.get("rungs", ())),
+        "stages": stage_bars(view.documents.summary.get("rungs", ())),
     }
 
 

@@ -356,22 +356,42 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LevellingDown:
-    """Change of a rate's gap between groups, and the groups that gained or lost."""
+class LevellingRow:
+    """Whether a gap was closed by levelling down."""
 
-    rate: str  # name of the rate
-    before: float | None  # largest difference between groups, for reference and selected model
-    after: float | None
-    n_better: int  # published groups whose rate became better and worse for them
-    n_worse: int
+    system: str  # sensitive column or intersection
+    rate: str
+    gap_baseline: float | None  # largest difference between two groups, without the constraint
+    gap: float | None  # largest difference between two groups
+    n_better: int  # number of groups that are better off
+    n_worse: int  # number of groups that are worse off
+    # the gap is smaller, at least one group is worse off and none is better off
+    levelled_down: bool
 
-    @property
-    def down(self) -> bool:
-        """Whether the gap shrank although no group gained."""
-        closed = (
-            self.before is not None and self.after is not None and self.after < self.before - SAME
-        )
-        return closed and self.n_worse > 0 and self.n_better == 0
+
+def levelling(
+    system: str, rate: str, pairs: Sequence[tuple[float | None, float | None]], gain: int
+) -> LevellingRow:
+    """Return the change of the gap in a rate from its values by group, before and now.
+
+    ``gain`` is 1 if a higher rate is better for the group, else -1.
+    """
+    known = [(old, new) for old, new in pairs if old is not None and new is not None]
+    gap_baseline = gap = None
+    if len(known) == len(pairs) > 1:
+        gap_baseline, gap = (max(values) - min(values) for values in zip(*known, strict=True))
+    n_better = sum(gain * (new - old) > SAME for old, new in known)
+    n_worse = sum(gain * (new - old) < -SAME for old, new in known)
+    closed = gap_baseline is not None and gap is not None and gap < gap_baseline - SAME
+    return LevellingRow(
+        system=system,
+        rate=rate,
+        gap_baseline=gap_baseline,
+        gap=gap,
+        n_better=n_better,
+        n_worse=n_worse,
+        levelled_down=closed and n_worse > 0 and n_better == 0,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,7 +402,7 @@ class System:
     groups: tuple[Group, ...]  # groups that are shown
     n_left_out: int  # groups that are not shown
     rates: Mapping[str, str]  # titles by rate
-    levelling: tuple[LevellingDown, ...] = ()  # over all groups, by rate
+    levelling: tuple[LevellingRow, ...] = ()  # over all groups, by rate
 
     @property
     def weighted(self) -> bool:
@@ -435,7 +455,7 @@ class Spent:
 class RunView:
     """Content of the report of a run."""
 
-    name: str  # name of the run
+    documents: Documents
     objective: str  # performance metric
     rises: bool  # whether greater is better
     constraints: tuple[str, ...]  # as the user wrote them
@@ -454,12 +474,6 @@ class RunView:
     moments: tuple[DocumentRow, ...]
     spent: tuple[Spent, ...]  # training time by learner, longest first
     failures: tuple[DocumentRow, ...]  # trials without a model
-    summary: Mapping[str, Any]  # as in ``Documents``
-    config: Mapping[str, Any]
-    versions: Mapping[str, Any]
-    source: Mapping[str, Any]
-    holdout: Mapping[str, Any]
-    explanation: Mapping[str, Any]
 
     @property
     def one_limit(self) -> bool:
@@ -512,12 +526,12 @@ class RunView:
     @property
     def headline(self) -> str:
         """The selected model, its cost in score and the probability that the bound holds."""
-        return str(self.summary.get("headline", ""))
+        return str(self.documents.summary.get("headline", ""))
 
     @property
     def statement(self) -> tuple[tuple[str, str], ...]:
         """Sentences on the selected model with their titles; empty in older runs."""
-        return tuple((title, text) for title, text in self.summary.get("statement", ()))
+        return tuple((title, text) for title, text in self.documents.summary.get("statement", ()))
 
     @property
     def how_met(self) -> str:
@@ -528,19 +542,19 @@ class RunView:
         if served.constant and all(item.within for item in self.measured):
             return "meets the constraint only as a constant predictor, which does not count"
         if served.status == Status.UNSURE or (served.is_within and not served.constant):
-            reason = self.summary["best"].get("reason") or "is not feasible"
+            reason = self.documents.summary["best"].get("reason") or "is not feasible"
             return f"is within the bounds, but {reason}"
         return "misses the constraint"
 
     @property
     def headlines(self) -> tuple[str, ...]:
         """Warnings that precede all figures."""
-        return tuple(self.summary.get("headlines", ()))
+        return tuple(self.documents.summary.get("headlines", ()))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes on the data and on the result."""
-        notes = self.summary.get("notes", ())
+        notes = self.documents.summary.get("notes", ())
         return tuple(note for note in notes if note not in self.headlines)
 
     @property
@@ -579,7 +593,7 @@ def view_of(documents: Documents) -> RunView:
     reference = groups.get("reference")
     certificate = documents.certificate
     return RunView(
-        name=documents.name,
+        documents=documents,
         objective=objective,
         rises=rises,
         constraints=tuple(str(c) for c in documents.config.get("constraint") or ()),
@@ -606,12 +620,6 @@ def view_of(documents: Documents) -> RunView:
         moments=tuple(documents.summary.get("improvements", ())),
         spent=_spent(documents.trials),
         failures=tuple(t for t in documents.trials if t["status"] not in ("success", "pruned")),
-        summary=documents.summary,
-        config=documents.config,
-        versions=documents.versions,
-        source=documents.source,
-        holdout=documents.holdout,
-        explanation=documents.explanation,
     )
 
 
@@ -723,7 +731,7 @@ def _systems(groups: Mapping[str, Any]) -> tuple[System, ...]:
                 groups=tuple(kept),
                 n_left_out=len(listed) - len(kept),
                 rates=_shown(listed),
-                levelling=tuple(_levelling(listed, rate) for rate in TITLES),
+                levelling=tuple(_levelling(name, listed, rate) for rate in TITLES),
             )
         )
     return tuple(found)
@@ -736,20 +744,10 @@ def _shown(groups: Sequence[Group]) -> dict[str, str]:
     return {**TITLES, **{rate: more[rate] for rate in more if rate not in TITLES}}
 
 
-def _levelling(groups: Sequence[Group], rate: str) -> LevellingDown:
+def _levelling(system: str, groups: Sequence[Group], rate: str) -> LevellingRow:
     """Return the change of a gap; fewer false positives are a gain."""
     pairs = [(group.reference.get(rate), group.served.get(rate)) for group in groups]
-    known = [(old, new) for old, new in pairs if old is not None and new is not None]
-    gains = [(old - new if rate == FPR.name else new - old) for old, new in known]
-    whole = len(known) == len(pairs) and len(pairs) > 1
-    old_rates, new_rates = [old for old, _ in known], [new for _, new in known]
-    return LevellingDown(
-        rate=TITLES[rate],
-        before=max(old_rates) - min(old_rates) if whole else None,
-        after=max(new_rates) - min(new_rates) if whole else None,
-        n_better=sum(gain > SAME for gain in gains),
-        n_worse=sum(gain < -SAME for gain in gains),
-    )
+    return levelling(system, TITLES[rate], pairs, -1 if rate == FPR.name else 1)
 
 
 def _extremes(groups: Sequence[Group]) -> list[Group]:

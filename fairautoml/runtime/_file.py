@@ -75,8 +75,7 @@ def _contents(path: Path) -> dict[str, bytes]:
 
 def _check_manifest(manifest: Any, contents: Mapping[str, bytes]) -> None:
     if manifest["format"] != FORMAT:
-        msg = f"format {manifest['format']!r}, and this version reads {FORMAT}"
-        raise ModelFileError(msg)
+        raise ModelFileError(f"format {manifest['format']!r}, and this version reads {FORMAT}")
     for name in MEMBERS[1:]:
         if hashlib.sha256(contents[name]).hexdigest() != manifest["sha256"][name]:
             raise ModelFileError(f"{name} differs from its hash")

@@ -188,8 +188,7 @@ def _read_group(column: Spec, value: Any) -> Any:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        msg = f"sensitive {column['name']!r} holds {value!r}; give numbers"
-        raise NewRowsError(msg) from None
+        raise NewRowsError(f"sensitive {column['name']!r} holds {value!r}; give numbers") from None
     if math.isinf(number):
         raise NewRowsError(
             f"sensitive {column['name']!r} holds infinite numbers; give finite ones"

@@ -8,20 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.runtime._base import (
-    Array,
-    Floats,
-    ModelFileError,
-    NewRowsError,
-    Spec,
-    checked,
-)
-from fairautoml.runtime._groups import (
-    cells_of,
-    check_indices,
-    read_groups,
-    sensitive_rows,
-)
+from fairautoml.runtime._base import Array, Floats, ModelFileError, NewRowsError, Spec, checked
+from fairautoml.runtime._groups import cells_of, check_indices, read_groups, sensitive_rows
 from fairautoml.runtime._rows import Rows, encoded, read_schema
 from fairautoml.runtime._rules import RULES, draws, fair_scores, row_thresholds
 from fairautoml.runtime._scores import Program

@@ -13,14 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.runtime._base import (
-    Array,
-    Floats,
-    ModelFileError,
-    NewRowsError,
-    Spec,
-    small,
-)
+from fairautoml.runtime._base import Array, Floats, ModelFileError, NewRowsError, Spec, small
 from fairautoml.runtime._written import (
     DIGITS,
     PLAIN,
@@ -90,8 +83,7 @@ class Rows:
         except (RuntimeError, TypeError, ValueError) as error:
             raise NewRowsError(f"X cannot be read as an array ({error!r})") from error
         if array.ndim != 2 or array.dtype.kind == "c":
-            msg = f"X must be a table of two dimensions, found shape {array.shape}"
-            raise NewRowsError(msg)
+            raise NewRowsError(f"X must be a table of two dimensions, found shape {array.shape}")
         return cls(None, list(array.T), len(array))
 
 

@@ -119,16 +119,9 @@ def fair_scores(
 ) -> Floats:
     """Return scores that decide like the rule: at 0.5, or by the largest of several classes.
 
-    Parameters
-    ----------
-    rule : dict
-        Portable form of the rule; of another kind the score is the mean of score and decision.
-    scores : ndarray of float32, shape (n_rows,), (n_rows, n_columns) or (n_rows, n_classes)
-        Scores of the models.
-    cells, chosen : ndarray of int, shape (n_rows,)
-        Finest group cell, and position of the class that the rule decides for.
-    drawn : ndarray, shape (n_rows,), optional
-        The number by which a randomised rule decides a row.
+    ``chosen`` holds the class that the rule decides for, ``drawn`` the number by which a
+    randomised rule decides a row. For rules without thresholds, the score is the mean of score
+    and decision.
     """
     wide = scores.astype(np.float64)
     if rule["kind"] == "classes":

@@ -8,14 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fairautoml.runtime._base import (
-    Array,
-    Floats,
-    ModelFileError,
-    NewRowsError,
-    Spec,
-    small,
-)
+from fairautoml.runtime._base import Array, Floats, ModelFileError, NewRowsError, Spec, small
 from fairautoml.runtime._rules import draws, groups_of
 
 BLOCK_WALKS = 1 << 16

@@ -86,11 +86,10 @@ class Artifacts:
         try:
             return joblib.load(path)
         except UNREADABLE as exc:
-            msg = (
+            raise ModelCorruptError(
                 f"{str(path)!r} is missing or damaged ({exc!r}); remove it and "
                 f"'scores/{key}.npy', and continue with if_exists='resume', which trains it again"
-            )
-            raise ModelCorruptError(msg) from exc
+            ) from exc
 
     def write_portable(self, key: str, content: bytes) -> None:
         """Store the portable form of the fold models of a trial."""
@@ -174,8 +173,9 @@ class Artifacts:
 
     def drop_partials(self) -> None:
         """Remove partial files of killed trials; call it only when no trial is running."""
-        for partial in self.folder.glob("*/.*.tmp"):
-            partial.unlink(missing_ok=True)
+        for pattern in (".*.tmp", "*/.*.tmp"):
+            for partial in self.folder.glob(pattern):
+                partial.unlink(missing_ok=True)
 
     def replace(self, path: Path, write: Callable[[Path], object]) -> None:
         """Write a file with ``write`` and move it to ``path`` atomically."""
@@ -206,11 +206,10 @@ def disk_errors_named(target: Path) -> Iterator[None]:
     except OSError as exc:
         if exc.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        msg = (
+        raise StorageFullError(
             f"no space left for {str(target)!r}; free some space, and continue a run with a "
             "folder by if_exists='resume' (fairautoml resume)"
-        )
-        raise StorageFullError(msg) from exc
+        ) from exc
 
 
 def file_hash(path: Path) -> str:

@@ -226,17 +226,13 @@ def _enum_of(_: _Reader, content: Any) -> Any:
     return kind(content[1])
 
 
-def _named(_: _Reader, content: Any) -> Any:
-    return _registered(content[0], str(content[1]))
-
-
 _READ: dict[str, Any] = {
     "array": _array_of,
     "enum": _enum_of,
     "float": lambda _, content: {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}[content],
     "labels": _labels_of,
     "map": lambda reader, content: {reader.value(k): reader.value(v) for k, v in content},
-    "named": _named,
+    "named": lambda _, content: _registered(content[0], str(content[1])),
     "object": _Reader.object,
     "path": lambda _, content: Path(content),
     "scalar": _scalar_of,

@@ -34,15 +34,7 @@ from fairautoml.exceptions import (
     VersionMismatchError,
     warn,
 )
-from fairautoml.storage.artifacts import (
-    Artifacts,
-    append_private,
-    disk_errors_named,
-    file_hash,
-    make_private,
-    sync_file,
-    sync_folder,
-)
+from fairautoml.storage.artifacts import Artifacts, append_private, disk_errors_named, file_hash
 from fairautoml.storage.journal import read_only_storage
 from fairautoml.storage.plain import unpacked
 
@@ -84,12 +76,11 @@ def check_versions(
     own = _others(versions, ("fairautoml",))
     if own:
         ((then, now),) = own.values()
-        msg = (
+        raise VersionMismatchError(
             f"{str(folder)!r} was written by fairautoml {then} and this is {now}, which reads "
             f"runs of {_minor(now)} only; load it with fairautoml {_minor(then)} "
             f"({_install(own)}), or fit again"
         )
-        raise VersionMismatchError(msg)
     others = _others(versions, learnt_with)
     if others:
         shown = ", ".join(f"{name} {then} (now {now})" for name, (then, now) in others.items())
@@ -229,11 +220,10 @@ class RunFolder:
         remedy = "name a new folder"
         if overwrite:
             remedy = f"if_exists='overwrite' replaces a previous run only; {remedy}"
-        msg = (
+        raise RunFolderExistsError(
             f"run_dir={str(self.path)!r} holds files that are no run of fairautoml "
             f"(for example {min(found)!r}); {remedy}"
         )
-        raise RunFolderExistsError(msg)
 
     def take(self) -> None:
         """Write the process id into the lock file and create the sub-folders."""
@@ -244,20 +234,18 @@ class RunFolder:
         if (self.path / STUDY).is_file() and (self.path / "run.lock").is_file():
             return
         found = "holds no recorded trials" if self.path.is_dir() else "does not exist"
-        msg = (
+        raise RunFolderError(
             f"if_exists='resume': run_dir={str(self.path)!r} {found}; start the run without "
             "it, or name the folder of a previous run"
         )
-        raise RunFolderError(msg)
 
     def _clear(self, found: set[str], *, overwrite: bool) -> None:
         if found & BEGUN and not overwrite:
             self.close()
-            msg = (
+            raise RunFolderExistsError(
                 f"run_dir={str(self.path)!r} holds a previous run; name a new folder, "
                 "or pass if_exists='overwrite' (--overwrite) to replace it"
             )
-            raise RunFolderExistsError(msg)
         for name in (found & OWN_FILES) - {"run.lock"}:
             item = self.path / name
             if item.is_dir() and not item.is_symlink():
@@ -276,17 +264,7 @@ class RunFolder:
 
     def write(self, name: str, write: Callable[[Path], object]) -> None:
         """Write a file with ``write`` and move it into the folder atomically."""
-        target = self.path / name
-        partial = target.with_name(f".{name}.tmp")
-        try:
-            with disk_errors_named(target):
-                make_private(partial)
-                write(partial)
-                sync_file(partial)
-                partial.replace(target)
-                sync_folder(self.path)
-        finally:
-            partial.unlink(missing_ok=True)
+        self.artifacts.replace(self.path / name, write)
 
     def append_trial(self, line: Mapping[str, object]) -> None:
         """Append one line to the human-readable ``trials.jsonl``; the study is the full record."""
@@ -319,7 +297,7 @@ class RunFolder:
 
     def stage_portable(self, export: Callable[[Path], object] | None) -> None:
         """Write a model file beside the selected one; None = the staged model has none."""
-        self.write(STAGED_PORTABLE, _empty if export is None else export)
+        self.write(STAGED_PORTABLE, Path.touch if export is None else export)
 
     def place_model(self, about: Mapping[str, object], *, pickled: bool) -> None:
         """Select the staged model; ``model.json``, written last, names it and its certificate."""
@@ -343,10 +321,6 @@ class RunFolder:
         self.write_json("model.json", content)
 
 
-def _empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
 def lock_folder(path: Path, argument: str) -> IO[bytes]:
     """Lock the file that names the process using its folder; closing the stream frees it."""
     stream = append_private(path)
@@ -354,11 +328,10 @@ def lock_folder(path: Path, argument: str) -> IO[bytes]:
         stream.seek(0)
         pid = stream.read().decode(errors="replace").strip()
         stream.close()
-        msg = (
+        raise RunFolderLockedError(
             f"{argument}={str(path.parent)!r} is in use by process {pid}; "
             "wait for it or name another folder"
         )
-        raise RunFolderLockedError(msg)
     return stream
 
 
@@ -424,11 +397,10 @@ def reading(folder: Path) -> Iterator[None]:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError,
             RecursionError, StopIteration) as error:  # fmt: skip
-        msg = (
+        raise ModelCorruptError(
             f"a file of {str(folder)!r} does not hold what fairautoml wrote ({error!r}): "
             f"{remedy_for(folder)}"
-        )
-        raise ModelCorruptError(msg) from error
+        ) from error
 
 
 def read_pickle(folder: Path) -> Any:
@@ -473,18 +445,16 @@ def portable_file(folder: Path) -> Path:
     about, path = read_object(folder, "model.json"), folder / PORTABLE
     noted = about.get("portable_sha256")
     if noted is None:
-        msg = (
+        raise RunFolderError(
             f"{str(folder)!r} has no {PORTABLE}: an older version wrote the run, or a part of its "
             "model cannot be exported. Load its pickle, which can run code, by --trust-pickle or "
             "fairautoml.load_run(..., trust_pickle=True)"
         )
-        raise RunFolderError(msg)
     if not path.is_file() or file_hash(path) != noted:
-        msg = (
+        raise ModelCorruptError(
             f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); it is "
             f"damaged or was replaced: {remedy_for(folder)}"
         )
-        raise ModelCorruptError(msg)
     return path
 
 
@@ -492,19 +462,17 @@ def read_estimator_file(folder: Path) -> tuple[dict[str, Any], bytes]:
     """Return ``model.json`` and the bytes of the estimator after a check of the hash."""
     about = read_object(folder, "model.json")
     if about.get("format") not in (FORMAT, PICKLED_FORMAT):
-        msg = (
+        raise RunFolderError(
             f"{str(folder)!r} has format {about.get('format')!r} and this version of fairautoml "
             f"reads {FORMAT}; use the version that wrote it, or fit again"
         )
-        raise RunFolderError(msg)
     path = folder / (RECORDS if about.get("estimator") == RECORDS else PICKLE)
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != about.get("sha256"):
-        msg = (
+        raise ModelCorruptError(
             f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); "
             f"it is damaged or was replaced: {remedy_for(folder)}"
         )
-        raise ModelCorruptError(msg)
     return about, content
 
 

@@ -84,9 +84,8 @@ def server_at(address: str) -> Server:
         url = None
     if url is None or url.drivername not in {"postgresql", "postgres", DRIVER}:
         found = "no address" if url is None else f"{url.drivername!r}"
-        msg = (
+        raise ParameterError(
             f"RunStorage.url is {found}; give 'postgresql+psycopg://user@host/database', or None "
             "for a SQLite file in run_dir"
         )
-        raise ParameterError(msg)
     return Server(url.set(drivername=DRIVER))

@@ -310,11 +310,10 @@ def read_past(database: Database, study: str) -> PreviousTrials:
 def _checked_about(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:
     about: dict[str, Any] = _unsealed(attributes.get(RUN), name)
     if about.get("schema") != SCHEMA:
-        msg = (
+        raise RunFolderError(
             f"{name!r} has attributes of version {about.get('schema')} and this version of "
             f"fairautoml reads {SCHEMA}; use the version that wrote it, or a new run_dir"
         )
-        raise RunFolderError(msg)
     return about
 
 
@@ -423,11 +422,10 @@ def check_same(before: Mapping[str, str], now: Mapping[str, str], folder: str) -
         if before[name] != now.get(name)
     ]
     if differing:
-        msg = (
+        raise ResumeMismatchError(
             f"if_exists='resume': the run in {folder!r} was made with {'; '.join(differing)}. "
             "Nothing was changed. Resume it with what it was started with, or name a new run_dir"
         )
-        raise ResumeMismatchError(msg)
 
 
 def _difference(name: str, before: str, now: str | None) -> str:

@@ -82,8 +82,8 @@ def test_small_groups_are_not_shown(people):
     [
         ({"constraint": "four_fifths"}, ParameterError, "constraint='four_fifths' is about"),
         ({"min_share": 0.1}, ParameterError, "min_share=0.1 is about"),
-        ({"y_pred": ["high"] * 400}, InputError, "y_pred must be numbers"),
-        ({"y_pred": [np.inf] * 400}, InputError, "400 are not"),
+        ({"y_pred": ["high"] * 400}, InputError, "y_pred must hold numbers"),
+        ({"y_pred": [np.inf] * 400}, InputError, "400 value.s. that are missing"),
         ({"y_pred": [1.0] * 3}, InputError, "y_pred"),
         ({"model": LinearRule(coefficients={"merit": 1.0})}, InputError, "differ in"),
     ],

@@ -11,7 +11,7 @@ from fairautoml import FairAutoML, GroupPolicy
 from fairautoml.auditing import individual
 from fairautoml.auditing import noise as own
 from fairautoml.auditing.individual import individual_fairness, similar_of
-from fairautoml.auditing.models import UnsupportedModel, decider_of
+from fairautoml.auditing.models import UnsupportedModel, adapter_of
 from fairautoml.exceptions import InputError
 
 LEARNERS = (
@@ -47,7 +47,7 @@ def fitted(learners, n_trials, X, y, **options):
 
 
 def judged(model, X, sex, flips=("sex",), noise=None):
-    decider, rows = decider_of(model, X, {"sex": sex}, model.classes_)
+    decider, rows = adapter_of(model, X, {"sex": sex}, model.classes_)
     similar = similar_of(flips, NOISE if noise is None else noise, rows)
     return individual_fairness(decider, rows, similar, seed=0)
 

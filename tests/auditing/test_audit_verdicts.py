@@ -4,13 +4,21 @@ import pytest
 from audit_people import individuals, only, quick
 
 from fairautoml import FairAutoML
-from fairautoml.auditing.rates import Tables, shown_groups
+from fairautoml.auditing.rates import AuditSample, Tables, shown_groups
 from fairautoml.auditing.rows import AuditReadOptions, Given, read_rows
 from fairautoml.auditing.verdicts import verdict_rows
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint
 
 CAN = "demographic_parity_difference <= 0.1"
+
+
+def sample_of(rows, *constraints):
+    tables = Tables.count(rows)
+    return AuditSample(
+        rows=rows, tables=tables, shown=shown_groups(rows, tables, 0, 0.0),
+        constraints=constraints, level=0.05, smallest=0, seed=0,
+    )  # fmt: skip
 
 
 def of_counts(*cells):
@@ -167,9 +175,7 @@ def test_false_certificates_stay_within_the_level():
         x = rng.binomial(150, [0.3, 0.4501])
         y, decision, groups = of_counts((x[0], 150), (x[1], 150))
         rows = read_rows(Given(y_true=y, y_pred=decision, sensitive=groups), AuditReadOptions())
-        tables = Tables.count(rows)
-        shown = shown_groups(rows, tables, 0, 0.0)
-        found = verdict_rows(rows, tables, [constraint], shown, 0.05, independent=True)
+        found = verdict_rows(sample_of(rows, constraint), independent=True)
         false += found[0].verdict == "CERTIFIED"
     # The .999 quantile of Bin(200, .05).
     assert false <= 21
@@ -224,9 +230,7 @@ def test_holm_errs_in_one_of_two_true_violations_as_often_as_one_test():
         x = rng.binomial(150, [0.3, 0.3, 0.4501, 0.4501])
         decision = np.concatenate([np.r_[np.ones(n), np.zeros(150 - n)] for n in x]).astype(int)
         rows = read_rows(Given(y_true=y, y_pred=decision, sensitive=groups), AuditReadOptions())
-        tables = Tables.count(rows)
-        shown = shown_groups(rows, tables, 0, 0.0)
-        found = verdict_rows(rows, tables, constraints, shown, 0.05, independent=True)
+        found = verdict_rows(sample_of(rows, *constraints), independent=True)
         false += any(row.verdict == "CERTIFIED" for row in found)
     assert false <= 21
 

@@ -208,7 +208,7 @@ def test_intervals_of_ratios_hold_the_true_ratio_whichever_group_is_the_referenc
         ({"reference": "z"}, ParameterError, "'z' is not a group; pass 'most_selected'"),
         ({"min_share": 2}, ParameterError, "must be a share of the rows"),
         ({"favourable": "yes"}, InputError, "'yes' is not one of the labels 0 and 1"),
-        ({"correction": "none"}, ParameterError, "must be 'holm' or 'fixed_sequence'"),
+        ({"correction": "none"}, ParameterError, "must be one of 'holm', 'fixed_sequence'"),
         ({"metrics": "f1"}, ParameterError, "must be a list of metrics"),
     ],
 )

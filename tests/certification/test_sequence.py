@@ -17,7 +17,7 @@ GOOD, OPEN, BAD = evidence(90, 90), evidence(90, 110), evidence(90, 200)
 
 
 def judged(one, **place):
-    return judge_candidate(one, 0.05, n_candidates=2, **place).judgement
+    return judge_candidate(one, 0.05, **place)
 
 
 def test_candidates_pass_up_to_the_first_failure():

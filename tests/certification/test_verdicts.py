@@ -85,7 +85,7 @@ def test_printed_bound_radius_and_fragility_are_the_known_ones(
     cells, bound, shown, radius, fragility
 ):
     found = sensitivity(claim_of(*cells, constraint=at(bound)), 0.05, shown_level=0.05)
-    assert found.bound == pytest.approx(shown)
+    assert found.shown == pytest.approx(shown)
     assert found.shift_radius == pytest.approx(radius)
     assert found.fragility == fragility
 
@@ -94,7 +94,7 @@ def test_a_bound_chosen_among_more_candidates_is_looser():
     claim = claim_of((600, 2000), (594, 2000))
     one = sensitivity(claim, 0.05, shown_level=0.05)
     ten = sensitivity(claim, 0.05, shown_level=0.005)
-    assert one.bound < ten.bound <= 0.05
+    assert one.shown < ten.shown <= 0.05
 
 
 def test_a_group_without_rows_is_not_dropped():
@@ -177,8 +177,8 @@ def test_a_minimum_is_certified_where_the_bound_of_every_group_reaches_it(cells,
     if verdict is Verdict.CERTIFIED:
         assert min(binom.sf(x - 1, n, 0.5) for x, n in cells) <= 0.05
         room = sensitivity(claim, 0.05, shown_level=0.05)
-        assert room.bound == bound_of(claim, 0.05) > 0.5
-        assert room.shift_radius == pytest.approx(room.bound - 0.5)
+        assert room.shown == bound_of(claim, 0.05) > 0.5
+        assert room.shift_radius == pytest.approx(room.shown - 0.5)
         assert room.fragility > 0
 
 
@@ -224,7 +224,7 @@ def test_the_ratio_is_certified_by_the_exact_test_of_every_ordered_pair():
     room = sensitivity(
         claim_of((900, 3000), (930, 3000), constraint=ratio), 0.05, shown_level=0.05
     )
-    assert room.bound == pytest.approx(0.9)
+    assert room.shown == pytest.approx(0.9)
     assert 0 < room.shift_radius < 0.02
     assert room.fragility > 1
 

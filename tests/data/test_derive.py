@@ -117,9 +117,9 @@ def test_the_callers_table_is_not_changed():
 
 
 def test_an_unknown_column_is_refused_with_near_names():
-    with pytest.raises(InputError, match="derive names the column 'aeg'; the table has: age"):
+    with pytest.raises(InputError, match="derive names the column 'aeg'; did you mean 'age'"):
         apply_derive(INDIVIDUALS, parse_derive("g=aeg<=25"))
-    with pytest.raises(InputError, match="keep names the column 'rase'; the table has: race"):
+    with pytest.raises(InputError, match="keep names the column 'rase'; did you mean 'race'"):
         apply_keep(INDIVIDUALS, parse_keep("rase=a"))
 
 

@@ -208,12 +208,12 @@ def test_doubled_column_names_are_refused(tmp_path):
 
 def test_a_missing_file_is_refused_with_near_names(tmp_path):
     saved(tmp_path, TEXT)
-    with pytest.raises(InputError, match=r"no such file; did you mean people\.csv\?"):
+    with pytest.raises(InputError, match=r"no such file; did you mean 'people\.csv'\?"):
         read_table(tmp_path / "poeple.csv")
 
 
 def test_a_missing_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"there is no such file$"):
+    with pytest.raises(InputError, match=r"there is no such file; check the path$"):
         read_table(tmp_path / "nowhere" / "people.csv")
 
 

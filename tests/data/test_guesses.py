@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fairautoml.data.noisy_groups import N_DRAWS, agreement, learn_guess, quick_agreement
+from fairautoml.data.noisy_groups import N_DRAWS, consensus, learn_guess, quick_agreement
 from fairautoml.exceptions import InputError
 from fairautoml.metrics.rates import FPR, SELECTION, TPR
 
@@ -93,7 +93,7 @@ def test_the_closed_form_is_the_least_squares_fit():
         _, _, said, _ = three(3000, rng.uniform(0.7, 0.95, 3), seed)
         table = np.zeros((2, 2, 2))
         np.add.at(table, tuple(said.values()), 1.0)
-        np.testing.assert_allclose(quick_agreement(table), agreement(table).errors, atol=1e-5)
+        np.testing.assert_allclose(quick_agreement(table), consensus(table).errors, atol=1e-5)
 
 
 def test_the_interval_of_a_corrected_gap_holds_the_hidden_one():

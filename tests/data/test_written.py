@@ -174,7 +174,7 @@ def test_new_values_in_another_form_are_missing_and_reported():
     schema = fit_schema(X)
     new = pd.DataFrame({"price": ["1.200 %", "3,5 %", None], "when": ["31.12.2024", "soon", None]})
     with pytest.warns(DegradedWarning, match=r"are no dates .*: 'price' \(50%.*'when' \(50%"):
-        found = schema.transform(new, tell=True)
+        found = schema.transform(new, warns=True)
     np.testing.assert_array_equal(found[:, 0], np.float32([np.nan, 3.5, np.nan]))
     assert not np.isnan(found[0, 1:]).any()
     assert np.isnan(found[1:, 1:]).all()

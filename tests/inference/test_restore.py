@@ -22,9 +22,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::fairautoml.exceptions.DegradedW
 
 def given_back(predictor, folder, unseen="error"):
     export_predictor(predictor, folder / "m.fair", unseen=unseen, about={})
-    found = restored(folder / "m.fair")
-    assert found.unseen == unseen
-    return found.predictor
+    predictor, policy = restored(folder / "m.fair")
+    assert policy == unseen
+    return predictor
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
@@ -56,7 +56,7 @@ def test_tables_are_read_with_the_same_warnings_and_errors(tmp_path):
         for one in (predictor, again):
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", DegradedWarning)
-                one.schema.transform(frame, tell=True)
+                one.schema.transform(frame, warns=True)
             messages.append([str(warning.message) for warning in caught])
         assert messages[0] == messages[1]
         assert messages[0]

@@ -91,8 +91,8 @@ def test_what_was_found_is_reported(fitted):
     assert isinstance(found, GuessedGroups)
     assert (found.proxy, found.groups, found.n_rows) == ("p0", ("0", "1"), 3000)
     assert found.shares == pytest.approx((0.6, 0.4), abs=0.06)
-    assert bound.used == pytest.approx(bound.asked * bound.factor, abs=1e-6)
-    assert bound.asked == BOUND
+    assert bound.proxy_bound == pytest.approx(bound.bound * bound.factor, abs=1e-6)
+    assert bound.bound == BOUND
     assert bound.proxy_gap == pytest.approx(fitted.best_entry_.gap)
     assert bound.gap == pytest.approx(bound.proxy_gap / bound.factor)
     assert bound.interval[0] < bound.gap < bound.interval[1]
@@ -102,7 +102,7 @@ def test_what_was_found_is_reported(fitted):
 
 
 def test_the_text_says_what_was_requested_what_was_used_and_what_is_assumed(fitted):
-    result, used = result_of(fitted), fitted.proxies_.bounds[0].used
+    result, used = result_of(fitted), fitted.proxies_.bounds[0].proxy_bound
     text = result_text(result, fitted.leaderboard_, 3, details=True)
     screen = " ".join(result_text(result, fitted.leaderboard_, 3).split())
     assert f"Goal accuracy subject to {DP} Served" in screen
@@ -326,7 +326,7 @@ def test_a_kept_run_continues_under_the_constraint_that_was_requested(tmp_path):
     assert load_run(run).proxies_ == model.proxies_
     again = blind(run_dir=RunStorage(run, "resume"), n_trials=3).fit(X, y, proxies=guesses)
     assert len(again.trials_) == 3
-    assert again.proxies_.bounds[0].used == model.proxies_.bounds[0].used
+    assert again.proxies_.bounds[0].proxy_bound == model.proxies_.bounds[0].proxy_bound
 
 
 def test_the_command_line_reads_columns_that_guess(tmp_path, capsys):

@@ -398,8 +398,8 @@ def test_levelling_down_is_a_gap_closed_by_losses_alone(before, after, down):
     }
     view = view_of(documents(n_entries=3, groups=groups))
     selection, *others = view.systems[0].levelling
-    assert selection.down is down
-    assert not any(other.down for other in others)
+    assert selection.levelled_down is down
+    assert not any(other.levelled_down for other in others)
     assert ("✗ yes" in run_page(view)) is down
 
 
@@ -435,7 +435,7 @@ def test_page_and_card_name_the_positive_class_of_two():
     assert label not in page
     assert label not in card_text(named)
     assert "Positive class: " in card_text(named)
-    assert card_of(named)["asked"]["positive_class"] == label
+    assert card_of(named)["problem"]["positive_class"] == label
 
 
 def test_a_constant_model_is_not_said_to_miss_a_gap_that_it_does_not_have():
@@ -499,7 +499,7 @@ def test_a_model_within_the_bounds_that_is_not_feasible_is_shown_with_the_reason
 def test_curves_are_distinguished_without_colours():
     curves = tuple(Curve(name=str(n), points=((0.0, 0.0), (5.0, n / 10))) for n in range(24))
     drawn = _drawn(curves)
-    kinds = [(hue, dash) for _, _, hue, dash in drawn.lines]
+    kinds = [(hue, dash) for _, _, hue, dash in drawn["lines"]]
     assert len({dash for _, dash in kinds[:6]}) == 6
     assert len(set(kinds)) == 24
 

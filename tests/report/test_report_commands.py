@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fairautoml.bench.page import sweep_report
+from fairautoml.bench.page import sweep_page, sweep_view
 from fairautoml.cli import inspect as command
 from fairautoml.cli.main import main
 from fairautoml.exceptions import ParameterError, RunFolderError
@@ -25,7 +25,7 @@ def test_a_sweep_without_fits_shows_its_own_summary(without_fits):
     (without_fits / "summary.csv").write_text(
         "ratio,allocator,final.mean\n0.1,<b>full</b>,0.123456\n0.1,simple,\n"
     )
-    page = sweep_report(without_fits)
+    page = sweep_page(sweep_view(without_fits))
     assert '<th scope="row">&lt;b&gt;full&lt;/b&gt;</th><td class="n">0.1</td>' in page
     assert '<td class="n">0.1235</td>' in page
     assert '<td class="n">-</td>' in page
@@ -34,7 +34,7 @@ def test_a_sweep_without_fits_shows_its_own_summary(without_fits):
 
 def test_a_sweep_with_neither_fits_nor_summary_is_refused(without_fits):
     with pytest.raises(RunFolderError, match=r"neither summary\.csv nor .* --resume finish it"):
-        sweep_report(without_fits)
+        sweep_page(sweep_view(without_fits))
 
 
 def test_bench_writes_the_page_when_asked(tmp_path, capsys):

@@ -113,7 +113,7 @@ def test_a_selected_model_shows_its_own_numbers_everywhere(run):
         view, entry = other._view(), other.best_entry_
         shown = (view.served.score, view.served.gap, view.served.rule)
         assert shown == (entry.score, entry.gap, entry.rule.describe())
-        assert view.served.score == view.summary["best"]["score"]
+        assert view.served.score == view.documents.summary["best"]["score"]
         certificate = other.certificate_
         assert view.verdict == ("" if certificate is None else certificate.verdict)
         assert (other.leaderboard_["verdict"][0] or "") == view.verdict
