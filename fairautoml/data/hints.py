@@ -96,6 +96,8 @@ def _like_dates(
         return None
     example = column.levels[int(np.flatnonzero(dates)[0])][1]
     why = f"; {doubt.reason}" if doubt is not None and doubt.kind == "datetime" else ""
+    if any(kind == "str" and has_short_year(value) for kind, value in column.levels):
+        why = "; a year of two digits could be of either century"
     return f"{column.name!r} ({share:.0%} of the values{why}", repr(example)
 
 

@@ -87,12 +87,7 @@ def _date_reading(texts: Sequence[str]) -> Reading | Doubt | None:
     forms = [form for form, dates in found.items() if dates]
     if len(forms) > 1:
         return Doubt("datetime", "the day or the month could come first")
-    if forms:
-        return _of_dates(found[forms[0]], forms[0])
-    # Few such texts may be versions or codes.
-    if len(texts) >= FEWEST_LEVELS and all(map(has_short_year, texts)):
-        return Doubt("datetime", "a year of two digits could be of either century")
-    return None
+    return _of_dates(found[forms[0]], forms[0]) if forms else None
 
 
 def has_short_year(text: str) -> bool:

@@ -50,7 +50,7 @@ def kinds_of_alarms(found):
 def test_equal_rates_raise_no_alarm():
     found = watched([0.3, 0.3])
     assert not found.alarm
-    assert "No alarm." in found.text()
+    assert "No alarm." in found.text() == repr(found)
     assert found.proposal == "No new fit is proposed."
 
 
