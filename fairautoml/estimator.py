@@ -593,7 +593,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         parsed = check_constraints(constraint)
         if not parsed:
-            raise ParameterError(f"reselect: constraint={constraint!r} names no constraint")
+            msg = f"reselect: constraint={constraint!r} is none; name one, or use select()"
+            raise ParameterError(msg)
         if self._guessing is not None:
             raise InputError("reselect needs true groups; this fit had noisy ones (proxies=)")
         other, served = copy.copy(self), self.pool_.reselected(parsed)

@@ -1,7 +1,7 @@
 """What the decisions of a fitted model depend on: importances, contributions, members."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -71,7 +71,7 @@ class FeatureImportance:
     gap_high: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Explanation:
     """What the decisions of a model depend on; returned by ``model.explain``.
 
@@ -105,6 +105,10 @@ class Explanation:
     def plain(self) -> dict[str, Any]:
         """Return plain values, as in ``explanation.json``."""
         return asdict(self)
+
+    def __repr__(self) -> str:
+        """Return ``text()``."""
+        return self.text()
 
     def text(self) -> str:
         """Return the importances and the contributions as text."""
@@ -148,8 +152,8 @@ class Member:
     weight: float
     estimator: Any
     feature_names: tuple[str, ...]
-    _read: Callable[[Any, Any], tuple[Any, NDArray[np.int32]]]
-    _steps: tuple[Callable[[Any, NDArray[np.int32]], Any], ...]
+    _read: Callable[[Any, Any], tuple[Any, NDArray[np.int32]]] = field(repr=False)
+    _steps: tuple[Callable[[Any, NDArray[np.int32]], Any], ...] = field(repr=False)
 
     def transform(self, X: Any, sensitive: Any = None) -> Any:
         """Return the matrix that ``estimator`` takes.

@@ -58,6 +58,7 @@ def by_name(explanation):
 
 def test_needed_features_are_told_from_noise(explained):
     found = by_name(explained)
+    assert repr(explained) == explained.text()
     assert [one.feature for one in explained.importances[:2]] in (
         ["income", "history"], ["history", "income"],
     )  # fmt: skip
@@ -308,6 +309,7 @@ def test_tree_shap_values_of_a_member_add_up_to_its_log_odds(trees, rows):
     odds = member.estimator.predict(matrix, raw_score=True)
     np.testing.assert_allclose(values.sum(axis=1), odds, atol=1e-9)
     assert member.feature_names == tuple(FEATURES)
+    assert repr(member).startswith("Member(trial=") and "function" not in repr(member)
     assert values.shape[1] >= len(FEATURES) + 1
 
 

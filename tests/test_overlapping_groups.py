@@ -42,7 +42,7 @@ def test_a_constraint_on_overlapping_groups_is_met_on_the_search_rows(constraint
     assert ((varied["gap_low"] <= varied["gap_high"]) & (varied["gap_low"] >= 0)).all()
 
 
-def test_a_minimum_is_met_in_groups_that_overlap_and_not_certified(tmp_path):
+def test_a_minimum_is_met_in_groups_that_overlap_monitored_and_not_certified(tmp_path):
     """Both identities reach the precision, and the certificate says that there is no test."""
     X, y, sensitive = comments()
     model = quick("precision >= 0.75").fit(X, y, sensitive)
@@ -54,6 +54,11 @@ def test_a_minimum_is_met_in_groups_that_overlap_and_not_certified(tmp_path):
     new, labels, groups = comments(800, seed=1)
     found = model.certify(new, labels, groups, ledger=tmp_path / "ledger")
     assert (found.verdict, found.reason) == ("NOT_APPLICABLE", "no_exact_test")
+    watched = model.monitor(new, labels, groups)
+    assert watched.series[0].name == "minimum_precision[identity]"
+    assert not watched.series[0].untested
+    with pytest.raises(InputError, match="adapt=True: the groups of 'identity' overlap"):
+        model.monitor(new, labels, groups, adapt=True)
 
 
 def test_new_rows_are_decided_and_judged_by_every_group_they_are_in():

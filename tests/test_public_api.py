@@ -22,6 +22,12 @@ def test_the_public_names_are_listed():
     assert dir(fairautoml) == sorted(fairautoml.__all__)
 
 
+def test_every_public_name_is_on_the_page_of_the_api():
+    page = (Path(__file__).parents[1] / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^   (\w+)$", page, re.MULTILINE))
+    assert {*fairautoml.__all__} - {"__version__"} <= listed
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'FairAutoMl'"):
         fairautoml.FairAutoMl  # noqa: B018

@@ -263,7 +263,7 @@ class Section:
 FORMAT = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Audit:
     """Fairness audit of the decisions of a model.
 
@@ -393,6 +393,10 @@ class Audit:
                 for name in ("certified", "refuted", "unknown", "consistency")
             }
         return found
+
+    def __repr__(self) -> str:
+        """Return ``text()``."""
+        return self.text()
 
     def to_json(self) -> str:
         """Return everything as JSON in one line, without NaN or infinity."""

@@ -10,7 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data.columns import Column, Key, are_recurring, are_whole_numbers, few
-from fairautoml.data.written import FEWEST_LEVELS, MIN_READABLE_SHARE, Doubt
+from fairautoml.data.written import (
+    FEWEST_LEVELS,
+    MIN_READABLE_SHARE,
+    Doubt,
+    has_short_year,
+)
 from fairautoml.runtime._written import (
     DAY_FIRST,
     MARKS,
@@ -91,6 +96,8 @@ def _like_dates(
         return None
     example = column.levels[int(np.flatnonzero(dates)[0])][1]
     why = f"; {doubt.reason}" if doubt is not None and doubt.kind == "datetime" else ""
+    if any(kind == "str" and has_short_year(value) for kind, value in column.levels):
+        why = "; a year of two digits could be of either century"
     return f"{column.name!r} ({share:.0%} of the values{why}", repr(example)
 
 
@@ -98,7 +105,8 @@ def _said_of_dates(found: str) -> str:
     return (
         f"columns of X look like dates but are read as categories: {found}. A date that fit has "
         "not seen, as new rows have, is missing at predict. Say how they are written with "
-        "ColumnOptions(dates={'when': '%d/%m/%Y'}) (--dates 'when:%d/%m/%Y'), convert them before "
+        "ColumnOptions(dates={'when': '%d/%m/%Y'}) (--dates 'when:%d/%m/%Y'; a year of two digits "
+        "is %y), convert them before "
         "fit and predict (pandas.to_datetime; periods by .dt.to_timestamp()), leave them out "
         "(--drop), or declare them as categories with astype('category') (--categories)"
     )
@@ -108,7 +116,8 @@ def _is_date(level: Key) -> bool:
     kind, value = level
     if kind != "str":
         return kind in TYPES
-    return any(not math.isnan(read_date(value, form)[0]) for form in (DAY_FIRST, MONTH_FIRST))
+    readings = (read_date(value, form)[0] for form in (DAY_FIRST, MONTH_FIRST))
+    return not all(map(math.isnan, readings)) or has_short_year(value)
 
 
 def _like_numbers(

@@ -5,6 +5,7 @@ way.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -34,6 +35,9 @@ YEARS = (1900, 2100)
 
 MIN_READABLE_SHARE = 0.9
 """Smallest share of dates or numbers among the values that is named."""
+
+_SHORT_YEAR = re.compile(r"(\d{1,2}[-/. ](?:\d{1,2}|[A-Za-z]{3,9})[-/. ])(\d\d)(?!\d)")
+_SHORT_YEAR_FIRST = re.compile(r"\d\d[-/.]\d\d[-/.]\d\d(?!\d)")
 
 _GLANCE = 50
 """Texts of a column that are read first."""
@@ -84,6 +88,18 @@ def _date_reading(texts: Sequence[str]) -> Reading | Doubt | None:
     if len(forms) > 1:
         return Doubt("datetime", "the day or the month could come first")
     return _of_dates(found[forms[0]], forms[0]) if forms else None
+
+
+def has_short_year(text: str) -> bool:
+    """Return whether a text is a date with a year of two digits, in whatever order."""
+    text = text.strip()
+    forms = []
+    if _SHORT_YEAR.match(text):
+        forms = [(_SHORT_YEAR.sub(r"\g<1>20\2", text, count=1), DAY_FIRST)]
+        forms.append((forms[0][0], MONTH_FIRST))
+    if _SHORT_YEAR_FIRST.match(text):
+        forms.append((f"20{text}", CLEAR))
+    return any(not math.isnan(read_date(*one)[0]) for one in forms)
 
 
 def _dates(texts: Sequence[str], form: str) -> list[tuple[float, bool]]:

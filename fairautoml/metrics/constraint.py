@@ -347,7 +347,9 @@ def _metric(name: str, operator: str, text: str) -> Metric:
             return METRICS.get(registered)
     if name in METRICS.names():
         return METRICS.get(name)
-    near = difflib.get_close_matches(usual, known, n=3) or known
+    # Rates have short names, such as recall.
+    usual_names = [*known, *(alias for aliases in ALIASES.values() for alias in aliases)]
+    near = difflib.get_close_matches(usual, usual_names, n=3) or known
     of_any_k = re.sub(r"^selection_share.*", "selection_share_at_k", usual)
     advice = INSTEAD.get(of_any_k, f"use for example {', '.join(near)}")
     raise InputError(f"constraint={text!r}: no metric is called {name!r}; {advice}")

@@ -151,6 +151,15 @@ class WatchedRows:
         # Index -1 (unknown) selects the last element.
         return np.append(system.of_cell, -1)[self.cells].astype(np.int64)
 
+    def member(self, system: GroupSystem) -> NDArray[np.bool_]:
+        """Return which rows belong to each group, shape (n_groups, n_rows)."""
+        # Index -1 (unknown) selects the last element.
+        return np.pad(system.member, ((0, 0), (0, 1)))[:, self.cells]
+
+    def grouped(self, system: GroupSystem) -> NDArray[np.bool_]:
+        """Return the rows that are grouped; where groups overlap, these may be in no group."""
+        return self.cells >= 0 if system.overlapping else self.codes(system) >= 0
+
     def outcome(self, rate: Rate) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return masks of the rows in the denominator and in the numerator of a rate."""
         y = np.zeros_like(self.decision) if self.y is None else self.y
@@ -191,7 +200,10 @@ def constraint_series(
         if target in tested:
             found.append(_tested(rows, target, series, np.log(n_tests / level), rng))
         else:
-            found.append(replace(series, untested="no comparison of the rates of two groups"))
+            why = "no comparison of the rates of two groups"
+            if target.system.overlapping:
+                why = "the groups overlap"
+            found.append(replace(series, untested=why))
     return tuple(found)
 
 
@@ -204,7 +216,9 @@ def _n_tests_of_rate(target: BoundConstraint) -> int:
 def _is_compared(target: BoundConstraint, tables: Sequence[GroupCounts]) -> bool:
     """Return whether the metric is the worst disparity of its rates, or the smallest rate."""
     metric, few = target.metric, target.system.n_groups < target.fewest_groups
-    if not metric.rates or target.to_overall or metric.degree or few:
+    # A minimum tests each group by itself, so rows may be in several of them.
+    beside_overall = target.to_overall and not metric.is_minimum
+    if not metric.rates or beside_overall or metric.degree or few:
         return False
     table = target.merged(GroupCounts(np.sum([one.table for one in tables], axis=0)))
     value = metric.value(table)
@@ -256,14 +270,11 @@ def _outcomes(
     rows: WatchedRows, target: BoundConstraint, rng: np.random.Generator
 ) -> Iterator[list[Outcomes]]:
     """Yield the outcomes of each window for every rate and ordered pair of groups, or group."""
-    codes = rows.codes(target.system)
+    member = rows.member(target.system)
     for rate in target.metric.rates:
         counted, happened = rows.outcome(rate)
         parts = [
-            [
-                happened[counted & (codes == group) & (rows.window == at)]
-                for group in range(target.system.n_groups)
-            ]
+            [happened[counted & own & (rows.window == at)] for own in member]
             for at in range(rows.n_windows)
         ]
         for first in range(target.system.n_groups):
@@ -320,11 +331,10 @@ def _measured(
 ) -> Iterator[tuple[Kind, str, str, list[Outcomes]]]:
     """Yield what is measured in each group, with the outcomes of each window."""
     for system in systems:
-        codes = rows.codes(system)
-        for group, label in enumerate(system.labels):
-            own = codes == group
+        grouped = rows.grouped(system)
+        for own, label in zip(rows.member(system), system.labels, strict=True):
             columns: list[tuple[Kind, NDArray[np.bool_], NDArray[np.floating]]] = [
-                ("share", codes >= 0, own.astype(np.float64)),
+                ("share", grouped, own.astype(np.float64)),
                 ("selection", own, rows.decision.astype(np.float64)),
             ]
             if rows.y is not None:
@@ -363,17 +373,20 @@ def reference_shares(
     """
     found: dict[tuple[Kind, str, str], tuple[float, float]] = {}
     for system in systems:
-        table = GroupCounts(counts).merged(system.of_cell, system.n_groups)
+        table = GroupCounts(counts).merged(system.of_cell, system.n_groups, system.masks)
         n = system.member @ n_rows
         mass = table.table.sum(axis=(1, 2))
+        # Where groups overlap, shares are those of all rows.
+        grouped = np.ones(len(n_rows), bool) if system.overlapping else system.of_cell >= 0
         of_rate = {
-            "share": mass / mass.sum(),
+            "share": mass / counts[grouped].sum(),
             "selection": table.rates(SELECTION),
             "base_rate": table.table[:, 1].sum(axis=1) / np.maximum(mass, ROUNDING),
         }
         for group, label in enumerate(system.labels):
             if mass[group] > 0:
-                rows = {"share": n.sum(), "selection": n[group], "base_rate": n[group]}
+                all_rows = n_rows[grouped].sum()
+                rows = {"share": all_rows, "selection": n[group], "base_rate": n[group]}
                 kinds: tuple[Kind, ...] = ("share", "selection", "base_rate")
                 for kind in kinds:
                     size = float(rows[kind])
@@ -508,7 +521,11 @@ def monitor(
     if not adapt:
         return found
     schema = pool.schema.feature_schema
-    compared = adapted(watched, windows.names, matrix, schema, systems[-1], targets, deployed.seed)
+    apart = [one for one in systems if not one.overlapping]
+    if not apart:
+        names = ", ".join(repr(one.name) for one in systems)
+        raise InputError(f"adapt=True: the groups of {names} overlap. Leave adapt out.")
+    compared = adapted(watched, windows.names, matrix, schema, apart[-1], targets, deployed.seed)
     return replace(found, adaptation=compared)
 
 
@@ -551,12 +568,10 @@ def read_windows(time: Any, n_rows: int) -> Windows:
 def _watched_systems(pool: Pool) -> tuple[GroupSystem, ...]:
     """Return the groupings that can be watched; raise if there are none."""
     systems = () if pool.groups is None else pool.groups.systems
-    found = tuple(one for one in systems if not one.overlapping and one.values is None)
+    found = tuple(one for one in systems if one.values is None)
     if pool.task != "binary" or not found:
-        raise InputError(
-            "monitor needs a model of two classes that was fitted with sensitive groups that do "
-            "not overlap."
-        )
+        msg = "monitor needs a model of two classes that was fitted with sensitive groups."
+        raise InputError(msg)
     return found
 
 

@@ -57,7 +57,7 @@ class Adaptation:
     n_experts: int  # of the mixture
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Monitor:
     """What changed since the model was fitted or certified.
 
@@ -169,6 +169,10 @@ class Monitor:
     def to_json(self) -> str:
         """Return everything as JSON in one line, without NaN or infinity."""
         return json.dumps(self.to_dict(), allow_nan=False)
+
+    def __repr__(self) -> str:
+        """Return ``text()``."""
+        return self.text()
 
     def to_html(self) -> str:
         """Return a self-contained page with one chart per kind of series."""

@@ -42,12 +42,16 @@ class EarlyStopping:
     _folds: int  # folds of a trial on all of them
 
     def __init__(self, patience: float = 0.3, min_trials: int = 20) -> None:
-        if isinstance(patience, bool) or not isinstance(patience, int | float):
-            patience = -1.0
-        if not 0 < patience <= 1:
-            raise ParameterError("EarlyStopping: patience must be a number in (0, 1]")
+        is_number = isinstance(patience, int | float) and not isinstance(patience, bool)
+        if not (is_number and 0 < patience <= 1):
+            raise ParameterError(
+                f"EarlyStopping: patience={patience!r} must be a number in (0, 1], the share of "
+                "time_budget without improvement"
+            )
         if isinstance(min_trials, bool) or not isinstance(min_trials, int) or min_trials < 1:
-            raise ParameterError("EarlyStopping: min_trials must be a whole number of at least 1")
+            raise ParameterError(
+                f"EarlyStopping: min_trials={min_trials!r} must be a whole number of at least 1"
+            )
         self.patience, self.min_trials = patience, min_trials
         self._forget()
 

@@ -105,7 +105,10 @@ class Pool:
             raise InputError(msg)
         for one in constraints:
             if self.task not in one.metric.tasks:
-                msg = f"reselect: {one.metric.name!r} is no metric of a {self.task} target"
+                msg = (
+                    f"reselect: constraint={one.label!r} is not for a {self.task} target; use for "
+                    "example 'demographic_parity_difference <= 0.05'"
+                )
                 raise InputError(msg)
         targets = bind_constraints(constraints, self.board.systems, self.board.small_groups)
         tally = GroupCounts if self.task == "binary" else ClassCounts

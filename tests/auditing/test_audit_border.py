@@ -185,4 +185,4 @@ def test_a_thousand_groups_are_audited():
     row = only(found.gaps, metric="demographic_parity_difference")
     assert row.value > 0.5
     assert row.null_mean == pytest.approx(row.value, abs=0.15)
-    assert "more rows" in found.text()
+    assert "more rows" in found.text() == repr(found)

@@ -109,6 +109,25 @@ def test_an_order_of_day_and_month_that_is_not_clear_is_named_with_the_way_out()
         learned(texts, dates="c")
 
 
+@pytest.mark.parametrize("form", ["%d.%m.%y", "%m/%d/%y %H:%M", "%y-%m-%d", "%d-%b-%y"])
+def test_a_year_of_two_digits_is_named_because_its_century_is_open(form):
+    """A column of birthdays would otherwise be of people who are not yet born."""
+    texts = [*DAYS[:60].strftime(form)] * 2
+    said = "'c' .100% of the values; a year of two digits could be of either century.*%y"
+    with pytest.warns(DegradedWarning, match=said):
+        assert learned(texts).columns[0].kind == "category"
+    assert learned(texts, dates={"c": form}).columns[0].kind == "datetime"
+    with pytest.raises(InputError, match=r"no date in a known form.*'c': '%d.%m.%y'"):
+        learned(texts, dates="c")
+
+
+def test_versions_and_other_codes_are_no_dates_with_a_short_year():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        learned([f"{n % 3}.{n % 4}.10" for n in range(N_ROWS)])
+        learned([f"{n:02d}-34-56" for n in range(N_ROWS)])
+
+
 WRITTEN = {
     "1.200,50": ("1.234,5", "", 1200.5),
     "1,200.50": ("1,234.5", "", 1200.5),
@@ -219,7 +238,9 @@ def test_the_user_says_otherwise_than_what_is_found():
     assert kinds["code"] == "category"
     assert kinds["extra"] == "left out"
     assert "identifier" in found.set_index("column").loc["note", "encoding"]
-    assert fit_schema(X).described().set_index("column").loc["id", "kind"] == "left out"
+    with pytest.warns(DegradedWarning, match="'when' .99% of the values; a year of two digits"):
+        found = fit_schema(X).described().set_index("column")
+    assert found.loc["id", "kind"] == "left out"
 
 
 def test_values_that_are_no_dates_are_missing_where_the_user_says_dates():

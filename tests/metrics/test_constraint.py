@@ -64,6 +64,7 @@ def test_a_constraint_is_read_from_text(text, name, system, bound):
         ("equalized_odds_difference <= 0.05, error_rate_ratio >= 0.8", "is not 'metric <="),
         ("equalized_odds_difference <= 5%", "'5%' is not a number; write for example"),
         ("equalized_ods_difference <= 0.1", "called 'equalized_ods.*example equalized_odds_diff"),
+        ("rcall[sex] >= 0.6", "no metric is called 'rcall'; use for example recall$"),
         ("eo <= 0.1", "no metric is called 'eo'; use for example accuracy_parity_difference, "),
         ("f1 >= 0.8", "'f1' is a performance metric.*equal_opportunity.*objective="),
         ("recall <= .6", "is a minimum and is bounded by '>=': 'minimum_recall >= 0.6'"),

@@ -50,7 +50,7 @@ def kinds_of_alarms(found):
 def test_equal_rates_raise_no_alarm():
     found = watched([0.3, 0.3])
     assert not found.alarm
-    assert "No alarm." in found.text()
+    assert "No alarm." in found.text() == repr(found)
     assert found.proposal == "No new fit is proposed."
 
 
@@ -75,6 +75,49 @@ def test_a_rate_below_its_minimum_raises_an_alarm_and_one_above_it_does_not():
     assert 0.15 < series.shown[-1] < 0.25
     assert "minimum_selection_rate[sex] has fallen below 0.25" in found.alarms[0]
     assert not kinds_of_alarms(watched([0.3, 0.29], "selection_rate >= 0.25"))
+
+
+IDENTITY = GroupSystem(
+    name="identity", labels=("black", "muslim"), of_cell=np.arange(4, dtype=np.int32),
+    masks=np.array([[False, True, False, True], [False, False, True, True]]),
+)  # fmt: skip
+
+
+def watched_identities(constraint, muslim=0.45):
+    """Watch a year of rows with none, either or both of two identities."""
+    rng = np.random.default_rng(1)
+    window = np.repeat(np.arange(MONTHS), N)
+    cells = rng.integers(4, size=MONTHS * N).astype(np.int32)
+    rate = np.where(IDENTITY.masks[1][cells], muslim, 0.45)
+    targets = [bound for one in parse_constraints(constraint) for bound in one.bind([IDENTITY])]
+    counts = np.array([[[5_500.0, 4_500.0], [0, 0]]] * 4)
+    return watch(
+        WatchedRows(
+            window=window, n_windows=MONTHS, cells=cells, n_cells=4,
+            decision=(rng.random(MONTHS * N) < rate).astype(np.int8),
+        ),
+        Windows(names=tuple(map(str, range(MONTHS))), of_row=window), targets, [IDENTITY],
+        reference_shares(counts, counts.sum(axis=(1, 2)), [IDENTITY]),
+        source="training", delta=0.05, seed=0,
+    )  # fmt: skip
+
+
+def test_a_minimum_is_tested_in_groups_that_overlap():
+    """A row counts in each of its groups; half of all rows are in each, a quarter in both."""
+    found = watched_identities("selection_rate >= 0.3", muslim=0.2)
+    assert "minimum_selection_rate[identity] has fallen below 0.3" in found.alarms[0]
+    assert 0.2 < found.series[0].shown[-1] < 0.3
+    shares = [one for one in found.series if one.kind == "share"]
+    assert [one.reference for one in shares] == [0.5, 0.5]
+    assert kinds_of_alarms(found) == {"constraint", "selection"}
+    assert not watched_identities("selection_rate >= 0.3").alarm
+
+
+def test_a_gap_between_groups_that_overlap_is_shown_and_not_tested():
+    """Their rows are not independent, as a test of two rates needs."""
+    found = watched_identities("demographic_parity_difference <= 0.05", muslim=0.2)
+    assert (found.series[0].alarm, found.series[0].untested) == (None, "the groups overlap")
+    assert found.series[0].values[0] > 0.05
 
 
 def test_a_ratio_below_its_bound_raises_an_alarm_in_its_own_direction():

@@ -50,7 +50,8 @@ def test_a_second_fit_starts_anew():
 
 @pytest.mark.parametrize("wrong", [{"patience": 0}, {"patience": "x"}, {"min_trials": 0}])
 def test_arguments_that_are_not_allowed_are_refused(wrong):
-    with pytest.raises(ParameterError, match=next(iter(wrong))):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ParameterError, match=f"{name}={value!r} must be"):
         EarlyStopping(**wrong)
 
 
