@@ -309,7 +309,8 @@ def test_tree_shap_values_of_a_member_add_up_to_its_log_odds(trees, rows):
     odds = member.estimator.predict(matrix, raw_score=True)
     np.testing.assert_allclose(values.sum(axis=1), odds, atol=1e-9)
     assert member.feature_names == tuple(FEATURES)
-    assert repr(member).startswith("Member(trial=") and "function" not in repr(member)
+    assert repr(member).startswith("Member(trial=")
+    assert "function" not in repr(member)
     assert values.shape[1] >= len(FEATURES) + 1
 
 
