@@ -258,7 +258,9 @@ class AllExcept:
     names: str | Sequence[str]
 
     def __post_init__(self) -> None:
-        names = (self.names,) if isinstance(self.names, str) else tuple(self.names)
+        given: Any = self.names
+        names = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else given
+        names = tuple(names)
         if not names or not all(isinstance(name, str) for name in names):
             known = ", ".join(LEARNERS.names())
             raise ParameterError(f"AllExcept({self.names!r}): give names out of {known}")
@@ -687,8 +689,9 @@ def _try(metric: Metric, given: Any) -> None:
     if isinstance(error, Exception):
         msg = (
             f"objective={given!r} raised {error_text(error)} when it was called with labels and "
-            "decisions; give a function (y_true, y_pred) of two arrays that returns a number, or "
-            "a scorer of scikit-learn"
+            "decisions, both 0 or 1 with 1 for the positive class; give a function (y_true, "
+            "y_pred) of two such arrays that returns a number, or a scorer of scikit-learn "
+            "without pos_label"
         )
         raise ParameterError(msg) from error
 
