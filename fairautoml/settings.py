@@ -382,7 +382,8 @@ def check_strategy(value: Any) -> str | OwnStrategy:
 def check_selection(pool: Pool, max_gap: Any, min_score: Any) -> None:
     """Raise an error if the arguments of ``select`` are invalid or no gap was measured."""
     if max_gap is None and min_score is None:
-        raise InputError("select needs max_gap=, min_score= or both")
+        msg = "select: give max_gap= (--max-gap), min_score= (--min-score), or both"
+        raise ParameterError(msg)
     if max_gap is not None:
         _check_gap(max_gap, pool)
     if min_score is not None and not is_number(min_score):
