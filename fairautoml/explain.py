@@ -124,7 +124,7 @@ class Explanation:
             lines += [
                 "",
                 f"{found.rate} rate of {found.high} minus that of {found.low}: {found.total:.4f}; "
-                f"{found.without:.4f} with all features shuffled; what each feature adds to this gap "
+                f"{found.without:.4f} with all features shuffled; what each feature adds to it "
                 "and to the error, with standard errors",
                 parts.to_string(index=False, float_format="{:.4f}".format),
             ]
