@@ -158,6 +158,7 @@ class Registry(Generic[T]):
 
 def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
     """Return the message on an unknown name: the nearest names, then all known ones."""
+    known = [*dict.fromkeys(known)]
     near = difflib.get_close_matches(name, known, n=3)
     listed = ", ".join(known)
     remedy = f"did you mean {' or '.join(near)}? all: {listed}" if near else f"known: {listed}"

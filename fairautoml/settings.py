@@ -447,10 +447,11 @@ def check_callbacks(value: Any, time_budget: Any, n_trials: Any) -> tuple[OnProg
     if value is None:
         return (*default_callbacks(), *early_stopping(time_budget, n_trials))
     listed = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if not all(callable(callback) for callback in listed):
+    # A class is callable, too, and would be called with the progress as its argument.
+    if not all(callable(callback) and not isinstance(callback, type) for callback in listed):
         msg = (
-            f"callbacks={value!r} must be None, a function of one argument or a list of such "
-            "functions"
+            f"callbacks={value!r} must be None, a function of one argument, an object such as "
+            "EarlyStopping(), or a list of these"
         )
         raise ParameterError(msg)
     timed = time_budget is not None or n_trials is None

@@ -228,8 +228,10 @@ def test_the_command_select_changes_the_model_of_a_run_only_when_asked(run, tmp_
 
 
 def test_the_command_select_needs_a_bound(run, capsys):
-    assert main(["select", str(run[1])]) == 3
-    assert "needs max_gap=, min_score= or both" in capsys.readouterr().err
+    assert main(["select", str(run[1])]) == 2
+    assert (
+        "give max_gap= (--max-gap), min_score= (--min-score), or both" in capsys.readouterr().err
+    )
 
 
 def test_report_writes_where_it_should_and_nowhere_else(run, tmp_path):
