@@ -122,10 +122,12 @@ class Explanation:
         found = self.contributions
         if found is not None:
             parts = pd.DataFrame([asdict(share) for share in found.shares]).drop(columns="columns")
+            parts = parts.rename(columns={"block": "feature", "value": "gap"})
             lines += [
                 "",
                 f"{found.rate} rate of {found.high} minus that of {found.low}: {found.total:.4f}; "
-                f"{found.without:.4f} with all features shuffled, the rest is due to",
+                f"{found.without:.4f} with all features shuffled; what each feature adds to it "
+                "and to the error, with standard errors",
                 parts.to_string(index=False, float_format="{:.4f}".format),
             ]
         return "\n".join(lines)

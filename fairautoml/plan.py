@@ -20,6 +20,7 @@ from fairautoml.data.splits import (
     splitter_folds,
     stratified_folds,
 )
+from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.evaluation.group_sizes import FEWEST_ROWS, GroupSizes, thin_groups
 from fairautoml.evaluation.problem import Problem, Training, tolerance_grid
 from fairautoml.exceptions import (
@@ -36,7 +37,15 @@ from fairautoml.execution import ResourceLimits
 from fairautoml.execution._worker import available_mb, preload
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.learners._own import can_be_sent
-from fairautoml.metrics import METRICS, BoundConstraint, bind_constraints
+from fairautoml.metrics import (
+    METRICS,
+    BoundConstraint,
+    ClassCounts,
+    GroupCounts,
+    Metric,
+    Undefined,
+    bind_constraints,
+)
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
 from fairautoml.records import BASELINE, Config, Fidelity, MitigationOption, ParamValue, Terms
 from fairautoml.search.allocators import ALLOCATORS
@@ -184,6 +193,7 @@ def _folds(
 
 def _check_task(dataset: Dataset, settings: Settings) -> None:
     """Raise InputError if a metric is undefined for this kind of target."""
+    _try_objective(settings.objective, len(dataset.classes))
     task = dataset.task
     found = f"y has {len(dataset.classes)} classes" if len(dataset.classes) else "y is a number"
     for argument, metric in (
@@ -198,6 +208,23 @@ def _check_task(dataset: Dataset, settings: Settings) -> None:
             f"{argument}: {metric.name!r} is for a {' or '.join(sorted(metric.tasks))} target, "
             f"and {found} ({task}); choose one of {', '.join(known)}"
         )
+
+
+def _try_objective(metric: Metric, n_classes: int) -> None:
+    """Raise InputError if the user's cost or function cannot score decisions of the classes."""
+    if metric.name in METRICS.names() or metric.on != "decisions" or n_classes < 2:
+        return
+    counts = np.ones((1, n_classes, n_classes))
+    tally = GroupCounts(counts) if n_classes == 2 else ClassCounts(counts)
+    found = capture_failure(lambda: metric.value(tally))
+    if isinstance(found, Exception):
+        msg = (
+            f"objective: {metric.name!r} raised {error_text(found)} on labels 0 to "
+            f"{n_classes - 1}, the positions in classes_; give a function of {n_classes} classes"
+        )
+        raise InputError(msg)
+    if isinstance(found, Undefined):
+        raise InputError(f"objective: {found.reason}")
 
 
 def _left_out(goal: Goal, settings: Settings) -> tuple[str, ...]:

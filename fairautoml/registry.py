@@ -151,6 +151,7 @@ def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
     """Return the message on an unknown name: the nearest names, then all known ones."""
+    known = [*dict.fromkeys(known)]
     near = difflib.get_close_matches(name, known, n=3)
     listed = ", ".join(known)
     remedy = f"did you mean {' or '.join(near)}? all: {listed}" if near else f"known: {listed}"

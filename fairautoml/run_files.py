@@ -222,12 +222,17 @@ def storable(model: Any) -> Any:
 
 
 def save_model(folder: RunFolder, model: Any, groups: Mapping[str, Any]) -> None:
-    """Write leaderboard, groups, summary, certificate and, last, the model."""
+    """Write leaderboard, groups, summary and, last, the model.
+
+    The certificate of the model before it stays under a number.
+    """
     pickled = _stage(folder, model)
     try:
         folder.stage_portable(model.export)
     except NotPortableError:
         folder.stage_portable(None)
+    if (folder.path / "certificate.json").is_file():
+        _number_certificate(folder)
     # They belong to the previously selected model.
     for name in ("holdout.json", EXPLANATION, "certificate.json", "certificate.txt"):
         (folder.path / name).unlink(missing_ok=True)
@@ -244,13 +249,8 @@ def _write_results(folder: RunFolder, model: Any) -> None:
 
 
 def save_selection(folder: RunFolder, model: Any) -> None:
-    """Write a model that ``select`` returned as the selected one, with its certificate if any.
-
-    The certificate of the model before it stays under a number.
-    """
+    """Write a model that ``select`` returned as the selected one, with its certificate if any."""
     pool = model.pool_
-    if (folder.path / "certificate.json").is_file():
-        _number_certificate(folder)
     groups = describe_groups(pool.board, pool.rows_by_label, pool.groups)
     save_model(folder, storable(model), groups)
     if model.certificate_ is not None:

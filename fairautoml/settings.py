@@ -263,7 +263,9 @@ class AllExcept:
     names: str | Sequence[str]
 
     def __post_init__(self) -> None:
-        names = (self.names,) if isinstance(self.names, str) else tuple(self.names)
+        given: Any = self.names
+        names = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else given
+        names = tuple(names)
         if not names or not all(isinstance(name, str) for name in names):
             known = ", ".join(LEARNERS.names())
             raise ParameterError(f"AllExcept({self.names!r}): give names out of {known}")
@@ -376,7 +378,8 @@ def check_strategy(value: Any) -> str | OwnStrategy:
 def check_selection(pool: Pool, max_gap: Any, min_score: Any) -> None:
     """Raise an error if the arguments of ``select`` are invalid or no gap was measured."""
     if max_gap is None and min_score is None:
-        raise InputError("select needs max_gap=, min_score= or both")
+        msg = "select: give max_gap= (--max-gap), min_score= (--min-score), or both"
+        raise ParameterError(msg)
     if max_gap is not None:
         _check_gap(max_gap, pool)
     if min_score is not None:
@@ -437,10 +440,11 @@ def check_callbacks(value: Any, time_budget: Any, n_trials: Any) -> tuple[OnProg
     if value is None:
         return (*default_callbacks(), *early_stopping(time_budget, n_trials))
     listed = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if not all(callable(callback) for callback in listed):
+    # A class is callable, too, and would be called with the progress as its argument.
+    if not all(callable(callback) and not isinstance(callback, type) for callback in listed):
         raise ParameterError(
-            f"callbacks={value!r} must be None, a function of one argument or a list of such "
-            "functions"
+            f"callbacks={value!r} must be None, a function of one argument, an object such as "
+            "EarlyStopping(), or a list of these"
         )
     timed = time_budget is not None or n_trials is None
     if not timed and any(isinstance(callback, EarlyStopping) for callback in listed):
@@ -675,8 +679,9 @@ def _try(metric: Metric, given: Any) -> None:
     if isinstance(error, Exception):
         raise ParameterError(
             f"objective={given!r} raised {error_text(error)} when it was called with labels and "
-            "decisions; give a function (y_true, y_pred) of two arrays that returns a number, or "
-            "a scorer of scikit-learn"
+            "decisions, both 0 or 1 with 1 for the positive class; give a function (y_true, "
+            "y_pred) of two such arrays that returns a number, or a scorer of scikit-learn "
+            "without pos_label"
         ) from error
 
 

@@ -19,8 +19,13 @@ def blocks(language, page=README):
 
 def commands(program, page=README):
     """Return the arguments of every command line of one program."""
-    lines = [line for text in blocks("sh", page) for line in text.splitlines()]
+    lines = [line for text in blocks("sh", page) for line in joined(text).splitlines()]
     return [shlex.split(line)[1:] for line in lines if line.split()[0] == program]
+
+
+def joined(text):
+    """Return commands with each on one line."""
+    return text.replace("\\\n", " ")
 
 
 def files():

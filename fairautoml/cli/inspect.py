@@ -158,11 +158,13 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     if arguments.format == "csv":
         write_csv(table, sys.stdout)
         return OK
-    from fairautoml.cli.text import board_text, headline_lines
+    from textwrap import fill
+
+    from fairautoml.cli.text import WIDTH, board_text, headline_lines
 
     with reading(folder):
         board = board_text(table, summary["best"]["objective"])
-        served = [summary["headline"], ""] if "headline" in summary else []
+        served = [fill(summary["headline"], WIDTH), ""] if "headline" in summary else []
         text = "\n".join([*headline_lines(summary.get("headlines", ())), *served, board])
     show(text)
     if n_shown < len(rows) and not arguments.pareto:
@@ -209,6 +211,7 @@ def _select(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from fairautoml import load_run
+    from fairautoml.cli.text import titled
     from fairautoml.run_files import save_selection
     from fairautoml.storage.run_folder import RunFolder
 
@@ -221,10 +224,10 @@ def _select(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show_json({**chosen.summary_["best"], "status": chosen.status_, "served": serve})
     else:
-        lines = [f"{title:<13}{text}" for title, text in chosen.summary_["statement"]]
-        show("\n".join([*lines, f"{'Status':<13}{chosen.status_}"]))
-    if not serve:
-        say(f"The model of {folder} is unchanged; add --serve to replace it")
+        lines = [*chosen.summary_["statement"], ("Status", chosen.status_)]
+        show("\n".join(titled(title, text) for title, text in lines))
+    unchanged = f"The model of {folder} is unchanged; add --serve to replace it"
+    say(f"This is now the model of {folder}" if serve else unchanged)
     return OK
 
 

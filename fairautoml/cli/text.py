@@ -152,17 +152,17 @@ def result_text(
     """Return objective, selected model and its cost; with ``details`` all figures."""
     lines = [
         *headline_lines(result["headlines"]),
-        *(_titled(title, text) for title, text in _screen(result)),
-        *(_titled("Note", note) for note in result["notes"] if note not in result["headlines"]),
+        *(titled(title, text) for title, text in _screen(result)),
+        *(titled("Note", note) for note in result["notes"] if note not in result["headlines"]),
     ]
     if details:
         lines += ["", *_details(result, board, n_rows)]
     else:
-        lines.append(_titled("Details", "give --details for leaderboard, rates and certificate"))
+        lines.append(titled("Details", "give --details for leaderboard, rates and certificate"))
     return "\n".join([*lines, *_next_step(result)])
 
 
-def _titled(title: str, text: str) -> str:
+def titled(title: str, text: str) -> str:
     return fill(
         f"{title:<{TITLE}}{text}", WIDTH, subsequent_indent=" " * TITLE, break_on_hyphens=False
     )

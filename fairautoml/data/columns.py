@@ -455,7 +455,7 @@ def _said_of_unseen(found: str) -> str:
     return (
         f"columns of X hold mostly categories that fit has not seen: {found}. They are read as "
         "missing. Write them as in the rows of fit, or fit again, with rows that have them or "
-        "without columns whose values are always new, such as dates as text or numbers of persons"
+        "without columns whose values are always new, such as ids or dates as text"
     )
 
 

@@ -345,7 +345,7 @@ def _date_form(name: str, values: "pd.Series[Any]") -> str:
 
 
 def _no_dates(name: str, values: "pd.Series[Any]", form: str) -> str:
-    example = values.dropna().iloc[0] if values.notna().any() else None
+    example = next(iter(values.dropna().tolist()), None)
     wanted = f"of the format {form!r}" if form else "in a known form, such as 2024-12-31"
     return (
         f"ColumnOptions.dates names {name!r}, which has no date {wanted}; its first value is "
@@ -415,7 +415,7 @@ def _fit_texts(
 
 
 def _no_text(name: str, values: "pd.Series[Any]") -> str:
-    example = values.dropna().iloc[0] if values.notna().any() else None
+    example = next(iter(values.dropna().tolist()), None)
     return (
         f"ColumnOptions.text names {name!r}, which has no word that occurs in two rows; its first "
         f"value is {example!r}. Leave it out of text=."

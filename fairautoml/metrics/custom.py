@@ -84,7 +84,10 @@ def _mean_cost(
 ) -> float | Undefined:
     table = counts.pooled()
     if len(table) != len(costs):
-        return Undefined(f"the cost matrix has {len(costs)} classes, the target {len(table)}")
+        return Undefined(
+            f"the CostMatrix has {len(costs)} classes and y has {len(table)}; give "
+            f"{len(table)} rows of {len(table)} costs"
+        )
     total = table.sum()
     return float(-(table * np.array(costs)).sum() / total) if total else Undefined("no rows")
 

@@ -497,10 +497,10 @@ def monitor(
     delta = check_error_probability(delta)
     model, pool, X = deployed.model, deployed.pool, rows.X
     systems = _watched_systems(pool)
-    cells = pool.groups_of(X, groups)
-    windows = read_windows(X[time] if isinstance(time, str) else time, len(cells))
+    windows = read_windows(X[time] if isinstance(time, str) else time, len(X))
     if isinstance(time, str) and time not in pool.schema.names_in:
         X = X.drop(columns=time)
+    cells = pool.groups_of(X, groups)
     matrix, served = model.read(X, rows.sensitive, unseen="base_model", warns=True)
     with isolated_config():
         watched = WatchedRows(

@@ -1,6 +1,7 @@
 """One line about a running search, in a notebook, on a terminal or in a file."""
 
 import importlib
+import math
 import sys
 from collections.abc import Callable
 from typing import Any, TextIO
@@ -86,7 +87,12 @@ def _best_text(progress: Progress) -> str:
 
 def _entry_text(name: str, entry: Entry, status: str) -> str:
     text = f"{name} {entry.score:.4f}"
-    return f"{text} at gap {entry.gap:.4f} ({status})" if entry.measures else text
+    if not entry.measures:
+        return text
+    minimum = all(one.is_minimum for one in entry.measures)
+    value = 1 - entry.gap if minimum else entry.gap
+    shown = f"{value:.4f}" if math.isfinite(value) else "undefined"
+    return f"{text} at {'smallest rate' if minimum else 'gap'} {shown} ({status})"
 
 
 def _line_on(

@@ -45,6 +45,11 @@ class PortablePredictor:
         self._constrained, self.salt = bool(decision["constrained"]), int(decision["salt"])
         self._program = Program(decision)
 
+    def __repr__(self) -> str:
+        """Return the hash of the model and its headline."""
+        name = f"PortablePredictor({self.task}, model {self.model_id[:12]})"
+        return f"{name}: {self.about.get('headline', '')}".rstrip(": ")
+
     @property
     def classes_(self) -> Array:
         """The labels in the order of the columns of the probabilities."""

@@ -316,6 +316,11 @@ def test_a_run_is_certified_later_on_new_rows(individuals_file, tmp_path, capsys
     shown = capsys.readouterr().out.splitlines()[-1]
     assert json.loads(shown)["verdict"] == "VALIDATED_ON_LATER_DATA"
     assert main(["verify", str(run / "certificate.json"), "--model", str(run)]) == 0
+    # A continued run may select another model; the certificate of this one is kept.
+    last = (run / "certificate.json").read_bytes()
+    assert main(["resume", str(run)]) == 0
+    assert not (run / "certificate.json").exists()
+    assert last in [path.read_bytes() for path in run.glob("certificate.*.json")]
 
 
 def test_a_certificate_of_entities_that_fit_did_not_know_is_verified(visits, tmp_path, capsys):

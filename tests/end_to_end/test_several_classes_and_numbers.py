@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 
-from fairautoml import FairAutoML, FairAutoMLRegressor, RunStorage, load_run
+from fairautoml import CostMatrix, FairAutoML, FairAutoMLRegressor, RunStorage, load_run
 from fairautoml.cli.tables import hold_out, open_source
 from fairautoml.data import load
 from fairautoml.data.schema import Roles
@@ -163,6 +164,16 @@ def test_a_regressor_keeps_the_loss_of_every_group_in_bounds(individuals):
     [
         (lambda: classifier(objective="roc_auc"), "three", "objective: 'roc_auc' is for a binary"),
         (lambda: classifier(objective="r2"), "three", "choose one of accuracy, balanced_acc"),
+        (
+            lambda: classifier(objective=CostMatrix([[0, 1], [5, 0]])),
+            "three",
+            "objective: the CostMatrix has 2 classes and y has 3; give 3 rows of 3 costs",
+        ),
+        (
+            lambda: classifier(objective=lambda y, d: f1_score(y, d)),
+            "three",
+            "objective: '<lambda>' raised ValueError.* on labels 0 to 2, .*function of 3 classes",
+        ),
         (
             lambda: FairAutoML("demographic_parity_ratio >= 0.8", n_trials=2),
             "three",

@@ -254,6 +254,8 @@ def test_a_fitted_model_is_exported_and_predicts_the_same(fitted, tmp_path):
     np.testing.assert_array_equal(served.predict(X), model.predict(X))
     assert served.classes_.tolist() == model.classes_.tolist()
     assert served.about["headline"] == model.summary_["headline"]
+    start = f"PortablePredictor(binary, model {served.model_id[:12]}): "
+    assert repr(served) == start + served.about["headline"]
 
 
 def test_equal_models_are_equal_files(fitted, tmp_path):

@@ -91,6 +91,8 @@ def test_a_function_without_weights_receives_each_row():
 def test_a_function_that_raises_ends_the_fit_before_the_first_trial():
     with pytest.raises(ParameterError, match=r"raised TypeError.*positional argument"):
         check_objective(lambda estimator, X, y: 0.0)
+    with pytest.raises(ParameterError, match=r"1 for the positive class.* without pos_label"):
+        check_objective(sk.make_scorer(sk.f1_score, pos_label="yes"))
 
 
 def test_a_function_with_the_name_of_a_loss_is_still_a_gain():

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,9 @@ def year(gap, n=1_800, seed=0):
 
 def test_a_model_is_watched_without_labels_and_compared_with_its_training(fitted):
     table, _ = year(0.0)
-    found = fitted.monitor(table, time="month")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # none says that the column of the time is ignored
+        found = fitted.monitor(table, time="month")
     assert found.windows[0] == "2026-01"
     assert found.n_rows == (150,) * 12
     kinds = {one.kind for one in found.series}

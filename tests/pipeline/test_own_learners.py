@@ -118,6 +118,8 @@ def test_a_learner_that_does_not_exist_cannot_be_left_out():
         AllExcept("xgbost")
     with pytest.raises(ParameterError, match=r"AllExcept\(\(\)\): give names out of"):
         AllExcept(())
+    with pytest.raises(ParameterError, match=r"AllExcept\(3\): give names out of"):
+        AllExcept(3)
     with pytest.raises(TypeError, match=r"learners=AllExcept\('xgboost'\)"):
         FairAutoML(exclude_learners="xgboost")
 

@@ -1,5 +1,6 @@
 import copy
 import io
+import math
 import sys
 
 import pytest
@@ -24,7 +25,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def progress(score=None, *, n_trials=1, left=12.4, gaps=(0.03,)):
+def progress(score=None, *, n_trials=1, left=12.4, gaps=(0.03,), minimum=False):
     trial = Trial(number=0, config=Config(learner="prior"), fidelity=Fidelity())
     entry = None
     if score is not None:
@@ -38,7 +39,9 @@ def progress(score=None, *, n_trials=1, left=12.4, gaps=(0.03,)):
             score=score,
             value=score,
             measures=tuple(
-                ConstraintResult(metric="m", system="sex", value=gap, gap=gap, limit=0.05)
+                ConstraintResult(
+                    metric="m", system="sex", value=gap, gap=gap, limit=0.05, is_minimum=minimum
+                )
                 for gap in gaps
             ),
             counts=None,
@@ -60,6 +63,14 @@ def progress(score=None, *, n_trials=1, left=12.4, gaps=(0.03,)):
             "2 trials, best 0.9000 at gap 0.2000 (infeasible)",
         ),
         (progress(0.9, left=-1, gaps=()), "1 trial, best 0.9000, 0 s left"),
+        (
+            progress(0.9, minimum=True),
+            "1 trial, best 0.9000 at smallest rate 0.9700 (feasible), 12 s left",
+        ),
+        (
+            progress(0.9, gaps=(math.inf,)),
+            "1 trial, best 0.9000 at gap undefined (infeasible), 12 s left",
+        ),
     ],
 )
 def test_progress_is_one_line(given, text):

@@ -69,6 +69,8 @@ def test_it_is_on_with_the_default_budget_only():
 def test_a_number_of_trials_alone_is_refused():
     with pytest.raises(ParameterError, match="EarlyStopping needs time_budget"):
         check_callbacks(EarlyStopping(), None, 10)
+    with pytest.raises(ParameterError, match=r"an object such as EarlyStopping\(\)"):
+        check_callbacks(EarlyStopping, 60, None)
 
 
 def test_a_fit_that_stops_early_keeps_its_models_and_says_why():
