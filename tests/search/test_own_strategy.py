@@ -6,7 +6,8 @@ import pytest
 from sklearn.base import clone
 from strategy_cases import PORTFOLIO, SPACE, lies_in, mean_regret, mean_regret_of, scored
 
-from fairautoml.exceptions import ParameterError
+from fairautoml.exceptions import MissingExtraError, ParameterError
+from fairautoml.search.strategies import _own
 from fairautoml.search.strategies._own import own_strategy
 from quick_fits import few_individuals, quick
 
@@ -62,3 +63,10 @@ def test_anything_else_is_refused_with_the_ways_out(given):
     X, y, group = few_individuals()
     with pytest.raises(ParameterError, match=r"strategy=.*one of admm.*sampler.*searcher"):
         quick(strategy=given).fit(X, y, group)
+
+
+def test_a_sampler_whose_package_is_missing_is_refused_before_the_search(monkeypatch):
+    monkeypatch.setattr(_own, "find_spec", lambda name: None)
+    X, y, group = few_individuals()
+    with pytest.raises(MissingExtraError, match="GPSampler needs torch; pip install torch"):
+        quick(strategy=optuna.samplers.GPSampler(seed=0)).fit(X, y, group)

@@ -3,10 +3,12 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import optuna
 
+from fairautoml.exceptions import MissingExtraError
 from fairautoml.records import Config, SearchStrategy
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._optuna import StudyStrategy, new_study, value_only
@@ -34,9 +36,17 @@ class OwnStrategy:
         return FlamlSearch(space, seed, first, lambda begin: joined(given, begin))
 
 
+NEEDED = {"GPSampler": "torch", "CmaEsSampler": "cmaes"}
+"""Packages that samplers of Optuna import at their first proposal only, after the search began."""
+
+
 def own_strategy(value: Any) -> OwnStrategy | None:
     """Return the strategy of a sampler or searcher, None for any other value."""
     if isinstance(value, optuna.samplers.BaseSampler):
+        name = type(value).__name__
+        package = NEEDED.get(name)
+        if package is not None and find_spec(package) is None:
+            raise MissingExtraError(f"strategy: {name} needs {package}; pip install {package}")
         return OwnStrategy(value)
     # FLAML is imported only where one of its objects can be meant.
     if not type(value).__module__.startswith("flaml."):
