@@ -83,17 +83,23 @@ def blocks_of(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
     return wide[[name for name in NAMES if name in wide]].dropna()
 
 
+def dataset_of(blocks: pd.DataFrame, datasets: "pd.Series[str]") -> NDArray[np.object_]:
+    """Return the dataset of each block."""
+    return datasets.reindex(blocks.index.get_level_values("question")).to_numpy(dtype=object)
+
+
 def table_of(rows: pd.DataFrame, measure: str) -> str:
     """Return the means by table, and the paired differences."""
     datasets, blocks = tables_of(rows), blocks_of(rows, measure)
-    of_block = blocks.index.get_level_values("question").map(datasets)
-    heading = [MEASURES[measure], *(NAMES[name] for name in blocks)]
+    of_block = dataset_of(blocks, datasets)
+    heading = [MEASURES[measure], *(NAMES[str(name)] for name in blocks)]
     found = [[*heading, "ladder minus before", "ladder minus encodings"]]
     for name in (*dict.fromkeys(of_block), "all"):
         own = blocks if name == "all" else blocks[of_block == name]
         means = [f"{value:.4f}" for value in mean_over_questions(own)]
         # Of a single table the seeds are resampled, of all tables these too.
-        by = datasets if name == "all" else pd.Series(own.index.levels[0], own.index.levels[0])
+        questions = own.index.get_level_values("question").unique()
+        by = datasets if name == "all" else pd.Series(questions, questions)
         found.append([str(name), *means, *(apart(own, ref, by) for ref in ("before", "flat"))])
     return markdown(found)
 
@@ -108,7 +114,7 @@ def apart(blocks: pd.DataFrame, reference: str, by: "pd.Series[str]") -> str:
 def draw(rows: pd.DataFrame, file: Path) -> None:
     """Draw the accuracy at the bound minus that before, for each run and table."""
     blocks = blocks_of(rows, "at_bound")
-    datasets = blocks.index.get_level_values("question").map(tables_of(rows))
+    datasets = dataset_of(blocks, tables_of(rows))
     figure = Figure(figsize=(7.5, 3.2), layout="constrained")
     axes = figure.subplots()
     names = list(dict.fromkeys(datasets))

@@ -193,7 +193,8 @@ def _read_number(place: Place, kind: type[Real | Integer], read: Callable[[Place
     fields = place.fields(("type", "low", "high", "default"), ("log", "when"))
     low, high, default = (read(fields[key]) for key in ("low", "high", "default"))
     log = "log" in fields and fields["log"].boolean()
-    return place.made(partial(kind, low=low, high=high, default=default, log=log))
+    make: Callable[[], Range] = partial(kind, low=low, high=high, default=default, log=log)
+    return place.made(make)
 
 
 def _read_choice(place: Place) -> Range:
