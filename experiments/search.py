@@ -217,8 +217,8 @@ Tasks where a training-time mitigation can pay: rules that must not read a group
 guess (ACS coverage and COMPAS by race, with `exponentiated_gradient` in the space), and a
 regression whose constraint has no post-processor (GPA, the largest mean squared error of a gender
 at most 0.6, with `bounded_loss`). The score is accuracy; for GPA it is R2 on the search rows and
-minus the root mean squared error on those held out. *Strict* gives a run that misses the bound on held-out rows the score of a constant. *Mitigated*
-are trials with a training-time mitigation.
+minus the root mean squared error on those held out. *Strict* gives a run that misses the bound on
+held-out rows the score of a constant. *Mitigated* are trials with a training-time mitigation.
 
 {allocators}{words}"""
 
