@@ -326,6 +326,14 @@ class HeldOut:
         return self.rows.nbytes + memory_of(self.X) + self.cells.nbytes
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fitted:
+    """Cached encoder; its size is negligible compared with encoded rows."""
+
+    encoder: Encoder
+    nbytes: int = 0
+
+
 def sampling_places(
     y: NDArray[np.integer], cells: NDArray[np.integer], seed: int
 ) -> NDArray[np.float64]:
@@ -376,23 +384,16 @@ class FoldData:
         """Cache of the encoded rows."""
         return LruCache(self.most_bytes)
 
-    @cached_property
-    def encoders(self) -> dict[tuple[Part, str], Encoder]:
-        """Fitted encoders, small compared with encoded rows."""
-        return {}
-
     def train(self, part: Part, encoding: str) -> Encoded:
         """Return the training rows of a part."""
         found = self.kept.get(("train", part, encoding), lambda: self._train(part, encoding))
-        self.encoders[part, encoding] = found.encoder
+        self.kept.get(("encoder", part, encoding), lambda: _Fitted(found.encoder))
         return found
 
     def held_out(self, part: Part, encoding: str) -> HeldOut:
         """Return the rows of the fold, encoded like the training rows."""
         plain = self.kept.get(("held out", part.fold), lambda: self._held_out(part.fold))
-        if (part, encoding) not in self.encoders:
-            self.train(part, encoding)
-        encoder = self.encoders[part, encoding]
+        encoder = self._encoder(part, encoding)
         if encoder.is_identity:
             return plain
 
@@ -408,6 +409,11 @@ class FoldData:
         X = np.empty((self.dataset.n_rows, 0), dtype=np.float32)
         schema = replace(self.dataset.schema, columns=())
         return replace(self, dataset=replace(self.dataset, X=X, schema=schema))
+
+    def _encoder(self, part: Part, encoding: str) -> Encoder:
+        return self.kept.get(
+            ("encoder", part, encoding), lambda: _Fitted(self.train(part, encoding).encoder)
+        ).encoder
 
     def _train(self, part: Part, encoding: str) -> Encoded:
         seed = fold_seed(self.root_seed, part.fold)
