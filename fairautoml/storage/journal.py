@@ -116,11 +116,15 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def read_only_storage(path: Path) -> BaseStorage:
-    """Return Optuna's storage of a file that another process may write.
+def read_only_storage(path: str | Path) -> BaseStorage:
+    """Return Optuna's storage of ``study.db``, or of a run folder that has it.
 
-    No connection outlives a request, as a web application is not notified of its end.
+    Another process may write the file. No connection outlives a request, as a web application is
+    not notified of its end.
     """
+    path = Path(path)
+    if path.is_dir():
+        path /= "study.db"
     # In a read-only folder SQLite cannot create its log, but no run writes there either.
     how = "mode=ro" if os.access(path.parent, os.W_OK) else "immutable=1"
     address = f"{path.resolve().as_uri()}?{how}"

@@ -378,7 +378,9 @@ def test_the_dashboard_shows_both_objectives_parameters_and_constraints(path):
     directions, (shown,), front = shown_study(path)
     found = {name: direction.name for name, direction in directions.items()}
     assert found == {"accuracy": "MAXIMIZE", "gap": "MINIMIZE"}
-    study = optuna.load_study(study_name=NAME, storage=read_only_storage(path))
+    assert path.name == "study.db"
+    folder = str(path.parent)  # of a run
+    study = optuna.load_study(study_name=NAME, storage=read_only_storage(folder))
     assert [study.user_attrs[f"constraint {at}"] for at in (0, 1)] == [*DISPLAY.constraints]
     assert shown.state is optuna.trial.TrialState.COMPLETE
     assert shown.values == pytest.approx([0.7, 0.1])
