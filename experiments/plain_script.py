@@ -249,7 +249,10 @@ def _table(part: pd.DataFrame, measure: str, title: str, *, ascending: bool) -> 
     lines = [f"| {title} | " + " | ".join(systems) + " |", "|---" * (len(systems) + 1) + "|"]
     for name, of_table in part.groupby("table", sort=False):
         found = of_table.groupby("system")[measure].agg(["mean", "std"])
-        shown = [f"{mean:.4f} ({spread:.4f})" for mean, spread in found.loc[systems].to_numpy()]
+        shown = [
+            f"{mean:.4f}" if math.isnan(spread) else f"{mean:.4f} ({spread:.4f})"
+            for mean, spread in found.loc[systems].to_numpy()
+        ]
         lines.append(f"| {name} | " + " | ".join(shown) + " |")
     wide = part.pivot_table(index=["table", "seed"], columns="system", values=measure)
     ranks = wide[systems].rank(axis=1, ascending=ascending).mean()
@@ -276,7 +279,9 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     file = given.out / "scores.csv"
     rows = (
-        pd.read_csv(file).fillna("").to_dict("records") if given.resume and file.is_file() else []
+        pd.read_csv(file).astype(object).fillna("").to_dict("records")
+        if given.resume and file.is_file()
+        else []
     )
     made = {tuple(row[name] for name in FIELDS[:4]) for row in rows}
     _fit_all([c for c in cells(given.seconds, given.seeds) if c.key not in made], rows, file)
