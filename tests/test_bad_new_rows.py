@@ -86,7 +86,7 @@ def test_a_column_of_groups_that_is_gone_is_refused(individuals):
         model.predict(renamed)
     with (
         pytest.warns(DegradedWarning, match="position"),
-        pytest.raises(MissingSensitiveError, match="X has no column names. Give predict"),
+        pytest.raises(MissingSensitiveError, match=r"X has no column names\. Give predict"),
     ):
         model.predict(X.assign(sex=0).to_numpy())
 
