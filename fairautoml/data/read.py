@@ -494,7 +494,8 @@ def _columns(X: Any, names: tuple[str, ...], *, judged: bool) -> dict[str, Any]:
     columns = read_table(X, allow_empty=True).by_name
     missing = [name for name in names if name not in columns]
     if missing:
-        hint = nearest(missing[0], columns, f"X has {list(columns)[:20]}.")
+        has = f"X has {list(columns)[:20]}." if columns else "X has no column names."
+        hint = nearest(missing[0], columns, has)
         raise MissingSensitiveError(
             f"X has no column(s) {', '.join(map(repr, missing))} to read the groups from; {hint} "
             f"Give {'evaluate(X, y, sensitive)' if judged else 'predict(X, sensitive)'}, one "
