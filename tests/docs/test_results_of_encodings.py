@@ -23,16 +23,10 @@ def test_the_page_states_every_mean_and_paired_difference():
 
 def test_the_table_where_all_learners_gain_on_every_seed_is_named():
     for encoding in ("codes", "target"):
-        found = differences(encoding)
-        always = (found < 0).groupby(["table", "learner"]).all().groupby("table").all()
-        assert always["kdd_census_income_test"]
-    assert (differences("target")["acs_income_2018"] < 0).all()
-    assert "KDD census, where all three libraries gain" in PAGE
+        assert (differences(encoding)["acs_income_2018"] < 0).all()
+    assert "**Better** on every seed: ACS income with both encodings" in PAGE
 
 
-def test_where_an_encoding_is_worse_on_every_seed_is_said():
+def test_no_encoding_is_worse_on_every_seed():
     for encoding in ("codes", "target"):
-        worse = (differences(encoding) > 0).groupby(["table", "learner"]).all()
-        named = [("compas_two_years", "lightgbm")] if encoding == "target" else []
-        assert list(worse[worse].index) == named
-    assert "LightGBM with `target` on compas, on every seed" in PAGE
+        assert not (differences(encoding) > 0).groupby(["table", "learner"]).all().any()
