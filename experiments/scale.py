@@ -8,6 +8,7 @@ ten minutes on an idle machine; the picture needs the extra ``plot``.
 import argparse
 import csv
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -16,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 
 from budgets import NEW_ROWS, Cell, table
 from common.shared_tables import commit, machine, markdown
@@ -59,38 +59,27 @@ def fit(rows: int, n_jobs: int, seed: int) -> dict[str, Any]:
         "accuracy": round(float((predicted == labels).mean()), 4),
         "gap": round(float(accepted.max() - accepted.min()), 4), "status": model.status_,
         "first_model": round(first[0], 2) if first else "", "seconds": round(seconds, 1),
-        "trials": len(model.trials_),
+        "trials": len(model.trials_), "memory_mb": largest_memory(n_jobs),
     }  # fmt: skip
 
 
-def measured(rows: int, n_jobs: int, seed: int) -> dict[str, Any]:
-    """Fit in a process of its own, and add the largest memory of it and its workers."""
-    command = [sys.executable, "-W", "ignore", __file__, "--fit"]
-    child = subprocess.Popen(
-        [*command, str(rows), str(n_jobs), str(seed)], stdout=subprocess.PIPE, text=True
+def largest_memory(n_jobs: int) -> int:
+    """Return the peak memory of this process, and of its largest child for each worker, in MiB."""
+    own, child = (
+        resource.getrusage(of).ru_maxrss / 1024
+        for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
-    most, process = 0.0, psutil.Process(child.pid)
-    while child.poll() is None:
-        most = max(most, _memory(process))
-        time.sleep(0.2)
-    if child.returncode or child.stdout is None:
-        raise SystemExit(f"the fit of {rows} rows failed")
-    row: dict[str, Any] = json.loads(child.stdout.read().strip().splitlines()[-1])
-    return {**row, "memory_mb": round(most)}
+    return round(own + n_jobs * child)
 
 
-def _memory(process: psutil.Process) -> float:
-    """Return the memory of a process and its children, shared pages counted once, in MiB."""
-    total = 0
-    try:
-        for one in (process, *process.children(recursive=True)):
-            try:
-                total += one.memory_full_info().pss
-            except psutil.Error:
-                continue
-    except psutil.Error:
-        return 0.0
-    return total / 2**20
+def measured(rows: int, n_jobs: int, seed: int) -> dict[str, Any]:
+    """Fit in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__, "--fit", str(rows), str(n_jobs), str(seed)],
+        stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    row: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return row
 
 
 PAGE = """# From 1,000 to 1,000,000 rows
@@ -103,8 +92,8 @@ Generated tables of 20 columns, six of them text, with two groups (the generator
 [results/budgets](../budgets/README.md)); bound 0.05 on demographic parity, {seconds:g} s, defaults
 of the library. Accuracy and gap are those on {new:,} new rows (standard error of the accuracy
 about 0.003); *first model* is the time until the first model that is not constant, in seconds,
-reading included; *memory* the largest of the process and its workers together. One fit at a time.
-Made at commit {commit} on {machine}.
+reading included; *memory* the peak of the process plus that of the largest worker for each job,
+which share the table and count it twice. One fit at a time. Made at commit {commit} on {machine}.
 
 ![Accuracy, seconds to the first model and memory against the number of rows](scale.svg)
 

@@ -46,7 +46,10 @@ def individuals():
         ({"group_policy": {"missing": "exclude"}}, "must be None or a GroupPolicy, for example"),
         ({"sensitive_at_predict": "False"}, "sensitive_at_predict='False' must be True or False"),
         ({"refit": 1}, "refit=1 must be True or False"),
-        ({"callbacks": 5}, "callbacks=5 must be None, a function of one argument or a list"),
+        (
+            {"callbacks": 5},
+            "callbacks=5 must be None, a function of one argument, an object such as",
+        ),
         ({"run_dir": 5}, "run_dir=5 must be None, the path of a folder or a RunStorage"),
         ({"constraint": "f1 <= 0.1"}, "constraint needs a fairness metric"),
         ({"constraint": "demographic_parity_difference = 0.1"}, "constraint"),
