@@ -1,4 +1,4 @@
-"""Accuracy, time to the first model and memory from 1,000 to 1,000,000 rows, on one and two cores.
+"""Accuracy and time to the first model from 1,000 to 1,000,000 rows, on one and two cores.
 
 ``python experiments/scale.py --out results/scale`` fits what is missing, one fit at a time, and
 writes ``cells.csv``, ``scale.svg`` and ``README.md``, whose text below the table is kept. About
@@ -8,7 +8,6 @@ ten minutes on an idle machine; the picture needs the extra ``plot``.
 import argparse
 import csv
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -24,7 +23,6 @@ from common.shared_tables import commit, machine, markdown
 SIZES, JOBS, SECONDS, BOUND = (1_000, 10_000, 100_000, 1_000_000), (1, 2), 60.0, 0.05
 FIELDS = (
     "rows", "n_jobs", "seed", "accuracy", "gap", "status", "first_model", "seconds", "trials",
-    "memory_mb",
 )  # fmt: skip
 
 
@@ -59,17 +57,8 @@ def fit(rows: int, n_jobs: int, seed: int) -> dict[str, Any]:
         "accuracy": round(float((predicted == labels).mean()), 4),
         "gap": round(float(accepted.max() - accepted.min()), 4), "status": model.status_,
         "first_model": round(first[0], 2) if first else "", "seconds": round(seconds, 1),
-        "trials": len(model.trials_), "memory_mb": largest_memory(n_jobs),
+        "trials": len(model.trials_),
     }  # fmt: skip
-
-
-def largest_memory(n_jobs: int) -> int:
-    """Return the peak memory of this process, and of its largest child for each worker, in MiB."""
-    own, child = (
-        resource.getrusage(of).ru_maxrss / 1024
-        for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return round(own + n_jobs * child)
 
 
 def measured(rows: int, n_jobs: int, seed: int) -> dict[str, Any]:
@@ -92,27 +81,23 @@ Generated tables of 20 columns, six of them text, with two groups (the generator
 [results/budgets](../budgets/README.md)); bound 0.05 on demographic parity, {seconds:g} s, defaults
 of the library. Accuracy and gap are those on {new:,} new rows (standard error of the accuracy
 about 0.003); *first model* is the time until the first model that is not constant, in seconds,
-reading included; *memory* the peak of the process plus that of the largest worker for each job,
-which share the table and count it twice. One fit at a time. Made at commit {commit} on {machine}.
+reading included. One fit at a time. Made at commit {commit} on {machine}.
 
-![Accuracy, seconds to the first model and memory against the number of rows](scale.svg)
+![Accuracy and seconds to the first model against the number of rows](scale.svg)
 
 {table}{words}"""
 
 
 def draw(frame: pd.DataFrame, file: Path) -> None:
-    """Draw the three measures against the number of rows."""
+    """Draw both measures against the number of rows."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     mpl.rcParams.update({"svg.hashsalt": "fairautoml", "axes.spines.top": False})
     mpl.rcParams.update({"axes.spines.right": False, "figure.facecolor": "white"})
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    names = {
-        "accuracy": "accuracy on new rows", "first_model": "seconds to the first model",
-        "memory_mb": "memory, MiB",
-    }  # fmt: skip
-    for axes, (name, title) in zip(figure.subplots(1, 3), names.items(), strict=True):
+    figure = Figure(figsize=(7.5, 3), layout="constrained")
+    names = {"accuracy": "accuracy on new rows", "first_model": "seconds to the first model"}
+    for axes, (name, title) in zip(figure.subplots(1, 2), names.items(), strict=True):
         for n_jobs, rows in frame.groupby("n_jobs"):
             means = rows.groupby("rows")[name].mean()
             axes.plot(means.index, means, marker="o", label=f"n_jobs={n_jobs}")
