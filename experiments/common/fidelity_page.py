@@ -127,7 +127,7 @@ def draw(rows: pd.DataFrame, file: Path) -> None:
             np.arange(len(names)) + shift, means, "_", markersize=18, color=points[0].get_color()
         )
     axes.axhline(0.0, color="grey", linewidth=1)
-    axes.set_xticks(range(len(names)), names, fontsize=8)
+    axes.set_xticks(range(len(names)), names, fontsize=8, rotation=20, ha="right")
     axes.set_ylabel("minus before")
     axes.legend(frameon=False)
     figure.savefig(file, metadata={"Date": None})
