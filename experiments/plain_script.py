@@ -7,24 +7,22 @@ minutes for 120 s. AutoGluon has a Python of its own, which
 """
 
 import argparse
-import csv
 import json
 import math
 import os
 import platform
-import queue
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from common.cores import fit_on_cores
 
 SYSTEMS = ("fairautoml", "flaml", "autogluon")
 FIELDS = ("table", "system", "budget", "seed", "auc", "log_loss", "fit_seconds", "reason")
@@ -284,7 +282,8 @@ def main() -> None:
         else []
     )
     made = {tuple(row[name] for name in FIELDS[:4]) for row in rows}
-    _fit_all([c for c in cells(given.seconds, given.seeds) if c.key not in made], rows, file)
+    todo = [c for c in cells(given.seconds, given.seeds) if c.key not in made]
+    fit_on_cores(todo, measured, rows, file, FIELDS)
     written = given.out / "README.md"
     words = written.read_text(encoding="utf-8").rpartition(" |\n")[2] if written.is_file() else ""
     command = f"python experiments/plain_script.py --out {given.out} --resume"
@@ -292,30 +291,6 @@ def main() -> None:
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, encoding="utf-8", check=True
     ).stdout.strip()
     written.write_text(page(pd.DataFrame(rows), command, words, commit), encoding="utf-8")
-
-
-def _fit_all(todo: list[Cell], rows: list[Any], file: Path) -> None:
-    cores: queue.Queue[int] = queue.Queue()
-    for core in sorted(os.sched_getaffinity(0))[:2]:
-        cores.put(core)
-    lock = threading.Lock()
-
-    def run(cell: Cell) -> None:
-        core = cores.get()
-        try:
-            row = measured(cell, core)
-        finally:
-            cores.put(core)
-        with lock:
-            rows.append(row)
-            with file.open("w", newline="", encoding="utf-8") as out:
-                writer = csv.DictWriter(out, FIELDS)
-                writer.writeheader()
-                writer.writerows(rows)
-            sys.stderr.write(f"{len(rows)} {' '.join(map(str, row.values()))}\n")
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(run, todo))
 
 
 if __name__ == "__main__":

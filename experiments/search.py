@@ -7,14 +7,10 @@ The search rows are a sample of a shared table; up to 25,000 other rows are held
 """
 
 import argparse
-import csv
 import json
 import os
-import queue
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from common.cores import fit_on_cores
 from common.shared_tables import commit, gap_of, machine, markdown
 
 N_NEW, SECONDS = 25_000, 30.0
@@ -301,33 +298,6 @@ def write_page(frame: pd.DataFrame, page: Path) -> None:
     page.write_text(text, encoding="utf-8")
 
 
-def fit_all(todo: list[Cell], rows: list[dict[str, Any]], file: Path) -> None:
-    """Fit cells, two at a time, and write the file after each."""
-    cores: queue.Queue[int] = queue.Queue()
-    for core in sorted(os.sched_getaffinity(0))[:2]:
-        cores.put(core)
-    lock = threading.Lock()
-
-    def run(cell: Cell) -> None:
-        core = cores.get()
-        try:
-            row = measured(cell, core)
-        finally:
-            cores.put(core)
-        if row is None:
-            return
-        with lock:
-            rows.append(row)
-            with file.open("w", newline="", encoding="utf-8") as out:
-                writer = csv.DictWriter(out, FIELDS)
-                writer.writeheader()
-                writer.writerows(rows)
-            print(len(rows), *cell.key, row["score"], row["strict"], row["trials"], flush=True)
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(run, todo))
-
-
 def main() -> None:
     """Fit what is missing, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -348,7 +318,7 @@ def main() -> None:
         c for c in cells(given.seeds)
         if c.key not in made
     ]  # fmt: skip
-    fit_all(todo, rows, file)
+    fit_on_cores(todo, measured, rows, file, FIELDS)
     write_page(pd.read_csv(file), given.out / "README.md")
 
 

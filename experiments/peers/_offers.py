@@ -115,10 +115,10 @@ def with_margin(question: Question, offers: Sequence[Candidate]) -> Offer | None
 def _chance(one: Candidate, noise: NDArray[np.float64], question: Question) -> float:
     # The noise of these rows and of as many new rows is that of half the rows.
     half = one.counts.sum(axis=2) / 2.0
-    return _draws_of_rows(half, noise, question.targets).met(one.counts)
+    return draws_of_rows(half, noise, question.targets).met(one.counts)
 
 
-def _draws_of_rows(
+def draws_of_rows(
     n_rows: NDArray[np.float64], noise: NDArray[np.float64], targets: Sequence[BoundConstraint]
 ) -> BoundProbability:
     """Return the draws for independent rows that all weigh the same."""

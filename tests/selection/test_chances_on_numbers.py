@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from drawn_rows import draws_of_rows
 
 from fairautoml.metrics import METRICS, BoundConstraint
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.selection.margin import DRAWS
+from peers._offers import draws_of_rows
 
 VALUES = np.linspace(-1.7, 1.7, 30)
 N_ROWS = 40.0

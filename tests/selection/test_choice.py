@@ -3,7 +3,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from drawn_rows import draws_of_rows
 
 from fairautoml.metrics import METRICS, BoundConstraint
 from fairautoml.metrics.groups import GroupSystem
@@ -18,6 +17,7 @@ from fairautoml.selection.choice import (
     lacks_evidence,
 )
 from fairautoml.selection.feasibility import FeasibilityCheck, clear_lead
+from peers._offers import draws_of_rows
 
 
 @dataclass(frozen=True)

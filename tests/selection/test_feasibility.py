@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from drawn_rows import draws_of_rows
 
 from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts, GroupCounts
 from fairautoml.metrics.groups import GroupSystem
@@ -16,6 +15,7 @@ from fairautoml.selection.feasibility import (
     decision_shares,
     gain_error,
 )
+from peers._offers import draws_of_rows
 
 PARITY = METRICS.get("demographic_parity_difference")
 ROWS = np.array([400.0, 600.0])
