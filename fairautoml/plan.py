@@ -22,7 +22,7 @@ from fairautoml.data.splits import (
 )
 from fairautoml.evaluation.fitting import capture_failure, error_text
 from fairautoml.evaluation.group_sizes import FEWEST_ROWS, GroupSizes, thin_groups
-from fairautoml.evaluation.problem import Problem, Training, tolerance_grid
+from fairautoml.evaluation.problem import Problem, Training, compares_loss, tolerance_grid
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
@@ -637,6 +637,9 @@ def make_plan(
     if ALLOCATORS.get(allocator).schedules_mitigation:
         mitigations = _mitigation_options(_trained(problem.goal, settings))
     executor = _executor(settings, *problem.rows.X.shape)
+    # A training-time mitigation changes the gaps, so that the log loss is not all that matters.
+    by_loss = set(space.mitigations) <= {"none"} and not mitigations and compares_loss(problem)
+    problem = replace(problem, by_loss=by_loss)
     first = _fast_first(initial_configs(space), problem.rows)
     plan = Plan(
         problem=problem,

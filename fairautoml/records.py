@@ -155,7 +155,9 @@ class TrialResult:
     peak_memory_mb: float = 0.0  # peak resident memory of the process that ran it, MiB
     n_trees: int = 0  # trees of all fold models
     error: str = ""  # why it failed, empty on success
-    value: float | None = None  # objective after the best post-processing, greater is better
+    # objective after the best post-processing, greater is better; None without one, as for trials
+    # of some folds that are compared by log loss
+    value: float | None = None
     # one per constraint: gap minus limit, at most 0 when met, ``inf`` when unknown
     violations: tuple[float, ...] = ()
     limits: tuple[float, ...] = ()  # limit of each constraint, in the order of ``violations``

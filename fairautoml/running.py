@@ -173,7 +173,7 @@ def still_valid(
     return {
         record.result.trial.number: record
         for record in ended
-        if record.result.value is None
+        if record.result.status is not TrialState.SUCCESS
         or _has_files(record, artifacts, problem, models=record.result.trial.key in needed)
     }
 
@@ -236,7 +236,9 @@ def run_search(
         problem, past, interrupted = _with_groups(plan, artifacts, executor, objective, past, over)
         history.resume_from(past.values())
         proposed = () if study is None else study.proposals
-        proposals = Proposals(_strategy(plan, proposed), BASELINE, recorded=proposed)
+        proposals = Proposals(
+            _strategy(plan, proposed), BASELINE, recorded=proposed, by_loss=problem.by_loss
+        )
         search = SearchLoop(
             objective=objective,
             score=TrialScorer(

@@ -311,24 +311,34 @@ def judged(
             rows, part = problem.on_folds(result.trial.fidelity.folds)
             scores = scores[rows]
         entries = expand_column(column_of(result, scores), part, end)
-    result = _scored(result, entries, problem)
+    if full or not problem.by_loss:
+        result = _scored(result, entries, problem)
+    else:
+        result = _with_plain(result, entries, problem)
     return TrialRecord(result=result, entries=entries if full else (), seconds=seconds)
+
+
+def _with_plain(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> TrialResult:
+    """Return the result with objective and violations of its scores without post-processing."""
+    plain = next((entry for entry in entries if entry.mitigator == "none"), None)
+    return replace(
+        result,
+        limits=tuple(target.limit for target in problem.goal.targets),
+        plain_value=None if plain is None else plain.value,
+        plain_violations=_violations(plain, problem),
+    )
 
 
 def _scored(result: TrialResult, entries: Sequence[Entry], problem: Problem) -> TrialResult:
     """Score a trial; one that trained but has no entry (undefined objective) failed."""
     best = best_of(entries)
-    plain = next((entry for entry in entries if entry.mitigator == "none"), None)
     if best is None and result.status is TrialState.SUCCESS:
         error = f"{problem.objective.name} is undefined under every post-processing"
         result = replace(result, status=TrialState.FAILED, error=error)
     return replace(
-        result,
+        _with_plain(result, entries, problem),
         value=None if best is None else best.value,
         violations=_violations(best, problem),
-        limits=tuple(target.limit for target in problem.goal.targets),
-        plain_value=None if plain is None else plain.value,
-        plain_violations=_violations(plain, problem),
     )
 
 

@@ -118,8 +118,11 @@ class Proposals:
         strategy: SearchStrategy,
         baseline: Config | None = None,
         recorded: Iterable[Config] = (),
+        *,
+        by_loss: bool = False,
     ) -> None:
         self._strategy = strategy
+        self._by_loss = by_loss
         self._recaller = strategy if isinstance(strategy, RecallingStrategy) else None
         self._baseline = baseline
         self._unreported = None if baseline is None else baseline.key
@@ -142,7 +145,7 @@ class Proposals:
                 return None
             key = config.key
             if key in self._known:
-                self._strategy.tell(self._known[key])
+                self._strategy.tell(self._seen(self._known[key]))
             elif key in self._open:
                 self._waiting[key] += 1
             else:
@@ -159,13 +162,13 @@ class Proposals:
         elif key == self._unreported:
             self._unreported = None
         else:
-            self._strategy.tell(scored)
+            self._strategy.tell(self._seen(scored))
         self._learn(scored)
 
     def revise(self, scored: TrialResult) -> None:
         """Report a promotion to all folds, if the strategy uses it."""
         if isinstance(self._strategy, RevisingStrategy):
-            self._strategy.revise(scored)
+            self._strategy.revise(self._seen(scored))
 
     def claim(self, config: Config) -> None:
         """Take a configuration that runs although the strategy did not propose it."""
@@ -177,7 +180,7 @@ class Proposals:
         if scored.trial.config.key == self._unreported:
             self._baseline = self._unreported = None
         elif self._recaller is not None:
-            self._recaller.hear(scored)
+            self._recaller.hear(self._seen(scored))
         self._learn(scored)
 
     def take(self) -> tuple[Config, ...]:
@@ -200,10 +203,17 @@ class Proposals:
             self._new.append(config)
         return config
 
+    def _seen(self, scored: TrialResult) -> TrialResult:
+        """Return the result as the strategy receives it."""
+        if not self._by_loss:
+            return scored
+        loss = scored.log_loss
+        return replace(scored, value=None if loss is None else -loss, violations=())
+
     def _learn(self, scored: TrialResult) -> None:
         key = scored.trial.config.key
         for _ in range(self._waiting.pop(key, 0)):
-            self._strategy.tell(scored)
+            self._strategy.tell(self._seen(scored))
         self._open.discard(key)
         # A worker that was killed from outside says nothing about the configuration.
         if scored.status is not TrialState.WORKER_LOST:

@@ -164,7 +164,7 @@ class Study:
             artifacts.drop_altered(key, past.files[number])
         study.past = tuple(
             r
-            if r.result.value is None
+            if r.result.status is not TrialState.SUCCESS
             else replace(r, entries=artifacts.entries(r.result.trial.key))
             for r in past.records
         )
@@ -213,6 +213,8 @@ class Study:
     def _shown(self, record: TrialRecord, content: object) -> FrozenTrial:
         """Return the trial as optuna-dashboard shows it."""
         result, state = record.result, OptunaTrialState.FAIL
+        if result.value is None:  # It was not post-processed.
+            result = replace(result, value=result.plain_value, violations=result.plain_violations)
         if result.status is TrialState.PRUNED:
             state = OptunaTrialState.PRUNED
         objectives = self._objectives(result)

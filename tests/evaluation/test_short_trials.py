@@ -131,3 +131,10 @@ def test_a_trial_of_one_fold_has_a_value_and_violations_and_no_entry(objective):
     assert part.tolerances == problem.tolerances == (0.0, 0.05)
     grid = replace(problem, tolerances=(0.0, 0.01, 0.02, 0.03, 0.05, 0.1))
     assert grid.on_folds(1)[1].tolerances == (0.02, 0.05)
+    by_loss = replace(problem, by_loss=True)
+    short = judged(objective(trial_of(3)), objective.artifacts, by_loss, 1.0).result
+    assert (short.status, short.value, short.violations) == (TrialState.SUCCESS, None, ())
+    assert short.plain_value == record.result.plain_value
+    assert short.plain_violations == record.result.plain_violations
+    again = judged(objective(whole), objective.artifacts, by_loss, 1.0)
+    assert again.result.value == full.result.value

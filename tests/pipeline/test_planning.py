@@ -200,6 +200,26 @@ def planned(n_rows, *, n_columns=1, n_trials=None, blind=False, late=0.0, **requ
         return make_plan(problem, settings, 100.0)
 
 
+@pytest.mark.parametrize(
+    ("requested", "by_loss"),
+    [
+        ({}, True),
+        ({"constraint": None}, True),
+        ({"objective": "balanced_accuracy"}, True),
+        ({"objective": "roc_auc"}, False),
+        ({"objective": lambda y, p: 0.5}, False),
+        ({"blind": True}, False),
+        ({"mitigators": ("none", "common_threshold")}, False),
+        ({"mitigators": ("group_thresholds", "exponentiated_gradient")}, False),
+        ({"mitigators": ("group_thresholds", "reweighing")}, False),
+    ],
+)
+def test_configurations_are_compared_by_log_loss_where_thresholds_by_group_serve_any_of_them(
+    requested, by_loss
+):
+    assert planned(2_000, n_trials=20, **requested).problem.by_loss is by_loss
+
+
 def first_rows(plan, seconds):
     """The share of the rows of the first model."""
     return first_fidelity(terms_of(plan), seconds).rows

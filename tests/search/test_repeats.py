@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from fairautoml.records import Config, Fidelity, Trial, TrialResult, TrialState
 from fairautoml.search.loop import TRIES, Proposals
 
@@ -94,3 +96,22 @@ def test_a_strategy_that_proposes_the_baseline_too_receives_its_result():
     assert strategy.ask() == B
     strategy.tell(result(A))
     assert inner.scored == [result(A)]
+
+
+def test_by_loss_the_strategy_maximizes_minus_the_log_loss_without_constraints():
+    inner = Script(A, A, B)
+    strategy = Proposals(inner, by_loss=True)
+    strategy.ask()
+    found = replace(result(A), log_loss=0.4, violations=(0.1,), plain_violations=(0.3,))
+    strategy.tell(found)
+    strategy.ask()
+    assert [(s.value, s.violations) for s in inner.scored] == [(-0.4, ())] * 2
+    assert inner.scored[0].plain_violations == (0.3,)
+
+
+def test_by_loss_a_failed_trial_has_no_value():
+    inner = Script(A, B)
+    strategy = Proposals(inner, by_loss=True)
+    strategy.ask()
+    strategy.tell(result(A, TrialState.FAILED))
+    assert inner.scored[0].value is None

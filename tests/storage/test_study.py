@@ -403,6 +403,17 @@ def test_the_dashboard_shows_both_objectives_parameters_and_constraints(path):
     assert 0.2 < (shown.datetime_complete - shown.datetime_start).total_seconds() < 0.3
 
 
+def test_the_dashboard_shows_a_trial_that_was_not_post_processed_by_its_scores(path):
+    study, made = begun(path), record(0)
+    plain = {"value": None, "violations": (), "plain_value": 0.6, "plain_violations": (0.2, 0.1)}
+    study.keep(replace(made, result=replace(made.result, **plain)))
+    study.close()
+    _, (shown,), front = shown_study(path)
+    assert shown.values == pytest.approx([0.6, 0.4])
+    assert shown.system_attrs["constraints"] == [0.2, 0.1]
+    assert front == []
+
+
 def test_the_front_of_the_dashboard_leaves_out_what_violates_a_constraint(path):
     study = begun(path)
     for number, violation in enumerate((-0.01, 0.2, np.inf)):

@@ -123,8 +123,12 @@ def value_only(value: float, scored: TrialResult) -> Sequence[float]:
 
 
 def value_and_violation(value: float, scored: TrialResult) -> Sequence[float]:
-    """Return the value, to maximize, and the worst violation in [-1, 1], to minimize."""
-    return value, max(map(bounded, scored.violations), default=-1.0)
+    """Return the value, to maximize, and the worst violation in [-1, 1], to minimize.
+
+    Where post-processing meets the constraints of any model, it is that without post-processing.
+    """
+    violations = scored.violations if scored.violations else scored.plain_violations
+    return value, max(map(bounded, violations), default=-1.0)
 
 
 def new_study(sampler: optuna.samplers.BaseSampler, *directions: Direction) -> optuna.Study:
