@@ -1,7 +1,7 @@
 """Strategies and allocators with the same time budget, each fit on a core of its own.
 
 ``python experiments/search.py --out results/search`` fits what is missing, two at a time, and
-writes ``cells.csv`` and ``README.md``, whose text below the last table is kept. About 25 minutes.
+writes ``cells.csv`` and ``README.md``, whose text below the last table is kept. About 50 minutes.
 
 The search rows are a sample of a shared table; up to 25,000 other rows are held out.
 """
@@ -21,7 +21,7 @@ import pandas as pd
 from common.cores import fit_on_cores
 from common.shared_tables import commit, gap_of, machine, markdown
 
-N_NEW, SECONDS = 25_000, 30.0
+N_NEW = 25_000
 EG = ("exponentiated_gradient", "bias_scoring", "common_threshold")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 STRATEGIES = (
@@ -49,6 +49,8 @@ class Task:
     blind: bool = False
     mitigators: tuple[str, ...] | None = None
     regression: bool = False
+    seconds: float = 30.0  # time budget
+    most_seeds: int = 3
 
     @property
     def bound(self) -> float:
@@ -62,6 +64,7 @@ TASKS = {
         Task("adult_dp", "adult", 20_000, "sex", DP),
         Task("bank_eo", "bank_marketing_full", 20_000, "marital", EO),
         Task("coverage_eo", "acs_public_coverage_2018", 5_000, "RAC1P", EO, ("1", "2")),
+        Task("income_dp", "acs_income_2018", 100_000, "SEX", DP, seconds=120.0, most_seeds=1),
     ),
     "allocators": (
         Task("coverage_blind_dp", "acs_public_coverage_2018", 20_000, "RAC1P", DP, ("1", "2"),
@@ -95,7 +98,7 @@ def cells(seeds: int) -> list[Cell]:
         Cell(question, task, variant, seed)
         for question, variants in (("strategies", STRATEGIES), ("allocators", ALLOCATORS))
         for task in TASKS[question]
-        for seed in range(200, 200 + seeds)
+        for seed in range(200, 200 + min(seeds, task.most_seeds))
         for variant in variants
     ]
 
@@ -128,7 +131,7 @@ def fit(cell: Cell) -> dict[str, Any]:
     if cell.question == "strategies":
         chosen = {"strategy": cell.variant}
     model = (FairAutoMLRegressor if task.regression else FairAutoML)(
-        task.constraint, time_budget=SECONDS, random_state=cell.seed,
+        task.constraint, time_budget=task.seconds, random_state=cell.seed,
         mitigators=task.mitigators, sensitive_at_predict=not task.blind, **chosen,
     )  # fmt: skip
     model.fit(X, y, sensitive=task.sensitive)
@@ -168,7 +171,7 @@ def measured(cell: Cell, core: int) -> dict[str, Any] | None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", __file__, "--fit", *named],
         env=env, capture_output=True, text=True, check=False,
-        timeout=SECONDS * 4 + 300,
+        timeout=cell.task.seconds * 4 + 300,
     )  # fmt: skip
     if done.returncode:
         print(*cell.key, "failed:", done.stderr.strip()[-500:], flush=True)
@@ -193,7 +196,8 @@ python experiments/search.py --out results/search
 All fits of a task have the same search rows and budget and one core each; two run at a time. Up to
 25,000 other rows are held out. Tasks: adult (sex, demographic parity) and bank marketing (marital
 status, equalized odds) with 20,000 search rows, ACS coverage (two races, equalized odds) with
-5,000; 30 s, {seeds} seeds. Made at commit {commit} on {machine}.
+5,000, 30 s and {seeds} seeds; ACS income (sex, demographic parity) with 100,000, 120 s and one
+seed. Made at commit {commit} on {machine}.
 
 ## Strategies
 
