@@ -4,6 +4,7 @@ A trial that leaves this set never returns to it, because later trials only lowe
 fold models can therefore be deleted during the search.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,8 +19,9 @@ from fairautoml.records import (
 )
 from fairautoml.storage.artifacts import Artifacts
 
-LIBRARY = 30
-"""Trials of lowest log loss that an ensemble is selected from."""
+LIBRARY, OF_LEARNER = 30, 8
+"""Trials of lowest log loss that an ensemble is selected from, and largest number of one learner:
+a cheap one has many that are nearly equal."""
 
 SINGLES = 3
 """Trials with the best entries, which are ensemble members and final models on their own."""
@@ -54,8 +56,12 @@ class SelectableTrials:
     def library(self) -> list[TrialResult]:
         """Return the trials that an ensemble is selected from."""
         sound = [r for r in self.results if r.log_loss is not None]
-        lowest = sorted(sound, key=lambda r: (r.log_loss, r.trial.number))[:LIBRARY]
-        keys = {r.trial.key for r in (*lowest, *self.singles())}
+        lowest, of_learner = [], Counter[str]()
+        for result in sorted(sound, key=lambda r: (r.log_loss, r.trial.number)):
+            of_learner[result.trial.config.learner] += 1
+            if of_learner[result.trial.config.learner] <= OF_LEARNER:
+                lowest.append(result)
+        keys = {r.trial.key for r in (*lowest[:LIBRARY], *self.singles())}
         return [r for r in sound if r.trial.key in keys]
 
 

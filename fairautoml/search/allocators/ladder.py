@@ -6,7 +6,7 @@ promotions is reserved.
 """
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -84,6 +84,10 @@ CLOSE, CLOSE_LEARNER, CLOSE_FEWEST = 0.02, 0.03, 0.05
 """Relative distances from the lowest log loss at which a configuration, the best one of another
 learner, or one of the first ones is promoted to all folds."""
 
+OF_LEARNER = 6
+"""Best screened configurations of a learner that may be promoted to all folds. More of them are
+nearly equal models, which an ensemble does not use."""
+
 EARLY, EARLY_SHARE = 4, 0.1
 """Screened configurations from which the best one is promoted at once if that takes at most this
 share of the time left: a search that is interrupted then has a model of all rows and folds."""
@@ -111,19 +115,20 @@ class _Rung:
     def eligible(self) -> list[TrialResult]:
         """Return the results that are worth all folds, best first, without those promoted.
 
-        They are close to the lowest log loss, or the best by the objective under the constraints.
+        They are close to the lowest log loss and among the best of their learner, or the best by
+        the objective under the constraints.
         """
         ranked = sorted(self.results.values(), key=_loss)
         if not ranked:
             return []
         lowest = _loss(ranked[0])[0]
-        chosen, learners = [ranked[0], max(ranked, key=merit)], set()
+        chosen, of_learner = [ranked[0], max(ranked, key=merit)], Counter[str]()
         for at, one in enumerate(ranked):
-            new = one.trial.config.learner not in learners
-            learners.add(one.trial.config.learner)
+            before = of_learner[one.trial.config.learner]
+            of_learner[one.trial.config.learner] += 1
             apart = _loss(one)[0] - lowest
-            close = CLOSE_FEWEST if at < FEWEST else CLOSE_LEARNER if new else CLOSE
-            if apart <= close * abs(lowest):
+            close = CLOSE_FEWEST if at < FEWEST else CLOSE if before else CLOSE_LEARNER
+            if before < OF_LEARNER and apart <= close * abs(lowest):
                 chosen.append(one)
         return self._open(list({one.trial.key: one for one in chosen}.values()))
 
