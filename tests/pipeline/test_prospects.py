@@ -44,6 +44,21 @@ def test_what_falls_behind_in_a_search_never_comes_back(monkeypatch):
     assert gone
 
 
+def test_an_ensemble_is_selected_from_a_limited_number_of_one_learner():
+    config = {at: Config(learner="ab"[at % 10 == 0], params={"c": at}) for at in range(60)}
+    results = tuple(
+        TrialResult(
+            trial=Trial(number=at, config=config[at], fidelity=Fidelity(folds=2)),
+            status=TrialState.SUCCESS,
+            log_loss=0.5 + at / 1000,
+        )
+        for at in range(60)
+    )
+    found = candidates.SelectableTrials(results, {r.trial.key: 0 for r in results}).library()
+    learners = [result.trial.config.learner for result in found]
+    assert (learners.count("a"), learners.count("b")) == (candidates.OF_LEARNER, 6)
+
+
 @pytest.fixture
 def many(tmp_path, monkeypatch):
     """A folder with the models of many trials, of which the last three may be served."""

@@ -27,6 +27,7 @@ from fairautoml.search.allocators.ladder import (
     FEWEST_ROWS,
     FULL_SHARE,
     MEMBERS,
+    OF_LEARNER,
     SAMPLE,
     USUAL_FIRST_ROWS,
     Ladder,
@@ -172,6 +173,15 @@ def test_the_configurations_close_to_the_best_are_promoted():
     found = sorted(r.log_loss for r in full(results))
     assert found[0] == lowest
     assert len({r.trial.config.key for r in full(results)}) == len(found)
+
+
+def test_at_most_some_of_a_learner_are_promoted_then_others_are_proposed():
+    results, _, _ = play({"a": 0.1, "b": 0.1}, deadline=100.0)
+    whole = full(results)
+    close = [r for r in proposals(results) if r.log_loss < 0.3 * 1.02]
+    assert len(close) > 4 * OF_LEARNER
+    assert max(Counter(r.trial.config.learner for r in whole).values()) < len(close) / 2
+    assert max(r.trial.number for r in proposals(results)) > whole[-1].trial.number
 
 
 def test_the_best_of_another_learner_is_promoted_too():
