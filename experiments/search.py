@@ -26,7 +26,7 @@ EG = ("exponentiated_gradient", "bias_scoring", "common_threshold")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 STRATEGIES = (
     "optuna_tpe", "optuna_motpe", "optuna_nsga2", "cfo", "blendsearch", "flaml_eci", "admm",
-    "admm_unconstrained", "random",
+    "random",
 )  # fmt: skip
 ALLOCATORS = ("ladder", "cost_aware", "mitigate_never", "mitigate_after", "mitigate_always")
 FIELDS = (
