@@ -49,7 +49,7 @@ from fairautoml.metrics import (
 from fairautoml.mitigators import MITIGATORS, Goal, Mitigator
 from fairautoml.records import BASELINE, Config, Fidelity, MitigationOption, ParamValue, Terms
 from fairautoml.search.allocators import ALLOCATORS
-from fairautoml.search.allocators.ladder import first_fidelity
+from fairautoml.search.allocators.ladder import FEWEST_SCREENED, first_fidelity
 from fairautoml.search.loop import MAX_PENDING
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.space_files import find_space, load_space, read_portfolio
@@ -638,8 +638,9 @@ def make_plan(
         mitigations = _mitigation_options(_trained(problem.goal, settings))
     executor = _executor(settings, *problem.rows.X.shape)
     # A training-time mitigation changes the gaps, so that the log loss is not all that matters.
-    by_loss = set(space.mitigations) <= {"none"} and not mitigations and compares_loss(problem)
-    problem = replace(problem, by_loss=by_loss)
+    only_rules = set(space.mitigations) <= {"none"} and not mitigations
+    screened = problem.n_train_rows >= FEWEST_SCREENED
+    problem = replace(problem, by_loss=only_rules and screened and compares_loss(problem))
     first = _fast_first(initial_configs(space), problem.rows)
     plan = Plan(
         problem=problem,

@@ -217,7 +217,11 @@ def planned(n_rows, *, n_columns=1, n_trials=None, blind=False, late=0.0, **requ
 def test_configurations_are_compared_by_log_loss_where_thresholds_by_group_serve_any_of_them(
     requested, by_loss
 ):
-    assert planned(2_000, n_trials=20, **requested).problem.by_loss is by_loss
+    assert planned(7_000, n_trials=20, **requested).problem.by_loss is by_loss
+
+
+def test_on_a_small_table_whose_trials_have_all_folds_the_objective_compares_them():
+    assert not planned(5_000, n_trials=20).problem.by_loss
 
 
 def first_rows(plan, seconds):
