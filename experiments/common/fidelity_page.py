@@ -46,10 +46,11 @@ python -m fairautoml.bench.peers experiments/common/fidelity_page.py results
 for every trial, an earlier margin. *Encodings* is the version of f03c7b01 with `allocator="flat"`,
 three seeds; *encodings and ladder* the defaults of the version in
 [results/main](../main/README.md), as are FLAML and FairGBM, three seeds and ten on the small
-tables. Means over seeds, then over both metrics. Differences are paired over the seeds that both have, with 95 % intervals that resample
-tables, then seeds (of a single table its seeds). *Strict fair accuracy* is that of the
-majority class where the held-out gap exceeds the bound, so that one run more or less within the
-bound moves it by up to .3; *accuracy of the front at the bound* has no such jumps.
+tables. Means over seeds, then over both metrics. Differences are paired over the seeds that both
+have, with 95 % intervals that resample tables, then seeds (of a single table its seeds). *Strict
+fair accuracy* is that of the majority class where the held-out gap exceeds the bound, so that one
+run more or less within the bound moves it by up to .3; *accuracy of the front at the bound* has no
+such jumps.
 
 ![Accuracy of the front at the bound, minus that before, by table](fidelity.svg)
 
