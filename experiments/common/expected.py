@@ -182,13 +182,18 @@ def expected(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def calibration(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return our runs by what they stated: how many, what on the mean, and what is true."""
+    """Return our runs by what they stated: how many, what on the mean, and what is true.
+
+    ``met`` is the share that meets the bound among all rows held out.
+    """
     own = cells[cells["variant"] == our_variant(cells)]
     stated = numbers(own, "search.margin.probability").rename("stated")
-    table = pd.DataFrame({"stated": stated, "met_as_many": own["met_as_many"]}).dropna()
+    met = (numbers(own, "holdout.excess") <= 0).astype(float)
+    table = pd.DataFrame({"stated": stated, "met": met, "met_as_many": own["met_as_many"]})
+    table = table.dropna()
     by = pd.cut(table["stated"], EDGES, include_lowest=True).astype(str)
     found = table.groupby(by).mean().assign(runs=table.groupby(by).size())
-    return found.rename_axis("bin").reset_index()[["bin", "runs", "stated", "met_as_many"]]
+    return found.rename_axis("bin").reset_index()[["bin", "runs", "stated", "met", "met_as_many"]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -93,7 +93,7 @@ def test_equal_rates_of_all_groups_always_meet_the_bound(sweep):
 
 
 def test_the_table_compares_with_ours_and_the_bins_with_the_truth(sweep):
-    stated = {"search.margin.probability": 0.7}
+    stated = {"search.margin.probability": 0.7, "holdout.excess": -0.01}
     cells = pd.DataFrame([cell("fairautoml", 0.3, 0.3, **stated), cell("optuna_expert", 0.3, 0.4)])
     judged = judged_on_samples(cells, read_sweep(sweep))
     table = expected(judged).set_index(["part", "variant"])
@@ -101,7 +101,7 @@ def test_the_table_compares_with_ours_and_the_bins_with_the_truth(sweep):
     assert table.loc[("all", "fairautoml"), "difference"] == 0.0
     assert table.loc[("all", "optuna_expert"), "met_as_many"] < 0.2
     (row,) = calibration(judged).to_dict("records")
-    assert (row["runs"], row["stated"], row["bin"]) == (1, 0.7, "(0.5, 0.75]")
+    assert (row["runs"], row["stated"], row["met"], row["bin"]) == (1, 0.7, 1.0, "(0.5, 0.75]")
     assert row["met_as_many"] == judged["met_as_many"][0]
 
 
