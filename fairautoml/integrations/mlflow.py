@@ -22,9 +22,8 @@ class MLflowTracker:
     It writes to the active run, or starts one and ends it with the fit. The run holds the
     parameters, the constraint, a step of the metrics for each trial (``trial_value`` is the
     objective, greater is better, missing for trials of some folds that are not post-processed;
-    ``trial_gap``, ``best_score``, ``best_gap``), score, gaps and
-    limits of the selected model, leaderboard, report and the model in MLflow's scikit-learn
-    flavour.
+    ``trial_gap``, ``best_score``, ``best_gap``), score, gaps and limits of the selected model,
+    leaderboard, report and the model in MLflow's scikit-learn flavour.
 
     Parameters
     ----------
