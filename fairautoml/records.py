@@ -481,7 +481,11 @@ class SearchStrategy(Protocol):
         """Return the next configuration, or None if the strategy needs another result first."""
 
     def tell(self, scored: TrialResult) -> None:
-        """Receive the result of a configuration that ``ask`` returned."""
+        """Receive the result of a configuration that ``ask`` returned.
+
+        Where configurations are compared by log loss, ``value`` is minus the loss and
+        ``violations`` is empty.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
