@@ -7,6 +7,7 @@ The search rows are a sample of a shared table; up to 25,000 other rows are held
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 
 from common.cores import fit_on_cores
@@ -24,15 +26,18 @@ from common.shared_tables import commit, gap_of, machine, markdown
 N_NEW = 25_000
 EG = ("exponentiated_gradient", "bias_scoring", "common_threshold")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+GP = "GPSampler"
+"""Optuna's sampler over a Gaussian process; it needs torch."""
+NETWORKS = ("realmlp", "tabicl", "tabm")
 STRATEGIES = (
     "optuna_tpe", "optuna_motpe", "optuna_nsga2", "cfo", "blendsearch", "flaml_eci", "admm",
-    "random",
+    "random", GP,
 )  # fmt: skip
 ALLOCATORS = ("ladder", "cost_aware", "mitigate_never", "mitigate_after", "mitigate_always")
 FIELDS = (
     "question", "task", "variant", "seed", "feasible", "score", "gap", "held_score", "held_gap",
     "strict", "trials", "screened", "promoted", "mitigated", "mitigation_seconds", "mitigation",
-    "seconds", "keys",
+    "seconds", "commit", "keys",
 )  # fmt: skip
 
 
@@ -50,7 +55,6 @@ class Task:
     mitigators: tuple[str, ...] | None = None
     regression: bool = False
     seconds: float = 30.0  # time budget
-    most_seeds: int = 3
 
     @property
     def bound(self) -> float:
@@ -64,7 +68,7 @@ TASKS = {
         Task("adult_dp", "adult", 20_000, "sex", DP),
         Task("bank_eo", "bank_marketing_full", 20_000, "marital", EO),
         Task("coverage_eo", "acs_public_coverage_2018", 5_000, "RAC1P", EO, ("1", "2")),
-        Task("income_dp", "acs_income_2018", 100_000, "SEX", DP, seconds=120.0, most_seeds=1),
+        Task("income_dp", "acs_income_2018", 100_000, "SEX", DP, seconds=120.0),
     ),
     "allocators": (
         Task("coverage_blind_dp", "acs_public_coverage_2018", 20_000, "RAC1P", DP, ("1", "2"),
@@ -98,7 +102,7 @@ def cells(seeds: int) -> list[Cell]:
         Cell(question, task, variant, seed)
         for question, variants in (("strategies", STRATEGIES), ("allocators", ALLOCATORS))
         for task in TASKS[question]
-        for seed in range(200, 200 + min(seeds, task.most_seeds))
+        for seed in range(200, 200 + seeds)
         for variant in variants
     ]
 
@@ -123,13 +127,15 @@ def rows_of(task: Task, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, Any, Any
 
 def fit(cell: Cell) -> dict[str, Any]:
     """Fit one variant, and judge it on the rows held out."""
-    from fairautoml import FairAutoML, FairAutoMLRegressor
+    from fairautoml import AllExcept, FairAutoML, FairAutoMLRegressor
 
     task = cell.task
     X, X_new, y, y_new = rows_of(task, cell.seed)
     chosen: dict[str, Any] = {"allocator": cell.variant}
     if cell.question == "strategies":
-        chosen = {"strategy": cell.variant}
+        gp = optuna.samplers.GPSampler(seed=cell.seed) if cell.variant == GP else None
+        # With torch, which the sampler needs, networks would join the space.
+        chosen = {"strategy": cell.variant if gp is None else gp, "learners": AllExcept(NETWORKS)}
     model = (FairAutoMLRegressor if task.regression else FairAutoML)(
         task.constraint, time_budget=task.seconds, random_state=cell.seed,
         mitigators=task.mitigators, sensitive_at_predict=not task.blind, **chosen,
@@ -148,6 +154,7 @@ def fit(cell: Cell) -> dict[str, Any]:
         "promoted": int((trials["origin"] == "promotion").sum()), "mitigated": len(costly),
         "mitigation_seconds": round(float(costly["seconds"].sum()), 1),
         "mitigation": entry.config.mitigation, "seconds": model.summary_["seconds"],
+        "commit": commit(),
         "keys": " ".join(str(key)[:8] for key in searched["key"]),
     }  # fmt: skip
 
@@ -196,17 +203,18 @@ python experiments/search.py --out results/search
 All fits of a task have the same search rows and budget and one core each; two run at a time. Up to
 25,000 other rows are held out. Tasks: adult (sex, demographic parity) and bank marketing (marital
 status, equalized odds) with 20,000 search rows, ACS coverage (two races, equalized odds) with
-5,000, 30 s and {seeds} seeds; ACS income (sex, demographic parity) with 100,000, 120 s and one
-seed. Made at commit {commit} on {machine}.
+5,000, 30 s; ACS income (sex, demographic parity) with 100,000, 120 s; {seeds} seeds each. Made
+on {machine}.
 
 ## Strategies
 
 `FairAutoML(constraint, time_budget=..., strategy=...)`, everything else by default (`auto` is
-`optuna_tpe`). *Proposed* are the trials that the strategy itself chose, after the portfolio that
-all strategies begin with; *share* is their part of all screened trials. *Regret* is the distance
-of the selected score on the search rows (cross-fitted) from the best of all strategies on the same
-rows, in points of accuracy; *strict fair accuracy* is that on the rows held out. Mean and standard
-error over tasks and seeds, and the paired difference from `optuna_tpe`.
+`optuna_tpe`), at commits {commits[strategies]}. *Proposed* are the trials that the strategy itself
+chose, after the portfolio that all strategies begin with; *share* is their part of all screened
+trials. *Regret* is the distance of the selected score on the search rows (cross-fitted) from the
+best of all strategies on the same rows, in points of accuracy; *strict fair accuracy* is that on
+the rows held out. Mean and standard error over tasks and seeds, and the paired difference from
+`optuna_tpe`.
 
 {strategies}
 Proposed trials by task, mean over the strategies:
@@ -217,9 +225,10 @@ Proposed trials by task, mean over the strategies:
 Tasks where a training-time mitigation can pay: rules that must not read a group that is hard to
 guess (ACS coverage and COMPAS by race, with `exponentiated_gradient` in the space), and a
 regression whose constraint has no post-processor (GPA, the largest mean squared error of a gender
-at most 0.6, with `bounded_loss`). The score is accuracy; for GPA it is R2 on the search rows and
-minus the root mean squared error on those held out. *Strict* gives a run that misses the bound on
-held-out rows the score of a constant. *Mitigated* are trials with a training-time mitigation.
+at most 0.6, with `bounded_loss`), at commits {commits[allocators]}. The score is accuracy; for GPA
+it is R2 on the search rows and minus the root mean squared error on those held out. *Strict* gives
+a run that misses the bound on held-out rows the score of a constant. *Mitigated* are trials with a
+training-time mitigation.
 
 {allocators}{words}"""
 
@@ -294,7 +303,8 @@ def write_page(frame: pd.DataFrame, page: Path) -> None:
     words = page.read_text(encoding="utf-8").rpartition(" |\n")[2] if page.is_file() else ""
     strategies = with_proposals(frame[frame["question"] == "strategies"])
     text = PAGE.format(
-        seeds=frame.loc[frame["task"] == "adult_dp", "seed"].nunique(), commit=commit(),
+        seeds=frame["seed"].nunique(),
+        commits={q: ", ".join(r["commit"].unique()) for q, r in frame.groupby("question")},
         machine=machine(), strategies=markdown(strategies_table(strategies)), words=words,
         proposals=markdown(proposals_table(strategies)),
         allocators=markdown(allocators_table(frame[frame["question"] == "allocators"])),
@@ -318,10 +328,8 @@ def main() -> None:
     file = given.out / "cells.csv"
     rows = pd.read_csv(file).fillna("").to_dict("records") if file.is_file() else []
     made = {tuple(row[name] for name in FIELDS[:4]) for row in rows}
-    todo = [
-        c for c in cells(given.seeds)
-        if c.key not in made
-    ]  # fmt: skip
+    with_torch = importlib.util.find_spec("torch") is not None
+    todo = [c for c in cells(given.seeds) if c.key not in made and (with_torch or c.variant != GP)]
     fit_on_cores(todo, measured, rows, file, FIELDS)
     write_page(pd.read_csv(file), given.out / "README.md")
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fairautoml.bench.peers import Answer, Decide, Question
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.splits import holdout_split, stratified_folds
+from fairautoml.threads import n_threads
 from peers._offers import Candidate, Seen, answered, offer
 
 HELD = 0.25
@@ -135,9 +136,9 @@ def mean_of(models: Sequence[Shares], X: NDArray[np.float64]) -> NDArray[np.floa
 
 
 def lightgbm_of(codes: Codes, params: Mapping[str, Any]) -> LGBMClassifier:
-    """Return a classifier that knows which columns are categories; one thread."""
+    """Return a classifier that knows which columns are categories."""
     kind = _with_categories(tuple(codes.positions))
-    return kind(**{**params, "n_jobs": 1, "verbose": -1})
+    return kind(**{**params, "n_jobs": n_threads(), "verbose": -1})
 
 
 @cache

@@ -76,7 +76,7 @@ class _Running:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, **dict.fromkeys(THREADS, "1")},
+                env={**os.environ, **dict.fromkeys(THREADS, str(question.n_jobs))},
             )
         running = cls(process=process, folder=folder, name=name, question=question)
         weakref.finalize(running, _end, process, folder)
@@ -127,6 +127,7 @@ def _request(question: Question, own: Mapping[str, str]) -> dict[str, Any]:
         "groups": list(question.groups.columns),
         "numbers": list(numbers),
         "blind": question.blind,
+        "n_jobs": question.n_jobs,
         **own,
     }
 

@@ -110,7 +110,7 @@ class Searched:
                 task="classification",
                 record_id=line.at,
                 time_budget=seconds_of(self.question),  # decides: folds or a held-out part
-                n_jobs=1,
+                n_jobs=self.question.n_jobs,
             )
         return model
 
@@ -140,7 +140,7 @@ def search(
             max_iter=question.n_trials,
             retrain_full=False if keep_scores else "budget",
             split_ratio=HELD if keep_scores else SPLIT_RATIO,
-            n_jobs=1,
+            n_jobs=question.n_jobs,
             seed=question.seed,
             log_file_name=str(log),
             log_type="all",

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.bench.peers import Answer, Decide, Peer, Question
+from fairautoml.threads import n_threads
 from peers._boosted import (
     Clock,
     Codes,
@@ -84,7 +85,7 @@ def _fitted(
     booster = model.fit(parts.X[rows], parts.y[rows], sample_weight=weight).booster_
 
     def shares(X: NDArray[np.float64]) -> NDArray[np.floating]:
-        return np.asarray(booster.predict(X, num_threads=1))
+        return np.asarray(booster.predict(X, num_threads=n_threads()))
 
     return shares
 

@@ -60,6 +60,7 @@ class Question:
     seconds: float | None  # wall-clock budget
     n_trials: int | None  # budget in trials
     seed: int  # root seed
+    n_jobs: int = 1  # cores that it may use
     # whether models must not read the group columns, except in training
     blind: bool = False
 

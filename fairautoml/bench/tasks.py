@@ -45,11 +45,12 @@ class Task:
     # derived columns, as ``fairautoml.data.derive.parse_derive`` reads them
     derive: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()  # choices of rows, as ``parse_keep`` reads them
-    # further options of ``fairautoml fit``, such as ``"--refit"`` or ``"--jobs=-1"``
+    # further options of ``fairautoml fit``, such as ``"--refit"``
     options: tuple[str, ...] = ()
     seconds: float | None = None  # time budget of one fit
     n_trials: int | None = None  # budget in trials; exactly one of the two is given
     seeds: tuple[int, ...] = (0,)  # one cell each
+    n_jobs: int = 1  # cores of one fit, -1 = all that the process may use
     holdout: float | None = 0.3  # share of the rows that the fit does not see, in (0, 1)
     # ``"fairautoml"``, or the name of another system, see ``fairautoml.bench.peers``
     system: str = OURS
@@ -69,6 +70,10 @@ class Task:
         if not is_number(budget) or budget <= 0:
             raise InputError(f"task {self.name!r}: its budget is {budget!r}; it must be positive")
         self._check_shares()
+        if type(self.n_jobs) is not int or (self.n_jobs < 1 and self.n_jobs != -1):
+            raise InputError(
+                f"task {self.name!r}: n_jobs is {self.n_jobs!r}; use 1 or more, or -1 (all cores)"
+            )
         if not all(option.startswith("--") for option in self.options):
             msg = f"task {self.name!r}: options is {list(self.options)}; each must begin with --"
             raise InputError(msg)
@@ -100,8 +105,8 @@ class Task:
 
     def arguments(self, seed: int) -> tuple[str, ...]:
         """Return the arguments of ``fairautoml fit`` for one seed."""
-        # By default a sweep compares fits with one thread, on rows drawn by the seed.
-        parts = [self.dataset, "--no-certificate", "--jobs", "1"]
+        # Nothing is certified, so that the seed draws the rows held out.
+        parts = [self.dataset, "--no-certificate", "--jobs", str(self.n_jobs)]
         for option, values in (
             ("--sensitive", self.sensitive),
             ("--constraint", self.constraints),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import cpu_count
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fairautoml.bench.peers import Answer, Offer, Peers, Question
@@ -25,6 +26,8 @@ from fairautoml.data.groups import GroupSchema
 from fairautoml.data.read import build_dataset
 from fairautoml.exceptions import FairAutoMLError, ParameterError
 from fairautoml.plan import read_options_of
+from fairautoml.settings import ALL_CORES
+from fairautoml.threads import threads
 
 
 def at_gaps(front: Sequence[Offer]) -> tuple[Offer, ...]:
@@ -51,8 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     fit_arguments(parser)
     arguments = parser.parse_args(argv)
     try:
-        with redirect_stdout(sys.stderr), threadpool_limits(1):
-            result = ask(arguments)
+        cores = cpu_count() if arguments.jobs == ALL_CORES else arguments.jobs
+        with redirect_stdout(sys.stderr), threadpool_limits(cores), threads(cores):
+            result = ask(arguments, cores)
     except FairAutoMLError as error:
         sys.stderr.write(f"{parser.prog}: error: {error}\n")
         return WRONG
@@ -60,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return OK if result["status"] == "feasible" else NOT_FEASIBLE
 
 
-def ask(arguments: argparse.Namespace) -> dict[str, Any]:
+def ask(arguments: argparse.Namespace, n_jobs: int) -> dict[str, Any]:
     """Return the result of a system in the format of ``fairautoml fit --json``."""
     peer = Peers(arguments.peers).get(arguments.system)
     # Nothing is certified on the held-out rows, so the seed draws them.
@@ -85,6 +89,7 @@ def ask(arguments: argparse.Namespace) -> dict[str, Any]:
         seconds=settings.time_budget,
         n_trials=settings.n_trials,
         seed=settings.seed,
+        n_jobs=n_jobs,
         blind=arguments.blind,
     )
     peer.check(arguments.system, settings.constraints, blind=arguments.blind)

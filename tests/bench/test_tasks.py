@@ -59,6 +59,12 @@ def test_other_fields_of_a_variant_replace_those_of_the_task(grid):
     )
 
 
+def test_every_fit_has_one_core_unless_the_task_says_otherwise(grid):
+    assert "--jobs 1" in " ".join(grid()["one-plain"].arguments(0))
+    tasks = grid(GRID.replace("seconds: 2", "seconds: 2, n_jobs: -1"))
+    assert "--jobs -1" in " ".join(tasks["one-other"].arguments(0))
+
+
 def test_nothing_is_held_out_when_the_task_says_so(grid):
     tasks = grid()
     assert "--holdout" in tasks["one-plain"].arguments(0)
@@ -76,6 +82,7 @@ def test_a_task_without_variants_is_its_own_question():
         (("name: plain", "name: flat"), "two tasks called one-flat, two-flat"),
         (("{name: plain}", "3"), "3 must be a mapping of the fields of a task"),
         (("name: plain", "title: plain"), "a variant's name is None; write a text"),
+        (("seconds: 2", "seconds: 2, n_jobs: 0"), "n_jobs is 0; use 1 or more"),
         (("name: plain", "name: a b"), "name is 'one-a b'"),
         (("variants:", "variants: []\nx:"), "must have the keys 'tasks'"),
         (("system: flaml_best_feasible", "system: autogluon"), "no system is called 'autogluon'"),

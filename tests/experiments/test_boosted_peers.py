@@ -6,6 +6,7 @@ from fairautoml.bench.peers import Offer, Question
 from fairautoml.cli.peer import at_gaps
 from fairautoml.data.groups import fit_groups
 from fairautoml.metrics import Constraint
+from fairautoml.threads import threads
 from peers._boosted import (
     FEW_ROWS,
     HELD,
@@ -71,6 +72,13 @@ def test_lightgbm_is_reported_which_columns_are_categories():
     assert "==" in {
         node["decision_type"] for node in _splits(model.booster_.dump_model()["tree_info"])
     }
+
+
+def test_lightgbm_uses_the_cores_of_the_question():
+    codes = Codes(pd.DataFrame({"x": [0.0, 1.0]}))
+    assert lightgbm_of(codes, {}).n_jobs == 1
+    with threads(2):
+        assert lightgbm_of(codes, {}).n_jobs == 2
 
 
 def _splits(trees):

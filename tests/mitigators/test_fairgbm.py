@@ -24,6 +24,7 @@ from fairautoml.mitigators.inprocessing.fairgbm import (
 )
 from fairautoml.search.space_files import load_space
 from fairautoml.testing import points
+from fairautoml.threads import threads
 from quick_fits import few_individuals, quick
 
 
@@ -115,6 +116,15 @@ def test_the_parameters_of_a_lightgbm_candidate_are_used():
     rows = case(FNR)
     few = fit(rows, LAST, Params(params={**TREES, "n_estimators": 7, "early_stopping_rounds": 25}))
     assert few.booster.current_iteration() == 7
+
+
+def test_the_trees_are_the_same_with_two_threads():
+    rows = case(ODDS, n_rows=6000)
+    alone = fit(rows)
+    with threads(2):
+        together = fit(rows)
+        scores = together.scores(rows.X, rows.cells)
+    np.testing.assert_array_equal(scores, alone.scores(rows.X, rows.cells))
 
 
 @pytest.mark.parametrize("params", points(load_space("learners", "lightgbm"), n=6))

@@ -25,7 +25,7 @@ def fit(request: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[
         fairness_metric=request["metric"],
         fairness_threshold=request["limit"],
         explain_level=0,
-        n_jobs=1,
+        n_jobs=request["n_jobs"],
         verbose=0,
         random_state=request["seed"],
     )

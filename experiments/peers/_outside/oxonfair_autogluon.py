@@ -42,7 +42,7 @@ def fit(request: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[
         X.iloc[learned].assign(**{Y: y[learned]}),
         time_limit=request["seconds"] * FOR_MODELS,
         hyperparameters=HYPERPARAMETERS,
-        num_cpus=1,
+        num_cpus=request["n_jobs"],
         num_gpus=0,
     )
     rows = _with_groups(X, cells).assign(**{Y: y}).iloc[held]

@@ -54,6 +54,7 @@ from fairautoml.portable import Dump, Positions, Sums
 from fairautoml.records import Floats, ParamValues
 from fairautoml.registry import missing_library
 from fairautoml.runtime._rules import groups_of
+from fairautoml.threads import n_threads
 
 try:
     import lightgbm
@@ -492,7 +493,6 @@ NOT_FOR_TREES = frozenset({"early_stopping_rounds", "n_estimators"})
 FIXED = {
     "objective": "none",
     "metric": "none",
-    "num_threads": 1,
     "verbosity": -1,
     "deterministic": True,
     # Same settings as the plain learner, for bitwise equal sums on all machines.
@@ -631,7 +631,7 @@ class Boosting:
 
     def _begin(self, rows: TrainRows) -> tuple[lightgbm.Booster, float]:
         given = {key: at for key, at in self.params.items() if key not in NOT_FOR_TREES}
-        params = {**given, **FIXED, "seed": self.seed}
+        params = {**given, **FIXED, "seed": self.seed, "num_threads": n_threads()}
         start = float(logit(np.average(rows.y, weights=rows.weight)))
         binned = lightgbm.Dataset(
             rows.X,
@@ -680,7 +680,7 @@ def _added(booster: lightgbm.Booster, X: Any, first: int, count: int) -> Floats:
     if count == 0:
         return np.zeros(X.shape[0])
     added = booster.predict(
-        X, start_iteration=first, num_iteration=count, raw_score=True, num_threads=1
+        X, start_iteration=first, num_iteration=count, raw_score=True, num_threads=n_threads()
     )
     return np.asarray(added, dtype=np.float64)
 
