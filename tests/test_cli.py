@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from fairautoml import Dask, GroupPolicy, LocalProcesses, RunStorage, load_run
-from fairautoml.cli.main import _ended_like_ctrl_c, _parser, main
+from fairautoml.cli.main import _ended_like_ctrl_c, _guarded, _parser, main
 from fairautoml.cli.tables import fit_estimator_of, request_of
 from fairautoml.data import load
-from fairautoml.exceptions import StorageFullError
+from fairautoml.exceptions import FairAutoMLError, NotPortableError, StorageFullError
 from fairautoml.storage.run_folder import RunFolder
 
 CONSTRAINT = "demographic_parity_difference<=0.1"
@@ -445,6 +445,15 @@ def test_a_wrong_flag_is_a_usage_error(individuals, capsys, arguments, said):
     with pytest.raises(SystemExit, match="2"):
         main(["fit", str(individuals / "people.csv"), *FIT, *arguments])
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [FairAutoMLError, NotPortableError])
+def test_an_error_without_an_exit_code_of_its_own_is_one_line_and_a_data_error(kind, capsys):
+    def command(_):
+        raise kind("learner 'lightgbm' exists twice")
+
+    assert _guarded(command)(None) == 3
+    assert capsys.readouterr().err == "fairautoml: error: learner 'lightgbm' exists twice\n"
 
 
 def test_options_before_the_command_are_reported_where_they_belong(capsys):

@@ -250,7 +250,7 @@ def _guarded(command: _Run) -> _Run:
             return NOT_FEASIBLE
         except known.FairAutoMLError as error:
             say(f"fairautoml: error: {error}")
-            return next(code for kinds, code in codes if isinstance(error, kinds))
+            return next((code for kinds, code in codes if isinstance(error, kinds)), DATA)
         except OSError as error:
             say(f"fairautoml: error: {error}")
             return STORAGE
