@@ -447,6 +447,26 @@ def test_a_wrong_flag_is_a_usage_error(individuals, capsys, arguments, said):
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["audit", "--sensitive", "sex", "--slices", "2x"],
+            "a positive whole number, or hierarchy",
+        ),
+        (
+            ["audit", "--sensitive", "sex", "--max-groups", "0"],
+            "'0' is not a positive whole number",
+        ),
+        (["explain", "run", "--seed", "-1"], "'-1' is not a whole number of at least 0"),
+    ],
+)
+def test_a_number_out_of_range_is_a_usage_error_before_a_file_is_read(capsys, arguments, said):
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments, "nowhere.csv"])
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", [FairAutoMLError, NotPortableError])
 def test_an_error_without_an_exit_code_of_its_own_is_one_line_and_a_data_error(kind, capsys):
     def command(_):

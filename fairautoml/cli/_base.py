@@ -60,7 +60,7 @@ def check_out(out: "Path", *read: str) -> None:
             raise ParameterError(f"--out {str(out)!r} is the input table; name another file")
 
 
-def _number(
+def number(
     kind: Callable[[str], float],
     wanted: str,
     valid: Callable[[float], bool] = lambda value: 0 < value < math.inf,
@@ -82,17 +82,17 @@ def _number(
     return parse
 
 
-count = _number(int, "a positive whole number")
-_seconds = _number(float, "a positive number of seconds, such as 60")
-_milliseconds = _number(float, "a positive number of milliseconds, such as 5")
-_mib = _number(float, "a positive number of MiB, such as 2000")
-_jobs = _number(int, "a positive whole number, or -1", words={"-1": -1})
-_seed = _number(int, "a whole number of at least 0", lambda value: value >= 0)
-_ensemble = _number(int, "a whole number of at least 2, or 0", lambda n: n == 0 or n >= 2)
-_min_size = _number(int, "auto or a positive whole number", words={"auto": "auto"})
-_share = _number(float, "a share between 0 and 1, such as 0.3", lambda value: 0 < value < 1)
-_score = _number(float, "a number in [0, 1], such as 0.8", lambda value: 0 <= value <= 1)
-_confidence = _number(
+count = number(int, "a positive whole number")
+_seconds = number(float, "a positive number of seconds, such as 60")
+_milliseconds = number(float, "a positive number of milliseconds, such as 5")
+_mib = number(float, "a positive number of MiB, such as 2000")
+_jobs = number(int, "a positive whole number, or -1", words={"-1": -1})
+seed = number(int, "a whole number of at least 0", lambda value: value >= 0)
+_ensemble = number(int, "a whole number of at least 2, or 0", lambda n: n == 0 or n >= 2)
+_min_size = number(int, "auto or a positive whole number", words={"auto": "auto"})
+_share = number(float, "a share between 0 and 1, such as 0.3", lambda value: 0 < value < 1)
+_score = number(float, "a number in [0, 1], such as 0.8", lambda value: 0 <= value <= 1)
+_confidence = number(
     float,
     "auto, none or a number above 0.5 and below 1, such as 0.95",
     lambda value: 0.5 < value < 1,
@@ -256,7 +256,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--latency", type=_milliseconds, metavar="MS", help=slow)
     sure = "required probability that the constraint holds on new rows: auto (default), none, 0.95"
     add("--confidence", type=_confidence, default="auto", metavar="C", help=sure)
-    add("--seed", type=_seed, default=0, help="root seed (default: 0)")
+    add("--seed", type=seed, default=0, help="root seed (default: 0)")
     add("--out", metavar="RUN", help="folder that stores the run")
     add("--overwrite", action="store_true", help="replace a previous run in RUN")
     output_arguments(parser)

@@ -11,7 +11,10 @@ from fairautoml.cli._base import (
     Command,
     block_argument,
     check_out,
+    count,
     level_arguments,
+    number,
+    seed,
     show,
     show_json,
     table_arguments,
@@ -60,11 +63,11 @@ def _audit_arguments(parser: argparse.ArgumentParser) -> None:
     choices = ["error", "own_group", "exclude"]
     add("--sensitive-missing", choices=choices, help=policy)
     most = "largest number of groups of one column (default: 50)"
-    add("--max-groups", type=int, default=50, metavar="N", help=most)
+    add("--max-groups", type=count, default=50, metavar="N", help=most)
     hide = "hide groups with fewer rows, positives or negatives (default: 10; 0: show all)"
     add("--smallest-cell", type=int, metavar="N", help=hide)
     add("--no-leakage", action="store_true", help="do not predict the groups from the scores")
-    add("--seed", type=int, default=0, help="root seed (default: 0)")
+    add("--seed", type=seed, default=0, help="root seed (default: 0)")
     _output_arguments(parser)
 
 
@@ -93,8 +96,7 @@ def _comparison_arguments(parser: argparse.ArgumentParser) -> None:
     block_argument(parser)
 
 
-def _slices(text: str) -> int | str:
-    return text if text == "hierarchy" else int(text)
+_slices = number(int, "a positive whole number, or hierarchy", words={"hierarchy": "hierarchy"})
 
 
 def _output_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Any
 
-from fairautoml.cli._base import OK, Command, check_out, count, say, show, show_json
+from fairautoml.cli._base import OK, Command, check_out, count, say, seed, show, show_json
 
 
 def _card_arguments(parser: argparse.ArgumentParser) -> None:
@@ -278,7 +278,7 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
     shuffled = "number of shuffles of each feature (default: 10)"
     add("--repeats", type=count, default=10, metavar="N", help=shuffled)
     add("--rows", type=count, default=2000, metavar="N", help="rows to use (default: 2000)")
-    add("--seed", type=int, default=0, metavar="N", help="seed (default: 0)")
+    add("--seed", type=seed, default=0, metavar="N", help="seed (default: 0)")
     add("--json", action="store_true", help="result as JSON")
 
 
