@@ -30,9 +30,9 @@ def _card(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.run_dir)
     if arguments.out is not None:
         check_out(Path(arguments.out))
+    fields = _fields(arguments.fields)
     with reading(folder):
-        documents = read_documents(folder)
-        card = _card_in(arguments.format, documents, _fields(arguments.fields))
+        card = _card_in(arguments.format, read_documents(folder), fields)
     if arguments.out is None:
         show(card.rstrip("\n"))
         return OK
@@ -67,8 +67,8 @@ def _fields(path: str | None) -> dict[str, str]:
         return {}
     try:
         return check_fields(yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {})
-    except yaml.YAMLError as error:
-        raise ParameterError(f"--fields {path!r} is no YAML: {error}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ParameterError(f"--fields {path!r} cannot be read: {error}") from error
 
 
 CARD = Command(about="write the model card of a run", arguments=_card_arguments, run=_card)

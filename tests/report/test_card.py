@@ -172,3 +172,14 @@ def test_the_command_writes_every_format(tmp_path, capsys, monkeypatch):
         assert "Loans" in shown
     fields.write_text("purpose: x\n", encoding="utf-8")
     assert main(["card", "run", "--fields", str(fields)]) == 2
+
+
+@pytest.mark.parametrize("content", [None, b"risks: caf\xe9\n", b"risks: [\n"])
+def test_fields_that_cannot_be_read_are_a_usage_error_and_no_damaged_run(
+    tmp_path, capsys, content
+):
+    fields = tmp_path / "fields.yaml"
+    if content is not None:
+        fields.write_bytes(content)
+    assert main(["card", "run", "--fields", str(fields)]) == 2
+    assert f"--fields {str(fields)!r} cannot be read: " in capsys.readouterr().err
