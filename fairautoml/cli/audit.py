@@ -123,9 +123,12 @@ def _audit(arguments: argparse.Namespace) -> int:
     if (arguments.model is None) != (arguments.block is None):
         msg = "Pass --model and --block together, such as --model run/ --block face=f1,f2."
         raise ParameterError(msg)
-    if arguments.fail_on and not arguments.constraint and arguments.format != "four-fifths":
-        msg = "--fail-on needs a --constraint, such as four_fifths, or --format four-fifths."
-        raise ParameterError(msg)
+    by_format = arguments.fail_on == "violated" and arguments.format == "four-fifths"
+    if arguments.fail_on and not arguments.constraint and not by_format:
+        raise ParameterError(
+            "--fail-on needs a --constraint, such as four_fifths; for --fail-on violated, "
+            "--format four-fifths is enough."
+        )
     found = _audited(arguments)
     _write(found, arguments, out)
     flagged = arguments.format == "four-fifths" and any(

@@ -144,6 +144,7 @@ def test_the_suffix_of_the_file_chooses_the_form(table, tmp_path, capsys):
         (("--constraint", "four_fifths[sex]", "--fail-on", "not-certified"), 1),
         (("--constraint", "statistical_parity[sex]<=0.01", "--fail-on", "violated"), 1),
         (("--format", "four-fifths", "--fail-on", "violated"), 1),
+        (("--format", "four-fifths", "--fail-on", "not-certified"), 2),
         (("--fail-on", "violated"), 2),
     ],
 )
