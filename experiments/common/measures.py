@@ -27,8 +27,6 @@ LEVEL = 0.05
 """Largest probability that a true claim is called false."""
 
 TINY = 1e-9
-COUNTED = frozenset({"selection", "tpr", "fpr"})
-"""Rates that are proportions of counted rows."""
 
 
 def claim_of(result: Mapping[str, Any]) -> dict[str, float]:
