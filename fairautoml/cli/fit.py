@@ -38,7 +38,7 @@ TOP_ROWS = 10
 
 def fit_and_show(model: "Estimator", request: "TableRequest", *, output: str) -> int:
     """Fit a model to the requested table, show the result, and return the exit code."""
-    from fairautoml.cli.text import certificate_of, result_of
+    from fairautoml.cli.text import certificate_of, held_front, result_of
     from fairautoml.plan import start_workers
 
     start_workers(model.check_parameters())
@@ -63,8 +63,6 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, output: str) ->
             raise
         _keep_beside(model, result["holdout"])
         if output == "json" and result["holdout"].get("gaps") and "accuracy" in result["holdout"]:
-            from fairautoml.cli.text import held_front
-
             result["holdout_front"] = held_front(model, tables.held)
     show_result(result, model, output=output)
     return exit_code(model)
@@ -235,8 +233,9 @@ def _fit(arguments: argparse.Namespace) -> int:
 
 
 def _certified_code(code: int, model: "Estimator", arguments: argparse.Namespace) -> int:
-    wanting = arguments.require_certified and not _is_certified(model)
-    return NOT_CERTIFIED if code == OK and wanting else code
+    certificate = model.certificate_
+    certified = certificate is not None and certificate.verdict == "CERTIFIED"
+    return NOT_CERTIFIED if code == OK and arguments.require_certified and not certified else code
 
 
 def _about_certificate(arguments: argparse.Namespace) -> list[str]:
@@ -251,11 +250,6 @@ def _about_certificate(arguments: argparse.Namespace) -> list[str]:
     return [option for option, value in given.items() if value]
 
 
-def _is_certified(model: "Estimator") -> bool:
-    certificate = model.certificate_
-    return certificate is not None and certificate.verdict == "CERTIFIED"
-
-
 FIT = Command(about="search for a fair model of a table", arguments=fit_arguments, run=_fit)
 
 
@@ -268,8 +262,6 @@ def _resume_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from fairautoml.cli.tables import read_request, resumed_estimator_of
     from fairautoml.storage.run_folder import reading
 
@@ -325,8 +317,7 @@ def _certify(arguments: argparse.Namespace) -> int:
         show_json(certificate_of(model))
     else:
         show(certificate_text(certificate).rstrip())
-    wanting = arguments.require_certified and not _is_certified(model)
-    return NOT_CERTIFIED if wanting else OK
+    return _certified_code(OK, model, arguments)
 
 
 CERTIFY = Command(
