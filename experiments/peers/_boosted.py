@@ -116,10 +116,10 @@ class Parts:
         return np.concatenate(said)
 
 
-def parts_of(question: Question, codes: Codes, *, folds: bool) -> Parts:
+def parts_of(question: Question, codes: Codes) -> Parts:
     """Return the rows and how they are split, the same share of every label and group."""
     y, cells = question.y, question.cells
-    if folds and len(y) < FEW_ROWS:
+    if len(y) < FEW_ROWS:
         fold = stratified_folds(y, cells, N_FOLDS, question.seed)
         splits = [
             (np.flatnonzero(fold != at), np.flatnonzero(fold == at)) for at in range(N_FOLDS)
@@ -168,8 +168,6 @@ def lightgbm_params(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-Cut = Callable[[NDArray[np.float64]], NDArray[np.integer]]
-"""From shares to decisions."""
 Train = Callable[[Parts, NDArray[np.int64], np.random.Generator], list[Shares]]
 """From rows, which of them, and chance, to models; the same chance gives the same parameters."""
 
@@ -179,18 +177,10 @@ def at_half(shares: NDArray[np.float64]) -> NDArray[np.int8]:
     return (shares >= HALF).astype(np.int8)
 
 
-def random_search(
-    question: Question,
-    codes: Codes,
-    train: Train,
-    *,
-    learner: str,
-    cut: Cut = at_half,
-    folds: bool = True,
-) -> Answer:
+def random_search(question: Question, codes: Codes, train: Train, *, learner: str) -> Answer:
     """Return the best feasible of random trials."""
     clock = Clock(seconds=question.seconds, n_trials=question.n_trials)
-    parts = parts_of(question, codes, folds=folds)
+    parts = parts_of(question, codes)
     offers: list[Candidate] = []
     number = 0
     for number in clock.trials():
@@ -199,9 +189,9 @@ def random_search(
             seen = Seen(
                 y=parts.y[parts.compared],
                 cells=parts.cells[parts.compared],
-                decisions=np.asarray(cut(parts.shares(models))).astype(np.int8),
+                decisions=at_half(parts.shares(models)),
             )
-            decide = _served(codes, models, cut)
+            decide = _served(codes, models)
             offers.append(offer(question, seen, decide, learner=learner, seconds=clock.now()))
     return answered(question, offers, n_trials=number + 1)
 
@@ -210,8 +200,8 @@ def _chance(question: Question, number: int) -> np.random.Generator:
     return np.random.default_rng([question.seed, number])
 
 
-def _served(codes: Codes, models: Sequence[Shares], cut: Cut) -> Decide:
+def _served(codes: Codes, models: Sequence[Shares]) -> Decide:
     def decide(X: pd.DataFrame) -> NDArray[np.integer]:
-        return np.asarray(cut(mean_of(models, codes.matrix(X)))).astype(np.int8)
+        return at_half(mean_of(models, codes.matrix(X)))
 
     return decide

@@ -6,7 +6,7 @@ smallest loss, feasible or not.
 """
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,11 +95,10 @@ class Searched:
     lines: tuple[Logged, ...]  # its log
     trials: tuple[Rows, ...]  # what it saw in each trial
     log: str  # the log's text
-    added: Mapping[str, Any]  # learners that FLAML does not have itself
 
     def model_of(self, line: Logged) -> Any:
         """Return a model of the log, trained once more on the rows that it was logged with."""
-        model = _with_learners(self.added)
+        model: Any = AutoML()  # type: ignore[no-untyped-call]
         with tempfile.TemporaryDirectory() as folder:
             log = Path(folder) / "flaml.log"
             log.write_text(self.log, encoding="utf-8")
@@ -115,18 +114,11 @@ class Searched:
         return model
 
 
-def search(
-    question: Question,
-    *,
-    constrained: bool,
-    keep_scores: bool = False,
-    learners: Mapping[str, Any] | Sequence[str] = LEARNERS,
-) -> Searched:
+def search(question: Question, *, constrained: bool, keep_scores: bool = False) -> Searched:
     """Run FLAML on a question."""
     watched = Watched(question=question, keep_scores=keep_scores)
     limits = limits_of(question)
-    added = learners if isinstance(learners, Mapping) else {}
-    model = _with_learners(added)
+    model: Any = AutoML()  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "flaml.log"
         model.fit(
@@ -135,7 +127,7 @@ def search(
             task="classification",
             metric=watched.metric,
             metric_constraints=[(n, "<=", limit) for n, limit in limits.items() if constrained],
-            estimator_list=list(learners),
+            estimator_list=list(LEARNERS),
             time_budget=seconds_of(question),
             max_iter=question.n_trials,
             retrain_full=False if keep_scores else "budget",
@@ -149,12 +141,7 @@ def search(
         lines = _read(log, limits)
         text = log.read_text(encoding="utf-8")
     return Searched(
-        question=question,
-        model=model,
-        lines=lines,
-        trials=tuple(watched.trials),
-        log=text,
-        added=added,
+        question=question, model=model, lines=lines, trials=tuple(watched.trials), log=text
     )
 
 
@@ -178,13 +165,6 @@ def seconds_of(question: Question) -> float:
 def limits_of(question: Question) -> dict[str, float]:
     """Return the limit of each gap, by the name that ``judge`` gives it."""
     return {f"{t.metric.name}[{t.system.name}]": t.limit for t in question.targets}
-
-
-def _with_learners(added: Mapping[str, Any]) -> Any:
-    model = AutoML()  # type: ignore[no-untyped-call]
-    for name, kind in added.items():
-        model.add_learner(name, kind)  # type: ignore[no-untyped-call]
-    return model
 
 
 def _read(log: Path, limits: Mapping[str, float]) -> tuple[Logged, ...]:

@@ -11,14 +11,16 @@ from peers._offers import Candidate, Seen, counted, front_of, with_margin
 NOT_A_CHOICE = "it returns one model and says nothing of others"
 
 
-def unconstrained(question: Question) -> Answer:
-    """Return the most accurate model; the constraints are not read."""
-    return _as_returned(search(question, constrained=False))
-
-
 def as_returned(question: Question) -> Answer:
     """Return the model that FLAML returns: the smallest loss, whatever its gap."""
-    return _as_returned(search(question, constrained=True))
+    found = search(question, constrained=True)
+    best = min(found.lines, key=lambda line: line.loss)
+    return Answer(
+        chosen=_served(found, best),
+        n_trials=len(found.lines),
+        n_feasible=sum(line.feasible for line in found.lines),
+        no_offers=NOT_A_CHOICE,
+    )
 
 
 def best_feasible(question: Question) -> Answer:
@@ -27,11 +29,7 @@ def best_feasible(question: Question) -> Answer:
     It is trained on the rows that it was logged with, as another model would have another gap;
     that is not in the budget. Without a feasible one it is the model that FLAML returns.
     """
-    return of_log(search(question, constrained=True))
-
-
-def of_log(found: Searched) -> Answer:
-    """Return the best feasible model of a log, with the others as offers."""
+    found = search(question, constrained=True)
     best = min(found.lines, key=lambda line: (not line.feasible, line.loss))
     offers = tuple(_offer(found, line) for line in found.lines)
     at = found.lines.index(best)
@@ -43,16 +41,6 @@ def of_log(found: Searched) -> Answer:
         offers=offers,
         front=front_of(offers),
         margin=partial(with_margin, found.question, offers),
-    )
-
-
-def _as_returned(found: Searched) -> Answer:
-    best = min(found.lines, key=lambda line: line.loss)
-    return Answer(
-        chosen=_served(found, best),
-        n_trials=len(found.lines),
-        n_feasible=sum(line.feasible for line in found.lines),
-        no_offers=NOT_A_CHOICE,
     )
 
 

@@ -34,7 +34,7 @@ def ask(question: Question) -> Answer:
     """Return the best feasible trial of a study."""
     clock = Clock(seconds=question.seconds, n_trials=question.n_trials)
     codes = Codes(question.X)
-    parts = parts_of(question, codes, folds=True)
+    parts = parts_of(question, codes)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize", sampler=optuna.samplers.TPESampler(seed=question.seed)

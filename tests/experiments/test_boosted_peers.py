@@ -34,11 +34,10 @@ def requested(n_rows):
 
 def test_few_rows_are_compared_on_folds_and_many_on_a_quarter():
     few, many = (requested(n) for n in (300, FEW_ROWS))
-    folds, quarter = (parts_of(one, Codes(one.X), folds=True) for one in (few, many))
+    folds, quarter = (parts_of(one, Codes(one.X)) for one in (few, many))
     assert sorted(folds.compared.tolist()) == list(range(300))
     assert len(quarter.splits) == 1
     assert len(quarter.compared) == pytest.approx(HELD * FEW_ROWS, abs=4)
-    assert len(parts_of(few, Codes(few.X), folds=False).splits) == 1
     for parts in (folds, quarter):
         for learned, held in parts.splits:
             assert not set(learned.tolist()) & set(held.tolist())
