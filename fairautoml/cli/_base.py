@@ -110,7 +110,8 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     add("data", metavar="DATA", help="CSV, TSV or parquet file, or a dataset's name")
     table_arguments(parser)
     column_arguments(parser)
-    add("--constraint", action="append", help="such as 'equalized_odds_difference<=0.05'")
+    bound = "such as 'equalized_odds_difference<=0.05'; may be repeated"
+    add("--constraint", action="append", help=bound)
     add("--learner", action="append", help="search these learners only; may be repeated")
     but = "search all learners but these; may be repeated"
     add("--exclude-learner", "--exclude-learners", action="append", metavar="NAME", help=but)
@@ -162,7 +163,7 @@ def certificate_arguments(parser: argparse.ArgumentParser) -> None:
     level_arguments(parser)
     front = "test candidates of the Pareto front in order (default: the selected model alone)"
     add("--candidates", choices=["front"], help=front)
-    kept = "file that records which rows were opened (default: one per user and columns)"
+    kept = "file that records which rows were opened (default: one per user)"
     add("--ledger", metavar="FILE", help=kept)
     add("--require-certified", action="store_true", help="exit with code 9 unless CERTIFIED")
 
@@ -275,5 +276,5 @@ def budget_arguments(parser: argparse.ArgumentParser, default: str) -> None:
     """Add the budget, and the database of the trials."""
     add = parser.add_argument
     add("--time", type=_seconds, metavar="S", help=f"time budget in seconds {default}")
-    add("--trials", type=count, metavar="N", help="number of trials; the run is reproducible")
+    add("--trials", type=count, metavar="N", help="number of trials; reproducible without --time")
     add("--storage", metavar="URL", help="PostgreSQL database of the trials; default: in RUN")

@@ -57,7 +57,7 @@ def _audit_arguments(parser: argparse.ArgumentParser) -> None:
     add("--delta", type=float, default=0.05, help=wrong)
     new = "declare that model and constraint were not chosen on these rows; allows CERTIFIED"
     add("--rows-are-new", action="store_true", help=new)
-    kept = "file that records which rows were audited (default: one per user and columns)"
+    kept = "file that records which rows were audited (default: one per user)"
     add("--ledger", metavar="FILE", help=kept)
     policy = "missing sensitive values: an error (default with labels), a group, or in no group"
     choices = ["error", "own_group", "exclude"]
@@ -300,7 +300,8 @@ def _plan_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("data", metavar="DATA", help="CSV, TSV or parquet file, or a dataset's name")
     table_arguments(parser)
-    add("--constraint", action="append", help="such as 'equalized_odds_difference<=0.05'")
+    bound = "such as 'equalized_odds_difference<=0.05'; may be repeated"
+    add("--constraint", action="append", help=bound)
     level_arguments(parser)
     whose_arguments(parser)
     add("--json", action="store_true", help="plan as JSON")
