@@ -67,8 +67,10 @@ class Task:
         if (self.seconds is None) == (self.n_trials is None):
             raise InputError(f"task {self.name!r}: give either seconds or n_trials")
         budget = self.n_trials if self.seconds is None else self.seconds
-        if not is_number(budget) or budget <= 0:
-            raise InputError(f"task {self.name!r}: its budget is {budget!r}; it must be positive")
+        whole = self.seconds is not None or type(budget) is int
+        if not is_number(budget) or budget <= 0 or not whole:
+            msg = f"task {self.name!r}: its budget is {budget!r}; it must be positive"
+            raise InputError(f"{msg}, and n_trials a whole number")
         self._check_shares()
         if type(self.n_jobs) is not int or (self.n_jobs < 1 and self.n_jobs != -1):
             raise InputError(

@@ -414,6 +414,7 @@ def test_a_sweep_in_which_all_failed_has_a_page():
         (("seconds: 2", "seconds: 2, n_trials: 3"), "either seconds or n_trials"),
         (("seconds: 2", "seconds: 0"), "budget is 0; it must be positive"),
         (("seconds: 2", "seconds: soon"), "budget is 'soon'"),
+        (("seconds: 2", "n_trials: 2.5"), "budget is 2.5; .* n_trials a whole number"),
         (("holdout: 0.25", "holdout: 1"), "holdout is 1"),
         (
             ("holdout: 0.25", "system: flaml"),
