@@ -1,4 +1,4 @@
-"""The commands ``fairautoml fit``, ``demo`` and ``resume``."""
+"""The commands ``fairautoml fit``, ``demo``, ``resume`` and ``certify``."""
 
 import argparse
 import sys
