@@ -19,7 +19,13 @@ from fairautoml.certification.bounds import (
 )
 from fairautoml.metrics import Constraint, GroupCounts
 from fairautoml.metrics._table import Rate
-from fairautoml.metrics.groups import GroupSystem, SmallGroups, constrained, outside_of
+from fairautoml.metrics.groups import (
+    POOLED,
+    GroupSystem,
+    SmallGroups,
+    constrained,
+    outside_of,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +147,12 @@ class Evidence:
     @property
     def n_bounds(self) -> int:
         """Number of distinct cells over all claims, plus one for the floor."""
+        # Claims may leave out different groups, and pool different ones under the same name.
         cells = {
-            (claim.system, event, group)
+            (claim.system, claim.groups if POOLED in claim.groups else (), event, group)
             for claim in self.claims
             for event in claim.events
-            for group in range(len(claim.groups))
+            for group in claim.groups
         }
         return len(cells) + (self.floor is not None)
 

@@ -75,6 +75,22 @@ def test_violations_are_read_off_bounds_that_all_hold_at_once(m, gap):
 
 
 @pytest.mark.parametrize(
+    ("groups", "others", "n"),
+    [
+        (("a", "b"), ("a", "b"), 2),
+        (("a", "b"), ("a", "c"), 3),
+        (("a", "b", "c"), ("a", "c"), 3),
+        (("a", "b", "(other)"), ("a", "(other)"), 5),
+    ],
+)
+def test_bounds_hold_for_every_group_that_any_claim_compares(groups, others, n):
+    claims = (
+        replace(claim_of(*[(60, 200)] * len(names)), groups=names) for names in (groups, others)
+    )
+    assert Evidence(claims=tuple(claims)).n_bounds == n
+
+
+@pytest.mark.parametrize(
     ("cells", "bound", "shown", "radius", "fragility"),
     [
         (((600, 2000), (594, 2000)), 0.05, 0.0275, 0.01125, 46),
