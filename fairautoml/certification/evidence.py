@@ -69,11 +69,6 @@ class Claim(ClaimTerms):
             if empty(cell)
         )
 
-    @property
-    def n_cells(self) -> int:
-        """Number of cells over all events."""
-        return len(self.events) * len(self.groups)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredScore:
