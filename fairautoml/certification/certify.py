@@ -255,10 +255,18 @@ def _checked(candidates: Sequence[Evidence], subject: Subject) -> Sequence[Evide
 
 
 def question_of(subject: Subject, grouping: str = "") -> str:
-    """Return the hash of models, metrics and groupings; another bound is no new question."""
+    """Return the hash of models, metrics and groupings.
+
+    Another bound is no new question if one model is tested on one bound: the claim that misses it
+    most must pass for any false certificate. With several bounds or models, which claim that is
+    depends on the bounds, so that they are part of the question.
+    """
     metrics = [text.split(" ")[0] for text in subject.claims]
     groups = [list(names) for names in subject.groups]
-    return chain_hash([list(subject.models), metrics, groups, grouping])
+    bounds = [text.rsplit(" ", 2)[1:] for text in subject.claims]
+    several = len(subject.models) > 1 or any(bound != bounds[0] for bound in bounds)
+    asked = [list(subject.models), metrics, groups, grouping]
+    return chain_hash([*asked, bounds] if several else asked)
 
 
 def uncertified(reason: Reason, subject: Subject, delta: float) -> Certificate:

@@ -400,16 +400,37 @@ def test_another_model_or_grouping_is_a_stricter_opening_of_the_same_rows(ledger
     assert "earlier opening" not in certificate_text(served(subjects[0], [GOOD], ledger, keys))
 
 
+def alone(bound):
+    """One constraint without a minimum accuracy."""
+    one = evidence(constraints=(Constraint.parse(f"equalized_odds_difference <= {bound}"),))
+    subject = replace(subject_of(one), claims=(one.claims[0].label,), groups=(GROUPS,))
+    return subject, replace(one, floor=None)
+
+
 def test_another_bound_is_no_new_question(ledger, keys):
+    (subject, loose), (other_subject, tight) = alone(0.1), alone(0.05)
+    first = served(subject, [loose], ledger, keys)
+    other = served(other_subject, [tight], ledger, keys)
+    assert (first.opening, first.verdict) == (other.opening, Verdict.CERTIFIED)
+    assert other.subject.claims != first.subject.claims
+    assert question_of(subject) == question_of(other_subject)
+    assert served(subject, [loose], ledger, keys) == first
+    for one in (first, other):
+        assert verify_certificate(one.to_bytes(), Known(ledger=ledger)).ok
+
+
+def test_other_bounds_of_several_claims_are_a_further_opening(ledger, keys):
     tight = evidence(constraints=tuple(Constraint.parse(t) for t in TIGHTER))
     first = served(subject_of(GOOD), [GOOD], ledger, keys)
     other = served(subject_of(tight), [tight], ledger, keys)
-    assert (first.opening, first.verdict) == (other.opening, Verdict.CERTIFIED)
-    assert other.subject.claims != first.subject.claims
-    assert question_of(subject_of(GOOD)) == question_of(subject_of(tight))
+    assert [one.opening.index for one in (first, other)] == [1, 2]
     assert served(subject_of(GOOD), [GOOD], ledger, keys) == first
-    for one in (first, other):
-        assert verify_certificate(one.to_bytes(), Known(ledger=ledger)).ok
+
+
+def test_another_bound_of_several_candidates_is_a_new_question():
+    candidates = ("a" * 64, "b" * 64)
+    first, other = (replace(alone(bound)[0], models=candidates) for bound in (0.1, 0.05))
+    assert question_of(first) != question_of(other)
 
 
 TIGHTER = ("equalized_odds_difference <= 0.05", "demographic_parity_ratio >= 0.6")
