@@ -280,9 +280,7 @@ def audit(
     opening, tested = None, sample
     if independent and sample.constraints:
         refuse_training_rows(model, given)
-        left_out = [list(sample.shown.left_out(system)) for system in rows.systems]
-        choices = [*([] if correction == "holm" else [correction]), *filter(None, left_out)]
-        opening = open_rows(given, sample, ledger, model, choices)
+        opening = open_rows(given, sample, ledger, model, correction)
         tested = replace(sample, level=opening.level)
     verdicts = verdict_rows(
         tested, independent=independent, small_groups=small, correction=correction

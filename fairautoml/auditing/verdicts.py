@@ -245,12 +245,11 @@ def open_rows(
     sample: AuditSample,
     ledger: str | PathLike[str] | None,
     model: Any = None,
-    choices: Sequence[Any] = (),
+    correction: Correction = "holm",
 ) -> Opening:
     """Record that decisions on new rows are audited, and return the opening with its level.
 
     Without features and labels single rows cannot be recognized, only the table as a whole.
-    ``choices`` are other choices of the user that change the verdicts; none = the defaults.
     """
     rows = sample.rows
     own = ledger_of(None if ledger is None else Path(ledger))
@@ -259,12 +258,38 @@ def open_rows(
     by_row = _by_row(given, labels, own.salt, model) if single else {}
     columns = read_sensitive(given.sensitive).columns
     keys = keys_of_table(by_row, columns, labels, own.salt)
-    decisions = hashlib.sha256(_in_order(rows.decision, keys).tobytes()).hexdigest()
-    metrics = sorted(f"{one.metric.name}[{one.system}]" for one in sample.constraints)
-    groups = [[system.name, list(system.labels)] for system in rows.systems]
-    question = chain_hash([decisions, metrics, groups, *choices])
+    question = _question(sample, correction, keys)
     # An audit is about all its rows, so that none are dropped.
     return own.open(keys, delta=sample.level, question=question, drops=False).opening
+
+
+def _question(sample: AuditSample, correction: Correction, keys: RowKeys) -> str:
+    """Return the hash of decisions, weights, groups and hypotheses.
+
+    The bound of a single hypothesis is no part of it, nor is the order of those of Holm's
+    procedure. With several, which of them is tested at which level depends on the bounds.
+    """
+    rows = sample.rows
+    codes = (rows.codes(system) for system in rows.systems)
+    by_row: list[NDArray[Any] | None] = [rows.decision, rows.weight, *codes]
+    values = [
+        hashlib.sha256(_in_order(one, keys).tobytes()).hexdigest()
+        for one in by_row
+        if one is not None
+    ]
+    groups = [
+        [system.name, list(system.labels), list(sample.shown.left_out(system))]
+        for system in rows.systems
+    ]
+    asked = [
+        (bound.label, float(one.bound))
+        for one in sample.constraints
+        for bound in one.bind(rows.systems)
+    ]
+    if len(asked) == 1:
+        asked = [(asked[0][0], 0.0)]
+    ordered = asked if correction == "fixed_sequence" else sorted(asked)
+    return chain_hash([values, groups, correction, ordered])
 
 
 def opening_notes(opening: Opening) -> tuple[str, ...]:
@@ -292,7 +317,7 @@ def _by_row(given: Given, labels: Any, salt: str, model: Any) -> dict[str, Keys]
     return found
 
 
-def _in_order(decision: NDArray[np.int8], keys: RowKeys) -> NDArray[np.int8]:
-    """Return the decisions in the order of the row keys, or as given without any."""
+def _in_order(values: NDArray[Any], keys: RowKeys) -> NDArray[Any]:
+    """Return values of rows in the order of the row keys, or as given without any."""
     rows = keys.by_row.get("given")
-    return decision if rows is None else decision[np.lexsort((decision, rows))]
+    return values if rows is None else values[np.lexsort((values, rows))]

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -287,6 +289,39 @@ def test_a_further_model_on_the_same_rows_is_audited_at_a_stricter_level(tmp_pat
     written = ledger.read_bytes()
     quick(y, decision, groups, constraint=CAN)
     assert ledger.read_bytes() == written
+
+
+def n_earlier(found):
+    """Number of earlier openings of the audited rows."""
+    said = (re.search(r"(\d+) earlier opening", note) for note in found.notes)
+    return next((int(one[1]) for one in said if one), 0)
+
+
+def test_other_groups_and_weights_of_the_same_rows_are_further_questions(tmp_path):
+    y, decision, groups = of_counts((90, 300), (90, 300))
+    options = {
+        "X": pd.DataFrame({"x": np.arange(600)}), "constraint": CAN, "independent": True,
+        "ledger": tmp_path / "ledger.jsonl",
+    }  # fmt: skip
+    weight = 1.0 + np.arange(600) % 2
+    assert n_earlier(quick(y, decision, groups, **options)) == 0
+    assert n_earlier(quick(y, decision, groups, sample_weight=weight, **options)) == 1
+    assert n_earlier(quick(y, decision, np.roll(groups, 1), **options)) == 2
+    assert n_earlier(quick(y, decision, groups, **options)) == 0
+
+
+def test_other_bounds_of_several_hypotheses_are_a_further_question(tmp_path):
+    rows, ratio = of_counts((90, 300), (90, 300)), "demographic_parity_ratio >= 0.5"
+    options = {"independent": True, "ledger": tmp_path / "ledger.jsonl"}
+
+    def audited(*constraints, **correction):
+        return n_earlier(quick(*rows, constraint=constraints, **options, **correction))
+
+    assert audited(CAN, ratio) == 0
+    assert audited(CAN, "demographic_parity_ratio >= 0.6") == 1
+    assert audited(ratio, CAN) == 0
+    assert audited(CAN, ratio, correction="fixed_sequence") == 2
+    assert audited(ratio, CAN, correction="fixed_sequence") == 3
 
 
 def test_an_audit_and_a_certificate_share_their_ledger(tmp_path):
