@@ -251,6 +251,7 @@ def open_rows(
 
     Without features and labels single rows cannot be recognized, only the table as a whole.
     """
+    _check(sample)  # before rows are opened
     rows = sample.rows
     own = ledger_of(None if ledger is None else Path(ledger))
     labels = None if rows.y is None else rows.classes[rows.y]

@@ -324,6 +324,17 @@ def test_other_bounds_of_several_hypotheses_are_a_further_question(tmp_path):
     assert audited(ratio, CAN, correction="fixed_sequence") == 3
 
 
+def test_a_constraint_that_cannot_be_judged_opens_no_row(tmp_path):
+    _, decision, groups = of_counts((90, 300), (90, 300))
+    ledger = tmp_path / "ledger.jsonl"
+    with pytest.raises(InputError, match="needs true labels"):
+        quick(
+            None, decision, groups, constraint="equalized_odds_difference <= 0.1",
+            independent=True, ledger=ledger,
+        )  # fmt: skip
+    assert not ledger.exists()
+
+
 def test_an_audit_and_a_certificate_share_their_ledger(tmp_path):
     rng = np.random.default_rng(0)
 
