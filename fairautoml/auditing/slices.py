@@ -202,7 +202,8 @@ def _conditions(X: pd.DataFrame, proposing: NDArray[np.bool_]) -> Iterator[_Cond
         if numeric and column.nunique() > MOST_VALUES:
             values = column.to_numpy(dtype=np.float64, na_value=np.nan)
             known = values[proposing & np.isfinite(values)]
-            cuts = np.unique(np.quantile(known, np.arange(1, CUTS + 1) / (CUTS + 1)))
+            deciles = np.arange(1, CUTS + 1) / (CUTS + 1)
+            cuts = np.unique(np.quantile(known, deciles)) if len(known) else known
             for cut in cuts.tolist():
                 yield _Condition(text=f"{name} <= {cut:.6g}", holds=values <= cut)
                 yield _Condition(text=f"{name} > {cut:.6g}", holds=values > cut)

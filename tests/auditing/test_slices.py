@@ -52,6 +52,15 @@ def test_equal_groups_have_no_finding_in_at_least_95_of_100_tables():
     assert share_of_findings(0.0) <= 0.05
 
 
+def test_a_number_that_no_proposing_row_has_is_in_no_slice():
+    rows, X, _ = table(0, 0.4)
+    measuring = np.random.default_rng(0).permutation(len(X)) >= len(X) // 2
+    rare = np.full(len(X), np.nan)
+    rare[np.flatnonzero(measuring)[:20]] = np.arange(20)
+    found = found_in(rows, X.assign(rare=rare))
+    assert not any("rare" in text for row in found for text in row.conditions)
+
+
 def test_the_worst_slice_is_the_planted_one_and_says_so():
     rows, X, _ = table(0, 0.4)
     worst = found_in(rows, X)[0]
