@@ -365,7 +365,7 @@ def _features(X: Any, rows: AuditRows) -> tuple[Features | None, tuple[str, ...]
     A copy of a sensitive column under another name stays, so that its leakage is reported.
     """
     table = _finite(read_table(X))
-    check_length(len(rows.decision), X, "y_pred")
+    check_length(table.n_rows, rows.decision, "sensitive")
     schema, matrix = fit_columns(table, drop=())
     kept = schema.places_without(rows.columns)
     proxies = []

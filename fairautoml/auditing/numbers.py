@@ -17,10 +17,16 @@ from fairautoml.auditing.contributions import (
 )
 from fairautoml.auditing.models import adapter_of, check_predictions
 from fairautoml.auditing.result import Audit, Contributions, Section
-from fairautoml.auditing.rows import AuditReadOptions, Given, finite_numbers, grouped
+from fairautoml.auditing.rows import (
+    AuditReadOptions,
+    Given,
+    check_rows,
+    finite_numbers,
+    grouped,
+)
 from fairautoml.auditing.sections import printable
 from fairautoml.certification.certificate import hidden_among
-from fairautoml.data.frames import check_length, read_weights
+from fairautoml.data.frames import read_weights
 from fairautoml.data.groups import read_sensitive
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics.groups import GroupSystem
@@ -89,8 +95,8 @@ def audit_numbers(
     y = finite_numbers(given.y_true, "y_true")
     if given.y_pred is None:
         raise InputError("y_pred is None. Pass one predicted number per row.")
-    check_length(len(y), given.y_pred, "y_pred")
     prediction = finite_numbers(given.y_pred, "y_pred")
+    check_rows(len(y), prediction, "y_pred", "y_true")
     schema, cells = grouped(given, options, len(y))
     weight = None
     if given.sample_weight is not None:

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data.columns import encode_levels, level_arrays
-from fairautoml.data.frames import as_series, check_length, read_weights, unlike_indices
+from fairautoml.data.frames import as_series, read_weights, unlike_indices
 from fairautoml.data.groups import GroupSchema, MissingPolicy, fit_groups, read_sensitive
 from fairautoml.data.spelling import refuse_spellings
 from fairautoml.data.target import encode_target, plain_labels
@@ -97,17 +97,17 @@ def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
     by_score = given.y_true is None or options.ranked is not None
     scored = given.y_pred is None and by_score and given.y_score is not None
     labels = _labels(given, scored=scored)
-    first = next(iter(labels), "y_score")
+    first = "y_score" if scored else next(iter(labels))
     n_rows = len(given.y_score if scored else labels[first])
     if n_rows == 0:
         raise InputError(f"{first} has no rows. Pass at least one row.")
     for name, values in labels.items():
-        _check_rows(n_rows, values, name)
+        check_rows(n_rows, values, name, first)
     schema, cells = grouped(given, options, n_rows)
     score = None
     if given.y_score is not None:
         score = finite_numbers(given.y_score, "y_score")
-        check_length(n_rows, score, "y_score")
+        check_rows(n_rows, score, "y_score", first)
     if options.ranked is not None:
         _check_ranked(options.ranked, score)
     codes, classes, median = (
@@ -232,12 +232,13 @@ def _check_indices(given: Given) -> None:
         )
 
 
-def _check_rows(n_rows: int, values: Any, argument: str) -> None:
+def check_rows(n_rows: int, values: Any, argument: str, first: str) -> None:
+    """Raise unless an argument has as many rows as the first one."""
     found = len(values)
     if found != n_rows:
         raise InputError(
-            f"{argument} has {found} rows and y_true has {n_rows}. Pass one value per row, in the "
-            "same order."
+            f"{argument} has {found} rows and {first} has {n_rows}. Pass one value per row, in "
+            "the same order."
         )
 
 
