@@ -73,7 +73,7 @@ class _System:
                 selection_rate=None if np.isnan(values[at]) else float(values[at]),
                 interval=intervals[at],
             )
-            reason = self._reason(compared, at, values[at_reference])
+            reason = self._reason(compared, at, at_reference)
             yield replace(row, reason=reason) if reason else self._against(row, at, at_reference)
 
     def _reference(self, values: NDArray[np.float64]) -> int:
@@ -85,9 +85,10 @@ class _System:
             return int(np.where(values >= 0, self.cells.n, -1).argmax())
         return int(values.argmax())
 
-    def _reason(self, compared: NDArray[np.bool_], at: int, highest: float) -> str:
+    def _reason(self, compared: NDArray[np.bool_], at: int, reference: int) -> str:
         """Return the reason why a group has no ratio, or an empty text."""
-        if np.isnan(self.cells.values[at]):
+        values = self.cells.values
+        if np.isnan(values[at]):
             return "no rows of any weight"
         if not compared[at]:
             share = self.cells.n[at] / self.cells.n.sum()
@@ -96,7 +97,9 @@ class _System:
             return "left out: too few rows"
         if compared.sum() < 2:
             return "no other group is shown"
-        return "" if highest > 0 else "no row is selected"
+        some = bool((values[compared] > 0).any())
+        of = f" of {self.system.labels[reference]}" if some else ""
+        return "" if values[reference] > 0 else f"no row{of} is selected"
 
     def _against(self, row: ImpactRow, at: int, reference: int) -> ImpactRow:
         values, label = self.cells.values, self.system.labels[reference]

@@ -168,6 +168,14 @@ def test_groups_of_which_no_row_is_selected_have_no_ratio():
     assert {row.reason for row in excluded} == {"no row is selected"}
 
 
+@pytest.mark.parametrize("reference", ["b", "largest"])
+def test_a_reference_of_which_no_row_is_selected_is_named(reference):
+    decision, groups = [1] * 20 + [0] * 30 + [0] * 60, ["a"] * 50 + ["b"] * 60
+    found = quick(None, decision, {"g": groups}, reference=reference).impact
+    assert {row.reason for row in found} == {"no row of b is selected"}
+    assert {row.impact_ratio for row in found} == {None}
+
+
 def test_groups_are_compared_with_the_reference_by_exact_tests():
     decision, groups = decisions()
     found = quick(None, decision, {"g": groups}, reference="c").impact
