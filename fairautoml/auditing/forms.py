@@ -36,13 +36,13 @@ class FormRow:
 
     category: str
     applicants: str
-    selected: str
+    selected: str  # empty with weights, whose sum is no number of applicants
     rate: str
     ratio: str
     indicated: str = ""  # whether adverse impact is indicated
 
 
-def _row(row: ImpactRow) -> FormRow:
+def _row(row: ImpactRow, *, weighted: bool) -> FormRow:
     if row.n is None or row.selected is None or row.selection_rate is None:
         hidden = f"({row.reason})"
         name = ", ".join(_parts(row.group))
@@ -50,7 +50,7 @@ def _row(row: ImpactRow) -> FormRow:
     return FormRow(
         category=", ".join(_parts(row.group)),
         applicants=str(row.n),
-        selected=f"{row.selected:.0f}",
+        selected="" if weighted else f"{row.selected:.0f}",
         rate=f"{100 * row.selection_rate:.1f}%",
         ratio=f"({row.reason})" if row.impact_ratio is None else f"{row.impact_ratio:.3f}",
         indicated={True: "yes", False: "no", None: "-"}[row.below_four_fifths],
@@ -107,7 +107,7 @@ def ll144(audit: Audit) -> tuple[Section, ...]:
         Section(
             name="ll144",
             title=_title(rows),
-            rows=tuple(_row(row) for row in sorted(rows, key=_order)),
+            rows=tuple(_row(row, weighted=audit.weighted) for row in sorted(rows, key=_order)),
             columns=columns,
             whole_names=True,
         )
@@ -152,7 +152,7 @@ def four_fifths(audit: Audit) -> tuple[Section, ...]:
             Section(
                 name="four_fifths",
                 title=printable(rows[0].system),
-                rows=tuple(_row(row) for row in rows),
+                rows=tuple(_row(row, weighted=audit.weighted) for row in rows),
                 columns=columns,
                 sentences=says,
                 whole_names=True,

@@ -145,6 +145,14 @@ def test_the_form_of_new_york_city_has_its_tables_in_its_words_and_order(scored,
     assert "do not establish compliance" in text
 
 
+@pytest.mark.parametrize("form", ["ll144", "four-fifths"])
+def test_a_sum_of_weights_is_no_number_of_selected_applicants(form):
+    table = rows_of({"White": (80, 48), "Black": (40, 12)})
+    weight = 1.0 + np.arange(120) % 2
+    rows = plain_audit(table, ["sex"], sample_weight=weight).in_form(form).more[0].rows
+    assert {(row.applicants, row.selected) for row in rows} == {("80", ""), ("40", "")}
+
+
 def test_a_category_below_two_percent_keeps_its_rate_without_a_ratio():
     found = plain_audit(rows_of(CROSSED), ["sex", "race"], min_share=0.02)
     row = only(found.impact, group=f"Male & {NATIVE}")
