@@ -4,7 +4,7 @@ They show the numbers that a rule asks for and do not establish compliance with 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fairautoml.auditing.result import Audit, ImpactRow, Section
@@ -113,15 +113,29 @@ def ll144(audit: Audit) -> tuple[Section, ...]:
         )
         for rows in _by_system(audit)
     ]
-    unknown = max((n for _, n in audit.unknown), default=0)
-    says = [
-        f"Note: The AEDT was also used to assess {unknown} individuals with an unknown sex or "
-        "race/ethnicity category. Data on those individuals was not included in the calculations "
-        "above."
-    ]
+    says = list(_unknown(audit))
     if audit.median is not None:
         says.insert(0, f"Median score of the sample: {audit.median:g}.")
     return (*found, Section(name="notes", title="", columns={}, sentences=(*says, NO_COMPLIANCE)))
+
+
+def _unknown(audit: Audit) -> Iterator[str]:
+    """Yield how many individuals the tables leave out, for each one if they differ."""
+    counts = {row.system: 0 for row in audit.impact} | dict(audit.unknown)
+    if len(set(counts.values())) <= 1:
+        n = next(iter(counts.values()), 0)
+        yield (
+            f"Note: The AEDT was also used to assess {n} individuals with an unknown sex or "
+            "race/ethnicity category. Data on those individuals was not included in the "
+            "calculations above."
+        )
+        return
+    for system, n in counts.items():
+        yield (
+            f"Note: The AEDT was also used to assess {n} individuals with an unknown category of "
+            f"{printable(system)}. Data on those individuals was not included in the calculations "
+            "of that table."
+        )
 
 
 def four_fifths(audit: Audit) -> tuple[Section, ...]:

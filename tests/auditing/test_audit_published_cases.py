@@ -145,6 +145,15 @@ def test_the_form_of_new_york_city_has_its_tables_in_its_words_and_order(scored,
     assert "do not establish compliance" in text
 
 
+def test_unknown_individuals_are_counted_for_each_table_if_they_differ():
+    table = rows_of({(sex, race): (40, 20) for sex in (M, F) for race in (WHITE, BLACK)})
+    table.loc[0, "sex"] = None
+    table.loc[[1, 2], "race"] = None
+    text = plain_audit(table, ["sex", "race"]).text("ll144")
+    for n, system in ((1, "sex"), (2, "race"), (3, "sex & race")):
+        assert f"assess {n} individuals with an unknown category of {system}. " in text
+
+
 @pytest.mark.parametrize("form", ["ll144", "four-fifths"])
 def test_a_sum_of_weights_is_no_number_of_selected_applicants(form):
     table = rows_of({"White": (80, 48), "Black": (40, 12)})
