@@ -186,7 +186,6 @@ def constraint_series(
     tables = [rows.counts(at) for at in range(rows.n_windows)]
     tested = [one for one in shown if _is_compared(one, tables)]
     n_tests = sum(len(one.metric.rates) * _n_tests_of_rate(one) for one in tested)
-    rng = np.random.default_rng(seed)
     found = []
     for target in shown:
         results = [target.result(table) for table in tables]
@@ -198,7 +197,7 @@ def constraint_series(
             bounded_below=target.metric.bounded_below,
         )
         if target in tested:
-            found.append(_tested(rows, target, series, np.log(n_tests / level), rng))
+            found.append(_tested(rows, target, series, np.log(n_tests / level), seed))
         else:
             why = "no comparison of the rates of two groups"
             if target.system.overlapping:
@@ -232,14 +231,14 @@ def _tested(
     target: BoundConstraint,
     series: Series,
     threshold: float,
-    rng: np.random.Generator,
+    seed: int,
 ) -> Series:
     """Return the series with what its bets have shown."""
     limit = float(series.reference or 0.0)
     bounds = np.unique(np.append(GRID, limit))
     best = np.full((rows.n_windows, len(bounds)), -np.inf)
     wealth = {"ratio": _of_ratio, "minimum": _of_minimum}.get(target.metric.form, _of_difference)
-    for outcomes in _outcomes(rows, target, rng):
+    for outcomes in _outcomes(rows, target, seed):
         # The wealth falls as the bound rises; if it bounds from below, as it falls.
         best = np.maximum(best, mixed(np.stack([wealth(one, bounds) for one in outcomes])))
     rejected = best >= threshold
@@ -266,10 +265,11 @@ def _of_ratio(outcomes: Outcomes, bounds: NDArray[np.float64]) -> NDArray[np.flo
     return np.concatenate([outcomes.log_wealth(float(bound), zero) for bound in bounds])
 
 
-def _outcomes(
-    rows: WatchedRows, target: BoundConstraint, rng: np.random.Generator
-) -> Iterator[list[Outcomes]]:
-    """Yield the outcomes of each window for every rate and ordered pair of groups, or group."""
+def _outcomes(rows: WatchedRows, target: BoundConstraint, seed: int) -> Iterator[list[Outcomes]]:
+    """Yield the outcomes of each window for every rate and ordered pair of groups, or group.
+
+    Every window has its own draws, because new ones on old windows would be further bets.
+    """
     member = rows.member(target.system)
     for rate in target.metric.rates:
         counted, happened = rows.outcome(rate)
@@ -283,7 +283,10 @@ def _outcomes(
                 continue
             for second in range(target.system.n_groups):
                 if first != second:
-                    yield [Outcomes.paired(own[first], own[second], rng) for own in parts]
+                    yield [
+                        Outcomes.paired(own[first], own[second], np.random.default_rng((seed, at)))
+                        for at, own in enumerate(parts)
+                    ]
 
 
 def _last(rejected: NDArray[np.bool_], bounds: NDArray[np.float64], below: bool) -> float | None:

@@ -11,6 +11,7 @@ from fairautoml.metrics.groups import GroupSystem
 from fairautoml.monitoring.monitor import (
     WatchedRows,
     Windows,
+    constraint_series,
     read_windows,
     reference_shares,
     watch,
@@ -127,6 +128,24 @@ def test_a_ratio_below_its_bound_raises_an_alarm_in_its_own_direction():
     assert 1 / 3 < series.shown[-1] < 0.8
     assert "has fallen below 0.8" in found.alarms[0]
     assert not kinds_of_alarms(watched([0.3, 0.29], "demographic_parity_ratio >= 0.8"))
+
+
+def test_later_windows_change_no_bet_on_earlier_ones():
+    rng = np.random.default_rng(0)
+    window = np.repeat(np.arange(MONTHS), N)
+    group = (rng.random(MONTHS * N) < 0.3).astype(np.int32)
+    decision = (rng.random(MONTHS * N) < np.array([0.2, 0.5])[group]).astype(np.int8)
+    (constraint,) = parse_constraints("demographic_parity_difference <= 0.05")
+
+    def shown(n_windows):
+        known = window < n_windows
+        rows = WatchedRows(
+            window=window[known], n_windows=n_windows, cells=group[known], n_cells=2,
+            decision=decision[known],
+        )  # fmt: skip
+        return constraint_series(rows, constraint.bind([SEX]), 0.05, seed=0)[0].shown
+
+    assert shown(MONTHS)[:4] == shown(4)
 
 
 def test_a_change_of_both_rates_or_of_the_shares_is_drift_and_no_violation():
