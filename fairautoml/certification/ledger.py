@@ -29,7 +29,7 @@ from joblib.hashing import NumpyHasher
 from numpy.typing import NDArray
 from sklearn.tree import BaseDecisionTree
 
-from fairautoml.certification.rows import Keys, RowKeys, numbered
+from fairautoml.certification.rows import ERRORS, ROWS, Keys, RowKeys, numbered
 from fairautoml.exceptions import (
     DegradedWarning,
     InputError,
@@ -98,9 +98,6 @@ FIRST_SHARE = 0.8
 
 FEW = 0.02
 """Largest share of new rows that may be dropped because they equal one that was opened."""
-
-ERRORS, ROWS = 4, 3
-"""Standard errors, and rows, by which a share of common rows may exceed that of equal rows."""
 
 
 def level_of(index: int, delta: float) -> float:

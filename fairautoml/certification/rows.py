@@ -170,7 +170,7 @@ FACTOR = np.uint64(0x9E3779B97F4A7C15)
 """Odd multiplier: 2^64 over the golden ratio."""
 
 ERRORS, ROWS = 4, 3
-"""Standard errors, and rows, by which the overlap may exceed what equal rows explain."""
+"""Standard errors, and rows, by which a share of common rows may exceed that of equal rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
