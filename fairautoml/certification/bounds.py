@@ -62,7 +62,7 @@ def _over_pairs(
     return max(join(float(first[g]), float(second[h])) for g in ahead for h in behind if g != h)
 
 
-def hoeffding_margin(level: float, *n_rows: int) -> float:
+def hoeffding_margin(level: float, *n_rows: float) -> float:
     """Return the error margin of a mean in [0, 1], or of a difference of two independent means.
 
     ``sqrt(ln(1 / level) / 2 * sum(1 / n))``.

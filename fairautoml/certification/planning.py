@@ -428,7 +428,7 @@ def _planned_by_entity(
     # A ratio at rate p bounds the difference by p times its distance from one.
     scale = ASSUMED_RATE if metric.form == "ratio" else 1.0
     distance = RISE if metric.is_minimum else scale * constraint.limit
-    margin = math.sqrt(math.log(1 / delta) / 2 * sum(1 / n for n in cells))
+    margin = hoeffding_margin(delta, *cells)
     error = math.sqrt(ASSUMED_RATE * (1 - ASSUMED_RATE) * sum(1 / n for n in cells))
     wanted = margin + float(ndtri((1 + WANTED) / 2)) * error
     needed = (wanted / distance) ** 2 if distance > 0 else math.inf
