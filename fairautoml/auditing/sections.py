@@ -35,7 +35,7 @@ LONGEST = 40
 
 
 def printable(name: str) -> str:
-    """Return a name with control and direction characters escape_unprintable, and shortened."""
+    """Return a name with control and direction characters escaped, and shortened."""
     safe = escape_unprintable(name)
     half = LONGEST // 2 - 2
     return safe if len(safe) <= LONGEST else f"{safe[:half]}...{safe[-half:]}"
@@ -422,7 +422,7 @@ def form_text(sections: Sequence[Section]) -> str:
 
 
 def audit_page(audit: Audit) -> str:
-    """Return an audit as a self-contained HTML page, every name escape_unprintable."""
+    """Return an audit as a self-contained HTML page, with every name escaped."""
     return render("audit.html", audit=audit, headline=headline(audit), parts=_parts(audit))
 
 
