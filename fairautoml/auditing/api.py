@@ -464,11 +464,13 @@ def _notes(sample: AuditSample, independent: bool) -> tuple[str, ...]:
             "suppressed, and numbers that would reveal them; smallest_cell=0 shows them."
         )
     for system in rows.systems:
-        left_out = ", ".join(shown.left_out(system)[:MOST_NAMED])
+        left_out = shown.left_out(system)
         if left_out:
+            n = len(left_out) - MOST_NAMED
+            named = ", ".join(left_out[:MOST_NAMED]) + (f" and {n} more" if n > 0 else "")
             notes.append(
                 f"Groups of {system.name!r} with too few rows, which gaps, impact ratios and "
-                f"verdicts leave out: {left_out}."
+                f"verdicts leave out: {named}."
             )
     unknown = [f"{n} row(s) are in no group of {name!r}." for name, n in rows.unknown]
     return (*notes, *unknown)

@@ -133,6 +133,13 @@ def test_small_groups_are_suppressed_with_all_that_gives_them_away():
     assert only(shown.rates, group="tiny", rate="selection").n == 5
 
 
+def test_a_note_counts_the_small_groups_that_it_does_not_name():
+    groups = ["a"] * 60 + ["b"] * 60 + [f"g{at:02}" for at in range(12)]
+    found = quick([0, 0, 1, 1] * 33, [0, 1] * 66, groups)
+    note = next(note for note in found.notes if "with too few rows" in note)
+    assert note.endswith("g06, g07 and 4 more.")
+
+
 def test_the_intersection_is_shown_whole_or_not_at_all():
     rows = individuals(100)
     found = quick(rows.y, rows.decision, rows.groups)
