@@ -25,6 +25,9 @@ from fairautoml.settings import Settings
 UNSEEN = "unseen"
 """Name of the hidden grouping in the gaps of ``evaluate``."""
 
+UNNAMED = "proxy_0"
+"""Name of a single proxy that is given without one."""
+
 STREAM = 0x6E55
 """Random stream of the intervals, separate from that of the folds."""
 
@@ -150,7 +153,7 @@ class Guessing:
                 f"of {name!r} for each row, or the true groups as sensitive="
             )
         columns, _ = read_guesses(name if rows.proxies is None else rows.proxies, rows.X)
-        if name not in columns and len(columns) > 1:
+        if name not in columns and [*columns] != [UNNAMED]:
             raise InputError(
                 f"proxies: fit estimated the errors of {name!r}, which is not among "
                 f"{', '.join(map(repr, columns))}; give that column, alone or in a table"

@@ -171,6 +171,8 @@ def test_new_rows_without_guesses_are_refused_with_the_way_out(fitted):
         fitted.evaluate(X, y)
     with pytest.raises(InputError, match="the errors of 'p0', which is not among 'p1', 'p2'"):
         fitted.evaluate(X, y, proxies=guesses[["p1", "p2"]])
+    with pytest.raises(InputError, match="the errors of 'p0', which is not among 'p1'; give"):
+        fitted.evaluate(X, y, proxies=guesses[["p1"]])
 
 
 def test_guesses_say_nothing_of_a_model_that_was_fitted_without_any():
