@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fairautoml.exceptions import InputError
@@ -182,6 +183,8 @@ def test_the_result_is_json_and_a_page_on_which_names_stay_text():
          ("2026-01", "2026-03")),
         ([10, 9, 10], ("9", "10")),
         (["b", "a", "b"], ("a", "b")),
+        (pd.Categorical(["Feb", "Jan", "Feb"], ["Jan", "Feb"], ordered=True), ("Jan", "Feb")),
+        (pd.Categorical(["b", "a", "b"], ["b", "a"]), ("a", "b")),
         (None, ("all rows",)),
     ],
 )  # fmt: skip
