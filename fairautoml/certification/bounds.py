@@ -4,7 +4,7 @@ Wald, Wilson, Newcombe and bootstrap intervals are too short when no event is ob
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,24 +42,22 @@ def largest_difference(upper: NDArray[np.float64], lower: NDArray[np.float64]) -
     ----------
     Berger, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24 (1982).
     """
-    return _over_pairs(upper, lower, lambda a, b: a - b)
+    return float(max(upper[g] - lower[h] for g, h in _extreme_pairs(-upper, lower)))
 
 
 def smallest_ratio(lower: NDArray[np.float64], upper: NDArray[np.float64]) -> float:
     """Return ``min over g != h of lower[g] / upper[h]``; same argument as for differences."""
-    return -_over_pairs(-lower, upper, lambda a, b: a / b, sign=-1)
+    return float(min(lower[g] / upper[h] for g, h in _extreme_pairs(lower, -upper)))
 
 
-def _over_pairs(
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
-    join: Callable[[float, float], float],
-    sign: int = 1,
-) -> float:
-    """Join the two largest of ``first`` with the two smallest (largest, sign -1) of ``second``."""
-    ahead = np.argsort(-first, kind="stable")[:2]
-    behind = np.argsort(sign * second, kind="stable")[:2]
-    return max(join(float(first[g]), float(second[h])) for g in ahead for h in behind if g != h)
+def _extreme_pairs(
+    first: NDArray[np.float64], second: NDArray[np.float64]
+) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of different groups among the two smallest of ``first`` and ``second``."""
+    for g in np.argsort(first, kind="stable")[:2].tolist():
+        for h in np.argsort(second, kind="stable")[:2].tolist():
+            if g != h:
+                yield g, h
 
 
 def hoeffding_margin(level: float, *n_rows: float) -> float:
