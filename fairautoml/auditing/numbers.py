@@ -26,7 +26,7 @@ from fairautoml.auditing.rows import (
 )
 from fairautoml.auditing.sections import printable
 from fairautoml.certification.certificate import hidden_among
-from fairautoml.data.frames import read_weights
+from fairautoml.data.frames import check_length, read_weights
 from fairautoml.data.groups import read_sensitive
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics.groups import GroupSystem
@@ -115,6 +115,7 @@ def audit_numbers(
                 adapter, table = adapter_of(
                     model, given.X, read_sensitive(given.sensitive).columns, np.empty(0)
                 )
+                check_length(len(table), y, "y_true")
                 named = check_blocks(blocks or None, list(table.columns))
                 check_predictions(prediction, adapter.decide(table))
                 parts = contributions_of(codes, y, weight, table, adapter, contrast, named, seed)

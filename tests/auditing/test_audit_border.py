@@ -31,6 +31,16 @@ G = ["a", "b"] * 10 + ["b", "a"] * 10
         ({"y_score": D[:-1]}, "y_score has 39 rows and y_true has 40"),
         ({"y_true": [0.5] * 40, "y_pred": D[:-1]}, "y_pred has 39 rows and y_true has 40"),
         ({"X": np.zeros((39, 2))}, "X has 39 rows and sensitive has 40"),
+        (
+            {
+                "y_true": [0.5] * 40,
+                "y_pred": [0.5] * 40,
+                "X": np.zeros((39, 2)),
+                "model": lambda X: X[:, 0],
+                "blocks": {},
+            },
+            "X has 39 rows and y_true has 40",
+        ),
         ({"sensitive": G[:-1]}, "sensitive has 39 rows"),
         ({"y_pred": [None, 1] * 20}, "y_pred: Input y contains NaN"),
         ({"sensitive": [None, *G[1:]]}, "1 missing value"),
