@@ -1,8 +1,8 @@
 """Page of the comparison with other systems: tables from the files of a finished sweep.
 
 ``python -m fairautoml.bench.peers experiments/common/main_page.py experiments/main.yaml
-results/main`` writes ``README.md``, also for ``main_120``; text below its last table is kept.
-``parts.py`` and ``expected.py`` are run first.
+results/main`` writes ``README.md``, also for ``main_120`` and ``main_cores``; text below its last
+table is kept. ``parts.py`` and ``expected.py`` are run first.
 """
 
 import argparse
@@ -50,6 +50,21 @@ demographic parity and equalized odds at 0.05, two seeds. The systems are those 
 30 s ([results/main](../main/README.md)). 120 s and one thread for every system, two systems at a
 time on {machine}; 30 % of the rows are held out. `fairautoml` runs with its defaults,
 `fairautoml_tenth` with 12 s.""",
+    "main_cores": """# This library and four other systems with all cores: seven large tables
+
+```sh
+python experiments/peers/_environments.py
+tar -xJf results/main_cores/records.tar.xz -C results/main_cores
+fairautoml bench experiments/main_cores.yaml --out results/main_cores --resume --report
+python -m fairautoml.bench.peers experiments/common/main_page.py experiments/main_cores.yaml \\
+  results/main_cores
+```
+
+{n_cells:,} runs: the fourteen tasks on large tables of [results/main](../main/README.md), with its
+first seed, its rows and its bound. There every system has one core, here all of them (`n_jobs` of
+this library, FLAML and LightGBM, `num_cpus` of AutoGluon), one system at a time on {machine}. The
+systems are those with the best ranks on large tables there. 30 s for every system; 30 % of the
+rows are held out. `fairautoml` runs with its defaults, `fairautoml_tenth` with 3 s.""",
 }
 
 PAGE = """{intro} Our runs are of commit {commit};
@@ -69,8 +84,8 @@ Intervals are 95 % and resample tables, then seeds; differences are paired.
 
 {systems}
 
-{by_size}*Stated* is the sum of the probabilities, stated after the search, that the bound holds in
-the population:
+{by_size}{cores}*Stated* is the sum of the probabilities, stated after the search, that the bound
+holds in the population:
 
 {stated}
 
@@ -155,6 +170,27 @@ def by_size_table(folder: Path) -> str:
     return f"{markdown(rows)}\n\n"
 
 
+def cores_table(folder: Path) -> str:
+    """Return accuracies with all cores and with one, nothing for a sweep on one core."""
+    if folder.name != "main_cores":
+        return ""
+    block = ["question", "variant", "seed"]
+    alone = read_rows(folder.parent / "main" / "cells.csv")
+    both = read_rows(folder / "cells.csv").merge(alone, on=block, suffixes=("", "_alone"))
+    rows = [["system", "accuracy, all cores", "one core", "difference (standard error)",
+             "bound met, all cores", "one core"]]  # fmt: skip
+    for variant, own in both.groupby("variant", sort=False):
+        gain = own["holdout.accuracy"] - own["holdout.accuracy_alone"]
+        met = [(own[f"holdout.excess{which}"] <= 0).sum() for which in ("", "_alone")]
+        rows.append([
+            f"**{variant}**" if variant == OURS else str(variant),
+            f"{own['holdout.accuracy'].mean():.4f}", f"{own['holdout.accuracy_alone'].mean():.4f}",
+            f"{gain.mean():+.4f} ({gain.sem():.4f})", *(f"{n} of {len(own)}" for n in met),
+        ])  # fmt: skip
+    what = "Held-out accuracy, within the bound or not, and that of the same runs with one core:"
+    return f"{what}\n\n{markdown(rows)}\n\n"
+
+
 def _row(found: Any, name: str, part: str) -> str:
     return name if (part, name) in found.index else name + MARGIN
 
@@ -211,7 +247,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         intro=intro, words=words,
         commit=", ".join(sorted(set(cells.loc[ours, "git_commit"].str[:8]))),
         others=f"{days.min()} to {days.max()}", systems=systems_table(folder),
-        by_size=by_size_table(folder), stated=stated_table(folder), tenth=tenth_table(folder),
+        by_size=by_size_table(folder), cores=cores_table(folder), stated=stated_table(folder),
+        tenth=tenth_table(folder),
     )  # fmt: skip
     page.write_text(text, encoding="utf-8")
     return 0
