@@ -97,7 +97,8 @@ def build_cuts(
     rows: ScoreRows, groups: NDArray[np.integer], n_groups: int, most: int | None = MAX_CUTS
 ) -> tuple[ThresholdCandidates, ...]:
     """Return the threshold candidates of every group, at most ``most`` between its scores."""
-    order = np.argsort(-rows.scores)
+    kept = np.flatnonzero(rows.weight > 0)
+    order = kept[np.argsort(-rows.scores[kept])]
     if n_groups > 1 or (groups != 0).any():
         # A small integer key uses the radix sort, three times as fast as sorting by both keys.
         small = groups[order].astype(np.min_scalar_type(-n_groups))

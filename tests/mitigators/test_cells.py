@@ -24,6 +24,11 @@ def test_equal_scores_stay_on_one_side_of_every_cut():
     assert cuts.accepted.tolist() == [[0, 0], [1, 2], [2, 2]]
 
 
+def test_a_row_without_weight_moves_no_threshold():
+    cuts = only_cuts([0.2, 0.8, 0.7], [0, 1, 1], [1.0, 1.0, 0.0])
+    assert cuts.thresholds == pytest.approx([np.inf, 0.5, -np.inf])
+
+
 def test_a_group_of_one_row_is_accepted_or_refused_as_a_whole():
     assert only_cuts([0.7], [1]).thresholds.tolist() == [np.inf, -np.inf]
 
