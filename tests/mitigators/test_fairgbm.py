@@ -135,6 +135,15 @@ def test_all_that_the_search_proposes_to_lightgbm_can_be_used(params):
     assert np.corrcoef(scores, rows.y)[0, 1] > 0.2
 
 
+@pytest.mark.parametrize("params", [DEFAULTS, LAST])
+def test_rows_without_weight_do_not_shape_the_trees(params):
+    rows = case(ODDS)
+    odd = np.arange(len(rows.y)) % 5 == 0
+    spoilt = replace(rows, X=np.where(odd[:, None], np.float32(50.0), rows.X), weight=1.0 * ~odd)
+    without = fit(rows.take(np.flatnonzero(~odd)), params)
+    np.testing.assert_array_equal(fit(spoilt, params).margins(rows.X), without.margins(rows.X))
+
+
 def test_the_parameters_of_another_learner_are_not():
     rows = case(FNR)
     other = Params(params={"n_estimators": 7, "learning_rate": 0.3}, learner="xgboost")

@@ -698,6 +698,9 @@ def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: 
     Ends early when one more tree would exceed the time left.
     """
     targets = targets_or_default(rows, "fairgbm", USUAL_METRIC, USUAL_LIMIT)
+    if not rows.weight.all():
+        # Bins and leaves would count rows of weight 0.
+        rows = rows.take(np.flatnonzero(rows.weight))
     own = fit_base.config
     boosting = Boosting(
         params=own.params if own.learner == "lightgbm" else {},
