@@ -1,6 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from pre_cases import Recorder, biased_rows, content, given, rows_of, same_rows_in_any_order
+from pre_cases import (
+    Recorder,
+    biased_rows,
+    content,
+    given,
+    in_order,
+    rows_of,
+    same_rows_in_any_order,
+)
 from scipy import sparse
 
 from fairautoml.exceptions import DegradedWarning, InputError
@@ -161,6 +171,18 @@ def test_rows_of_unknown_group_and_of_weight_zero_are_not_copied():
     after = given(MITIGATOR, rows, requested())
     assert np.count_nonzero(after.X == 6.0) == np.count_nonzero(after.X == 3.0) == 1
     assert np.count_nonzero(after.X == 2.0) == 2
+
+
+def test_a_row_without_weight_does_not_change_which_rows_are_near():
+    rows = individuals()
+    X, weight = rows.X.copy(), rows.weight.copy()
+    X[5], weight[5] = (1000.5, 1000.5, 0.0), 0.0
+    without = in_order(rows, np.delete(np.arange(140), 5))
+    found, expected = (
+        given(MITIGATOR, one, requested(new_rows="between")).X[len(one.y) :]
+        for one in (replace(rows, X=X, weight=weight), without)
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_another_seed_gives_other_rows():

@@ -107,7 +107,7 @@ class _Columns:
     def __init__(self, rows: TrainRows) -> None:
         self.categorical = np.array(rows.feature_schema.categorical, dtype=np.int64)
         self.numeric = np.array(rows.feature_schema.numeric, dtype=np.int64)
-        numbers = rows.X[:, self.numeric]
+        numbers = rows.X[rows.weight > 0][:, self.numeric]
         self.mean, self.scale = _moments(numbers)
         # Columns of integers.
         self.whole = (np.isnan(numbers) | (np.rint(numbers) == numbers)).all(axis=0)
