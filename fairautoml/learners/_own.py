@@ -47,6 +47,8 @@ UNPICKLABLE = (pickle.PicklingError, AttributeError, TypeError)
 class _Own(SklearnTraining):
     """Trains a clone of the user's estimator."""
 
+    empty_: EmptyColumns | None = None
+
     def __init__(
         self,
         own: Any,
@@ -75,8 +77,15 @@ class _Own(SklearnTraining):
         return Pipeline([("columns", self._columns()), ("model", model)])
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
-        # Boosting of scikit-learn cannot bin an empty column, and so never splits one.
-        return super()._train(X if issparse(X) else EmptyColumns(X).fill(X), y, weight)
+        # Boosting of scikit-learn cannot bin an empty column.
+        self.empty_ = None if issparse(X) else EmptyColumns(X)
+        return super()._train(self._filled(X), y, weight)
+
+    def _predicted(self, X: Any) -> NDArray[np.floating]:
+        return super()._predicted(self._filled(X))
+
+    def _filled(self, X: Any) -> Any:
+        return X if self.empty_ is None else self.empty_.fill(X)
 
     def _columns(self) -> Any:
         schema = self.feature_schema

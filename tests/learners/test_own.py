@@ -86,6 +86,15 @@ def test_boosting_of_scikit_learn_is_trained_though_a_column_is_left_out(rows, a
     np.testing.assert_allclose(model.scores(X, train_rows.cells), expected, atol=1e-6)
 
 
+def test_values_of_a_column_that_is_empty_in_training_do_not_change_the_score(rows):
+    X, y = rows[0].copy(), rows[1]
+    X[:, 1] = np.nan
+    new = X.copy()
+    new[:, 1] = 1000.0
+    model = one(SVC()).build({}, PLAIN, 0).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(new), model.predict_proba(X))
+
+
 def test_an_estimator_without_a_seed_gets_that_of_the_trial(rows):
     learner = one(RandomForestClassifier(5))
     first, same, other = (
