@@ -373,7 +373,8 @@ def _numbers(X: NDArray[np.floating], schema: FeatureSchema) -> dict[str, Any] |
         return None
     values = X[:, columns].astype(np.float32)
     gaps = np.isnan(values)
-    values[:, gaps.all(axis=0)] = 0.0
+    empty = gaps.all(axis=0)
+    values[:, empty] = 0.0
     low, first, median, third, high = np.nanquantile(values, [0, 0.25, 0.5, 0.75, 1], axis=0)
     spread = np.where(third > first, third - first, (high - low) / 2)
     factor = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)
@@ -382,7 +383,7 @@ def _numbers(X: NDArray[np.floating], schema: FeatureSchema) -> dict[str, Any] |
         "fill": median.astype(np.float32),
         "centre": median.astype(np.float32),
         "factor": factor.astype(np.float32),
-        "flags": np.flatnonzero(gaps.any(axis=0)).astype(np.int32),
+        "flags": np.flatnonzero(gaps.any(axis=0) & ~empty).astype(np.int32),
     }
 
 

@@ -48,6 +48,16 @@ def test_codes_without_training_rows_have_the_score_of_missing_values(fitted):
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_values_of_a_column_that_is_empty_in_training_do_not_change_the_score(name):
+    X, y = table(200)
+    X[:, 1] = np.nan
+    model = LEARNERS.get(name).build({**QUICK, "n_epochs": 2}, SCHEMA, 0).fit(X, y)
+    new = X.copy()
+    new[:, 1] = 5.0
+    assert np.array_equal(model.predict_proba(new), model.predict_proba(X))
+
+
 def test_a_stored_network_scores_without_torch(fitted):
     X, _ = table()
     code = (
