@@ -13,6 +13,7 @@ from scipy import sparse
 from scipy.special import expit
 
 from fairautoml.exceptions import DegradedWarning, InputError
+from fairautoml.mitigators.preprocessing import counterfactual_augmentation
 from fairautoml.mitigators.preprocessing.counterfactual_augmentation import MITIGATOR, averaged
 
 # p(x, s) = sigmoid(w x + c_s); the first case has two values, weighted alike, the second three,
@@ -161,6 +162,16 @@ def test_the_score_is_the_plain_one_where_the_attribute_has_no_effect():
     plain = Logistic(1.0, 0.0)
     found = trained(rows, plain).scores(rows.X, rows.cells)
     np.testing.assert_allclose(found, plain.scores(rows.X, rows.cells), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_proxies_are_found_among_many_equal_rows(seed, monkeypatch):
+    monkeypatch.setattr(counterfactual_augmentation, "LOOKED_AT", 100)
+    s = np.arange(2000) % 2
+    proxy = np.where(np.arange(2000) < 40, 1 - s, s)
+    rows = rows_of(proxy[:, None], np.arange(2000) // 2 % 2, s)
+    with pytest.warns(DegradedWarning, match=r"1 feature\(s\), at position\(s\) 0, nearly"):
+        given(MITIGATOR, rows, requested(), seed=seed)
 
 
 def test_a_feature_that_nearly_reveals_the_group_is_warned_of():

@@ -100,7 +100,7 @@ def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: 
         raise InputError(msg)
     flips = _find_flips(rows, groups)
     draws = row_draws(rows.X, seed)
-    _warn_of_proxies(rows, groups, flips, draws < LOOKED_AT / len(draws))
+    _warn_of_proxies(rows, groups, flips, _sampled(groups, draws))
     appended = not len(flips.columns)
     if appended:
         rows, flips = _with_group(rows, groups)
@@ -147,8 +147,14 @@ def _find_flips(rows: TrainRows, groups: RowGroups) -> Flips:
     return Flips(columns=columns, values=np.where(np.isinf(values), np.float32(np.nan), values))
 
 
+def _sampled(groups: RowGroups, draws: Floats) -> NDArray[np.int64]:
+    """Return evenly spaced rows by their draws, so that many equal rows are not all in or out."""
+    order = np.lexsort((groups.of_row, draws))
+    return np.sort(order[:: -(-len(order) // LOOKED_AT)])
+
+
 def _warn_of_proxies(
-    rows: TrainRows, groups: RowGroups, flips: Flips, looked_at: NDArray[np.bool_]
+    rows: TrainRows, groups: RowGroups, flips: Flips, looked_at: NDArray[np.int64]
 ) -> None:
     related = associations(
         replace(rows, X=rows.X[looked_at], weight=rows.weight[looked_at]),
