@@ -440,7 +440,8 @@ class MixtureOfExperts(BinaryClassifier):
             single = fitted(_blank(window), window, price)
             if settings.n_experts == 1:
                 return single
-            return fitted(_parted(single, settings.n_experts, self.seed), window, price)
+            start = _parted(single, window, settings.n_experts, self.seed)
+            return fitted(start, window, price)
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         mixture: Mixture = self.model_
@@ -496,14 +497,16 @@ def _blank(window: Window) -> Mixture:
     return Mixture(w=flat, b=np.zeros(1), v=flat, c=np.zeros(1))
 
 
-def _parted(single: Mixture, n_experts: int, seed: int) -> Mixture:
+def _parted(single: Mixture, window: Window, n_experts: int, seed: int) -> Mixture:
     """Return several perturbed copies of one expert; identical ones would stay identical."""
     rng = np.random.default_rng(seed)
     shape = (n_experts, single.w.shape[1])
+    # The weight of a constant column is hardly learned, so noise in it would remain.
+    varies = np.ptp(window.matrix, axis=0) > 0
     return Mixture(
-        w=single.w + rng.normal(0, SPREAD, shape),
+        w=single.w + rng.normal(0, SPREAD, shape) * varies,
         b=np.repeat(single.b, n_experts),
-        v=rng.normal(0, SPREAD, shape),
+        v=rng.normal(0, SPREAD, shape) * varies,
         c=np.zeros(n_experts),
     )
 

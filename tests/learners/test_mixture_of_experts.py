@@ -197,6 +197,13 @@ def test_two_experts_learn_what_one_cannot():
     assert right[1] > 0.95
 
 
+def test_other_values_of_a_column_that_is_constant_in_training_do_not_change_the_score():
+    X, y = crossed_rows(300)
+    constant, other = (np.column_stack((X, np.full(300, v, np.float32))) for v in (3.0, 4.0))
+    model = MixtureOfExperts({}, FeatureSchema(n_features=3), 0).fit(constant, y)
+    assert np.array_equal(model.predict_proba(other), model.predict_proba(constant))
+
+
 def test_one_expert_equals_logistic_regression():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 2)).astype(np.float32)
