@@ -89,10 +89,7 @@ class _Booster(RoundBooster):
 
     def _rows(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> lightgbm.Dataset:
         """Return the binned rows with these labels and weights, from the cache if possible."""
-        given = {
-            key: at for key, at in self.params.items() if key not in _TREES | {"n_estimators"}
-        }
-        bins = {**_BINS, **given}
+        bins = {**_BINS, **{key: at for key, at in self._given.items() if key not in _TREES}}
         categorical = self.feature_schema.native
 
         def make() -> lightgbm.Dataset:

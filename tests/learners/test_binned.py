@@ -74,6 +74,7 @@ CHANGES = [
     ("lightgbm", {"feature_fraction": 0.5, "extra_trees": True, "seed": 4}, 1),
     ("lightgbm", {"data_sample_strategy": "goss", "top_rate": 0.3, "other_rate": 0.2}, 1),
     ("lightgbm", {"cat_smooth": 50.0, "min_data_per_group": 10}, 1),
+    ("lightgbm", {"early_stopping_rounds": 5}, 1),
     ("lightgbm", {"max_bin": 15}, 2),
     ("lightgbm", {"linear_tree": True}, 2),
     ("xgboost", {"max_depth": 2, "lambda": 10.0, "subsample": 0.5, "seed": 4}, 1),
