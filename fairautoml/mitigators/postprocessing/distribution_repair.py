@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fairautoml.metrics import GroupValues, Undefined
 from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, ScoreRows, scales
 from fairautoml.mitigators._group_program import Moves, NumberRepair, Parts
+from fairautoml.mitigators._thresholds import per_unit
 from fairautoml.records import Floats
 
 KNOTS = 1000
@@ -58,7 +59,7 @@ def _gaps(rows: ScoreRows, goal: Goal, moves: Moves) -> Floats:
             # bounded on these rows.
             value = target.metric.value(target.merged(values).of_present())
             gap = 0.0 if isinstance(value, Undefined) else value
-            found[at] = max(found[at], gap / factor if factor > 0 else np.inf * (gap > 0))
+            found[at] = max(found[at], float(per_unit(np.array(gap), factor)))
     return found
 
 
