@@ -48,12 +48,12 @@ def massaged(
     move = strength * (positive.sum() / groups.mass.sum() - base_rates) * total
     for group in groups.present:
         old = 0 if move[group] > 0 else 1
-        configs = np.flatnonzero((groups.of_row == group) & (rows.y == old))
-        nearest_first = np.argsort(rank[configs])
+        mine = np.flatnonzero((groups.of_row == group) & (rows.y == old))
+        nearest_first = mine[np.argsort(rank[mine])]
         if old == 0:
             nearest_first = nearest_first[::-1]
-        configs = configs[nearest_first]
-        y[configs[: _how_many(rows.weight[configs], abs(move[group]))]] = 1 - old
+        n_changed = _how_many(rows.weight[nearest_first], abs(move[group]))
+        y[nearest_first[:n_changed]] = 1 - old
     return y
 
 
