@@ -156,7 +156,7 @@ HALF = 0.5
 """Score from which a member accepts a row."""
 
 DIGITS = 10
-"""Digits of the gains that must agree for two requests to share a model."""
+"""Digits in which the gains of two training problems that share a model agree."""
 
 PRECISION = 1e-8
 """Smallest improvement that is not rounding."""

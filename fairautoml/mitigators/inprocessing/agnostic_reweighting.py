@@ -9,8 +9,7 @@ that make label and group independent under the adversary's weights (Kamiran and
 Adversarial weightings are ``w = basis @ alpha`` with ``low <= alpha <= high`` and a mean of 1. The
 worst one solves a fractional knapsack problem, exactly by filling up the coefficients of the
 highest loss first (Dantzig, "Discrete-variable extremum problems", Operations Research 1957).
-Weightings by kernels are those of Du, Xu, Wu and Tong, *Fairness-aware Agnostic Federated
-Learning*, 2020, arXiv 2010.05057; weights per segment are ours.
+Weightings by kernels are those of the paper; weights per segment are ours.
 """
 
 import time
@@ -41,7 +40,7 @@ SLACK = 1e-9
 """Tolerance of the bounds that must allow a mean of 1."""
 
 N_REFERENCES = 30
-"""Reference points; 30 in arXiv 2010.05057."""
+"""Reference points of the kernels, as many as in the paper."""
 
 LOOKED_AT = 20_000
 """Rows of the subsample that fits the clusters and the typical distance."""

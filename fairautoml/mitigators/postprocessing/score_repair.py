@@ -86,7 +86,7 @@ def _quantiles(group: Ranked) -> Floats:
     """Return the lowest score whose cumulated weight reaches each level."""
     held = group.below.sum(axis=0)[1:]
     levels = np.linspace(0.0, held[-1], LEVELS + 1)
-    # Half a row of tolerance absorbs the rounding of sums of equal weights.
+    # The tolerance absorbs the rounding of sums of weights.
     at = np.searchsorted(held, levels * (1 - 1e-12), side="left")
     return group.scores[np.minimum(at, len(held) - 1)]
 

@@ -171,7 +171,7 @@ def _nearest(
     queries: NDArray[np.int64],
     pool: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Return the nearest rows of the pool for each request, shape (n_requests, at most 5).
+    """Return the nearest rows of the pool for each query, shape (n_queries, at most 5).
 
     Numbers are in units of their standard deviation, with the mean for missing ones; a different
     category counts as one standard deviation (SMOTE-NC).
