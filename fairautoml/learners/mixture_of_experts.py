@@ -5,7 +5,7 @@ IJCAI 2023, arXiv 2210.04995. The procedure is ours, because only the paper's ab
 """
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -143,7 +143,7 @@ def _linear(matrix: Floats, coefficients: Floats) -> Floats:
 
 
 Fairness = Literal["demographic_parity", "equalized_odds", "recourse"]
-FAIRNESS: tuple[Fairness, ...] = ("demographic_parity", "equalized_odds", "recourse")
+FAIRNESS: tuple[Fairness, ...] = get_args(Fairness)
 
 MOST_STEPS = 300
 """Largest number of L-BFGS iterations."""
