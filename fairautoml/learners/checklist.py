@@ -14,7 +14,7 @@ starting point.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -646,15 +646,8 @@ class Shape:
     @classmethod
     def from_params(cls, params: ParamValues) -> "Shape":
         """Return the shape with the hyperparameters of the same names."""
-        usual = cls()
-        return cls(
-            most_items=int(params.get("most_items", usual.most_items)),
-            most_required=int(params.get("most_required", usual.most_required)),
-            cuts=int(params.get("cuts", usual.cuts)),
-            complements=bool(params.get("complements", usual.complements)),
-            cost="balanced" if params.get("cost", usual.cost) == "balanced" else "errors",
-            seconds=float(params.get("seconds", usual.seconds)),
-        )
+        known: Any = {one.name: params[one.name] for one in fields(cls) if one.name in params}
+        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
