@@ -57,7 +57,8 @@ class _Members:
     groups: tuple[NDArray[np.bool_], ...]
     learned: NDArray[np.int64]
     fit_base: FitBaseLearner
-    judged: tuple[NDArray[np.bool_], ...] = ()
+    # rows that evaluate the overall error and each group's error
+    judged: tuple[NDArray[np.bool_], ...] = field(init=False)
     prices: list[Floats] = field(default_factory=list)
     models: list[ScoreModel] = field(default_factory=list)
     overall: list[float] = field(default_factory=list)
@@ -66,7 +67,6 @@ class _Members:
     seconds: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Select the rows that evaluate the overall error and each group's error."""
         held = np.ones(len(self.rows.y), dtype=bool)
         held[self.learned] = False
         all_rows = np.ones_like(held)
@@ -162,7 +162,8 @@ class _Members:
             ],
             method="SLSQP",
         ).x
-        shares: Floats = np.clip(found, 0.0, None) / np.clip(found, 0.0, None).sum()
+        found = np.clip(found, 0.0, None)
+        shares: Floats = found / found.sum()
         kept = all(
             shares @ p @ shares <= limit * (1 + 1e-6)
             for p, limit in zip(products[1:], limits, strict=True)
