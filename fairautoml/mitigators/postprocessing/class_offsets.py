@@ -66,13 +66,11 @@ def _in_order_of_content(rows: ScoreRows, parts: Parts) -> tuple[Parts, ScoreRow
     """Return parts and rows in an order of their content, so that sums round equally."""
     coarse = parts.rows(rows)
     known = np.flatnonzero((coarse.cells >= 0) & (coarse.weight > 0))
-    content = (rows.weight[known], rows.y[known], *rows.scores[known].T)
-    sorted_rows = coarse.take(known[np.lexsort(content)])
-    seen, first = np.unique(sorted_rows.cells, return_index=True)
+    order = known[np.lexsort((rows.weight[known], rows.y[known], *rows.scores[known].T))]
+    seen, first = np.unique(coarse.cells[order], return_index=True)
     rest = np.setdiff1d(np.arange(len(parts.labels)), seen)
     ordered = parts.reordered([*seen[np.argsort(first)].tolist(), *rest.tolist()])
-    again = ordered.rows(rows)
-    return ordered, again.take(known[np.lexsort(content)])
+    return ordered, ordered.rows(rows).take(order)
 
 
 class _Fit:
