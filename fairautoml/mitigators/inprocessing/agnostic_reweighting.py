@@ -27,7 +27,7 @@ from fairautoml.exceptions import ParameterError
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
 from fairautoml.mitigators._training import PARITY, RowGroups, refuse_sparse, row_groups
 from fairautoml.mitigators.inprocessing._reductions import mixture_of
-from fairautoml.mitigators.preprocessing.reweighing import independence_factors
+from fairautoml.mitigators.preprocessing.reweighing import reweighed
 from fairautoml.records import Floats, ParamValues
 from fairautoml.threads import one_thread
 
@@ -107,12 +107,7 @@ class _Game:
 
     def train(self, factor: Floats, fit_base: FitBaseLearner) -> ScoreModel:
         """Train on rows weighted by the adversary, reweighted for fairness."""
-        weight = self.rows.weight * factor
-        known = self.groups.of_row >= 0
-        slot = (self.groups.of_row[known], self.rows.y[known])
-        mass = np.zeros_like(self.groups.mass)
-        np.add.at(mass, slot, weight[known])
-        weight[known] *= 1 + self.strength * (independence_factors(mass)[slot] - 1)
+        weight = reweighed(self.rows, self.groups, self.rows.weight * factor, self.strength)
         return fit_base(replace(self.rows, weight=weight))
 
     def losses(self, model: ScoreModel) -> Floats:

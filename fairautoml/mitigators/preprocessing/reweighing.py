@@ -21,22 +21,25 @@ def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: 
     """Train on reweighed rows; features are unused, so any kind of X is supported."""
     groups = row_groups(rows, NAME)
     groups.require_labels(NAME)
-    strength = float(params["strength"])
-    factor = 1 + strength * (independence_factors(groups.mass) - 1)
-    return fit_base(replace(rows, weight=rows.weight * _by_row(rows, groups, factor)))
+    weight = reweighed(rows, groups, rows.weight, float(params["strength"]))
+    return fit_base(replace(rows, weight=weight))
+
+
+def reweighed(rows: TrainRows, groups: RowGroups, weight: Floats, strength: float) -> Floats:
+    """Return the given weights of the rows, changed where the group is known; shape (n_rows,)."""
+    known = groups.of_row >= 0
+    slot = (groups.of_row[known], rows.y[known])
+    mass = np.zeros_like(groups.mass)
+    np.add.at(mass, slot, weight[known])
+    changed = weight.copy()
+    changed[known] *= 1 + strength * (independence_factors(mass)[slot] - 1)
+    return changed
 
 
 def independence_factors(mass: Floats) -> Floats:
     """Return ``P(group) P(label) / P(group, label)``, shape (n_groups, 2), 1 for empty cells."""
     expected = np.outer(mass.sum(axis=1), mass.sum(axis=0)) / mass.sum()
     return np.divide(expected, mass, out=np.ones_like(mass), where=mass > 0)
-
-
-def _by_row(rows: TrainRows, groups: RowGroups, factor: Floats) -> Floats:
-    known = groups.of_row >= 0
-    of_row = np.ones(len(rows.y))
-    of_row[known] = factor[groups.of_row[known], rows.y[known]]
-    return of_row
 
 
 MITIGATOR = Mitigator(
