@@ -57,6 +57,7 @@ class _InContext(EncodedEstimator):
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         del weight
+        self._loaded = None
         return {"X": np.array(X), "y": np.array(y)}
 
     def _predicted(self, X: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -1,6 +1,8 @@
 """TabICL with a small checkpoint of random weights: none can be downloaded in a test."""
 
 import pickle
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.exceptions import MissingExtraError, NotPortableError
 from fairautoml.learners import LEARNERS
-from fairautoml.learners.tabicl import CHECKPOINT, checkpoint
+from fairautoml.learners.tabicl import CHECKPOINT, TabICLBinary, checkpoint
 from fairautoml.portable import Dump
 from fairautoml.testing import check_learner
 
@@ -28,6 +30,28 @@ def test_without_a_checkpoint_it_is_refused_with_the_variable_that_names_one(mon
     found = "names no file: 'nowhere.ckpt'" if given else "it is not set"
     with pytest.raises(MissingExtraError, match=f"{CHECKPOINT}; .*{found}.*set the variable"):
         checkpoint()
+
+
+class Shares:
+    """Predicts the share of each label in the rows given as context."""
+
+    def fit(self, X, y):
+        del X
+        self.shares = np.bincount(y, minlength=2) / len(y)
+        return self
+
+    def predict_proba(self, X):
+        return np.tile(self.shares, (len(X), 1))
+
+
+def test_a_second_training_forgets_the_rows_of_the_first(monkeypatch):
+    torch = SimpleNamespace(get_num_threads=lambda: 1, set_num_threads=lambda n: None)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setattr(TabICLBinary, "_made", lambda self: Shares())
+    X, model = np.zeros((4, 3), dtype=np.float32), TabICLBinary({}, SCHEMA, 0)
+    for y in ([0, 0, 0, 1], [0, 1, 1, 1]):
+        model.fit(X, np.array(y, dtype=np.int8))
+        assert model.predict_proba(X)[0, 1] == np.mean(y)
 
 
 @pytest.fixture
