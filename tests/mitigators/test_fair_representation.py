@@ -150,6 +150,21 @@ def test_units_that_pay_for_the_group_tell_less_of_it():
     assert leaks[1] < 0.3 * leaks[0]
 
 
+def test_other_values_of_a_column_that_is_constant_in_training_do_not_change_the_units():
+    rows = learnable_rows(300)
+    lesson = Lesson(
+        matrix=np.column_stack((rows.X.astype(np.float64), np.zeros(300))),
+        y=rows.y.astype(np.float64),
+        share=np.full(300, 1 / 300),
+        member=indicators(rows.cells),
+        n_units=4,
+        price=1.0,
+    )
+    layer, other = fit_layer(lesson, 0), lesson.matrix.copy()
+    other[:, 4] = 5.0
+    np.testing.assert_array_equal(layer.apply(other), layer.apply(lesson.matrix))
+
+
 @both
 def test_the_learner_sees_numbers_without_gaps(params):
     after = given(MITIGATOR, biased_rows(), params)

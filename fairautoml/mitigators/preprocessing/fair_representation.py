@@ -132,6 +132,8 @@ def fit_layer(lesson: Lesson, seed: int) -> Layer:
         rng.normal(0, 1 / np.sqrt(shape[0]), shape) if len(shape) == 2 else np.zeros(shape)
         for shape in lesson.shapes
     ]
+    # The weight of a constant column is hardly learned, so noise in it would remain.
+    start[0][np.ptp(lesson.matrix, axis=0) == 0] = 0.0
     found = minimize(
         lesson.value_and_gradient,
         np.concatenate([part.ravel() for part in start]),
