@@ -46,6 +46,13 @@ def test_rows_of_an_unknown_group_belong_to_none():
     assert np.array_equal(known.rate.mass, with_unknown.rate.mass)
 
 
+def test_rows_of_an_unknown_group_do_not_count_in_the_overall_rate():
+    y, margin = [0, 0, 0, 0, 0, 1], np.array([1.0, 1.5, 0.5, -2.0, 2.0, -0.5])
+    known = constraint_on([1, 3, 3, 2, 1, 2], y).rate.rates(margin)
+    with_unknown = constraint_on([1, 3, 3, 2, 1, 2, -1, -1], [*y, 0, 0])
+    assert with_unknown.rate.rates(np.append(margin, [1.0, 1.0])) == pytest.approx(known)
+
+
 def test_a_price_rises_with_the_distance_beyond_the_tolerance_and_falls_within():
     constraint = constraint_on([1, 3, 3, 2, 1, 2], [0, 0, 0, 0, 1, 1], limit=0.1)
     margin = np.array([1.0, 1.5, 0.5, -2.0, 2.0, -0.5])

@@ -221,7 +221,7 @@ class Distances(GroupRate):
     """One rate of groups that may overlap: each group's rate minus the overall rate."""
 
     def _count(self, rows: TrainRows, sign: Floats) -> None:
-        counted = (sign != 0) & (rows.weight > 0)
+        counted = (sign != 0) & (rows.weight > 0) & (rows.cells >= 0)
         # Cell -1 (unknown group) is the last column, which belongs to no group.
         inside = np.pad(self.system.member, ((0, 0), (0, 1)))[:, rows.cells]
         if not self.system.overlapping:
