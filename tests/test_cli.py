@@ -955,7 +955,7 @@ def test_a_sweep_is_run_with_several_fits_at_a_time(tmp_path, capsys):
         "defaults: {n_trials: 2, dataset: lending, sensitive: [sex], options: [--rows=300],\n"
         "           constraints: [demographic_parity_difference<=0.2]}\n"
         "tasks: [{name: one}]\n"
-        "variants: [{name: plain}, {name: other, system: flaml_metric_constraints}]\n"
+        "variants: [{name: plain}, {name: other, system: flaml_best_feasible}]\n"
     )
     out = tmp_path / "out"
     others = Path(__file__).parents[1] / "experiments" / "peers"

@@ -30,15 +30,13 @@ class Elsewhere:
     """A system that has a script and pins in ``_outside``."""
 
     script: str  # name of both
-    own: tuple[tuple[str, str], ...] = ()  # settings of the script's own
     chooses: bool = False  # whether the last of its offers is its own choice
 
     def ask(self, question: Question) -> Answer:
         """Return what the system offers."""
         if question.seconds is None:
             raise ParameterError(f"system {self.script!r} needs --time; it has no trials to count")
-        request = _request(question, dict(self.own))
-        running = _Running.start(self.script, request, question)
+        running = _Running.start(self.script, _request(question), question)
         said = running.answer()
         offers = [
             _offer(question, running, number, one) for number, one in enumerate(said["offers"])
@@ -116,7 +114,7 @@ def _end(process: "subprocess.Popen[str]", folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _request(question: Question, own: Mapping[str, str]) -> dict[str, Any]:
+def _request(question: Question) -> dict[str, Any]:
     constraint = question.constraints[0]
     numbers = question.X.select_dtypes("number").columns.difference(list(question.groups.columns))
     return {
@@ -128,7 +126,6 @@ def _request(question: Question, own: Mapping[str, str]) -> dict[str, Any]:
         "numbers": list(numbers),
         "blind": question.blind,
         "n_jobs": question.n_jobs,
-        **own,
     }
 
 

@@ -114,9 +114,9 @@ class Searched:
         return model
 
 
-def search(question: Question, *, constrained: bool, keep_scores: bool = False) -> Searched:
-    """Run FLAML on a question."""
-    watched = Watched(question=question, keep_scores=keep_scores)
+def search(question: Question, *, constrained: bool) -> Searched:
+    """Run FLAML on a question, without constraints for thresholds on its scores."""
+    watched = Watched(question=question, keep_scores=not constrained)
     limits = limits_of(question)
     model: Any = AutoML()  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
@@ -130,8 +130,8 @@ def search(question: Question, *, constrained: bool, keep_scores: bool = False) 
             estimator_list=list(LEARNERS),
             time_budget=seconds_of(question),
             max_iter=question.n_trials,
-            retrain_full=False if keep_scores else "budget",
-            split_ratio=HELD if keep_scores else SPLIT_RATIO,
+            retrain_full="budget" if constrained else False,
+            split_ratio=SPLIT_RATIO if constrained else HELD,
             n_jobs=question.n_jobs,
             seed=question.seed,
             log_file_name=str(log),

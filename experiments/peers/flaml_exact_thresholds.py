@@ -24,7 +24,7 @@ FINE = 13
 
 def ask(question: Question) -> Answer:
     """Return the best threshold rule on FLAML's most accurate model."""
-    found = search(question, constrained=False, keep_scores=True)
+    found = search(question, constrained=False)
     best = scored_best(found)
     rows = ScoreRows(
         scores=best.scores.astype(np.float32),

@@ -29,7 +29,7 @@ LOOSER = (0.1, 0.15, 0.2)
 
 def ask(question: Question) -> Answer:
     """Return the best threshold rule on FLAML's most accurate model."""
-    found = search(question, constrained=False, keep_scores=True)
+    found = search(question, constrained=False)
     best = scored_best(found)
     constraint = question.constraints[0]
     tolerances = [0.0]

@@ -6,7 +6,7 @@ from peers._offers import PARITY_OR_ODDS
 
 PEER = Peer(
     about='mljar-supervised with fairness_metric, mode "Compete"',
-    ask=Elsewhere(script="mljar", own=(("mode", "Compete"),), chooses=True).ask,
+    ask=Elsewhere(script="mljar", chooses=True).ask,
     metrics=PARITY_OR_ODDS,
     blind=True,
 )

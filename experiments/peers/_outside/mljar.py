@@ -17,7 +17,7 @@ def fit(request: dict[str, Any], X: Any, y: Any, cells: Any) -> tuple[list[dict[
     start = time.monotonic()
     model = AutoML(
         results_path=request["folder"],
-        mode=request["mode"],
+        mode="Compete",
         algorithms=ALGORITHMS,
         total_time_limit=max(1, round(request["seconds"])),
         ml_task="binary_classification",
