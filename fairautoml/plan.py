@@ -418,7 +418,7 @@ def make_space(dataset: Dataset, settings: Settings, goal: Goal, allocator: str)
     return SearchSpace(
         learners=learners,
         encodings=_encodings(dataset),
-        native_learners=frozenset(n for n in learners if LEARNERS.get(n).native_categories),
+        native_learners=tuple(n for n in learners if LEARNERS.get(n).native_categories),
         mitigations=mitigations,
         excluded=_excluded(learners, mitigations),
     )
@@ -436,7 +436,7 @@ def _encodings(dataset: Dataset) -> tuple[str, ...]:
     return with_blocks(found, groups_in, late=options.fusion == "late")
 
 
-def _excluded(learners: Iterable[str], mitigations: Iterable[str]) -> frozenset[tuple[str, str]]:
+def _excluded(learners: Iterable[str], mitigations: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Return the learners that could undo what a mitigation removes, with that mitigation."""
     other = [name for name in learners if not LEARNERS.get(name).linear]
     removers = [
@@ -449,7 +449,7 @@ def _excluded(learners: Iterable[str], mitigations: Iterable[str]) -> frozenset[
             f"the groups from what it leaves; found learners={other}. Add one of {known} to "
             f"learners, or leave {removers[0]!r} out"
         )
-    return frozenset((name, remover) for remover in removers for name in other)
+    return tuple((name, remover) for remover in removers for name in other)
 
 
 def _learner_spaces(

@@ -178,12 +178,13 @@ class SearchSpace:
     learners: Mapping[str, ParamSpace]  # space of each learner
     # encodings of the columns, such as ``("codes", "target")``
     encodings: tuple[str, ...] = ("codes",)
-    # learners for which ``"native"`` differs from ``"codes"``
-    native_learners: frozenset[str] = frozenset()
+    # learners for which ``"native"`` differs from ``"codes"``; no set, because the text of a space
+    # must be the same in every process that resumes a run
+    native_learners: tuple[str, ...] = ()
     # space of each training-time mitigation; ``"none"`` has no parameters
     mitigations: Mapping[str, ParamSpace] = field(default_factory=_without_mitigation)
     # pairs of learner and mitigation that are not trained; the learner is then not mitigated
-    excluded: frozenset[tuple[str, str]] = frozenset()
+    excluded: tuple[tuple[str, str], ...] = ()
 
     def mitigation_of(self, learner: str, mitigation: str) -> str:
         """Return the mitigation, or ``"none"`` if the pair is excluded."""

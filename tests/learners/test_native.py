@@ -28,7 +28,7 @@ def test_a_learner_without_native_categories_gets_codes():
     space = SearchSpace(
         learners={"a": ParamSpace(name="a"), "b": ParamSpace(name="b")},
         encodings=("native",),
-        native_learners=frozenset("a"),
+        native_learners=("a",),
     )
     made = [propose(space, lambda _, _range, name=name: name) for name in ("a", "b")]
     assert [config.encoding for config in made] == ["native", "codes"]

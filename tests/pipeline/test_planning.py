@@ -1,4 +1,8 @@
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -50,7 +54,7 @@ def test_a_cheap_mitigation_of_the_space_is_tried_early_and_a_costly_one_is_not(
 def test_a_mitigation_for_linear_learners_is_combined_with_no_other():
     remover = load_space("mitigators", "correlation_remover")
     spaces = {"none": ParamSpace(name="none"), "correlation_remover": remover}
-    excluded = frozenset({("lightgbm", "correlation_remover")})
+    excluded = (("lightgbm", "correlation_remover"),)
     space = SearchSpace(learners=LEARNERS, mitigations=spaces, excluded=excluded)
     mitigated = [one for one in initial_configs(space) if one.mitigation != "none"]
     assert [one.learner for one in mitigated] == ["logistic_regression"]
@@ -222,6 +226,28 @@ def test_configurations_are_compared_by_log_loss_where_thresholds_by_group_serve
 
 def test_on_a_small_table_whose_trials_have_all_folds_the_objective_compares_them():
     assert not planned(5_000, n_trials=20).problem.by_loss
+
+
+def test_the_text_of_the_search_space_is_the_same_in_every_process():
+    folders = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    script = (
+        f"import sys; sys.path[:0] = {folders!r}\n"
+        "from test_planning import planned\n"
+        "print(planned(200, n_trials=2, learners=['lightgbm', 'xgboost']).space)\n"
+    )
+    # Python orders the two names of a set differently under these seeds.
+    found = {
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("0", "1")
+    }
+    assert len(found) == 1
+    assert "native_learners=('lightgbm', 'xgboost')" in found.pop()
 
 
 def first_rows(plan, seconds):
