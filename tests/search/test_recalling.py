@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 from strategy_cases import PORTFOLIO, SPACE, failed, scored
@@ -25,10 +26,10 @@ def result_of(config):
     return scored(config, value=chance, violations=(0.5 - chance, far))
 
 
-def search(name, n_asks, known=(), seed=3):
+def search(name, n_asks, known=(), seed=3, space=SPACE):
     """Proposals and what was recorded of them; results come late and out of order."""
     order = random.Random(seed)
-    strategy = Proposals(STRATEGIES.get(name)(SPACE, seed, PORTFOLIO), recorded=known)
+    strategy = Proposals(STRATEGIES.get(name)(space, seed, PORTFOLIO), recorded=known)
     sampled, waiting = [], []
     while len(sampled) < n_asks:
         if not waiting or (len(waiting) < OPEN and order.random() < 0.5):
@@ -68,6 +69,20 @@ def test_after_a_cut_the_search_proposes_what_it_would_have_proposed(whole, cut)
     again, new = search(name, len(sampled), record[:cut])
     assert again == sampled
     assert new == record[cut:]
+
+
+def test_a_choice_that_a_learner_cannot_have_is_continued_like_any_other():
+    space = replace(
+        SPACE,
+        learners={name: SPACE.learners[name] for name in ("trees", "linear")},
+        encodings=("codes", "target", "native"),
+        native_learners=("trees",),
+        excluded=(("trees", "reweighing"),),
+    )
+    sampled, record = search("optuna_tpe", 60, space=space)
+    again, new = search("optuna_tpe", 60, record[:30], space=space)
+    assert again == sampled
+    assert new == record[30:]
 
 
 def test_a_recorded_search_is_repeated_without_a_draw(whole, no_draws):

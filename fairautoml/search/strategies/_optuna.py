@@ -313,7 +313,7 @@ class ParzenStrategy:
         """Replay a recorded proposal instead of the next ``ask``."""
         if self._first:
             self._first.popleft()
-        self._enter(config, self._parts(config))
+        self._enter(config)
 
     def hear(self, scored: TrialResult) -> None:
         """Receive the result of a configuration that this strategy did not propose."""
@@ -321,7 +321,7 @@ class ParzenStrategy:
         if config.mitigation not in self._space.mitigations:  # The allocator has added it.
             config = replace(config, mitigation="none", mitigation_params={})
         if scored.trial.origin is Origin.SEARCH and config.learner in self._space.learners:
-            self._enter(config, self._parts(config))
+            self._enter(config)
             self.tell(replace(scored, trial=replace(scored.trial, config=config)))
 
     def tell(self, scored: TrialResult) -> None:
@@ -340,22 +340,18 @@ class ParzenStrategy:
     def _sample(self, known: Mapping[str, ParamValue]) -> Config:
         """Return a configuration with the known values and draws for all others."""
         fixed = FixedTrial(dict(known))
-        parts: dict[str, dict[str, ParamValue]] = {"": {}}
         drawn: dict[str, optuna.Trial] = {}
 
         def suggest(name: str, allowed: Range) -> ParamValue:
             owner = _owner(name)
             if name not in known and owner not in drawn:
                 drawn[owner] = self._memory(owner).sample(self._seed_of(len(drawn)))
-            value = suggested(fixed if name in known else drawn[owner], name, allowed)
-            if name in self._distributions:
-                parts.setdefault(owner, {})[name] = value
-            return value
+            return suggested(fixed if name in known else drawn[owner], name, allowed)
 
         config = propose(self._space, suggest)
         for trial in drawn.values():
             trial.study.tell(trial, state=OptunaTrialState.FAIL)
-        self._enter(config, parts)
+        self._enter(config)
         return config
 
     def _parts(self, config: Config) -> dict[str, dict[str, ParamValue]]:
@@ -366,8 +362,9 @@ class ParzenStrategy:
                 parts.setdefault(_owner(name), {})[name] = value
         return parts
 
-    def _enter(self, config: Config, parts: Mapping[str, Mapping[str, ParamValue]]) -> None:
-        """Add a proposal, given its parameters by owning study."""
+    def _enter(self, config: Config) -> None:
+        """Add a proposal as it is trained, so that a recorded one is added in the same way."""
+        parts = self._parts(config)
         for owner, params in parts.items():
             self._memory(owner).enter(self._n_sampled, params)
         self._open[config.key].append((self._n_sampled, tuple(parts)))
