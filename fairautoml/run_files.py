@@ -476,6 +476,7 @@ def _fingerprint(plan: Plan) -> dict[str, str]:
         "X": content_hash(data.X),
         "y": content_hash((data.y, data.classes.tolist())),
         "sensitive": content_hash((data.cells, [(s.name, s.labels) for s in data.systems])),
+        "constrained groups": text_hash([t.system.key for t in problem.goal.targets]),
         "sample_weight": content_hash(data.weight),
         "folds": content_hash(folds if problem.training is None else (folds, problem.model_folds)),
         "search space": text_hash((plan.space, BASELINE, plan.first)),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fairautoml import RunStorage, load_run, pipeline, run_files
+from fairautoml import GroupPolicy, RunStorage, load_run, pipeline, run_files
 from fairautoml.exceptions import (
     DegradedWarning,
     NoFeasibleModelWarning,
@@ -115,6 +115,19 @@ def test_another_search_is_refused_and_the_folder_stays_as_it_is(run, changes, n
     with pytest.raises(ResumeMismatchError, match=named):
         fit(run, if_exists="resume", **changes)
     assert bytes_of(run) == before
+
+
+def test_a_bound_on_other_groups_is_refused(tmp_path):
+    X, y, group = few_individuals()
+    group[:12] = "c"
+    fit(tmp_path / "run", (X, y, group), group_policy=GroupPolicy(min_size=20))
+    with pytest.raises(ResumeMismatchError, match="different constrained groups"):
+        fit(
+            tmp_path / "run",
+            (X, y, group),
+            if_exists="resume",
+            group_policy=GroupPolicy(min_size=1),
+        )
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
