@@ -62,6 +62,11 @@ def test_the_scale_of_the_weights_does_not_matter_and_a_row_without_weight_does_
     assert should_prune(*more) == expected
 
 
+def test_a_trial_whose_rows_so_far_have_no_weight_continues():
+    losses, rival, weight = behind(0.3, 0.1)
+    assert should_prune(losses, rival, 0.0 * weight) == ""
+
+
 def test_one_fold_of_few_rows_is_not_enough():
     assert after_folds(*behind(0.3, 0.1, n=ENOUGH_ROWS - 1), 1) == ""
     assert after_folds(*behind(0.3, 0.1, n=ENOUGH_ROWS), 1) != ""

@@ -68,7 +68,8 @@ def should_prune(
     With d the weighted mean of the per-row differences to the incumbent and s its standard error,
     the trial should be pruned if ``d - 2 s`` exceeds 5 % of the incumbent's log loss.
     """
-    if n_folds < FEWEST_FOLDS and len(losses) < ENOUGH_ROWS:
+    few = n_folds < FEWEST_FOLDS and len(losses) < ENOUGH_ROWS
+    if few or not weight.any():  # Rows without weight do not count.
         return ""
     share = weight / weight.sum()
     difference = losses - rival
