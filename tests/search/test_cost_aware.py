@@ -1,10 +1,25 @@
+from dataclasses import replace
+
 from allocator_cases import Asking, scored, terms
 
+from fairautoml.execution import ResourceLimits
+from fairautoml.execution.serial import SerialExecutor
 from fairautoml.records import Fidelity, Origin, TrialState
 from fairautoml.search.allocators._expected_gain import Rules
 from fairautoml.search.allocators.cost_aware import CostAware
+from fairautoml.search.loop import Proposals, SearchLoop, StopCondition
 
 GREEDY = Rules(test="greedy", early=False, cap=False)
+
+
+class Proposing:
+    """A strategy that always has one more candidate, whatever the results."""
+
+    def __init__(self):
+        self.ask = Asking()
+
+    def tell(self, scored):
+        del scored
 
 
 def run(allocator, ask, n, *, seconds=lambda trial: 1.0, left=None, **result):
@@ -56,6 +71,29 @@ def test_when_the_strategy_waits_for_a_result_so_does_the_allocator():
     first, _ = (allocator.next_trial(ask, number=n, seconds_left=None) for n in range(2))
     allocator.record(scored(first))
     assert allocator.next_trial(ask, number=2, seconds_left=None) is None
+
+
+def test_after_the_last_trial_the_best_are_promoted_and_nothing_more_is_mitigated():
+    ratios = [1.0] * 10
+    given = terms(*ratios, n_train_rows=10_000, fidelity=Fidelity(folds=5))
+    allocator, executed = CostAware(replace(given, n_trials=12), GREEDY), []
+
+    def score(result):
+        executed.append(result.trial)
+        return replace(scored(result.trial), log_loss=0.5)
+
+    SearchLoop(
+        objective=lambda trial: scored(trial),
+        score=score,
+        proposals=Proposals(Proposing()),
+        allocator=allocator,
+        executor=SerialExecutor(ResourceLimits()),
+        stop=StopCondition(n_trials=12),
+    ).run()
+    kinds = [trial.origin for trial in executed]
+    assert Origin.MITIGATION in kinds[:12]
+    assert kinds[12:]
+    assert set(kinds[12:]) == {Origin.PROMOTION}
 
 
 def test_failures_end_nothing():

@@ -169,6 +169,7 @@ class AllocatorState:
         self.search = SearchProgress()
         self.mitigated = 0.0
         self.best_fair = math.inf
+        self.closed = False  # whether no mitigation may start any more
         self._full = full
         self._incumbent: TrialResult | None = None
         self._smallest = math.inf
@@ -192,9 +193,9 @@ class AllocatorState:
         return None if pair is None else pair.seconds
 
     def pairs(self, *, prune: bool = True) -> list[Pair]:
-        """Return the pairs of bases and mitigations that were not tried yet."""
+        """Return the pairs of bases and mitigations that were not tried yet and may start."""
         found: list[Pair] = []
-        for arm in self.arms:
+        for arm in () if self.closed else self.arms:
             name, ratio = arm.costly.name, arm.ratio
             most = min(self._floor, self.best_fair - arm.best_shift if prune else math.inf)
             found += [
@@ -269,10 +270,25 @@ class MitigatingLadder(Ladder):
     def __init__(self, terms: Terms) -> None:
         super().__init__(terms)
         self._memory = AllocatorState(terms.mitigations, terms.fidelity, self.costs)
+        self._counted: set[int] = set()  # trials that are not promotions
+
+    def next_trial(
+        self, ask: Callable[[], Config | None], *, number: int, seconds_left: float | None
+    ) -> Trial | None:
+        """Return the next trial, or None if there is none now."""
+        # The search accepts only promotions after its number of trials.
+        most = self.terms.n_trials
+        self._memory.closed = most is not None and len(self._counted) >= most
+        trial = super().next_trial(ask, number=number, seconds_left=seconds_left)
+        if trial is not None and not trial.parent:
+            self._counted.add(number)
+        return trial
 
     def record(self, scored: TrialResult) -> None:
         """Record the cost and the result of a trial."""
         super().record(scored)
+        if not scored.trial.parent:
+            self._counted.add(scored.trial.number)
         self._memory.record(scored)
 
     def expected(self, trial: Trial) -> float | None:
