@@ -576,6 +576,7 @@ class Progress:
     best: Entry | None  # best entry so far
     n_trials: int  # results so far
     seconds_left: float | None  # until the deadline
+    n_folds: int = 1  # folds of a trial that is not a screening trial
 
 
 OnProgress = Callable[[Progress], None]

@@ -97,6 +97,7 @@ class TrialScorer:
             best=self.history.best,
             n_trials=len(self.history.results),
             seconds_left=(None if self.deadline is None else self.deadline - self.executor.now()),
+            n_folds=self.problem.n_models,
         )
 
 

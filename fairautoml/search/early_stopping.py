@@ -39,7 +39,6 @@ class EarlyStopping:
     _since: float  # seconds left at the last improvement
     _best: Entry | None
     _loss: float  # lowest log loss so far
-    _folds: int  # folds of a trial on all of them
 
     def __init__(self, patience: float = 0.3, min_trials: int = 20) -> None:
         is_number = isinstance(patience, int | float) and not isinstance(patience, bool)
@@ -79,13 +78,12 @@ class EarlyStopping:
 
     def _forget(self) -> None:
         self._budget, self._since, self._best = None, 0.0, None
-        self._loss, self._folds = float("inf"), 0
+        self._loss = float("inf")
 
     def _improves(self, progress: Progress) -> bool:
         result, better = progress.result, progress.best is not self._best
         self._best = progress.best
-        self._folds = max(self._folds, result.trial.fidelity.folds)
-        screened = result.trial.fidelity.folds < self._folds
+        screened = result.trial.fidelity.folds < progress.n_folds
         loss = result.log_loss
         if result.status is TrialState.SUCCESS and not screened and loss is not None:
             better |= loss < self._loss * (1 - LESS_LOSS)

@@ -11,7 +11,7 @@ from fairautoml.settings import check_callbacks
 def progress(number, left, *, loss=0.5, best=None, folds=5):
     trial = Trial(number=number, config=Config(learner="prior"), fidelity=Fidelity(folds=folds))
     result = TrialResult(trial=trial, status=TrialState.SUCCESS, seconds=1.0, log_loss=loss)
-    return Progress(result=result, best=best, n_trials=number + 1, seconds_left=left)
+    return Progress(result=result, best=best, n_trials=number + 1, seconds_left=left, n_folds=5)
 
 
 def seconds_until_stop(results, callback):
@@ -33,6 +33,11 @@ def test_a_lower_log_loss_or_a_screening_trial_restarts_the_patience():
     assert seconds_until_stop(better, EarlyStopping(0.25, min_trials=5)) == 55.0
     screened = [(100.0 - at, {"folds": 1 if at == 20 else 5}) for at in range(100)]
     assert seconds_until_stop(screened, EarlyStopping(0.25, min_trials=5)) == 55.0
+
+
+def test_screening_trials_alone_as_in_a_resumed_run_do_not_end_the_search():
+    screened = [(100.0 - at, {"folds": 1}) for at in range(100)]
+    assert seconds_until_stop(screened, EarlyStopping(0.25, min_trials=5)) is None
 
 
 def test_a_search_does_not_end_before_its_fewest_trials():
