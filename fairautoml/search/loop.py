@@ -268,7 +268,8 @@ class SearchLoop:
     _past: Past = field(default_factory=Past)
     _made: dict[_Identity, TrialResult] = field(default_factory=dict)  # of the allocator's trials
     _swapped: dict[int, int] = field(default_factory=dict)  # numbers for the allocator
-    _scoring: float = 0.0  # seconds that the last success took, on the executor's clock
+    # seconds to score the last success of each number of folds, on the executor's clock
+    _scoring: dict[int, float] = field(default_factory=dict)
 
     def run(self) -> bool:
         """Search until the budget is spent; return False after an interrupt; results are kept."""
@@ -346,7 +347,7 @@ class SearchLoop:
             return False  # All recorded results are replayed first.
         # A trial has no effect if no time is left to score it.
         now = self.executor.now() if self._past.clock is None else self._past.clock
-        now += self._scoring
+        now += self._scoring_seconds
         left = self.stop.seconds_left(now) if self._next else None
         if left is not None and left <= 0:
             return False
@@ -406,7 +407,7 @@ class SearchLoop:
     def _submit(self) -> bool:
         """Submit queued trials; return False if no trial is running."""
         while self._queue and len(self._running) < _depth_of(self.executor):
-            left = self.stop.seconds_left(self.executor.now() + self._scoring)
+            left = self.stop.seconds_left(self.executor.now() + self._scoring_seconds)
             if left is not None and left <= 0 and self._queue[0].number > 0:
                 self._queue.clear()
                 break
@@ -431,11 +432,17 @@ class SearchLoop:
                 stopped = stop  # the result itself is recorded, and so are the others
                 continue
             if scored.status is TrialState.SUCCESS and scored.trial.number > 0:
-                self._scoring = self.executor.now() - start
-                self.executor.spare = self._scoring if self._scoring >= LONG else 0.0
+                self._scoring[scored.trial.fidelity.folds] = self.executor.now() - start
+                longest = self._scoring_seconds
+                self.executor.spare = longest if longest >= LONG else 0.0
             self._scored[scored.trial.number] = scored
         if stopped is not None:
             raise stopped
+
+    @property
+    def _scoring_seconds(self) -> float:
+        """Seconds to score any trial, 0 before the first; screening trials take the least."""
+        return max(self._scoring.values(), default=0.0)
 
     def _tell(self) -> None:
         """Report results in order of creation, or of completion under a time budget."""

@@ -371,3 +371,33 @@ def test_what_it_takes_to_score_a_result_is_left_before_the_deadline():
     # Trials start at 100, 105, 110 and 115; from the third on three seconds are left for settling.
     assert spared == [0.0, 0.0, 3.0, 3.0]
     assert clock[0] <= 120.0
+
+
+class Screens(Flat):
+    """Runs every second trial on one fold."""
+
+    def next_trial(self, ask, *, number, seconds_left):
+        trial = super().next_trial(ask, number=number, seconds_left=seconds_left)
+        one_fold = trial is not None and number % 2
+        return replace(trial, fidelity=Fidelity(folds=1)) if one_fold else trial
+
+
+def test_what_it_takes_to_score_all_folds_is_left_also_after_a_trial_of_one_fold():
+    spared, clock, executor = [], [100.0], Immediate()
+    executor.clock = lambda: clock[0]
+    executor.spare = 0.0
+
+    def objective(trial):
+        spared.append(executor.spare)
+        clock[0] += 2.0
+        return succeed(trial)
+
+    def score(result):
+        clock[0] += 3.0 if result.trial.fidelity.folds == 2 else 0.0
+        return replace(scored_trial(result), seconds=2.0)
+
+    search = make_search(Recorder(5), executor, objective=objective, score=score, deadline=1000.0)
+    search.allocator = Screens(TERMS)
+    assert search.run()
+    # The trials after these are promotions.
+    assert spared[:5] == [0.0, 0.0, 0.0, 3.0, 3.0]
