@@ -486,9 +486,7 @@ def propose(space: SearchSpace, suggest: Suggest) -> Config:
     """
     learner = _pick("learner", tuple(space.learners), suggest)
     params = _walk(space.learners[learner], suggest)
-    encoding = _pick("encoding", space.encodings, suggest)
-    if encoding == "native" and learner not in space.native_learners:
-        encoding = "codes"
+    encoding = space.encoding_of(learner, _pick("encoding", space.encodings, suggest))
     mitigation = space.mitigation_of(
         learner, _pick("mitigation", tuple(space.mitigations), suggest)
     )

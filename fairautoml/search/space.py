@@ -186,6 +186,11 @@ class SearchSpace:
     # pairs of learner and mitigation that are not trained; the learner is then not mitigated
     excluded: tuple[tuple[str, str], ...] = ()
 
+    def encoding_of(self, learner: str, encoding: str) -> str:
+        """Return the encoding, or ``"codes"`` if it does not differ for the learner."""
+        same = encoding == "native" and learner not in self.native_learners
+        return "codes" if same else encoding
+
     def mitigation_of(self, learner: str, mitigation: str) -> str:
         """Return the mitigation, or ``"none"`` if the pair is excluded."""
         return "none" if (learner, mitigation) in self.excluded else mitigation

@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -198,6 +199,14 @@ def test_the_middle_of_the_cube_is_read_as_the_defaults_to_the_last_digit():
     found = cube.read(Arms("gbm", "codes", "reweighing"), cube.middle()).config
     assert found.params == GBM.defaults()
     assert found.mitigation_params == {"strength": 1.0}
+
+
+def test_a_learner_without_native_categories_is_read_with_codes():
+    space = replace(SPACE, encodings=("codes", "native"), native_learners=("gbm",))
+    cube = UnitHypercube(space)
+    read = [cube.read(Arms(name, "native", "none"), cube.middle()) for name in ("gbm", "ridge")]
+    assert [one.config.encoding for one in read] == ["native", "codes"]
+    assert [one.arms.encoding for one in read] == ["native", "codes"]
 
 
 def test_the_nearest_levels_of_points_outside_the_cube_are_its_faces():

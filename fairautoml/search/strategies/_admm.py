@@ -227,8 +227,10 @@ class UnitHypercube:
     def read(self, arms: Arms, point: Floats) -> Reading:
         """Return the configuration at a point."""
         present = np.zeros(self.size, dtype=bool)
-        mitigated = self._space.mitigation_of(arms.learner, arms.mitigation)
-        arms = arms._replace(mitigation=mitigated)
+        arms = arms._replace(
+            encoding=self._space.encoding_of(arms.learner, arms.encoding),
+            mitigation=self._space.mitigation_of(arms.learner, arms.mitigation),
+        )
         learner, mitigation = self._parts(arms)
         config = Config(
             learner=arms.learner,
