@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -365,9 +366,10 @@ def _certificate_of(text: str) -> Certificate:
 
 def _number_certificate(folder: RunFolder) -> None:
     earlier = (folder.path / "certificate.json").read_bytes()
-    kept = [*folder.path.glob("certificate.*.json")]
-    if earlier not in [path.read_bytes() for path in kept]:
-        folder.write(f"certificate.{len(kept) + 1}.json", lambda path: path.write_bytes(earlier))
+    kept = {path.name: path.read_bytes() for path in folder.path.glob("certificate.*.json")}
+    if earlier not in kept.values():
+        name = next(one for n in count(1) if (one := f"certificate.{n}.json") not in kept)
+        folder.write(name, lambda path: path.write_bytes(earlier))
 
 
 def read_models_of(

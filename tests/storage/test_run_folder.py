@@ -20,6 +20,7 @@ from fairautoml.exceptions import (
     StorageFullError,
     VersionMismatchError,
 )
+from fairautoml.run_files import _number_certificate
 from fairautoml.storage import run_folder
 from fairautoml.storage.plain import packed
 from fairautoml.storage.run_folder import (
@@ -372,3 +373,11 @@ def test_a_manifest_whose_versions_are_no_list_is_refused(tmp_path):
     (path / "model.json").write_text(json.dumps({**json.loads(text), "versions": 3}))
     with pytest.raises(ModelCorruptError, match="no list of versions"):
         read_pickle(path)
+
+
+def test_an_earlier_certificate_is_numbered_and_replaces_no_other(folder):
+    (folder.path / "certificate.2.json").write_text("second")
+    (folder.path / "certificate.json").write_text("third")
+    _number_certificate(folder)
+    assert (folder.path / "certificate.1.json").read_text() == "third"
+    assert (folder.path / "certificate.2.json").read_text() == "second"
