@@ -84,8 +84,7 @@ def packed(value: Any) -> bytes:
     writer = _Writer()
     root = writer.plain(value)
     text = json.dumps({"objects": writer.objects, "root": root}, separators=(",", ":"))
-    press = zlib.compressobj(level=1, wbits=31)
-    return press.compress(text.encode()) + press.flush()
+    return zlib.compress(text.encode(), level=1, wbits=31)
 
 
 def unpacked(content: bytes, shown: str) -> Any:
