@@ -90,7 +90,7 @@ class FlamlSearch:
         if self._searcher is None:
             if self._due:
                 return None
-            self._searcher = self._begin()
+            self._begin()
         for _ in range(TRIES):
             self._number += 1
             name = f"trial_{self._number}"
@@ -129,16 +129,16 @@ class FlamlSearch:
         drawn = propose(self._space, lambda _, allowed: allowed.sample(self._rng))
         return self._hand_out(drawn, None)
 
-    def _begin(self) -> Any:
+    def _begin(self) -> None:
         """Create the searcher at the best start and pass it the results of the others."""
         if not self._coordinates:
-            return None
+            return
         low_cost = self._point({name: one.default for name, one in self._coordinates.items()})
         best = min(self._started, key=lambda one: one[1], default=None)
         points = [] if best is None else [dict(best[0])]
         if best is not None and "learner" in low_cost:
             low_cost["learner"] = best[0]["learner"]
-        searcher = self._make(
+        self._searcher = self._make(
             Begin(
                 domains={name: domain_of(one) for name, one in self._coordinates.items()},
                 low_cost=low_cost,
@@ -147,11 +147,9 @@ class FlamlSearch:
                 seed=self._seed,
             )
         )
-        self._searcher = searcher
         for start in self._started:
             if start is not best:
                 self._learn(None, *start)
-        return searcher
 
     def _learn(self, name: str | None, point: Point, loss: float, seconds: float) -> None:
         self._number += 1
