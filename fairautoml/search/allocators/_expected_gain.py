@@ -114,7 +114,7 @@ class Pair(NamedTuple):
 
 @dataclass(slots=True)
 class SearchProgress:
-    """SearchProgress of the search in seconds of search trials; mitigations do not count.
+    """Progress of the search in seconds of search trials; mitigations do not count.
 
     ``found``, ``found_before`` and ``spent`` are K1, K2 and K0 of FLAML's estimated cost for
     improvement.
@@ -220,9 +220,9 @@ class AllocatorState:
 
     def record(self, scored: TrialResult) -> None:
         """Record a result of any origin."""
-        succeeded = scored.status is TrialState.SUCCESS and scored.value is not None
-        if succeeded and scored.value is not None and fair(scored.violations):
-            self.best_fair = min(self.best_fair, 1.0 - scored.value)
+        value = scored.value if scored.status is TrialState.SUCCESS else None
+        if value is not None and fair(scored.violations):
+            self.best_fair = min(self.best_fair, 1.0 - value)
         pair = self._open.pop(scored.trial.number, None)
         if pair is not None:
             self.mitigated += scored.seconds
@@ -230,7 +230,7 @@ class AllocatorState:
             pair.arm.learn(pair.base, scored)
             return
         self.search.pay(scored.seconds)
-        if succeeded:
+        if value is not None:
             self._learn_plain(scored)
 
     def _learn_plain(self, scored: TrialResult) -> None:
