@@ -58,7 +58,7 @@ Answer = tuple[TrialResult, "Files"]
 
 
 class DaskExecutor(RealTime):
-    """Runs trials on a Dask cluster, with one supervising thread per submitted trial."""
+    """Runs trials on a Dask cluster, with one supervising thread per running trial."""
 
     queued = 1
     spare = 0.0
@@ -69,14 +69,13 @@ class DaskExecutor(RealTime):
         self.n_workers = limits.workers(max(1, threads))
         self._deadline = limits.deadline
         self._memory_mb = limits.memory_mb
-        self._threads = ThreadPoolExecutor(
-            self.n_workers + self.queued, thread_name_prefix="fairautoml-dask"
-        )
+        # A queued trial waits here, not on the cluster: its time limit begins when it starts.
+        self._threads = ThreadPoolExecutor(self.n_workers, thread_name_prefix="fairautoml-dask")
         self._closing = threading.Event()
         self._payload: DaskPayload | None = None
 
     def submit(self, objective: RunTrial, trial: Trial) -> "Future[TrialResult]":
-        """Queue the trial on the cluster."""
+        """Queue the trial; it is sent to the cluster when a worker is free."""
         if self._payload is None or self._payload.objective is not objective:
             self._payload = DaskPayload(self._client, objective)
         return self._threads.submit(self._supervise, self._payload, trial)

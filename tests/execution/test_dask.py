@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask
 import joblib
@@ -22,7 +23,7 @@ from fairautoml.exceptions import InputError, MissingExtraError
 from fairautoml.execution import EXECUTORS, ResourceLimits
 from fairautoml.execution import dask as module
 from fairautoml.execution.dask import DaskExecutor
-from fairautoml.records import TrialState
+from fairautoml.records import TrialResult, TrialState
 from fairautoml.registry import Registry
 from fairautoml.storage.artifacts import Artifacts
 
@@ -106,6 +107,26 @@ def test_there_are_as_many_workers_as_the_cluster_has_threads_unless_requested_o
     requested = DaskExecutor(ResourceLimits(scheduler=cluster.address, n_workers=n_workers))
     requested.shutdown()
     assert requested.n_workers == found
+
+
+def test_no_more_trials_run_at_once_than_there_are_workers(monkeypatch):
+    client = SimpleNamespace(nthreads=lambda: {"worker": 4}, close=lambda: None)
+    monkeypatch.setattr(module, "connect", lambda scheduler: client)
+    running, counts = [], []
+
+    def attempt(executor, payload, trial):
+        running.append(trial.number)
+        counts.append(len(running))
+        time.sleep(0.05)
+        running.remove(trial.number)
+        return (TrialResult(trial=trial, status=TrialState.SUCCESS), {}), ""
+
+    monkeypatch.setattr(DaskExecutor, "_attempt", attempt)
+    executor = DaskExecutor(ResourceLimits(n_workers=2))
+    futures = [executor.submit(act, trial_of("nothing", number=n)) for n in range(6)]
+    assert all(future.result().status is TrialState.SUCCESS for future in futures)
+    executor.shutdown()
+    assert max(counts) == 2
 
 
 def test_trials_run_in_children_also_of_a_daemon_which_stays_one(cluster, remote):
