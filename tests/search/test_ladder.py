@@ -198,6 +198,18 @@ def test_on_many_rows_screening_begins_on_a_quarter_and_a_third_goes_on():
     assert len(full(results)) >= 3
 
 
+def test_one_promoted_from_the_sample_gets_all_folds_though_it_takes_less_than_expected():
+    # All rows are expected to take 820 s after the sample, 545 s after half of them; 595 s may be.
+    results, _, _ = play({"a": 100.0}, given=terms(100_000), deadline=1700.0)
+    one, whole = (
+        [r for r in results if r.trial.fidelity == Fidelity(rows=0.5, folds=n) and r.trial.parent]
+        for n in (1, 5)
+    )
+    assert one
+    assert whole
+    assert all(r.trial.n_taken == 1 for r in whole)
+
+
 @pytest.mark.parametrize("n_workers", [1, 2, 3])
 def test_with_a_number_of_trials_the_same_are_promoted_for_any_number_of_workers(n_workers):
     alone, _, _ = play({"a": 1.0, "b": 2.0}, n_trials=40)

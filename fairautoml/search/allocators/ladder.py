@@ -209,7 +209,8 @@ class Ladder:
             return
         self._has_model = True
         if trial.fidelity.folds < self.terms.fidelity.folds:
-            whole = trial.fidelity.rows >= self._rows_of(trial)
+            # The rows of one that is promoted from the sample were chosen then.
+            whole = bool(trial.parent) or trial.fidelity.rows >= self._rows_of(trial)
             (self._one if whole else self._sample).results[trial.config.key] = scored
         elif scored.log_loss is not None:
             now = (scored.log_loss, trial.key)
