@@ -417,11 +417,20 @@ def test_the_demo_shows_the_truth_and_the_next_command(capsys, tmp_path, monkeyp
     assert not (tmp_path / "state").exists()
 
 
-def test_the_demo_certifies_only_if_it_may_and_reports_what_is_required(capsys, monkeypatch):
+def test_the_demo_keeps_its_certificate_in_the_run_folder(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("fairautoml.cli.fit.TRUTH_ROWS", 2_000)
+    run = tmp_path / "run"
+    assert main(["demo", "--trials", "3", "--jobs", "1", "--out", str(run)]) == 0
+    capsys.readouterr()
+    assert main(["verify", str(run / "certificate.json"), "--model", str(run)]) == 0
+    assert (run / "holdout.json").is_file()
+    assert "the certificate is what it says" in capsys.readouterr().out
+
+
+def test_the_demo_refuses_what_only_a_certificate_reads_without_one(capsys):
     search = ["demo", "--trials", "3", "--jobs", "1", "--require-certified"]
-    assert main([*search, "--no-certificate"]) == 9
-    assert "Certificate" not in capsys.readouterr().out
+    assert main([*search, "--no-certificate"]) == 2
+    assert "--require-certified needs --holdout" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

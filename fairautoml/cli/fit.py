@@ -140,6 +140,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     from fairautoml.cli.text import result_of
     from fairautoml.data.schema import Roles
 
+    _check_certificate_options(arguments)
     if arguments.time is None and arguments.trials is None:
         arguments.time = SECONDS
     if arguments.certified and arguments.confidence == "auto":
@@ -176,6 +177,8 @@ def _demo(arguments: argparse.Namespace) -> int:
     say(f"estimating the population rates on {TRUTH_ROWS:,} new rows")
     truth = _truth(model, list(search.X.columns))
     result = {"dataset": "lending", **result_of(model), "population": truth}
+    if held is not None:
+        _keep_beside(model, held.judge(model))
     show_result(result, model, output=arguments.output)
     return _certified_code(exit_code(model), model, arguments)
 
@@ -218,11 +221,7 @@ def _fit(arguments: argparse.Namespace) -> int:
     from fairautoml.exceptions import NoFeasibleModelWarning, ParameterError
 
     model = fit_estimator_of(arguments)
-    unread = _about_certificate(arguments)
-    if unread and (arguments.holdout is None or not arguments.certified):
-        raise ParameterError(
-            f"{unread[0]} needs --holdout, such as --holdout 0.3, without --no-certificate"
-        )
+    _check_certificate_options(arguments)
     if arguments.time_column is not None and arguments.holdout is None:
         raise ParameterError("--time-column needs --holdout, which then takes the last rows")
     with warnings.catch_warnings():
@@ -238,8 +237,10 @@ def _certified_code(code: int, model: "Estimator", arguments: argparse.Namespace
     return NOT_CERTIFIED if code == OK and arguments.require_certified and not certified else code
 
 
-def _about_certificate(arguments: argparse.Namespace) -> list[str]:
-    """Return the given options that only a certificate reads."""
+def _check_certificate_options(arguments: argparse.Namespace) -> None:
+    """Refuse options that only a certificate reads if nothing is certified."""
+    from fairautoml.exceptions import ParameterError
+
     given = {
         "--require-certified": arguments.require_certified,
         "--min-score": arguments.min_score is not None,
@@ -247,7 +248,11 @@ def _about_certificate(arguments: argparse.Namespace) -> list[str]:
         "--candidates": arguments.candidates is not None,
         "--ledger": arguments.ledger is not None,
     }
-    return [option for option, value in given.items() if value]
+    unread = [option for option, value in given.items() if value]
+    if unread and (arguments.holdout is None or not arguments.certified):
+        raise ParameterError(
+            f"{unread[0]} needs --holdout, such as --holdout 0.3, without --no-certificate"
+        )
 
 
 FIT = Command(about="search for a fair model of a table", arguments=fit_arguments, run=_fit)
