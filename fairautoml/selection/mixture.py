@@ -83,6 +83,9 @@ class PoolRule(RuntimeRule):
 
     def compact(self) -> "PoolRule":
         """Return the same rule over the columns that it reads."""
+        if -1 in self.group_of_cell or () in self.parts:
+            # The mean that decides rows without a group reads all columns.
+            return self
         read = sorted({part.column for of_group in self.parts for part in of_group})
         return replace(
             self,

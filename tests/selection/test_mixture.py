@@ -130,6 +130,15 @@ def test_a_compact_rule_decides_the_same_with_fewer_columns():
     assert np.array_equal(compact.decide(scores[:, [0, 2]], cells), RULE.decide(scores, cells))
 
 
+@pytest.mark.parametrize("changes", [{"group_of_cell": (0, -1)}, {"parts": (RULE.parts[0], ())}])
+def test_a_compact_rule_decides_rows_that_it_has_no_parts_for_by_the_mean_of_all(changes):
+    rule = replace(RULE, **changes)
+    compact = rule.compact()
+    assert compact.columns == RULE.columns
+    # Their mean is below a half, and that of the columns that the parts read is not.
+    assert compact.decide(np.array([[0.9, 0.0, 0.3]]), np.array([1])).tolist() == [0.0]
+
+
 def test_a_rule_says_what_it_mixes():
     assert RULE.describe() == (
         "no: column 3 >= 0.5000 (share 0.250) or column 1 >= 0.6000 (share 0.750); yes: accept all"
