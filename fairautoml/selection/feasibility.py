@@ -234,7 +234,11 @@ class FeasibilityCheck:
         if self.objective.on == "scores" or entry.counts.ndim == 2:
             error = None if self.objective.greater_is_better else entry.value
             return gain - clear_lead(error, n_rows)
-        return gain - ONE_SIDED * gain_error(self.objective, entry.counts.sum(axis=0), n_rows)
+        error = gain_error(self.objective, entry.counts.sum(axis=0), n_rows)
+        if np.isnan(error):
+            # A function without sample_weight has no value on shares of rows.
+            return gain - clear_lead(None, n_rows)
+        return gain - ONE_SIDED * error
 
 
 def constrained_systems(targets: Sequence[BoundConstraint], entry: Entry) -> Iterator[GroupSystem]:
@@ -248,7 +252,8 @@ def constrained_systems(targets: Sequence[BoundConstraint], entry: Entry) -> Ite
 def gain_error(metric: Metric, table: NDArray[np.float64], n_rows: float) -> float:
     """Return the standard error of the gain over the best constant on the same rows.
 
-    ``table`` has the weight by label and decision. This is the infinitesimal jackknife, to which
+    NaN if the metric has no value on shares of rows. ``table`` has the weight by label and
+    decision. This is the infinitesimal jackknife, to which
     the paired bootstrap converges (Efron, *The Jackknife, the Bootstrap and Other Resampling
     Plans*, 1982, chapter 6).
     """

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts, GroupCounts
+from fairautoml.metrics import METRICS, BoundConstraint, ClassCounts, GroupCounts, custom_metric
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.mitigators._group_program import CommonRule
 from fairautoml.records import Config, ConstraintResult, Entry, Status
@@ -202,6 +202,14 @@ def test_a_regression_must_beat_the_mean_by_more_than_noise(objective):
     # sqrt(.05 / 1000) = .007, for an error as a share of it.
     clear = entry(numbers, value=constant + 0.01)
     noise = replace(clear, value=constant + 0.005)
+    assert found.least_gain(clear) > 0 > found.least_gain(noise)
+
+
+def test_a_gain_in_a_function_without_weights_must_exceed_noise():
+    found = check(constant=0.7)
+    found = replace(found, objective=custom_metric(lambda y, d: float(np.mean(y == d))))
+    clear, noise = (entry(table([0.25, 0.25]), value=0.7 + gain) for gain in (0.01, 0.005))
+    # sqrt(.05 / 1000) = .007
     assert found.least_gain(clear) > 0 > found.least_gain(noise)
 
 
