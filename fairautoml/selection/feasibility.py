@@ -24,7 +24,7 @@ from fairautoml.metrics import BoundConstraint, ClassCounts, GroupCounts, Metric
 from fairautoml.metrics._table import Undefined, effective_rows
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.tasks import TASKS
-from fairautoml.records import BASELINE, Assessment, Entry, Status
+from fairautoml.records import BASELINE, Assessment, Entry, Status, tie
 from fairautoml.selection.margin import BoundProbability, chances_on
 
 EVEN = 0.5
@@ -116,7 +116,7 @@ def is_unconstrained(entry: Entry) -> bool:
 def best_unconstrained(entries: Iterable[Entry]) -> Entry | None:
     """Return the best entry without any mitigation, or None."""
     plain = (entry for entry in entries if is_unconstrained(entry))
-    return max(plain, key=lambda entry: entry.value, default=None)
+    return min(plain, key=lambda entry: (-entry.value, *tie(entry)), default=None)
 
 
 def constant_value(problem: Problem, metric: Metric) -> float:

@@ -12,6 +12,7 @@ from fairautoml.records import Config, ConstraintResult, Entry, Status
 from fairautoml.selection.feasibility import (
     DecisionShares,
     FeasibilityCheck,
+    best_unconstrained,
     decision_shares,
     gain_error,
 )
@@ -172,6 +173,11 @@ def test_the_shares_of_several_classes_are_compared_for_the_most_common_decision
     shares = decision_shares(served, plain, system(), ROWS)
     assert shares.decision.tolist() == [1, 2]
     assert shares.suppressed.tolist() == [True, False]
+
+
+def test_of_equally_good_models_the_earliest_trial_is_the_unconstrained_one():
+    later = replace(PLAIN, trial_number=2, trial_key="00002-x")
+    assert best_unconstrained([later, PLAIN]) is best_unconstrained([PLAIN, later]) is PLAIN
 
 
 def test_a_regression_and_a_rule_of_numbers_have_no_single_decision():
