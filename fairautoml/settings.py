@@ -393,8 +393,8 @@ def check_selection(pool: Pool, max_gap: Any, min_score: Any) -> None:
 
 
 def _check_gap(max_gap: Any, pool: Pool) -> None:
-    most = max((METRICS.get(m.metric).most for m in pool.best.measures), default=1.0)
-    if most <= 1.0:
+    bounds = (METRICS.get(m.metric).largest_bound for m in pool.best.measures)
+    if max(bounds, default=1.0) <= 1.0:
         check_share("max_gap", max_gap)
     else:
         check_number("max_gap", max_gap, "a number of at least 0", lambda gap: gap >= 0)

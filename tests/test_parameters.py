@@ -4,6 +4,7 @@ import inspect
 import json
 import pickle
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,13 @@ from fairautoml import (
 )
 from fairautoml.cli.tables import resumed_estimator_of
 from fairautoml.exceptions import InputError, ParameterError, SmallGroupWarning
-from fairautoml.settings import REMOVED, plain_parameters, restored_parameters, validate_settings
+from fairautoml.settings import (
+    REMOVED,
+    check_selection,
+    plain_parameters,
+    restored_parameters,
+    validate_settings,
+)
 from quick_fits import N_ROWS, few_individuals, quick
 
 PARAMETERS = {
@@ -277,3 +284,12 @@ def test_the_alias_is_routed_only_on_request(individuals):
 def test_a_policy_of_another_type_is_refused():
     with pytest.raises(InputError, match="must be None or a GroupPolicy"):
         FairAutoML(group_policy="exclude").check_parameters()
+
+
+def test_the_gap_to_select_exceeds_one_only_for_a_sum_over_groups():
+    def pool(metric):
+        return SimpleNamespace(best=SimpleNamespace(measures=(SimpleNamespace(metric=metric),)))
+
+    check_selection(pool("fned"), 1.2, None)
+    with pytest.raises(ParameterError, match=r"max_gap=1\.2"):
+        check_selection(pool("demographic_parity_difference"), 1.2, None)

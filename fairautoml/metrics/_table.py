@@ -352,7 +352,7 @@ class Metric:
     tasks : frozenset of str
         Kinds of target that it supports.
     most : float
-        Largest bound that has a meaning: 1 for rates, ``inf`` in units of the target.
+        Largest bound on a group that has a meaning: 1 for rates, ``inf`` in units of the target.
     """
 
     name: str
@@ -409,6 +409,11 @@ class Metric:
     def compares_groups(self) -> bool:
         """Whether groups are compared with each other or with all rows, not with the bound."""
         return self.form in ("difference", "ratio")
+
+    @property
+    def largest_bound(self) -> float:
+        """Largest bound that has a meaning; there is none on a sum over groups."""
+        return math.inf if self.over_groups == "sum" else self.most
 
     def gap(self, value: Value) -> Value:
         """Return the gap, compared with the limit: one minus a value that is bounded below."""

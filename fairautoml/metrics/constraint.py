@@ -101,7 +101,7 @@ class Constraint:
                 f"{', '.join(_fairness_names())}. Performance is chosen with objective=."
             )
             raise InputError(msg)
-        most = math.inf if self.metric.over_groups == "sum" else self.metric.most
+        most = self.metric.largest_bound
         if not (0 <= self.bound <= most and math.isfinite(self.bound)):
             allowed = "at least 0" if most > 1 else "in [0, 1]"
             msg = (

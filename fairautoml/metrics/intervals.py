@@ -54,7 +54,7 @@ def bootstrap_interval(
     if len(values) == 0:
         return None
     ends = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) - (values.mean() - measured)
-    low, high = np.clip(ends, 0.0, _most(metric))
+    low, high = np.clip(ends, 0.0, metric.largest_bound)
     return float(low), float(high)
 
 
@@ -98,10 +98,6 @@ def _redraw(
     weight_of_one = np.divide(mass, size, out=np.zeros(len(mass)), where=kept)
     tables: Floats = counts * weight_of_one[:, None]
     return tables.reshape(draws, *table.shape)
-
-
-def _most(metric: Metric) -> float:
-    return np.inf if metric.over_groups == "sum" or metric.degree else metric.most
 
 
 def _measured(metric: Metric, table: Floats, masks: NDArray[np.bool_] | None) -> float | Undefined:
