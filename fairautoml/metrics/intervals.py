@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 
 from fairautoml.exceptions import InputError
 from fairautoml.metrics._table import MASS, N_BINS, GroupCounts, Metric, Undefined, redrawn
-from fairautoml.metrics.rates import values_of
+from fairautoml.metrics.rates import ROUNDING, values_of
 from fairautoml.records import Floats
 
 
@@ -25,9 +25,9 @@ def bootstrap_interval(
     Each group's table is drawn anew from a multinomial distribution with the group's own shares
     (parametric bootstrap, group sizes fixed). A redrawn maximum over groups is larger than the
     measured one on average, the more so the more groups there are; that bias is taken off, and
-    the ends are kept at 0 or more, and at 1 or less unless the metric is a sum over groups. Never
-    a certificate: the classifier was chosen on these very rows, coverage is only asymptotic, and
-    a group without errors gets no width.
+    the ends are kept within the range of the metric, which is [0, 1] for rates. Never a
+    certificate: the classifier was chosen on these very rows, coverage is only asymptotic, and a
+    group without errors gets no width.
 
     References
     ----------
@@ -54,7 +54,9 @@ def bootstrap_interval(
     if len(values) == 0:
         return None
     ends = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) - (values.mean() - measured)
-    low, high = np.clip(ends, 0.0, metric.largest_bound)
+    # Correlations and costs may be negative, and gains above 1.
+    most = max(metric.largest_bound, values.max() - ROUNDING)
+    low, high = np.clip(ends, min(0.0, values.min()), most)
     return float(low), float(high)
 
 

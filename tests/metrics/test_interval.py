@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from fairautoml.exceptions import InputError
-from fairautoml.metrics import METRICS, GroupCounts, Metric, Undefined, bootstrap_interval
+from fairautoml.metrics import (
+    METRICS,
+    CostMatrix,
+    GroupCounts,
+    Metric,
+    Undefined,
+    bootstrap_interval,
+)
 
 ON_DECISIONS = [
     name
@@ -110,6 +117,22 @@ def test_a_group_without_rows_does_not_disturb_a_performance_metric():
     n_rows = np.append(TABLE.sum(axis=(1, 2)), np.nan)
     low, high = bootstrap_interval(metric, padded, n_rows=n_rows)
     assert low < metric.value(GroupCounts(TABLE)) < high
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        METRICS.get("mcc"),
+        CostMatrix([[0, 1], [5, 0]]).metric,
+        CostMatrix([[-9, 0], [0, -9]]).metric,
+    ],
+    ids=["correlation", "cost", "gain"],
+)
+def test_the_interval_of_a_metric_that_is_no_rate_holds_its_value(metric):
+    worse_than_chance = np.array([[[20, 80], [80, 20]]], float)
+    for table in (worse_than_chance, worse_than_chance[..., ::-1]):
+        low, high = bootstrap_interval(metric, table)
+        assert low < metric.value(GroupCounts(table)) < high
 
 
 def test_the_table_is_not_modified():
