@@ -78,9 +78,9 @@ def select_top_k(
     for labels, limits in _bounded(groups, bounds):
         if labels is None or np.shape(labels) != values.shape:
             raise InputError("bounds need groups with one label for each row.")
-        code, levels = pd.factorize(np.asarray(labels), sort=True)
+        code, least, most = coded_groups(np.asarray(labels), k, limits)
         codes.append(code[order])
-        quotas.append(group_quotas(levels.tolist(), np.bincount(code), k, limits))
+        quotas.append((least, most))
     if len(codes) == 1:
         return order[_filled(codes[0], *quotas[0], k)]
     return order[_best(values[order], codes, quotas, k)]
@@ -178,7 +178,20 @@ def _best(
     return place < counts[cell]
 
 
-def group_quotas(
+def coded_groups(
+    labels: NDArray[Any], k: int, bounds: Bounds
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the group of each row as a number, and the least and the most rows of each group."""
+    codes, levels = pd.factorize(labels, sort=True)
+    n_missing = int((codes < 0).sum())
+    if n_missing:
+        raise InputError(
+            f"groups has {n_missing} missing labels; give all, or leave out their rows."
+        )
+    return codes, *_quotas(levels.tolist(), np.bincount(codes), k, bounds)
+
+
+def _quotas(
     labels: Sequence[Hashable], sizes: NDArray[np.intp], k: int, bounds: Bounds
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the least and the most rows of each group."""

@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from fairautoml.exceptions import InputError, ParameterError
-from fairautoml.metrics.selected import Bounds, group_quotas
+from fairautoml.metrics.selected import Bounds, coded_groups
 from fairautoml.records import Floats
 
 REFERENCE = 256
@@ -74,8 +73,7 @@ def select_representative(
         raise InputError("X must be a table of finite numbers, and groups one label per row.")
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= len(rows):
         raise ParameterError(f"k={k!r} must be a whole number from 1 to {len(rows)} rows.")
-    codes, levels = pd.factorize(labels, sort=True)
-    least, most = group_quotas(levels.tolist(), np.bincount(codes), k, bounds)
+    codes, least, most = coded_groups(labels, k, bounds)
     if reference is None:
         rng = np.random.default_rng(random_state)
         drawn = rng.choice(len(rows), min(len(rows), REFERENCE), replace=False)

@@ -8,6 +8,7 @@ from fairautoml import FairAutoML
 from fairautoml.data import load
 from fairautoml.exceptions import InputError, ParameterError
 from fairautoml.metrics.selected import aggregated, diversity, presence, select_top_k
+from fairautoml.metrics.streaming import select_representative
 
 
 def brute_force(scores, k, groups, bounds):
@@ -93,6 +94,15 @@ def test_too_many_candidates_on_several_columns_are_refused():
 def test_invalid_bounds_are_refused(bounds):
     with pytest.raises(ParameterError, match="bounds"):
         select_top_k([1.0, 2.0], 1, ["a", "b"], bounds)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_bounds_with_a_missing_group_are_refused(missing):
+    groups = np.array(["a", missing, "b"], dtype=object)
+    with pytest.raises(InputError, match="groups has 1 missing labels"):
+        select_top_k([3.0, 2.0, 1.0], 2, groups, (0.0, 1.0))
+    with pytest.raises(InputError, match="groups has 1 missing labels"):
+        select_representative(np.zeros((3, 1)), 2, groups)
 
 
 def test_presence_and_aggregates_are_those_of_the_paper():
