@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
@@ -608,23 +608,24 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _show(self, served: Pool, table: pd.DataFrame) -> Self:
         """Serve another entry, with its figures, on a copy of the fitted estimator."""
-        entry, self.pool_ = served.best, served
+        entry, earlier, self.pool_ = served.best, self.pool_.headlines, served
         self._serve(served, entry)
         self._tabulate(served.board, table)
         best, certificate = describe_served(served.board, entry), self.certificate_
         first = warned_headlines(served)
         last = (*one_sided_notes(served.board, entry), *constant_notes(entry))
         # Notes on the margin are about the entry that the search selected.
-        outside = () if served.groups is None else served.groups.headlines
-        kept = [n for n in self.notes_ if n not in self._entry_notes and n not in outside]
+        kept = [n for n in self.notes_ if n not in (*self._entry_notes, *earlier)]
         self._entry_notes = (*first, *last)
-        self.notes_ = (*outside, *first, *kept, *last)
+        self.notes_ = (*served.headlines, *first, *kept, *last)
+        judged = () if served.groups is None else served.groups.judgeability
         self.summary_ = {
             **self.summary_,
             "margin": None,
             "headline": headline(served.board, entry, None),
             "statement": result_lines(served.board, entry, None, labels_of(self.constraint)),
-            "headlines": [*outside, *first],
+            "headlines": [*served.headlines, *first],
+            "judgeability": [asdict(one) for one in judged],
             "notes": list(self.notes_),
             "best": best,
             "certificate": None if certificate is None else describe_certificate(certificate),

@@ -136,8 +136,7 @@ class FitResult:
     @property
     def headlines(self) -> tuple[str, ...]:
         """Most important sentences: groups outside the constraint, and the selected rule."""
-        groups = self.pool.groups
-        return (*(() if groups is None else groups.headlines), *self.rule_headlines)
+        return (*self.pool.headlines, *self.rule_headlines)
 
     @property
     def rule_notes(self) -> tuple[str, ...]:

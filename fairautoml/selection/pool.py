@@ -21,6 +21,7 @@ from fairautoml.inference.predictor import Predictor
 from fairautoml.inference.restore import StoredModels, read_models
 from fairautoml.learners._base import count_trees
 from fairautoml.metrics import (
+    BoundConstraint,
     ClassCounts,
     Constraint,
     GroupCounts,
@@ -94,6 +95,11 @@ class Pool:
         """Number of trees of the selected model."""
         return count_trees(models_of(self.best, self.bags))
 
+    @property
+    def headlines(self) -> tuple[str, ...]:
+        """Bounds that cannot be judged, and groups excluded from a bound."""
+        return () if self.groups is None else self.groups.headlines
+
     def serving(self, entry: Entry) -> "Pool":
         """Return the pool with another selected entry, which the leaderboard puts first."""
         return replace(self, board=replace(self.board, served=entry), best=entry)
@@ -123,7 +129,9 @@ class Pool:
         best = best_of([entry for entry in entries if set(entry.sources) <= set(self.bags)])
         if best is None:
             raise InputError("reselect: no model is stored; fit again")
-        return replace(self, board=replace(self.board, entries=entries, served=best), best=best)
+        groups = _bounded_by(self.groups, targets)
+        board = replace(self.board, entries=entries, served=best, small_groups=groups.small_groups)
+        return replace(self, board=board, best=best, groups=groups)
 
     def select(self, *, max_gap: float | None, min_score: float | None) -> Entry:
         """Return the best matching entry among those whose models are stored."""
@@ -141,6 +149,18 @@ class Pool:
             )
             raise InputError(msg)
         return entry
+
+
+def _bounded_by(groups: GroupSchema, targets: Sequence[BoundConstraint]) -> GroupSchema:
+    """Return the groups with what was found out before the search about these bounds only."""
+    bounds = {(t.metric.name, t.system.name): t.metric.gap(t.limit) for t in targets}
+    return replace(
+        groups,
+        small_groups=tuple(g for g in groups.small_groups if (g.metric, g.system) in bounds),
+        judgeability=tuple(
+            one for one in groups.judgeability if bounds.get((one.metric, one.system)) == one.bound
+        ),
+    )
 
 
 def make_pool(

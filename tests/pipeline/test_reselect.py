@@ -1,5 +1,7 @@
 """Another constraint on the trials of a finished run."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,27 @@ def test_a_loaded_run_reselects_the_same_model(fitted):
     model, X, sex = fitted
     loaded = load_run(model.run_dir).reselect(OTHER)
     np.testing.assert_array_equal(loaded.predict(X, sex), model.reselect(OTHER).predict(X, sex))
+
+
+def test_groups_that_only_the_first_constraint_left_out_are_not_reported_again():
+    rng = np.random.default_rng(1)
+    sex = np.where(np.arange(300) < 12, "c", rng.choice(["a", "b"], 300))
+    X = rng.normal(size=(300, 3)) + (sex == "a")[:, None] * 0.5
+    y = np.where(sex == "c", np.arange(300) % 2, X[:, 0] + rng.normal(size=300) > 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = FairAutoML(
+            "demographic_parity_difference <= 0.1", n_trials=2, n_jobs=1, cv=3, random_state=0,
+            learners=["logistic_regression"],
+        ).fit(X, y, sex)  # fmt: skip
+        other = model.reselect("equalized_odds_difference <= 1.0")
+    sentence = "outside the bound of demographic_parity_difference: 'c' (n=12)"
+    for one, expected in ((model, True), (other, False)):
+        summary = one.summary_
+        for notes in (one.notes_, summary["notes"], summary["headlines"]):
+            assert any(sentence in note for note in notes) is expected
+        assert bool(one._view().outside) is bool(one._view().judgeability) is expected
+        assert bool(summary["judgeability"]) is expected
 
 
 def test_a_constraint_that_no_stored_model_meets_is_told(fitted):
