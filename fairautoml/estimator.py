@@ -48,6 +48,7 @@ from fairautoml.report.charts import plot_history, plot_pareto
 from fairautoml.report.summary import (
     NO_CONSTRAINT,
     constant_notes,
+    describe_blocks,
     describe_certificate,
     describe_served,
     headline,
@@ -627,6 +628,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
             "headlines": [*served.headlines, *first],
             "judgeability": [asdict(one) for one in judged],
             "notes": list(self.notes_),
+            "blocks": describe_blocks(served),
+            "n_trees": served.n_trees,
             "best": best,
             "certificate": None if certificate is None else describe_certificate(certificate),
             "proxies": None if self.proxies_ is None else self.proxies_.plain(),

@@ -30,6 +30,7 @@ from fairautoml.noisy_constraint import Guessing, apply_guesses
 from fairautoml.plan import Plan, apply_group_policy, define_problem, make_plan, start_workers
 from fairautoml.records import OnProgress, Status
 from fairautoml.report.summary import (
+    describe_blocks,
     describe_served,
     group_headlines,
     headline,
@@ -55,7 +56,7 @@ from fairautoml.selection.final import (
     no_time_left,
     refit_final,
 )
-from fairautoml.selection.leaderboard import TrialLog, blocks_of
+from fairautoml.selection.leaderboard import TrialLog
 from fairautoml.selection.pool import Pool, make_pool
 from fairautoml.selection.selectable import CheckpointCleaner
 from fairautoml.settings import Settings
@@ -173,7 +174,7 @@ class FitResult:
             "judgeability": [asdict(one) for one in self.plan.problem.dataset.judgeability],
             "notes": list(self.notes),
             "columns": _described(self.pool.schema),
-            "blocks": _compared(self.pool),
+            "blocks": describe_blocks(self.pool),
             "n_trees": self.pool.n_trees,
             "best": describe_served(board, best),
         }
@@ -188,17 +189,6 @@ def _described(schema: TableSchema) -> list[dict[Any, str]]:
     if schema.sparse or len(schema.names_in) > MOST_DESCRIBED:
         return []
     return schema.described().to_dict("records")
-
-
-def _compared(pool: Pool) -> list[dict[Any, Any]]:
-    """Return the best classifier of each block, none without blocks."""
-    blocks, board = pool.schema.options.blocks, pool.board
-    if not blocks:
-        return []
-    found = blocks_of(board.frame(), blocks, board.objective).rename(
-        columns={board.objective: "score"}
-    )
-    return found.to_dict("records")
 
 
 def run_fit(request: FitRequest, publish: Callable[[FitResult], Any]) -> None:

@@ -24,7 +24,7 @@ from fairautoml.selection.feasibility import (
     decision_shares,
     is_unconstrained,
 )
-from fairautoml.selection.leaderboard import Leaderboard, NewIncumbent, TrialLog
+from fairautoml.selection.leaderboard import Leaderboard, NewIncumbent, TrialLog, blocks_of
 from fairautoml.selection.pool import Pool
 
 STAGES = ("screened", "promoted to all rows", "promoted to all folds", "all folds", "mitigated")
@@ -140,6 +140,17 @@ def describe_served(board: Leaderboard, entry: Entry) -> dict[str, Any]:
     """Return the selected entry as plain values, with its parts that read sensitive columns."""
     read_by = board.sensitive_read_by(entry)
     return {**describe_entry(entry, board.objective), "sensitive_read_by": read_by}
+
+
+def describe_blocks(pool: Pool) -> list[dict[Any, Any]]:
+    """Return the best classifier of each block, none without blocks."""
+    blocks, board = pool.schema.options.blocks, pool.board
+    if not blocks:
+        return []
+    found = blocks_of(board.frame(), blocks, board.objective).rename(
+        columns={board.objective: "score"}
+    )
+    return found.to_dict("records")
 
 
 def trials_frame(history: TrialLog) -> pd.DataFrame:

@@ -72,6 +72,13 @@ def test_blocks_are_stored_with_the_run(fitted):
     assert "Blocks of columns" in model._repr_html_() or "h-blocks" in page(model, folder)
 
 
+def test_the_blocks_of_a_selected_model_have_its_ranks(fitted):
+    model = fitted[0]
+    other = model.select(max_gap=float(model.pareto_front_["gap"].min()))
+    shown = {row["columns"]: row["rank"] for row in other.summary_["blocks"]}
+    assert shown == other.blocks_.set_index("columns")["rank"].to_dict()
+
+
 def page(model, folder):
     model.report(folder.parent / "report.html")
     return (folder.parent / "report.html").read_text()

@@ -42,6 +42,11 @@ def test_the_trees_are_counted_over_trials_and_folds(free):
     assert free.summary_["n_trees"] == sum(map(count_trees, parts)) > 0
 
 
+def test_the_trees_of_a_selected_model_are_its_own(free):
+    for other in (free.select(max_gap=gap) for gap in free.pareto_front_["gap"]):
+        assert other.summary_["n_trees"] == count_trees(other.model_.models)
+
+
 def test_the_model_has_at_most_max_trees(individuals, free, fitted_with):
     most = free.summary_["n_trees"] // 4
     small = fitted_with(max_trees=most)
