@@ -87,6 +87,8 @@ RELOAD = """
     model = mlflow.sklearn.load_model(found["uri"])
     np.testing.assert_array_equal(model.predict_proba(X), np.load("scores.npy"))
     assert model.callbacks is None
+    needed = mlflow.pyfunc.get_model_dependencies(found["uri"])
+    assert "fairautoml-search[mlflow]" in open(needed).read()
     served = mlflow.pyfunc.load_model(found["uri"]).predict(X)
     np.testing.assert_array_equal(served, model.predict(X))
     client = mlflow.MlflowClient()

@@ -13,6 +13,9 @@ from fairautoml.run_files import storable
 LONGEST = 500
 """Letters of a parameter, which a tracking server may limit."""
 
+REQUIREMENT = "fairautoml-search[mlflow]"
+"""Package that loads a stored model; the extra has skops."""
+
 _FORBIDDEN = re.compile(r"[^\w\-. /]")
 
 
@@ -110,7 +113,7 @@ def _stored(mlflow: Any, model: Any) -> str:
         raise _missing(error) from error
     types = skops.io.get_untrusted_types(data=skops.io.dumps(model))
     logged = mlflow.sklearn.log_model(
-        model, name="model", skops_trusted_types=types, pip_requirements=["fairautoml"]
+        model, name="model", skops_trusted_types=types, pip_requirements=[REQUIREMENT]
     )
     return str(logged.model_uri)
 
@@ -125,7 +128,7 @@ def _library() -> Any:
 
 def _missing(error: ImportError) -> MissingExtraError:
     msg = (
-        f"MLflowTracker needs mlflow and skops ({error}): pip install "
-        "'fairautoml-search[mlflow]', or leave the model out with MLflowTracker(log_model=False)"
+        f"MLflowTracker needs mlflow and skops ({error}): pip install '{REQUIREMENT}', or leave "
+        "the model out with MLflowTracker(log_model=False)"
     )
     return MissingExtraError(msg)
