@@ -381,8 +381,11 @@ def _measured(view: RunView) -> Iterator[Block]:
     served, reference = view.served, view.reference
     yield Block(text=f"{view.objective}: {served.score:.4f}")
     if view.limit is not None:
-        gap = "undefined" if served.gap is None else f"{served.gap:.4f}"
-        yield Block(text=f"Largest gap: {gap}; on these rows it {view.how_met}")
+        what, found = "Largest gap", served.gap
+        if view.of_minimum:
+            what, found = "Smallest rate", view.smallest_rate
+        shown = "undefined" if found is None else f"{found:.4f}"
+        yield Block(text=f"{what}: {shown}; on these rows it {view.how_met}")
         for item in view.measured:
             value = "undefined" if item.value is None else f"{item.value:.4f}"
             yield Block(text=f"{item.name}: {value} ({item.bound})")

@@ -1,6 +1,7 @@
 """Documents of runs that never were: as many entries and as odd names as a test wants."""
 
 import math
+from dataclasses import replace
 
 from fairautoml.report import Documents
 
@@ -27,6 +28,14 @@ def leaderboard_row(rank, *, score, gap, learner="lightgbm", feasible=True, rule
         "sensitive_read_by": "rule", "constant": False, "trial": rank, "n_models": 1,
         "seconds": 1.25, "demographic_parity_difference[sex]": gap, "rule": rule,
     }  # fmt: skip
+
+
+def with_recall():
+    """Return a run whose only bound is a recall of 0.6 in every group."""
+    given = documents()
+    measure = {"metric": "minimum_recall", "groups": "sex", "limit": 0.4, "value": 0.99}
+    best = {**given.summary["best"], "measures": [measure]}
+    return replace(given, summary={**given.summary, "best": best})
 
 
 def documents(n_entries=12, *, names=("Female", "Male"), **changes):

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from run_documents import HOSTILE, documents
+from run_documents import HOSTILE, documents, with_recall
 
 from fairautoml.cli.main import main
 from fairautoml.exceptions import ParameterError
@@ -91,6 +91,12 @@ def test_the_card_has_every_constraint_with_its_limit_as_plain_json():
     measured = card["measured"]["constraints"]["demographic_parity_difference[sex]"]
     assert measured["limit"] == 0.05
     assert "(at most 0.05)" in card_text(documents())
+
+
+def test_the_card_of_a_bounded_rate_has_the_smallest_rate_and_no_gap():
+    text = card_text(with_recall())
+    assert "- Smallest rate: 0.9900; on these rows it meets the constraint" in text
+    assert "Largest gap" not in text
 
 
 def test_constraints_and_names_are_plain_in_the_markdown():

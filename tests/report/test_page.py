@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from run_documents import HOSTILE, documents, leaderboard_row
+from run_documents import HOSTILE, documents, leaderboard_row, with_recall
 
 from fairautoml.bench.page import Curve, _drawn
 from fairautoml.certification.verdicts import Verdict
@@ -510,3 +510,8 @@ def test_the_page_lists_what_became_of_the_columns():
     read = Read(page_of(summary={**summary, "columns": rows}))
     assert "<b>when</b> datetime year, days" in " ".join(read.text.split())
     assert "What became of the columns" not in Read(page_of()).text
+
+
+def test_the_report_in_a_notebook_states_a_bounded_rate_and_its_bound():
+    shown = run_fragment(view_of(with_recall()))
+    assert "at smallest rate 0.9900 (at least 0.6; on the search rows it meets" in shown
