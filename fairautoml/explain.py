@@ -27,7 +27,7 @@ from fairautoml.data.read import columns_of_groups
 from fairautoml.data.target import checked_weights
 from fairautoml.estimator import Estimator
 from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel
-from fairautoml.exceptions import InputError
+from fairautoml.exceptions import InputError, UnknownNameError
 from fairautoml.inference.predictor import Predictor, isolated_config
 from fairautoml.inference.restore import StoredModels
 from fairautoml.metrics import METRICS, GroupCounts, Metric, Undefined, bind_constraints
@@ -532,10 +532,17 @@ def _explainer(model: Explained, rows: Inputs, max_rows: int, seed: int) -> _Exp
 
 
 def _objective(model: Explained) -> Metric:
-    given = model.objective
+    given, name = model.objective, model.pool_.board.objective
     if not isinstance(given, str):
         return check_objective(given)
-    return METRICS.get(model.pool_.board.objective)
+    try:
+        return METRICS.get(name)
+    except UnknownNameError:
+        msg = (
+            f"explain: run folders keep only the name of the function {name!r}, the objective; "
+            "give it with model.set_params(objective=...)"
+        )
+        raise InputError(msg) from None
 
 
 def _targets(model: Explained) -> tuple[BoundConstraint, ...]:

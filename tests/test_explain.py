@@ -14,6 +14,7 @@ from fairautoml import FairAutoMLRegressor, load_run
 from fairautoml.automl import read_predictor
 from fairautoml.cli.main import main
 from fairautoml.exceptions import InputError, MissingSensitiveError, ParameterError
+from fairautoml.run_files import storable
 from quick_fits import quick
 
 FEATURES = ["income", "history", "noise", "job"]
@@ -168,6 +169,19 @@ def test_an_objective_of_scores_is_explained_in_scores(rows):
     assert found.objective == "roc_auc"
     assert found.score > 0.9
     assert by_name(found)["income"].score > 0.05
+
+
+def right(y, decision):
+    return float(np.mean(y == decision))
+
+
+def test_a_function_of_which_only_the_name_was_stored_is_asked_for(rows):
+    model = quick(LIMIT, objective=right, sensitive_at_predict=False).fit(*people())
+    loaded = storable(model)
+    with pytest.raises(InputError, match=r"the function 'right'.*set_params\(objective="):
+        loaded.explain(*rows, n_repeats=2)
+    found = loaded.set_params(objective=right).explain(*rows, n_repeats=2)
+    assert found.objective == "right"
 
 
 def test_several_classes_and_numbers_have_importances_and_no_contributions():
