@@ -543,11 +543,11 @@ def refused_headline(refused: Entry, served: Entry, advice: str) -> str:
 
 
 def _constrained(board: Leaderboard, entry: Entry) -> Iterator[GroupSystem]:
-    """Yield the systems of the constraints; none for a constant, and for numbers."""
+    """Yield the constrained systems; none for a constant, numbers or a regression."""
     if entry.constant or entry.deployed.ndim == 2:
         return
     names = {measure.system for measure in entry.measures}
-    yield from (s for s in board.systems if s.name in names)
+    yield from (s for s in board.systems if s.name in names and s.values is None)
 
 
 @dataclass(frozen=True, slots=True)

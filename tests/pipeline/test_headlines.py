@@ -2,6 +2,7 @@
 
 import html
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -47,10 +48,12 @@ def entry(shares, *, rows=(200, 800), mitigator="none", value=0.8, constant=Fals
     )
 
 
-def said(served, *others, rows=(200, 800), classes=("no", "yes"), objective="accuracy"):
+def said(
+    served, *others, rows=(200, 800), classes=("no", "yes"), objective="accuracy", system=RACE
+):
     board = Leaderboard(
         entries=(served, *others),
-        systems=(RACE,),
+        systems=(system,),
         objective=objective,
         n_rows=np.array(rows, dtype=float),
     )
@@ -116,6 +119,11 @@ def test_a_group_with_one_of_several_classes_is_named_with_the_label_of_the_user
 
 def test_a_constant_has_no_headline_on_its_groups():
     assert said(entry([(1, 0), (1, 0)], constant=True), PLAIN) == ((), ())
+
+
+def test_the_values_of_a_number_are_no_groups_with_one_decision():
+    served = entry([(1.0, 0.0), (0.7, 0.3)], mitigator="group_thresholds")
+    assert said(served, PLAIN, system=replace(RACE, values=np.array([-2.0, 0.5])))[0] == ()
 
 
 def test_without_a_model_without_mitigation_the_labels_are_compared():
