@@ -75,11 +75,9 @@ class Leaderboard:
         found = (*self.asks_groups(entry), *(("features",) if read else ()))
         return " + ".join(found) if found else "nothing"
 
-    def frame(self, entries: Sequence[Entry] | None = None) -> pd.DataFrame:
+    def frame(self) -> pd.DataFrame:
         """Return one row per entry, the selected one first and then by rank."""
-        place = {id(entry): rank for rank, entry in enumerate(self.ordered)}
-        shown = self.ordered if entries is None else entries
-        return pd.DataFrame([self._row(entry, place[id(entry)]) for entry in shown])
+        return pd.DataFrame([self._row(entry, at) for at, entry in enumerate(self.ordered, 1)])
 
     def front_of(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of the whole table that lie on the Pareto front, fairest first."""
@@ -98,7 +96,7 @@ class Leaderboard:
         low, high = self.gap_interval(entry)
         found = entry.assessment
         return {
-            "rank": rank + 1,
+            "rank": rank,
             "feasible": entry.feasible if entry.measures else None,
             "status": None if found is None else found.status.value,
             "probability": None if found is None else found.probability,
