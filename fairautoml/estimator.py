@@ -282,12 +282,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _publish(self, result: FitResult, entities: tuple[NDArray[Any] | None, str]) -> Self:
         """Set the fitted attributes, and return the estimator to store."""
         pool, plan = result.pool, result.plan
-        self._remember_names(pool.schema)
         self.pool_ = pool
         self.interrupted_ = result.interrupted
-        if pool.task != "regression":
-            self.classes_ = np.sort(pool.classes)
-        self.positive_class_ = pool.classes[1] if pool.task == "binary" else None
         self.seed_ = plan.seed
         self.notes_ = result.notes
         self._entry_notes = (*result.rule_headlines, *result.rule_notes)
@@ -640,7 +636,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         self.best_entry_ = entry
         self.status_ = status_of(entry, applies=self._applies)
         self.feasible_ = self.status_ in (Status.FEASIBLE, NO_CONSTRAINT)
-        self.model_ = pool.classifier(entry)
+        self._restore(pool.classifier(entry))
         self.certificate_ = self._certificate_of(entry)
         guessing = self._guessing
         self.proxies_ = None if guessing is None else guessing.of(entry, pool.board.systems)

@@ -349,7 +349,6 @@ def restore_estimator(model: Any, records: Mapping[str, Any], models: Mapping[st
     model._certificates = tuple((e, _certificate_of(text)) for e, text in records["certificates"])
     model.pool_ = pool
     model._serve(pool, pool.best)
-    model._restore(model.model_)
     last, (columns, rows) = records["certificate"], records["trials"]
     model.certificate_ = None if last is None else _certificate_of(last)
     model.trials_ = pd.DataFrame(rows, columns=columns)
