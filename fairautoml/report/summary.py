@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fairautoml.certification.certificate import Certificate
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics import METRICS
-from fairautoml.metrics.groups import GroupSystem, outside_of
+from fairautoml.metrics.groups import MOST_NAMED, GroupSystem, outside_of
 from fairautoml.records import Entry, Origin, Status, Trial, TrialResult, TrialState
 from fairautoml.runtime._rows import key_of
 from fairautoml.selection.choice import CostlyGroup, FinalChoice, Margin, PassedOver
@@ -488,10 +488,6 @@ def probability_text(value: float) -> str:
     if value > 0.99:
         return "above 0.99"
     return "below 0.01" if value < 0.01 else f"{value:.2f}"
-
-
-MOST_NAMED = 5
-"""Groups of one sensitive column that a message lists."""
 
 
 def group_headlines(board: Leaderboard, entry: Entry, classes: NDArray[Any]) -> tuple[str, ...]:
