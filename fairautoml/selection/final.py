@@ -144,10 +144,9 @@ class _Work:
         """Return the first columns that together use at most ``ensemble`` trials."""
         chosen: list[Column] = []
         behind: set[str] = set()
-        most = self.options.ensemble
         for column in columns:
             keys = behind | {key for key, _ in column.members or ((column.trial_key, 1.0),)}
-            if most is None or len(keys) <= most:
+            if len(keys) <= self.options.ensemble:
                 chosen.append(column)
                 behind = keys
         return chosen
