@@ -74,9 +74,7 @@ def _distances(heights: Floats) -> Floats:
 
 def _per_mass(tables: Floats, part: Floats) -> Floats:
     """Return sums per unit of weight, NaN where a group has none."""
-    mass = np.broadcast_to(
-        tables[..., MASS] if part.ndim < tables.ndim else tables[..., MASS, None], part.shape
-    )
+    mass = tables[..., MASS] if part.ndim < tables.ndim else tables[..., MASS, None]
     return np.divide(part, mass, out=np.full_like(part, np.nan), where=mass > 0)
 
 
