@@ -135,8 +135,9 @@ def values_of(metric: Metric, tables: Floats, overall: Floats | None = None) -> 
     ``overall``, shape (n_tables, 2, 2), is the table of all rows; the sum over the groups if None.
     """
     if metric.many is not None:
-        pooled = overall is not None and metric.kind == "performance"
-        return metric.many(overall[:, None] if pooled and overall is not None else tables)
+        if overall is not None and metric.kind == "performance":
+            tables = overall[:, None]
+        return metric.many(tables)
     if metric.rates:
         # Treat all tables as additional groups.
         if tables.shape[-1] > 2:
