@@ -833,11 +833,12 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     def _documents(self, name: str) -> Documents:
         model: Any = self
         certificate, pool = model.certificate_, model.pool_
+        stored = frozenset(pool.bags)
         return Documents(
             name=name,
             leaderboard=plain_rows(model.leaderboard_),
             summary=model.summary_,
-            groups=describe_groups(pool.board, pool.rows_by_label, pool.groups),
+            groups=describe_groups(pool.board, pool.rows_by_label, pool.groups, stored),
             config={"constraint": labels_of(model.constraint)},
             trials=plain_rows(model.trials_),
             certificate=None if certificate is None else json.loads(certificate.to_bytes()),

@@ -107,11 +107,15 @@ SMALLEST = 10
 
 
 def describe_groups(
-    board: Leaderboard, rows: NDArray[np.int64] | None, groups: GroupSchema | None = None
+    board: Leaderboard,
+    rows: NDArray[np.int64] | None,
+    groups: GroupSchema | None = None,
+    trials: frozenset[str] | None = None,
 ) -> dict[str, Any]:
     """Return the front, the best entry without the constraint, and what is known of the groups.
 
-    That is their rates, those outside a bound, and whether each bound can be judged.
+    That is their rates, those outside a bound, and whether each bound can be judged. ``trials``
+    are those with stored models; None = those of the front.
     """
     ordered = board.ordered
     rank = {id(entry): at + 1 for at, entry in enumerate(ordered)}
@@ -120,6 +124,9 @@ def describe_groups(
     rates = {str(rank[key]): _rates(entry, board, rows) for key, entry in shown.items()}
     return {
         "front": sorted(rank[id(entry)] for entry in board.pareto_front()),
+        "stored": None
+        if trials is None
+        else [rank[id(entry)] for entry in ordered if trials.issuperset(entry.sources)],
         "reference": rank[id(reference)],
         "rates": rates,
         "outside": list(_outside(board, rates["1"])),
@@ -253,6 +260,7 @@ class Row:
     max_gap: str = ""  # argument of ``select`` that selects it, empty if none does
     # whether a rate misses its minimum that is not part of ``gap``, so that ``select`` passes over
     below_minimum: bool = False
+    stored: bool = True  # whether its models are stored; after ``fit`` those of the front are
 
     @property
     def mitigations(self) -> str:
@@ -308,6 +316,8 @@ class Row:
             return "model.predict(...) uses it"
         if self.gap is None or not self.front:
             return "not stored: only rows of the Pareto front can be selected without retraining"
+        if not self.stored:
+            return "not stored: fit again with this constraint"
         if not self.max_gap:
             return (
                 "stored, but no max_gap selects it: the limits differ, and by the largest gap "
@@ -587,6 +597,9 @@ def view_of(documents: Documents) -> RunView:
     measures = documents.summary["best"]["measures"]
     rises = is_gain(objective)
     rows = [_row(row, objective, front, measures) for row in documents.leaderboard]
+    if groups.get("stored") is not None:
+        stored = set(groups["stored"])
+        rows = [replace(row, stored=row.rank in stored) for row in rows]
     rows = _selectable(rows, rises=rises)
     # The front is always complete, because its rows can be selected.
     shown = [row for at, row in enumerate(rows) if at < MOST_ROWS or row.front]
@@ -645,9 +658,10 @@ def _selectable(rows: Sequence[Row], *, rises: bool) -> list[Row]:
 
     ``select`` takes the best score within one largest gap for all constraints. The front is
     computed from violations of separate limits, so with different limits some of its rows are not
-    the best within any gap. The best of all rows is also the best of those that are stored.
+    the best within any gap. After ``fit`` the best of all rows is also the best of those that are
+    stored.
     """
-    within = (row for row in rows if row.gap is not None and not row.below_minimum)
+    within = (r for r in rows if r.stored and r.gap is not None and not r.below_minimum)
     known = sorted(within, key=lambda row: row.gap or 0.0)
     gaps = [row.gap or 0.0 for row in known]
 

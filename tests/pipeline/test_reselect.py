@@ -44,6 +44,16 @@ def test_a_loaded_run_reselects_the_same_model(fitted):
     np.testing.assert_array_equal(loaded.predict(X, sex), model.reselect(OTHER).predict(X, sex))
 
 
+def test_the_page_says_how_to_get_each_row_of_the_new_front_that_is_stored(fitted):
+    other = fitted[0].reselect(OTHER)
+    for row in other._view().front:
+        entry = other.pool_.board.ordered[row.rank - 1]
+        assert row.stored == (set(entry.sources) <= set(other.pool_.bags))
+        if row.how.startswith("model.select(max_gap="):
+            gap = float(row.how.removeprefix("model.select(max_gap=").removesuffix(")"))
+            assert other.select(max_gap=gap).best_entry_ is entry
+
+
 def test_groups_that_only_the_first_constraint_left_out_are_not_reported_again():
     rng = np.random.default_rng(1)
     sex = np.where(np.arange(300) < 12, "c", rng.choice(["a", "b"], 300))

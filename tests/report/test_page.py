@@ -347,6 +347,15 @@ def test_no_recipe_is_given_for_a_row_that_one_limit_for_all_gaps_never_serves()
     assert recipes((0.9, 0.3), (0.8, 0.2), (0.85, 0.1))[1].startswith("stored, but no max_gap")
 
 
+def test_a_row_of_the_front_without_stored_models_has_no_recipe():
+    places = ((0.9, 0.3), (0.88, 0.1), (0.85, 0.05))
+    rows = [leaderboard_row(at, score=score, gap=gap) for at, (score, gap) in enumerate(places, 1)]
+    given = documents(leaderboard=rows, groups={"front": [1, 2, 3], "stored": [1, 3]})
+    _, elsewhere, kept = [row.how for row in view_of(given).rows]
+    assert elsewhere == "not stored: fit again with this constraint"
+    assert kept == "model.select(max_gap=0.0501)"
+
+
 def test_an_objective_of_which_less_is_better_says_so():
     given = documents(n_entries=6)
     rows = [{**row, "log_loss": row["accuracy"]} for row in given.leaderboard]
