@@ -286,6 +286,8 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
             With several classes of shape (n_rows, n_classes), in the order of ``classes_``.
         """
         matrix, cells = self._encoded(X, sensitive, sensitive_features)
+        if len(cells) == 0:
+            return np.empty(0 if len(self.classes_) == 2 else (0, len(self.classes_)))
         with isolated_config():
             return self.model_.acceptance(matrix, cells)
 

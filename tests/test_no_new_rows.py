@@ -34,6 +34,12 @@ def test_no_rows_are_decided_by_no_labels_and_no_probabilities(fitted, table):
     assert fitted.predict(none, X["sex"].iloc[:0]).shape == (0,)
 
 
+@pytest.mark.parametrize("name", ["acceptance_proba", "decision_function"])
+def test_no_rows_get_no_scores(fitted, table, name):
+    none, some = (getattr(fitted, name)(table[0].iloc[:at]) for at in (0, 3))
+    assert (none.shape, none.dtype) == ((0,), some.dtype)
+
+
 def test_no_rows_without_column_names_are_decided(table):
     X, y = table
     numbers = X[["x", "z"]].to_numpy()
