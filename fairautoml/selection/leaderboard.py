@@ -138,7 +138,7 @@ def blocks_of(table: pd.DataFrame, blocks: Collection[str], objective: str) -> p
     for name, mine in reads.items():
         rows = table[np.array(mine, dtype=np.bool_) & varied]
         # ``feasible`` is None without a constraint.
-        fair = rows[rows["feasible"].fillna(value=True).astype(bool)]
+        fair = rows[rows["feasible"].ne(False)]
         rows = fair if len(fair) else rows
         if len(rows):
             best = rows.sort_values(objective, ascending=not is_gain(objective), kind="stable")
