@@ -92,14 +92,13 @@ def test_a_constant_model_is_never_feasible(individuals):
     assert not model.feasible_
 
 
-@pytest.mark.filterwarnings("ignore:no model meets:fairautoml.exceptions.NoFeasibleModelWarning")
 @pytest.mark.filterwarnings("ignore:Only the baseline:fairautoml.exceptions.DegradedWarning")
 def test_a_ratio_of_nothing_is_undefined(individuals):
     X, _, group = individuals
     y = np.zeros(N_ROWS, dtype=int)
     y[::10] = 1
     model = quick("demographic_parity_ratio >= 0.8", n_trials=1, mitigators=["none"])
-    with pytest.warns(NoFeasibleModelWarning, match="Only a constant predictor"):
+    with pytest.warns(NoFeasibleModelWarning, match="no model meets .* is undefined"):
         model.fit(X, y, group)
     measure = model.best_entry_.measures[0]
     assert measure.value is None

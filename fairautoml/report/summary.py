@@ -253,7 +253,7 @@ def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
             f"constraint={wanted!r} does not apply: there is a single group and thus no gap to "
             "measure. Give rows of two groups or more, or use FairAutoML(constraint=None)"
         )
-    if entry.constant:
+    if entry.constant and entry.excess <= 0:
         return (
             f"Only a constant predictor meets constraint={wanted!r} on the search rows, so it is "
             "selected. Give more time or rows; leaderboard_ has the front."
@@ -353,7 +353,7 @@ def headline(board: Leaderboard, entry: Entry, margin: Margin | None) -> str:
     parts = [served]
     if entry.measures and entry.constant:
         parts.append("it gives every row the same decision")
-    elif entry.measures and not entry.meets:
+    if entry.excess > 0:
         parts.append("it misses the constraint on the search rows")
     expected = new_data_text(entry, margin)
     why = "" if margin is None else not_served_text(board.objective, margin.passed_over)

@@ -7,7 +7,7 @@ import pytest
 
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.records import Assessment, Config, ConstraintResult, Entry, Status
-from fairautoml.report.summary import headline, result_lines
+from fairautoml.report.summary import headline, result_lines, shortfall
 from fairautoml.selection.choice import CostlyGroup, Margin, PassedOver
 from fairautoml.selection.leaderboard import Leaderboard
 
@@ -115,6 +115,13 @@ def test_a_missed_constraint_and_a_single_decision_are_stated():
     assert "; it misses the constraint on the search rows" in headline(board(missed), missed, None)
     same = entry(0.7, 0.0, constant=True, assessment=None)
     assert "; it gives every row the same decision." in headline(board(same), same, None)
+
+
+def test_a_constant_that_misses_the_constraint_is_not_said_to_meet_it():
+    constant = entry(0.7, 0.2, constant=True, assessment=None)
+    text = headline(board(constant), constant, None)
+    assert "; it gives every row the same decision; it misses the constraint on the" in text
+    assert shortfall(constant, ["recall >= 0.6"]).startswith("no model meets constraint='recall")
 
 
 @pytest.mark.parametrize(
