@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from fairautoml.data.columns import Key, encode_levels
@@ -490,10 +489,6 @@ class FairAutoML(ClassifierMixin, Explained):  # type: ignore[misc]
         right = known_labels(rows.y, self.model_.classes) == chosen
         return float(np.average(right, weights=weight))
 
-    def __sklearn_tags__(self) -> Tags:
-        """Return the tags of scikit-learn."""
-        return self._allowed(super().__sklearn_tags__())
-
 
 class FairAutoMLRegressor(RegressorMixin, Explained):  # type: ignore[misc]
     """Search for the best regressor that meets a fairness constraint.
@@ -557,10 +552,6 @@ class FairAutoMLRegressor(RegressorMixin, Explained):  # type: ignore[misc]
         groups = one_sensitive(sensitive, sensitive_features)
         rows, chosen, weight = self._decided(X, y, groups, sample_weight)
         return float(r2_score(plain_numbers(rows.y), chosen, sample_weight=weight))
-
-    def __sklearn_tags__(self) -> Tags:
-        """Return the tags of scikit-learn."""
-        return self._allowed(super().__sklearn_tags__())
 
 
 def _bounded_groups(

@@ -851,8 +851,9 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         """Return the explanation of the selected model as plain values, none without one."""
         return {}
 
-    def _allowed(self, tags: Tags) -> Tags:
-        """Return the tags of the accepted input."""
+    def __sklearn_tags__(self) -> Tags:
+        """Return the tags of scikit-learn, to which the mixins add the kind of estimator."""
+        tags: Tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         tags.input_tags.categorical = True
