@@ -247,8 +247,9 @@ class _Choice:
             best = min(acceptable, key=_by_excess)
             margin = self._margin(best, best)
             return FinalChoice(entries=(), best=best, margin=margin, refused=refused)
-        constants = [e for e in served if e.config == BASELINE and e.constant and e.excess <= 0]
-        best = min(constants or served, key=_by_value)
+        constants = [entry for entry in served if entry.config == BASELINE and entry.constant]
+        meeting = [entry for entry in constants if entry.excess <= 0]
+        best = min(meeting or constants or served, key=_by_value)
         if refused is None and varied:
             refused = min(varied, key=_by_excess)
         return FinalChoice(entries=(), best=best, refused=refused)

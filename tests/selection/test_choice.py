@@ -268,6 +268,18 @@ def test_without_an_acceptable_model_the_constant_is_served():
     assert found.margin is None
 
 
+def test_a_model_that_is_refused_is_not_served_where_a_constant_misses_the_constraint_too():
+    shut = candidate(
+        0.7, 0.9, name="a", gap=0.0, status=Status.INFEASIBLE, accepted=(0.001, 0.001)
+    )
+    constant = candidate(
+        0.6, None, name="p", gap=0.4, constant=True, config=BASELINE, mitigator="none"
+    )
+    found = made([shut, constant]).made()
+    assert found.best is constant
+    assert found.refused is shut
+
+
 def test_auto_refers_to_as_many_new_rows_and_a_number_to_the_population():
     close = candidate(0.8, 0.99, name="a", accepted=(0.3, 0.34))
     even = candidate(0.799, 0.99, name="b", accepted=(0.3, 0.3))
