@@ -170,18 +170,23 @@ def _value(text: str, form: str) -> float | None:
 
 def _needed(texts: Sequence[str]) -> str:
     """Return an example, and the arguments that most of the texts need to be read as numbers."""
-    shown = texts[:: -(-len(texts) // MOST_READ)]
     forms = [form for form in MARKS if form != PLAIN]
-    readings = {
-        text: [form for form in forms if _value(text, form) not in (_value(text, PLAIN), None)]
-        for text in shown
-    }
+    readings = _readings(texts[:: -(-len(texts) // MOST_READ)], forms) or _readings(texts, forms)
     best = max(forms, key=lambda form: sum(form in fitting for fitting in readings.values()))
     # "1,234" can be read in two ways, "1,234.5" in one.
     example = min(
         (text for text in readings if best in readings[text]), key=lambda text: len(readings[text])
     )
     return f"{example!r}, which needs {_arguments(*MARKS[best])}"
+
+
+def _readings(texts: Sequence[str], forms: Sequence[str]) -> dict[str, list[str]]:
+    """Return the forms in which a text is another number than in plain form, if any."""
+    found = {
+        text: [form for form in forms if _value(text, form) not in (_value(text, PLAIN), None)]
+        for text in texts
+    }
+    return {text: fitting for text, fitting in found.items() if fitting}
 
 
 def _arguments(thousands: str, decimal: str) -> str:

@@ -498,6 +498,13 @@ def test_the_way_out_reads_the_example_as_the_number_that_it_is(needed, example,
     assert pd.api.types.is_numeric_dtype(read["c"])
 
 
+def test_one_local_number_among_many_texts_is_the_example():
+    texts = ["1,234", *map(str, range(1, 1501))]
+    X = pd.DataFrame({"c": texts * 2, "u": range(2 * len(texts))})
+    with pytest.warns(DegradedWarning, match="example '1,234', which needs thousands=','"):
+        fit_schema(X)
+
+
 def test_a_cell_that_is_no_number_is_named():
     X = pd.DataFrame({"c": ["unknown", *map(str, range(30))], "u": range(31)})
     with pytest.warns(DegradedWarning, match="example 'unknown', which is no number"):
