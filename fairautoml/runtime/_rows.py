@@ -127,6 +127,10 @@ def column_of(values: Any) -> Array:
         return objects(values)
     if getattr(getattr(values, "dtype", None), "time_zone", None):
         return objects(values.to_list())  # of polars, whose array has no zone
+    kind = getattr(values, "type", None)
+    if hasattr(kind, "index_type") or getattr(kind, "tz", None):
+        # Of arrow, whose array has no zone, and the last category where a value is missing.
+        return objects(values.to_pylist())
     found = np.asarray(values)
     if isinstance(values, np.ma.MaskedArray):
         found = found.astype(object)

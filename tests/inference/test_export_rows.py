@@ -1,10 +1,12 @@
 """The file of a model reads new rows as the model does: values, types, names and groups."""
 
 import datetime
+import warnings
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -172,6 +174,30 @@ def test_tables_of_polars_and_arrow_are_read_the_same(both):
     frame = SEEN.astype({"size": "int64"})
     for table in (pl.from_pandas(frame), pl.from_pandas(frame).to_arrow()):
         assert_read_the_same(both, table, {"sex": SEEN["sex"]})
+
+
+def test_missing_categories_of_arrow_are_missing(both):
+    jobs = SEEN["job"].where(SEEN.index % 4 > 0)
+    frame = SEEN.assign(job=jobs.astype("category"), size=SEEN["size"].astype("int64"))
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    assert pa.types.is_dictionary(table.schema.field("job").type)
+    assert_read_the_same(both, table, {"sex": SEEN["sex"]})
+
+
+def test_missing_groups_of_arrow_are_refused(tmp_path):
+    served = reloaded(predictor_on(SEEN, {"sex": SEEN["sex"]}), tmp_path, unseen="error")
+    groups = pa.chunked_array([["f", None] * 30]).dictionary_encode()
+    with pytest.raises(NewRowsError, match="sensitive 'sex' has missing values"):
+        served.predict(SEEN, groups)
+
+
+def test_dates_of_arrow_keep_their_time_zone(tmp_path):
+    aware = SEEN.assign(day=SEEN["day"].dt.tz_localize("Asia/Tokyo"), size=1)
+    predictor = predictor_on(aware, {"sex": aware["sex"]})
+    table = pa.Table.from_pandas(aware, preserve_index=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_read_the_same((predictor, reloaded(predictor, tmp_path)), table, aware["sex"])
 
 
 def test_missing_values_of_pandas_are_missing(both):
