@@ -79,7 +79,7 @@ class Rows:
     @classmethod
     def _of_array(cls, X: Any) -> "Rows":
         try:
-            array = np.asarray(X) if hasattr(X, "__array__") else np.array(X, dtype=object)
+            array = _unmasked(X) if hasattr(X, "__array__") else np.array(X, dtype=object)
         except (RuntimeError, TypeError, ValueError) as error:
             raise NewRowsError(f"X cannot be read as an array ({error!r})") from error
         if array.ndim != 2 or array.dtype.kind == "c":
@@ -131,12 +131,18 @@ def column_of(values: Any) -> Array:
     if hasattr(kind, "index_type") or getattr(kind, "tz", None):
         # Of arrow, whose array has no zone, and the last category where a value is missing.
         return objects(values.to_pylist())
+    found = _unmasked(values)
+    if found.ndim != 1:
+        raise NewRowsError(f"a column has shape {found.shape}; give one value per row")
+    return found
+
+
+def _unmasked(values: Any) -> Array:
+    """Return an array; masked values are missing."""
     found = np.asarray(values)
     if isinstance(values, np.ma.MaskedArray):
         found = found.astype(object)
         found[np.ma.getmaskarray(values)] = None
-    if found.ndim != 1:
-        raise NewRowsError(f"a column has shape {found.shape}; give one value per row")
     return found
 
 

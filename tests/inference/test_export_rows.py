@@ -255,6 +255,15 @@ def test_a_model_without_names_reads_by_position(tmp_path):
         assert_read_the_same((predictor, served), X, sensitive, form)
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.int64])
+def test_masked_values_of_an_array_are_missing(tmp_path, kind):
+    X = np.random.default_rng(0).integers(-9, 9, (60, 3)).astype(kind)
+    sensitive = SEEN["sex"].to_numpy()
+    predictor = predictor_on(X, sensitive)
+    masked = np.ma.masked_less(X, -5)
+    assert_read_the_same((predictor, reloaded(predictor, tmp_path)), masked, sensitive)
+
+
 def some_missing(frame):
     return {"sex": frame["sex"].where(frame["age"] > 30)}
 
