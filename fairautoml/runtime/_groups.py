@@ -76,7 +76,8 @@ def _given(sensitive: Any) -> Rows:
         return Rows.of(sensitive)
     column = column_of(sensitive) if is_column(sensitive) else objects([sensitive])
     name = getattr(sensitive, "name", None)
-    return Rows(None if name is None else (str(name),), [column], len(column))
+    # polars calls a column without a name "".
+    return Rows(None if name in (None, "") else (str(name),), [column], len(column))
 
 
 READINGS = ("value", "indicator", "bins", "scale")

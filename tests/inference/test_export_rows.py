@@ -217,6 +217,10 @@ def test_the_groups_of_the_columns_of_X_are_used_without_sensitive(both):
     np.testing.assert_array_equal(served.predict(SEEN, "sex"), served.predict(SEEN, SEEN["sex"]))
 
 
+def test_groups_in_a_column_of_polars_without_a_name_are_used(both):
+    assert_read_the_same(both, SEEN, pl.Series(SEEN["sex"].tolist()))
+
+
 def test_no_rows_get_no_predictions(both):
     assert both[1].predict(SEEN.head(0)).shape == (0,)
     assert both[1].base_proba(SEEN.head(0)).shape == (0, 2)
