@@ -486,7 +486,8 @@ def columns_of_groups(sensitive: Any, groups: GroupSchema) -> tuple[str, ...]:
         return groups.sensitive_from_X
     if isinstance(sensitive, str):
         return (sensitive,)
-    named = isinstance(sensitive, list | tuple) and tuple(sensitive) == groups.sensitive_from_X
+    listed = isinstance(sensitive, list | tuple) and all(isinstance(n, str) for n in sensitive)
+    named = listed and tuple(sensitive) == groups.sensitive_from_X
     return groups.sensitive_from_X if named else ()
 
 

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import DataConversionWarning
 
 from fairautoml.data.frames import frame_columns
-from fairautoml.data.read import ReadOptions, build_dataset
+from fairautoml.data.read import ReadOptions, build_dataset, read_new_rows
 from fairautoml.data.sensitive_numbers import NumberPolicy
 from fairautoml.data.target import encode_target
 from fairautoml.exceptions import DegenerateGroupError, DegradedWarning, InputError
@@ -422,6 +422,13 @@ def test_sensitive_can_name_columns_of_the_features(given, names):
     assert data.groups.encode(full()).tolist() == data.cells.tolist()
     assert "are also features" in data.notes[0]
     assert data.sensitive_features == names
+
+
+def test_rows_of_groups_can_be_given_where_fit_took_them_from_the_features():
+    data = build_dataset(full(), target(), ["sex", "race"])
+    rows = list(full()[["sex", "race"]].to_numpy(dtype=object))
+    _, cells = read_new_rows(full(), rows, schema=data.schema, groups=data.groups, unseen="error")
+    assert cells.tolist() == data.cells.tolist()
 
 
 def test_named_sensitive_columns_can_be_kept_from_the_features():
