@@ -37,7 +37,7 @@ def check_indices(X: Any, sensitive: Any) -> None:
 def sensitive_rows(groups: Spec, table: Rows, sensitive: Any) -> Rows:
     """Return the sensitive columns in the order of the file."""
     names = [column["name"] for column in groups["columns"]]
-    if sensitive is None:
+    if sensitive is None or _names_columns(groups, sensitive):
         if table.names is None or not set(names) <= set(table.names):
             msg = f"the model reads the sensitive column(s) {names}; give predict(X, sensitive)"
             raise NewRowsError(msg)
@@ -57,6 +57,12 @@ def sensitive_rows(groups: Spec, table: Rows, sensitive: Any) -> Rows:
         msg = f"sensitive has {len(given.columns)} column(s) and the model reads {names}"
         raise NewRowsError(msg)
     return Rows(None, list(columns), given.n_rows)
+
+
+def _names_columns(groups: Spec, sensitive: Any) -> bool:
+    """Return whether the names of the columns are listed from which ``fit`` took the groups."""
+    listed = isinstance(sensitive, list | tuple) and all(isinstance(n, str) for n in sensitive)
+    return listed and len(sensitive) > 0 and list(sensitive) == groups["from_X"]
 
 
 def _given(sensitive: Any) -> Rows:

@@ -2,6 +2,7 @@
 
 import datetime
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -219,6 +220,14 @@ def test_the_groups_of_the_columns_of_X_are_used_without_sensitive(both):
 
 def test_groups_in_a_column_of_polars_without_a_name_are_used(both):
     assert_read_the_same(both, SEEN, pl.Series(SEEN["sex"].tolist()))
+
+
+def test_the_names_of_the_columns_of_X_that_hold_the_groups_can_be_listed(tmp_path):
+    found = predictor_on(SEEN, {"sex": SEEN["sex"]})
+    predictor = replace(found, groups=replace(found.groups, sensitive_from_X=("sex",)))
+    served = reloaded(predictor, tmp_path)
+    for rows in (SEEN, SEEN.head(1)):
+        assert_read_the_same((predictor, served), rows, ["sex"])
 
 
 def test_no_rows_get_no_predictions(both):
