@@ -169,6 +169,9 @@ def key_of(value: Any) -> tuple[str, Any]:
 
 def read_each(values: Array, read: Callable[[Any], Any]) -> list[Any]:
     """Return what is read of each value; equal values of a type are read once."""
+    if values.dtype.kind in "mM":
+        # The items of nanoseconds are integers.
+        values = values.astype(f"{values.dtype.kind}8[us]")
     known: dict[type, dict[Any, Any]] = {str: {}, int: {}, bool: {}, float: {}}
     found = []
     for value in values.tolist():
@@ -332,7 +335,7 @@ def _check_width(found: int, wanted: int) -> None:
 
 def _categories(column: Spec, values: Array) -> Floats:
     codes, then = column["codes"], column["types"]
-    kinds = {"datetime"} if values.dtype.kind in "mM" else set()
+    kinds: set[str] = set()
 
     def read(value: Any) -> float:
         if is_missing(value):

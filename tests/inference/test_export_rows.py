@@ -208,6 +208,23 @@ def test_missing_values_of_pandas_are_missing(both):
     assert_read_the_same(both, frame, frame["sex"])
 
 
+@pytest.mark.parametrize("name", ["age", "job", "size", "member"])
+def test_missing_dates_are_missing_values_of_any_column(both, name):
+    empty = np.array(["NaT"] * len(SEEN), dtype="M8[ns]")
+    assert_read_the_same(both, SEEN.assign(**{name: empty}), SEEN["sex"])
+
+
+@pytest.mark.parametrize("unit", ["ns", "us"])
+def test_dates_are_no_categories_and_no_numbers_of_groups(both, tmp_path, unit):
+    days = SEEN["day"].astype(f"datetime64[{unit}]")
+    with pytest.raises(NewRowsError, match="'size' of X held categories of type int and holds"):
+        both[1].predict(SEEN.assign(size=days), SEEN["sex"])
+    bins = NumberPolicy(bins={"age": [30, 50]})
+    served = reloaded(predictor_on(SEEN, {"age": SEEN["age"]}, numbers=bins), tmp_path)
+    with pytest.raises(NewRowsError, match=r"sensitive 'age' holds .*; give numbers"):
+        served.predict(SEEN, {"age": days})
+
+
 def test_further_columns_are_ignored(both):
     assert_read_the_same(both, SEEN.assign(more=1), SEEN["sex"])
 
