@@ -285,10 +285,14 @@ def read_later(
             if name not in groups.numeric
         }
     strings = [name for name, keys in levels.items() if _kinds(keys) == {"str"}]
+    # A category such as "None" is no missing value.
+    named = [name for name in strings if any(value in MISSING for _, value in levels[name])]
     # A number such as "1.200" would be read as 1.2.
     strings += dict.fromkeys(column.name for column in schema.columns if column.form)
     of_groups = () if groups is None else [n for n in groups.columns if n not in groups.numeric]
-    table = read_table(path, text_columns=of_groups, strings=[*strings, *text], allow_empty=True)
+    table = read_table(
+        path, text_columns=[*of_groups, *named], strings=[*strings, *text], allow_empty=True
+    )
     truths = [n for n in of_groups if n in table.columns and _kinds(levels[n]) == {"bool"}]
     table = table.assign(**{n: _as_truths(table[n]) for n in truths})
     typed = (one for one in schema.columns if one.kind == "datetime" and not one.form)

@@ -50,6 +50,15 @@ def test_dates_of_a_file_have_a_zone_if_they_are_written_with_one(tmp_path, zone
         schema.transform(read)
 
 
+def test_categories_that_look_missing_are_the_categories_of_fit(tmp_path):
+    table = pd.DataFrame({"pool": ["NA", "Good", "NA", "Good", None], "x": np.arange(5.0)})
+    schema, matrix, _ = learned(table)
+    table.to_csv(tmp_path / "new.csv", index=False)
+    read = read_later(tmp_path / "new.csv", schema=schema, groups=None)
+    np.testing.assert_array_equal(schema.transform(read), matrix)
+    assert np.isnan(matrix[:, 0]).tolist() == [False] * 4 + [True]
+
+
 @pytest.mark.parametrize("empty", [np.nan, None])
 def test_a_column_without_a_value_is_of_any_kind(empty):
     days = pd.DataFrame({"day": pd.date_range("2026-03-27", periods=6), "x": np.arange(6.0)})
