@@ -19,7 +19,14 @@ from fairautoml.data.sensitive_numbers import Kind, has_time_zone, kind_of, numb
 from fairautoml.data.written import Doubt, Reading, reading_of
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.runtime._rows import KINDS, key_of
-from fairautoml.runtime._written import DIGITS, PARTS, PLAIN, part_of, read_moment, read_value
+from fairautoml.runtime._written import (
+    PARTS,
+    PLAIN,
+    part_of,
+    read_moment,
+    read_value,
+    reads_numbers,
+)
 
 Key = tuple[str, Any]
 
@@ -332,7 +339,7 @@ def _read_new(column: Column, values: "pd.Series[Any]") -> NDArray[Any]:
     if values.isna().all():
         return np.full(len(values), np.nan)  # a column without a value is of any kind
     plain = kind == "number" and column.form == PLAIN and not column.unit
-    if column.form and (kind == "category" or (kind == "number" and column.form == DIGITS)):
+    if column.form and (kind == "category" or (kind == "number" and reads_numbers(column.form))):
         texts, zoned = _read_texts(column, values)
         found: NDArray[Any] = texts
     elif kind != column.kind or (column.form and kind == "number" and not plain):

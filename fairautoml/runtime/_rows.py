@@ -15,12 +15,12 @@ import numpy as np
 
 from fairautoml.runtime._base import Array, Floats, ModelFileError, NewRowsError, Spec, small
 from fairautoml.runtime._written import (
-    DIGITS,
     PLAIN,
     checked_form,
     part_of,
     read_moment,
     read_value,
+    reads_numbers,
 )
 
 
@@ -371,7 +371,7 @@ def _numbers(column: Spec, values: Array) -> Floats:
     if kind == "empty":
         return np.full(len(values), np.nan)
     plain = kind == "number" and form == PLAIN and not column["unit"]
-    if form and (kind == "category" or (kind == "number" and form == DIGITS)):
+    if form and (kind == "category" or (kind == "number" and reads_numbers(form))):
         found, zoned = _read_texts(column, values)
     elif kind != column["kind"] or (form and kind == "number" and not plain):
         if column["kind"] != "empty":

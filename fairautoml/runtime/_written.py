@@ -216,12 +216,17 @@ def read_value(value: Any, form: str, unit: str) -> float:
         return math.nan
 
 
+def reads_numbers(form: str) -> bool:
+    """Return whether dates of a form may be whole numbers, which lose no leading zero of a day."""
+    return form == DIGITS or form.startswith("%Y")
+
+
 def read_moment(value: Any, form: str) -> tuple[float, bool]:
     """Return what ``read_date`` does of a value of a column of dates as text."""
     if isinstance(value, str):
         return read_date(value, form)
     numeric = isinstance(value, int | float | np.integer | np.floating)
-    if form == DIGITS and numeric and not isinstance(value, bool):
+    if reads_numbers(form) and numeric and not isinstance(value, bool):
         return read_date(str(int(value)), form) if float(value).is_integer() else _UNREAD
     if isinstance(value, datetime):
         zoned = value.tzinfo is not None

@@ -250,6 +250,13 @@ def test_values_that_are_no_dates_are_missing_where_the_user_says_dates():
     assert np.isnan(found[1, :-1]).all()
 
 
+def test_whole_numbers_are_dates_of_a_format_that_begins_with_the_year():
+    texts = pd.DataFrame({"c": DAYS.strftime("%Y%m%d"), "u": range(N_ROWS)})
+    whole = texts.astype({"c": "int64"})
+    found = fit_schema(whole, dates={"c": "%Y%m%d"}).transform(whole)
+    np.testing.assert_array_equal(found, fit_schema(texts).transform(texts))
+
+
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [

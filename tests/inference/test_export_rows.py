@@ -15,6 +15,7 @@ from portable_cases import reloaded
 
 from fairautoml.data.frames import read_table
 from fairautoml.data.groups import fit_groups
+from fairautoml.data.options import ColumnOptions
 from fairautoml.data.read import read_new_rows
 from fairautoml.data.schema import fit_columns
 from fairautoml.data.sensitive_numbers import NumberPolicy
@@ -53,9 +54,9 @@ def test_dates_that_gain_or_lose_their_time_zone_are_reported(tmp_path):
     served.predict(polars, aware["sex"])
 
 
-def predictor_on(frame, sensitive, *, unseen="error", **options):
+def predictor_on(frame, sensitive, *, columns=None, **options):
     table = read_table(frame)
-    schema, matrix = fit_columns(table, drop=())
+    schema, matrix = fit_columns(table, drop=(), options=columns or ColumnOptions())
     groups, _ = fit_groups(sensitive, n_rows=len(frame), **options)
     model = LEARNERS.get("lightgbm").build(
         {"n_estimators": 20, "min_data_in_leaf": 2}, schema.feature_schema, 0
@@ -163,6 +164,16 @@ def test_other_types_of_the_same_values_are_read_the_same(both, changed):
         frame["age"] = frame["age"].round()
     frame = frame.astype(changed)
     assert_read_the_same(both, frame, frame["sex"])
+
+
+def test_dates_as_whole_numbers_are_read_the_same(tmp_path):
+    frame = SEEN.assign(day=SEEN["day"].dt.strftime("%Y%m%d").astype("int64"))
+    columns = ColumnOptions(dates={"day": "%Y%m%d"})
+    predictor = predictor_on(frame, {"sex": frame["sex"]}, columns=columns)
+    served = reloaded(predictor, tmp_path)
+    for kind in (int, float, str):
+        new = frame.assign(day=frame["day"].astype(kind))
+        assert_read_the_same((predictor, served), new, frame["sex"])
 
 
 @pytest.mark.filterwarnings("ignore:column 'day' of X held dates with no time zone")
