@@ -387,10 +387,10 @@ def read_extra(values: Any, X: Any, argument: str) -> "tuple[pd.Series[Any], str
 
 def read_entities(groups: Any, X: Any) -> tuple[NDArray[np.int64] | None, str]:
     """Return the entity of each row, from 0, and the name of its column in ``X`` if it had one."""
-    if groups is None:
-        return None, ""
-    series, name = read_extra(groups, X, "groups")
-    return np.unique(series.astype("str"), return_inverse=True)[1].astype(np.int64), name
+    ids, name = entity_ids(groups, X)
+    if ids is None:
+        return None, name
+    return np.unique(ids, return_inverse=True)[1].astype(np.int64), name
 
 
 def entity_ids(groups: Any, X: Any) -> tuple[NDArray[Any] | None, str]:

@@ -5,7 +5,7 @@ import pandas as pd
 from scipy import sparse
 
 from fairautoml.certification.rows import row_keys
-from fairautoml.data.frames import Inputs, identity
+from fairautoml.data.frames import Inputs, identity, read_entities
 
 
 def test_rows_are_known_again_in_every_form_of_groups_and_weights():
@@ -54,3 +54,10 @@ def test_rows_are_known_again_however_their_columns_are_stored():
     ):
         found = identity(Inputs(X=form, y=labels))
         assert np.array_equal(row_keys(found, "salt"), row_keys(known, "salt"))
+
+
+def test_an_entity_is_one_as_an_integer_and_as_a_float():
+    X = pd.DataFrame({"x": range(4), "who": pd.Series([1, 1.0, 2, 2.0], dtype=object)})
+    codes, name = read_entities("who", X)
+    assert codes.tolist() == [0, 0, 1, 1]
+    assert name == "who"
