@@ -194,7 +194,7 @@ def _read_group(column: Spec, value: Any) -> Any:
         return value
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise NewRowsError(f"sensitive {column['name']!r} holds {value!r}; give numbers") from None
     if math.isinf(number):
         raise NewRowsError(

@@ -455,13 +455,19 @@ def _as_floats(values: Array, kind: str) -> Floats:
     if kind == "number":
         if values.dtype.kind in "biuf":
             return values
-        listed = [np.nan if is_missing(value) else float(value) for value in values.tolist()]
-        return np.array(listed, dtype=np.float64)
+        return np.array([_float(value) for value in values.tolist()], dtype=np.float64)
     if values.dtype.kind == "O":
         moments = [_moment(value) for value in values.tolist()]
         values = np.array(moments, dtype="M8[us]" if kind == "datetime" else "m8[us]")
     start = np.datetime64(0, "D") if kind == "datetime" else np.timedelta64(0, "D")
     return (values - start) / np.timedelta64(1, "D")
+
+
+def _float(value: Any) -> float:
+    try:
+        return math.nan if is_missing(value) else float(value)
+    except OverflowError:
+        return math.inf  # which no column may hold
 
 
 def _zoned(values: Array) -> bool:

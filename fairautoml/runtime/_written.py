@@ -212,7 +212,7 @@ def read_value(value: Any, form: str, unit: str) -> float:
         return math.nan
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return math.nan
 
 

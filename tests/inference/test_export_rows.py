@@ -270,6 +270,7 @@ def test_no_rows_get_no_predictions(both):
         ({**SEEN.iloc[0].to_dict(), "age": "old"}, "'age' of X held numbers and holds text"),
         ({**SEEN.iloc[0].to_dict(), "age": np.inf}, "'age' of X holds infinity"),
         ({**SEEN.iloc[0].to_dict(), "age": 1e300}, "'age' of X holds infinity"),
+        ({**SEEN.iloc[0].to_dict(), "age": 10**400}, "'age' of X holds infinity"),
         ({**SEEN.iloc[0].to_dict(), "age": 1j}, "complex"),
         ({**SEEN.iloc[0].to_dict(), "job": 3}, "'job' of X held categories of type str"),
         ({**SEEN.iloc[0].to_dict(), "day": 3.0}, "'day' of X held dates"),
