@@ -58,7 +58,7 @@ def read_date(text: str, form: str) -> tuple[float, bool]:
         patterns = (_DIGITS,) if form == DIGITS else _DATES
         match = next(filter(None, (pattern.fullmatch(text) for pattern in patterns)), None)
         return _UNREAD if match is None else _matched(match.groupdict(), form)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, re.error):  # the last of a format with a part twice
         return _UNREAD
 
 

@@ -267,6 +267,7 @@ def test_whole_numbers_are_dates_of_a_format_that_begins_with_the_year():
         ({"text": ["u"]}, InputError, "text names 'u', which has no word"),
         ({"dates": ["c"]}, InputError, "dates names 'c', which has no date in a known form"),
         ({"dates": {"c": "%d.%m"}}, InputError, "'c', which has no date of the format '%d.%m'"),
+        ({"dates": {"c": "%d %d"}}, InputError, "'c', which has no date of the format '%d %d'"),
     ],
 )
 def test_column_options_that_cannot_be_met_are_refused(options, error, said):
