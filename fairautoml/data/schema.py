@@ -448,7 +448,6 @@ _ENCODED = {
     "number": "as it is",
     "category": "codes, target means or categories of the learner, as the search chooses",
     "timedelta": "days",
-    "empty": "as it is",
 }
 """Encoding of a column of each kind, as it is described."""
 
@@ -541,7 +540,7 @@ def _from_matrix(
     if schema.texts:
         msg = f"column {schema.texts[0].name!r} of X held text at fit and X is all numbers now"
         raise InputError(f"{msg}; give the columns that fit was given.")
-    if any(column.form or column.kind not in ("number", "empty") for column in schema.columns):
+    if any(column.form or column.kind != "number" for column in schema.columns):
         # Categories of numbers or booleans in a plain array.
         return _encoded(schema, [pd.Series(matrix[:, position]) for position in positions])
     taken = matrix if positions == list(range(matrix.shape[1])) else matrix[:, positions]

@@ -190,7 +190,6 @@ KINDS = {
     "category": "text or categories",
     "datetime": "dates",
     "timedelta": "durations",
-    "empty": "nothing",
 }
 """What a column can hold, and how it is called."""
 
@@ -374,11 +373,9 @@ def _numbers(column: Spec, values: Array) -> Floats:
     if form and (kind == "category" or (kind == "number" and reads_numbers(form))):
         found, zoned = _read_texts(column, values)
     elif kind != column["kind"] or (form and kind == "number" and not plain):
-        if column["kind"] != "empty":
-            text = " as text" if form else ""
-            msg = f"column {column['name']!r} of X held {KINDS[column['kind']]}{text}"
-            raise NewRowsError(f"{msg} and holds {KINDS[kind]} now; convert it")
-        found, zoned = _as_floats(values, kind), None
+        text = " as text" if form else ""
+        msg = f"column {column['name']!r} of X held {KINDS[column['kind']]}{text}"
+        raise NewRowsError(f"{msg} and holds {KINDS[kind]} now; convert it")
     else:
         found = _as_floats(values, kind)
         zoned = _zoned(values) if kind == "datetime" else None
@@ -450,8 +447,6 @@ def _kind(values: Array) -> str:
 
 
 def _as_floats(values: Array, kind: str) -> Floats:
-    if kind == "empty":
-        return np.full(len(values), np.nan)
     if kind == "number":
         if values.dtype.kind in "biuf":
             return values
