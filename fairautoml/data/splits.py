@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
-from fairautoml.runtime._rules import scrambled
+from fairautoml.runtime._rules import mixed_rows, scrambled
 
 
 def row_draws(X: Any, salt: int) -> NDArray[np.float64]:
@@ -21,9 +21,7 @@ def row_draws(X: Any, salt: int) -> NDArray[np.float64]:
 def row_bits(X: Any, salt: int) -> NDArray[np.uint64]:
     """Return 64 bits per row, from the row's content and the salt alone."""
     if isinstance(X, np.ndarray):
-        clean = np.where(np.isnan(X), np.float32(np.inf), X) + np.float32(0.0)
-        bits = clean.astype(np.float32).view(np.uint32).astype(np.uint64)
-        mixed = scrambled(bits * row_factors(X.shape[1], salt)).sum(axis=1, dtype=np.uint64)
+        mixed = mixed_rows(X, row_factors(X.shape[1], salt))
     else:
         projection = np.random.default_rng(salt).standard_normal(X.shape[1])
         projected = np.asarray(X @ projection).ravel()

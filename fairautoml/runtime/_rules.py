@@ -163,12 +163,17 @@ def draws(X: Floats, odd: Array) -> Floats:
         products = X[:, : len(odd)].astype(np.float64) * odd
         mixed = (0.0 + np.cumsum(products, axis=1)[:, -1]).view(np.uint64)
     else:
-        clean = np.where(np.isnan(X), np.float32(np.inf), X) + np.float32(0.0)
-        bits = clean.astype(np.float32).view(np.uint32).astype(np.uint64)
         factors = odd.view(np.uint32).astype(np.uint64).reshape(-1, 2)
-        whole = factors[:, 0] + (factors[:, 1] << np.uint64(32))
-        mixed = scrambled(bits * whole).sum(axis=1, dtype=np.uint64)
+        mixed = mixed_rows(X, factors[:, 0] + (factors[:, 1] << np.uint64(32)))
     return (scrambled(mixed) >> np.uint64(11)) * 2.0**-53
+
+
+def mixed_rows(X: Floats, factors: Array) -> Array:
+    """Return 64 bits per row of a dense matrix, from an odd factor of each column."""
+    clean = np.where(np.isnan(X), np.float32(np.inf), X) + np.float32(0.0)
+    bits = clean.astype(np.float32).view(np.uint32).astype(np.uint64)
+    mixed: Array = scrambled(bits * factors).sum(axis=1, dtype=np.uint64)
+    return mixed
 
 
 def scrambled(z: Array) -> Array:
