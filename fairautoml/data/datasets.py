@@ -127,10 +127,8 @@ def content_hash(frame: pd.DataFrame) -> str:
 
 
 def _canonical(column: pd.Series) -> list[str]:
-    values = [None if missing else value for value, missing in zip(
-        column.tolist(), column.isna().tolist(), strict=True
-    )]  # fmt: skip
-    return ["missing" if value is None else repr(value) for value in values]
+    values = zip(column.tolist(), column.isna().tolist(), strict=True)
+    return ["missing" if missing else repr(value) for value, missing in values]
 
 
 def parse_adult(raw: bytes) -> pd.DataFrame:
