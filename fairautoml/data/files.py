@@ -188,9 +188,8 @@ def _parse(
         raise InputError(f"{file} is empty; it must have a line of column names and rows")
     said = SAID.match(text)
     if said is not None:
-        text = text[
-            said.end() - 1 :
-        ]  # the empty line that is left keeps the numbers of the others
+        # The empty line that is left keeps the numbers of the others.
+        text = text[said.end() - 1 :]
     delimiter = _delimiter(text) if said is None else said[1]
     header = _checked_header(text, delimiter, file)
     present = [name for name in text_columns if name in header]
