@@ -100,12 +100,12 @@ class Dataset:
     """Features, labels, groups and weights: validated, encoded, immutable by convention."""
 
     X: Any  # shape (n_rows, n_features): numbers, and category codes as numbers; NaN = missing
-    y: NDArray[Any]  # shape (n_rows,): 0 or 1
+    y: NDArray[Any]  # shape (n_rows,): position in ``classes``, or the number of a regression
     weight: NDArray[np.float64]  # shape (n_rows,): sample weights, all one when none were given
     # finest group cell of each row (the observed combinations of all sensitive columns); all zero
     # without sensitive columns
     cells: NDArray[np.int32]  # shape (n_rows,)
-    classes: NDArray[Any]  # shape (2,): the user's labels for 0 and 1, or for 0, 1, 2, ...
+    classes: NDArray[Any]  # shape (n_classes,): labels of the user; empty in regression
     schema: "TableSchema"  # how a new table is turned into such an ``X``
     # how new sensitive values are turned into cells, and the group systems
     groups: "GroupSchema | None"

@@ -6,7 +6,7 @@ with other bytes but the same rows. A table whose content differs from the hash 
 1. ``lending``: embedded and synthetic, needs neither files nor network;
 2. the folder that the environment variable ``FAIRAUTOML_DATA_HOME`` names, with an ``index.json``
    that gives file, SHA-256 and meaning of every dataset;
-3. the public source (``fairautoml.data.datasets``), pinned by content, kept in a cache folder.
+3. the public source in ``SOURCES``, pinned by content, kept in a cache folder.
 """
 
 import hashlib

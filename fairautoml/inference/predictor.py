@@ -42,7 +42,7 @@ class Predictor:
     schema: TableSchema  # validates and encodes a table
     groups: GroupSchema | None  # validates and encodes sensitive values
     # the user's labels of rejection and acceptance, or of several classes; empty in regression
-    classes: NDArray[Any]  # shape (2,)
+    classes: NDArray[Any]  # shape (n_classes,)
     needs_sensitive: bool  # whether models or rule need the groups
     salt: int  # seed of the draws of a randomised rule
     # group probability model of rules that need it
