@@ -184,12 +184,12 @@ def _text(file: Path, suffix: str) -> str:
 def _parse(
     text: str, file: Path, text_columns: frozenset[str], strings: frozenset[str]
 ) -> pd.DataFrame:
-    if not text.strip():
-        raise InputError(f"{file} is empty; it must have a line of column names and rows")
     said = SAID.match(text)
     if said is not None:
         # The empty line that is left keeps the numbers of the others.
         text = text[said.end() - 1 :]
+    if not text.strip():
+        raise InputError(f"{file} is empty; it must have a line of column names and rows")
     delimiter = _delimiter(text) if said is None else said[1]
     header = _checked_header(text, delimiter, file)
     present = [name for name in text_columns if name in header]

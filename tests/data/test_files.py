@@ -175,7 +175,7 @@ def test_a_ragged_line_is_refused_with_its_number(tmp_path, line):
         read_table(saved(tmp_path, TEXT + line + "\n"))
 
 
-@pytest.mark.parametrize("content", ["", " \n\n", "\ufeff"])
+@pytest.mark.parametrize("content", ["", " \n\n", "\ufeff", "sep=;\n"])
 def test_an_empty_file_is_refused(tmp_path, content):
     with pytest.raises(InputError, match="is empty"):
         read_table(saved(tmp_path, content))
