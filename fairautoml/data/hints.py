@@ -36,7 +36,7 @@ _SAMPLE = 200
 """Values of a column that are looked at first."""
 
 MOST_READ = 1000
-"""Most texts that the marks of numbers are found from."""
+"""Most texts that are read first to find the marks of numbers; all, if none of them has one."""
 
 _NUMBERS = frozenset({"int", "float"})
 
