@@ -24,6 +24,7 @@ from fairautoml.inference.predictor import Predictor
 from fairautoml.metrics._table import TaskName
 from fairautoml.portable import Dump, Positions
 from fairautoml.runtime import ModelFileError, PortablePredictor, load
+from fairautoml.runtime._base import small
 from fairautoml.runtime._file import read_archive
 from fairautoml.runtime._predictor import BLOCK_ROWS
 from fairautoml.runtime._rows import SparseRows
@@ -70,7 +71,8 @@ class StoredModels:
     @cached_property
     def program(self) -> Program:
         """What computes the scores."""
-        schema = {"columns": [0] * self.spec["n_features"], "sparse": self.spec["sparse"]}
+        n_features = small(self.spec["n_features"])
+        schema = {"columns": [0] * n_features, "sparse": self.spec["sparse"]}
         return Program({**self.spec, "schema": schema, "membership": None})
 
     def __len__(self) -> int:

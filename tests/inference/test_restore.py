@@ -12,8 +12,8 @@ from test_export_rows import GROUPINGS, SEEN, predictor_on
 from fairautoml.data.columns import Column
 from fairautoml.data.schema import TableSchema
 from fairautoml.exceptions import DegradedWarning, InputError, ModelCorruptError
-from fairautoml.inference.export import export_predictor
-from fairautoml.inference.restore import restored
+from fairautoml.inference.export import archived, export_predictor
+from fairautoml.inference.restore import read_models, restored
 from fairautoml.mitigators._group_program import Step, ThresholdRule
 from fairautoml.mitigators.inprocessing._reductions import Constant
 
@@ -85,6 +85,13 @@ def test_a_damaged_file_is_an_error_of_the_run_folder(tmp_path):
     (tmp_path / "m.fair").write_bytes(b"nothing")
     with pytest.raises(ModelCorruptError, match="is damaged"):
         restored(tmp_path / "m.fair")
+
+
+def test_an_altered_number_of_columns_allocates_no_memory(tmp_path):
+    content = archived({"n_features": 10**9, "sparse": False}, [], {})
+    (tmp_path / "trial.fair").write_bytes(content)
+    with pytest.raises(ModelCorruptError, match="the number 1000000000, which must be in"):
+        read_models(tmp_path / "trial.fair")
 
 
 def test_the_estimator_of_a_file_predicts_like_the_fitted_one(tmp_path):
