@@ -172,6 +172,9 @@ def _needed(texts: Sequence[str]) -> str:
     """Return an example, and the arguments that most of the texts need to be read as numbers."""
     forms = [form for form in MARKS if form != PLAIN]
     readings = _readings(texts[:: -(-len(texts) // MOST_READ)], forms) or _readings(texts, forms)
+    if not readings:
+        # The marks are those of typed numbers, such as 1.125 among texts.
+        return f"{texts[0]!r}, which pandas.to_numeric reads"
     best = max(forms, key=lambda form: sum(form in fitting for fitting in readings.values()))
     # "1,234" can be read in two ways, "1,234.5" in one.
     example = min(

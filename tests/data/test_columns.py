@@ -505,6 +505,12 @@ def test_one_local_number_among_many_texts_is_the_example():
         fit_schema(X)
 
 
+def test_a_number_of_three_decimals_among_texts_is_reported():
+    X = pd.DataFrame({"c": [1.125, *map(str, range(5, 35))], "u": range(31)}, dtype=object)
+    with pytest.warns(DegradedWarning, match=r"example '10', which pandas\.to_numeric reads"):
+        fit_schema(X)
+
+
 def test_a_cell_that_is_no_number_is_named():
     X = pd.DataFrame({"c": ["unknown", *map(str, range(30))], "u": range(31)})
     with pytest.warns(DegradedWarning, match="example 'unknown', which is no number"):
