@@ -134,11 +134,13 @@ class LearnerModel:
     estimator: Any  # with ``predict_proba`` or ``predict``
     task: TaskName = "binary"  # {"binary", "multiclass", "regression"}: task it was trained for
     n_classes: int = 2  # number of classes
+    empty: EmptyColumns | None = None  # columns that a plug-in was trained without
 
     def scores(self, X: Any, cells: NDArray[np.integer]) -> NDArray[np.float32]:
         """Return the scores of encoded rows (``Task``)."""
         del cells
         task = TASKS.get(self.task)
+        X = X if self.empty is None else self.empty.fill(X)
         # Some of scikit-learn's estimators refuse read-only rows that hold NaN.
         return task.checked(task.scores(self.estimator, writable(X), self.n_classes))
 
@@ -287,9 +289,11 @@ def _fit_learner(learner: Learner, config: Config, rows: TrainRows, seed: int) -
         config.params, rows.feature_schema, seed, task=rows.task, n_classes=rows.n_classes
     )
     X, y = (rows.X, rows.y) if learner.shares_rows else (writable(rows.X), writable(rows.y))
+    empty = None
     if not isinstance(estimator, EncodedEstimator) and not rows.feature_schema.sparse:
         # A plug-in's: boosting of scikit-learn cannot bin the empty column of left-out groups.
-        X = EmptyColumns(X).fill(X)
+        empty = EmptyColumns(X)
+        X = empty.fill(X)
     if (rows.weight == rows.weight[0]).all():
         estimator.fit(X, y)
     elif learner.handles_weights:
@@ -297,7 +301,7 @@ def _fit_learner(learner: Learner, config: Config, rows: TrainRows, seed: int) -
     else:
         msg = f"learner {learner.name!r} cannot use sample weights"
         raise TypeError(msg)
-    return LearnerModel(estimator, rows.task, rows.n_classes)
+    return LearnerModel(estimator, rows.task, rows.n_classes, empty)
 
 
 MOST_BYTES = 256 * 2**20

@@ -84,6 +84,8 @@ def test_boosting_of_scikit_learn_is_trained_though_a_column_is_left_out(rows, a
     model = _fit_learner(learner, Config(learner=learner.name), train_rows, 0)
     expected = clone(given).fit(X[:, :1], y).predict_proba(X[:, :1])[:, 1]
     np.testing.assert_allclose(model.scores(X, train_rows.cells), expected, atol=1e-6)
+    new = np.where(np.arange(2) == 1, 1000.0, X)
+    np.testing.assert_allclose(model.scores(new, train_rows.cells), expected, atol=1e-6)
 
 
 def test_values_of_a_column_that_is_empty_in_training_do_not_change_the_score(rows):
