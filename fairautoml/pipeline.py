@@ -234,6 +234,7 @@ def prepare(request: FitRequest, stack: ExitStack) -> FitRequest:
         previous = PreviousRun(location)
         stack.callback(previous.folder.close)
         start -= previous.past.seconds
+        settings = replace(settings, first_budget=previous.past.time_budget)
         if not request.seeded:
             settings = replace(settings, seed=previous.past.seed)
     if inputs.proxies is not None:

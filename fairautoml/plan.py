@@ -81,6 +81,7 @@ class Plan:
     early: tuple[Config, ...] = ()
     own_learners: Mapping[str, Learner] = field(default_factory=dict)  # those of the user
     own_strategy: OwnStrategy | None = None  # replaces the registered one
+    first_budget: float | None = None  # time budget of the first fit of the run, seconds
     here: bool = False  # whether the first model is trained in this process
     notes: tuple[str, ...] = ()  # features that the search leaves out, for the user
 
@@ -407,7 +408,7 @@ def start_workers(settings: Settings, n_rows: int = 0, n_columns: int = 0) -> No
 
 def make_space(dataset: Dataset, settings: Settings, goal: Goal, allocator: str) -> SearchSpace:
     """Return the space: applicable learners, encodings and training-time mitigations."""
-    seconds = 0.0 if settings.time_budget is None else settings.time_budget
+    seconds = 0.0 if settings.first_budget is None else settings.first_budget
     learners = _learner_spaces(dataset, settings.learners, seconds, settings.left_out)
     mitigations = _mitigation_spaces(
         goal,
@@ -662,6 +663,7 @@ def make_plan(
         n_trials=settings.n_trials,
         start=start,
         seed=settings.seed,
+        first_budget=settings.first_budget,
         notes=notes,
     )
     if settings.time_budget is None:
@@ -676,7 +678,7 @@ def _auto_allocator(problem: Problem, settings: Settings) -> str:
     They are chosen by measured times, so not with a number of trials alone.
     """
     served = any(m.name not in ("none", "common_threshold") for m in problem.mitigators)
-    if served or settings.time_budget is None or not _trained(problem.goal, settings):
+    if served or settings.first_budget is None or not _trained(problem.goal, settings):
         return AUTO_ALLOCATOR
     return MITIGATING_ALLOCATOR
 

@@ -423,6 +423,7 @@ def _start(plan: Plan, place: RunLocation, parameters: Mapping[str, Any]) -> Run
             folder.artifacts,
             _display(plan),
             seed=plan.seed,
+            time_budget=plan.first_budget,
             fingerprint=_fingerprint(plan),
         )
         undo.callback(study.close)

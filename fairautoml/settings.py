@@ -283,6 +283,7 @@ class Settings:
     constraints: tuple[Constraint, ...]  # empty = plain AutoML
     objective: Metric  # performance metric
     time_budget: float | None  # seconds
+    first_budget: float | None  # that of the first fit of a resumed run, which sets its space
     n_trials: int | None  # trials
     learners: tuple[str, ...] | None  # names; None = all that fit
     left_out: tuple[str, ...]  # learners that are not among these
@@ -318,6 +319,7 @@ def validate_settings(params: Any) -> Settings:
         constraints=check_constraints(params.constraint),
         objective=check_objective(_objective(params)),
         time_budget=seconds,
+        first_budget=seconds,
         n_trials=trials,
         learners=learners,
         left_out=left_out,

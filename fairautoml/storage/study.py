@@ -41,7 +41,7 @@ from fairautoml.records import (
 from fairautoml.storage.artifacts import Artifacts
 from fairautoml.storage.journal import corrupt
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the attributes, stored with every study."""
 
 RUN, USED, RECORD, ATTEMPT = "fairautoml", "seconds_used", "fairautoml", "attempt "
@@ -101,6 +101,7 @@ class PreviousTrials:
 
     study: str  # name of the Optuna study
     seed: int  # root seed
+    time_budget: float | None  # of the first fit, seconds
     fingerprint: Mapping[str, str]  # of the data and parameters of the run
     seconds: float  # seconds of the budget that were used
     records: tuple[TrialRecord, ...]  # in order of completion, without their entries
@@ -126,12 +127,14 @@ class Study:
         display: Display,
         *,
         seed: int,
+        time_budget: float | None,
         fingerprint: Mapping[str, str],
     ) -> None:
         self._open(database, artifacts, display, create=True)
         about = {
             "schema": SCHEMA,
             "seed": seed,
+            "time_budget": time_budget,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "fingerprint": dict(fingerprint),
         }
@@ -300,6 +303,7 @@ def read_past(database: Database, study: str) -> PreviousTrials:
     return PreviousTrials(
         study=study,
         seed=about["seed"],
+        time_budget=about["time_budget"],
         fingerprint=about["fingerprint"],
         seconds=max([used, *(record.seconds for record in records.values())]),
         records=tuple(records.values()),

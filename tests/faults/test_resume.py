@@ -130,6 +130,15 @@ def test_a_bound_on_other_groups_is_refused(tmp_path):
         )
 
 
+def test_a_longer_budget_searches_the_space_that_the_run_began_with(tmp_path):
+    # From 300 s on CatBoost is one of the default learners.
+    pytest.importorskip("catboost")
+    fit(tmp_path / "run", learners=None, time_budget=60, n_trials=2)
+    longer = {"learners": None, "time_budget": 600, "n_trials": 3}
+    model = fit(tmp_path / "run", if_exists="resume", **longer)
+    assert (model.trials_["origin"] == "search").sum() == 3
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_another_major_version_of_a_library_is_refused(run, monkeypatch, library):
     before = bytes_of(run)

@@ -64,7 +64,7 @@ def shown_study(path):
 def begun(path, display=DISPLAY):
     artifacts = Artifacts(path.parent, durable=False)
     place = JournalFile(path, str(path))
-    return Study(place, NAME, artifacts, display, seed=3, fingerprint=PRINT)
+    return Study(place, NAME, artifacts, display, seed=3, time_budget=None, fingerprint=PRINT)
 
 
 def kept(path, count):

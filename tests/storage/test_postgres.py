@@ -53,7 +53,9 @@ def board(model):
 @needs_server
 def test_a_record_comes_back_from_a_server(postgres, tmp_path):
     server = server_at(postgres.url)
-    study = Study(server, NAME, Artifacts(tmp_path), DISPLAY, seed=2**31, fingerprint=PRINT)
+    study = Study(
+        server, NAME, Artifacts(tmp_path), DISPLAY, seed=2**31, time_budget=None, fingerprint=PRINT
+    )
     reported = [record(number) for number in (1, 0)]
     for each in reported:
         study.keep(each)
