@@ -80,10 +80,10 @@ from fairautoml.settings import (
     check_selection,
     file_to_write,
     labels_of,
+    naming_parameters,
     one_sensitive,
+    own_names,
     plain_parameters,
-    refuse_removed,
-    renamed,
     validate_settings,
 )
 from fairautoml.storage.run_folder import library_version
@@ -119,7 +119,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
     __metadata_request__predict = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
     __metadata_request__score = {"sensitive": True, "sensitive_features": False}  # noqa: RUF012
 
-    @refuse_removed
+    @naming_parameters
     def __init__(
         self,
         constraint: Any = None,
@@ -178,8 +178,8 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         ValueError
             A parameter does not exist.
         """
-        if removed := renamed(params, self.get_params(deep=False)):
-            raise ValueError(removed)
+        if found := own_names(params, self.get_params(deep=False)):
+            raise ValueError(found)
         return super().set_params(**params)
 
     def fit(

@@ -554,63 +554,29 @@ def restored_parameters(plain: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-REMOVED: Mapping[str, str] = {
-    "n_folds": "was renamed: use cv={value!r}",
-    "on_progress": "was renamed: use callbacks=",
-    "assemble": "was removed: use ensemble=0 for a single model, ensemble=8 for an ensemble",
-    "max_models": "was renamed: use ensemble={value!r}",
-    "sensitive_missing": "moved: use group_policy=GroupPolicy(missing={value!r})",
-    "unseen_group": "moved: use group_policy=GroupPolicy(unseen={value!r})",
-    "sensitive_in_X": "moved: use group_policy=GroupPolicy(in_features={value!r})",
-    "max_groups": "moved: use group_policy=GroupPolicy(max_groups={value!r})",
-    "sensitive_bins": "moved: use group_policy=GroupPolicy(bins={value!r})",
-    "scheduler": "moved: use executor=Dask({value!r})",
-    "memory_limit": (
-        "moved: use executor=LocalProcesses(memory_limit={value!r}), or the memory_limit of Dask"
-    ),
-    "overwrite": "moved: use run_dir=RunStorage(path, if_exists='overwrite')",
-    "resume": "moved: use run_dir=RunStorage(path, if_exists='resume')",
-    "storage": "moved: use run_dir=RunStorage(path, url=...)",
-    "randomized": (
-        "was removed: name a mitigator that decides at random, such as "
-        "mitigators=['randomized_thresholds']"
-    ),
-    "strict": (
-        "was removed: turn the warning into an error with "
-        "warnings.simplefilter('error', fairautoml.exceptions.NoFeasibleModelWarning)"
-    ),
-    "on_nonfinite": (
-        "was removed: replace infinite values before fit, for example with "
-        "X.replace([np.inf, -np.inf], np.nan)"
-    ),
-    "on_degenerate": (
-        "was removed: a target of one class is an error; sklearn.dummy.DummyClassifier returns "
-        "its class"
-    ),
-    "align": "was removed: give rows in the same order, for example y.loc[X.index]",
-    "certify": "was removed: call model.certify(X, y, sensitive) with held-out rows after fit",
-    "min_score": "moved: use model.certify(X, y, sensitive, min_score={value!r}) after fit",
-    "exclude_learners": "is given as learners=AllExcept({value!r})",
-    "estimator_list": "is called learners={value!r}",
-    "metric": "is called objective={value!r}",
-    "eval_metric": "is called objective={value!r}",
-    "scoring": "is called objective={value!r}",
-    "cost": "is given as objective=CostMatrix(...)",
+OTHER_NAMES: Mapping[str, str] = {
     "constraints": "is called constraint={value!r}",
-    "time_limit": "is called time_budget={value!r}, in seconds",
-    "max_time": "is called time_budget={value!r}, in seconds",
-    "timeout": "is called time_budget={value!r}, in seconds",
-    "seed": "is called random_state={value!r}",
+    "cost": "is given as objective=CostMatrix(...)",
     "early_stopping": "is given as callbacks=EarlyStopping()",
-    "verbose": "is given as callbacks=ProgressLine(), or callbacks=[] for no output",
+    "estimator_list": "is called learners={value!r}",
+    "eval_metric": "is called objective={value!r}",
+    "exclude_learners": "is given as learners=AllExcept({value!r})",
+    "max_iter": "is called n_trials={value!r}",
+    "max_time": "is called time_budget={value!r}, in seconds",
+    "memory_limit": "is given as executor=LocalProcesses(memory_limit={value!r})",
+    "metric": "is called objective={value!r}",
+    "n_folds": "is called cv={value!r}",
+    "n_splits": "is called cv={value!r}",
+    "scoring": "is called objective={value!r}",
+    "seed": "is called random_state={value!r}",
     "sensitive": "is an argument of fit: model.fit(X, y, sensitive={value!r})",
     "sensitive_features": "is an argument of fit: model.fit(X, y, sensitive_features=...)",
-    "delta": "moved: use model.certify(X, y, sensitive, delta={value!r}) after fit",
-    "openings": "was removed: model.certify(X, y, sensitive) keeps the ledger of opened rows",
-    "ledger": "moved: use model.certify(X, y, sensitive, ledger={value!r}) after fit",
-    "split": "was removed: split by time yourself and use model.certify(..., later=True)",
+    "storage": "is given as run_dir=RunStorage(path, url=...)",
+    "time_limit": "is called time_budget={value!r}, in seconds",
+    "timeout": "is called time_budget={value!r}, in seconds",
+    "verbose": "is given as callbacks=ProgressLine(), or callbacks=[] for no output",
 }
-"""Parameters of former versions and of other libraries, and what to use instead."""
+"""Names that parameters have in other libraries, and what to use instead."""
 
 
 def one_sensitive(sensitive: Any, sensitive_features: Any) -> Any:
@@ -621,17 +587,17 @@ def one_sensitive(sensitive: Any, sensitive_features: Any) -> Any:
     return sensitive if sensitive_features is None else sensitive_features
 
 
-def renamed(names: Mapping[str, Any], known: Collection[str]) -> str:
-    """Return what to use instead of parameters of former versions, empty without any."""
+def own_names(names: Mapping[str, Any], known: Collection[str]) -> str:
+    """Return what parameters of other libraries are called here, empty without any."""
     return "; ".join(
-        f"{name} {REMOVED[name].format(value=value)}"
+        f"{name} {OTHER_NAMES[name].format(value=value)}"
         for name, value in names.items()
-        if name in REMOVED and name not in known
+        if name in OTHER_NAMES and name not in known
     )
 
 
-def refuse_removed(init: Callable[P, None]) -> Callable[P, None]:
-    """Let ``__init__`` raise a TypeError that names the successor of a removed parameter.
+def naming_parameters(init: Callable[P, None]) -> Callable[P, None]:
+    """Let ``__init__`` raise a TypeError that gives the names of parameters here.
 
     The signature stays that of ``init``, which scikit-learn reads.
     """
@@ -639,8 +605,8 @@ def refuse_removed(init: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(init)
     def checked(*args: P.args, **kwargs: P.kwargs) -> None:
-        if removed := renamed(kwargs, known):
-            raise TypeError(removed)
+        if found := own_names(kwargs, known):
+            raise TypeError(found)
         init(*args, **kwargs)
 
     return checked
