@@ -48,6 +48,9 @@ def load(path: str | Path, *, compiled: bool = False) -> PortablePredictor:
     return found
 
 
+COMPRESSION = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+
+
 def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the manifest and the portable form of a file, with its arrays in their places."""
     with checked(repr(str(path))):
@@ -62,9 +65,12 @@ def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _contents(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
-            sizes = {info.filename: info.file_size for info in archive.infolist()}
-            if set(sizes) != set(MEMBERS) or len(archive.infolist()) != len(MEMBERS):
+            members = archive.infolist()
+            sizes = {info.filename: info.file_size for info in members}
+            if set(sizes) != set(MEMBERS) or len(members) != len(MEMBERS):
                 raise ModelFileError(f"it holds {sorted(sizes)[:5]}")
+            if not {info.compress_type for info in members} <= COMPRESSION:
+                raise ModelFileError("it is compressed in another way")
             if sum(sizes.values()) > MOST_BYTES:
                 raise ModelFileError(f"its content has {sum(sizes.values())} bytes")
             return {name: archive.read(name) for name in MEMBERS}

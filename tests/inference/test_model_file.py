@@ -71,9 +71,9 @@ def test_a_process_with_numpy_alone_loads_and_predicts():
     assert len(done.stdout.splitlines()) == 3
 
 
-def archive_of(contents):
+def archive_of(contents, compression=zipfile.ZIP_STORED):
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
+    with zipfile.ZipFile(stream, "w", compression) as archive:
         for name, content in contents.items():
             archive.writestr(name, content)
     return stream.getvalue()
@@ -219,6 +219,13 @@ def test_a_pickle_and_other_files_are_refused(tmp_path):
             fairautoml.load_predictor(path)
     with pytest.raises(FileNotFoundError):
         fairautoml.load_predictor(tmp_path / "none.fair")
+
+
+def test_a_file_that_is_compressed_in_another_way_is_refused(tmp_path):
+    path = tmp_path / "m.fair"
+    path.write_bytes(archive_of(contents(), zipfile.ZIP_LZMA))
+    with pytest.raises(ModelFileError, match="compressed in another way"):
+        fairautoml.load_predictor(path)
 
 
 def test_a_file_of_another_version_is_refused(tmp_path):
