@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shutil
 import stat
 import tempfile
@@ -144,6 +145,9 @@ PICKLED_FORMAT = 1
 EXPLANATION = "explanation.json"
 """Importances and contributions of the features of the selected model."""
 
+NUMBERED = re.compile(r"certificate\.\d+\.json")
+"""Certificates of models that were served before."""
+
 OWN_FILES = frozenset(
     {
         "certificate.json",
@@ -246,7 +250,8 @@ class RunFolder:
                 f"run_dir={str(self.path)!r} holds a previous run; name a new folder, "
                 "or pass if_exists='overwrite' (--overwrite) to replace it"
             )
-        for name in (found & OWN_FILES) - {"run.lock"}:
+        numbered = {name for name in found if NUMBERED.fullmatch(name)}
+        for name in (found & OWN_FILES | numbered) - {"run.lock"}:
             item = self.path / name
             if item.is_dir() and not item.is_symlink():
                 shutil.rmtree(item)

@@ -98,7 +98,7 @@ def test_overwrite_replaces_an_earlier_run(tmp_path):
     path = tmp_path / "run"
     finished_run(path)
     # The page of the earlier run, and what its groups are, would pass for those of the new one.
-    for name in ("report.html", "groups.json"):
+    for name in ("report.html", "groups.json", "certificate.2.json"):
         (path / name).write_text("{}")
     RunFolder(path, overwrite=True).close()
     assert sorted(p.name for p in path.rglob("*")) == [
