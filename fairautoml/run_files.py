@@ -310,7 +310,10 @@ PLAIN_ATTRIBUTES = (
 )  # fmt: skip
 """Fitted attributes that are records; the others follow from them and the pool."""
 
-POOL = ("schema", "groups", "classes", "seed", "task", "rows_by_label", "board", "best")
+POOL = (
+    "schema", "groups", "classes", "seed", "task", "rows_by_label", "board", "best",
+    "fitted_groups",
+)  # fmt: skip
 """Fields of a pool that are records."""
 
 

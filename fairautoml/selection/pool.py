@@ -57,6 +57,8 @@ class Pool:
     # individuals with a positive weight by finest group and label; None without two classes
     rows_by_label: NDArray[np.int64] | None = None  # shape (n_cells, 2)
     refitted: frozenset[str] = frozenset()  # trials whose model was trained on all rows instead
+    # after ``reselected`` the groups with what was found out about the bounds of the fit
+    fitted_groups: GroupSchema | None = None
 
     def classifier(self, entry: Entry) -> Predictor:
         """Return the predictor of an entry without training."""
@@ -116,7 +118,8 @@ class Pool:
                     "example 'demographic_parity_difference <= 0.05'"
                 )
                 raise InputError(msg)
-        targets = bind_constraints(constraints, self.board.systems, self.board.small_groups)
+        whole = self.groups if self.fitted_groups is None else self.fitted_groups
+        targets = bind_constraints(constraints, self.board.systems, whole.small_groups)
         tally = GroupCounts if self.task == "binary" else ClassCounts
         entries = tuple(
             replace(
@@ -129,9 +132,9 @@ class Pool:
         best = best_of([entry for entry in entries if set(entry.sources) <= set(self.bags)])
         if best is None:
             raise InputError("reselect: no model is stored; fit again")
-        groups = _bounded_by(self.groups, targets)
+        groups = _bounded_by(whole, targets)
         board = replace(self.board, entries=entries, served=best, small_groups=groups.small_groups)
-        return replace(self, board=board, best=best, groups=groups)
+        return replace(self, board=board, best=best, groups=groups, fitted_groups=whole)
 
     def select(self, *, max_gap: float | None, min_score: float | None) -> Entry:
         """Return the best matching entry among those whose models are stored."""

@@ -66,6 +66,12 @@ def test_groups_that_only_the_first_constraint_left_out_are_not_reported_again()
             learners=["logistic_regression"],
         ).fit(X, y, sex)  # fmt: skip
         other = model.reselect("equalized_odds_difference <= 1.0")
+        direct, back = (
+            one.reselect("demographic_parity_difference <= 0.1") for one in (model, other)
+        )
+    assert back.notes_ == direct.notes_
+    found, expected = ([e.measures for e in m.pool_.board.entries] for m in (back, direct))
+    assert found == expected
     sentence = "outside the bound of demographic_parity_difference: 'c' (n=12)"
     for one, expected in ((model, True), (other, False)):
         summary = one.summary_
