@@ -271,13 +271,10 @@ def _question(sample: AuditSample, correction: Correction, keys: RowKeys) -> str
     procedure. With several, which of them is tested at which level depends on the bounds.
     """
     rows = sample.rows
-    codes = (rows.codes(system) for system in rows.systems)
-    by_row: list[NDArray[Any] | None] = [rows.decision, rows.weight, *codes]
-    values = [
-        hashlib.sha256(_in_order(one, keys).tobytes()).hexdigest()
-        for one in by_row
-        if one is not None
-    ]
+    codes = [rows.codes(system) for system in rows.systems]
+    by_row = [one for one in (rows.decision, rows.weight, *codes) if one is not None]
+    at = _order(by_row, keys)
+    values = [hashlib.sha256(one[at].tobytes()).hexdigest() for one in by_row]
     groups = [
         [system.name, list(system.labels), list(sample.shown.left_out(system))]
         for system in rows.systems
@@ -318,7 +315,7 @@ def _by_row(given: Given, labels: Any, salt: str, model: Any) -> dict[str, Keys]
     return found
 
 
-def _in_order(values: NDArray[Any], keys: RowKeys) -> NDArray[Any]:
-    """Return values of rows in the order of the row keys, or as given without any."""
+def _order(by_row: Sequence[NDArray[Any]], keys: RowKeys) -> Any:
+    """Return the order of the rows by their keys and then their values, as given without keys."""
     rows = keys.by_row.get("given")
-    return values if rows is None else values[np.lexsort((values, rows))]
+    return slice(None) if rows is None else np.lexsort((*by_row, rows))

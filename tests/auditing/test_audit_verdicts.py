@@ -310,6 +310,20 @@ def test_other_groups_and_weights_of_the_same_rows_are_further_questions(tmp_pat
     assert n_earlier(quick(y, decision, groups, **options)) == 0
 
 
+def test_other_groups_of_rows_with_equal_features_are_a_further_question(tmp_path):
+    y, decision = np.ones(600, dtype=int), np.tile([0, 1], 300)
+    y[0] = 0
+    groups = np.where(np.arange(600) < 300, "a", "b")
+    options = {
+        "X": pd.DataFrame({"x": np.zeros(600)}), "constraint": CAN, "independent": True,
+        "ledger": tmp_path / "ledger.jsonl",
+    }  # fmt: skip
+    assert n_earlier(quick(y, decision, groups, **options)) == 0
+    accepted = np.where(decision, "a", "b")
+    assert n_earlier(quick(y, decision, accepted, **options)) == 1
+    assert n_earlier(quick(y[::-1], decision[::-1], groups[::-1], **options)) == 0
+
+
 def test_other_bounds_of_several_hypotheses_are_a_further_question(tmp_path):
     rows, ratio = of_counts((90, 300), (90, 300)), "demographic_parity_ratio >= 0.5"
     options = {"independent": True, "ledger": tmp_path / "ledger.jsonl"}
