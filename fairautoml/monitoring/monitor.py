@@ -553,13 +553,17 @@ def read_windows(time: Any, n_rows: int) -> Windows:
     if column.isna().any():
         msg = f"time has {int(column.isna().sum())} missing value(s). Give each row its time."
         raise InputError(msg)
-    ordered = isinstance(column.dtype, pd.CategoricalDtype) and column.dtype.ordered
-    if not (ordered or is_datetime64_any_dtype(column) or is_numeric_dtype(column)):
+    given = column
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.dtype.categories.dtype)
+    if not is_datetime64_any_dtype(column) and not is_numeric_dtype(column):
         column = column.astype(str)
         dates = pd.to_datetime(column, errors="coerce", format="ISO8601")
         column = dates if dates.notna().all() else column
     if is_datetime64_any_dtype(column):
         column = column.dt.strftime("%Y-%m")
+    elif isinstance(given.dtype, pd.CategoricalDtype) and given.dtype.ordered:
+        column = given
     codes, names = pd.factorize(column, sort=True)
     if len(names) > MOST_WINDOWS:
         raise InputError(

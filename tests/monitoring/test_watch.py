@@ -185,6 +185,9 @@ def test_the_result_is_json_and_a_page_on_which_names_stay_text():
         (["b", "a", "b"], ("a", "b")),
         (pd.Categorical(["Feb", "Jan", "Feb"], ["Jan", "Feb"], ordered=True), ("Jan", "Feb")),
         (pd.Categorical(["b", "a", "b"], ["b", "a"]), ("a", "b")),
+        (pd.Categorical([10, 9, 10]), ("9", "10")),
+        (pd.Categorical(pd.to_datetime(["2026-02-03", "2026-01-31", "2026-02-01"]), ordered=True),
+         ("2026-01", "2026-02")),
         (None, ("all rows",)),
     ],
 )  # fmt: skip
