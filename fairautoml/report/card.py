@@ -392,7 +392,7 @@ def _measured(view: RunView) -> Iterator[Block]:
     if reference is not None and not reference.served and reference.gap is not None:
         yield Block(
             text=f"Without regard to the constraint: {view.objective} {reference.score:.4f} at "
-            f"gap {reference.gap:.4f} ({reference.learner})"
+            f"{view.fairness_of(reference)} ({reference.learner})"
         )
     margin = view.documents.summary.get("margin") or {}
     yield from (

@@ -501,6 +501,13 @@ class RunView:
         """Smallest rate of the selected classifier, of which only minimums are constrained."""
         return None if self.served.gap is None else 1 - self.served.gap
 
+    def fairness_of(self, row: Row) -> str:
+        """Return the largest gap of a row, or its smallest rate if only minimums are bounded."""
+        what, found = "gap", row.gap
+        if self.of_minimum:
+            what, found = "smallest rate", None if found is None else 1 - found
+        return f"{what} {DASH if found is None else f'{found:.4f}'}"
+
     def across(self, row: Row) -> float | None:
         """Return the x value of a plot: the gap, or the excess with several limits."""
         return row.gap if self.one_limit else row.excess

@@ -96,6 +96,7 @@ def test_the_card_has_every_constraint_with_its_limit_as_plain_json():
 def test_the_card_of_a_bounded_rate_has_the_smallest_rate_and_no_gap():
     text = card_text(with_recall())
     assert "- Smallest rate: 0.9900; on these rows it meets the constraint" in text
+    assert "at smallest rate 0.9500 (xgboost)" in text
     assert "Largest gap" not in text
 
 

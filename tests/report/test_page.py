@@ -522,5 +522,7 @@ def test_the_page_lists_what_became_of_the_columns():
 
 
 def test_the_report_in_a_notebook_states_a_bounded_rate_and_its_bound():
-    shown = run_fragment(view_of(with_recall()))
+    view = view_of(with_recall())
+    assert "0.8700 at smallest rate 0.9500." in run_page(view)
+    shown = run_fragment(view)
     assert "at smallest rate 0.9900 (at least 0.6; on the search rows it meets" in shown
