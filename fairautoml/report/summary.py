@@ -260,8 +260,9 @@ def shortfall(entry: Entry, constraints: Sequence[str]) -> str:
         )
     worst = max(entry.measures, key=lambda m: m.gap - m.limit)
     found = f"undefined ({worst.reason})" if worst.value is None else f"{worst.value:.4g}"
+    kept = "a constant predictor" if entry.constant else "the least unfair one"
     return (
-        f"no model meets constraint={wanted!r} on the search rows; the least unfair one is kept: "
+        f"no model meets constraint={wanted!r} on the search rows; {kept} is kept: "
         f"{worst.metric} on {worst.system!r} is {found}. Give more time or rows, a looser bound, "
         "or fewer groups; leaderboard_ has the front"
     )
