@@ -186,7 +186,7 @@ def coded_groups(
     n_missing = int((codes < 0).sum())
     if n_missing:
         raise InputError(
-            f"groups has {n_missing} missing labels; give all, or leave out their rows."
+            f"{n_missing} row(s) have no label in groups. Give one, or leave these rows out."
         )
     return codes, *_quotas(levels.tolist(), np.bincount(codes), k, bounds)
 

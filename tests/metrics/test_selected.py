@@ -99,9 +99,9 @@ def test_invalid_bounds_are_refused(bounds):
 @pytest.mark.parametrize("missing", [None, np.nan])
 def test_bounds_with_a_missing_group_are_refused(missing):
     groups = np.array(["a", missing, "b"], dtype=object)
-    with pytest.raises(InputError, match="groups has 1 missing labels"):
+    with pytest.raises(InputError, match=r"1 row\(s\) have no label in groups"):
         select_top_k([3.0, 2.0, 1.0], 2, groups, (0.0, 1.0))
-    with pytest.raises(InputError, match="groups has 1 missing labels"):
+    with pytest.raises(InputError, match=r"1 row\(s\) have no label in groups"):
         select_representative(np.zeros((3, 1)), 2, groups)
 
 
