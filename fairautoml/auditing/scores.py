@@ -301,14 +301,14 @@ def _of_callable(metric: Callable[..., Any]) -> _Measure:
                 warnings.simplefilter("ignore")
                 warnings.simplefilter("error", UndefinedMetricWarning)
                 try:
-                    return float(metric(*given, **weight))
+                    found = float(metric(*given, **weight))
                 except (ValueError, UndefinedMetricWarning) as error:
                     return Undefined(str(error).splitlines()[0])
+            return Undefined("not a number") if math.isnan(found) else found
 
         value = of_draw(np.arange(len(y)))
-        if isinstance(value, Undefined) or math.isnan(value):
-            return (value if isinstance(value, Undefined) else Undefined("not a number")), None
-        return value, _resampled(of_draw, part) if part.few else None
+        undefined = isinstance(value, Undefined) or not part.few
+        return value, None if undefined else _resampled(of_draw, part)
 
     return measure
 

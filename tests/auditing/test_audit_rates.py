@@ -300,6 +300,20 @@ def test_scorers_and_functions_are_metrics():
     assert values == pytest.approx(expected)
 
 
+def share_of_rare(y, decision):
+    """Return the share of the rejected among label 1, NaN without label 1."""
+    return 1 - decision[y == 1].mean() if (y == 1).any() else np.nan
+
+
+def test_a_function_that_is_not_defined_on_every_draw_has_no_interval():
+    y, decision = np.zeros(40, dtype=int), np.tile([0, 1], 20)
+    y[[0, 20]] = 1
+    groups = np.repeat(["a", "b"], 20)
+    found = quick(y, decision, groups, metrics=[share_of_rare], smallest_cell=0).scores
+    assert [row.value for row in found] == [1.0] * 3
+    assert [row.interval for row in found] == [None] * 3
+
+
 def test_an_unknown_metric_is_answered_with_near_names():
     rows = individuals()
     with pytest.raises(ParameterError, match=r"did you mean .*balanced_accuracy"):
