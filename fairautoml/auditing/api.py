@@ -280,7 +280,7 @@ def audit(
     opening, tested = None, sample
     if independent and sample.constraints:
         refuse_training_rows(model, given)
-        opening = open_rows(given, sample, ledger, model, correction)
+        opening = open_rows(given, sample, ledger, model, small, correction)
         tested = replace(sample, level=opening.level)
     verdicts = verdict_rows(
         tested, independent=independent, small_groups=small, correction=correction

@@ -245,6 +245,7 @@ def open_rows(
     sample: AuditSample,
     ledger: str | PathLike[str] | None,
     model: Any = None,
+    small_groups: Sequence[SmallGroups] = (),
     correction: Correction = "holm",
 ) -> Opening:
     """Record that decisions on new rows are audited, and return the opening with its level.
@@ -259,12 +260,17 @@ def open_rows(
     by_row = _by_row(given, labels, own.salt, model) if single else {}
     columns = read_sensitive(given.sensitive).columns
     keys = keys_of_table(by_row, columns, labels, own.salt)
-    question = _question(sample, correction, keys)
+    question = _question(sample, small_groups, correction, keys)
     # An audit is about all its rows, so that none are dropped.
     return own.open(keys, delta=sample.level, question=question, drops=False).opening
 
 
-def _question(sample: AuditSample, correction: Correction, keys: RowKeys) -> str:
+def _question(
+    sample: AuditSample,
+    small_groups: Sequence[SmallGroups],
+    correction: Correction,
+    keys: RowKeys,
+) -> str:
     """Return the hash of decisions, weights, groups and hypotheses.
 
     The bound of a single hypothesis is no part of it, nor is the order of those of Holm's
@@ -280,12 +286,12 @@ def _question(sample: AuditSample, correction: Correction, keys: RowKeys) -> str
         for system in rows.systems
     ]
     asked = [
-        (bound.label, float(one.bound))
+        (bound.label, list(bound.system.labels), float(one.bound))
         for one in sample.constraints
-        for bound in one.bind(rows.systems)
+        for bound in one.bind(rows.systems, small_groups)
     ]
     if len(asked) == 1:
-        asked = [(asked[0][0], 0.0)]
+        asked = [(*asked[0][:2], 0.0)]
     ordered = asked if correction == "fixed_sequence" else sorted(asked)
     return chain_hash([values, groups, correction, ordered])
 

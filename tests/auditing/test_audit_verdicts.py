@@ -8,9 +8,10 @@ from audit_people import individuals, only, quick
 from fairautoml import FairAutoML
 from fairautoml.auditing.rates import AuditSample, Tables, shown_groups
 from fairautoml.auditing.rows import AuditReadOptions, Given, read_rows
-from fairautoml.auditing.verdicts import verdict_rows
+from fairautoml.auditing.verdicts import open_rows, verdict_rows
 from fairautoml.exceptions import InputError
 from fairautoml.metrics import Constraint
+from fairautoml.metrics.groups import SmallGroups
 
 CAN = "demographic_parity_difference <= 0.1"
 
@@ -322,6 +323,18 @@ def test_other_groups_of_rows_with_equal_features_are_a_further_question(tmp_pat
     accepted = np.where(decision, "a", "b")
     assert n_earlier(quick(y, decision, accepted, **options)) == 1
     assert n_earlier(quick(y[::-1], decision[::-1], groups[::-1], **options)) == 0
+
+
+def test_groups_that_the_audited_model_leaves_out_make_a_further_question(tmp_path):
+    y, decision, groups = of_counts((90, 300), (90, 300), (30, 40))
+    given = Given(y_true=y, y_pred=decision, sensitive={"g": groups})
+    sample = sample_of(read_rows(given, AuditReadOptions()), Constraint.parse(CAN))
+    small = SmallGroups(
+        metric="demographic_parity_difference", system="g", outside=("g2",), n_rows=(40,),
+        n_groups=3, fewest=50,
+    )  # fmt: skip
+    found = [open_rows(given, sample, tmp_path / "l.jsonl", None, s) for s in ((), (small,), ())]
+    assert [one.index for one in found] == [1, 2, 1]
 
 
 def test_other_bounds_of_several_hypotheses_are_a_further_question(tmp_path):
