@@ -210,7 +210,10 @@ SCORES = ("accuracy", "balanced_accuracy", "f1", "f1_macro", "rmse", "mae", "r2"
 
 
 def held_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the facts of ``holdout.json``: rows, scores, gaps, and whether the bounds are met."""
+    """Yield the facts of ``holdout.json``: rows, scores, gaps, and whether the bounds are met.
+
+    Of a metric that is bounded below the value is shown, not the gap.
+    """
     if not found:
         return
     yield "Rows", str(found["n_rows"])
@@ -218,7 +221,10 @@ def held_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if found.get(name) is not None:
             yield name, f"{found[name]:.4f}"
     for name, gap in found.get("gaps", {}).items():
-        yield f"Gap of {name}", "undefined" if gap is None else f"{gap:.4f}"
+        title, value, metric = f"Gap of {name}", gap, name.split("[")[0]
+        if metric in METRICS.names() and METRICS.get(metric).bounded_below:
+            title, value = name, None if gap is None else METRICS.get(metric).gap(gap)
+        yield title, "undefined" if value is None else f"{value:.4f}"
     if found.get("gaps"):
         met = found.get("excess") is not None and found["excess"] <= 0
         yield "Constraint", f"{'met' if met else 'NOT met'} on these rows"

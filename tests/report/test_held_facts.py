@@ -21,6 +21,13 @@ def test_what_held_out_rows_have_shown_is_listed():
     }
 
 
+def test_a_rate_and_a_ratio_on_held_out_rows_are_no_gaps():
+    gaps = {"minimum_recall[sex]": 0.25, "demographic_parity_ratio[sex]": None}
+    facts = dict(held_facts({"n_rows": 3, "gaps": gaps, "excess": None}))
+    assert facts["minimum_recall[sex]"] == "0.7500"
+    assert facts["demographic_parity_ratio[sex]"] == "undefined"
+
+
 @pytest.mark.parametrize(
     ("excess", "met"), [(-0.01, "met"), (0.0, "met"), (0.01, "NOT met"), (None, "NOT met")]
 )
