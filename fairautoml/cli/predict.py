@@ -167,7 +167,10 @@ def _read(arguments: argparse.Namespace, model: Any, folder: Any) -> tuple[Any, 
         check_columns(table, "--sensitive", roles.sensitive)
         groups = table[list(pool.groups.columns)]
     others = {roles.target, roles.weight, when, *roles.drop, *roles.sensitive_columns}
-    others -= {*pool.schema.names_in, *(() if apart else pool.groups.sensitive_from_X)}
+    others -= {
+        *pool.schema.names_in,
+        *(() if pool.groups is None else pool.groups.sensitive_from_X),
+    }
     X = table.drop(columns=[name for name in table.columns if name in others])
     return X, y, groups, None if when is None else table[when]
 

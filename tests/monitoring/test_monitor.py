@@ -94,6 +94,14 @@ def test_what_cannot_be_watched_is_refused(fitted):
         plain.monitor(X)
 
 
+def test_the_command_refuses_a_run_without_groups(tmp_path, capsys):
+    X, y, _ = few_individuals()
+    quick(None, run_dir=str(tmp_path / "run"), n_jobs=1).fit(X, y)
+    X.to_csv(tmp_path / "new.csv", index=False)
+    assert main(["monitor", str(tmp_path / "run"), str(tmp_path / "new.csv")]) == 3
+    assert "fitted with sensitive groups" in capsys.readouterr().err
+
+
 def test_the_command_ends_with_its_own_code_on_an_alarm(fitted, folder, capsys):
     run, data = str(folder / "run"), folder / "new.csv"
     table, _ = year(3.0)
