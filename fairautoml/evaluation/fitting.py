@@ -146,6 +146,7 @@ class LearnerModel:
 
     def dump(self, out: Dump, columns: Positions) -> int:
         """Write the portable form and return its node."""
+        columns = columns if self.empty is None else out.change(self.empty, columns)
         return out.node(TASKS.get(self.task).checks, {"of": out.model(self.estimator, columns)})
 
 

@@ -208,6 +208,14 @@ class EmptyColumns:
         filled[:, self.at] = 0.0
         return filled
 
+    def dump(self, out: Dump, columns: Positions) -> Positions:
+        """Return the columns, the empty ones replaced by one of 0."""
+        if self.at.size == 0:
+            return columns
+        filled = columns.copy()
+        filled[self.at] = out.step("fixed", {"values": np.zeros(1, np.float32)}, 1)
+        return filled
+
 
 class MulticlassClassifier(ClassifierMixin, EncodedEstimator):  # type: ignore[misc]
     """Multiclass classifier on the encoded matrix.

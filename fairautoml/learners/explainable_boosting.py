@@ -43,9 +43,7 @@ class ExplainableBoostingBinary(BinaryClassifier):
         if model.link_ != "logit":
             msg = f"an explainable boosting machine with link {model.link_!r} has no portable form"
             raise NotPortableError(msg)
-        columns = columns.copy()
-        if len(self.empty_.at):
-            columns[self.empty_.at] = out.step("fixed", {"values": np.zeros(1, np.float32)}, 1)
+        columns = out.change(self.empty_, columns)
         terms = [
             {
                 "columns": columns[list(features)],

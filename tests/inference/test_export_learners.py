@@ -12,15 +12,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from portable_cases import assert_same_scores, predictor_of, reloaded
 from scipy import sparse
+from scipy.special import expit
 
 from fairautoml import load_predictor
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.data.encoders import fit_encoding
-from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel
+from fairautoml.evaluation.fitting import CVEnsemble, FittedModel, LearnerModel, _fit_learner
 from fairautoml.exceptions import NotPortableError
-from fairautoml.inference.export import export_predictor
-from fairautoml.learners import LEARNERS
+from fairautoml.inference.export import export_predictor, portable_scores
+from fairautoml.learners import LEARNERS, Learner
 from fairautoml.learners._base import BinaryClassifier
+from fairautoml.mitigators import TrainRows
+from fairautoml.records import Config
 from fairautoml.runtime._scores import compiled_walk, walk
 from fairautoml.selection.ensemble import WeightedAverage
 
@@ -208,6 +211,37 @@ def test_a_learner_without_a_portable_form_is_named(tmp_path):
     with pytest.raises(NotPortableError, match="the learner Mystery has no portable form"):
         export_predictor(predictor, tmp_path / "m.fair", unseen="error", about={})
     assert not (tmp_path / "m.fair").exists()
+
+
+class Added:
+    """A plug-in whose score is the sum of the columns."""
+
+    def fit(self, X, y):
+        self.ones_ = np.ones(X.shape[1])
+        return self
+
+    def predict_proba(self, X):
+        positive = expit(X @ self.ones_)
+        return np.column_stack((1 - positive, positive))
+
+    def dump(self, out, columns):
+        content = {"factor": self.ones_, "coef": self.ones_[None], "intercept": np.zeros(1)}
+        return out.node("sparse", {**content, "columns": columns, "link": "logistic"})
+
+
+def test_a_plug_in_is_stored_without_the_columns_that_are_empty_in_training():
+    X, y = np.zeros((20, 3), dtype=np.float32), np.arange(20, dtype=np.int8) % 2
+    X[:, 1] = np.nan
+    cells = np.zeros(20, dtype=np.int32)
+    rows = TrainRows(
+        X=X, y=y, weight=np.ones(20), cells=cells, systems=(),
+        feature_schema=FeatureSchema(n_features=3),
+    )  # fmt: skip
+    learner = Learner(name="added", build=lambda *_: Added())
+    model = _fit_learner(learner, Config(learner="added"), rows, 0)
+    X[:, 1] = 5.0
+    assert (model.scores(X, cells) == 0.5).all()
+    np.testing.assert_array_equal(portable_scores(model, X, cells), model.scores(X, cells))
 
 
 @given(values=npst.arrays(np.float64, 20, elements=st.floats(allow_nan=False)))
