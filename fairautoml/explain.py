@@ -334,9 +334,11 @@ def _leaves(model: Any, weight: float, steps: _Steps) -> Iterator[tuple[Any, flo
     elif isinstance(model, LearnerModel):
         estimator = model.estimator
         native = getattr(estimator, "model_", None)
+        fill: Any = None if model.empty is None else model.empty.fill
         prepare = getattr(estimator, "native_input", None)
-        more = () if prepare is None else (lambda X, _: prepare(X),)
-        yield (estimator if native is None else native), weight, (*steps, *more)
+        first: _Steps = () if fill is None else (lambda X, _: fill(X),)
+        more: _Steps = () if prepare is None else (lambda X, _: prepare(X),)
+        yield (estimator if native is None else native), weight, (*steps, *first, *more)
     elif isinstance(model, StoredModels):
         raise InputError(ARRAYS)
     else:

@@ -299,8 +299,9 @@ class _Member:
         if not isinstance(fitted.model, LearnerModel):
             raise UnsupportedModel(f"{type(fitted.model).__name__} is not one model of a learner")
         self._encoder = fitted.encoder
-        self._estimator = fitted.model.estimator
-        self._inner = getattr(self._estimator, "model_", None)
+        estimator, empty = fitted.model.estimator, fitted.model.empty
+        self._empty = getattr(estimator, "empty_", None) if empty is None else empty
+        self._inner = getattr(estimator, "model_", None)
         self._range: Range
         own = fitted.scores(box[1], cells).astype(np.float64)
         values = self._values(box[1])
@@ -324,8 +325,7 @@ class _Member:
     def _values(self, matrix: Scores) -> Scores:
         """Return the input of the inner estimator for encoded rows."""
         values = self._encoder.transform(matrix)
-        empty = getattr(self._estimator, "empty_", None)
-        return np.asarray(values if empty is None else empty.fill(values))
+        return np.asarray(values if self._empty is None else self._empty.fill(values))
 
     def _inside(self, values: Scores) -> Scores:
         """Return the input of the trees."""

@@ -79,12 +79,13 @@ class _Own(SklearnTraining):
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Any:
         # Boosting of scikit-learn cannot bin an empty column.
         self.empty_ = None if issparse(X) else EmptyColumns(X)
-        return super()._train(self._filled(X), y, weight)
+        return super()._train(self.native_input(X), y, weight)
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
-        return super()._predicted(self._filled(X))
+        return super()._predicted(self.native_input(X))
 
-    def _filled(self, X: Any) -> Any:
+    def native_input(self, X: Any) -> Any:
+        """Return the rows as the estimator takes them."""
         return X if self.empty_ is None else self.empty_.fill(X)
 
     def _columns(self) -> Any:

@@ -19,6 +19,7 @@ from sklearn.svm import SVC, LinearSVC
 from fairautoml.data.dataset import FeatureSchema
 from fairautoml.evaluation.fitting import _fit_learner
 from fairautoml.exceptions import NotPortableError, ParameterError, UnknownNameError
+from fairautoml.explain import _leaves
 from fairautoml.learners import LEARNERS, Learner
 from fairautoml.learners._own import can_be_sent, chosen_learners, described, without_objects
 from fairautoml.mitigators._base import TrainRows
@@ -95,6 +96,25 @@ def test_values_of_a_column_that_is_empty_in_training_do_not_change_the_score(ro
     new[:, 1] = 1000.0
     model = one(SVC()).build({}, PLAIN, 0).fit(X, y)
     np.testing.assert_array_equal(model.predict_proba(new), model.predict_proba(X))
+
+
+@pytest.mark.parametrize("as_learner", [False, True])
+def test_a_member_takes_rows_without_the_columns_that_are_empty_in_training(rows, as_learner):
+    X, y = rows[0].copy(), rows[1]
+    X[:, 1] = np.nan
+    learner = Learner(name="nb", build=lambda *_: GaussianNB()) if as_learner else one(GaussianNB)
+    cells = np.zeros(len(y), dtype=np.int32)
+    train_rows = TrainRows(
+        X=X, y=y, weight=np.ones(len(y)), cells=cells, systems=(), feature_schema=PLAIN
+    )
+    model = _fit_learner(learner, Config(learner=learner.name), train_rows, 0)
+    matrix = new = np.where(np.arange(2) == 1, np.float32(1000.0), X)
+    ((estimator, weight, steps),) = _leaves(model, 1.0, ())
+    for step in steps:
+        matrix = step(matrix, cells)
+    assert weight == 1.0
+    found = estimator.predict_proba(matrix)[:, 1]
+    np.testing.assert_allclose(found, model.scores(new, cells), atol=1e-6)
 
 
 def test_an_estimator_without_a_seed_gets_that_of_the_trial(rows):
