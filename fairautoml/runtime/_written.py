@@ -216,9 +216,18 @@ def read_value(value: Any, form: str, unit: str) -> float:
         return math.nan
 
 
+LARGEST_DATE = 1e30
+"""Whole number that is larger than those that are dates, microseconds included."""
+
+_YEAR_FIRST = re.compile(r"%Y(?:%[A-Za-z])*")
+
+
 def reads_numbers(form: str) -> bool:
-    """Return whether dates of a form may be whole numbers, which lose no leading zero of a day."""
-    return form == DIGITS or form.startswith("%Y")
+    """Return whether dates of a form may be whole numbers: digits alone, the year first.
+
+    Otherwise a number has no mark between its parts, or has lost the leading zero of a day.
+    """
+    return form == DIGITS or _YEAR_FIRST.fullmatch(form) is not None
 
 
 def read_moment(value: Any, form: str) -> tuple[float, bool]:
@@ -227,7 +236,9 @@ def read_moment(value: Any, form: str) -> tuple[float, bool]:
         return read_date(value, form)
     numeric = isinstance(value, int | float | np.integer | np.floating)
     if reads_numbers(form) and numeric and not isinstance(value, bool):
-        return read_date(str(int(value)), form) if float(value).is_integer() else _UNREAD
+        # A whole number may be larger than any float.
+        whole = -LARGEST_DATE < value < LARGEST_DATE and value == int(value)
+        return read_date(str(int(value)), form) if whole else _UNREAD
     if isinstance(value, datetime):
         zoned = value.tzinfo is not None
         return read_date(value.isoformat(" "), CLEAR)[0], zoned

@@ -22,6 +22,7 @@ from fairautoml.runtime._written import (
     MARKS,
     MONTH_FIRST,
     read_date,
+    read_moment,
     read_number,
 )
 
@@ -255,6 +256,18 @@ def test_whole_numbers_are_dates_of_a_format_that_begins_with_the_year():
     whole = texts.astype({"c": "int64"})
     found = fit_schema(whole, dates={"c": "%Y%m%d"}).transform(whole)
     np.testing.assert_array_equal(found, fit_schema(texts).transform(texts))
+
+
+def test_whole_numbers_are_no_dates_of_a_format_with_marks():
+    texts = pd.DataFrame({"c": DAYS.strftime("%Y-%m-%d"), "u": range(N_ROWS)})
+    schema = fit_schema(texts, dates={"c": "%Y-%m-%d"})
+    with pytest.raises(InputError, match="'c' of X held dates as text at fit and holds numbers"):
+        schema.transform(texts.assign(c=20240131))
+
+
+@pytest.mark.parametrize("number", [pytest.param(10**5000, id="long"), np.inf, 2024.5])
+def test_numbers_that_are_no_dates_are_missing(number):
+    assert np.isnan(read_moment(number, "%Y%m%d")[0])
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,14 @@ def test_dates_as_whole_numbers_are_read_the_same(tmp_path):
         assert_read_the_same((predictor, served), new, frame["sex"])
 
 
+def test_whole_numbers_are_no_dates_of_a_format_with_marks(tmp_path):
+    frame = SEEN.assign(day=SEEN["day"].dt.strftime("%Y-%m-%d"))
+    columns = ColumnOptions(dates={"day": "%Y-%m-%d"})
+    served = reloaded(predictor_on(frame, {"sex": frame["sex"]}, columns=columns), tmp_path)
+    with pytest.raises(NewRowsError, match="'day' of X held dates as text and holds numbers now"):
+        served.predict(frame.assign(day=20240131), frame["sex"])
+
+
 @pytest.mark.filterwarnings("ignore:column 'day' of X held dates with no time zone")
 def test_dates_of_a_time_zone_are_read_the_same(both):
     frame = SEEN.assign(day=SEEN["day"].dt.tz_localize("Europe/Berlin"))
