@@ -257,6 +257,9 @@ class Encoder:
         for place, lookup in zip(places, (*self.replaced, *self.appended), strict=True):
             content = {"column": columns[lookup.column], "values": lookup.values}
             encoded[place] = out.step("lookup", content, 1)[0]
+        if self.hidden:
+            missing = out.step("fixed", {"values": np.full(1, np.nan, dtype=np.float32)}, 1)
+            encoded[list(self.hidden)] = missing
         return np.concatenate([encoded, *(text.dump(out, columns) for text in self.texts)])
 
 

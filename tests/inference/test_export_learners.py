@@ -213,6 +213,26 @@ def test_a_learner_without_a_portable_form_is_named(tmp_path):
     assert not (tmp_path / "m.fair").exists()
 
 
+@pytest.mark.parametrize("name", [name for name, task in CASES if task == "binary"])
+def test_columns_that_an_encoding_hides_are_hidden_in_the_file(name):
+    learner = LEARNERS.get(name)
+    if learner.extra:
+        pytest.importorskip(LIBRARY[learner.extra])
+    X, latent = table(0)
+    y = target(latent - 1, "binary")
+    encoded, schema, encoder = fit_encoding(
+        "codes_without_groups", X, y, SCHEMA, 0, group_columns=(2, 3)
+    )
+    built = learner.build(SMALL.get(name, {}), schema, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        built.fit(encoded, y)
+    model = FittedModel(encoder, LearnerModel(built))
+    new, cells = table(1)[0], np.zeros(N_ROWS, dtype=np.int32)
+    found = portable_scores(model, new, cells)
+    np.testing.assert_allclose(found, model.scores(new, cells), rtol=1e-6)
+
+
 class Added:
     """A plug-in whose score is the sum of the columns."""
 
