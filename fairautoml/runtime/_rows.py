@@ -140,9 +140,10 @@ def column_of(values: Any) -> Array:
 def _unmasked(values: Any) -> Array:
     """Return an array; masked values are missing."""
     found = np.asarray(values)
-    if isinstance(values, np.ma.MaskedArray):
-        found = found.astype(object)
-        found[np.ma.getmaskarray(values)] = None
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        number = found.dtype.kind == "f"
+        found = found.astype(found.dtype if number else object)
+        found[np.ma.getmaskarray(values)] = np.nan if number else None
     return found
 
 

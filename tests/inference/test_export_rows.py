@@ -24,6 +24,7 @@ from fairautoml.inference.predictor import Predictor
 from fairautoml.learners import LEARNERS
 from fairautoml.mitigators._group_program import Step, ThresholdRule
 from fairautoml.runtime import NewRowsError
+from fairautoml.runtime._rows import Rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::fairautoml.exceptions.DegradedWarning")
 
@@ -310,6 +311,13 @@ def test_masked_values_of_an_array_are_missing(tmp_path, kind):
     predictor = predictor_on(X, sensitive)
     masked = np.ma.masked_less(X, -5)
     assert_read_the_same((predictor, reloaded(predictor, tmp_path)), masked, sensitive)
+
+
+def test_masked_arrays_of_floats_stay_floats():
+    X = np.ma.masked_less(np.arange(6.0).reshape(3, 2), 2.0)
+    (first, _), (same, _) = Rows.of(X).columns, Rows.of(np.ma.array(X.data)).columns
+    np.testing.assert_array_equal(first, np.array([np.nan, 2.0, 4.0]))
+    assert first.dtype == same.dtype == np.float64
 
 
 def some_missing(frame):
