@@ -179,11 +179,12 @@ def cores_table(folder: Path) -> str:
     both = read_rows(folder / "cells.csv").merge(alone, on=block, suffixes=("", "_alone"))
     rows = [["system", "accuracy, all cores", "one core", "difference (standard error)",
              "bound met, all cores", "one core"]]  # fmt: skip
-    for variant, own in both.groupby("variant", sort=False):
+    for name, own in both.groupby("variant", sort=False):
+        variant = str(name)
         gain = own["holdout.accuracy"] - own["holdout.accuracy_alone"]
         met = [(own[f"holdout.excess{which}"] <= 0).sum() for which in ("", "_alone")]
         rows.append([
-            f"**{variant}**" if variant == OURS else str(variant),
+            f"**{variant}**" if variant == OURS else variant,
             f"{own['holdout.accuracy'].mean():.4f}", f"{own['holdout.accuracy_alone'].mean():.4f}",
             f"{gain.mean():+.4f} ({gain.sem():.4f})", *(f"{n} of {len(own)}" for n in met),
         ])  # fmt: skip
