@@ -374,11 +374,11 @@ def test_what_it_takes_to_score_a_result_is_left_before_the_deadline():
 
 
 class Screens(Flat):
-    """Runs every second trial on one fold."""
+    """Runs every second proposal on one fold."""
 
     def next_trial(self, ask, *, number, seconds_left):
         trial = super().next_trial(ask, number=number, seconds_left=seconds_left)
-        one_fold = trial is not None and number % 2
+        one_fold = trial is not None and not trial.parent and number % 2
         return replace(trial, fidelity=Fidelity(folds=1)) if one_fold else trial
 
 
