@@ -312,17 +312,24 @@ def test_other_groups_and_weights_of_the_same_rows_are_further_questions(tmp_pat
 
 
 def test_other_groups_of_rows_with_equal_features_are_a_further_question(tmp_path):
-    y, decision = np.ones(600, dtype=int), np.tile([0, 1], 300)
-    y[0] = 0
-    groups = np.where(np.arange(600) < 300, "a", "b")
-    options = {
-        "X": pd.DataFrame({"x": np.zeros(600)}), "constraint": CAN, "independent": True,
-        "ledger": tmp_path / "ledger.jsonl",
-    }  # fmt: skip
-    assert n_earlier(quick(y, decision, groups, **options)) == 0
-    accepted = np.where(decision, "a", "b")
-    assert n_earlier(quick(y, decision, accepted, **options)) == 1
-    assert n_earlier(quick(y[::-1], decision[::-1], groups[::-1], **options)) == 0
+    rows = pd.DataFrame({"x": np.arange(600) // 4 % 2, "y": np.arange(600) // 2 % 2})
+    rows = rows.assign(decision=np.arange(600) % 2, g=np.where(np.arange(600) < 304, "a", "b"))
+
+    def audited(rows):
+        rows = rows.reset_index(drop=True)
+        return n_earlier(quick(
+            rows["y"], rows["decision"], rows["g"], X=rows[["x"]], constraint=CAN,
+            independent=True, ledger=tmp_path / "ledger.jsonl",
+        ))  # fmt: skip
+
+    assert audited(rows) == 0
+    # Each content of a row has as many rows of both groups as before.
+    content = [rows["x"], rows["y"]]
+    swapped = rows.groupby(content)["g"].transform(
+        lambda g: g.sample(frac=1, random_state=0).to_numpy()
+    )
+    assert audited(rows.assign(g=swapped)) == 1
+    assert audited(rows[::-1]) == 0
 
 
 def test_groups_that_the_audited_model_leaves_out_make_a_further_question(tmp_path):
