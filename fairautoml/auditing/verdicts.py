@@ -285,14 +285,14 @@ def _question(
         [system.name, list(system.labels), list(sample.shown.left_out(system))]
         for system in rows.systems
     ]
-    asked = [
+    hypotheses = [
         (bound.label, list(bound.system.labels), float(one.bound))
         for one in sample.constraints
         for bound in one.bind(rows.systems, small_groups)
     ]
-    if len(asked) == 1:
-        asked = [(*asked[0][:2], 0.0)]
-    ordered = asked if correction == "fixed_sequence" else sorted(asked)
+    if len(hypotheses) == 1:
+        hypotheses = [(*hypotheses[0][:2], 0.0)]
+    ordered = hypotheses if correction == "fixed_sequence" else sorted(hypotheses)
     return chain_hash([values, groups, correction, ordered])
 
 

@@ -265,8 +265,8 @@ def question_of(subject: Subject, grouping: str = "") -> str:
     groups = [list(names) for names in subject.groups]
     bounds = [text.rsplit(" ", 2)[1:] for text in subject.claims]
     several = len(subject.models) > 1 or any(bound != bounds[0] for bound in bounds)
-    asked = [list(subject.models), metrics, groups, grouping]
-    return chain_hash([*asked, bounds] if several else asked)
+    parts = [list(subject.models), metrics, groups, grouping]
+    return chain_hash([*parts, bounds] if several else parts)
 
 
 def uncertified(reason: Reason, subject: Subject, delta: float) -> Certificate:
