@@ -123,10 +123,13 @@ class EncodedEstimator(BaseEstimator):  # type: ignore[misc]
 
     model_: Any  # set by ``fit``
 
-    def __init__(self, params: ParamValues, feature_schema: FeatureSchema, seed: int) -> None:
+    def __init__(
+        self, params: ParamValues, feature_schema: FeatureSchema, seed: int, n_classes: int = 2
+    ) -> None:
         self.params = params
         self.feature_schema = feature_schema
         self.seed = seed
+        self.n_classes = n_classes
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         """Write ``model_`` and return its node."""
@@ -223,16 +226,6 @@ class MulticlassClassifier(ClassifierMixin, EncodedEstimator):  # type: ignore[m
     The model is trained on the observed labels, renumbered without gaps, because most libraries
     require all classes and a small fold may lack one. Unobserved classes have probability 0.
     """
-
-    def __init__(
-        self,
-        params: ParamValues,
-        feature_schema: FeatureSchema,
-        seed: int,
-        n_classes: int,
-    ) -> None:
-        super().__init__(params, feature_schema, seed)
-        self.n_classes = n_classes
 
     def fit(self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None) -> Self:
         """Train from scratch."""

@@ -6,6 +6,7 @@ batch. Numbers are scaled robustly and embedded by periodic functions, categorie
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -76,8 +77,9 @@ class Network(EncodedEstimator):
         seed: int,
         n_classes: int = 2,
     ) -> None:
-        EncodedEstimator.__init__(self, params, feature_schema, seed)
-        self.recipe, self.n_classes = recipe, n_classes
+        super().__init__(params, feature_schema, seed, n_classes)
+        _torch(recipe)
+        self.recipe = recipe
 
     def _train(
         self, X: NDArray[np.floating], y: NDArray[Any], weight: NDArray[Any] | None
@@ -126,25 +128,13 @@ def _torch(recipe: Recipe) -> Any:
     return imported(f"learner {recipe.name!r}", "torch", "torch", '"fairautoml-search[nn]"')
 
 
-@dataclass(frozen=True, slots=True)
-class _Build:
-    """Builds the networks of a recipe."""
-
-    kind: type[Network]
-    recipe: Recipe
-
-    def __call__(self, *arguments: Any) -> Network:
-        _torch(self.recipe)
-        return self.kind(self.recipe, *arguments)
-
-
 def network_learner(recipe: Recipe) -> Learner:
     """Return the learner of a recipe."""
     return Learner(
         name=recipe.name,
-        build=_Build(NetworkBinary, recipe),
-        build_multiclass=_Build(NetworkMulticlass, recipe),
-        build_regressor=_Build(NetworkNumbers, recipe),
+        build=partial(NetworkBinary, recipe),
+        build_multiclass=partial(NetworkMulticlass, recipe),
+        build_regressor=partial(NetworkNumbers, recipe),
         extra="nn",
         most_rows=20_000,
         least_seconds=300.0,

@@ -8,7 +8,7 @@ import inspect
 import pickle
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,6 @@ from fairautoml.learners import LEARNERS, Learner
 from fairautoml.learners._base import (
     MAX_CATEGORIES,
     EmptyColumns,
-    EncodedEstimator,
     SklearnClassifier,
     SklearnMulticlass,
     SklearnTraining,
@@ -57,8 +56,8 @@ class _Own(SklearnTraining):
         seed: int,
         n_classes: int = 2,
     ) -> None:
-        EncodedEstimator.__init__(self, params, feature_schema, seed)
-        self.own, self.n_classes = own, n_classes
+        super().__init__(params, feature_schema, seed, n_classes)
+        self.own = own
 
     def _estimator(self, n_rows: int) -> Pipeline:
         del n_rows
@@ -155,17 +154,6 @@ class OwnRegressor(_Own):
         return self._dump(out, columns)
 
 
-@dataclass(frozen=True, slots=True)
-class _Build:
-    """Builds a learner of the user's estimator."""
-
-    own: Any
-    kind: type[_Own]
-
-    def __call__(self, *arguments: Any) -> _Own:
-        return self.kind(self.own, *arguments)
-
-
 def weight_argument(estimator: Any) -> str:
     """Return the argument of ``fit`` for weights, empty if the estimator takes none."""
     if isinstance(estimator, Pipeline):
@@ -229,11 +217,11 @@ def _check_name(learner: Learner, known: Collection[str]) -> None:
 def _of_estimator(given: Any, known: Collection[str], regression: bool) -> Learner:
     estimator = _instance(given)
     _check_estimator(estimator, regression)
-    builds: dict[str, Any] = {"build": _Build(estimator, OwnClassifier)}
+    builds: dict[str, Any] = {"build": partial(OwnClassifier, estimator)}
     if regression:
-        builds["build_regressor"] = _Build(estimator, OwnRegressor)
+        builds["build_regressor"] = partial(OwnRegressor, estimator)
     else:
-        builds["build_multiclass"] = _Build(estimator, OwnMulticlass)
+        builds["build_multiclass"] = partial(OwnMulticlass, estimator)
     return Learner(
         name=_name_of(estimator, {*known, *LEARNERS.names()}),
         handles_weights=bool(weight_argument(estimator)),
@@ -304,13 +292,11 @@ def can_be_sent(own: Mapping[str, Learner]) -> bool:
         return False
 
 
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-
-
 def described(learner: Learner) -> str:
     """Return the class and all parameters of an own learner, equal in every process."""
     text, build = repr(learner), learner.build
-    if isinstance(build, _Build):
-        kind, params = type(build.own), sorted(build.own.get_params().items())
+    if isinstance(build, partial) and build.func is OwnClassifier:
+        (own,) = build.args
+        kind, params = type(own), sorted(own.get_params().items())
         text = f"{learner.name}: {kind.__module__}.{kind.__qualname__}{params}"
-    return _ADDRESS.sub("", text)
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
