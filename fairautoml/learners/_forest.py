@@ -4,35 +4,51 @@ scikit-learn starts joblib and checks the rows for each tree, which for one row 
 long as the trees.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from fairautoml.data.dataset import FeatureSchema
 from fairautoml.learners._base import (
+    Learner,
     SklearnClassifier,
     SklearnMulticlass,
     SklearnRegressor,
     SklearnTraining,
 )
 from fairautoml.portable import Dump, Positions, Sums, Tree
+from fairautoml.records import ParamValues
 from fairautoml.threads import n_threads
 
 
 class _Forest(SklearnTraining):
-    """A forest on category codes as ordinal numbers, with missing values."""
+    """A forest on category codes as ordinal numbers, with missing values.
 
-    kind: type[Any]
+    ``kind`` is the class of scikit-learn, whose names ``params`` have.
+    """
+
     output: int | None  # output of the trees that is the score, None = all
 
-    def _options(self, n_rows: int) -> dict[str, Any]:
-        """Return the parameters for this number of training rows."""
-        del n_rows
-        return dict(self.params)
+    def __init__(
+        self,
+        kind: type[Any],
+        params: ParamValues,
+        feature_schema: FeatureSchema,
+        seed: int,
+        n_classes: int = 2,
+    ) -> None:
+        super().__init__(params, feature_schema, seed, n_classes)
+        self.kind = kind
 
     def _estimator(self, n_rows: int) -> Any:
-        return self.kind(**self._options(n_rows), n_jobs=n_threads(), random_state=self.seed)
+        options = dict(self.params)
+        if "max_samples" in options:
+            # scikit-learn 1.9 takes a fraction of the sum of the weights, not of the rows.
+            options["max_samples"] = max(1, round(float(options["max_samples"]) * n_rows))
+        return self.kind(**options, n_jobs=n_threads(), random_state=self.seed)
 
     @property
     def n_trees_(self) -> int:
@@ -75,6 +91,17 @@ class ForestRegressor(_Forest, SklearnRegressor):
 
     def _estimator(self, n_rows: int) -> Any:
         return super()._estimator(n_rows).set_params(criterion="squared_error")
+
+
+def forest_learner(name: str, classifier: type[Any], regressor: type[Any]) -> Learner:
+    """Return the learner of two forests of scikit-learn."""
+    return Learner(
+        name=name,
+        build=partial(ForestClassifier, classifier),
+        build_multiclass=partial(ForestMulticlass, classifier),
+        build_regressor=partial(ForestRegressor, regressor),
+        handles_sparse=True,
+    )
 
 
 def sklearn_tree(tree: Any, output: int | None) -> Tree:

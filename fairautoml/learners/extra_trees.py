@@ -2,32 +2,6 @@
 
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-from fairautoml.learners._base import Learner
-from fairautoml.learners._forest import ForestClassifier, ForestMulticlass, ForestRegressor
+from fairautoml.learners._forest import forest_learner
 
-
-class ExtraTreesBinary(ForestClassifier):
-    """Binary classifier; ``params`` have scikit-learn's names."""
-
-    kind = ExtraTreesClassifier
-
-
-class ExtraTreesMulticlass(ForestMulticlass):
-    """Multiclass variant."""
-
-    kind = ExtraTreesClassifier
-
-
-class ExtraTreesNumbers(ForestRegressor):
-    """Regression variant."""
-
-    kind = ExtraTreesRegressor
-
-
-LEARNER = Learner(
-    name="extra_trees",
-    build=ExtraTreesBinary,
-    build_multiclass=ExtraTreesMulticlass,
-    build_regressor=ExtraTreesNumbers,
-    handles_sparse=True,
-)
+LEARNER = forest_learner("extra_trees", ExtraTreesClassifier, ExtraTreesRegressor)
