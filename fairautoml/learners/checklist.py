@@ -157,8 +157,11 @@ class Checklist:
 
     def scores(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return P(y = 1) by the number of checked items, shape (n_rows,); above 0.5 from M on."""
-        by_count: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-self.log_odds))
-        return by_count[self.counts(X)]
+        return self._by_count[self.counts(X)]
+
+    @property
+    def _by_count(self) -> NDArray[np.float64]:
+        return 1.0 / (1.0 + np.exp(-self.log_odds))
 
     def dump(self, out: Dump, columns: Positions) -> int:
         """Write the portable form and return its node."""
@@ -166,7 +169,7 @@ class Checklist:
             "columns": columns[[item.column for item in self.items]],
             "tests": [item.test for item in self.items],
             "values": np.array([item.value for item in self.items]),
-            "scores": 1.0 / (1.0 + np.exp(-self.log_odds)),
+            "scores": self._by_count,
         }
         return out.node("checklist", content)
 
@@ -650,35 +653,30 @@ class Shape:
         return cls(**known)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LabelledRows:
-    """Training rows of a checklist."""
-
-    X: NDArray[np.floating]  # shape (n_rows, n_features): encoded features, dense
-    y: NDArray[np.integer]  # shape (n_rows,): labels 0 or 1, both occurring
-    weight: NDArray[np.float64]  # shape (n_rows,): sample weights; rows of weight 0 are excluded
-    feature_schema: FeatureSchema  # types of the columns
-
-
 def fit_checklist(
-    rows: LabelledRows, shape: Shape, *, gaps: Sequence[RateGap] = (), seed: int = 0
+    X: NDArray[np.floating],
+    y: NDArray[np.integer],
+    weight: NDArray[np.float64],
+    feature_schema: FeatureSchema,
+    shape: Shape,
+    *,
+    gaps: Sequence[RateGap] = (),
+    seed: int = 0,
 ) -> Checklist:
     """Return the checklist with the fewest mistakes whose group gaps are within their limits.
 
     Ties are broken by fewer items, then by a smaller required number. Limits hold on the training
-    rows, for the decisions of the list itself.
+    rows, for the decisions of the list itself. Rows of weight 0 are excluded.
     """
     deadline = time.monotonic() + shape.seconds
-    used = rows.weight > 0
-    X, y, weight = rows.X[used], rows.y[used], rows.weight[used]
+    used = weight > 0
+    X, y, weight = X[used], y[used], weight[used]
     if not len(y) or (y == y[0]).all():
         msg = (
             f"y: a checklist needs rows of both labels with weight, found {np.unique(y).tolist()}"
         )
         raise InputError(msg)
-    items, checked = find_items(
-        X, rows.feature_schema, cuts=shape.cuts, complements=shape.complements
-    )
+    items, checked = find_items(X, feature_schema, cuts=shape.cuts, complements=shape.complements)
     column = np.array([item.column for item in items])
     # The mean mistake costs about 1, independent of the scale of the weights.
     cost = weight / weight.mean() * _costs(y, weight, shape.cost)
@@ -756,20 +754,15 @@ class ChecklistBinary(BinaryClassifier):
     """A checklist classifier; ``params`` are the fields of ``Shape``."""
 
     def _train(self, X: Any, y: NDArray[Any], weight: NDArray[Any] | None) -> Checklist:
-        rows = LabelledRows(
-            X=X,
-            y=y,
-            weight=np.ones(len(y)) if weight is None else weight,
-            feature_schema=self.feature_schema,
-        )
-        return fit_checklist(rows, Shape.from_params(self.params), seed=self.seed)
+        weight = np.ones(len(y)) if weight is None else weight
+        shape = Shape.from_params(self.params)
+        return fit_checklist(X, y, weight, self.feature_schema, shape, seed=self.seed)
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         return self.model_.scores(X)
 
     def _dump(self, out: Dump, columns: Positions) -> int:
-        found: Checklist = self.model_
-        return found.dump(out, columns)
+        return out.model(self.model_, columns)
 
 
 LEARNER = Learner(name="checklist", build=ChecklistBinary, opt_in=True)

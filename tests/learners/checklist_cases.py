@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from fairautoml.data.dataset import FeatureSchema
-from fairautoml.learners.checklist import LabelledRows, RateGap, Shape, fit_checklist
+from fairautoml.learners.checklist import RateGap, Shape, fit_checklist
 from fairautoml.metrics import GroupCounts
 from fairautoml.metrics.rates import RATES, worst
 
@@ -42,14 +42,10 @@ def seeded(seed):
 def rows_of(X, y, weight=None, categorical=()):
     X = np.asarray(X, dtype=np.float32)
     cardinalities = tuple(int(np.nanmax(X[:, at])) + 1 for at in categorical)
-    return LabelledRows(
-        X=X,
-        y=np.asarray(y, dtype=np.int8),
-        weight=np.ones(len(y)) if weight is None else weight,
-        feature_schema=FeatureSchema(
-            n_features=X.shape[1], categorical=tuple(categorical), cardinalities=cardinalities
-        ),
+    schema = FeatureSchema(
+        n_features=X.shape[1], categorical=tuple(categorical), cardinalities=cardinalities
     )
+    return X, np.asarray(y, dtype=np.int8), np.ones(len(y)) if weight is None else weight, schema
 
 
 def gaps_of(groups, rates, limit, form="difference"):
@@ -69,7 +65,7 @@ def gaps_of(groups, rates, limit, form="difference"):
 def fitted(table, y, gaps=(), *, weight=None, most=7, seconds=60.0, **shape):
     rows = rows_of(table, y, weight)
     allowed = {"most_items": most, "most_required": most, "complements": False, **shape}
-    return fit_checklist(rows, Shape(seconds=seconds, **allowed), gaps=gaps)
+    return fit_checklist(*rows, Shape(seconds=seconds, **allowed), gaps=gaps)
 
 
 def measured(accepted, y, gap, weight=None):

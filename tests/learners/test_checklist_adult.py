@@ -107,7 +107,7 @@ def test_the_descents_alone_make_fewer_mistakes_than_published_within_the_same_g
     categorical = [sample.names.index(name) for name in sample.categories]
     gaps = gaps_of(sample.is_male, ("tpr", "fpr"), 0.05)
     rows = rows_of(sample.X, sample.y, categorical=categorical)
-    found = fit_checklist(rows, Shape(complements=False, seconds=600.0), gaps=gaps)
+    found = fit_checklist(*rows, Shape(complements=False, seconds=600.0), gaps=gaps)
     accepted = found.accepts(sample.X)
     assert all(measured(accepted, sample.y, gap) <= 0.05 for gap in gaps)
     assert found.mistakes == (accepted != sample.y).sum()

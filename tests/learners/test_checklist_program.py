@@ -176,7 +176,7 @@ def test_limits_on_a_single_group_are_refused():
 @pytest.mark.parametrize("weight", [np.array([1.0, 0.0]), np.zeros(2)])
 def test_rows_of_one_label_are_refused(weight):
     with pytest.raises(InputError, match="needs rows of both labels with weight, found"):
-        fit_checklist(rows_of([[0], [1]], [0, 1], weight), Shape())
+        fit_checklist(*rows_of([[0], [1]], [0, 1], weight), Shape())
 
 
 def test_the_same_seed_gives_the_same_list():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.exceptions import InputError
-from fairautoml.learners.checklist import Checklist, LabelledRows, RateGap, Shape, fit_checklist
+from fairautoml.learners.checklist import Checklist, RateGap, Shape, fit_checklist
 from fairautoml.metrics import BoundConstraint
 from fairautoml.mitigators._base import (
     FitBaseLearner,
@@ -54,10 +54,10 @@ def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: 
     if left is not None:
         shape = replace(shape, seconds=max(LEAST_SECONDS, min(left, shape.seconds)))
     gaps = _gaps(rows, rows.targets, float(params["limit_share"]))
-    labelled = LabelledRows(
-        X=rows.X, y=rows.y, weight=rows.weight, feature_schema=rows.feature_schema
+    found = fit_checklist(
+        rows.X, rows.y, rows.weight, rows.feature_schema, shape, gaps=gaps, seed=seed
     )
-    return ChecklistModel(checklist=fit_checklist(labelled, shape, gaps=gaps, seed=seed))
+    return ChecklistModel(checklist=found)
 
 
 def _gaps(
