@@ -1,7 +1,6 @@
 """Logistic and ridge regression on one-hot categories and scaled or piecewise linear numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -25,6 +24,7 @@ from fairautoml.learners._base import (
 )
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValue
+from fairautoml.runtime._scores import linear_sums
 
 
 class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -79,138 +79,74 @@ def _categories(min_frequency: ParamValue) -> OneHotEncoder:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Numbers:
-    """Number columns without gaps, scaled, and cut into pieces if there are edges."""
-
-    columns: NDArray[np.int64]
-    fill: NDArray[np.float32]
-    flags: NDArray[np.int32]  # positions among the columns of those with an indicator of gaps
-    mean: NDArray[np.float32]
-    scale: NDArray[np.float32]
-    bent: PiecewiseLinearEncoder | None
-
-    @classmethod
-    def of(cls, pipeline: Pipeline, columns: Sequence[int]) -> "_Numbers":
-        """Read a fitted pipeline."""
-        fill, scaled = pipeline.named_steps["fill"], pipeline.named_steps["numbers"]
-        bent = None
-        if isinstance(scaled, FeatureUnion):
-            (_, scaled), (_, bent) = scaled.transformer_list
-        return cls(
-            columns=np.array(columns),
-            fill=np.nan_to_num(fill.statistics_.astype(np.float32)),
-            flags=fill.indicator_.features_.astype(np.int32),
-            mean=scaled.mean_.astype(np.float32),
-            scale=scaled.scale_.astype(np.float32),
-            bent=bent,
-        )
-
-    def encoded(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Return the columns that have a coefficient."""
-        filled: NDArray[np.floating] = np.take(X, self.columns, axis=1)  # changed in place
-        gaps = np.isnan(filled)
-        if gaps.any():
-            np.copyto(filled, self.fill, where=gaps)
-        if len(self.flags):
-            filled = np.concatenate([filled, gaps[:, self.flags].astype(np.float32)], axis=1)
-        bent = None if self.bent is None else self.bent.transform(filled)
-        filled -= self.mean
-        filled /= self.scale
-        return filled if bent is None else np.concatenate([filled, bent], axis=1)
-
-    def portable(self, columns: Positions) -> dict[str, Any]:
-        """Return the portable form."""
-        return {
-            "columns": columns[self.columns],
-            "fill": self.fill,
-            "flags": self.flags,
-            "mean": self.mean,
-            "scale": self.scale,
-            "edges": [] if self.bent is None else self.bent.edges_,
-        }
+def _portable(model: Pipeline, *, multiclass: bool) -> dict[str, Any]:
+    """Return a fitted pipeline of dense rows as the content of a node of the runtime."""
+    last = model.named_steps["model"]
+    coef = np.atleast_2d(last.coef_)
+    intercept = np.broadcast_to(last.intercept_, coef.shape[:1])
+    if multiclass and len(coef) == 1:
+        # Two of the classes are known: the softmax needs a sum for each.
+        coef, intercept = (np.concatenate([0 * one, one]) for one in (coef, intercept))
+    encoders = model.named_steps["columns"].transformers_
+    fitted = {name: (part, at) for name, part, at in encoders}
+    tables: list[dict[str, Any]] = []
+    n_numbers = coef.shape[1]
+    if "categories" in fitted:
+        encoder, places = fitted["categories"]
+        n_numbers -= int(sum(encoder._n_features_outs))
+        tables = _tables(encoder, coef[:, n_numbers:], places)
+    return {
+        "numbers": _of_numbers(*fitted["numbers"]) if "numbers" in fitted else None,
+        "categories": tables,
+        "coef": coef[:, :n_numbers].copy(),
+        "intercept": intercept,
+    }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _DirectSums:
-    """Sums of a fitted pipeline on dense rows.
+def _of_numbers(pipeline: Pipeline, columns: Sequence[int]) -> dict[str, Any]:
+    fill, scaled = pipeline.named_steps["fill"], pipeline.named_steps["numbers"]
+    edges: list[NDArray[np.float64]] = []
+    if isinstance(scaled, FeatureUnion):
+        (_, scaled), (_, bent) = scaled.transformer_list
+        edges = bent.edges_
+    return {
+        "columns": np.array(columns),
+        "fill": np.nan_to_num(fill.statistics_.astype(np.float32)),
+        "flags": fill.indicator_.features_.astype(np.int32),
+        "mean": scaled.mean_.astype(np.float32),
+        "scale": scaled.scale_.astype(np.float32),
+        "edges": edges,
+    }
 
-    scikit-learn checks the rows in every step, which takes far longer than the sums of one row.
-    """
 
-    numbers: _Numbers | None
-    # per category column its position and what each code adds, the last entry for missing
-    tables: tuple[tuple[int, NDArray[np.float64]], ...]
-    coef: NDArray[np.float64]  # shape (n_sums, n_numbers)
-    intercept: NDArray[np.float64]  # shape (n_sums,)
-
-    @classmethod
-    def of(cls, model: Pipeline, *, multiclass: bool) -> "_DirectSums":
-        """Read a fitted pipeline."""
-        last = model.named_steps["model"]
-        coef = np.atleast_2d(last.coef_)
-        intercept = np.broadcast_to(last.intercept_, coef.shape[:1])
-        if multiclass and len(coef) == 1:
-            # Two of the classes are known: the softmax needs a sum for each.
-            coef, intercept = (np.concatenate([0 * one, one]) for one in (coef, intercept))
-        encoders = model.named_steps["columns"].transformers_
-        fitted = {name: (part, at) for name, part, at in encoders}
-        tables: tuple[tuple[int, NDArray[np.float64]], ...] = ()
-        n_numbers = coef.shape[1]
-        if "categories" in fitted:
-            encoder, places = fitted["categories"]
-            n_numbers -= int(sum(encoder._n_features_outs))
-            tables = _tables(encoder, coef[:, n_numbers:], places)
-        numbers = _Numbers.of(*fitted["numbers"]) if "numbers" in fitted else None
-        return cls(
-            numbers=numbers, tables=tables, coef=coef[:, :n_numbers].copy(), intercept=intercept
-        )
-
-    def of_rows(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the sums, shape (n_rows, n_sums)."""
-        total = np.zeros((len(X), len(self.intercept)))
-        if self.numbers is not None:
-            # Not BLAS, whose order of summation depends on the number of rows.
-            encoded = self.numbers.encoded(X)
-            sums = [np.multiply(encoded, one, order="C").sum(axis=1) for one in self.coef]
-            total = np.stack(sums, axis=1)
-        for column, values in self.tables:
-            codes, last = X[:, column], len(values) - 1
-            total = total + values[np.where(codes < last, codes, last).astype(np.int64)]
-        return total + self.intercept
-
-    def dump(self, out: Dump, columns: Positions, link: str) -> int:
-        """Write the portable form and return its node."""
-        content = {
-            "numbers": None if self.numbers is None else self.numbers.portable(columns),
-            "categories": [
-                {"column": columns[at], "values": values} for at, values in self.tables
-            ],
-            "coef": self.coef,
-            "intercept": self.intercept,
-            "link": link,
-        }
-        return out.node("linear", content)
+def _moved(content: dict[str, Any], columns: Positions) -> dict[str, Any]:
+    """Return the content for a matrix in which the features have other positions."""
+    numbers = content["numbers"]
+    if numbers is not None:
+        numbers = {**numbers, "columns": columns[numbers["columns"]]}
+    tables = [{**table, "column": columns[table["column"]]} for table in content["categories"]]
+    return {**content, "numbers": numbers, "categories": tables}
 
 
 def _tables(
     encoder: OneHotEncoder, coef: NDArray[np.float64], places: Sequence[int]
-) -> tuple[tuple[int, NDArray[np.float64]], ...]:
+) -> list[dict[str, Any]]:
+    """Return what each code of each category column adds, the last entry for missing."""
     n_codes = max(int(np.nanmax(known, initial=-1)) for known in encoder.categories_) + 1
     codes = np.append(np.arange(n_codes, dtype=np.float32), np.float32(np.nan))
     grid = np.repeat(codes[:, None], len(places), axis=1)
     shown = encoder.transform(grid).toarray()
     edges = np.cumsum([0, *encoder._n_features_outs])
-    return tuple(
-        (place, shown[:, a:b] @ coef[:, a:b].T)
+    return [
+        {"column": place, "values": shown[:, a:b] @ coef[:, a:b].T}
         for place, a, b in zip(places, edges[:-1], edges[1:], strict=True)
-    )
+    ]
 
 
 class _Linear(SklearnTraining):
     """L2-regularised linear model; missing values are a category, or imputed with an indicator."""
 
-    direct_: _DirectSums | None = None
+    direct_: dict[str, Any] | None = None
 
     def _estimator(self, n_rows: int) -> Pipeline:
         return Pipeline([("columns", self._columns()), ("model", self._model())])
@@ -247,18 +183,18 @@ class _Linear(SklearnTraining):
         last.coef_ = np.asarray(last.coef_, dtype=np.float64)
         last.intercept_ = np.asarray(last.intercept_, dtype=np.float64)
         if not self.feature_schema.sparse:
-            self.direct_ = _DirectSums.of(fitted, multiclass=self.link == "softmax")
+            self.direct_ = _portable(fitted, multiclass=self.link == "softmax")
         return fitted
 
     def _direct(self, X: Any) -> NDArray[np.floating] | None:
-        return None if self.direct_ is None else self._linked(self.direct_.of_rows(X))
+        return None if self.direct_ is None else self._linked(linear_sums(self.direct_, X))
 
-    def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
+    def _linked(self, sums: NDArray[np.floating]) -> NDArray[np.floating]:
         return expit(sums[:, 0])
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         if self.direct_ is not None:
-            return self.direct_.dump(out, columns, self.link)
+            return out.node("linear", {**_moved(self.direct_, columns), "link": self.link})
         encoders, last = self.model_.named_steps["columns"], self.model_.named_steps["model"]
         coef = np.atleast_2d(last.coef_)
         content = {
@@ -284,7 +220,7 @@ class LogisticRegressionMulticlass(_Linear, SklearnMulticlass):
 
     link = "softmax"
 
-    def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
+    def _linked(self, sums: NDArray[np.floating]) -> NDArray[np.floating]:
         return softmax(sums, copy=False)
 
 
@@ -293,7 +229,7 @@ class RidgeNumbers(_Linear, SklearnRegressor):
 
     link = "identity"
 
-    def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.floating]:
+    def _linked(self, sums: NDArray[np.floating]) -> NDArray[np.floating]:
         return sums[:, 0]
 
     def _model(self) -> Any:

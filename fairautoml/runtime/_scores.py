@@ -300,19 +300,25 @@ def _added(values: Floats, start: float, kind: Any) -> Floats:
 
 
 def _linear(node: Spec, batch: Batch) -> Floats:
+    return _linked(node, linear_sums(node, batch.matrix.T))
+
+
+def linear_sums(node: Spec, rows: Floats) -> Floats:
+    """Return the sums of a linear model, shape (n_rows, n_sums)."""
     coef = node["coef"]
-    total = np.zeros((batch.n_rows, len(coef)), dtype=coef.dtype)
+    total = np.zeros((len(rows), len(coef)), dtype=coef.dtype)
     if node["numbers"] is not None:
-        scaled = _scaled(node["numbers"], batch.matrix)
+        scaled = _scaled(node["numbers"], rows)
+        # Not BLAS, whose order of summation depends on the number of rows.
         sums = [np.multiply(scaled, one, order="C").sum(axis=1) for one in coef]
         total = np.stack(sums, axis=1)
     for table in node["categories"]:
-        total = total + table["values"][entries(batch.matrix[table["column"]], table["values"])]
-    return _linked(node, total)
+        total = total + table["values"][entries(rows[:, table["column"]], table["values"])]
+    return total + node["intercept"]
 
 
-def _scaled(numbers: Spec, matrix: Floats) -> Floats:
-    block = np.ascontiguousarray(matrix[numbers["columns"]].T)
+def _scaled(numbers: Spec, rows: Floats) -> Floats:
+    block = np.take(rows, numbers["columns"], axis=1)
     gaps = np.isnan(block)
     filled = np.where(gaps, numbers["fill"], block)
     filled = np.concatenate([filled, gaps[:, numbers["flags"]].astype(np.float32)], axis=1)
@@ -330,11 +336,10 @@ def _sparse(node: Spec, batch: Batch) -> Floats:
     block = np.nan_to_num(batch.matrix[node["columns"]].T * node["factor"]).astype(np.float32)
     coef = node["coef"]
     total = [np.cumsum(block * one, axis=1, dtype=coef.dtype)[:, -1] for one in coef]
-    return _linked(node, np.stack(total, axis=1))
+    return _linked(node, np.stack(total, axis=1) + node["intercept"])
 
 
-def _linked(node: Spec, total: Floats) -> Floats:
-    raw = total + node["intercept"]
+def _linked(node: Spec, raw: Floats) -> Floats:
     return LINKS[node["link"]](raw[:, 0] if raw.shape[1] == 1 else raw)
 
 
