@@ -29,6 +29,7 @@ from fairautoml.learners._base import BinaryClassifier, Learner
 from fairautoml.metrics._table import Form, Rate
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import ParamValues
+from fairautoml.runtime._scores import passed
 from fairautoml.threads import one_thread
 
 Test = Literal[">=", "<", "is", "is not", "is missing", "is given"]
@@ -50,18 +51,7 @@ class Item:
 
     def checked(self, X: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Return whether each row checks the item, shape (n_rows,)."""
-        # Cuts are float64, because a midpoint between two float32 values may need it.
-        values = X[:, self.column].astype(np.float64)
-        missing = np.isnan(values)
-        answers: dict[Test, NDArray[np.bool_]] = {
-            ">=": values >= self.value,
-            "<": values < self.value,
-            "is": values == self.value,
-            "is not": ~missing & (values != self.value),
-            "is missing": missing,
-            "is given": ~missing,
-        }
-        return answers[self.test]
+        return passed(X[:, self.column], self.test, self.value)
 
     def describe(self, names: Sequence[str] | None = None) -> str:
         """Return the item as text."""

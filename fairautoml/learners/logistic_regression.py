@@ -71,14 +71,6 @@ def _numbers(numeric: ParamValue) -> Pipeline:
     return Pipeline([("fill", fill), ("numbers", steps[str(numeric)])])
 
 
-def _categories(min_frequency: ParamValue) -> OneHotEncoder:
-    return OneHotEncoder(
-        handle_unknown="infrequent_if_exist",
-        min_frequency=min_frequency,
-        max_categories=MAX_CATEGORIES,
-    )
-
-
 def _portable(model: Pipeline, *, multiclass: bool) -> dict[str, Any]:
     """Return a fitted pipeline of dense rows as the content of a node of the runtime."""
     last = model.named_steps["model"]
@@ -164,7 +156,11 @@ class _Linear(SklearnTraining):
             return Pipeline([("fill", fill), ("scale", MaxAbsScaler())])
         schema = self.feature_schema
         scaling = "scaled" if schema.linear_only else self.params.get("numeric", "scaled")
-        categories = _categories(self.params.get("min_frequency", 10))
+        categories = OneHotEncoder(
+            handle_unknown="infrequent_if_exist",
+            min_frequency=self.params.get("min_frequency", 10),
+            max_categories=MAX_CATEGORIES,
+        )
         encoders = [
             ("numbers", _numbers(scaling), schema.numeric),
             ("categories", categories, list(schema.categorical)),

@@ -346,18 +346,24 @@ def _linked(node: Spec, raw: Floats) -> Floats:
 def _checklist(node: Spec, batch: Batch) -> Floats:
     counts = np.zeros(batch.n_rows, dtype=np.int64)
     for column, test, cut in zip(node["columns"], node["tests"], node["values"], strict=True):
-        values = batch.matrix[column].astype(np.float64)
-        missing = np.isnan(values)
-        answers = {
-            ">=": values >= cut,
-            "<": values < cut,
-            "is": values == cut,
-            "is not": ~missing & (values != cut),
-            "is missing": missing,
-            "is given": ~missing,
-        }
-        counts += answers[test]
+        counts += passed(batch.matrix[column], test, cut)
     return node["scores"][counts]
+
+
+def passed(column: Floats, test: str, cut: float) -> Array:
+    """Return which values pass the test of a checklist item."""
+    # Cuts are float64, because a midpoint between two float32 values may need it.
+    values = column.astype(np.float64)
+    missing = np.isnan(values)
+    answers = {
+        ">=": values >= cut,
+        "<": values < cut,
+        "is": values == cut,
+        "is not": ~missing & (values != cut),
+        "is missing": missing,
+        "is given": ~missing,
+    }
+    return answers[test]
 
 
 def _designed(design: Spec, matrix: Floats) -> Floats:
