@@ -668,16 +668,6 @@ class Moves:
     steps: tuple[Floats, ...]
     parts: Parts  # which cells make up each part
 
-    def full(self, scores: Floats, cells: NDArray[np.integer]) -> Floats:
-        """Return the shift of each row, shape (n_rows,); constant beyond the grid."""
-        part = self.parts.at(cells)
-        found = np.zeros(len(scores))
-        for at, (knots, steps) in enumerate(zip(self.knots, self.steps, strict=True)):
-            inside = part == at
-            if len(knots):
-                found[inside] = np.interp(scores[inside], knots, steps)
-        return found
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberRepair(RuntimeRule):

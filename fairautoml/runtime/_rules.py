@@ -52,13 +52,21 @@ def _calibrated(rule: Spec, scores: Floats, cells: Array, shares: Floats | None)
 
 def _replay(rule: Spec, updates: Spec, moved: Floats, members: list[Array]) -> None:
     """Apply the updates to the scores of their groups, one after the other."""
-    width, edge, digits = rule["width"], rule["edge"], int(rule["digits"])
-    count = int(np.ceil(1 / width - edge))
     for group, of, delta in zip(updates["group"], updates["bin"], updates["delta"], strict=True):
         rows = members[group]
-        at = np.clip(np.ceil(moved[rows] / width - edge).astype(np.int64) - 1, 0, count - 1)
-        inside = rows[at == of]
-        moved[inside] = np.clip(np.round(moved[inside] + delta, digits), 0.0, 1.0)
+        inside = rows[bins_of(moved[rows], rule["width"], rule["edge"]) == of]
+        moved[inside] = shifted(moved[inside], delta, int(rule["digits"]))
+
+
+def bins_of(scores: Floats, width: float, edge: float) -> Array:
+    """Return the bin of each score; ``edge`` is the tolerance of a bin's end, in bins."""
+    count = int(np.ceil(1 / width - edge))
+    return np.clip(np.ceil(scores / width - edge).astype(np.int64) - 1, 0, count - 1)
+
+
+def shifted(scores: Floats, delta: float, digits: int) -> Floats:
+    """Return the scores shifted by ``delta``, clipped to [0, 1]."""
+    return np.clip(np.round(scores + delta, digits), 0.0, 1.0)
 
 
 def _bias(rule: Spec, scores: Floats, cells: Array, shares: Floats | None) -> Floats:
@@ -81,13 +89,19 @@ def _shifts(rule: Spec, scores: Floats, cells: Array, shares: Floats | None) -> 
 
 
 def _repair(rule: Spec, scores: Floats, cells: Array, shares: Floats | None) -> Floats:
-    group, wide = groups_of(rule["of_cell"], cells), scores.astype(np.float64)
-    moved = np.zeros(len(wide))
+    wide = scores.astype(np.float64)
+    return wide + rule["strength"] * full_repair(rule, wide, cells)
+
+
+def full_repair(rule: Spec, scores: Floats, cells: Array) -> Floats:
+    """Return how far the full repair moves each prediction; constant beyond the knots."""
+    group = groups_of(rule["of_cell"], cells)
+    moved = np.zeros(len(scores))
     for at, (knots, steps) in enumerate(zip(rule["knots"], rule["steps"], strict=True)):
         inside = group == at
         if len(knots):
-            moved[inside] = np.interp(wide[inside], knots, steps)
-    return wide + rule["strength"] * moved
+            moved[inside] = np.interp(scores[inside], knots, steps)
+    return moved
 
 
 RULES: dict[str, Callable[[Spec, Floats, Array, Floats | None], Floats]] = {

@@ -20,6 +20,7 @@ from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, ScoreRows,
 from fairautoml.mitigators._group_program import Moves, NumberRepair, Parts
 from fairautoml.mitigators._thresholds import per_unit
 from fairautoml.records import Floats
+from fairautoml.runtime._rules import full_repair
 
 KNOTS = 1000
 """Quantiles stored for the distribution of a group; smaller groups store all predictions."""
@@ -48,7 +49,7 @@ def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> Fitte
 def _gaps(rows: ScoreRows, goal: Goal, moves: Moves) -> Floats:
     """Return the gap of each strength per unit of tolerance, shape (n_strengths,)."""
     wide = rows.scores.astype(np.float64)
-    full = moves.full(wide, rows.cells)
+    full = full_repair(NumberRepair(strength=1.0, moves=moves).to_dict(), wide, rows.cells)
     found = np.zeros(len(STRENGTHS))
     for at, strength in enumerate(STRENGTHS):
         values = GroupValues.from_rows(

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, RuntimeRule, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, ThresholdRule, build_problem
 from fairautoml.records import Floats
+from fairautoml.runtime._rules import bins_of, shifted
 
 ROUNDS = 100
 """Largest number of passes over all groups; calibration stops when no bin needs a correction."""
@@ -61,8 +62,7 @@ class Bins:
 
     def of(self, scores: Floats) -> NDArray[np.int64]:
         """Return the bin of each score, shape (n_rows,)."""
-        raw = np.ceil(scores / self.width - EDGE).astype(np.int64) - 1
-        return np.clip(raw, 0, self.count - 1)
+        return bins_of(scores, self.width, EDGE)
 
     def calibrate(
         self,
@@ -105,14 +105,9 @@ class Bins:
             delta = round(float(weight[rows] @ (y[rows] - scores[rows]) / mass), DIGITS)
             if abs(delta) >= self.width / 10:
                 found.append((v, delta))
-                scores[rows] = shifted(scores[rows], delta)
+                scores[rows] = shifted(scores[rows], delta, DIGITS)
                 at[rows] = self.of(scores[rows])
         return scores, found
-
-
-def shifted(scores: Floats, delta: float) -> Floats:
-    """Return the scores shifted by ``delta``, clipped to [0, 1]; shape (n_rows,)."""
-    return np.clip(np.round(scores + delta, DIGITS), 0.0, 1.0)
 
 
 def members(of_row: NDArray[np.integer], n_groups: int) -> Iterator[NDArray[np.int64]]:
