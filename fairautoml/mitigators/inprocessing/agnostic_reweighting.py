@@ -25,16 +25,13 @@ from fairautoml.data.encoders import fit_design
 from fairautoml.data.splits import row_draws
 from fairautoml.exceptions import ParameterError
 from fairautoml.mitigators._base import FitBaseLearner, Mitigator, ScoreModel, TrainRows
-from fairautoml.mitigators._training import PARITY, RowGroups, refuse_sparse, row_groups
+from fairautoml.mitigators._training import PARITY, refuse_sparse, row_groups
 from fairautoml.mitigators.inprocessing._reductions import mixture_of
 from fairautoml.mitigators.preprocessing.reweighing import reweighed
 from fairautoml.records import Floats, ParamValues
 from fairautoml.threads import one_thread
 
 NAME = "agnostic_reweighting"
-
-SUREST = 1e-6
-"""Probabilities are clipped by this much, so that the log loss stays finite."""
 
 SLACK = 1e-9
 """Tolerance of the bounds that must allow a mean of 1."""
@@ -98,24 +95,6 @@ def segment_adversary(
     return Adversary(basis=basis, share=share, low=low, high=high)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Game:
-    rows: TrainRows
-    groups: RowGroups
-    adversary: Adversary
-    strength: float
-
-    def train(self, factor: Floats, fit_base: FitBaseLearner) -> ScoreModel:
-        """Train on rows weighted by the adversary, reweighted for fairness."""
-        weight = reweighed(self.rows, self.groups, self.rows.weight * factor, self.strength)
-        return fit_base(replace(self.rows, weight=weight))
-
-    def losses(self, model: ScoreModel) -> Floats:
-        scores = model.scores(self.rows.X, self.rows.cells).astype(np.float64)
-        said = np.where(self.rows.y == 1, scores, 1 - scores)
-        return -np.log(np.clip(said, SUREST, 1 - SUREST))
-
-
 def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
     """Train in rounds on the running mean of the adversary's worst-case weights.
 
@@ -128,19 +107,26 @@ def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: 
     if strength > 0:
         groups.require_labels(NAME)
     adversary = _adversary(rows, params, seed)
-    game = _Game(rows=rows, groups=groups, adversary=adversary, strength=strength)
     factor = np.ones(len(rows.y))
     models: list[ScoreModel] = []
     start = time.perf_counter()
     for turn in range(1, int(params["rounds"]) + 1):
-        models.append(game.train(factor, fit_base))
+        weight = reweighed(rows, groups, rows.weight * factor, strength)
+        models.append(fit_base(replace(rows, weight=weight)))
         left, each = fit_base.seconds_left(), (time.perf_counter() - start) / turn
         if turn == params["rounds"] or (left is not None and left < each):
             break
-        worst = adversary.worst(game.losses(models[-1]))
+        worst = adversary.worst(_losses(models[-1], rows))
         factor = factor + (worst - factor) / turn
     last = params["predictor"] == "last"
     return models[-1] if last else mixture_of(models, np.ones(len(models)))
+
+
+def _losses(model: ScoreModel, rows: TrainRows) -> Floats:
+    scores = model.scores(rows.X, rows.cells).astype(np.float64)
+    said = np.where(rows.y == 1, scores, 1 - scores)
+    # Clipped, so that the log loss stays finite.
+    return -np.log(np.clip(said, 1e-6, 1 - 1e-6))
 
 
 def _adversary(rows: TrainRows, params: ParamValues, seed: int) -> Adversary:
