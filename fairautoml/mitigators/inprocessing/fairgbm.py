@@ -26,7 +26,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,20 +60,6 @@ try:
     import lightgbm
 except (ImportError, OSError) as error:
     raise missing_library("mitigator 'fairgbm'", "lightgbm", "lightgbm", error) from error
-
-
-class Proxy(Protocol):
-    """A convex, increasing proxy of the step at 0."""
-
-    def value(self, lean: Floats) -> Floats: ...
-
-    def slope(self, lean: Floats) -> Floats:
-        """Return the first derivative, at least 0."""
-        ...
-
-    def curve(self, lean: Floats) -> Floats:
-        """Return the second derivative, at least 0."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +114,9 @@ class Quadratic:
     def curve(self, lean: Floats) -> Floats:
         return (lean >= -self.margin).astype(np.float64)
 
+
+Proxy = CrossEntropy | Hinge | Quadratic
+"""Convex, increasing proxy of the step at 0; slope and curve are its first two derivatives."""
 
 PROXIES: Mapping[str, Callable[[float], Proxy]] = {
     "cross_entropy": CrossEntropy,
