@@ -95,10 +95,6 @@ class Mixture:
         # The shares add up to 1 up to rounding.
         return np.minimum(found, 1.0)
 
-    def margin(self, matrix: Floats) -> Floats:
-        """Return the gate-weighted log-odds, shape (n_rows,); not those of the probability."""
-        return (self.gates(matrix) * self.margins(matrix)).sum(axis=1)
-
     def shapley(self, matrix: Floats, reference: Floats) -> Floats:
         """Return the contribution of each column to the gate-weighted log-odds.
 
@@ -196,11 +192,6 @@ def unfairness(mixture: Mixture, window: Window, fairness: Fairness) -> float | 
     value = distances(mixture, window.matrix) if fairness == "recourse" else accepted
     means = [operator @ value for operator in window.operators(fairness, accepted)]
     return max((float(np.ptp(mean)) for mean in means if len(mean) > 1), default=None)
-
-
-def log_loss(mixture: Mixture, window: Window) -> float:
-    """Return the weighted mean log loss in nats."""
-    return lost(mixture, window, Price())[0]
 
 
 def distances(mixture: Mixture, matrix: Floats) -> Floats:
@@ -444,8 +435,7 @@ class MixtureOfExperts(BinaryClassifier):
             return fitted(start, window, price)
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
-        mixture: Mixture = self.model_
-        return mixture.probability(self.design_.matrix(X))
+        return self.model_.probability(self.design_.matrix(X))
 
     def _dump(self, out: Dump, columns: Positions) -> int:
         found: Mixture = self.model_
@@ -470,7 +460,7 @@ class MixtureOfExperts(BinaryClassifier):
 
     def _learn(self, window: Window, settings: ExpertSettings) -> None:
         measured = Measured(
-            loss=log_loss(self.model_, window),
+            loss=lost(self.model_, window, Price())[0],
             gap=unfairness(self.model_, window, settings.fairness),
             n_experts=self.model_.n_experts,
         )

@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from fairautoml.exceptions import DegradedWarning, InputError
 from fairautoml.mitigators.preprocessing import counterfactual_augmentation
-from fairautoml.mitigators.preprocessing.counterfactual_augmentation import MITIGATOR, averaged
+from fairautoml.mitigators.preprocessing.counterfactual_augmentation import MITIGATOR
 
 # p(x, s) = sigmoid(w x + c_s); the first case has two values, weighted alike, the second three,
 # weighted by their shares in training.
@@ -49,17 +49,6 @@ def trained(rows, model, **params):
 
 
 # known answer: average_over_values
-def test_the_mean_over_two_values_is_the_known_one():
-    by_value = np.stack([expit(X_TWO + c) for c in (0.0, 0.8)])
-    np.testing.assert_allclose(averaged(by_value, np.array([0.5, 0.5])), TWO, atol=1e-9)
-
-
-# known answer: three_values_prior_weights
-def test_the_mean_over_three_values_weighted_by_shares_is_the_known_one():
-    by_value = np.stack([expit(1.5 * X_THREE + c) for c in (-0.2, 0.1, 0.6)])
-    np.testing.assert_allclose(averaged(by_value, np.array([0.5, 0.3, 0.2])), THREE, atol=1e-9)
-
-
 def test_scores_are_the_mean_whatever_the_row_itself_says():
     model = trained(with_group(X_TWO, S_TWO), Additive(1.0, [0.0, 0.8]))
     for s in (S_TWO, 1 - S_TWO, np.full(4, np.nan)):
@@ -67,6 +56,7 @@ def test_scores_are_the_mean_whatever_the_row_itself_says():
         np.testing.assert_allclose(model.scores(X, np.full(4, -1)), TWO, atol=1e-6)
 
 
+# known answer: three_values_prior_weights
 def test_values_are_weighted_by_their_training_shares_on_request():
     model = trained(
         with_group(np.zeros(10), SHARES), Additive(1.5, [-0.2, 0.1, 0.6]), average="shares"

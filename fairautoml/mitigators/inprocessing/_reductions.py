@@ -192,13 +192,6 @@ class Mixture:
         of = [out.model(model, columns) for model in self.models]
         return out.node("weighted", {"of": of, "shares": self.shares})
 
-    def acceptance(self, X: Any, cells: NDArray[np.integer]) -> Floats:
-        """Return the probability that the drawn model accepts; the guarantee is about these."""
-        found = np.zeros(X.shape[0])
-        for model, share in zip(self.models, self.shares, strict=True):
-            found += share * (model.scores(X, cells) >= HALF)
-        return found
-
 
 def mixture_of(models: Sequence[ScoreModel], shares: Floats) -> Mixture:
     """Return the mixture of the models with a positive share."""

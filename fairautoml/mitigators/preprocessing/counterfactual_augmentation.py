@@ -64,7 +64,7 @@ class Averaged:
             self.model.scores(self.flips.flipped(full, value), cells)
             for value in range(len(self.omega))
         ]
-        return averaged(np.stack(by_value), self.omega).astype(np.float32)
+        return (self.omega @ np.stack(by_value)).astype(np.float32)
 
     def dump(self, out: Dump, columns: Positions) -> int:
         full = np.append(columns, 0) if self.appended else columns
@@ -75,11 +75,6 @@ class Averaged:
             flipped[self.flips.columns] = fixed
             of.append(out.model(self.model, flipped))
         return out.node("averaged", {"of": of, "omega": self.omega})
-
-
-def averaged(by_value: NDArray[np.floating], omega: Floats) -> Floats:
-    """Return ``sum_v omega_v p(x, v)``, shape (n_rows,)."""
-    return omega @ by_value
 
 
 def train(rows: TrainRows, fit_base: FitBaseLearner, params: ParamValues, seed: int) -> ScoreModel:
