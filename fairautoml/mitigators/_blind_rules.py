@@ -180,6 +180,11 @@ class Table:
     def _sizes(self) -> Floats:
         return np.abs(self._basis)
 
+    @cached_property
+    def block(self) -> NDArray[np.int64]:
+        """Return the band of each multiplier."""
+        return np.repeat(np.arange(len(self.bands)), [len(band.groups) for band in self.bands])
+
     def adjusted(self, multipliers: Floats) -> Floats:
         """Return the scores minus the bias of each row, shape (n_rows,)."""
         return self.scores - multipliers @ self.shares
@@ -313,17 +318,13 @@ WIDTHS = (1e-2, 1e-3)
 ROUNDED = 1e-4
 """Size below which the absolute value of a multiplier is smoothed."""
 
-ITERATIONS = 60
-"""L-BFGS iterations per width; the search on counts refines the result."""
-
 
 class Dual:
     """The dual problem on one table of rows, around an unconstrained threshold."""
 
     def __init__(self, table: Table, threshold: float) -> None:
         self.table = table
-        sizes = [len(band.groups) for band in table.bands]
-        self.block = np.repeat(np.arange(len(sizes)), sizes)  # band of each multiplier
+        self.block = table.block
         self.margin = table.scores - threshold
         self.share = table.weight / table.weight.sum()
         # Scales the steps of the multipliers to a common size.
@@ -345,7 +346,8 @@ class Dual:
                     args=(tolerance, width),
                     jac=True,
                     method="L-BFGS-B",
-                    options={"maxiter": ITERATIONS},
+                    # The search on counts refines the result.
+                    options={"maxiter": 60},
                 ).x
             found.append(self._multipliers(at))
         return found[::-1]
@@ -407,17 +409,12 @@ MOST_AXES = 2
 """Largest number of axes for a grid search."""
 
 
-class Axes:
-    """Directions of the multipliers of bands of two groups, which move against each other."""
-
-    def __init__(self, table: Table) -> None:
-        moves = np.kron(np.eye(len(table.bands)), np.array([[-1.0, 1.0]]))
-        typical = np.quantile(np.abs(moves @ table.shares), 0.9, axis=1)
-        reach = np.divide(1.0, typical, out=np.zeros_like(typical), where=typical > LITTLE)
-        # One direction per row, scaled to its largest useful step.
-        self.moves = moves * reach[:, None]
-        # Grid of a refinement round, in units of its reach.
-        self.offsets = _grid(len(moves), OFFSETS[len(moves)])
+def _axes(table: Table) -> Floats:
+    """Return the directions of bands of two groups, each scaled to its largest useful step."""
+    moves = np.kron(np.eye(len(table.bands)), np.array([[-1.0, 1.0]]))
+    typical = np.quantile(np.abs(moves @ table.shares), 0.9, axis=1)
+    reach = np.divide(1.0, typical, out=np.zeros_like(typical), where=typical > LITTLE)
+    return moves * reach[:, None]
 
 
 def _grid(n_axes: int, n: int) -> Floats:
@@ -461,28 +458,24 @@ class Pool:
         distinct = dict.fromkeys(map(tuple, both.tolist()))
         return [(np.array(rule[:-1]), rule[-1]) for rule in distinct]
 
-    def refine(self, table: Table, axes: Axes, reach: float) -> None:
+    def refine(self, table: Table, axes: Floats, reach: float) -> None:
         """Search around each rule."""
+        offsets = _grid(len(axes), OFFSETS[len(axes)])
         for multipliers, threshold in self.centres():
-            tried = multipliers + reach * axes.offsets @ axes.moves
+            tried = multipliers + reach * offsets @ axes
             self.offer(table, tried, threshold, min(REACH, reach))
-
-
-def few_axes(table: Table) -> bool:
-    """Return whether a grid search suffices: at most two rates, each of two groups."""
-    return len(table.bands) <= MOST_AXES and all(len(band.groups) == 2 for band in table.bands)
 
 
 def by_grid(
     coarse: Table, few: Table, all_rows: Table, start: float, tolerances: Floats
 ) -> list[tuple[Floats, float]]:
     """Return multipliers and threshold of good rules for all tolerances."""
-    axes = Axes(few)
-    n_axes, n_multipliers = axes.moves.shape
+    axes = _axes(few)
+    n_axes, n_multipliers = axes.shape
     reaches = REACHES[n_axes]
     pool = Pool(tolerances, PRICE, n_multipliers)
     pool.offer(coarse, np.zeros((1, n_multipliers)), start, REACH)
-    pool.offer(coarse, _grid(n_axes, GRID[n_axes]) @ axes.moves, start, REACH)
+    pool.offer(coarse, _grid(n_axes, GRID[n_axes]) @ axes, start, REACH)
     if coarse is not few:
         pool = pool.on(few, reaches[0])
     for reach in reaches:
@@ -499,7 +492,7 @@ def by_grid(
 
 
 def _within_reach(
-    table: Table, axes: Axes, pool: Pool, reaches: Sequence[float]
+    table: Table, axes: Floats, pool: Pool, reaches: Sequence[float]
 ) -> list[tuple[Floats, float]]:
     """Return rules near those of the pool for narrow tolerances, with the strict price.
 
@@ -519,9 +512,6 @@ FAR = 8.0
 
 UNIT = 10.0
 """Scales gain and rates, which are small, to the size that the optimiser expects."""
-
-PRECISE = 1e-6
-"""Precision of the scaled gain."""
 
 WIDTH = 0.01
 """Width of the smooth decision, in units of the span of the scores."""
@@ -547,10 +537,10 @@ class Smooth:
         low, high = np.quantile(table.scores, [0.1, 0.9])
         self.span = float(np.clip(SPAN * (high - low), LEAST_SPAN, 1.0))
         self.width = width * self.span
-        sizes = [len(band.groups) for band in table.bands]
-        self.block = np.repeat(np.arange(len(sizes)), sizes)
+        self.block = table.block
         # Free variables near 1; the multipliers of each rate sum to 0.
         self.unit = table.priors() * self.span
+        sizes = np.bincount(self.block)
         self.centred = block_diag(*[np.eye(n) - 1.0 / n for n in sizes]) * self.unit
         # Contribution of an accepted row of each cell and label to each rate.
         no_rows = np.zeros((len(self.unit), 1))
@@ -600,7 +590,7 @@ class Smooth:
             method="SLSQP",
             bounds=[(-FARTHEST, FARTHEST)] * n + [(None, None)] * (1 + len(limits)),
             constraints={"type": "ineq", "fun": room, "jac": room_slopes},
-            options={"maxiter": steps, "ftol": PRECISE},
+            options={"maxiter": steps, "ftol": 1e-6},
         ).x[: n + 1]
         if not np.isfinite(found).all() or self._priced(found, limits) < self._priced(
             start, limits
@@ -687,25 +677,6 @@ class Smooth:
         return values, -slopes
 
 
-FIRST_STEPS = 60
-"""Steps of the smooth program for the loosest tolerance."""
-
-STEPS = 15
-"""Steps of the smooth program for each further tolerance."""
-
-LAST_STEPS = 6
-"""Final steps of the smooth program on all rows."""
-
-MAX_STEPS = 20
-"""Largest number of steps that bring the exact decisions within the tolerance."""
-
-TIGHTER = 0.99
-"""Fraction of the tolerance that the program aims at, because it may end slightly beyond."""
-
-CUTS = 400
-"""Thresholds between distinct scores that are tried around the best one."""
-
-
 def search(
     coarse: Table, few: Table, all_rows: Table, tolerances: Sequence[float]
 ) -> list[tuple[Floats, float]]:
@@ -716,7 +687,7 @@ def search(
     """
     start = _unconstrained(few)
     levels = np.unique(tolerances)
-    if few_axes(few):
+    if len(few.bands) <= MOST_AXES and all(len(band.groups) == 2 for band in few.bands):
         found = by_grid(coarse, few, all_rows, start, levels)
     else:
         found = _by_program(few, all_rows, start, levels)
@@ -730,10 +701,12 @@ def _by_program(
     gap, _ = all_rows.cuts(all_rows.scores, np.array([start]))
     # Where the constraint costs no gain, an unshifted rule is preferred.
     tolerances = tolerances[tolerances < gap[0]]
-    scale = TIGHTER * np.array([band.scale for band in few.bands])
+    # The program may end slightly beyond the limits it is given.
+    scale = 0.99 * np.array([band.scale for band in few.bands])
     some, everything = Smooth(few), Smooth(all_rows)
     plain = (np.zeros(len(few.shares)), start)
-    rule, steps, found = plain, FIRST_STEPS, []
+    # Only the loosest tolerance starts far from its solution.
+    rule, steps, found = plain, 60, []
     pool = Pool(tolerances, PRICE, len(few.shares))
     if len(tolerances) > 0:
         pool.offer(few, np.stack(Dual(few, start).path(tolerances.tolist())), start, REACH)
@@ -742,9 +715,9 @@ def _by_program(
         starts = [rule, (pool.multipliers[at], float(pool.thresholds[at]))]
         tried = [some.improved(*one, limits, steps) for one in starts]
         prices = [some.priced(by, above, limits) for by, above in tried]
-        rule, steps = tried[int(np.argmax(prices))], STEPS
-        last = everything.improved(*rule, limits, LAST_STEPS)
-        found += [last, everything.within(*last, limits, MAX_STEPS)]
+        rule, steps = tried[int(np.argmax(prices))], 15
+        last = everything.improved(*rule, limits, steps=6)
+        found += [last, everything.within(*last, limits, steps=20)]
     return found
 
 
@@ -771,7 +744,7 @@ def _exact(
     extremes = np.array([-np.inf, np.inf])
     found = [(plain, extremes, *table.cuts(table.scores, extremes))]
     found += [
-        (multipliers, *table.near(multipliers, threshold, CUTS))
+        (multipliers, *table.near(multipliers, threshold, n=400))
         for multipliers, threshold in [(plain, start), *rules]
     ]
     gap = np.concatenate([part for _, _, part, _ in found])
