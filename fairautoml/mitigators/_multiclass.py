@@ -38,9 +38,6 @@ ROWS_PER_CELL = 2000
 FULL_TRUST = 2000.0
 """Rows of a cell at which labels and scores have equal weight, as for two classes."""
 
-MOST_STEPS = 60
-"""Steps of the optimiser at each temperature."""
-
 BALANCED = frozenset({"balanced_accuracy", "f1_macro"})
 """Objectives that weight all classes equally."""
 
@@ -158,7 +155,7 @@ class Program:
                 args=(tolerance, softness, off),
                 jac=True,
                 method="L-BFGS-B",
-                options={"maxiter": MOST_STEPS},
+                options={"maxiter": 60},
             ).x
         return prices
 
@@ -294,9 +291,6 @@ def _bands(rows: ScoreRows, goal: Goal) -> tuple[Band, ...]:
     return tuple(found)
 
 
-Numbers = tuple[tuple[float, ...], ...]
-
-
 def class_offsets(of_cell: Sequence[int], slopes: Floats, cuts: Floats) -> dict[str, Any]:
     """Return the portable form of factors and prices by group; the last group is of no cell."""
     return {
@@ -325,8 +319,8 @@ class MostLikely(RuntimeRule):
 class ClassRule(RuntimeRule):
     """Choose the class with the largest scaled probability minus price."""
 
-    slopes: Numbers  # factor and price of each class, per part
-    cuts: Numbers
+    slopes: tuple[tuple[float, ...], ...]  # factor and price of each class, per part
+    cuts: tuple[tuple[float, ...], ...]
     neutral: tuple[float, ...]  # factor of each class for rows without a part; their prices are 0
     parts: Parts  # which cells make up each part
 
@@ -351,12 +345,6 @@ class ClassRule(RuntimeRule):
             found.append(f"{label}: {' '.join(each)}")
         return ", ".join(found)
 
-
-MOST_ROUNDS = 60
-"""Largest number of rounds over the classes; most cells need fewer than ten."""
-
-FEWEST = 32
-"""Smallest number of rows to sort."""
 
 BEYOND = 1e-9
 """Distance of a cut beyond the last row, so that all rows lie on one side."""
@@ -414,7 +402,8 @@ def cuts_for(worth: Floats, weight: Floats, wanted: Floats, start: Floats) -> Fl
     cuts = start.copy()
     goal = wanted * weight.sum()
     best, fewest = cuts.copy(), np.inf
-    for _ in range(MOST_ROUNDS):
+    # Most cells need fewer than ten rounds.
+    for _ in range(60):
         chosen = (worth - cuts).argmax(axis=1)
         held = np.bincount(chosen, weights=weight, minlength=len(cuts))
         off = np.abs(held - goal)
@@ -451,7 +440,7 @@ def _cut(left: Floats, cut: float, weight: Floats, at: int, goal: float) -> floa
 def _nearest(distance: Floats, weight: Floats, wanted: float) -> NDArray[np.int64]:
     """Return the positions of the nearest rows, in order, that hold the wanted weight."""
     # Mostly few rows are needed, and a full sort would dominate the running time.
-    count = FEWEST + int(2 * wanted / max(float(weight.mean()), 1e-300)) if len(weight) else 0
+    count = 32 + int(2 * wanted / max(float(weight.mean()), 1e-300)) if len(weight) else 0
     while count < len(distance):
         few = np.argpartition(distance, count)[: count + 1]
         few = few[np.lexsort((few, distance[few]))]

@@ -33,13 +33,8 @@ from fairautoml.mitigators._multiclass import (
 )
 from fairautoml.records import Floats, Rule
 
-ROUNDS = 4
-"""Rounds that measure the error of the program on all rows and correct it."""
 NEAR_ENOUGH = 0.002
 """Excess over the tolerance that needs no further round."""
-
-EXACT_ROUNDS = 2
-"""Rounds where the shares are made exact afterwards."""
 
 Prices = tuple[Floats, Floats]
 
@@ -89,9 +84,10 @@ class _Fit:
         program = self._program
         best = program.rule(np.zeros_like(self._prices))
         least = self._excess(self._rates(best), tolerance)
-        rounds = ROUNDS
+        # Rounds that measure the error of the program on all rows, and correct it.
+        rounds = 4
         if self._exact:
-            rounds = EXACT_ROUNDS if program.thinned else 1
+            rounds = 2 if program.thinned else 1
         for _ in range(0 if least <= 0 else rounds):
             self._prices = program.solve(tolerance, self._prices, self._off)
             found = program.rule(self._prices)
@@ -116,17 +112,17 @@ class _Fit:
 
     def _rates(self, rule: Prices) -> list[Floats]:
         """Return the rates of every band on all rows."""
-        rows, chosen = self._rows, self._chosen(rule)
-        shape = (rows.n_cells, len(self._program.gain))
-        at = rows.cells.astype(np.int64) * shape[1] + chosen
+        chosen = self._chosen(rule)
         right = self._weight * self._labels[np.arange(len(chosen)), chosen]
-        mass, own = (
-            np.bincount(at, weights=column, minlength=shape[0] * shape[1])
-            .astype(np.float64)
-            .reshape(shape)
-            for column in (self._weight, right)
-        )
+        mass, own = self._by_cell(chosen, self._weight), self._by_cell(chosen, right)
         return [band.rates(mass, own) for band in self._program.bands]
+
+    def _by_cell(self, chosen: NDArray[np.int64], weight: Floats) -> Floats:
+        """Return the weight of the rows by cell and chosen class."""
+        shape = (self._rows.n_cells, len(self._program.gain))
+        at = self._rows.cells.astype(np.int64) * shape[1] + chosen
+        found = np.bincount(at, weights=weight, minlength=shape[0] * shape[1])
+        return found.astype(np.float64).reshape(shape)
 
     def _excess(self, rates: Sequence[Floats], tolerance: float) -> float:
         """Return the largest gap minus limit."""
@@ -135,12 +131,10 @@ class _Fit:
 
     def _with_exact_shares(self, rule: Prices, limits: Sequence[float]) -> Prices:
         slope, cut = rule
-        rows, n_classes = self._rows, len(self._program.gain)
-        at = rows.cells.astype(np.int64) * n_classes + self._chosen(rule)
-        held = np.bincount(at, rows.weight, minlength=rows.n_cells * n_classes)
-        held = held.reshape(rows.n_cells, n_classes)
+        rows = self._rows
+        held = self._by_cell(self._chosen(rule), rows.weight)
         mass = held.sum(axis=1)
-        even = np.full_like(held, 1.0 / n_classes)
+        even = np.full_like(held, 1.0 / held.shape[1])
         shares = np.divide(held, mass[:, None], out=even, where=mass[:, None] > 0)
         wanted = nearest_shares(shares, mass, self._goal.targets, limits)
         cuts = cut.copy()

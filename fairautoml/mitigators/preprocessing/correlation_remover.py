@@ -88,6 +88,5 @@ MITIGATOR = Mitigator(
     cost="cheap",
     opt_in=True,
     linear_only=True,
-    ratio=1.0,
     train=train,
 )

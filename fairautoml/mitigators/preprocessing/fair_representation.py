@@ -44,11 +44,6 @@ L2 = 1e-3
 STILL = 1e-3
 """Added to a unit's variance, so that nearly constant units have no spurious share."""
 
-MOST_STEPS = 150
-"""Largest number of L-BFGS iterations."""
-
-Grads = tuple[Floats, ...]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layer:
@@ -117,7 +112,7 @@ class Lesson:
         return float((between / total).mean()), by_value / z.shape[1]
 
 
-def split(theta: Floats, shapes: tuple[tuple[int, ...], ...]) -> Grads:
+def split(theta: Floats, shapes: tuple[tuple[int, ...], ...]) -> tuple[Floats, ...]:
     """Return the parts of a flat vector in the given shapes."""
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
     parts = np.split(theta, ends[:-1])
@@ -139,7 +134,7 @@ def fit_layer(lesson: Lesson, seed: int) -> Layer:
         np.concatenate([part.ravel() for part in start]),
         jac=True,
         method="L-BFGS-B",
-        options={"maxiter": MOST_STEPS},
+        options={"maxiter": 150},
     )
     coefficients, intercepts, *_ = split(found.x, lesson.shapes)
     return Layer(coefficients=coefficients, intercepts=intercepts)

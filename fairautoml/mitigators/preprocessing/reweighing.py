@@ -49,6 +49,5 @@ MITIGATOR = Mitigator(
     serves=PARITY,
     cost="cheap",
     opt_in=True,
-    ratio=1.0,
     train=train,
 )

@@ -75,6 +75,5 @@ MITIGATOR = Mitigator(
     needs_sensitive_at_predict=False,
     cost="cheap",
     opt_in=True,
-    ratio=1.0,
     train=train,
 )
