@@ -35,6 +35,7 @@ from fairautoml.mitigators._thresholds import (
     ThresholdCandidates,
     above_floors,
     build_cuts,
+    by_group,
     gain_weights,
     limits_by_rate,
     per_unit,
@@ -482,10 +483,7 @@ def rank(rows: ScoreRows, groups: NDArray[np.integer], n_groups: int) -> tuple[R
     """Return the rows of every group in ascending order of the scores."""
     kept = np.flatnonzero((groups >= 0) & (rows.weight > 0))
     order = kept[np.argsort(rows.scores[kept])]
-    small = groups[order].astype(np.min_scalar_type(n_groups))
-    order = order[np.argsort(small, kind="stable")]
-    edges = np.searchsorted(groups[order], np.arange(n_groups + 1))
-    return tuple(_ranked(rows, order[start:end]) for start, end in itertools.pairwise(edges))
+    return tuple(_ranked(rows, part) for part in by_group(order, groups, n_groups))
 
 
 def _ranked(rows: ScoreRows, order: NDArray[np.integer]) -> Ranked:

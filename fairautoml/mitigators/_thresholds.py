@@ -99,13 +99,18 @@ def build_cuts(
     """Return the threshold candidates of every group, at most ``most`` between its scores."""
     kept = np.flatnonzero(rows.weight > 0)
     order = kept[np.argsort(-rows.scores[kept])]
-    if n_groups > 1 or (groups != 0).any():
-        # A small integer key uses the radix sort, three times as fast as sorting by both keys.
-        small = groups[order].astype(np.min_scalar_type(-n_groups))
-        order = order[np.argsort(small, kind="stable")]
+    return tuple(_cuts_of(rows, part, most) for part in by_group(order, groups, n_groups))
+
+
+def by_group(
+    order: NDArray[np.integer], groups: NDArray[np.integer], n_groups: int
+) -> list[NDArray[np.integer]]:
+    """Return the rows of each group, in the given order; those of group -1 are left out."""
+    # A small integer key uses the radix sort, three times as fast as sorting by both keys.
+    small = groups[order].astype(np.min_scalar_type(-n_groups - 1))
+    order = order[np.argsort(small, kind="stable")]
     edges = np.searchsorted(groups[order], np.arange(n_groups + 1))
-    pairs = itertools.pairwise(edges)
-    return tuple(_cuts_of(rows, order[start:end], most) for start, end in pairs)
+    return [order[start:end] for start, end in itertools.pairwise(edges)]
 
 
 def _cuts_of(rows: ScoreRows, order: NDArray[np.integer], most: int | None) -> ThresholdCandidates:

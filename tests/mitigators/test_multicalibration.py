@@ -21,6 +21,7 @@ from mitigator_cases import (
 from fairautoml.metrics.rates import RATES
 from fairautoml.mitigators import Goal, ScoreRows, _thresholds
 from fairautoml.mitigators._group_program import build_problem
+from fairautoml.mitigators._thresholds import by_group
 from fairautoml.mitigators.postprocessing.multicalibration import (
     BINS,
     DIGITS,
@@ -30,7 +31,6 @@ from fairautoml.mitigators.postprocessing.multicalibration import (
     Update,
     _portable,
     fit_rules,
-    members,
 )
 from fairautoml.runtime._rules import _replay
 
@@ -117,7 +117,7 @@ FEW = settings(max_examples=15)
 @given(seed=SEEDS)
 def test_every_bin_of_every_group_is_right_on_the_fitted_rows(seed):
     rows = random_rows(seed, 3, 2_000)
-    groups = [np.arange(2_000), *members(rows.cells, 3)]
+    groups = [np.arange(2_000), *by_group(np.arange(len(rows.y)), rows.cells, 3)]
     p, _ = BINS.calibrate(rows.scores, rows.y, rows.weight, groups)
     at = BINS.of(p)
     for group in groups:
@@ -131,7 +131,7 @@ def test_every_bin_of_every_group_is_right_on_the_fitted_rows(seed):
 @given(seed=SEEDS)
 def test_calibration_never_raises_the_brier_score_of_the_fitted_rows(seed):
     rows = random_rows(seed, 3, 600)
-    groups = [np.arange(600), *members(rows.cells, 3)]
+    groups = [np.arange(600), *by_group(np.arange(len(rows.y)), rows.cells, 3)]
     p, updates = BINS.calibrate(rows.scores, rows.y, rows.weight, groups)
     assert brier(p, rows.y) <= brier(rows.scores, rows.y) + 1e-9
     assert ((p >= 0) & (p <= 1)).all()
@@ -143,10 +143,10 @@ def test_a_weight_of_two_is_a_row_twice():
     weight = np.random.default_rng(0).integers(1, 3, 400)
     twice = rows.take(np.repeat(np.arange(400), weight))
     _, heavy = Bins().calibrate(
-        rows.scores, rows.y, weight.astype(float), list(members(rows.cells, 2))
+        rows.scores, rows.y, weight.astype(float), by_group(np.arange(len(rows.y)), rows.cells, 2)
     )
     _, double = Bins().calibrate(
-        twice.scores, twice.y, twice.weight, list(members(twice.cells, 2))
+        twice.scores, twice.y, twice.weight, by_group(np.arange(len(twice.y)), twice.cells, 2)
     )
     assert [(u.group, u.bin) for u in heavy] == [(u.group, u.bin) for u in double]
     assert [u.delta for u in heavy] == pytest.approx([u.delta for u in double], abs=1e-9)

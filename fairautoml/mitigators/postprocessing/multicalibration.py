@@ -15,8 +15,7 @@ Where scores of a group are far too low, rows that move up are merged with those
 in the same round, which costs accuracy; scores that are already calibrated change little.
 """
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from fairautoml.mitigators._base import FittedRules, Goal, Mitigator, RuntimeRule, ScoreRows
 from fairautoml.mitigators._group_program import THRESHOLDS_SERVE, ThresholdRule, build_problem
+from fairautoml.mitigators._thresholds import by_group
 from fairautoml.records import Floats
 from fairautoml.runtime._rules import bins_of, shifted
 
@@ -69,7 +69,7 @@ class Bins:
         scores: NDArray[np.floating],
         y: NDArray[np.integer],
         weight: Floats,
-        groups: Sequence[NDArray[np.int64]],
+        groups: Sequence[NDArray[np.integer]],
     ) -> tuple[Floats, tuple[Update, ...]]:
         """Return the calibrated scores, shape (n_rows,), and the updates that produced them.
 
@@ -108,14 +108,6 @@ class Bins:
                 scores[rows] = shifted(scores[rows], delta, DIGITS)
                 at[rows] = self.of(scores[rows])
         return scores, found
-
-
-def members(of_row: NDArray[np.integer], n_groups: int) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of each group of a partition, ascending."""
-    order = np.argsort(of_row, kind="stable")
-    edges = np.searchsorted(of_row[order], np.arange(n_groups + 1))
-    for start, end in itertools.pairwise(edges):
-        yield order[start:end]
 
 
 BINS = Bins(fewest=30)
@@ -168,10 +160,11 @@ def _portable(updates: Sequence[Update]) -> dict[str, Any]:
 
 def _all_groups(
     cells: NDArray[np.integer], of_cell: Sequence[Sequence[int]]
-) -> list[NDArray[np.int64]]:
+) -> list[NDArray[np.integer]]:
     """Return the rows of the groups of every system."""
+    every = np.arange(len(cells))
     lookups = [np.append(np.asarray(groups, dtype=np.int64), -1) for groups in of_cell]
-    return [rows for at in lookups for rows in members(at[cells], int(at.max()) + 1)]
+    return [rows for at in lookups for rows in by_group(every, at[cells], int(at.max()) + 1)]
 
 
 def fit_rules(rows: ScoreRows, goal: Goal, tolerances: Sequence[float]) -> FittedRules:
