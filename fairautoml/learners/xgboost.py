@@ -103,10 +103,9 @@ class _Booster(RoundBooster):
     @property
     def n_trees_(self) -> int:
         """Number of trees."""
-        return 0 if self.model_ is None else self.model_.num_boosted_rounds() * self._per_round()
-
-    def _per_round(self) -> int:
-        return 1
+        if self.model_ is None:
+            return 0
+        return self.model_.num_boosted_rounds() * self._objective().get("num_class", 1)
 
     def _predicted(self, X: Any) -> NDArray[np.floating]:
         return self.model_.inplace_predict(X, missing=np.nan)
@@ -126,9 +125,6 @@ class XGBoostMulticlass(_Booster, MulticlassClassifier):
     """Multiclass classifier (softmax)."""
 
     objective = "multi:softprob"
-
-    def _per_round(self) -> int:
-        return len(self.known_)
 
 
 class XGBoostNumbers(_Booster, Regressor):
