@@ -1,6 +1,7 @@
 """Base of the commands: their interface, arguments, output and exit codes.
 
-Only this module prints. Only the standard library is imported, so that ``--help`` is fast.
+Only this module prints. Only the standard library and the errors are imported, so that ``--help``
+is fast.
 """
 
 import argparse
@@ -9,11 +10,11 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from fairautoml.exceptions import ParameterError
 
 OK, USAGE, DATA, NOT_FEASIBLE, NO_MODEL, LOCKED, STORAGE = 0, 2, 3, 4, 5, 7, 8
 FAILED, NOT_CERTIFIED, UNSURE, NOT_ANCHORED, ALARM = 1, 9, 10, 11, 12
@@ -44,20 +45,28 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def check_out(out: "Path", *read: str) -> None:
-    """Raise ParameterError if the output file cannot be written, before any work is done."""
-    from pathlib import Path
-
-    from fairautoml.exceptions import ParameterError
-
+def check_out(name: str | None, *read: str) -> Path | None:
+    """Return the output file; raise ParameterError if it cannot be written, before any work."""
+    if name is None:
+        return None
+    out = Path(name)
     if out.is_dir():
         raise ParameterError(f"--out {str(out)!r} is a folder; name a file in it")
     if not out.parent.is_dir():
         missing = f"there is no folder {str(out.parent)!r}"
         raise ParameterError(f"--out {str(out)!r}: {missing}; make it first or name another")
-    for name in read:
-        if out.exists() and out.resolve() == Path(name).resolve():
+    for table in read:
+        if out.exists() and out.resolve() == Path(table).resolve():
             raise ParameterError(f"--out {str(out)!r} is the input table; name another file")
+    return out
+
+
+def write(content: str | bytes, out: Path) -> None:
+    """Write a result to a file."""
+    from fairautoml.data.files import write_whole
+
+    write_whole(content, out)
+    say(f"written: {out}")
 
 
 def number(
@@ -117,8 +126,7 @@ def fit_arguments(parser: argparse.ArgumentParser) -> None:
     add("--exclude-learner", "--exclude-learners", action="append", metavar="NAME", help=but)
     add("--mitigator", action="append", help="use these mitigators only; may be repeated")
     unseen = "groups that fit has not seen: an error (default), or decided by the common threshold"
-    add("--unseen-group", choices=["error", "base_model"], help=unseen)
-    parser.set_defaults(unseen_group="error")
+    add("--unseen-group", choices=["error", "base_model"], default="error", help=unseen)
     guess = "column with noisy labels of an unobserved group; give three, and no --sensitive"
     add("--proxy", action="append", default=[], metavar="COLUMN", help=guess)
     add("--blind", action="store_true", help="the model must not need the sensitive column")

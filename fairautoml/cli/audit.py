@@ -1,6 +1,7 @@
 """The commands ``fairautoml audit``, ``plan`` and ``verify``."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairautoml.cli._base import (
@@ -20,10 +21,9 @@ from fairautoml.cli._base import (
     table_arguments,
     whose_arguments,
 )
+from fairautoml.exceptions import ParameterError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from fairautoml.auditing.result import Audit
@@ -110,13 +110,7 @@ def _output_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from fairautoml.exceptions import ParameterError
-
-    out = None if arguments.out is None else Path(arguments.out)
-    if out is not None:
-        check_out(out, arguments.data)
+    out = check_out(arguments.out, arguments.data)
     if (arguments.y_pred is None) == (arguments.score is None):
         raise ParameterError("Pass either --y-pred (decisions) or --score (scores).")
     _check_ranked(arguments)
@@ -140,8 +134,6 @@ def _audit(arguments: argparse.Namespace) -> int:
 
 
 def _check_ranked(arguments: argparse.Namespace) -> None:
-    from fairautoml.exceptions import ParameterError
-
     if arguments.ranked != (arguments.k is not None):
         raise ParameterError("Pass --ranked and --k together, such as --ranked --k 100.")
     if arguments.ranked and arguments.score is None and arguments.y_score is None:
@@ -216,7 +208,7 @@ def _other_columns(table: "pd.DataFrame", arguments: argparse.Namespace) -> "pd.
     return table.drop(columns=[name for name in table.columns if name in used])
 
 
-def _write(found: "Audit", arguments: argparse.Namespace, out: "Path | None") -> None:
+def _write(found: "Audit", arguments: argparse.Namespace, out: Path | None) -> None:
     """Write the audit in the form of the options or of the file's suffix."""
     from fairautoml.data.files import write_whole
 
@@ -280,8 +272,6 @@ def _label(
     table: "pd.DataFrame", arguments: argparse.Namespace, option: str, text: str | None
 ) -> Any:
     """Return a label in the type of the column."""
-    from fairautoml.exceptions import ParameterError
-
     if text is None:
         return None
     named = arguments.y_pred if arguments.y_true is None else arguments.y_true
@@ -338,8 +328,6 @@ def _verify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from fairautoml.cli.verify import NEED_MODEL, verify_files
     from fairautoml.storage.run_folder import is_pickled
 

@@ -1,6 +1,7 @@
 """The command ``fairautoml bench``: run a sweep of fits or another experiment."""
 
 import argparse
+from pathlib import Path
 
 from fairautoml.cli._base import Command, count, say
 
@@ -14,16 +15,11 @@ def _bench_arguments(parser: argparse.ArgumentParser) -> None:
     add("--only", metavar="CELL", help="run one fit of the sweep, such as adult_dp-s0")
     where = "additional folder with systems to compare; may be repeated"
     add("--peers", action="append", default=[], metavar="FOLDER", help=where)
-    add(
-        "--report",
-        action="store_true",
-        help="also write an HTML report and a figure of the ranks",
-    )
+    more = "also write an HTML report and a figure of the ranks"
+    add("--report", action="store_true", help=more)
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from fairautoml.bench.page import is_sweep, write_report
     from fairautoml.bench.sweep import run_any
 
@@ -43,7 +39,5 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 BENCH = Command(
-    about="run a sweep of fits or another experiment",
-    arguments=_bench_arguments,
-    run=_bench,
+    about="run a sweep of fits or another experiment", arguments=_bench_arguments, run=_bench
 )

@@ -4,6 +4,7 @@ import argparse
 import sys
 import tempfile
 import warnings
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from fairautoml.cli._base import (
     show,
     show_json,
 )
-from fairautoml.exceptions import FairAutoMLError
+from fairautoml.exceptions import FairAutoMLError, NoFeasibleModelWarning, ParameterError
 
 if TYPE_CHECKING:
     from fairautoml.cli.tables import Source, TableRequest
@@ -38,6 +39,7 @@ TOP_ROWS = 10
 
 def fit_and_show(model: "Estimator", request: "TableRequest", *, output: str) -> int:
     """Fit a model to the requested table, show the result, and return the exit code."""
+    from fairautoml.cli.tables import refuse_unjudgeable
     from fairautoml.cli.text import certificate_of, held_front, result_of
     from fairautoml.plan import start_workers
 
@@ -46,7 +48,8 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, output: str) ->
     request = tables.request
     model.set_params(pos_label=tables.positive)
     if tables.held is not None:
-        _check_held(model, tables.search, tables.held)
+        regression = model.task_option == "regression"
+        refuse_unjudgeable(tables.search, tables.held, regression=regression)
         if request.certified:
             request.check_delta(tables.held)
     run_fit(model, request, tables.search)
@@ -68,20 +71,8 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, output: str) ->
     return exit_code(model)
 
 
-def _check_held(model: "Estimator", search: "Source", held: "Source") -> None:
-    """Raise an error if held-out rows cannot be evaluated, before the search begins."""
-    from fairautoml.cli.tables import refuse_new_classes, refuse_unjudgeable
-
-    regression = model.task_option == "regression"
-    if not regression:
-        refuse_new_classes(search, held)
-    refuse_unjudgeable(held, regression=regression)
-
-
 def _keep_beside(model: "Estimator", holdout: dict[str, Any]) -> None:
     """Write what held-out rows showed to the run folder, if there is one."""
-    from contextlib import closing
-
     from fairautoml.run_files import save_certificate
     from fairautoml.settings import check_run_dir
     from fairautoml.storage.run_folder import RunFolder
@@ -218,7 +209,6 @@ DEMO = Command(about="fit a synthetic population", arguments=_demo_arguments, ru
 
 def _fit(arguments: argparse.Namespace) -> int:
     from fairautoml.cli.tables import fit_estimator_of, request_of
-    from fairautoml.exceptions import NoFeasibleModelWarning, ParameterError
 
     model = fit_estimator_of(arguments)
     _check_certificate_options(arguments)
@@ -239,8 +229,6 @@ def _certified_code(code: int, model: "Estimator", arguments: argparse.Namespace
 
 def _check_certificate_options(arguments: argparse.Namespace) -> None:
     """Refuse options that only a certificate reads if nothing is certified."""
-    from fairautoml.exceptions import ParameterError
-
     given = {
         "--require-certified": arguments.require_certified,
         "--min-score": arguments.min_score is not None,
@@ -294,8 +282,6 @@ def _certify_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _certify(arguments: argparse.Namespace) -> int:
-    from contextlib import closing
-
     from fairautoml import load_run
     from fairautoml.certification.certificate import certificate_text
     from fairautoml.cli.tables import read_labelled, read_request

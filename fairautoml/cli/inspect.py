@@ -3,9 +3,13 @@
 import argparse
 import json
 import sys
+from contextlib import closing
+from pathlib import Path
+from textwrap import fill
 from typing import Any
 
-from fairautoml.cli._base import OK, Command, check_out, count, say, seed, show, show_json
+from fairautoml.cli._base import OK, Command, check_out, count, say, seed, show, show_json, write
+from fairautoml.exceptions import ParameterError
 
 
 def _card_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,23 +25,17 @@ def _card_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _card(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from fairautoml.data.files import write_whole
     from fairautoml.report import read_documents
     from fairautoml.storage.run_folder import reading
 
-    folder = Path(arguments.run_dir)
-    if arguments.out is not None:
-        check_out(Path(arguments.out))
+    folder, out = Path(arguments.run_dir), check_out(arguments.out)
     fields = _fields(arguments.fields)
     with reading(folder):
         card = _card_in(arguments.format, read_documents(folder), fields)
-    if arguments.out is None:
+    if out is None:
         show(card.rstrip("\n"))
-        return OK
-    write_whole(card, Path(arguments.out))
-    say(f"written: {arguments.out}")
+    else:
+        write(card, out)
     return OK
 
 
@@ -56,11 +54,8 @@ def _card_in(shape: str, documents: Any, fields: dict[str, str]) -> str:
 
 def _fields(path: str | None) -> dict[str, str]:
     """Return the fields of a YAML or JSON file, none without one."""
-    from pathlib import Path
-
     import yaml
 
-    from fairautoml.exceptions import ParameterError
     from fairautoml.report.card import check_fields
 
     if path is None:
@@ -84,7 +79,6 @@ def _dashboard_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _dashboard(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
     from wsgiref.simple_server import WSGIRequestHandler
 
     from fairautoml.storage.run_folder import dashboard
@@ -106,8 +100,6 @@ def _dashboard(arguments: argparse.Namespace) -> int:
 def _server(port: int, application: Any, handler: Any) -> Any:
     """Return a server that listens on the port."""
     from wsgiref.simple_server import make_server
-
-    from fairautoml.exceptions import ParameterError
 
     try:
         return make_server(HOST, port, application, handler_class=handler)
@@ -137,8 +129,6 @@ def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _leaderboard(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
     import pandas as pd
 
     from fairautoml.data.files import write_csv
@@ -158,8 +148,6 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     if arguments.format == "csv":
         write_csv(table, sys.stdout)
         return OK
-    from textwrap import fill
-
     from fairautoml.cli.text import WIDTH, board_text, headline_lines
 
     with reading(folder):
@@ -207,9 +195,6 @@ def _select_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _select(arguments: argparse.Namespace) -> int:
-    from contextlib import closing
-    from pathlib import Path
-
     from fairautoml import load_run
     from fairautoml.cli.text import titled
     from fairautoml.run_files import save_selection
@@ -245,24 +230,18 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from fairautoml.bench.page import is_sweep, sweep_page, sweep_view
-    from fairautoml.data.files import write_whole
     from fairautoml.report import read_documents, run_page, view_of
     from fairautoml.storage.run_folder import reading
 
     folder = Path(arguments.folder)
-    out = folder / "report.html" if arguments.out is None else Path(arguments.out)
-    if arguments.out is not None:
-        check_out(out)
+    out = check_out(arguments.out) or folder / "report.html"
     with reading(folder):
         if is_sweep(folder):
             page = sweep_page(sweep_view(folder))
         else:
             page = run_page(view_of(read_documents(folder)))
-    write_whole(page, out)
-    say(f"written: {out}")
+    write(page, out)
     return OK
 
 
@@ -283,8 +262,6 @@ def _explain_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from fairautoml import load_run
     from fairautoml.cli.tables import read_labelled
     from fairautoml.data.files import write_whole

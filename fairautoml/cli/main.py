@@ -16,6 +16,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO, cast
 
+from fairautoml import __version__
+from fairautoml import exceptions as known
 from fairautoml.cli._base import (
     DATA,
     INTERRUPTED,
@@ -47,7 +49,6 @@ def _names_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _names(arguments: argparse.Namespace) -> int:
-    from fairautoml.exceptions import UnknownNameError
     from fairautoml.execution import EXECUTORS
     from fairautoml.learners import LEARNERS
     from fairautoml.metrics import METRICS
@@ -60,7 +61,7 @@ def _names(arguments: argparse.Namespace) -> int:
     registries = dict(zip(KINDS, every, strict=True))
     for kind in arguments.kind:
         if kind not in KINDS:
-            raise UnknownNameError(unknown_name("kind of plug-in", kind, KINDS))
+            raise known.UnknownNameError(unknown_name("kind of plug-in", kind, KINDS))
     for kind in arguments.kind or KINDS:
         registry = registries[kind]
         width = max(map(len, registry.names()))
@@ -166,13 +167,11 @@ def _unread_streams() -> Iterator[None]:
 @contextlib.contextmanager
 def _own_warnings() -> Iterator[None]:
     """Show the library's warnings as one line each, unless the user set filters with ``-W``."""
-    from fairautoml.exceptions import FairAutoMLWarning
-
     with warnings.catch_warnings():
         warnings.showwarning = _shown_once()
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
-            warnings.simplefilter("always", FairAutoMLWarning)
+            warnings.simplefilter("always", known.FairAutoMLWarning)
         yield
 
 
@@ -199,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fairautoml", description="AutoML that meets a fairness constraint."
     )
-    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS.names():
         command = COMMANDS.get(name)
@@ -228,20 +227,22 @@ def _unrecognized(unknown: Sequence[str], known: str) -> str:
     return f"unrecognized arguments: {' '.join(unknown)}{hint}"
 
 
+CODES: dict[type[Exception], int] = {
+    known.ParameterError: USAGE,
+    known.UnknownNameError: USAGE,
+    known.SpaceError: USAGE,
+    known.NoModelError: NO_MODEL,
+    known.RunFolderLockedError: LOCKED,
+    known.RunFolderExistsError: USAGE,
+    known.RunFolderError: STORAGE,
+}
+"""Exit codes of errors, derived classes first; all others mean bad data."""
+
+
 def _guarded(command: _Run) -> _Run:
     """Turn the library's errors into one line on stderr and an exit code."""
 
     def run(arguments: argparse.Namespace) -> int:
-        from fairautoml import exceptions as known
-
-        codes = (
-            ((known.ParameterError, known.UnknownNameError, known.SpaceError), USAGE),
-            ((known.InputError, known.MissingExtraError), DATA),
-            ((known.NoModelError,), NO_MODEL),
-            ((known.RunFolderLockedError,), LOCKED),
-            ((known.RunFolderExistsError,), USAGE),
-            ((known.RunFolderError,), STORAGE),
-        )
         try:
             return command(arguments)
         except known.NoFeasibleModelWarning as error:
@@ -250,7 +251,7 @@ def _guarded(command: _Run) -> _Run:
             return NOT_FEASIBLE
         except known.FairAutoMLError as error:
             say(f"fairautoml: error: {error}")
-            return next((code for kinds, code in codes if isinstance(error, kinds)), DATA)
+            return next((code for kind, code in CODES.items() if isinstance(error, kind)), DATA)
         except OSError as error:
             say(f"fairautoml: error: {error}")
             return STORAGE
@@ -268,9 +269,3 @@ def _shown_once() -> Callable[..., None]:
             say(f"warning: {message}")
 
     return show
-
-
-def _version() -> str:
-    from fairautoml import __version__
-
-    return __version__

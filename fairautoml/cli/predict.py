@@ -2,9 +2,11 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
-from fairautoml.cli._base import ALARM, OK, Command, check_out, say, show
+from fairautoml.cli._base import ALARM, OK, Command, check_out, say, show, write
+from fairautoml.exceptions import InputError, ParameterError
 
 
 def _predict_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +24,6 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
     import pandas as pd
 
     from fairautoml import load_run
@@ -32,18 +32,16 @@ def _predict(arguments: argparse.Namespace) -> int:
     from fairautoml.data.files import write_csv
     from fairautoml.storage.run_folder import portable_file
 
-    if arguments.out is not None:
-        check_out(Path(arguments.out), arguments.data)
+    target = check_out(arguments.out, arguments.data) or sys.stdout
     folder = Path(arguments.run_dir)
     if arguments.trust_pickle:
         model = load_run(folder, trust_pickle=True)
     else:
         model = read_predictor(folder if folder.is_file() else portable_file(folder))
-    table, groups = read_new(arguments.data, model, Path(arguments.run_dir), arguments.derive)
+    table, groups = read_new(arguments.data, model, folder, arguments.derive)
     answer = pd.DataFrame({"prediction": model.predict(table, groups)})
     if arguments.proba:
         _add_probabilities(answer, model, table, groups)
-    target = sys.stdout if arguments.out is None else arguments.out
     if write_csv(answer, target, raw=arguments.raw):
         say("warning: labels that spreadsheets read as formulas are prefixed with '; see --raw")
     return OK
@@ -51,8 +49,6 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _add_probabilities(answer: Any, model: Any, table: Any, groups: Any) -> None:
     """Add score, probability and threshold of the positive class, or of each of several."""
-    from fairautoml.exceptions import ParameterError
-
     if not hasattr(model, "predict_proba"):
         raise ParameterError("--proba: the model predicts a number, which has no probability")
     classes, several = model.classes_.tolist(), model.positive_class_ is None
@@ -77,15 +73,10 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from fairautoml.data.files import write_whole
     from fairautoml.storage.run_folder import portable_file
 
-    out = Path(arguments.out)
-    check_out(out)
-    write_whole(portable_file(Path(arguments.run_dir)).read_bytes(), out)
-    say(f"written: {out}")
+    check_out(arguments.out)
+    write(portable_file(Path(arguments.run_dir)).read_bytes(), Path(arguments.out))
     return OK
 
 
@@ -114,13 +105,11 @@ def _monitor_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _monitor(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from fairautoml import load_run
-    from fairautoml.data.files import write_whole
-    from fairautoml.exceptions import InputError
 
-    out = None if arguments.out is None else _checked(Path(arguments.out), arguments.data)
+    if arguments.out is not None and Path(arguments.out).suffix not in SUFFIXES:
+        raise ParameterError(f"--out {arguments.out!r} must end in one of {', '.join(SUFFIXES)}")
+    out = check_out(arguments.out, arguments.data)
     folder = Path(arguments.run_dir)
     model: Any = load_run(folder)
     if not hasattr(model, "monitor"):
@@ -132,19 +121,9 @@ def _monitor(arguments: argparse.Namespace) -> int:
     if out is not None:
         formats = {".html": found.to_html, ".json": found.to_json, ".txt": found.text}
         make = formats.get(out.suffix, lambda: found.to_frame().to_csv(index=False))
-        write_whole(f"{make().rstrip()}\n", out)
-        say(f"written: {out}")
+        write(f"{make().rstrip()}\n", out)
     show(found.to_json() if arguments.json else found.text().rstrip("\n"))
     return ALARM if found.alarm else OK
-
-
-def _checked(out: Any, data: str) -> Any:
-    from fairautoml.exceptions import ParameterError
-
-    if out.suffix not in SUFFIXES:
-        raise ParameterError(f"--out {str(out)!r} must end in one of {', '.join(SUFFIXES)}")
-    check_out(out, data)
-    return out
 
 
 def _read(arguments: argparse.Namespace, model: Any, folder: Any) -> tuple[Any, Any, Any, Any]:

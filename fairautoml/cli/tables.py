@@ -412,18 +412,14 @@ def _content(source: Source) -> pd.DataFrame:
     return found.assign(**{f"group.{name}": source.groups[name].to_numpy() for name in others})
 
 
-def refuse_new_classes(search: Source, held: Source) -> None:
-    """Raise InputError if a class occurs in the held-out rows only."""
+def refuse_unjudgeable(search: Source, held: Source, *, regression: bool) -> None:
+    """Raise InputError if the held-out rows cannot be evaluated, before the search begins."""
     new = set(held.y.dropna()) - set(search.y.dropna())
-    if new:
+    if new and not regression:
         raise InputError(
             f"--holdout: class(es) {', '.join(sorted(map(repr, new)))} of the target are only "
             "among the held-out rows; leave these out with --keep, or hold out another share"
         )
-
-
-def refuse_unjudgeable(held: Source, *, regression: bool) -> None:
-    """Raise InputError if the held-out rows cannot be evaluated, before the search begins."""
     try:
         (plain_numbers if regression else plain_labels)(held.y)
         if held.weight is not None:
