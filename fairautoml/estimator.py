@@ -655,7 +655,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
         candidates = Candidates(
             models=tuple((scored_by(entry), pool.classifier(entry)) for entry in entries),
             served=next(at for at, entry in enumerate(entries) if entry is pool.best),
-            reading=pool,
             constraints=check_constraints(self.constraint),
             training=self._training_rows,
             obstacle=obstacle,

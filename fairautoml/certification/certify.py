@@ -59,11 +59,10 @@ from fairautoml.data.frames import (
 )
 from fairautoml.data.groups import GroupSchema, read_sensitive, system_codes
 from fairautoml.data.read import read_new_rows, sensitive_values
-from fairautoml.data.schema import TableSchema
 from fairautoml.data.target import known_labels
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 from fairautoml.inference.predictor import Predictor
-from fairautoml.metrics import Constraint, GroupCounts, TaskName, bind_constraints
+from fairautoml.metrics import Constraint, GroupCounts, bind_constraints
 from fairautoml.parameters import check_error_probability, check_flag, check_number
 from fairautoml.records import Entry
 from fairautoml.runtime._groups import UNSEEN
@@ -316,26 +315,6 @@ def _tested(
     return found
 
 
-class NewRowsReader(Protocol):
-    """How rows of the model are read."""
-
-    @property
-    def schema(self) -> TableSchema:
-        """Schema of the features."""
-
-    @property
-    def groups(self) -> GroupSchema | None:
-        """Schema of the groups, with the groups that the constraints leave out."""
-
-    @property
-    def classes(self) -> NDArray[Any]:
-        """Original labels of the classes 0 and 1."""
-
-    @property
-    def task(self) -> TaskName:
-        """Kind of target."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Candidates:
     """The served model, or models in the order in which they are tested."""
@@ -343,10 +322,14 @@ class Candidates:
     # with a key that is equal for models with the same scores
     models: tuple[tuple[Hashable, Predictor], ...]
     served: int  # position of the served model
-    reading: NewRowsReader
     constraints: tuple[Constraint, ...]
     training: TrainingRows
     obstacle: Reason = Reason.NONE  # why no rows could certify the served model
+
+    @property
+    def reading(self) -> Predictor:
+        """The served model, by which new rows are read."""
+        return self.models[self.served][1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -519,7 +502,7 @@ class BroughtRows:
     def __init__(
         self,
         inputs: Inputs,
-        reading: NewRowsReader,
+        reading: Predictor,
         claims: Sequence[Claimed],
         min_score: float | None,
         entities: NDArray[np.int64] | None,
