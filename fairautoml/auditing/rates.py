@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from fairautoml.auditing.result import ChangeRow, GapRow, Interval, Method, RateRow
 from fairautoml.auditing.rows import AuditRows
 from fairautoml.certification.bounds import (
+    bound_toward_disparity,
+    bound_toward_parity,
     cp_lower,
     cp_upper,
-    largest_difference,
-    smallest_ratio,
     weighted_bounds,
 )
 from fairautoml.certification.certificate import hidden_among
@@ -403,20 +403,11 @@ def disparity_bounds(cells: list[RateCells], form: Form, level: float) -> tuple[
     bound of a minimum is that of one rate, at the level itself.
     """
     each, simultaneous = level / 2, level / (2 * len(cells) * len(cells[0].mass))
-    halves = [cell.bounds(each) for cell in cells]
-    whole = [cell.bounds(simultaneous) for cell in cells]
     if form == "minimum":
-        alone = [cell.bounds(level) for cell in cells]
-        return min(float(low.min()) for low, _ in alone), min(float(up.min()) for _, up in whole)
-    if form == "difference":
-        most = max(largest_difference(high, low) for low, high in halves)
-        least = max(0.0, *(largest_difference(low, high) for low, high in whole))
-        return least, most
-    least = min(smallest_ratio(low, high) if high.min() > 0 else 0.0 for low, high in halves)
-    most = min(
-        float(min(1.0, high.min() / low.max())) if low.max() > 0 else 1.0 for low, high in whole
-    )
-    return least, most
+        each = level
+    far = bound_toward_disparity([cell.bounds(each) for cell in cells], form)
+    near = bound_toward_parity([cell.bounds(simultaneous) for cell in cells], form)
+    return (near, far) if form == "difference" else (far, near)
 
 
 def _by_chance(row: GapRow, cells: list[RateCells], form: Form, seed: int) -> GapRow:
@@ -551,14 +542,7 @@ def _changes(
 ) -> Iterator[ChangeRow]:
     before, after = values
     for at, label in enumerate(system.labels):
-        row = ChangeRow(
-            system=system.name,
-            group=label,
-            rate=rate.name,
-            baseline=None,
-            value=None,
-            change=None,
-        )
+        row = ChangeRow(system=system.name, group=label, rate=rate.name)
         if hidden[at] or np.isnan(before[at]):
             yield row
             continue

@@ -147,9 +147,9 @@ class ChangeRow:
     system: str  # sensitive column or intersection
     group: str
     rate: str
-    baseline: float | None  # rate of the baseline
-    value: float | None  # rate of the audited decisions
-    change: float | None  # ``value - baseline``
+    baseline: float | None = None  # rate of the baseline
+    value: float | None = None  # rate of the audited decisions
+    change: float | None = None  # ``value - baseline``
     # for members of the group: more acceptances are better if being accepted is favourable
     direction: str = ""  # {"better", "worse", "same", ""}
     p_value: float | None = None  # exact sign test of equally many changes in both directions

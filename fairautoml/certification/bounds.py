@@ -4,8 +4,8 @@ Wald, Wilson, Newcombe and bootstrap intervals are too short when no event is ob
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,6 +84,30 @@ def weighted_bounds(
     return max(0.0, (sum_wh - slack) / sum_w), min(1.0, (sum_wh + slack) / sum_w)
 
 
+Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Lower and upper bounds of one rate in all groups."""
+
+
+def bound_toward_disparity(ends: Sequence[Ends], form: str) -> float:
+    """Return the bound of the worst of several rates that is farther from parity."""
+    if form == "minimum":
+        return min(float(low.min()) for low, _ in ends)
+    if form == "difference":
+        return max(largest_difference(high, low) for low, high in ends)
+    return min(smallest_ratio(low, high) if high.min() > 0 else 0.0 for low, high in ends)
+
+
+def bound_toward_parity(ends: Sequence[Ends], form: str) -> float:
+    """Return the bound of the worst of several rates that is closer to parity."""
+    if form == "minimum":
+        return min(float(high.min()) for _, high in ends)
+    if form == "difference":
+        return max(0.0, *(largest_difference(low, high) for low, high in ends))
+    return min(
+        min(1.0, float(high.min() / low.max())) if low.max() > 0 else 1.0 for low, high in ends
+    )
+
+
 Content = dict[str, int | float | str]
 
 
@@ -101,10 +125,6 @@ class Count:
     def upper(self, level: float) -> float:
         """Return the Clopper-Pearson upper bound."""
         return float(cp_upper(self.x, self.n, level))
-
-    def content(self) -> Content:
-        """Return the record of the cell in a certificate."""
-        return {"kind": "count", "n": self.n, "x": self.x}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +144,6 @@ class Mean:
 
     def _margin(self, level: float) -> float:
         return hoeffding_margin(level, self.n) if self.n else 1.0
-
-    def content(self) -> Content:
-        """Return the record of the cell in a certificate."""
-        return {"kind": "mean", "n": self.n, "mean": self.mean}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,18 +168,9 @@ class Weighted:
             return 0.0, 1.0
         return weighted_bounds(self.sum_wh, self.sum_w, self.n, self.largest, level)
 
-    def content(self) -> Content:
-        """Return the record of the cell in a certificate."""
-        return {
-            "kind": "weighted",
-            "n": self.n,
-            "sum_wh": self.sum_wh,
-            "sum_w": self.sum_w,
-            "largest": self.largest,
-        }
-
 
 Cell = Count | Mean | Weighted
+KINDS: dict[str, type[Cell]] = {"count": Count, "mean": Mean, "weighted": Weighted}
 
 
 def empty(cell: Cell) -> bool:
@@ -171,10 +178,15 @@ def empty(cell: Cell) -> bool:
     return cell.n == 0 or (isinstance(cell, Weighted) and cell.sum_w <= 0)
 
 
+def content_of(cell: Cell) -> Content:
+    """Return the record of a cell in a certificate."""
+    kind = next(name for name, one in KINDS.items() if isinstance(cell, one))
+    return {"kind": kind, **asdict(cell)}
+
+
 def cell_from_content(content: Content) -> Cell:
     """Return the cell of a certificate record."""
     values = {name: value for name, value in content.items() if name != "kind"}
-    kinds: dict[str, type[Cell]] = {"count": Count, "mean": Mean, "weighted": Weighted}
     if any(isinstance(value, str) for value in values.values()):
         raise TypeError
-    return kinds[str(content["kind"])](**values)  # type: ignore[arg-type]
+    return KINDS[str(content["kind"])](**values)  # type: ignore[arg-type]

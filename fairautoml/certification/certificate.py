@@ -4,14 +4,22 @@ import hmac
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
 
-from fairautoml.certification.bounds import Cell, Content, Count, Mean, cell_from_content
+from fairautoml.certification.bounds import (
+    Cell,
+    Content,
+    Count,
+    Mean,
+    cell_from_content,
+    content_of,
+)
 from fairautoml.certification.evidence import Claim, ClaimTerms, Evidence, MeasuredScore, MinScore
 from fairautoml.certification.exact_test import (
     RANGE,
@@ -102,52 +110,37 @@ def _fragility(claim: Claim, level: float) -> int | None:
     if not isinstance(claim.cells[0][0], Count):
         return None
     least: int | None = None
-    for event, cells in enumerate(claim.cells):
-        for flips in _directions(cells):
-            least = _smaller(claim, event, flips, least, level)
+    for cells in claim.cells:
+        counts = [cell for cell in cells if isinstance(cell, Count)]
+        for group, cell in enumerate(counts):
+            for sign, most in ((1, cell.n - cell.x), (-1, cell.x)):
+                survives = partial(_survives, claim, level, counts, group, sign)
+                least = _smaller(survives, most, least)
     return least
 
 
-@dataclass(frozen=True, slots=True)
-class _Flips:
-    """Direction in which outcomes of one cell are flipped; at most ``most`` can be."""
-
-    group: int
-    sign: int
-    most: int
-
-
-def _directions(cells: tuple[Cell, ...]) -> Iterator[_Flips]:
-    for group, cell in enumerate(cells):
-        if isinstance(cell, Count):
-            yield _Flips(group, 1, cell.n - cell.x)
-            yield _Flips(group, -1, cell.x)
-
-
-def _smaller(
-    claim: Claim, event: int, flips: _Flips, least: int | None, level: float
-) -> int | None:
-    """Return the number of flips at which the claim fails, if it is below ``least``."""
-    most = flips.most if least is None else min(flips.most, least - 1)
-    if most < 1 or _survives(claim, event, flips, most, level):
+def _smaller(survives: Callable[[int], bool], most: int, least: int | None) -> int | None:
+    """Return the number of flips, of at most ``most``, that fails, if it is below ``least``."""
+    most = most if least is None else min(most, least - 1)
+    if most < 1 or survives(most):
         return least
     survived, failed = 0, most
     while failed - survived > 1:
         middle = (survived + failed) // 2
-        if _survives(claim, event, flips, middle, level):
+        if survives(middle):
             survived = middle
         else:
             failed = middle
     return failed
 
 
-def _survives(claim: Claim, event: int, flips: _Flips, k: int, level: float) -> bool:
+def _survives(
+    claim: Claim, level: float, cells: Sequence[Count], group: int, sign: int, k: int
+) -> bool:
     """Return whether an event still passes with ``k`` outcomes of a cell flipped."""
-    cells = list(claim.cells[event])
-    cell = cells[flips.group]
-    if isinstance(cell, Count):
-        cells[flips.group] = replace(cell, x=cell.x + flips.sign * k)
-    changed = replace(claim, events=claim.events[:1], cells=(tuple(cells),))
+    flipped = list(cells)
+    flipped[group] = replace(cells[group], x=cells[group].x + sign * k)
+    changed = replace(claim, events=claim.events[:1], cells=(tuple(flipped),))
     return claim_passes(changed, claim.bound, level)[0]
 
 
@@ -732,7 +725,7 @@ class Issue:
         return ClaimRecord(
             **claim.terms(),
             cells=tuple(
-                tuple(None if h else cell.content() for cell, h in zip(row, hidden, strict=True))
+                tuple(None if h else content_of(cell) for cell, h in zip(row, hidden, strict=True))
                 for row in claim.cells
             ),
             method=method_of(claim),
@@ -761,7 +754,7 @@ class Issue:
 def counts_hash(evidence: Evidence, salt: str) -> str:
     """Return the hash of all counts, salted so that small counts cannot be guessed."""
     cells = [
-        [[cell.content() for cell in row] for row in claim.cells] for claim in evidence.claims
+        [[content_of(cell) for cell in row] for row in claim.cells] for claim in evidence.claims
     ]
     floor = evidence.floor
     rows = None if floor is None else [floor.accuracy, floor.n]

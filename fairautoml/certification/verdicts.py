@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairautoml.certification.bounds import (
     Cell,
     Count,
+    Ends,
     Mean,
+    bound_toward_disparity,
+    bound_toward_parity,
     hoeffding_margin,
-    largest_difference,
-    smallest_ratio,
 )
 from fairautoml.certification.evidence import Claim, Evidence, MinScore
 from fairautoml.certification.exact_test import (
@@ -238,11 +238,10 @@ def bound_of(claim: Claim, level: float) -> float:
     independent cells. Of a minimum, one-sided bounds at ``level`` (for counts Clopper-Pearson,
     which is exact): it is too large only if that of the truly smallest rate is.
     """
-    if claim.form == "minimum":
-        return min(float(_each(cells, "lower", level).min()) for cells in claim.cells)
-    if claim.form == "ratio":
-        return min(_ratio(cells, level) for cells in claim.cells)
-    return max(_difference(cells, level, claim.independent) for cells in claim.cells)
+    if claim.form == "difference":
+        return max(_difference(cells, level, claim.independent) for cells in claim.cells)
+    each = level if claim.form == "minimum" else level / 2
+    return bound_toward_disparity([_ends(cells, each) for cells in claim.cells], claim.form)
 
 
 def _difference(cells: tuple[Cell, ...], level: float, independent: bool) -> float:
@@ -254,17 +253,12 @@ def _difference(cells: tuple[Cell, ...], level: float, independent: bool) -> flo
             for b in means
             if a is not b
         )
-    return largest_difference(_each(cells, "upper", level / 2), _each(cells, "lower", level / 2))
+    return bound_toward_disparity([_ends(cells, level / 2)], "difference")
 
 
-def _ratio(cells: tuple[Cell, ...], level: float) -> float:
-    upper = _each(cells, "upper", level / 2)
-    return smallest_ratio(_each(cells, "lower", level / 2), upper) if upper.min() > 0 else 0.0
-
-
-def _each(cells: tuple[Cell, ...], side: str, level: float) -> NDArray[np.float64]:
-    """Return a bound of each cell, ``side`` is ``"lower"`` or ``"upper"``."""
-    return np.array([getattr(cell, side)(level) for cell in cells])
+def _ends(cells: tuple[Cell, ...], level: float) -> Ends:
+    lower = np.array([cell.lower(level) for cell in cells])
+    return lower, np.array([cell.upper(level) for cell in cells])
 
 
 def parity_bound(claim: Claim, level: float) -> float:
@@ -273,16 +267,7 @@ def parity_bound(claim: Claim, level: float) -> float:
     Of a minimum, no larger one. The groups are selected from the data, so ``level`` must be that
     of simultaneous bounds.
     """
-    found = []
-    for cells in claim.cells:
-        lower, upper = _each(cells, "lower", level), _each(cells, "upper", level)
-        if claim.form == "minimum":
-            found.append(float(upper.min()))
-        elif claim.form == "difference":
-            found.append(max(0.0, largest_difference(lower, upper)))
-        else:
-            found.append(min(1.0, upper.min() / lower.max()) if lower.max() > 0 else 1.0)
-    return float(min(found) if claim.bounded_below else max(found))
+    return bound_toward_parity([_ends(cells, level) for cells in claim.cells], claim.form)
 
 
 def _violates(claim: Claim, level: float) -> bool:
