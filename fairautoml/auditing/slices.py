@@ -59,15 +59,15 @@ class SliceRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Condition:
-    text: str
-    holds: NDArray[np.bool_]  # shape (n_rows,)
+class Part:
+    """Rows that a condition, several of them or a cluster hold."""
+
+    conditions: tuple[str, ...]
+    inside: NDArray[np.bool_]  # shape (n_rows,), on both halves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Slice:
-    conditions: tuple[str, ...]
-    inside: NDArray[np.bool_]  # shape (n_rows,), on both halves
+class _Slice(Part):
     rate: int
     lowest: int
     highest: int
@@ -130,13 +130,11 @@ def slice_rows(
     proposed = []
     for system in (one for one in systems if one.n_groups >= 2):
         grouped = _grouped(rows, system, rates)
-        ranked = (
-            _clusters(grouped, parts, proposing)
-            if clusters
-            else _nodes(grouped, conditions, proposing)
-        )
-        found = _apart(ranked, int(shown))
-        proposed += [(system, grouped, one) for one in found]
+        if clusters:
+            ranked = _ranked_parts(grouped, parts, proposing)
+        else:
+            ranked = _nodes(grouped, conditions, proposing)
+        proposed += [(system, grouped, one) for one in _apart(ranked, int(shown))]
     each = level / max(1, len(proposed))
     measured = [
         _measured(system, grouped, one, rates, ~proposing, each)
@@ -194,7 +192,7 @@ def _grouped(rows: AuditRows, system: GroupSystem, rates: Sequence[Rate]) -> _Gr
     )
 
 
-def _conditions(X: pd.DataFrame, proposing: NDArray[np.bool_]) -> Iterator[_Condition]:
+def _conditions(X: pd.DataFrame, proposing: NDArray[np.bool_]) -> Iterator[Part]:
     """Yield the conditions that a slice may consist of; thresholds come from proposing rows."""
     for name in X.columns:
         column = X[name].reset_index(drop=True)
@@ -205,14 +203,14 @@ def _conditions(X: pd.DataFrame, proposing: NDArray[np.bool_]) -> Iterator[_Cond
             deciles = np.arange(1, CUTS + 1) / (CUTS + 1)
             cuts = np.unique(np.quantile(known, deciles)) if len(known) else known
             for cut in cuts.tolist():
-                yield _Condition(text=f"{name} <= {cut:.6g}", holds=values <= cut)
-                yield _Condition(text=f"{name} > {cut:.6g}", holds=values > cut)
+                yield Part(conditions=(f"{name} <= {cut:.6g}",), inside=values <= cut)
+                yield Part(conditions=(f"{name} > {cut:.6g}",), inside=values > cut)
         else:
             text = column.astype(object).where(column.notna(), "(missing)").map(str)
             for value in text[proposing].value_counts().index[:MOST_VALUES]:
                 same = (text == value).to_numpy()
-                yield _Condition(text=f"{name} = {value}", holds=same)
-                yield _Condition(text=f"{name} != {value}", holds=~same)
+                yield Part(conditions=(f"{name} = {value}",), inside=same)
+                yield Part(conditions=(f"{name} != {value}",), inside=~same)
 
 
 SMALLEST_PART = 60
@@ -223,14 +221,6 @@ STARTS = 3
 """Random starts of each division."""
 MOST_NAMED = 3
 """Columns that describe a part: those that set it apart most."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Part:
-    """Similar rows, and how they differ from the others."""
-
-    conditions: tuple[str, ...]
-    inside: NDArray[np.bool_]  # shape (n_rows,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -315,28 +305,26 @@ def _described(table: _Coordinates, rows: NDArray[np.bool_]) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _clusters(
+def _ranked_parts(
     grouped: _Grouped, parts: Sequence[Part], proposing: NDArray[np.bool_]
 ) -> list[_Slice]:
-    """Return the clusters with enough rows of two groups."""
-    ranked = (_ranked(grouped, part.conditions, part.inside, proposing) for part in parts)
+    """Return the parts with enough rows of two groups."""
+    ranked = (_ranked(grouped, part, proposing) for part in parts)
     return [one for one in ranked if one is not None]
 
 
 def _nodes(
-    grouped: _Grouped, conditions: Sequence[_Condition], proposing: NDArray[np.bool_]
+    grouped: _Grouped, conditions: Sequence[Part], proposing: NDArray[np.bool_]
 ) -> list[_Slice]:
     """Grow the tree from the condition with the worst slice, and return its nodes."""
-    root: tuple[str, ...] = ()
-    front, found = [(root, np.ones(len(proposing), dtype=np.bool_))], list[_Slice]()
+    front: Sequence[Part] = [Part(conditions=(), inside=np.ones(len(proposing), dtype=np.bool_))]
+    found: list[_Slice] = []
     for _ in range(DEPTH):
         nodes = [
-            child
-            for names, inside in front
-            for child in _children(grouped, conditions, names, inside, proposing)
+            child for node in front for child in _children(grouped, conditions, node, proposing)
         ]
         found += nodes
-        front = [(node.conditions, node.inside) for node in nodes]
+        front = nodes
     return found
 
 
@@ -355,20 +343,16 @@ def _overlap(one: _Slice, other: _Slice) -> float:
 
 
 def _children(
-    grouped: _Grouped,
-    conditions: Sequence[_Condition],
-    names: tuple[str, ...],
-    inside: NDArray[np.bool_],
-    proposing: NDArray[np.bool_],
+    grouped: _Grouped, conditions: Sequence[Part], node: Part, proposing: NDArray[np.bool_]
 ) -> list[_Slice]:
     """Return the two parts of a node by the condition whose part is worst, if it can be split."""
     best: list[_Slice] = []
-    for positive, negative in zip(conditions[::2], conditions[1::2], strict=True):
+    for pair in zip(conditions[::2], conditions[1::2], strict=True):
         parts = [
-            _ranked(grouped, (*names, one.text), inside & one.holds, proposing)
-            for one in (positive, negative)
+            Part(conditions=node.conditions + one.conditions, inside=node.inside & one.inside)
+            for one in pair
         ]
-        defined = [part for part in parts if part is not None]
+        defined = _ranked_parts(grouped, parts, proposing)
         if defined and (not best or _worst(defined) > _worst(best)):
             best = defined
     return best
@@ -378,14 +362,9 @@ def _worst(parts: Sequence[_Slice]) -> float:
     return max(part.rank for part in parts)
 
 
-def _ranked(
-    grouped: _Grouped,
-    names: tuple[str, ...],
-    inside: NDArray[np.bool_],
-    proposing: NDArray[np.bool_],
-) -> _Slice | None:
+def _ranked(grouped: _Grouped, part: Part, proposing: NDArray[np.bool_]) -> _Slice | None:
     """Return a slice with its worst pair of groups, None if it has too few rows."""
-    x, n = grouped.tables(inside & proposing)
+    x, n = grouped.tables(part.inside & proposing)
     enough = n >= FEWEST_ROWS
     size = np.maximum(n, 1)
     share = x / size
@@ -400,8 +379,8 @@ def _ranked(
     if not np.isfinite(rank[rate, lowest, highest]):
         return None
     return _Slice(
-        conditions=names,
-        inside=inside,
+        conditions=part.conditions,
+        inside=part.inside,
         rate=rate,
         lowest=lowest,
         highest=highest,
