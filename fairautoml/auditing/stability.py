@@ -4,6 +4,7 @@ import copy
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -210,16 +211,21 @@ def stability_rows(
         flipped, n_flipped = y.copy(), round(share * half)
         flipped[at[:n_flipped]] = 1 - flipped[at[:n_flipped]]
         decision = retrain(train, flipped, test)
-        empty = StabilityRow(
-            flips=flips,
-            share=share,
-            n_flipped=n_flipped,
-            accuracy=float((decision == np.asarray(rows.y)[test]).mean()),
-            system="",
-            metric="",
-            value=None,
-        )
-        found += _gaps(_part(rows, test, decision), metrics, compared, empty)
+        accuracy = float((decision == np.asarray(rows.y)[test]).mean())
+        tables = Tables.count(_part(rows, test, decision))
+        for system, metric in product(compared, metrics):
+            value = metric.value(tables.merged(system).weights)
+            found.append(
+                StabilityRow(
+                    flips=flips,
+                    share=share,
+                    n_flipped=n_flipped,
+                    accuracy=accuracy,
+                    system=system.name,
+                    metric=metric.name,
+                    value=None if isinstance(value, Undefined) else value,
+                )
+            )
     return tuple(found)
 
 
@@ -265,21 +271,6 @@ def _part(rows: AuditRows, at: NDArray[np.int64], decision: NDArray[np.int8]) ->
         weight=None if rows.weight is None else rows.weight[at],
         cells=rows.cells[at],
     )
-
-
-def _gaps(
-    part: AuditRows,
-    metrics: Sequence[Metric],
-    systems: Sequence[GroupSystem],
-    empty: StabilityRow,
-) -> list[StabilityRow]:
-    tables, found = Tables.count(part), []
-    for system in systems:
-        for metric in metrics:
-            value = metric.value(tables.merged(system).weights)
-            shown = None if isinstance(value, Undefined) else value
-            found.append(replace(empty, system=system.name, metric=metric.name, value=shown))
-    return found
 
 
 def _influence(
