@@ -1,7 +1,7 @@
 """Count the rows whose decision does not change under flips and small noise."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -19,7 +19,7 @@ from fairautoml.auditing.models import (
     prepared_values,
     slopes_of,
 )
-from fairautoml.auditing.noise import forest_of, own_range
+from fairautoml.auditing.noise import Ends, Reach, forest_of, own_range
 from fairautoml.auditing.result import IndividualFairness
 from fairautoml.exceptions import InputError
 from fairautoml.inference.predictor import Predictor
@@ -33,9 +33,6 @@ TRIES = 20
 MOST_TRIED = 200
 """Largest number of combinations of flips that are perturbed."""
 ROUNDING = 1e-9
-
-Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]
-Reach = Callable[[pd.DataFrame], Bounds]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +209,7 @@ def _reader(
 
 
 def _rule_reader(rule: LinearRule, similar: Similar) -> _Reader:
-    def reach(rows: pd.DataFrame) -> Bounds:
+    def reach(rows: pd.DataFrame) -> Ends:
         margin = rule.margin(rows)
         radius = sum(
             abs(rule.coefficients.get(name, 0.0)) * size for name, size in similar.noise.items()
@@ -225,9 +222,9 @@ def _rule_reader(rule: LinearRule, similar: Similar) -> _Reader:
 def _own_reader(
     model: ModelAdapter, rows: pd.DataFrame, similar: Similar
 ) -> tuple[_Reader, tuple[str, ...]]:
-    found = own_range(model.model, rows, dict(similar.noise), model.sensitive)
-    reader = _Reader(level="sound, ensemble", reach=found.reach, tolerance=0.0, exact=False)
-    return reader, (found.unread,) if found.unread else ()
+    reach, unread = own_range(model.model, rows, dict(similar.noise), model.sensitive)
+    reader = _Reader(level="sound, ensemble", reach=reach, tolerance=0.0, exact=False)
+    return reader, (unread,) if unread else ()
 
 
 def _structure_reader(
@@ -247,7 +244,7 @@ def _structure_reader(
     # The box ignores that columns with a common source move together, which is sound.
     around = np.abs(slopes) @ radii * (1 + ROUNDING)
 
-    def reach(flipped: pd.DataFrame) -> Bounds:
+    def reach(flipped: pd.DataFrame) -> Ends:
         values = prepared_values(model.model, model.features(flipped))
         return _signed(sign, *forest.bounds(values - around, values + around))
 
@@ -274,7 +271,7 @@ def _linear_reader(
     sign = _sign(own, decided, ROUNDING * size)
     effects = np.abs(weights[0] @ slopes) * np.array(list(similar.noise.values()))
 
-    def reach(flipped: pd.DataFrame) -> Bounds:
+    def reach(flipped: pd.DataFrame) -> Ends:
         values = prepared_values(model.model, model.features(flipped))
         margin = values @ weights[0] + constant
         known = ~flipped[list(similar.noise)].isna().to_numpy()
@@ -294,7 +291,7 @@ def _sign(score: NDArray[np.float64], decided: NDArray[np.bool_], edge: float) -
     raise UnsupportedModel("the decision is not the sign of the score")
 
 
-def _signed(sign: int, low: NDArray[np.float64], high: NDArray[np.float64]) -> Bounds:
+def _signed(sign: int, low: NDArray[np.float64], high: NDArray[np.float64]) -> Ends:
     return (low, high) if sign > 0 else (-high, -low)
 
 

@@ -180,13 +180,8 @@ Box = tuple[Scores, Scores, Scores]
 """Smallest, given and largest values of encoded rows."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoiseRange:
-    """Range of the decision of a fitted classifier of this library."""
-
-    # maps rows to the smallest and the largest decision minus 0.5: below 0 = negative
-    reach: Callable[[pd.DataFrame], tuple[Scores, Scores]]
-    unread: str  # members that are bounded by [0, 1] only, with the reason
+Reach = Callable[[pd.DataFrame], Ends]
+"""Maps rows to their smallest and largest score; the decision boundary is 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,9 +220,10 @@ class _NoiseQuestion:
 
 def own_range(
     model: Any, rows: pd.DataFrame, noise: dict[str, float], sensitive: tuple[str, ...]
-) -> NoiseRange:
+) -> tuple[Reach, str]:
     """Return the range of the decisions of a fitted estimator of this library under noise.
 
+    The scores are decisions minus 0.5; the text names members that are bounded by [0, 1] only.
     Trees are bounded separately and linear models exactly. The mean of the ranges contains the
     range of the mean, which is sound but not tight. Decisions are monotone in the score, so the
     ends of the range suffice. The structure read is verified against the scores of the model.
@@ -253,7 +249,7 @@ def own_range(
             members.append((None, share))
             unread.append((str(reason), share))
 
-    def reach(changed: pd.DataFrame) -> tuple[Scores, Scores]:
+    def reach(changed: pd.DataFrame) -> Ends:
         inside, of = request.box(changed)
         low, high = np.zeros(len(changed)), np.zeros(len(changed))
         for member, share in members:
@@ -262,7 +258,7 @@ def own_range(
             high += share * most
         return rule.decide(low - SLACK, of) - 0.5, rule.decide(high + SLACK, of) - 0.5
 
-    return NoiseRange(reach=reach, unread=_said(unread))
+    return reach, _said(unread)
 
 
 def _refuse_moves_between_groups(classifier: Predictor, noisy: set[str], apart: set[str]) -> None:
