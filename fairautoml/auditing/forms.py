@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fairautoml.auditing.result import Audit, ImpactRow, Section
-from fairautoml.auditing.sections import printable
+from fairautoml.auditing.sections import impact_by_system, printable
 from fairautoml.exceptions import ParameterError
 from fairautoml.runtime._groups import normalized
 
@@ -43,16 +43,15 @@ class FormRow:
 
 
 def _row(row: ImpactRow, *, weighted: bool) -> FormRow:
+    name, reason = ", ".join(_parts(row.group)), f"({row.reason})"
     if row.n is None or row.selected is None or row.selection_rate is None:
-        hidden = f"({row.reason})"
-        name = ", ".join(_parts(row.group))
-        return FormRow(category=name, applicants=hidden, selected="", rate="", ratio="")
+        return FormRow(category=name, applicants=reason, selected="", rate="", ratio="")
     return FormRow(
-        category=", ".join(_parts(row.group)),
+        category=name,
         applicants=str(row.n),
         selected="" if weighted else f"{row.selected:.0f}",
         rate=f"{100 * row.selection_rate:.1f}%",
-        ratio=f"({row.reason})" if row.impact_ratio is None else f"{row.impact_ratio:.3f}",
+        ratio=reason if row.impact_ratio is None else f"{row.impact_ratio:.3f}",
         indicated={True: "yes", False: "no", None: "-"}[row.below_four_fifths],
     )
 
@@ -85,11 +84,6 @@ def _title(rows: Sequence[ImpactRow]) -> str:
     return f"{printable(rows[0].system)} Categories"
 
 
-def _by_system(audit: Audit) -> list[list[ImpactRow]]:
-    systems = dict.fromkeys(row.system for row in audit.impact)
-    return [[row for row in audit.impact if row.system == system] for system in systems]
-
-
 def ll144(audit: Audit) -> tuple[Section, ...]:
     """Return the tables of a bias audit of an automated employment decision tool.
 
@@ -111,7 +105,7 @@ def ll144(audit: Audit) -> tuple[Section, ...]:
             columns=columns,
             whole_names=True,
         )
-        for rows in _by_system(audit)
+        for rows in impact_by_system(audit).values()
     ]
     says = list(_unknown(audit))
     if audit.median is not None:
@@ -150,7 +144,7 @@ def four_fifths(audit: Audit) -> tuple[Section, ...]:
     columns |= {"rate": "selection rate", "ratio": "impact ratio"}
     columns |= {"indicated": "adverse impact indicated"}
     found = []
-    for rows in _by_system(audit):
+    for system, rows in impact_by_system(audit).items():
         compared = [row for row in rows if row.impact_ratio is not None]
         reference = next((printable(row.reference) for row in compared), "no group")
         below = [printable(row.group) for row in compared if row.below_four_fifths]
@@ -165,7 +159,7 @@ def four_fifths(audit: Audit) -> tuple[Section, ...]:
         found.append(
             Section(
                 name="four_fifths",
-                title=printable(rows[0].system),
+                title=printable(system),
                 rows=tuple(_row(row, weighted=audit.weighted) for row in rows),
                 columns=columns,
                 sentences=says,

@@ -15,6 +15,7 @@ from fairautoml.auditing.result import (
     Contributions,
     GapRow,
     ImpactRow,
+    IndividualFairness,
     Interval,
     LeakageRow,
     Section,
@@ -121,10 +122,15 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(printable(name) for name in names[:4]) + more
 
 
+def impact_by_system(audit: Audit) -> dict[str, tuple[ImpactRow, ...]]:
+    """Return the impact ratios of each group system."""
+    systems = dict.fromkeys(row.system for row in audit.impact)
+    return {one: tuple(row for row in audit.impact if row.system == one) for one in systems}
+
+
 def _impact(audit: Audit) -> Iterator[Section]:
     """Return one section per group system: who is selected how often."""
-    for system in dict.fromkeys(row.system for row in audit.impact):
-        rows = tuple(row for row in audit.impact if row.system == system)
+    for system, rows in impact_by_system(audit).items():
         yield Section(
             name="impact",
             title=f"Impact ratios of {printable(system)}",
@@ -225,13 +231,13 @@ def dots_of(label: str, value: float, interval: Interval | None, text: str) -> D
 
 def rate_plot(audit: Audit, system: str | None) -> DotPlot:
     """Return the plot of the selection rates of a system, by default the first one."""
-    known = list(dict.fromkeys(row.system for row in audit.impact))
+    known = impact_by_system(audit)
     wanted = next(iter(known), "") if system is None else system
     if not known:
         raise ParameterError("There is nothing to plot: no column has two groups.")
     if wanted not in known:
         raise ParameterError(f"system={wanted!r} must be one of {', '.join(map(repr, known))}.")
-    return _pictures(wanted, [row for row in audit.impact if row.system == wanted])[0]
+    return _pictures(wanted, known[wanted])[0]
 
 
 _GROUPS = {"system": "groups", "group": "group"}
@@ -300,8 +306,10 @@ def _tables(audit: Audit) -> Iterator[Section]:
         },
         _leak,
     )  # fmt: skip
-    yield _contributions(audit)
-    yield _individual(audit)
+    if audit.contributions is not None:
+        yield contributions_section(audit.contributions)
+    if audit.individual is not None:
+        yield _individual(audit.individual)
 
 
 def _gap(audit: Audit, row: GapRow) -> str:
@@ -357,13 +365,6 @@ def _table(
     return Section(name=name, title=title, rows=rows, columns=columns, sentences=found)
 
 
-def _contributions(audit: Audit) -> Section:
-    found = audit.contributions
-    if found is None:
-        return _table("contributions", "", (), {})
-    return contributions_section(found)
-
-
 def contributions_section(found: Contributions) -> Section:
     """Return what each block adds to the gap and to the error, if labels are known."""
     columns = {"block": "block", "value": "contribution", "standard_error": "standard error"}
@@ -379,10 +380,7 @@ def contributions_section(found: Contributions) -> Section:
     return _table("contributions", title, rows, columns)
 
 
-def _individual(audit: Audit) -> Section:
-    found = audit.individual
-    if found is None:
-        return _table("individual", "", (), {})
+def _individual(found: IndividualFairness) -> Section:
     noise = ", ".join(f"{printable(name)} +-{radius:.4g}" for name, radius in found.noise)
     flips = ", ".join(printable(name) for name in found.flips)
     changes = "; ".join(part for part in (f"flips of {flips}" if flips else "", noise) if part)
