@@ -41,12 +41,11 @@ from fairautoml.auditing.stability import retrained, stability_rows, stability_s
 from fairautoml.auditing.verdicts import (
     Correction,
     open_rows,
-    opening_notes,
     overall,
     refuse_training_rows,
     verdict_rows,
 )
-from fairautoml.certification.certificate import SMALLEST_CELL
+from fairautoml.certification.certificate import SMALLEST_CELL, level_lines
 from fairautoml.data.frames import Table, check_length, read_table
 from fairautoml.data.groups import read_sensitive
 from fairautoml.data.leakage import same_partition, telling_texts
@@ -230,8 +229,7 @@ def audit(
         A parameter is outside its range, or requires another one.
     """
     _check_parameters(delta, smallest_cell, random_state, correction, min_share)
-    _check_needs(X, model, flips, noise, blocks)
-    _check_worst_cases(X, model, slices, stability)
+    _check_needs(X, model, flips, noise, blocks, slices, stability)
     given = Given(
         y_true=y_true,
         y_pred=y_pred,
@@ -323,7 +321,7 @@ def audit(
         notes=(
             *_left_out(sample, small),
             *_notes(sample, independent),
-            *(() if opening is None else opening_notes(opening)),
+            *(() if opening is None else level_lines(opening, "verdicts have level")),
             *proxies,
             *of_model,
         ),
@@ -341,7 +339,9 @@ def _check_parameters(
     check_number("min_share", min_share, wanted, lambda share: 0 <= share < 1)
 
 
-def _check_needs(X: Any, model: Any, flips: Any, noise: Any, blocks: Any) -> None:
+def _check_needs(
+    X: Any, model: Any, flips: Any, noise: Any, blocks: Any, slices: Any, stability: Any
+) -> None:
     if model is not None and X is None:
         raise ParameterError("model= needs X=, the rows that the model predicts.")
     if model is None:
@@ -350,12 +350,9 @@ def _check_needs(X: Any, model: Any, flips: Any, noise: Any, blocks: Any) -> Non
                 raise ParameterError(f"{name}= needs model= and X=. Pass them or leave it out.")
     if isinstance(flips, str):
         raise ParameterError(f"flips={flips!r} must be a list of columns, such as [{flips!r}].")
-
-
-def _check_worst_cases(X: Any, model: Any, slices: Any, stability: Any) -> None:
     if slices is not None and X is None:
         raise ParameterError("slices= needs X=, the features that slices consist of.")
-    if stability is not None and (X is None or model is None):
+    if stability is not None and model is None:
         raise ParameterError("stability= needs model= and X=, to train the model again.")
 
 

@@ -168,9 +168,11 @@ def _cross_fitted(
     categorical = [at for at, size in feature_schema.n_codes.items() if size <= MOST_CATEGORIES]
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     for train, test in folds.split(matrix, group):
-        known, new = _without_terms(
-            matrix[train], matrix[test], group[train], feature_schema, seed
-        )
+        known, new = matrix[train], matrix[test]
+        if feature_schema.texts:
+            # Features of the texts, which a model of the group of the training rows gives.
+            known, _, encoder = fit_encoding("target", known, group[train], feature_schema, seed)
+            new = encoder.transform(new)
         model = HistGradientBoostingClassifier(
             max_iter=ROUNDS,
             max_leaf_nodes=15,
@@ -181,20 +183,6 @@ def _cross_fitted(
         with threadpool_limits(limits=1):
             probabilities[test] = model.fit(known, group[train]).predict_proba(new)
     return probabilities
-
-
-def _without_terms(
-    known: NDArray[Any],
-    new: NDArray[Any],
-    group: NDArray[np.int64],
-    feature_schema: FeatureSchema,
-    seed: int,
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return rows with features of their texts, of which a model knows the group of the first."""
-    if not feature_schema.texts:
-        return known, new
-    encoded, _, encoder = fit_encoding("target", known, group, feature_schema, seed)
-    return encoded, encoder.transform(new)
 
 
 def _numbers(matrix: NDArray[Any], feature_schema: FeatureSchema) -> NDArray[np.float64]:

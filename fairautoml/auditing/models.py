@@ -174,17 +174,14 @@ def slopes_of(model: Any, table: pd.DataFrame, noisy: Mapping[str, float]) -> ND
 
 def prepared_values(model: Any, table: Any) -> NDArray[np.float64]:
     """Return the numeric input of the last step."""
-    values = model[:-1].transform(table) if _has_steps(model) else table
+    several = isinstance(model, Pipeline) and len(model.steps) > 1
+    values = model[:-1].transform(table) if several else table
     if sparse.issparse(values):
         values = values.toarray()
     try:
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise UnsupportedModel("the model takes columns that are no numbers") from None
-
-
-def _has_steps(model: Any) -> bool:
-    return isinstance(model, Pipeline) and len(model.steps) > 1
 
 
 def _through(step: Any, origins: list[_Origin]) -> list[_Origin]:

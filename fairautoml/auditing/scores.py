@@ -51,11 +51,6 @@ class _Part:
         return self.sample.rows
 
     @property
-    def level(self) -> float:
-        """Error probability of an interval."""
-        return self.sample.level
-
-    @property
     def y(self) -> NDArray[np.int8]:
         """Labels, or zeros without labels."""
         y = self.rows.y
@@ -190,7 +185,7 @@ def _of_rate(rate: Rate) -> _Measure:
             effective=effective,
             weighted=weighted,
         )
-        return share, cells.intervals(part.level)[0]
+        return share, cells.intervals(part.sample.level)[0]
 
     return measure
 
@@ -215,7 +210,7 @@ def _on_decisions(part: _Part, metric: Metric) -> _Measured:
         return value, None
     worth = None if part.weight is None else effective_rows(one, part.weight, 1)
     ends = bootstrap_interval(
-        metric, counts.table, n_rows=worth, level=1 - part.level, seed=part.sample.seed
+        metric, counts.table, n_rows=worth, level=1 - part.sample.level, seed=part.sample.seed
     )
     return value, approximate(ends)
 
@@ -232,7 +227,7 @@ def _on_scores(part: _Part, metric: Metric) -> _Measured:
     if isinstance(value, Undefined):
         return value, None
     if metric.name == "roc_auc" and part.weight is None and min(np.bincount(y)) > 1:
-        return value, auc_interval(score, y == 1, part.level)[1]
+        return value, auc_interval(score, y == 1, part.sample.level)[1]
     # A call takes milliseconds for any number of rows, so groups are not resampled.
     if not part.here.all():
         return value, None
@@ -256,7 +251,7 @@ def _resampled(
     known = [float(value) for value in drawn if not isinstance(value, Undefined)]
     if len(known) < DRAWS:
         return None
-    low, high = np.quantile(known, [part.level / 2, 1 - part.level / 2])
+    low, high = np.quantile(known, [part.sample.level / 2, 1 - part.sample.level / 2])
     return approximate((float(low), float(high)))
 
 

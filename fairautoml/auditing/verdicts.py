@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fairautoml.auditing.rates import AuditSample, Tables, applies, rate_cells
 from fairautoml.auditing.result import VerdictRow
 from fairautoml.auditing.rows import AuditRows, Given
-from fairautoml.certification.certificate import level_lines, shown_bound
+from fairautoml.certification.certificate import shown_bound
 from fairautoml.certification.evidence import (
     Claim,
     Evidence,
@@ -294,11 +294,6 @@ def _question(
         hypotheses = [(*hypotheses[0][:2], 0.0)]
     ordered = hypotheses if correction == "fixed_sequence" else sorted(hypotheses)
     return chain_hash([values, groups, correction, ordered])
-
-
-def opening_notes(opening: Opening) -> tuple[str, ...]:
-    """Return notes on the level of the verdicts, and on earlier openings."""
-    return tuple(level_lines(opening, "verdicts have level"))
 
 
 def refuse_training_rows(model: Any, given: Given) -> None:
