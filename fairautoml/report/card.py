@@ -6,7 +6,7 @@ that they serve.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -233,88 +233,58 @@ def card_sections(
     documents: Documents, fields: Fields | None = None
 ) -> tuple[str, tuple[DocumentPart, ...]]:
     """Return the title and the sections of the card of a run."""
-    view = view_of(documents)
-    known = parts_of(view, {} if fields is None else fields)
-    order = [name for name in ORDER if name in known]
-    return f"Model card: {documents.name}", tuple(known[name] for name in order)
+    parts = parts_of(view_of(documents), {} if fields is None else fields)
+    return f"Model card: {documents.name}", tuple(parts.values())
 
 
-ORDER = (
-    "statement", "intended_use", "model", "constraint", "data", "measured", "outside", "groups",
-    "held_out", "certificate", "human_oversight", "monitoring_plan", "environment", "limits",
-)  # fmt: skip
-"""Sections of the card."""
+PARTS = {
+    "statement": ("", "", 2),
+    "intended_use": ("Intended use", "Annex IV, 1(a); TS 12791, 5.1.2", 2),
+    "model": ("Model", "Annex IV, 2(b) and 2(c); TS 12791, 6.2", 2),
+    "constraint": ("Objective and constraints", "Annex IV, 2(b) and 4; TS 12791, 5.1.6", 2),
+    "data": ("Data", "Annex IV, 2(d); TS 12791, 5.1.4", 2),
+    "measured": (
+        "Measured on the search rows, cross-fitted", "Annex IV, 2(g) and 3; TS 12791, 5.3.3", 2
+    ),
+    "outside": ("Rows behind the bound", "", 3),
+    "groups": ("Groups", "Annex IV, 3", 3),
+    "held_out": ("Measured on held-out rows", "Annex IV, 2(g)", 2),
+    "certificate": ("Certificate", "Annex IV, 2(g); TS 12791, 5.3.3", 2),
+    "human_oversight": ("Human oversight", "Annex IV, 2(e) and 3", 2),
+    "monitoring_plan": ("Monitoring plan", "Annex IV, 9; TS 12791, 5.4", 2),
+    "environment": ("Environment", "Annex IV, 1(c) and 2(c)", 2),
+    "limits": ("Limits", "Annex IV, 3", 2),
+}  # fmt: skip
+"""Title, clauses and level of each section of the card."""
 
 
 def parts_of(view: RunView, fields: Fields) -> dict[str, DocumentPart]:
     """Return all sections by name, without those that would be empty."""
+    blocks: dict[str, Iterable[Block]] = {
+        "statement": _statement(view),
+        "intended_use": (field(fields, "intended_use"), field(fields, "provider")),
+        "model": _model(view),
+        "constraint": (
+            *_objective(view),
+            field(fields, "constraint_reason"),
+            field(fields, "metric_reason"),
+        ),
+        "data": (*_data(view), field(fields, "data_provenance")),
+        "measured": _measured(view),
+        "outside": _behind(view),
+        "groups": _groups(view),
+        "held_out": (
+            Block(text=f"{name}: {text}") for name, text in held_facts(view.documents.holdout)
+        ),
+        "certificate": (_certificate(view.documents),),
+        "human_oversight": (field(fields, "human_oversight"), field(fields, "risks")),
+        "monitoring_plan": (field(fields, "monitoring_plan"), Block(text=MONITOR)),
+        "environment": _versions(view),
+        "limits": (Block(text=limit) for limit in LIMITS),
+    }
     parts = {
-        "statement": DocumentPart(title="", blocks=tuple(_statement(view))),
-        "intended_use": DocumentPart(
-            title="Intended use",
-            serves="Annex IV, 1(a); TS 12791, 5.1.2",
-            blocks=(field(fields, "intended_use"), field(fields, "provider")),
-        ),
-        "model": DocumentPart(
-            title="Model",
-            serves="Annex IV, 2(b) and 2(c); TS 12791, 6.2",
-            blocks=tuple(_model(view)),
-        ),
-        "constraint": DocumentPart(
-            title="Objective and constraints",
-            serves="Annex IV, 2(b) and 4; TS 12791, 5.1.6",
-            blocks=(
-                *_objective(view),
-                field(fields, "constraint_reason"),
-                field(fields, "metric_reason"),
-            ),
-        ),
-        "data": DocumentPart(
-            title="Data",
-            serves="Annex IV, 2(d); TS 12791, 5.1.4",
-            blocks=(*_data(view), field(fields, "data_provenance")),
-        ),
-        "measured": DocumentPart(
-            title="Measured on the search rows, cross-fitted",
-            serves="Annex IV, 2(g) and 3; TS 12791, 5.3.3",
-            blocks=tuple(_measured(view)),
-        ),
-        "outside": DocumentPart(
-            title="Rows behind the bound", level=3, blocks=tuple(_behind(view))
-        ),
-        "groups": DocumentPart(
-            title="Groups", serves="Annex IV, 3", level=3, blocks=tuple(_groups(view))
-        ),
-        "held_out": DocumentPart(
-            title="Measured on held-out rows",
-            serves="Annex IV, 2(g)",
-            blocks=tuple(
-                Block(text=f"{name}: {text}") for name, text in held_facts(view.documents.holdout)
-            ),
-        ),
-        "certificate": DocumentPart(
-            title="Certificate",
-            serves="Annex IV, 2(g); TS 12791, 5.3.3",
-            blocks=(_certificate(view.documents),),
-        ),
-        "human_oversight": DocumentPart(
-            title="Human oversight",
-            serves="Annex IV, 2(e) and 3",
-            blocks=(field(fields, "human_oversight"), field(fields, "risks")),
-        ),
-        "monitoring_plan": DocumentPart(
-            title="Monitoring plan",
-            serves="Annex IV, 9; TS 12791, 5.4",
-            blocks=(field(fields, "monitoring_plan"), Block(text=MONITOR)),
-        ),
-        "environment": DocumentPart(
-            title="Environment", serves="Annex IV, 1(c) and 2(c)", blocks=tuple(_versions(view))
-        ),
-        "limits": DocumentPart(
-            title="Limits",
-            serves="Annex IV, 3",
-            blocks=tuple(Block(text=limit) for limit in LIMITS),
-        ),
+        name: DocumentPart(title=title, serves=serves, level=level, blocks=tuple(blocks[name]))
+        for name, (title, serves, level) in PARTS.items()
     }
     return {name: section for name, section in parts.items() if section.blocks}
 
