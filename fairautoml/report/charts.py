@@ -272,8 +272,9 @@ def plot_pareto(view: RunView, ax: "Axes | None" = None) -> "Axes":
     front = view.front
     places, scores = [view.across(row) or 0.0 for row in front], [row.score for row in front]
     axes.plot(places, scores, color=BLUE, marker="o", markersize=5, label="Pareto front")
-    if view.one_limit:
-        _intervals(axes, front)
+    for row in front if view.one_limit else ():
+        if row.gap_low is not None and row.gap_high is not None:
+            axes.hlines(row.score, row.gap_low, row.gap_high, color=BLUE, alpha=0.35)
     limit = f"limit {view.limit:.6g}" if view.one_limit else "limits"
     axes.axvline(view.border or 0.0, color=RED, linestyle="--", label=limit)
     place = view.across(view.served)
@@ -284,13 +285,6 @@ def plot_pareto(view: RunView, ax: "Axes | None" = None) -> "Axes":
     axes.set_ylabel(view.up_title)
     axes.legend()
     return axes
-
-
-def _intervals(axes: "Axes", front: Sequence[Row]) -> None:
-    """Draw the bootstrap intervals of the gaps."""
-    for row in front:
-        if row.gap_low is not None and row.gap_high is not None:
-            axes.hlines(row.score, row.gap_low, row.gap_high, color=BLUE, alpha=0.35)
 
 
 def plot_history(view: RunView, ax: "Axes | None" = None) -> "Axes":

@@ -8,6 +8,9 @@ from typing import Any, TextIO
 
 from fairautoml.records import Entry, Progress
 
+_Line = tuple[Callable[[Progress], None], Callable[[str], None]]
+"""Functions that update and that end a line."""
+
 
 class ProgressLine:
     """Callback that shows the progress of ``fit`` in one line, which it keeps up to date.
@@ -29,7 +32,7 @@ class ProgressLine:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream
-        self._line: tuple[Callable[[Progress], None], Callable[[str], None]] | None = None
+        self._line: _Line | None = None
         self._last: Progress | None = None
 
     def __repr__(self) -> str:
@@ -95,10 +98,7 @@ def _entry_text(name: str, entry: Entry, status: str) -> str:
     return f"{text} at {'smallest rate' if minimum else 'gap'} {shown} ({status})"
 
 
-def _line_on(
-    stream: TextIO | None,
-) -> tuple[Callable[[Progress], None], Callable[[str], None]]:
-    """Return the functions that update and that end the line."""
+def _line_on(stream: TextIO | None) -> _Line:
     if stream is None and _is_notebook():
         return _cell_output()
     out = sys.stderr if stream is None else stream
@@ -111,7 +111,7 @@ def _is_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
-def _cell_output() -> tuple[Callable[[Progress], None], Callable[[str], None]]:
+def _cell_output() -> _Line:
     # IPython has no types.
     display: Any = importlib.import_module("IPython.display").display
     handles: list[Any] = []
@@ -126,9 +126,7 @@ def _cell_output() -> tuple[Callable[[Progress], None], Callable[[str], None]]:
     return lambda progress: show(progress_text(progress)), show
 
 
-def _terminal_line(
-    stream: TextIO,
-) -> tuple[Callable[[Progress], None], Callable[[str], None]]:
+def _terminal_line(stream: TextIO) -> _Line:
     try:
         from rich.console import Console
     except ImportError:
@@ -151,9 +149,7 @@ def _rewrite(stream: TextIO, line: str) -> None:
     stream.flush()
 
 
-def _improvements(
-    stream: TextIO,
-) -> tuple[Callable[[Progress], None], Callable[[str], None]]:
+def _improvements(stream: TextIO) -> _Line:
     shown: list[Any] = []
 
     def show(progress: Progress) -> None:

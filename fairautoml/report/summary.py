@@ -179,8 +179,9 @@ SOUND = frozenset({TrialState.SUCCESS, TrialState.PRUNED})
 
 def run_summary(history: TrialLog, choice: FinalChoice, *, seconds: float) -> dict[str, Any]:
     """Return the figures of a run."""
-    statuses = [result.status for result in history.results]
-    training = sum(result.seconds for result in history.results)
+    results = history.results
+    statuses = [result.status for result in results]
+    training = sum(result.seconds for result in results)
     available = seconds * history.n_workers
     moments = history.improvements
     return {
@@ -200,8 +201,11 @@ def run_summary(history: TrialLog, choice: FinalChoice, *, seconds: float) -> di
         "n_feasible": history.n_feasible,
         "seconds_to_best": round(moments[-1].seconds, 3) if moments else None,
         "improvements": [describe_improvement(moment) for moment in moments],
-        "seconds_by_origin": _by_origin(history.results),
-        "rungs": describe_rungs(history.results),
+        "seconds_by_origin": {
+            str(origin): round(sum(r.seconds for r in results if r.trial.origin is origin), 3)
+            for origin in Origin
+        },
+        "rungs": describe_rungs(results),
         "n_workers": history.n_workers,
         "margin": None if choice.margin is None else asdict(choice.margin),
     }
@@ -220,14 +224,6 @@ def describe_improvement(moment: NewIncumbent) -> dict[str, Any]:
 
 def _per_trial(seconds: float, trials: Sequence[object]) -> float:
     return round(1000.0 * seconds / max(1, len(trials)), 3)
-
-
-def _by_origin(results: Sequence[TrialResult]) -> dict[str, float]:
-    """Return the training seconds by origin of the trials."""
-    return {
-        str(origin): round(sum(r.seconds for r in results if r.trial.origin is origin), 3)
-        for origin in Origin
-    }
 
 
 NO_CONSTRAINT = "no_constraint"

@@ -55,6 +55,7 @@ def read_documents(folder: Path) -> Documents:
     certificate = _optional(folder, "certificate.json")
     model = read_object(folder, "model.json")
     check_certificate(folder, model)
+    source, text = _optional(folder, "source.json") or {}, folder / "certificate.txt"
     return Documents(
         name=folder.resolve().name,
         leaderboard=leaderboard,
@@ -63,27 +64,18 @@ def read_documents(folder: Path) -> Documents:
         config=read_object(folder, "config.json"),
         trials=_lines(folder / "trials.jsonl"),
         certificate=certificate,
-        certificate_text=_text(folder / "certificate.txt"),
+        certificate_text=text.read_text(encoding="utf-8") if text.is_file() else "",
         versions=model.get("versions", {}),
-        source=_source(folder),
+        # The salt would identify held-out rows.
+        source={name: value for name, value in source.items() if name != "salt"},
         holdout=_optional(folder, "holdout.json") or {},
         explanation=_optional(folder, EXPLANATION) or {},
         model_sha256=model.get("sha256", ""),
     )
 
 
-def _source(folder: Path) -> DocumentRow:
-    """Return the source of the table without the salt, which would identify held-out rows."""
-    noted = _optional(folder, "source.json") or {}
-    return {name: value for name, value in noted.items() if name != "salt"}
-
-
 def _optional(folder: Path, name: str) -> dict[str, Any] | None:
     return read_object(folder, name) if (folder / name).is_file() else None
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def _lines(path: Path) -> list[DocumentRow]:
