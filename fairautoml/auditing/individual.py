@@ -198,7 +198,9 @@ def _reader(
         return _rule_reader(model.model, similar), ()
     try:
         if isinstance(getattr(model.model, "model_", None), Predictor):
-            return _own_reader(model, rows, similar)
+            reach, unread = own_range(model.model, rows, dict(similar.noise), model.sensitive)
+            own = _Reader(level="sound, ensemble", reach=reach, tolerance=0.0, exact=False)
+            return own, (unread,) if unread else ()
         with warnings.catch_warnings():
             # The last step predicts arrays, although it may have been fitted with names.
             warnings.filterwarnings("ignore", "X (does not have valid|has) feature names")
@@ -217,14 +219,6 @@ def _rule_reader(rule: LinearRule, similar: Similar) -> _Reader:
         return margin - radius, margin + radius
 
     return _Reader(level="exact, linear", reach=reach, tolerance=ROUNDING, exact=True)
-
-
-def _own_reader(
-    model: ModelAdapter, rows: pd.DataFrame, similar: Similar
-) -> tuple[_Reader, tuple[str, ...]]:
-    reach, unread = own_range(model.model, rows, dict(similar.noise), model.sensitive)
-    reader = _Reader(level="sound, ensemble", reach=reach, tolerance=0.0, exact=False)
-    return reader, (unread,) if unread else ()
 
 
 def _structure_reader(

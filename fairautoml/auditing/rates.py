@@ -93,21 +93,18 @@ class RateCells:
         positive counts estimated from survey data", Survey Methodology 24 (1998).
         """
         if self.weighted and self.largest_weight is not None:
-            return self._hoeffding(self.largest_weight, level)
+            ends = [
+                weighted_bounds(x, w, n, self.largest_weight, level) if w > 0 else (0.0, 1.0)
+                for x, w, n in zip(
+                    self.events.tolist(), self.mass.tolist(), self.n.tolist(), strict=True
+                )
+            ]
+            return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
         share = np.nan_to_num(self.values)
         x = share * self.effective if self.weighted else self.events
         # Rounding must not push a share of 1 beyond the number of rows.
         x = np.minimum(x, self.effective)
         return cp_lower(x, self.effective, level), cp_upper(x, self.effective, level)
-
-    def _hoeffding(
-        self, largest: float, level: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        ends = [
-            weighted_bounds(float(x), float(w), int(n), largest, level) if w > 0 else (0.0, 1.0)
-            for x, w, n in zip(self.events, self.mass, self.n, strict=True)
-        ]
-        return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
 
     def intervals(self, level: float) -> list[Interval | None]:
         """Return the two-sided interval of each group's rate with error probability ``level``."""
@@ -271,10 +268,6 @@ def _complete(rows: AuditRows, tables: Tables, hidden: dict[str, NDArray[np.bool
                     flags[seen[n[seen].argmin()]] = True
 
 
-EXPLAINED = "demographic_parity_difference"
-"""Metric that is examined if no constraint is given."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AuditSample:
     """Rows of an audit with their counts, the groups that are compared, and the parameters."""
@@ -295,7 +288,7 @@ class AuditSample:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """Metrics of the constraints, by default demographic parity."""
-        return self.bounded or (METRICS.get(EXPLAINED),)
+        return self.bounded or (METRICS.get("demographic_parity_difference"),)
 
     @property
     def compared(self) -> tuple[GroupSystem, ...]:

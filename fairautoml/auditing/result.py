@@ -365,13 +365,11 @@ class Audit:
             default all of them, below each other, with their name in the column ``section``.
         """
         if section is not None:
-            return _frame(getattr(self, section, None) or self._rows_of(section))
+            named = (one.rows for one in self.sections if one.name == section)
+            return _frame(getattr(self, section, None) or next(named, ()))
         parts = [_frame(one.rows).assign(section=one.name) for one in self.sections if one.rows]
         table = pd.concat(parts, ignore_index=True)
         return table[["section", *(name for name in table if name != "section")]]
-
-    def _rows_of(self, section: str) -> tuple[Any, ...]:
-        return next((one.rows for one in self.sections if one.name == section), ())
 
     def to_csv(self) -> str:
         """Return all sections as one CSV table, without columns that hold nothing."""

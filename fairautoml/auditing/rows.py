@@ -87,10 +87,6 @@ class AuditReadOptions:
     max_groups: int = 50  # largest number of groups of one sensitive column
 
 
-ABOVE = np.array(["at most the median", "above the median"], dtype=object)
-"""Classes of an audit of scores."""
-
-
 def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
     """Validate and encode the rows of an audit."""
     _check_groups(given)
@@ -110,11 +106,12 @@ def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
         check_rows(n_rows, score, "y_score", first)
     if options.ranked is not None:
         _check_ranked(options.ranked, score)
-    codes, classes, median = (
-        (*_encoded(labels, options.pos_label), None)
-        if score is None or not scored
-        else _decided(score, _known(schema.systems, cells), labels, options)
-    )
+    median = None
+    if score is None or not scored:
+        codes, classes = _encoded(labels, options.pos_label)
+    else:
+        known = np.all([system.of_cell[cells] >= 0 for system in schema.systems], axis=0)
+        codes, classes, median = _decided(score, known, labels, options)
     weight = None if given.sample_weight is None else read_weights(given.sample_weight, n_rows)
     return AuditRows(
         y=codes.get("y_true"),
@@ -134,7 +131,13 @@ def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
 
 
 def _check_groups(given: Given) -> None:
-    _check_indices(given)
+    """Raise if the indices of pandas inputs differ, or without groups."""
+    found = unlike_indices({field.name: getattr(given, field.name) for field in fields(given)})
+    if found:
+        raise InputError(
+            f"{found}. Use reset_index(drop=True) if they are in the same order, otherwise align "
+            "them with b.loc[a.index]."
+        )
     if given.sensitive is None:
         msg = "sensitive is None, but an audit compares groups. Pass one group per row."
         raise InputError(msg)
@@ -151,12 +154,13 @@ def grouped(
     if missing is None:
         missing = "exclude" if given.y_true is None else "error"
     found = fit_groups(sensitive, n_rows=n_rows, missing=missing, max_groups=options.max_groups)
-    _refuse_overlaps(found[0].systems)
+    for system in found[0].systems:
+        if system.overlapping:
+            raise InputError(
+                f"sensitive[{system.name!r}] is a table of groups that may overlap, but an audit "
+                "requires one group per row. Pass each indicator as a separate sensitive column."
+            )
     return found
-
-
-def _known(systems: tuple[GroupSystem, ...], cells: NDArray[np.int32]) -> NDArray[np.bool_]:
-    return np.all([one.of_cell[cells] >= 0 for one in systems], axis=0)
 
 
 def _check_ranked(k: Any, score: NDArray[np.float64] | None) -> None:
@@ -186,7 +190,8 @@ def _decided(
     if not known.any():
         raise InputError("sensitive: no row has a known group. Pass the groups of some rows.")
     median = float(np.median(score[known]))
-    return {"y_pred": (score > median).astype(np.int8)}, ABOVE, median
+    names = np.array(["at most the median", "above the median"], dtype=object)
+    return {"y_pred": (score > median).astype(np.int8)}, names, median
 
 
 def _without_unknown(sensitive: Any, unknown: Sequence[str]) -> dict[str, Any]:
@@ -211,25 +216,6 @@ def _is_positive(favourable: Any, classes: NDArray[Any]) -> bool:
         msg = f"favourable={favourable!r} is not one of the labels {shown}. Pass one of them."
         raise InputError(msg)
     return keys.index(key_of(favourable)) == 1
-
-
-def _refuse_overlaps(systems: tuple[GroupSystem, ...]) -> None:
-    for system in systems:
-        if system.overlapping:
-            raise InputError(
-                f"sensitive[{system.name!r}] is a table of groups that may overlap, but an audit "
-                "requires one group per row. Pass each indicator as a separate sensitive column."
-            )
-
-
-def _check_indices(given: Given) -> None:
-    """Raise if the indices of pandas inputs differ."""
-    found = unlike_indices({field.name: getattr(given, field.name) for field in fields(given)})
-    if found:
-        raise InputError(
-            f"{found}. Use reset_index(drop=True) if they are in the same order, otherwise align "
-            "them with b.loc[a.index]."
-        )
 
 
 def check_rows(n_rows: int, values: Any, argument: str, first: str) -> None:
