@@ -211,12 +211,8 @@ def table_arguments(parser: argparse.ArgumentParser) -> None:
     add("--normalize", action="store_true", help=spelling)
     add("--drop", action="append", default=[], help="column to ignore; may be repeated")
     add("--weight", help="column of sample weights")
-    add(
-        "--derive",
-        action="append",
-        default=[],
-        help="new column: 'group=age<=25', 'band=age:25,60'",
-    )
+    new = "new column: 'group=age<=25', 'band=age:25,60'"
+    add("--derive", action="append", default=[], help=new)
     add("--keep", action="append", default=[], help="rows to keep: 'race=A,B'")
     add("--rows", type=count, metavar="N", help="use N rows, drawn by the seed")
     add("--positive", help="positive label (default: the dataset's, or the last in sort order)")

@@ -5,7 +5,7 @@ import json
 import shlex
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -445,13 +445,6 @@ def _cells(source: Source, most: int | None = None) -> NDArray[np.int64]:
     return cells
 
 
-NOTED = (
-    "rows", "holdout", "positive", "seed", "groups", "time", "salt", "delta", "min_score",
-    "candidates", "ledger", "certified", "validation",
-)  # fmt: skip
-"""Fields of a request that a run folder stores besides the table and its roles."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tables:
     """The search rows and the held-out rows of a table."""
@@ -571,6 +564,10 @@ class TableRequest:
         }
         text = json.dumps(content, indent=1, sort_keys=True)
         write_whole(f"{text}\n", folder / SOURCE_FILE)
+
+
+NOTED = [field.name for field in fields(TableRequest) if field.name not in ("data", "roles")]
+"""Fields that a run folder stores besides the table and its roles."""
 
 
 def request_of(arguments: argparse.Namespace) -> TableRequest:
