@@ -52,14 +52,11 @@ from fairautoml.data.leakage import same_partition, telling_texts
 from fairautoml.data.schema import fit_columns
 from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import Constraint, parse_constraints
-from fairautoml.metrics.groups import SmallGroups
+from fairautoml.metrics.groups import SmallGroups, listed
 from fairautoml.parameters import check_choice, check_count, check_error_probability, check_number
 
 LARGEST = np.float64(np.finfo(np.float32).max)
 """Largest number of a feature."""
-
-MOST_NAMED = 8
-"""Most groups that a note names."""
 
 NOT_NEW = (
     "The rows were not declared new to the model (independent=True, --rows-are-new): verdicts "
@@ -463,11 +460,9 @@ def _notes(sample: AuditSample, independent: bool) -> tuple[str, ...]:
     for system in rows.systems:
         left_out = shown.left_out(system)
         if left_out:
-            n = len(left_out) - MOST_NAMED
-            named = ", ".join(left_out[:MOST_NAMED]) + (f" and {n} more" if n > 0 else "")
             notes.append(
                 f"Groups of {system.name!r} with too few rows, which gaps, impact ratios and "
-                f"verdicts leave out: {named}."
+                f"verdicts leave out: {listed(left_out, 8)}."
             )
     unknown = [f"{n} row(s) are in no group of {name!r}." for name, n in rows.unknown]
     return (*notes, *unknown)

@@ -26,6 +26,7 @@ from fairautoml.certification.certificate import REASONS
 from fairautoml.certification.verdicts import Reason
 from fairautoml.exceptions import ParameterError
 from fairautoml.metrics import METRICS, Metric
+from fairautoml.metrics.groups import listed
 from fairautoml.metrics.rates import SELECTION
 from fairautoml.report.charts import DotPlot, Dots, percent
 from fairautoml.report.page import aligned, escape_unprintable, render, render_fragment
@@ -97,7 +98,8 @@ def _verdict(row: VerdictRow) -> str:
     where = "in every group" if metric.is_minimum else "between the groups"
     what = f"{escape_unprintable(row.constraint)} {where} of {printable(row.system)}"
     measured = "" if row.measured is None else f" On these rows it is {row.measured:.3f}."
-    without = f" Without {_named(row.left_out)}." if row.left_out else ""
+    named = listed([*map(printable, row.left_out)], 4)
+    without = f" Without {named}." if named else ""
     prefix = "descriptive: " if row.descriptive else ""
     if row.descriptive and row.reason == Reason.NOT_INDEPENDENT:
         why = " (rows not declared new)"
@@ -115,11 +117,6 @@ def _verdict(row: VerdictRow) -> str:
 
 def _metric_of(row: VerdictRow) -> Metric:
     return METRICS.get(re.split(r"[\s\[]", row.constraint, maxsplit=1)[0])
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ", ".join(printable(name) for name in names[:4]) + more
 
 
 def impact_by_system(audit: Audit) -> dict[str, tuple[ImpactRow, ...]]:

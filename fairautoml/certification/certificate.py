@@ -41,6 +41,7 @@ from fairautoml.certification.verdicts import (
     simultaneous_level,
 )
 from fairautoml.exceptions import InputError
+from fairautoml.metrics.groups import listed
 from fairautoml.metrics.rates import RATES
 
 STEPS = 20
@@ -295,12 +296,8 @@ def _left_out(subject: "Subject") -> Iterator[str]:
     for label, outside in zip(subject.claims, subject.outside, strict=False):
         if outside:
             yield ""
-            yield f"{label} leaves out {_listed(outside)}: too few rows in the search"
-
-
-def _listed(groups: Sequence[str]) -> str:
-    more = f" and {len(groups) - LISTED} more" if len(groups) > LISTED else ""
-    return ", ".join(map(repr, groups[:LISTED])) + more
+            named = listed([*map(repr, outside)], LISTED)
+            yield f"{label} leaves out {named}: too few rows in the search"
 
 
 def _kind_of_rows(subject: "Subject") -> str:

@@ -83,6 +83,12 @@ MOST_NAMED = 5
 """Most groups listed in a headline."""
 
 
+def listed(names: Sequence[str], most: int = MOST_NAMED) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmallGroups:
     """Groups with too few rows for one metric on one grouping."""
@@ -122,16 +128,13 @@ class SmallGroups:
         n, total = len(self.outside), sum(self.n_rows)
         if not n:
             return ""
-        named = [
-            f"{label!r} (n={rows:,})"
-            for label, rows in zip(self.outside[:MOST_NAMED], self.n_rows, strict=False)
-        ]
-        more = f" and {n - MOST_NAMED} more" if n > MOST_NAMED else ""
+        counts = zip(self.outside, self.n_rows, strict=True)
+        named = listed([f"{label!r} (n={rows:,})" for label, rows in counts])
         where = f"one group {POOLED!r} in the bound" if self.pooled else "outside the bound"
         return (
             f"{n} of {self.n_groups} groups of {self.system!r} ({total:,} "
             f"row{'' if total == 1 else 's'}) {'is' if n == 1 else 'are'} {where} of "
-            f"{self.metric}: {', '.join(named)}{more}, fewer than {self._needed} behind a rate."
+            f"{self.metric}: {named}, fewer than {self._needed} behind a rate."
         )
 
     @property

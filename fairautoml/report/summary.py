@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fairautoml.certification.certificate import Certificate
 from fairautoml.exceptions import DegradedWarning, warn
 from fairautoml.metrics import METRICS
-from fairautoml.metrics.groups import MOST_NAMED, GroupSystem, outside_of
+from fairautoml.metrics.groups import MOST_NAMED, GroupSystem, listed, outside_of
 from fairautoml.records import Entry, Origin, Status, Trial, TrialResult, TrialState
 from fairautoml.runtime._rows import key_of
 from fairautoml.selection.choice import CostlyGroup, FinalChoice, Margin, PassedOver
@@ -458,10 +458,8 @@ def groups_text(board: Leaderboard, entry: Entry) -> str:
             continue
         outside = {g for m in measures for g in outside_of(board.small_groups, m, system.name)}
         inside = [label for label in system.labels if label not in outside]
-        named = ", ".join(inside[:MOST_NAMED])
-        more = f" and {len(inside) - MOST_NAMED} more" if len(inside) > MOST_NAMED else ""
         n = f"{len(inside)} of {system.n_groups}" if outside else f"all {system.n_groups}"
-        found.append(f"{n} of {system.name!r}: {named}{more}")
+        found.append(f"{n} of {system.name!r}: {listed(inside)}")
     return "; ".join(found)
 
 
