@@ -1,6 +1,7 @@
 """The commands ``fairautoml audit``, ``plan`` and ``verify``."""
 
 import argparse
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -194,17 +195,18 @@ def _model(arguments: argparse.Namespace) -> Any:
     return None if arguments.model is None else load_run(arguments.model)
 
 
+def _named_columns(arguments: argparse.Namespace) -> dict[str, list[str]]:
+    """Return the columns that options name, besides the sensitive ones."""
+    options = ("y_true", "y_pred", "score", "y_score", "baseline", "weight")
+    given = {name: getattr(arguments, name) for name in options}
+    named = {f"--{name.replace('_', '-')}": one for name, one in given.items()}
+    single = {option: [column] for option, column in named.items() if column is not None}
+    return {**single, "--by": arguments.by or []}
+
+
 def _other_columns(table: "pd.DataFrame", arguments: argparse.Namespace) -> "pd.DataFrame":
     """Return the columns that no option names, which slices consist of."""
-    used = {
-        arguments.y_true,
-        arguments.y_pred,
-        arguments.score,
-        arguments.y_score,
-        arguments.weight,
-        arguments.baseline,
-        *(arguments.by or ()),
-    }
+    used = set(chain.from_iterable(_named_columns(arguments).values()))
     return table.drop(columns=[name for name in table.columns if name in used])
 
 
@@ -238,18 +240,9 @@ def _table(arguments: argparse.Namespace) -> "pd.DataFrame":
     groups = [*arguments.sensitive, *(arguments.by or ())]
     text = [name for name in (*labels, *groups) if name is not None]
     table = read_table(arguments.data, text_columns=text)
-    options = {
-        "--y-true": [arguments.y_true],
-        "--y-pred": [arguments.y_pred],
-        "--score": [arguments.score],
-        "--y-score": [arguments.y_score],
-        "--baseline": [arguments.baseline],
-        "--weight": [arguments.weight],
-        "--sensitive": arguments.sensitive,
-        "--by": arguments.by or [],
-    }
-    for option, names in options.items():
-        check_columns(table, option, [name for name in names if name is not None])
+    named = {**_named_columns(arguments), "--sensitive": arguments.sensitive}
+    for option, names in named.items():
+        check_columns(table, option, names)
     return _with_truths(table, [name for name in labels if name is not None])
 
 
