@@ -1,7 +1,6 @@
 """The commands ``fairautoml fit``, ``demo``, ``resume`` and ``certify``."""
 
 import argparse
-import sys
 import tempfile
 import warnings
 from contextlib import closing
@@ -30,7 +29,7 @@ from fairautoml.cli._base import (
 from fairautoml.exceptions import FairAutoMLError, NoFeasibleModelWarning, ParameterError
 
 if TYPE_CHECKING:
-    from fairautoml.cli.tables import Source, TableRequest
+    from fairautoml.cli.tables import TableRequest
     from fairautoml.estimator import Estimator
 
 TOP_ROWS = 10
@@ -52,7 +51,7 @@ def fit_and_show(model: "Estimator", request: "TableRequest", *, output: str) ->
         refuse_unjudgeable(tables.search, tables.held, regression=regression)
         if request.certified:
             request.check_delta(tables.held)
-    run_fit(model, request, tables.search)
+    request.fit(model, tables.search)
     result = {"dataset": request.data, **result_of(model)}
     if tables.held is not None:
         try:
@@ -84,13 +83,6 @@ def _keep_beside(model: "Estimator", holdout: dict[str, Any]) -> None:
         folder.write_json("holdout.json", holdout)
         if model.certificate_ is not None:
             save_certificate(folder, model)
-
-
-def run_fit(model: "Estimator", request: "TableRequest", source: "Source") -> None:
-    """Fit a model with a line of progress on stderr."""
-    from fairautoml.report.progress import ProgressLine
-
-    request.fit(model, source, ProgressLine(sys.stderr))
 
 
 def show_result(result: dict[str, Any], model: "Estimator", *, output: str) -> None:
@@ -158,7 +150,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         f"lending: {len(search.y):,} rows of an embedded, synthetic population to search on; "
         f"{CONSTRAINT} between groups of {SENSITIVE!r}"
     )
-    run_fit(model, request, search)
+    request.fit(model, search)
     if held is not None and arguments.certified:
         with tempfile.TemporaryDirectory() as folder:
             # The data is synthetic: opening its rows again harms no real certificate.

@@ -19,7 +19,7 @@ from joblib import cpu_count
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fairautoml.bench.peers import Answer, Offer, Peers, Question
-from fairautoml.cli._base import fit_arguments
+from fairautoml.cli._base import NOT_FEASIBLE, OK, USAGE, fit_arguments
 from fairautoml.cli.tables import Source, fit_estimator_of, request_of
 from fairautoml.cli.text import GAPS
 from fairautoml.data.groups import GroupSchema
@@ -41,9 +41,6 @@ def at_gaps(front: Sequence[Offer]) -> tuple[Offer, ...]:
     return tuple(found)
 
 
-OK, WRONG, NOT_FEASIBLE = 0, 2, 4
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a system, evaluate its model on the held-out rows, and print the result as JSON."""
     parser = argparse.ArgumentParser(prog="python -m fairautoml.cli.peer")
@@ -59,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             result = ask(arguments, cores)
     except FairAutoMLError as error:
         sys.stderr.write(f"{parser.prog}: error: {error}\n")
-        return WRONG
+        return USAGE
     sys.stdout.write(json.dumps(result, allow_nan=False) + "\n")
     return OK if result["status"] == "feasible" else NOT_FEASIBLE
 
@@ -105,7 +102,7 @@ def ask(arguments: argparse.Namespace, n_jobs: int) -> dict[str, Any]:
         "search": _search(answer, time.monotonic() - start, settings.time_budget),
         "entry": {
             "learner": chosen.learner,
-            "constant": _constant(chosen, source),
+            "constant": len(np.unique(chosen.decide(source.X))) < 2,
             "needs_sensitive": peer.reads_groups,
             "randomized": peer.randomized,
         },
@@ -136,10 +133,6 @@ def _known(groups: GroupSchema | None) -> GroupSchema:
     if groups is None:
         raise ParameterError("--sensitive is missing: a constraint needs the groups' column")
     return groups
-
-
-def _constant(chosen: Offer, source: Source) -> bool:
-    return len(np.unique(chosen.decide(source.X))) < 2
 
 
 def _held_out(question: Question, held: Source, positive: Any, answer: Answer) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 import argparse
 import json
 import shlex
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -48,6 +49,7 @@ from fairautoml.exceptions import (
 )
 from fairautoml.plan import read_options_of
 from fairautoml.registry import nearest
+from fairautoml.report.progress import ProgressLine
 from fairautoml.settings import (
     AllExcept,
     Dask,
@@ -95,11 +97,6 @@ class Source:
         if self.roles.overlapping:
             return self.roles.arranged(self.groups)
         return names if set(names) <= set(self.X.columns) else self.groups
-
-    @property
-    def proxies(self) -> list[str] | None:
-        """Columns of ``X`` with noisy group labels, None without any."""
-        return list(self.roles.proxies) if self.roles.proxies else None
 
     def take(self, rows: NDArray[np.int64]) -> "Source":
         """Return the given rows with a fresh index."""
@@ -157,12 +154,12 @@ def open_source(name: str, roles: Roles, needed: Sequence[str | None] = ()) -> S
     """Return the table called ``name``, split by the roles of its columns."""
     # A folder may have the name of a dataset.
     file = Path(name).suffix != "" or Path(name).is_file()
+    drop: tuple[str, ...] = ()
     if file:
         # Groups and labels such as "NA" are text, not missing values.
         groups = (*roles.sensitive, *roles.proxies)
         text = tuple(c for c in (roles.target, *groups) if c is not None)
         frame, target, positive = read_table(name, text_columns=text), roles.target, None
-        drop: tuple[str, ...] = roles.drop
     else:
         table = load(name)
         if table.task not in KINDS:
@@ -171,13 +168,10 @@ def open_source(name: str, roles: Roles, needed: Sequence[str | None] = ()) -> S
         frame = table.frame
         target = table.target if roles.target is None else roles.target
         positive = table.positive_label if target == table.target else None
-        drop = (
-            *roles.drop,
-            *(name for name in table.drop if name not in (*needed, *roles.proxies)),
-        )
+        drop = tuple(name for name in table.drop if name not in (*needed, *roles.proxies))
     if target is None:
         raise ParameterError(f"--target is missing: name the column of the labels in {name}")
-    return _sorted(name, frame, target, roles, drop=drop, positive=positive)
+    return _sorted(name, frame, replace(roles, target=target), drop=drop, positive=positive)
 
 
 def read_new(
@@ -224,8 +218,7 @@ def read_labelled(path: str, model: "Estimator", folder: Path) -> Source:
     groups = None if model.pool_ is None else model.pool_.groups
     table = read_later(path, schema=model.model_.schema, groups=groups, text=roles.text)
     drop = tuple(name for name in roles.drop if name in table.columns)
-    roles = replace(roles, drop=drop)
-    return _sorted(path, table, str(roles.target), roles, drop=drop, positive=None)
+    return _sorted(path, table, replace(roles, drop=drop))
 
 
 def validation_rows(path: str, source: Source) -> dict[str, Any]:
@@ -236,8 +229,7 @@ def validation_rows(path: str, source: Source) -> dict[str, Any]:
     named = (str(roles.target), *roles.sensitive)
     table = read_table(path, text_columns=named, strings=roles.text)
     drop = tuple(n for n in (*roles.drop, roles.weight) if n is not None and n in table.columns)
-    roles = replace(roles, drop=drop, weight=None)
-    found = _sorted(path, table, str(roles.target), roles, drop=drop, positive=None)
+    found = _sorted(path, table, replace(roles, drop=drop, weight=None))
     return {"X_val": found.X, "y_val": found.y, "sensitive_val": found.sensitive}
 
 
@@ -273,15 +265,10 @@ def _derivations_for(wanted: set[str], present: set[str], derive: Sequence[str])
 
 
 def _sorted(
-    name: str,
-    frame: pd.DataFrame,
-    target: str,
-    roles: Roles,
-    *,
-    drop: tuple[str, ...],
-    positive: Any,
+    name: str, frame: pd.DataFrame, roles: Roles, *, drop: Sequence[str] = (), positive: Any = None
 ) -> Source:
-    infer = pd.api.types.infer_dtype
+    """Return a table split by the roles of its columns; ``drop`` are further ones to ignore."""
+    target, infer = str(roles.target), pd.api.types.infer_dtype
     text = tuple(c for c in frame.columns if infer(frame[c], skipna=True) == "string")
     for rule in roles.keep:
         frame = apply_keep(frame, parse_keep(rule))
@@ -302,6 +289,7 @@ def _sorted(
         raise ParameterError(f"--sensitive: {target!r} is the target; name another column")
     frame = frame.reset_index(drop=True)
     _check_labels(frame[target])
+    drop = (*roles.drop, *drop)
     return Source(
         name=name,
         X=frame.drop(columns=[c for c in frame.columns if c in {*drop, *weight, target}]),
@@ -309,20 +297,15 @@ def _sorted(
         groups=frame[list(roles.sensitive_columns)],
         weight=None if roles.weight is None else _weights(frame[roles.weight]),
         positive_label=positive,
-        roles=replace(roles, target=target, drop=drop, text=text),
+        roles=replace(roles, drop=drop, text=text),
     )
-
-
-def _written_missing(column: "pd.Series[Any]") -> "pd.Series[int]":
-    """Return the counts of texts that mean a missing value in other columns."""
-    texts = pd.Series([value for value in column if isinstance(value, str)], dtype=object)
-    return texts[texts.isin(MISSING)].value_counts()
 
 
 def _check_labels(column: "pd.Series[Any]") -> None:
     """Raise InputError if two classes come with a third that means a missing label."""
+    texts = pd.Series([value for value in column if isinstance(value, str)], dtype=object)
     # "None" may be a class, as in none, mild and severe.
-    found = _written_missing(column).drop("None", errors="ignore")
+    found = texts[texts.isin(MISSING)].value_counts().drop("None", errors="ignore")
     labels = column.dropna().unique().tolist()
     others = [str(label) for label in labels if label not in found.index]
     if len(found) == 0 or len(others) != 2:
@@ -518,10 +501,8 @@ class TableRequest:
             ledger=self.ledger,
         )
 
-    def fit(
-        self, model: Estimator, source: Source, on_progress: "Callable[[Progress], object]"
-    ) -> None:
-        """Fit, and write the request to the run folder.
+    def fit(self, model: Estimator, source: Source) -> None:
+        """Fit with a line of progress on stderr, and write the request to the run folder.
 
         The file is written after the first trial, so that a killed run can be resumed.
         """
@@ -536,9 +517,10 @@ class TableRequest:
                 noted = True
 
         early = early_stopping(model.time_budget, model.n_trials)
-        model.set_params(callbacks=[note_first, on_progress, *early])
+        model.set_params(callbacks=[note_first, ProgressLine(sys.stderr), *early])
         try:
-            named: dict[str, Any] = {"groups": self.groups, "proxies": source.proxies}
+            proxies = list(source.roles.proxies) or None
+            named: dict[str, Any] = {"groups": self.groups, "proxies": proxies}
             if self.validation is not None:
                 named |= validation_rows(self.validation, source)
             model.fit(

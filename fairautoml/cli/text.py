@@ -189,14 +189,19 @@ def _screen(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _in_one_line(found: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     """Return score and gaps on held-out rows, or gaps in the population."""
     parts = [f"{found['n_rows']:,} rows"]
-    parts += [f"{name} {found[name]:.4f}" for name in ("accuracy",) if found.get(name) is not None]
-    gaps = found.get("gaps")
-    if gaps is None:
-        named = found.get("true_gap", {})
-        gaps = {f"{name}[{found['sensitive']}]": gap for name, gap in named.items()}
+    if found.get("accuracy") is not None:
+        parts.append(f"accuracy {found['accuracy']:.4f}")
+    gaps = _gaps(found)
     limits = {f"{m['metric']}[{m['groups']}]" for m in entry["measures"]}
     bounded = {name: gap for name, gap in gaps.items() if name in limits}
     return "; ".join([", ".join(parts), *(one.strip() for one in _gap_lines(bounded, entry))])
+
+
+def _gaps(found: Mapping[str, Any]) -> Mapping[str, float | None]:
+    """Return the gaps on held-out rows, or those in the population, by metric and groups."""
+    if "true_gap" in found:
+        return {f"{name}[{found['sensitive']}]": gap for name, gap in found["true_gap"].items()}
+    return found.get("gaps", {})
 
 
 def _search_text(result: Mapping[str, Any]) -> str:
@@ -298,7 +303,7 @@ def _held_out(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> list
     lines = ["", f"On {found['n_rows']:,} held-out rows: {', '.join(scores)}"]
     if found["n_unknown_group"]:
         lines.append(f"  {found['n_unknown_group']} rows lack a group, and are in no gap of it")
-    lines += _gap_lines(found.get("gaps", {}), entry)
+    lines += _gap_lines(_gaps(found), entry)
     for system, groups in found.get("rates", {}).items():
         rates = pd.DataFrame(groups).T.rename_axis(columns=system)
         lines.append(_rates_text(rates))
@@ -341,11 +346,10 @@ def _number_text(value: float) -> str:
 def _population(found: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> list[str]:
     if found is None:
         return []
-    gaps = {f"{name}[{found['sensitive']}]": gap for name, gap in found["true_gap"].items()}
     return [
         "",
         f"Population rates, estimated on {found['n_rows']:,} new rows of the population:",
-        *_gap_lines(gaps, entry),
+        *_gap_lines(_gaps(found), entry),
         _rates_text(pd.DataFrame(found["rates"]).T.rename_axis(columns=found["sensitive"])),
     ]
 
