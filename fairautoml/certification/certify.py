@@ -162,15 +162,10 @@ DISTINCT, COPIES = 0.2, 0.01
 """A numeric column is exact if more than a share ``DISTINCT`` of its values differ; a share of
 ``COPIES`` repeated rows is then not due to chance."""
 
-MORE_ROWS_DO_NOT_HELP = frozenset(
-    {
-        Reason.SINGLE_GROUP,
-        Reason.CONSTANT_TARGET,
-        Reason.NO_EXACT_TEST,
-        Reason.NO_CLAIM,
-        Reason.GROUPS_GUESSED,
-    }
-)
+MORE_ROWS_DO_NOT_HELP = (
+    Reason.SINGLE_GROUP, Reason.CONSTANT_TARGET, Reason.NO_EXACT_TEST, Reason.NO_CLAIM,
+    Reason.GROUPS_GUESSED,
+)  # fmt: skip
 """Reasons of the verdict NOT_APPLICABLE."""
 
 
@@ -363,21 +358,20 @@ def check_request(
 
 def certify_models(candidates: Candidates, inputs: Inputs, request: CertificateRequest) -> Issued:
     """Return the certificates of fitted models on rows that were not used to fit them."""
-    reading = candidates.reading
     inputs = _with_entities(inputs, candidates.training.entity_column)
-    claims, entities = _claims(candidates), _entities(inputs)
-    subject = _subject(candidates, claims, request, entities.name)
-    reason = _obstacle(candidates, claims, inputs, request, by_entity=entities.codes is not None)
+    claims, (entities, column) = _claims(candidates), _entities(inputs)
+    subject = _subject(candidates, claims, request, column)
+    reason = _obstacle(candidates, claims, inputs, request, by_entity=entities is not None)
     if reason is not Reason.NONE:
         return _withheld(candidates, reason, subject, request.delta)
-    rows = BroughtRows(inputs, reading, claims, request.min_score, entities.codes)
+    rows = BroughtRows(inputs, candidates.reading, claims, request.min_score, entities)
     candidates.training.refuse(rows.matrix, rows.y, entity_ids(inputs.groups, inputs.X)[0])
     absent = rows.absent
     if absent:
         found = _withheld(candidates, Reason.GROUP_ABSENT, subject, request.delta)
         return _noted(found, f"{absent[0].upper()}{absent[1:]}.")
     frame = identity(inputs)
-    if entities.codes is None:
+    if entities is None:
         _warn_of_copies(frame)
     ledger = ledger_of(request.ledger)
     keys = rows.keys(frame, ledger.salt)
@@ -426,8 +420,8 @@ def recount(
 ) -> Evidence:
     """Return the evidence on the served model from the rows of a recorded opening."""
     inputs = _with_entities(inputs, candidates.training.entity_column)
-    reading, entities = candidates.reading, _entities(inputs)
-    rows = BroughtRows(inputs, reading, _claims(candidates), min_score, entities.codes)
+    claims, (entities, _) = _claims(candidates), _entities(inputs)
+    rows = BroughtRows(inputs, candidates.reading, claims, min_score, entities)
     opening, keys = ledger.opening(entry), rows.keys(identity(inputs), ledger.salt)
     used = np.zeros(keys.n_rows, dtype=np.bool_) if opening is None else read_in(opening, keys)
     (decided,) = rows.decisions([candidates.models[candidates.served]])
@@ -606,13 +600,6 @@ class BroughtRows:
         )
 
 
-class _Entities(NamedTuple):
-    """Entities of the rows."""
-
-    codes: NDArray[np.int64] | None  # shape (n_rows,), from 0; None = one row per entity
-    name: str  # name of their column, empty without entities
-
-
 def _with_entities(inputs: Inputs, column: str) -> Inputs:
     """Use the column of entities that ``fit`` was given, if no other is and ``X`` has it."""
     if inputs.groups is None and column and column in read_table(inputs.X, allow_empty=True).names:
@@ -620,11 +607,12 @@ def _with_entities(inputs: Inputs, column: str) -> Inputs:
     return inputs
 
 
-def _entities(inputs: Inputs) -> _Entities:
+def _entities(inputs: Inputs) -> tuple[NDArray[np.int64] | None, str]:
+    """Return the entity of each row and the name of its column, None with one row per entity."""
     codes, name = read_entities(inputs.groups, inputs.X)
     if codes is None or len(np.unique(codes)) == len(codes):
-        return _Entities(None, "")
-    return _Entities(codes, name or "groups")
+        return None, ""
+    return codes, name or "groups"
 
 
 def _counted(

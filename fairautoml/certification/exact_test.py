@@ -308,13 +308,6 @@ def spread(rate: float, gap: float, ratio: float = 1.0) -> float:
     return larger + smaller / ratio
 
 
-def _standard_errors(delta: float, power: float, gap: float) -> float:
-    """Return the required number of standard errors between the true gap and the bound."""
-    # Without a gap, both directions are equally close to the bound and both must pass.
-    share = (1 + power) / 2 if gap == 0 else power
-    return float(ndtri(1 - TAIL * delta) + ndtri(share))
-
-
 def rows_needed(
     eps: float,
     *,
@@ -331,4 +324,7 @@ def rows_needed(
     """
     if gap >= eps:
         return math.inf
-    return spread(rate, gap, ratio) * (_standard_errors(delta, power, gap) / (eps - gap)) ** 2
+    # Without a gap, both directions are equally close to the bound and both must pass.
+    share = (1 + power) / 2 if gap == 0 else power
+    errors = float(ndtri(1 - TAIL * delta) + ndtri(share))
+    return spread(rate, gap, ratio) * (errors / (eps - gap)) ** 2

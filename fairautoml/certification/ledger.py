@@ -243,11 +243,11 @@ class Ledger:
         the levels sum to at most ``delta``.
         """
         with self.locked() as (stream, entries):
-            before = _opened_before(entries, keys, question)
-            if before is not None:
-                _check_delta([before], delta)
-                return _again(entries, before, keys, terms)
-            openings = openings_in(entries)
+            openings, same = openings_in(entries), (question, keys.multiset)
+            for before in openings:
+                if (before.content["question"], before.content["given"]) == same:
+                    _check_delta([before], delta)
+                    return _again(entries, before, keys, terms)
             used = readable(openings, keys) if drops else np.ones(keys.n_rows, dtype=np.bool_)
             earlier = overlapping(openings, keys.take(used))
             attempts = _attempts(entries, models)
@@ -415,21 +415,6 @@ def _times_opened(openings: Sequence[LedgerEntry], reading: str) -> "pd.Series[A
         else:
             total = pd.concat([total, times.astype(np.float64)]).groupby(level=0).max()
     return total
-
-
-def _opened_before(
-    entries: Sequence[LedgerEntry], keys: RowKeys, question: str
-) -> LedgerEntry | None:
-    """Return the opening in which the same rows were given for the same question."""
-    wanted = (question, keys.multiset)
-    return next(
-        (
-            entry
-            for entry in openings_in(entries)
-            if (entry.content["question"], entry.content["given"]) == wanted
-        ),
-        None,
-    )
 
 
 def _attempts(entries: Sequence[LedgerEntry], models: Sequence[str]) -> list[LedgerEntry]:

@@ -102,9 +102,10 @@ class Judgement:
 
 def judge(evidence: Evidence, level: float, *, violations: bool = True) -> Judgement:
     """Return the verdict on a candidate at a level."""
-    alone = _not_applicable(evidence)
-    if alone is not None:
-        return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=alone)
+    if not evidence.claims and evidence.floor is None:
+        return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=Reason.NO_CLAIM)
+    if evidence.constant_target:
+        return Judgement(verdict=Verdict.NOT_APPLICABLE, reason=Reason.CONSTANT_TARGET)
     simultaneous = simultaneous_level(evidence, level) if violations else None
     findings = [judge_claim(claim, level, simultaneous) for claim in evidence.claims]
     if evidence.floor is not None:
@@ -126,12 +127,6 @@ def _only_together(finding: TestResult) -> TestResult:
     if finding.verdict is not Verdict.CERTIFIED:
         return finding
     return replace(finding, verdict=Verdict.INCONCLUSIVE, reason=Reason.JOINT_ONLY)
-
-
-def _not_applicable(evidence: Evidence) -> Reason | None:
-    if not evidence.claims and evidence.floor is None:
-        return Reason.NO_CLAIM
-    return Reason.CONSTANT_TARGET if evidence.constant_target else None
 
 
 def judge_claim(claim: Claim, level: float, simultaneous: float | None) -> TestResult:
