@@ -164,7 +164,9 @@ def contributions_of(
     """
     at = _drawn(codes, seed)
     table, names = X.iloc[at].reset_index(drop=True), list(blocks)
-    moved = _orders(len(at), len(names), seed)
+    rng = np.random.default_rng(seed)
+    # The order of a block does not depend on the other blocks.
+    moved = [[rng.permutation(len(at)) for _ in names] for _ in range(REPEATS)]
     label, group = np.zeros(len(at), dtype=np.int8) if y is None else y[at], codes[at]
     of_row = np.ones(len(at)) if weight is None else weight[at]
     known: dict[tuple[Coalition, int], tuple[float, float]] = {}
@@ -176,7 +178,7 @@ def contributions_of(
         changed = table.copy()
         for block in (b for b in range(len(names)) if b not in present):
             for column in blocks[names[block]]:
-                changed[column] = table[column].array[moved[repeat, block]]
+                changed[column] = table[column].array[moved[repeat][block]]
         answer = model.decide(changed)
         found = _gap(answer, label, group, of_row, contrast)
         if np.isnan(found):
@@ -226,15 +228,6 @@ def _drawn(codes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
         return np.arange(len(codes))
     rng = np.random.default_rng(seed)
     return np.sort(rng.choice(len(codes), MOST_ROWS, replace=False))
-
-
-def _orders(n_rows: int, n_blocks: int, seed: int) -> NDArray[np.int64]:
-    """Return the row orders of every block, which do not depend on the other blocks."""
-    rng = np.random.default_rng(seed)
-    return np.array(
-        [[rng.permutation(n_rows) for _ in range(n_blocks)] for _ in range(REPEATS)],
-        dtype=np.int64,
-    )
 
 
 def _gap(

@@ -23,7 +23,6 @@ from fairautoml.exceptions import InputError
 from fairautoml.metrics.groups import GroupSystem
 
 FOLDS = 5
-ROUNDS = 30
 RIDGE = 1e-6
 """Ridge of a singular covariance, as a multiple of its mean diagonal."""
 MOST_ROWS = 20_000
@@ -174,7 +173,7 @@ def _cross_fitted(
             known, _, encoder = fit_encoding("target", known, group[train], feature_schema, seed)
             new = encoder.transform(new)
         model = HistGradientBoostingClassifier(
-            max_iter=ROUNDS,
+            max_iter=30,
             max_leaf_nodes=15,
             early_stopping=False,
             categorical_features=categorical or None,

@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -193,15 +194,10 @@ def _of_rate(rate: Rate) -> _Measure:
 def _of_metric(metric: Metric) -> _Measure:
     if metric.name == "accuracy":
         return _of_rate(ACCURACY)
-
-    def measure(part: _Part) -> _Measured:
-        on_decisions = metric.on == "decisions"
-        return _on_decisions(part, metric) if on_decisions else _on_scores(part, metric)
-
-    return measure
+    return partial(_on_decisions if metric.on == "decisions" else _on_scores, metric)
 
 
-def _on_decisions(part: _Part, metric: Metric) -> _Measured:
+def _on_decisions(metric: Metric, part: _Part) -> _Measured:
     """Return a metric with its bootstrap interval, of few groups only."""
     one = np.zeros(len(part.decision), dtype=np.int64)
     counts = GroupCounts.from_rows(one, part.y, part.decision, part.weight, n_groups=1)
@@ -215,7 +211,7 @@ def _on_decisions(part: _Part, metric: Metric) -> _Measured:
     return value, approximate(ends)
 
 
-def _on_scores(part: _Part, metric: Metric) -> _Measured:
+def _on_scores(metric: Metric, part: _Part) -> _Measured:
     every = part.rows.score
     if every is None:
         return Undefined("needs y_score"), None

@@ -34,12 +34,8 @@ MOST_SHARED = 0.8
 """Largest overlap of two slices that are both shown."""
 MOST_PROPOSING = 20_000
 """Most rows that the tree reads; the others all measure."""
-HIERARCHY = "hierarchy"
-"""Value of ``slices`` for clusters in place of a tree."""
 MOST_CLUSTERS = 3
 """Clusters that are shown of a hierarchy, for each grouping."""
-ERRORS = 1.0
-"""Standard errors that are subtracted from a gap when slices are ranked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +112,10 @@ def slice_rows(
     Honest splitting: Athey, Imbens, "Recursive partitioning for heterogeneous causal effects",
     PNAS 113 (2016). Slices: Chung, Kraska, Polyzotis, Tae, Whang, "Slice Finder", ICDE 2019.
     """
-    clusters = most == HIERARCHY
+    clusters = most == "hierarchy"
     shown = MOST_CLUSTERS
     if not clusters:
-        wanted = f"a whole number of at least 1, how many slices are shown, or {HIERARCHY!r}"
+        wanted = "a whole number of at least 1, how many slices are shown, or 'hierarchy'"
         shown = check_integer("slices", most, wanted, lambda count: count >= 1)
     n_rows = len(rows.decision)
     drawn = np.random.default_rng(seed).permutation(n_rows)
@@ -217,8 +213,6 @@ SMALLEST_PART = 60
 """Fewest clustered rows of a part, but at least one in a hundred."""
 BALANCE = (1 / 3, 2 / 3)
 """Least and largest share of its rows that a part passes on to either of its two parts."""
-STARTS = 3
-"""Random starts of each division."""
 MOST_NAMED = 3
 """Columns that describe a part: those that set it apart most."""
 
@@ -251,7 +245,7 @@ def balanced_parts(X: pd.DataFrame, clustered: NDArray[np.bool_], seed: int) -> 
         known = inside & clustered
         if known.sum() < 2 * smallest or not np.ptp(table.values[known], axis=0).any():
             continue
-        centers = KMeans(2, n_init=STARTS, random_state=seed).fit(table.values[known])
+        centers = KMeans(2, n_init=3, random_state=seed).fit(table.values[known])
         distance = centers.transform(table.values)
         side = distance[:, 0] - distance[:, 1]
         # Ties on the boundary stay together, so that a division can be less balanced.
@@ -372,7 +366,7 @@ def _ranked(grouped: _Grouped, part: Part, proposing: NDArray[np.bool_]) -> _Sli
     smooth = (x + 0.5) / (size + 1)
     variance = smooth * (1 - smooth) / size
     gap = share[:, None, :] - share[:, :, None]
-    rank = gap - ERRORS * np.sqrt(variance[:, None, :] + variance[:, :, None])
+    rank = gap - np.sqrt(variance[:, None, :] + variance[:, :, None])
     rank[~(enough[:, None, :] & enough[:, :, None])] = -np.inf
     rank[:, np.arange(grouped.n_groups), np.arange(grouped.n_groups)] = -np.inf
     rate, lowest, highest = (int(i) for i in np.unravel_index(rank.argmax(), rank.shape))
