@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from fairautoml.auditing.rates import AuditSample
 from fairautoml.auditing.result import Interval, Section
-from fairautoml.auditing.sections import between, dots_of, printable
+from fairautoml.auditing.sections import between, dot_plots, printable
 from fairautoml.certification.bounds import cp_lower, cp_upper
 from fairautoml.certification.certificate import hidden_among
 from fairautoml.metrics.groups import GroupSystem
 from fairautoml.metrics.selected import TOLERANCE, aggregated, exposure, presence, select_top_k
-from fairautoml.report.charts import DotPlot, percent
+from fairautoml.report.charts import percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,18 +79,13 @@ def _section(sample: AuditSample, system: GroupSystem, best: NDArray[np.intp]) -
     )
     title = f"Best {len(best):,} rows by score: {printable(system.name)}"
     published = [row for row in found if row.share is not None]
-    dots = tuple(
-        dots_of(row.group, row.share, row.interval, percent(row.share))
-        for row in found
-        if row.share is not None
-    )
     return Section(
         name="ranked",
         title=title,
         rows=found,
         columns=COLUMNS,
         sentences=(*(_sentence(row) for row in found), *_of_set(published)),
-        pictures=(DotPlot(title=f"Shares of the best {len(best):,}", rows=dots),) if dots else (),
+        pictures=tuple(dot_plots(f"Shares of the best {len(best):,}", found, "share")),
     )
 
 

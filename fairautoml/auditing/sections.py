@@ -1,7 +1,7 @@
 """Parts of an audit, their sentences in plain English, and the audit as text and as a page."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from textwrap import wrap
@@ -82,14 +82,9 @@ def _rate_pictures(audit: Audit) -> Iterator[DotPlot]:
     """Return the plots of the constrained rates; those of selection rates are with the ratios."""
     pairs = ((row.system, rate) for row in audit.verdicts for rate in _metric_of(row).compared)
     for system, rate in dict.fromkeys(pairs):
-        rows = tuple(
-            dots_of(row.group, row.value, row.interval, percent(row.value))
-            for row in audit.rates
-            if (row.system, row.rate) == (system, rate.name) and row.value is not None
-        )
-        if rows and rate != SELECTION:
-            title = f"{_rate(rate.name).capitalize()} of {printable(system)}"
-            yield DotPlot(title=title, rows=rows)
+        if rate != SELECTION:
+            rows = (row for row in audit.rates if (row.system, row.rate) == (system, rate.name))
+            yield from dot_plots(f"{_rate(rate.name).capitalize()} of {printable(system)}", rows)
 
 
 def _verdict(row: VerdictRow) -> str:
@@ -148,7 +143,7 @@ def _impact(audit: Audit) -> Iterator[Section]:
                 "reason": "no ratio because",
             },
             sentences=tuple(_of_group(audit, row) for row in rows),
-            pictures=_pictures(system, rows),
+            pictures=tuple(_pictures(system, rows)),
         )
 
 
@@ -202,28 +197,30 @@ def _rate(name: str) -> str:
     return next(usual, name).replace("_", " ")
 
 
-def _pictures(system: str, rows: Sequence[ImpactRow]) -> tuple[DotPlot, ...]:
-    rates = [
-        dots_of(row.group, row.selection_rate, row.interval, percent(row.selection_rate))
-        for row in rows
-        if row.selection_rate is not None
-    ]
-    ratios = [
-        dots_of(row.group, row.impact_ratio, row.ratio_interval, f"{row.impact_ratio:.3f}")
-        for row in rows
-        if row.impact_ratio is not None
-    ]
-    found = [DotPlot(title=f"Selection rates of {printable(system)}", rows=tuple(rates))]
-    if ratios:
-        title, label = f"Impact ratios of {printable(system)}", "four fifths"
-        found.append(DotPlot(title=title, rows=tuple(ratios), line=FOUR_FIFTHS, line_label=label))
-    return tuple(plot for plot in found if plot.rows)
+def _pictures(system: str, rows: Sequence[ImpactRow]) -> Iterator[DotPlot]:
+    of, shown = printable(system), "{:.3f}".format
+    yield from dot_plots(f"Selection rates of {of}", rows, "selection_rate")
+    ratios = dot_plots(f"Impact ratios of {of}", rows, "impact_ratio", "ratio_interval", shown)
+    yield from (replace(plot, line=FOUR_FIFTHS, line_label="four fifths") for plot in ratios)
 
 
-def dots_of(label: str, value: float, interval: Interval | None, text: str) -> Dots:
-    """Return an estimate with its interval as one line of a dot plot."""
-    low, high = (value, value) if interval is None else (interval.low, interval.high)
-    return Dots(label=printable(label), value=value, low=low, high=high, text=text)
+def dot_plots(
+    title: str,
+    rows: Iterable[Any],
+    value: str = "value",
+    interval: str = "interval",
+    text: Callable[[float], str] = percent,
+) -> Iterator[DotPlot]:
+    """Yield the plot of a field of rows of groups with its interval, none if all are None."""
+    dots = []
+    for row in rows:
+        found, ends = getattr(row, value), getattr(row, interval)
+        if found is not None:
+            low, high = (found, found) if ends is None else (ends.low, ends.high)
+            label = printable(row.group)
+            dots.append(Dots(label=label, value=found, low=low, high=high, text=text(found)))
+    if dots:
+        yield DotPlot(title=title, rows=tuple(dots))
 
 
 def rate_plot(audit: Audit, system: str | None) -> DotPlot:
@@ -234,7 +231,7 @@ def rate_plot(audit: Audit, system: str | None) -> DotPlot:
         raise ParameterError("There is nothing to plot: no column has two groups.")
     if wanted not in known:
         raise ParameterError(f"system={wanted!r} must be one of {', '.join(map(repr, known))}.")
-    return _pictures(wanted, known[wanted])[0]
+    return next(_pictures(wanted, known[wanted]))
 
 
 _GROUPS = {"system": "groups", "group": "group"}
