@@ -192,14 +192,18 @@ def stability_rows(
     (arXiv 2309.16487); influence: Koh, Liang, "Understanding black-box predictions via influence
     functions", ICML 2017.
     """
-    _check(rows, shares)
+    if rows.y is None:
+        raise InputError("stability= needs the true labels of the rows. Give y_true (--y-true).")
+    for share in shares:
+        wanted = "shares of labels above 0 and below 0.5, such as [0.01, 0.05]"
+        check_number("stability", share, wanted, lambda flipped: 0 < flipped < 0.5)
     compared = [system for system in systems if system.n_groups >= 2]
     if not compared:
         raise InputError("stability= needs two groups or more with enough rows to compare.")
     order = np.random.default_rng(seed).permutation(len(rows.decision))
     half = len(order) // 2
     train, test = np.sort(order[:half]), np.sort(order[half:])
-    y = np.asarray(rows.y)[train]
+    y = rows.y[train]
     by_random = np.random.default_rng((seed, 1)).permutation(half)
     by_influence = np.argsort(-_influence(rows, features, compared[0], train, y), kind="stable")
     orders: tuple[tuple[Flips, NDArray[np.int64]], ...] = (
@@ -211,7 +215,7 @@ def stability_rows(
         flipped, n_flipped = y.copy(), round(share * half)
         flipped[at[:n_flipped]] = 1 - flipped[at[:n_flipped]]
         decision = retrain(train, flipped, test)
-        accuracy = float((decision == np.asarray(rows.y)[test]).mean())
+        accuracy = float((decision == rows.y[test]).mean())
         tables = Tables.count(_part(rows, test, decision))
         for system, metric in product(compared, metrics):
             value = metric.value(tables.merged(system).weights)
@@ -253,14 +257,6 @@ def _sentence(row: StabilityRow) -> str:
     return f"{how}, {row.metric} of {row.system} is {row.value:.3f}, accuracy {row.accuracy:.3f}."
 
 
-def _check(rows: AuditRows, shares: Sequence[float]) -> None:
-    if rows.y is None:
-        raise InputError("stability= needs the true labels of the rows. Give y_true (--y-true).")
-    for share in shares:
-        wanted = "shares of labels above 0 and below 0.5, such as [0.01, 0.05]"
-        check_number("stability", share, wanted, lambda flipped: 0 < flipped < 0.5)
-
-
 def _part(rows: AuditRows, at: NDArray[np.int64], decision: NDArray[np.int8]) -> AuditRows:
     return replace(
         rows,
@@ -290,16 +286,10 @@ def _influence(
     p = expit(x @ theta)
     slope = (p * (1 - p))[:, None] * x
     hessian = slope.T @ x / n + RIDGE * np.eye(x.shape[1])
-    gap, gradient = _widest(rows.codes(system)[train], p, slope)
-    by_row = x @ -np.linalg.solve(hessian, gradient) / n
-    return np.asarray(np.sign(gap) * (2.0 * y - 1) * by_row)
-
-
-def _widest(
-    codes: NDArray[np.int64], p: NDArray[np.float64], slope: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64]]:
-    """Return the largest gap of mean scores between two groups, and its gradient."""
+    codes = rows.codes(system)[train]
     member = [codes == group for group in np.unique(codes[codes >= 0])]
     means = np.array([p[here].mean() for here in member])
     high, low = member[int(means.argmax())], member[int(means.argmin())]
-    return float(np.ptp(means)), slope[high].mean(axis=0) - slope[low].mean(axis=0)
+    gradient = slope[high].mean(axis=0) - slope[low].mean(axis=0)
+    by_row = x @ -np.linalg.solve(hessian, gradient) / n
+    return np.asarray(np.sign(np.ptp(means)) * (2.0 * y - 1) * by_row)
