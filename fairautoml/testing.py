@@ -82,9 +82,6 @@ def _require(kept: bool, name: str, broken: str) -> None:
         raise AssertionError(f"{name}: {broken}")
 
 
-# -------------------------------------------------------------------------------- example data
-
-
 def example_table(
     task: TaskName, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[Any], FeatureSchema]:
@@ -137,9 +134,6 @@ def points(space: ParamSpace, n: int) -> list[dict[str, ParamValue]]:
     """Return the defaults of a space and ``n`` points drawn from it."""
     rng = np.random.default_rng(0)
     return [space.defaults(), *(space.sample(rng) for _ in range(n))]
-
-
-# ------------------------------------------------------------------------------------ learners
 
 
 def check_learner(learner: Learner) -> None:
@@ -254,9 +248,6 @@ class _LearnerCheck:
             means.append(float((found[:, 1] if found.ndim == 2 else found).mean()))
         broken = "more weight on class 1, or on large numbers, does not raise the scores"
         _require(means[0] > means[1], self.learner.name, broken)
-
-
-# ------------------------------------------------------------------------------------- metrics
 
 
 def check_metric(metric: Metric) -> None:
@@ -426,8 +417,6 @@ class _MetricCheck:
         names = ", ".join(rate.name for rate in metric.compared)
         self.check_equal(float(stated), expected, f"computed from its rates {names}")
 
-
-# ---------------------------------------------------------------------------------- mitigators
 
 TOLERANCES = (0.0, 0.05, 0.2)
 LOOSE = (1.0, 1.5)
@@ -663,9 +652,6 @@ def _check_training(mitigator: Mitigator, task: TaskName) -> None:
         others = model.scores(rows.X, (rows.cells + 1) % N_GROUPS)
         blind = mitigator.needs_sensitive_at_predict or np.array_equal(others, found)
         _require(blind, name, "needs_sensitive_at_predict=False, but scores depend on the groups")
-
-
-# --------------------------------------------------------------------------- spaces, strategies
 
 
 def check_space(name: str, space: ParamSpace) -> None:

@@ -138,17 +138,11 @@ def judge_claim(claim: Claim, level: float, simultaneous: float | None) -> TestR
         return TestResult(label=claim.label, verdict=Verdict.VIOLATED)
     passed, tail = claim_passes(claim, claim.bound, level)
     limit = None if tail is None else TAIL * level
+    found = TestResult(label=claim.label, verdict=Verdict.CERTIFIED, tail=tail, limit=limit)
     if passed:
-        return TestResult(label=claim.label, verdict=Verdict.CERTIFIED, tail=tail, limit=limit)
+        return found
     reason, detail = _why_not(claim, level)
-    return TestResult(
-        label=claim.label,
-        verdict=Verdict.INCONCLUSIVE,
-        reason=reason,
-        detail=detail,
-        tail=tail,
-        limit=limit,
-    )
+    return replace(found, verdict=Verdict.INCONCLUSIVE, reason=reason, detail=detail)
 
 
 def _blocked(claim: Claim) -> TestResult | None:

@@ -1,6 +1,7 @@
 """The commands ``fairautoml audit``, ``plan`` and ``verify``."""
 
 import argparse
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -337,10 +338,8 @@ def _verify(arguments: argparse.Namespace) -> int:
     hashed = model is not None and not arguments.trust_pickle and is_pickled(model)
     unloaded = [name for name in found.unchecked if hashed and name in NEED_MODEL]
     if arguments.json:
-        result = {"problems": found.problems, "checked": found.checked}
-        result |= {"unchecked": found.unchecked}
         conclusion = {"ok": found.ok, "anchored": found.anchored}
-        show_json({**conclusion, **result, "need_trust_pickle": unloaded})
+        show_json({**conclusion, **asdict(found), "need_trust_pickle": unloaded})
         return _code(found)
     for problem in found.problems:
         show(f"WRONG: {problem}")

@@ -22,7 +22,6 @@ from fairautoml.bench.peers import Answer, Offer, Peers, Question
 from fairautoml.cli._base import NOT_FEASIBLE, OK, USAGE, fit_arguments
 from fairautoml.cli.tables import Source, fit_estimator_of, request_of
 from fairautoml.cli.text import GAPS
-from fairautoml.data.groups import GroupSchema
 from fairautoml.data.read import build_dataset
 from fairautoml.exceptions import FairAutoMLError, ParameterError
 from fairautoml.plan import read_options_of
@@ -78,10 +77,12 @@ def ask(arguments: argparse.Namespace, n_jobs: int) -> dict[str, Any]:
     options = read_options_of(replace(settings, pos_label=tables.positive))
     start = time.monotonic()
     dataset = build_dataset(source.X, source.y, source.sensitive, options=options)
+    if dataset.groups is None:
+        raise ParameterError("--sensitive is missing: a constraint needs the groups' column")
     question = Question(
         X=source.X,
         y=dataset.y,
-        groups=_known(dataset.groups),
+        groups=dataset.groups,
         constraints=settings.constraints,
         seconds=settings.time_budget,
         n_trials=settings.n_trials,
@@ -127,12 +128,6 @@ def _search(answer: Answer, seconds: float, budget: float | None) -> dict[str, A
         "score": chosen.score,
         "gap": chosen.gap,
     }
-
-
-def _known(groups: GroupSchema | None) -> GroupSchema:
-    if groups is None:
-        raise ParameterError("--sensitive is missing: a constraint needs the groups' column")
-    return groups
 
 
 def _held_out(question: Question, held: Source, positive: Any, answer: Answer) -> dict[str, Any]:
