@@ -306,11 +306,6 @@ class Claimed:
         """Whether the constraint compares rates among the rows predicted positive."""
         return any(rate.depends_on_decision for rate in self.constraint.metric.rates)
 
-    def codes(self, cells: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Return the group of each row, -1 where it is unknown, shape (n_rows,)."""
-        known = np.where(cells >= 0, self.system.of_cell[cells], -1)
-        return known.astype(np.int64)
-
 
 def claimed(
     constraints: Sequence[Constraint],

@@ -396,7 +396,7 @@ def _large_groups(claim: Claimed, rows: Sequence[int]) -> tuple[tuple[str, int],
 def _rows_of(
     claim: Claimed, cells: NDArray[np.integer], entities: NDArray[np.integer] | None
 ) -> list[int]:
-    codes = claim.codes(cells)
+    codes = np.where(cells >= 0, claim.system.of_cell[cells], -1)
     inside = codes >= 0
     if entities is None:
         codes = codes[inside]

@@ -144,12 +144,14 @@ def _check_ranked(arguments: argparse.Namespace) -> None:
 
 
 def _audited(arguments: argparse.Namespace) -> "Audit":
+    from fairautoml import load_run
     from fairautoml.auditing import audit
     from fairautoml.certification.certificate import SMALLEST_CELL
     from fairautoml.cli.tables import blocks_of
     from fairautoml.data.spelling import PLACEHOLDERS
 
-    table, model = _table(arguments), _model(arguments)
+    table = _table(arguments)
+    model = None if arguments.model is None else load_run(arguments.model)
     features = model is not None or arguments.slices is not None
     smallest, unknown = arguments.smallest_cell, arguments.unknown
     if arguments.format == "ll144" and unknown is None:
@@ -188,12 +190,6 @@ def _audited(arguments: argparse.Namespace) -> "Audit":
         leakage=False if arguments.no_leakage else None,
         random_state=arguments.seed,
     )
-
-
-def _model(arguments: argparse.Namespace) -> Any:
-    from fairautoml import load_run
-
-    return None if arguments.model is None else load_run(arguments.model)
 
 
 def _named_columns(arguments: argparse.Namespace) -> dict[str, list[str]]:

@@ -206,12 +206,13 @@ def _gaps(found: Mapping[str, Any]) -> Mapping[str, float | None]:
 
 def _search_text(result: Mapping[str, Any]) -> str:
     search = result["search"]
+    workers = f"{search['n_workers']} worker{'' if search['n_workers'] == 1 else 's'}"
     pruned = f", {search['n_pruned']} stopped as others were better" if search["n_pruned"] else ""
     cut_off = f", {search['n_cut_off']} cut off by the clock" if search["n_cut_off"] else ""
     return (
         f"{search['n_trials']} trials{pruned}{cut_off}, {search['n_failed']} failed; "
         f"{search['seconds']:.1f} s, of which {100 * search['overhead_fraction']:.1f} % not "
-        f"training ({_workers(search['n_workers'])}, strategy {search['strategy']}, "
+        f"training ({workers}, strategy {search['strategy']}, "
         f"seed {result['seed']})"
     )
 
@@ -229,10 +230,6 @@ def _details(result: Mapping[str, Any], board: pd.DataFrame, n_rows: int) -> lis
         *_certificate_lines(result.get("certificate")),
         "",
     ]
-
-
-def _workers(number: int) -> str:
-    return "1 worker" if number == 1 else f"{number} workers"
 
 
 def _chosen(result: Mapping[str, Any]) -> list[str]:
