@@ -47,14 +47,7 @@ from fairautoml.records import (
     TrialState,
     acceptance,
 )
-from fairautoml.search.space import (
-    Choice,
-    Condition,
-    Integer,
-    ParamSpace,
-    Real,
-    SearchSpace,
-)
+from fairautoml.search.space import Choice, Condition, Integer, ParamSpace, Real, SearchSpace
 from fairautoml.search.space_files import load_space
 from fairautoml.search.strategies import MakeStrategy
 
@@ -522,10 +515,7 @@ class _PostCheck:
         _require(kept, self.name, broken)
 
     def fit(
-        self,
-        rows: ScoreRows,
-        goal: Goal | None = None,
-        tolerances: Sequence[float] = TOLERANCES,
+        self, rows: ScoreRows, goal: Goal | None = None, tolerances: Sequence[float] = TOLERANCES
     ) -> Pairs:
         fit: Any = self.mitigator.fit_rules
         goal = self.goal if goal is None else goal

@@ -17,13 +17,7 @@ from fairautoml.auditing.contributions import (
 )
 from fairautoml.auditing.models import adapter_of, check_predictions
 from fairautoml.auditing.result import Audit, Contributions, Section
-from fairautoml.auditing.rows import (
-    AuditReadOptions,
-    Given,
-    check_rows,
-    finite_numbers,
-    grouped,
-)
+from fairautoml.auditing.rows import AuditReadOptions, Given, check_rows, finite_numbers, grouped
 from fairautoml.auditing.sections import printable
 from fairautoml.certification.certificate import hidden_among
 from fairautoml.data.frames import check_length, read_weights

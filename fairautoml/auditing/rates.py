@@ -422,11 +422,7 @@ def _by_chance(row: GapRow, cells: list[RateCells], form: Form, seed: int) -> Ga
 
 
 def null_values(
-    n: list[NDArray[np.int64]],
-    rates: list[float],
-    form: Form,
-    *,
-    seed: int,
+    n: list[NDArray[np.int64]], rates: list[float], form: Form, *, seed: int
 ) -> NDArray[np.float64]:
     """Return simulated disparities under the null hypothesis of equal rates.
 
@@ -475,9 +471,7 @@ def _rows_of(sample: AuditSample, system: GroupSystem, rate: Rate) -> Iterator[R
         )
 
 
-def change_rows(
-    sample: AuditSample,
-) -> tuple[tuple[ChangeRow, ...], tuple[LevellingRow, ...]]:
+def change_rows(sample: AuditSample) -> tuple[tuple[ChangeRow, ...], tuple[LevellingRow, ...]]:
     """Return the changes of every rate by group, and which gaps closed by levelling down.
 
     References

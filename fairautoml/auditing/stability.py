@@ -86,10 +86,7 @@ def _predictor(model: Estimator, problem: Problem) -> Predictor:
         )
     mitigator, membership = MITIGATORS.get(entry.mitigator), None
     rows = FoldData(
-        dataset=dataset,
-        folds=problem.folds,
-        root_seed=model.seed_,
-        targets=problem.goal.targets,
+        dataset=dataset, folds=problem.folds, root_seed=model.seed_, targets=problem.goal.targets
     )
     shares = None
     if mitigator.needs_membership:

@@ -468,10 +468,7 @@ def _obstacle(
 
 
 def _subject(
-    candidates: Candidates,
-    claims: Sequence[Claimed],
-    request: CertificateRequest,
-    entities: str,
+    candidates: Candidates, claims: Sequence[Claimed], request: CertificateRequest, entities: str
 ) -> Subject:
     reading = candidates.reading
     floor = [] if request.min_score is None else [f"accuracy >= {request.min_score}"]
@@ -555,10 +552,7 @@ class BroughtRows:
         """Return keys of the features that the model reads, and of the given columns."""
         labels = self._reading.classes[self.y]
         read = features_read(self._reading.schema, self.matrix, labels)
-        by_row = {
-            "features": row_keys(read, salt, "features"),
-            "given": row_keys(frame, salt),
-        }
+        by_row = {"features": row_keys(read, salt, "features"), "given": row_keys(frame, salt)}
         return keys_of_table(by_row, self._columns, labels, salt)
 
     def grouping(self, keys: RowKeys) -> str:

@@ -19,13 +19,7 @@ from fairautoml.certification.bounds import (
 )
 from fairautoml.metrics import Constraint, GroupCounts
 from fairautoml.metrics._table import Rate
-from fairautoml.metrics.groups import (
-    POOLED,
-    GroupSystem,
-    SmallGroups,
-    constrained,
-    outside_of,
-)
+from fairautoml.metrics.groups import POOLED, GroupSystem, SmallGroups, constrained, outside_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -199,11 +199,7 @@ def largest_tail(
 
 
 def screened(
-    x1: NDArray[np.integer],
-    n1: NDArray[np.integer],
-    eps: float,
-    level: float,
-    tau: float = 1.0,
+    x1: NDArray[np.integer], n1: NDArray[np.integer], eps: float, level: float, tau: float = 1.0
 ) -> NDArray[np.bool_]:
     """Return which ordered pairs pass by wide intervals, shape (n_cells, n_cells)."""
     upper, lower = (bound(x1, n1, SCREEN / 2 * level) for bound in (cp_upper, cp_lower))
@@ -232,11 +228,7 @@ def pair_test(
 
 
 def all_pairs_pass(
-    x: NDArray[np.integer],
-    n: NDArray[np.integer],
-    eps: float,
-    level: float,
-    tau: float = 1.0,
+    x: NDArray[np.integer], n: NDArray[np.integer], eps: float, level: float, tau: float = 1.0
 ) -> PairResult:
     """Test every ordered pair of cells; the result passes if all pairs pass.
 

@@ -333,10 +333,7 @@ def keys_of(opening: Mapping[str, Any]) -> RowKeys:
         for name, packed in opening["rows"].items()
     }
     return RowKeys(
-        n_rows=opening["n_rows"],
-        by_row=rows,
-        whole=opening["whole"],
-        sequence=opening["sequence"],
+        n_rows=opening["n_rows"], by_row=rows, whole=opening["whole"], sequence=opening["sequence"]
     )
 
 

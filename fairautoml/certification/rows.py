@@ -189,11 +189,7 @@ class TrainingRows:
 
     @classmethod
     def of(
-        cls,
-        X: Any,
-        y: NDArray[Any],
-        entities: NDArray[Any] | None = None,
-        entity_column: str = "",
+        cls, X: Any, y: NDArray[Any], entities: NDArray[Any] | None = None, entity_column: str = ""
     ) -> Self:
         """Return the keys of encoded training rows, and of the identifiers of their entities."""
         salt = secrets.randbits(63)

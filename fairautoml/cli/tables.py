@@ -765,10 +765,7 @@ def plan_of(arguments: argparse.Namespace) -> dict[str, Any]:
     if not arguments.constraint or not (arguments.sensitive or arguments.overlapping):
         raise ParameterError("--constraint, --sensitive: give at least one of each to plan for")
     model = _of_task(arguments.task)
-    model.set_params(
-        constraint=arguments.constraint,
-        group_policy=_policy_of(arguments),
-    )
+    model.set_params(constraint=arguments.constraint, group_policy=_policy_of(arguments))
     request = request_of(arguments)
     tables = request.open()
     model.set_params(pos_label=tables.positive)

@@ -7,11 +7,4 @@ fitted estimator.
 from fairautoml.report.page import run_fragment, run_page
 from fairautoml.report.view import Documents, RunView, read_documents, view_of
 
-__all__ = [
-    "Documents",
-    "RunView",
-    "read_documents",
-    "run_fragment",
-    "run_page",
-    "view_of",
-]
+__all__ = ["Documents", "RunView", "read_documents", "run_fragment", "run_page", "view_of"]

@@ -642,10 +642,7 @@ def view_of(documents: Documents) -> RunView:
 
 
 def _row(
-    row: Mapping[str, Any],
-    objective: str,
-    front: set[int],
-    measures: Sequence[Mapping[str, Any]],
+    row: Mapping[str, Any], objective: str, front: set[int], measures: Sequence[Mapping[str, Any]]
 ) -> Row:
     return Row(
         **{name: row[name] for name in LISTED},
