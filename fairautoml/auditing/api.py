@@ -225,7 +225,12 @@ def audit(
     ParameterError
         A parameter is outside its range, or requires another one.
     """
-    _check_parameters(delta, smallest_cell, random_state, correction, min_share)
+    check_choice("correction", correction, get_args(Correction))
+    check_error_probability(delta)
+    check_count("smallest_cell", smallest_cell, least=0)
+    check_count("random_state", random_state, least=0)
+    wanted = "a share of the rows, at least 0 and below 1; the rule of New York City allows 0.02"
+    check_number("min_share", min_share, wanted, lambda share: 0 <= share < 1)
     _check_needs(X, model, flips, noise, blocks, slices, stability)
     given = Given(
         y_true=y_true,
@@ -281,7 +286,7 @@ def audit(
         tested, independent=independent, small_groups=small, correction=correction
     )
     changes, levelling = change_rows(sample)
-    wanted = rows.y is not None if leakage is None else leakage
+    with_leakage = rows.y is not None if leakage is None else leakage
     refused, accepted = rows.classes.tolist()
     return Audit(
         n_rows=len(rows.decision),
@@ -300,7 +305,7 @@ def audit(
         verdicts=verdicts,
         changes=changes,
         levelling=levelling,
-        leakage=leakage_rows(sample, features) if wanted else (),
+        leakage=leakage_rows(sample, features) if with_leakage else (),
         contributions=contributions,
         individual=individual,
         more=(
@@ -323,17 +328,6 @@ def audit(
             *of_model,
         ),
     )
-
-
-def _check_parameters(
-    delta: float, smallest_cell: int, random_state: int, correction: str, min_share: float
-) -> None:
-    check_choice("correction", correction, get_args(Correction))
-    check_error_probability(delta)
-    check_count("smallest_cell", smallest_cell, least=0)
-    check_count("random_state", random_state, least=0)
-    wanted = "a share of the rows, at least 0 and below 1; the rule of New York City allows 0.02"
-    check_number("min_share", min_share, wanted, lambda share: 0 <= share < 1)
 
 
 def _check_needs(
