@@ -106,7 +106,7 @@ def read_rows(given: Given, options: AuditReadOptions) -> AuditRows:
         check_rows(n_rows, score, "y_score", first)
     if options.ranked is not None:
         _check_ranked(options.ranked, score)
-    median = None
+    median: float | None = None
     if score is None or not scored:
         codes, classes = _encoded(labels, options.pos_label)
     else:
