@@ -233,16 +233,23 @@ class _Counts:
     # decision ``d``. A randomised decision splits its row's weight
     table: Floats  # shape (n_groups, n_classes, n_classes)
 
-    def _summed(
-        self, of_cell: NDArray[np.integer], n_groups: int, masks: NDArray[np.bool_] | None
-    ) -> Floats:
-        """Return the table of coarser groups."""
+    def merged(
+        self,
+        of_cell: NDArray[np.integer],
+        n_groups: int,
+        masks: NDArray[np.bool_] | None = None,
+    ) -> Self:
+        """Return the counts of coarser groups: row ``c`` goes to group ``of_cell[c]``, -1 drops.
+
+        ``masks``, shape (n_groups, n_cells), say which rows make up each group where groups
+        overlap; then ``of_cell`` is not read.
+        """
         if masks is not None:
-            return np.tensordot(masks.astype(np.float64), self.table, 1)
+            return type(self)(np.tensordot(masks.astype(np.float64), self.table, 1))
         table = np.zeros((n_groups, *self.table.shape[1:]))
         kept = of_cell >= 0
         np.add.at(table, of_cell[kept], self.table[kept])
-        return table
+        return type(self)(table)
 
     def pooled(self) -> Floats:
         """Return the table over all groups, ``[label, decision]``."""
@@ -289,14 +296,10 @@ class GroupCounts(_Counts):
         of_cell: NDArray[np.integer],
         n_groups: int,
         masks: NDArray[np.bool_] | None = None,
-    ) -> "GroupCounts":
-        """Return the counts of coarser groups: row ``c`` goes to group ``of_cell[c]``, -1 drops.
-
-        ``masks``, shape (n_groups, n_cells), say which rows make up each group where groups
-        overlap; then ``of_cell`` is not read.
-        """
-        overall = None if masks is None else self.total
-        return GroupCounts(self._summed(of_cell, n_groups, masks), overall)
+    ) -> Self:
+        """Return the counts of coarser groups, and those of all rows where groups overlap."""
+        found = _Counts.merged(self, of_cell, n_groups, masks)
+        return found if masks is None else replace(found, overall=self.total)
 
     @property
     def total(self) -> Floats:
@@ -463,21 +466,11 @@ class ClassCounts(_Counts):
         table: Floats = np.stack(columns, axis=1, dtype=np.float64)
         return cls(table.reshape(n_groups, n_classes, n_classes))
 
-    def merged(
-        self,
-        of_cell: NDArray[np.integer],
-        n_groups: int,
-        masks: NDArray[np.bool_] | None = None,
-    ) -> "ClassCounts":
-        """Return the counts of coarser groups, as ``GroupCounts.merged`` does."""
-        return ClassCounts(self._summed(of_cell, n_groups, masks))
-
     def __add__(self, other: "ClassCounts") -> "ClassCounts":
         return ClassCounts(self.table + other.table)
 
     @property
     def n_classes(self) -> int:
-        """Number of classes."""
         return int(self.table.shape[-1])
 
     def rates(self, rate: Rate) -> Floats:
@@ -641,7 +634,6 @@ class GroupValues:
 
     @property
     def n_groups(self) -> int:
-        """Number of groups."""
         return len(self.member)
 
     @property
