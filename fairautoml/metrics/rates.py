@@ -354,100 +354,52 @@ _MULTICLASS: tuple[TaskName, ...] = ("multiclass",)
 # A gap in false negative rates is the gap in true positive rates, which is what a post-processor
 # equalises.
 FAIRNESS: tuple[Metric, ...] = (
-    fairness_metric(
-        "demographic_parity_difference", [SELECTION], "difference", tasks=_BOTH,
-        about="Largest gap in selection rate.",
-    ),
-    fairness_metric(
-        "demographic_parity_ratio", [SELECTION], "ratio",
-        about="Smallest selection rate over the largest.",
-    ),
-    fairness_metric(
-        "demographic_parity_to_overall", [SELECTION], "to_overall",
-        about="Largest distance of a group's selection rate from the overall one.",
-    ),
-    fairness_metric(
-        "demographic_parity_macro_difference", [SELECTION], "macro", tasks=_MULTICLASS,
-        about="Mean over the classes of the gap in their share.",
-    ),
-    fairness_metric(
-        "equal_opportunity_difference", [TPR], "difference", tasks=_BOTH,
-        about="Largest gap in true positive rate.",
-    ),
-    fairness_metric(
-        "equalized_odds_difference", [TPR, FPR], "difference", tasks=_BOTH,
-        about="Larger of the gaps in true and false positive rate.",
-    ),
-    fairness_metric(
-        "equalized_odds_ratio", [TPR, FPR], "ratio",
-        about="Smaller of the ratios of true and false positive rates.",
-    ),
-    fairness_metric(
-        "equalized_odds_to_overall", [TPR, FPR], "to_overall",
-        about="Largest distance of a true or false positive rate from the overall one.",
-    ),
-    fairness_metric(
-        "equalized_odds_macro_difference", [TPR, FPR], "macro", tasks=_MULTICLASS,
-        about="Mean over the classes of the larger gap in their rates.",
-    ),
-    fairness_metric(
-        "false_negative_rate_difference", [TPR], "difference",
-        about="Largest gap in false negative rate.",
-    ),
-    fairness_metric(
-        "false_positive_rate_difference", [FPR], "difference",
-        about="Largest gap in false positive rate (predictive equality).",
-    ),
-    fairness_metric(
-        "false_negative_rate_to_overall", [TPR], "to_overall",
-        about="Largest distance of a group's false negative rate from the overall one.",
-    ),
-    fairness_metric(
-        "false_positive_rate_to_overall", [FPR], "to_overall",
-        about="Largest distance of a group's false positive rate from the overall one.",
-    ),
-    fairness_metric(
-        "fned", [TPR], "to_overall", over_groups="sum",
-        about="False negative equality difference: distances from the overall rate, summed.",
-    ),
-    fairness_metric(
-        "fped", [FPR], "to_overall", over_groups="sum",
-        about="False positive equality difference: distances from the overall rate, summed.",
-    ),
-    fairness_metric(
-        "predictive_parity_difference", [PPV], "difference",
-        about="Largest gap in precision (positive predictive value).",
-    ),
-    fairness_metric(
-        "accuracy_parity_difference", [ACCURACY], "difference", tasks=_BOTH,
-        about="Largest gap in accuracy.",
-    ),
-    fairness_metric(
-        "error_rate_ratio", [ERROR], "ratio", tasks=_BOTH,
-        about="Smallest error rate over the largest.",
-    ),
-    fairness_metric(
-        "minimum_recall", [TPR], "minimum", tasks=_BOTH,
-        about="Smallest true positive rate of a group.",
-    ),
-    fairness_metric(
-        "minimum_true_negative_rate", [TNR], "minimum",
-        about="Smallest true negative rate of a group.",
-    ),
-    fairness_metric(
-        "minimum_precision", [PPV], "minimum",
-        about="Smallest precision (positive predictive value) of a group.",
-    ),
-    fairness_metric(
-        "minimum_negative_predictive_value", [NPV], "minimum",
-        about="Smallest share of label 0 among the rejected rows of a group.",
-    ),
-    fairness_metric(
-        "minimum_selection_rate", [SELECTION], "minimum", tasks=_BOTH,
-        about="Smallest selection rate of a group.",
-    ),
-    fairness_metric(
-        "minimum_accuracy", [ACCURACY], "minimum", tasks=_BOTH,
-        about="Smallest accuracy of a group.",
-    ),
+    fairness_metric("demographic_parity_difference", [SELECTION], "difference", tasks=_BOTH,
+        about="Largest gap in selection rate."),
+    fairness_metric("demographic_parity_ratio", [SELECTION], "ratio",
+        about="Smallest selection rate over the largest."),
+    fairness_metric("demographic_parity_to_overall", [SELECTION], "to_overall",
+        about="Largest distance of a group's selection rate from the overall one."),
+    fairness_metric("demographic_parity_macro_difference", [SELECTION], "macro", tasks=_MULTICLASS,
+        about="Mean over the classes of the gap in their share."),
+    fairness_metric("equal_opportunity_difference", [TPR], "difference", tasks=_BOTH,
+        about="Largest gap in true positive rate."),
+    fairness_metric("equalized_odds_difference", [TPR, FPR], "difference", tasks=_BOTH,
+        about="Larger of the gaps in true and false positive rate."),
+    fairness_metric("equalized_odds_ratio", [TPR, FPR], "ratio",
+        about="Smaller of the ratios of true and false positive rates."),
+    fairness_metric("equalized_odds_to_overall", [TPR, FPR], "to_overall",
+        about="Largest distance of a true or false positive rate from the overall one."),
+    fairness_metric("equalized_odds_macro_difference", [TPR, FPR], "macro", tasks=_MULTICLASS,
+        about="Mean over the classes of the larger gap in their rates."),
+    fairness_metric("false_negative_rate_difference", [TPR], "difference",
+        about="Largest gap in false negative rate."),
+    fairness_metric("false_positive_rate_difference", [FPR], "difference",
+        about="Largest gap in false positive rate (predictive equality)."),
+    fairness_metric("false_negative_rate_to_overall", [TPR], "to_overall",
+        about="Largest distance of a group's false negative rate from the overall one."),
+    fairness_metric("false_positive_rate_to_overall", [FPR], "to_overall",
+        about="Largest distance of a group's false positive rate from the overall one."),
+    fairness_metric("fned", [TPR], "to_overall", over_groups="sum",
+        about="False negative equality difference: distances from the overall rate, summed."),
+    fairness_metric("fped", [FPR], "to_overall", over_groups="sum",
+        about="False positive equality difference: distances from the overall rate, summed."),
+    fairness_metric("predictive_parity_difference", [PPV], "difference",
+        about="Largest gap in precision (positive predictive value)."),
+    fairness_metric("accuracy_parity_difference", [ACCURACY], "difference", tasks=_BOTH,
+        about="Largest gap in accuracy."),
+    fairness_metric("error_rate_ratio", [ERROR], "ratio", tasks=_BOTH,
+        about="Smallest error rate over the largest."),
+    fairness_metric("minimum_recall", [TPR], "minimum", tasks=_BOTH,
+        about="Smallest true positive rate of a group."),
+    fairness_metric("minimum_true_negative_rate", [TNR], "minimum",
+        about="Smallest true negative rate of a group."),
+    fairness_metric("minimum_precision", [PPV], "minimum",
+        about="Smallest precision (positive predictive value) of a group."),
+    fairness_metric("minimum_negative_predictive_value", [NPV], "minimum",
+        about="Smallest share of label 0 among the rejected rows of a group."),
+    fairness_metric("minimum_selection_rate", [SELECTION], "minimum", tasks=_BOTH,
+        about="Smallest selection rate of a group."),
+    fairness_metric("minimum_accuracy", [ACCURACY], "minimum", tasks=_BOTH,
+        about="Smallest accuracy of a group."),
 )  # fmt: skip
