@@ -9,7 +9,7 @@ from fairautoml.records import Config, TrialState
 from fairautoml.search.loop import propose
 from fairautoml.search.space import ParamSpace, SearchSpace
 from fairautoml.search.strategies import STRATEGIES, _optuna
-from fairautoml.search.strategies.optuna_tpe import OptunaTPE
+from fairautoml.search.strategies.optuna_tpe import STRATEGY
 
 
 def trials_of(strategy, state):
@@ -31,7 +31,7 @@ def test_other_seeds_give_other_proposals(name):
 
 
 def test_every_completed_trial_carries_every_constraint():
-    strategy = OptunaTPE(SPACE, 0, PORTFOLIO)
+    strategy = STRATEGY(SPACE, 0, PORTFOLIO)
     for number in range(20):
         config = strategy.ask()
         if number % 4 == 3:
@@ -44,7 +44,7 @@ def test_every_completed_trial_carries_every_constraint():
 
 
 def test_a_trial_that_was_cut_off_from_outside_is_forgotten():
-    strategy = OptunaTPE(SPACE, 0, ())
+    strategy = STRATEGY(SPACE, 0, ())
     for status in (TrialState.WORKER_LOST, TrialState.STOPPED, TrialState.DISK_FULL):
         strategy.tell(failed(strategy.ask(), status))
     strategy.tell(scored(strategy.ask(), value=0.5))
@@ -54,7 +54,7 @@ def test_a_trial_that_was_cut_off_from_outside_is_forgotten():
 
 
 def test_a_trial_without_a_value_is_known_to_be_worse_than_every_other():
-    strategy = OptunaTPE(SPACE, 0, ())
+    strategy = STRATEGY(SPACE, 0, ())
     statuses = (
         TrialState.FAILED,
         TrialState.TIMEOUT,
@@ -104,7 +104,7 @@ def test_a_long_search_keeps_its_best_and_its_newest_results(name, monkeypatch):
 
 
 def test_the_study_of_a_learner_holds_its_own_trials_only():
-    strategy = OptunaTPE(SPACE, 0, ())
+    strategy = STRATEGY(SPACE, 0, ())
     counts = Counter()
     for _ in range(12):
         config = strategy.ask()
@@ -121,7 +121,7 @@ def test_the_study_of_a_learner_holds_its_own_trials_only():
 
 
 def test_an_infinite_violation_is_taken_and_counts_as_infeasible():
-    strategy = OptunaTPE(SPACE, 0, ())
+    strategy = STRATEGY(SPACE, 0, ())
     strategy.tell(scored(strategy.ask(), value=0.9, violations=(float("inf"),)))
     strategy.tell(scored(strategy.ask(), value=0.7, violations=(-0.01,)))
     assert study_of(strategy).best_value == 0.7
@@ -129,7 +129,7 @@ def test_an_infinite_violation_is_taken_and_counts_as_infeasible():
 
 def test_the_same_candidate_requested_twice_is_closed_by_two_results():
     only = SearchSpace(learners={"none": ParamSpace(name="none")})
-    strategy = OptunaTPE(only, 0, ())
+    strategy = STRATEGY(only, 0, ())
     first, second = strategy.ask(), strategy.ask()
     assert first == second
     strategy.tell(scored(first))
@@ -139,14 +139,14 @@ def test_the_same_candidate_requested_twice_is_closed_by_two_results():
 
 
 def test_a_result_that_was_not_requested_changes_nothing():
-    strategy = OptunaTPE(SPACE, 0, ())
+    strategy = STRATEGY(SPACE, 0, ())
     strategy.tell(scored(PORTFOLIO[0]))
     assert strategy._memories == {}
 
 
 def test_making_a_strategy_leaves_the_log_level_of_optuna_alone(capsys):
     level = optuna.logging.get_verbosity()
-    strategy = OptunaTPE(SPACE, 0, PORTFOLIO)
+    strategy = STRATEGY(SPACE, 0, PORTFOLIO)
     strategy.tell(scored(strategy.ask()))
     assert optuna.logging.get_verbosity() == level
     assert capsys.readouterr() == ("", "")

@@ -12,7 +12,7 @@ from strategy_cases import (
 )
 
 from fairautoml.search.space import ParamSpace, Real, SearchSpace
-from fairautoml.search.strategies.blendsearch import BlendSearch
+from fairautoml.search.strategies.blendsearch import STRATEGY
 
 
 def test_the_portfolio_comes_first_and_the_rest_lies_in_the_space():
@@ -28,7 +28,7 @@ def test_it_comes_nearer_to_a_constrained_optimum_than_random_search():
 
 def test_the_global_search_is_asked_as_well_and_learns():
     line = ParamSpace(name="line", ranges={"x": Real(low=0.0, high=1.0, default=0.5)})
-    strategy = BlendSearch(SearchSpace(learners={"line": line}), 0, ())
+    strategy = STRATEGY(SearchSpace(learners={"line": line}), 0, ())
     for _ in range(60):
         config = strategy.ask()
         strategy.tell(scored(config, value=-abs(config.params["x"] - 0.52), seconds=5.0))
@@ -39,7 +39,7 @@ def test_the_global_search_is_asked_as_well_and_learns():
 
 
 def test_the_search_continues_when_every_trial_fails():
-    strategy = BlendSearch(SPACE, 0, PORTFOLIO)
+    strategy = STRATEGY(SPACE, 0, PORTFOLIO)
     for _ in range(30):
         config = strategy.ask()
         assert lies_in(SPACE, config)
@@ -48,7 +48,7 @@ def test_the_search_continues_when_every_trial_fails():
 
 def test_nothing_is_printed_and_the_log_level_of_optuna_is_left_alone(capsys):
     level = optuna.logging.get_verbosity()
-    strategy = BlendSearch(TOY, 0, ())
+    strategy = STRATEGY(TOY, 0, ())
     for _ in range(20):
         strategy.tell(toy_scored(strategy.ask()))
     assert optuna.logging.get_verbosity() == level

@@ -20,7 +20,7 @@ from fairautoml.records import Config
 from fairautoml.search.loop import propose
 from fairautoml.search.space import Choice, Integer, ParamSpace, Real, SearchSpace, coordinates
 from fairautoml.search.strategies._flaml import coded, decoded, values_of
-from fairautoml.search.strategies.cfo import CFO
+from fairautoml.search.strategies.cfo import STRATEGY
 
 
 def test_the_portfolio_comes_first_and_the_rest_lies_in_the_space():
@@ -35,7 +35,7 @@ def test_it_comes_nearer_to_a_constrained_optimum_than_random_search():
 
 
 def test_a_learner_without_a_first_candidate_starts_at_its_defaults():
-    strategy = CFO(TOY, 0, (Config(learner="linear", params={"c": 3.0}),))
+    strategy = STRATEGY(TOY, 0, (Config(learner="linear", params={"c": 3.0}),))
     strategy.ask()
     assert strategy.ask() == Config(learner="trees", params=TREES.defaults())
 
@@ -43,7 +43,7 @@ def test_a_learner_without_a_first_candidate_starts_at_its_defaults():
 def test_the_local_search_waits_for_all_starts_and_begins_at_the_best():
     starts = [Config(learner="linear", params={"c": c}) for c in (1e-3, 10.0, 1e3)]
     only = SearchSpace(learners={"linear": LINEAR})
-    strategy = CFO(only, 0, starts)
+    strategy = STRATEGY(only, 0, starts)
     requested = [strategy.ask() for _ in starts]
     assert strategy.ask() is None
     for config, value in zip(requested, (0.2, 0.9, 0.3), strict=True):
@@ -55,7 +55,7 @@ def test_the_local_search_waits_for_all_starts_and_begins_at_the_best():
 
 def test_seconds_do_not_change_what_is_proposed():
     def proposals(seconds):
-        strategy, found = CFO(TOY, 4, ()), []
+        strategy, found = STRATEGY(TOY, 4, ()), []
         for turn in range(40):
             config = strategy.ask()
             found.append(config)
@@ -69,7 +69,7 @@ def test_seconds_do_not_change_what_is_proposed():
 
 
 def test_the_search_continues_when_every_trial_fails():
-    strategy = CFO(SPACE, 0, PORTFOLIO)
+    strategy = STRATEGY(SPACE, 0, PORTFOLIO)
     requested = []
     for _ in range(30):
         requested.append(strategy.ask())
@@ -82,7 +82,7 @@ def test_a_converged_search_begins_anew_and_reaches_other_learners():
     ranges = {"c": Real(low=0.0, high=1.0, default=0.5)}
     names = "abcd"
     space = SearchSpace(learners={n: ParamSpace(name=n, ranges=ranges) for n in names})
-    strategy, found = CFO(space, 0, ()), []
+    strategy, found = STRATEGY(space, 0, ()), []
     for _ in range(150):
         config = strategy.ask()
         found.append(config.learner)
@@ -93,7 +93,7 @@ def test_a_converged_search_begins_anew_and_reaches_other_learners():
 
 def test_a_first_candidate_outside_the_space_is_proposed_and_does_no_harm():
     strange = Config(learner="elsewhere", params={"depth": 3})
-    strategy = CFO(TOY, 0, (strange,))
+    strategy = STRATEGY(TOY, 0, (strange,))
     assert strategy.ask() == strange
     strategy.tell(scored(strange, value=0.99))
     for _ in range(10):
@@ -103,7 +103,7 @@ def test_a_first_candidate_outside_the_space_is_proposed_and_does_no_harm():
 
 
 def test_a_result_that_was_not_requested_changes_nothing():
-    one, other = CFO(TOY, 0, ()), CFO(TOY, 0, ())
+    one, other = STRATEGY(TOY, 0, ()), STRATEGY(TOY, 0, ())
     other.tell(scored(PORTFOLIO[1]))
     for _ in range(10):
         config = one.ask()
@@ -114,7 +114,7 @@ def test_a_result_that_was_not_requested_changes_nothing():
 
 def test_a_space_without_parameters_is_asked_again_and_again():
     only = SearchSpace(learners={"fixed": SPACE.learners["fixed"]})
-    strategy = CFO(only, 0, ())
+    strategy = STRATEGY(only, 0, ())
     for _ in range(4):
         config = strategy.ask()
         assert config.learner == "fixed"
@@ -122,12 +122,12 @@ def test_a_space_without_parameters_is_asked_again_and_again():
 
 
 def test_the_largest_seed_is_taken():
-    assert lies_in(TOY, CFO(TOY, 2**32 - 1, ()).ask())
+    assert lies_in(TOY, STRATEGY(TOY, 2**32 - 1, ()).ask())
 
 
 def test_nothing_is_printed_and_no_global_state_is_touched(capsys):
     before, handlers = np.random.get_state()[1].copy(), logging.root.handlers[:]  # noqa: NPY002
-    strategy = CFO(TOY, 0, ())
+    strategy = STRATEGY(TOY, 0, ())
     for _ in range(20):
         strategy.tell(toy_scored(strategy.ask()))
     assert (np.random.get_state()[1] == before).all()  # noqa: NPY002

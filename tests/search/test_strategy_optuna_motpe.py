@@ -16,7 +16,7 @@ from strategy_cases import (
 from fairautoml.records import TrialState
 from fairautoml.search.space import SearchSpace
 from fairautoml.search.strategies._optuna import PENALTY, bounded, penalised_loss
-from fairautoml.search.strategies.optuna_motpe import OptunaMOTPE
+from fairautoml.search.strategies.optuna_motpe import STRATEGY
 
 
 def test_the_portfolio_comes_first_and_the_rest_lies_in_the_space():
@@ -31,7 +31,7 @@ def test_it_comes_nearer_to_a_constrained_optimum_than_random_search():
 
 
 def test_value_and_worst_violation_are_the_objectives_and_every_constraint_is_reported():
-    strategy = OptunaMOTPE(SPACE, 0, ())
+    strategy = STRATEGY(SPACE, 0, ())
     strategy.tell(scored(strategy.ask(), value=0.75, violations=(-0.5, 1.0)))
     (trial,) = study_of(strategy).get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     assert trial.values == [0.75, 0.5]
@@ -43,7 +43,7 @@ def test_value_and_worst_violation_are_the_objectives_and_every_constraint_is_re
 
 
 def test_a_failed_trial_and_an_unknown_gap_are_infeasible():
-    strategy = OptunaMOTPE(TOY, 0, ())
+    strategy = STRATEGY(TOY, 0, ())
     for status in (TrialState.FAILED, TrialState.PRUNED):
         strategy.tell(failed(strategy.ask(), status))
     strategy.tell(scored(strategy.ask(), value=0.9, violations=(math.inf,)))
@@ -55,7 +55,7 @@ def test_a_failed_trial_and_an_unknown_gap_are_infeasible():
 
 
 def test_without_constraints_a_failed_trial_is_infeasible_all_the_same():
-    strategy = OptunaMOTPE(TOY, 0, ())
+    strategy = STRATEGY(TOY, 0, ())
     lost = scored(strategy.ask(), value=None, violations=(), status=TrialState.FAILED)
     strategy.tell(lost)
     strategy.tell(scored(strategy.ask(), value=-3.0, violations=()))
@@ -63,7 +63,7 @@ def test_without_constraints_a_failed_trial_is_infeasible_all_the_same():
 
 
 def test_a_search_without_constraints_has_a_constant_second_objective():
-    strategy = OptunaMOTPE(TOY, 0, ())
+    strategy = STRATEGY(TOY, 0, ())
     for value in (0.5, 0.6):
         strategy.tell(scored(strategy.ask(), value=value, violations=()))
     complete = study_of(strategy).get_trials(states=(optuna.trial.TrialState.COMPLETE,))
@@ -78,7 +78,7 @@ def test_a_violation_is_squeezed_into_one_unit(violation, expected):
 
 
 def test_a_larger_violation_is_a_larger_loss_and_infinity_is_the_largest():
-    config = OptunaMOTPE(TOY, 0, ()).ask()
+    config = STRATEGY(TOY, 0, ()).ask()
     losses = [
         penalised_loss(scored(config, value=0.8, violations=(violation,)))
         for violation in (-0.1, 0.0, 0.01, 0.1, 10.0, math.inf)
@@ -89,14 +89,14 @@ def test_a_larger_violation_is_a_larger_loss_and_infinity_is_the_largest():
 
 
 def test_among_candidates_that_miss_the_limit_equally_the_better_value_has_the_smaller_loss():
-    config = OptunaMOTPE(TOY, 0, ()).ask()
+    config = STRATEGY(TOY, 0, ()).ask()
     low, high = (scored(config, value=v, violations=(math.inf,)) for v in (0.6, 0.7))
     assert penalised_loss(high) < penalised_loss(low)
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e5, 1e9])
 def test_a_missed_limit_outweighs_a_slightly_smaller_error_in_any_unit_of_the_target(unit):
-    config = OptunaMOTPE(TOY, 0, ()).ask()
+    config = STRATEGY(TOY, 0, ()).ask()
     missed, met = (
         scored(config, value=-error * unit, violations=(violation * unit,))
         for error, violation in ((0.5, 0.09), (0.501, -0.0005))
@@ -106,16 +106,16 @@ def test_a_missed_limit_outweighs_a_slightly_smaller_error_in_any_unit_of_the_ta
 
 @pytest.mark.parametrize("value", [None, math.nan, -math.inf])
 def test_a_trial_without_a_finite_value_has_no_loss(value):
-    config = OptunaMOTPE(TOY, 0, ()).ask()
+    config = STRATEGY(TOY, 0, ()).ask()
     assert penalised_loss(scored(config, value=value)) is None
 
 
 def test_a_trial_that_did_not_succeed_has_no_loss():
-    config = OptunaMOTPE(TOY, 0, ()).ask()
+    config = STRATEGY(TOY, 0, ()).ask()
     assert penalised_loss(scored(config, value=0.8, status=TrialState.TIMEOUT)) is None
 
 
 def test_a_space_with_one_candidate_is_asked_again_and_again():
     only = SearchSpace(learners={"fixed": SPACE.learners["fixed"]})
-    strategy = OptunaMOTPE(only, 0, ())
+    strategy = STRATEGY(only, 0, ())
     assert {strategy.ask().learner for _ in range(4)} == {"fixed"}

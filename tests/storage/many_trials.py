@@ -18,7 +18,7 @@ from fairautoml.run_files import PreviousRun, RunLocation, begin
 from fairautoml.running import run_search
 from fairautoml.search.loop import propose
 from fairautoml.search.space import ParamSpace, Real, SearchSpace
-from fairautoml.search.strategies.optuna_tpe import OptunaTPE
+from fairautoml.search.strategies._optuna import ParzenStrategy
 from fairautoml.storage import journal
 
 LAST = 500
@@ -65,7 +65,7 @@ def without_thinking():
         strategy.recall(config)
         return config
 
-    OptunaTPE.ask = ask
+    ParzenStrategy.ask = ask
     journal.SYNCHRONOUS = "OFF"
     os.fsync = lambda descriptor: None
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from fairautoml.records import Config, TrialResult
 from fairautoml.search.space import SearchSpace
+from fairautoml.search.strategies import cfo
 from fairautoml.search.strategies._flaml import FlamlSearch
 from fairautoml.search.strategies._optuna import penalised_loss
-from fairautoml.search.strategies.cfo import CFO
 
 GROWTH = 4.0
 """Factor by which FLAML enlarges its sample of rows."""
@@ -121,7 +121,7 @@ class FlamlECI:
         seeds = np.random.SeedSequence(seed).generate_state(len(space.learners) + 1, np.uint32)
         self._rng = np.random.default_rng(int(seeds[-1]))
         self._searches: dict[str, FlamlSearch] = {
-            name: CFO(
+            name: cfo.STRATEGY(
                 replace(space, learners={name: part}),
                 int(one),
                 [config for config in first if config.learner == name],
