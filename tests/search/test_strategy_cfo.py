@@ -17,9 +17,8 @@ from strategy_cases import (
 )
 
 from fairautoml.records import Config
-from fairautoml.search.loop import propose
 from fairautoml.search.space import Choice, Integer, ParamSpace, Real, SearchSpace, coordinates
-from fairautoml.search.strategies._flaml import coded, decoded, values_of
+from fairautoml.search.strategies._flaml import coded, decoded
 from fairautoml.search.strategies.cfo import STRATEGY
 
 
@@ -136,12 +135,11 @@ def test_nothing_is_printed_and_no_global_state_is_touched(capsys):
 
 
 def test_a_candidate_is_read_back_from_its_coordinates():
+    strategy = STRATEGY(SPACE, 0, ())
     for config in PORTFOLIO:
-        values = values_of(SPACE, config)
-        assert set(values) == set(coordinates(SPACE))
-        assert (
-            propose(SPACE, lambda name, allowed, v=values: v.get(name, allowed.default)) == config
-        )
+        point = strategy._point(config.flat())
+        assert set(point) == set(coordinates(SPACE))
+        assert strategy._read(point) == config
 
 
 @pytest.mark.parametrize(

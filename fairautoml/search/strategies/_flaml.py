@@ -97,7 +97,10 @@ class FlamlSearch:
             point = self._searcher.suggest(name) if self._coordinates else None
             if point is not None:
                 return self._hand_out(self._read(point), name, point)
-        return None if self._due else self._drawn()
+        if self._due:
+            return None
+        drawn = propose(self._space, lambda _, allowed: allowed.sample(self._rng))
+        return self._hand_out(drawn, None)
 
     def tell(self, scored: TrialResult) -> None:
         """Pass loss and seconds to FLAML; a failed trial is an error without a loss."""
@@ -119,21 +122,16 @@ class FlamlSearch:
 
     def _hand_out(self, config: Config, name: str | None, point: Point | None = None) -> Config:
         if point is None and self._coordinates and self._space.contains(config):
-            point = self._point(values_of(self._space, config))
+            point = self._point(config.flat())
         self._open[config.key].append(_Suggestion(name, point))
         self._due += 1
         return config
-
-    def _drawn(self) -> Config:
-        """Return a random configuration, for when FLAML makes no proposal and none is pending."""
-        drawn = propose(self._space, lambda _, allowed: allowed.sample(self._rng))
-        return self._hand_out(drawn, None)
 
     def _begin(self) -> None:
         """Create the searcher at the best start and pass it the results of the others."""
         if not self._coordinates:
             return
-        low_cost = self._point({name: one.default for name, one in self._coordinates.items()})
+        low_cost = self._point({})
         best = min(self._started, key=lambda one: one[1], default=None)
         points = [] if best is None else [dict(best[0])]
         if best is not None and "learner" in low_cost:
@@ -159,8 +157,12 @@ class FlamlSearch:
         result = {LOSS: loss, SECONDS: seconds, "config": point, **flat}
         self._searcher.on_trial_complete(known, result)
 
-    def _point(self, values: Mapping[str, ParamValue]) -> Point:
-        return {name: coded(one, values[name]) for name, one in self._coordinates.items()}
+    def _point(self, chosen: Mapping[str, ParamValue]) -> Point:
+        """Return a number for every coordinate: of its chosen value, else of the default."""
+        return {
+            name: coded(one, chosen.get(name, one.default))
+            for name, one in self._coordinates.items()
+        }
 
     def _read(self, point: Mapping[str, float | int]) -> Config:
         values = {name: decoded(one, point[name]) for name, one in self._coordinates.items()}
@@ -201,14 +203,6 @@ def _starts_of_the_others(space: SearchSpace, first: Sequence[Config]) -> list[C
         for name, part in space.learners.items()
         if name not in known
     ]
-
-
-def values_of(space: SearchSpace, config: Config) -> dict[str, ParamValue]:
-    """Return a value of every coordinate: that of the configuration, else the default."""
-    chosen = config.flat()
-    return {
-        name: chosen.get(name, allowed.default) for name, allowed in coordinates(space).items()
-    }
 
 
 def domain_of(allowed: Range) -> Any:
