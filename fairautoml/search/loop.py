@@ -368,7 +368,10 @@ class SearchLoop:
     def _enter(self, trial: Trial, proposed: Config | None) -> None:
         """Queue a trial, unless a previous run holds its result."""
         recorded = self._past.trial(trial.number) if self._past.followed else None
-        if recorded is not None and _differ(recorded, trial):
+        differs = recorded is not None and (
+            recorded.origin is not trial.origin or _identity(recorded) != _identity(trial)
+        )
+        if differs:
             self._leave_record()
             if self.stop.used_up(len(self._counted)) and not trial.parent:
                 return
@@ -469,10 +472,6 @@ class SearchLoop:
         number = scored.trial.number
         trial = replace(scored.trial, number=self._swapped.get(number, number))
         self.allocator.record(replace(scored, trial=trial))
-
-
-def _differ(recorded: Trial, trial: Trial) -> bool:
-    return recorded.origin is not trial.origin or _identity(recorded) != _identity(trial)
 
 
 Suggest = Callable[[str, Range], ParamValue]
