@@ -12,12 +12,11 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fairautoml.exceptions import ParameterError
 from fairautoml.records import Config, ParamValue
 from fairautoml.search.space import (
     Integer,
@@ -27,6 +26,9 @@ from fairautoml.search.space import (
     SearchSpace,
     same_value,
 )
+
+if TYPE_CHECKING:
+    from fairautoml.search.strategies._surrogate import Surrogate
 
 Floats = NDArray[np.float64]
 
@@ -378,20 +380,6 @@ class Splitting:
     # choose points of theta-min by a Gaussian process, as Liu et al. do, not by draws alone
     modelled: bool = True
 
-    def __post_init__(self) -> None:
-        for name in ("rho", "rho_gap", "bound"):
-            _check(name, getattr(self, name), lowest="more than 0", ok=getattr(self, name) > 0)
-        for name in ("evaluations", "most", "pulls", "starts"):
-            _check(name, getattr(self, name), lowest="at least 1", ok=getattr(self, name) >= 1)
-        _check("growth", self.growth, lowest="at least 0", ok=self.growth >= 0)
-
-
-def _check(name: str, value: float, *, lowest: str, ok: bool) -> None:
-    if not ok:
-        default = Splitting.__dataclass_fields__[name].default
-        msg = f"{name} must be {lowest}; found {value!r}; leave it out for {default!r}"
-        raise ParameterError(msg)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
@@ -423,15 +411,6 @@ class _Phase:
             self.best, self.best_value = outcome, value
 
 
-class PointModel(Protocol):
-    """Chooses points of theta-min from the log."""
-
-    def best(
-        self, arms: Arms, log: Sequence[Outcome], values: Sequence[float], incumbent: Floats
-    ) -> Reading | None:
-        """Return a new point with these arms, or None; ``values`` are those of the log."""
-
-
 SAMPLED_EVERY = 4
 """One in this many points of theta-min is drawn without the model."""
 
@@ -450,7 +429,7 @@ class Start:
         log: Sequence[Outcome],
         points: HalfLocal,
         arms: Bandit,
-        surrogate: PointModel | None = None,
+        surrogate: "Surrogate | None" = None,
     ) -> None:
         self._cube = cube
         self._how = splitting
@@ -517,14 +496,12 @@ class Start:
                 phase.offer(outcome, value)
         elif outcome is not None:
             self.offer(outcome)
-        if phase.done == phase.size:
-            self._next_phase()
-
-    def _next_phase(self) -> None:
-        if self._phase.kind == "theta":
-            self._phase = self._z_phase(self._phase.best)
+        if phase.done < phase.size:
+            return
+        if phase.kind == "theta":
+            self._phase = self._z_phase(phase.best)
         else:
-            self._close(self._phase)
+            self._close(phase)
             self._phase = self._theta_phase()
 
     def _theta_phase(self) -> _Phase:
@@ -548,8 +525,8 @@ class Start:
     def _close(self, phase: _Phase) -> None:
         """Take the arms of z-min, solve delta-min and update the duals."""
         how, best = self._how, phase.best
-        bound = raised_bound(self._bandit.bound, phase.values, self._logged_values(phase))
-        self._bandit.bound = bound
+        logged = [self._z_value(outcome) for outcome in self._log]
+        self._bandit.bound = raised_bound(self._bandit.bound, phase.values, logged)
         if best is not None:
             self.arms = best.reading.arms
             if not best.screened:
@@ -559,12 +536,6 @@ class Start:
         self.iteration += 1
         self._budget = min(self._budget + how.growth, how.most)
         logger.debug("iteration %d: arms %s, mu %s", self.iteration, self.arms, self.mu)
-
-    def _logged_values(self, phase: _Phase) -> list[float]:
-        """Return the values of the log if every pull reached the bound, else none."""
-        if min(phase.values) < self._bandit.bound:
-            return []
-        return [self._z_value(outcome) for outcome in self._log]
 
     def _at_rest(self, reading: Reading) -> Floats:
         """Return the point with the coordinates of inactive parameters at ``clip(b)``."""
