@@ -91,16 +91,19 @@ def portable_scores(
     model: Portable, X: NDArray[np.floating], cells: NDArray[np.integer]
 ) -> NDArray[np.float32]:
     """Return the scores of dense rows by the portable form of a model, to check a plug-in."""
-    out = Dump(X.shape[1])
-    decision = {
-        "schema": {"columns": [0] * X.shape[1], "sparse": False},
-        "scores": out.model(model, np.arange(X.shape[1])),
-        "membership": None,
+    out, schema = Dump(X.shape[1]), {"columns": [0] * X.shape[1], "sparse": False}
+    decision = {"schema": schema, "membership": None, **program_of(model, out, X.shape[1])}
+    return Program(resolved(decision, out.arrays))(X, cells)[0]
+
+
+def program_of(model: Any, out: Dump, n_features: int) -> dict[str, Any]:
+    """Return what computes the scores of a model from the encoded features."""
+    return {
+        "scores": out.model(model, np.arange(n_features)),
         "trees": out.plain(out.forest()),
         "steps": out.steps,
         "nodes": out.nodes,
     }
-    return Program(resolved(decision, out.arrays))(X, cells)[0]
 
 
 def _json(content: Any) -> bytes:

@@ -19,10 +19,12 @@ from fairautoml.data.schema import TableSchema
 from fairautoml.data.sensitive_numbers import NumberBins, Reading, Scale
 from fairautoml.data.texts import TextColumn
 from fairautoml.exceptions import ModelCorruptError
-from fairautoml.inference.export import archived
+from fairautoml.inference.export import archived, program_of
 from fairautoml.inference.predictor import Predictor
 from fairautoml.metrics._table import TaskName
+from fairautoml.mitigators import RuntimeRule
 from fairautoml.portable import Dump, Positions
+from fairautoml.records import Floats
 from fairautoml.runtime import ModelFileError, PortablePredictor, load
 from fairautoml.runtime._base import small
 from fairautoml.runtime._file import read_archive
@@ -38,14 +40,8 @@ POSITIONS = frozenset({"column", "columns", "numeric", "flagged", "categorical"}
 def stored_models(model: Any, n_features: int, *, sparse: bool) -> bytes:
     """Return the file of a model of the encoded features."""
     out = Dump(n_features, sparse=sparse)
-    decision = {
-        "n_features": n_features,
-        "sparse": sparse,
-        "scores": out.model(model, np.arange(n_features)),
-        "trees": out.plain(out.forest()),
-        "steps": out.steps,
-        "nodes": out.nodes,
-    }
+    program = program_of(model, out, n_features)
+    decision = {"n_features": n_features, "sparse": sparse, **program}
     return archived(decision, out.arrays, {})
 
 
@@ -175,7 +171,7 @@ def runtime_rows(X: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _FileRule:
+class _FileRule(RuntimeRule):
     """The rule of a model file."""
 
     spec: Mapping[str, Any]
@@ -186,12 +182,6 @@ class _FileRule:
         """Whether probabilities other than 0 and 1 occur."""
         return bool(self.spec["randomized"])
 
-    def decide(
-        self, scores: NDArray[np.floating], cells: NDArray[np.integer]
-    ) -> NDArray[np.float64]:
-        """Return the probability of the positive class of each row, shape (n_rows,)."""
-        return self._decided(scores, cells, None)
-
     def to_dict(self) -> dict[str, Any]:
         """Return the portable form."""
         return dict(self.spec)
@@ -200,21 +190,17 @@ class _FileRule:
         """Return the kind of the rule."""
         return str(self.spec["kind"])
 
-    def _decided(self, scores: Any, cells: Any, shares: Any) -> NDArray[np.float64]:
-        found: Any = RULES[self.spec["kind"]](self.spec, scores, cells, shares)
-        return np.asarray(found, dtype=np.float64)
-
 
 class _BlindFileRule(_FileRule):
     """A rule that reads the group probabilities of a row."""
 
     __slots__ = ()
 
-    def decide_by(
-        self, scores: NDArray[np.floating], membership: NDArray[np.floating]
-    ) -> NDArray[np.float64]:
+    def decide_by(self, scores: NDArray[np.floating], membership: NDArray[np.floating]) -> Floats:
         """Return the probability of the positive class of each row, shape (n_rows,)."""
-        return self._decided(scores, np.zeros(len(scores), dtype=np.int64), membership)
+        cells = np.zeros(len(scores), dtype=np.int64)
+        found = RULES[self.spec["kind"]](self.spec, scores, cells, membership)
+        return np.asarray(found, dtype=np.float64)
 
 
 def restored(path: Path) -> tuple[Predictor, UnseenPolicy]:
@@ -248,20 +234,7 @@ def _schema(spec: Mapping[str, Any]) -> TableSchema:
         names = PositionalNames(len(spec["names_in"]))
         return TableSchema(columns=columns, names_in=names, named=False, sparse=True)
     return TableSchema(
-        columns=tuple(
-            Column(
-                name=c["name"],
-                position=c["position"],
-                kind=c["kind"],
-                levels=tuple(c["codes"]),
-                zoned=c["zoned"],
-                part=c["part"],
-                newest=c["newest"],
-                form=c["form"],
-                unit=c["unit"],
-            )
-            for c in spec["columns"]
-        ),
+        columns=tuple(map(_column, spec["columns"])),
         names_in=tuple(spec["names_in"]),
         named=spec["named"],
         texts=tuple(
@@ -271,6 +244,11 @@ def _schema(spec: Mapping[str, Any]) -> TableSchema:
             for t in spec["texts"]
         ),
     )
+
+
+def _column(spec: Mapping[str, Any]) -> Column:
+    plain = {name: value for name, value in spec.items() if name not in ("codes", "types")}
+    return Column(levels=tuple(spec["codes"]), **plain)
 
 
 def _groups(spec: Mapping[str, Any]) -> GroupSchema:
