@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
@@ -62,11 +61,7 @@ def keep_files(files: Files, artifacts: Artifacts) -> None:
     """Write files into the artifacts atomically."""
     for name, content in files.items():
         folder, file = Path(name).parts[-2:]
-        artifacts.replace(artifacts.folder / folder / file, partial(_write, content))
-
-
-def _write(content: bytes, path: Path) -> None:
-    path.write_bytes(content)
+        artifacts.replace(artifacts.folder / folder / file, content)
 
 
 class Site:
@@ -155,10 +150,6 @@ class WorkerPayload:
                 self.sites[worker.address] = Site(self, worker, memory_mb)
             return self.sites[worker.address]
 
-    def forget(self, worker: Worker) -> None:
-        """Remove the site of a worker, so that the next call creates a new one."""
-        self.sites.pop(worker.address, None)
-
     def unpack(self, folder: Path) -> RunTrial:
         """Return the objective with its data and artifacts in ``folder``."""
         objective: Any = CLUSTER.unpack(self.packed)
@@ -187,7 +178,7 @@ def run_trial(
         task = worker.state.tasks.get(key)
         alive = task is not None and task.state not in ENDED
         if not alive or worker.status.name in CLOSING:
-            payload.forget(worker)
+            payload.sites.pop(worker.address, None)  # The next call creates a new one.
             return False
         return True
 

@@ -28,20 +28,6 @@ from fairautoml.exceptions import (
 from fairautoml.records import Entry
 from fairautoml.storage.plain import packed, unpacked
 
-UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    IndexError,
-    KeyError,
-    AttributeError,
-    ImportError,
-    TypeError,
-    pickle.UnpicklingError,
-    zlib.error,
-)
-"""Exceptions from reading a missing, truncated or overwritten file of this library."""
-
 SCORES = np.dtype(np.float32)
 
 
@@ -63,14 +49,10 @@ class Artifacts:
 
     def write_scores(self, key: str, scores: NDArray[np.float32]) -> None:
         """Store out-of-fold scores, shape (n_rows,) or (n_rows, n_classes), as float32."""
-
-        def write(path: Path) -> None:
-            # NumPy does not report a full disk when it writes to a file directly.
-            column = io.BytesIO()
-            np.save(column, np.ascontiguousarray(scores, dtype=SCORES), allow_pickle=False)
-            path.write_bytes(column.getbuffer())
-
-        self.replace(self.folder / "scores" / f"{key}.npy", write)
+        # NumPy does not report a full disk when it writes to a file directly.
+        column = io.BytesIO()
+        np.save(column, np.ascontiguousarray(scores, dtype=SCORES), allow_pickle=False)
+        self.replace(self.folder / "scores" / f"{key}.npy", column.getbuffer())
 
     def scores(self, key: str) -> NDArray[np.float32]:
         """Return the score column of a trial, memory-mapped."""
@@ -85,7 +67,8 @@ class Artifacts:
         path = self._native(key)
         try:
             return joblib.load(path)
-        except UNREADABLE as exc:
+        except (OSError, EOFError, ValueError, IndexError, KeyError, AttributeError, ImportError,
+                TypeError, pickle.UnpicklingError, zlib.error) as exc:  # fmt: skip
             raise ModelCorruptError(
                 f"{str(path)!r} is missing or damaged ({exc!r}); remove it and "
                 f"'scores/{key}.npy', and continue with if_exists='resume', which trains it again"
@@ -93,7 +76,7 @@ class Artifacts:
 
     def write_portable(self, key: str, content: bytes) -> None:
         """Store the portable form of the fold models of a trial."""
-        self.replace(self.portable(key), lambda path: path.write_bytes(content))
+        self.replace(self.portable(key), content)
 
     def portable(self, key: str) -> Path:
         """Return the file with the portable form of the fold models of a trial."""
@@ -107,8 +90,7 @@ class Artifacts:
         if not entries:
             return
         with contextlib.suppress(NotPortableError):
-            content = packed(tuple(entries))
-            self.replace(self._entries(key), lambda path: path.write_bytes(content))
+            self.replace(self._entries(key), packed(tuple(entries)))
 
     def entries(self, key: str) -> tuple[Entry, ...]:
         """Return the entries of a trial, none if they are lost."""
@@ -177,13 +159,16 @@ class Artifacts:
             for partial in self.folder.glob(pattern):
                 partial.unlink(missing_ok=True)
 
-    def replace(self, path: Path, write: Callable[[Path], object]) -> None:
-        """Write a file with ``write`` and move it to ``path`` atomically."""
+    def replace(self, path: Path, content: bytes | memoryview | Callable[[Path], object]) -> None:
+        """Write a file, or let a function write it, and move it to ``path`` atomically."""
         partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
         try:
             with disk_errors_named(path):
                 make_private(partial)
-                write(partial)
+                if callable(content):
+                    content(partial)
+                else:
+                    partial.write_bytes(content)
                 if self.durable:
                     sync_file(partial)
                 partial.replace(path)

@@ -50,11 +50,6 @@ SAME_LIBRARY = {"xgboost": "xgboost-cpu", "fairautoml": "fairautoml-search"}
 NOT_INSTALLED = "not installed"
 
 
-def own_versions() -> dict[str, str]:
-    """Return the versions that are stored with a model, by library."""
-    return {name: library_version(name) for name in LIBRARIES}
-
-
 @cache
 def library_version(name: str) -> str:
     """Return the version of a library, or ``NOT_INSTALLED``."""
@@ -148,38 +143,13 @@ EXPLANATION = "explanation.json"
 NUMBERED = re.compile(r"certificate\.\d+\.json")
 """Certificates of models that were served before."""
 
-OWN_FILES = frozenset(
-    {
-        "certificate.json",
-        "certificate.txt",
-        "config.json",
-        "entries",
-        EXPLANATION,
-        RECORDS,
-        "groups.json",
-        "holdout.json",
-        "leaderboard.csv",
-        "leaderboard.json",
-        PORTABLE,
-        STAGED_PORTABLE,
-        PICKLE,
-        f"{PICKLE}.next",
-        "model.json",
-        STAGED,
-        "models",
-        "report.html",
-        "run.lock",
-        "scores",
-        "source.json",
-        "study.db",
-        "study.db-journal",
-        "study.db-shm",
-        "study.db-wal",
-        "study.json",
-        "summary.json",
-        "trials.jsonl",
-    }
-)
+OWN_FILES = frozenset({
+    "certificate.json", "certificate.txt", "config.json", "entries", EXPLANATION, RECORDS,
+    "groups.json", "holdout.json", "leaderboard.csv", "leaderboard.json", PORTABLE,
+    STAGED_PORTABLE, PICKLE, f"{PICKLE}.next", "model.json", STAGED, "models", "report.html",
+    "run.lock", "scores", "source.json", "study.db", "study.db-journal", "study.db-shm",
+    "study.db-wal", "study.json", "summary.json", "trials.jsonl",
+})  # fmt: skip
 """Files that ``overwrite`` may replace; all other files in a folder are left unchanged."""
 
 BEGUN = frozenset({STUDY, "model.json", "trials.jsonl"})
@@ -319,7 +289,7 @@ class RunFolder:
             "sha256": file_hash(self.path / STAGED),
             "portable_sha256": file_hash(portable) if portable.is_file() else None,
             "certificate_sha256": file_hash(certificate) if certificate.is_file() else None,
-            "versions": own_versions(),
+            "versions": {name: library_version(name) for name in LIBRARIES},
         }
         (self.path / STAGED).replace(self.path / name)
         (self.path / other).unlink(missing_ok=True)
@@ -456,10 +426,7 @@ def portable_file(folder: Path) -> Path:
             "fairautoml.load_run(..., trust_pickle=True)"
         )
     if not path.is_file() or file_hash(path) != noted:
-        raise ModelCorruptError(
-            f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); it is "
-            f"damaged or was replaced: {remedy_for(folder)}"
-        )
+        raise _other_file(path)
     return path
 
 
@@ -474,11 +441,15 @@ def read_estimator_file(folder: Path) -> tuple[dict[str, Any], bytes]:
     path = folder / (RECORDS if about.get("estimator") == RECORDS else PICKLE)
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != about.get("sha256"):
-        raise ModelCorruptError(
-            f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); "
-            f"it is damaged or was replaced: {remedy_for(folder)}"
-        )
+        raise _other_file(path)
     return about, content
+
+
+def _other_file(path: Path) -> ModelCorruptError:
+    return ModelCorruptError(
+        f"{str(path)!r} is not the file that model.json describes (SHA-256 differs); it is "
+        f"damaged or was replaced: {remedy_for(path.parent)}"
+    )
 
 
 def check_certificate(folder: Path, about: Mapping[str, Any]) -> None:
