@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fairautoml.data.columns import Column, Key, encode_levels, few
+from fairautoml.data.columns import MOST_SHOWN, Column, Key, encode_levels, few
 from fairautoml.exceptions import DegradedWarning, InputError, warn
-from fairautoml.runtime._groups import normalized
+from fairautoml.runtime._groups import by_spelling, normalized
 
 PLACEHOLDERS = frozenset({
     "", "-", "?", "??", "#n/a", "#na", "<na>", "n/a", "n.a.", "na", "nan", "null",
@@ -21,20 +21,13 @@ PLACEHOLDERS = frozenset({
 })  # fmt: skip
 """Normalized texts that often stand for a missing value."""
 
-MOST_SHOWN = 5
-"""Sets of spellings that a message lists."""
-
 MOST_CHECKED = 10_000
 """Categories of a feature up to which their spelling is checked."""
 
 
 def _spellings(keys: Sequence[Key]) -> list[list[int]]:
     """Return the positions of texts that have other spellings, together."""
-    found: dict[str, list[int]] = {}
-    for at, (kind, value) in enumerate(keys):
-        if kind == "str":
-            found.setdefault(normalized(value), []).append(at)
-    return [same for same in found.values() if len(same) > 1]
+    return [same for same in by_spelling(keys).values() if len(same) > 1]
 
 
 def _n_rows(codes: NDArray[np.integer], keys: Sequence[Key]) -> list[int]:
@@ -86,15 +79,12 @@ def matched_keys(name: str, keys: Sequence[Key], known: Sequence[Key]) -> tuple[
     """Return the new keys, with other spellings of known texts replaced by these."""
     if all(key in known for key in keys):
         return tuple(keys)
-    spellings: dict[str, list[Key]] = {}
-    for key in known:
-        if key[0] == "str":
-            spellings.setdefault(normalized(key[1]), []).append(key)
+    spellings = by_spelling(known)
     found = {}
     for key in keys:
         same = spellings.get(normalized(key[1]), []) if key[0] == "str" else []
         if len(same) == 1 and key not in known:
-            found[key] = same[0]
+            found[key] = known[same[0]]
     if found:
         pairs = [f"{_shown(new[1])} for {_shown(old[1])}" for new, old in found.items()]
         msg = (

@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -110,13 +110,9 @@ def read_groups(spec: Spec) -> dict[str, Any]:
 
 def _read_column(spec: Spec) -> dict[str, Any]:
     codes, reading = codes_of(spec["levels"]), spec["reading"]
-    spellings: dict[str, list[int]] = {}
-    for (kind, value), at in codes.items():
-        if kind == "str":
-            spellings.setdefault(normalized(value), []).append(at)
     found = {
         "name": str(spec["name"]), "reading": reading, "codes": codes,
-        "spellings": {text: at[0] for text, at in spellings.items() if len(at) == 1},
+        "spellings": {text: at[0] for text, at in by_spelling(codes).items() if len(at) == 1},
         "types": {kind for kind, _ in codes} - {MISSING[0]},
     }  # fmt: skip
     if reading not in READINGS:
@@ -230,6 +226,15 @@ def nearest_cell(known: Array, row: Array, scaled: Mapping[int, Array]) -> int:
 
 ZERO_WIDTH = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 """Zero-width spaces, joiners and the byte order mark, as ``str.translate`` drops them."""
+
+
+def by_spelling(keys: Iterable[tuple[str, Any]]) -> dict[str, list[int]]:
+    """Return the positions of the texts of each spelling."""
+    found: dict[str, list[int]] = {}
+    for at, (kind, value) in enumerate(keys):
+        if kind == "str":
+            found.setdefault(normalized(value), []).append(at)
+    return found
 
 
 def normalized(text: str) -> str:
