@@ -20,6 +20,7 @@ from fairautoml.data.written import Doubt, Reading, reading_of
 from fairautoml.exceptions import DegradedWarning, InputError, warn
 from fairautoml.runtime._rows import KINDS, key_of
 from fairautoml.runtime._written import (
+    CLEAR,
     PARTS,
     PLAIN,
     part_of,
@@ -125,6 +126,13 @@ class Column:
         """Name of the feature, which the parts of a date do not share."""
         return f"{self.name} ({self.part})" if self.part else self.name
 
+    @property
+    def shown_form(self) -> str:
+        """How dates or numbers are written as text, in words."""
+        if self.kind == "datetime":
+            return "" if self.form == CLEAR else f", {self.form}"
+        return f", {self.form}{f' {self.unit}' if self.unit else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class PositionalNames(Sequence[str]):
@@ -190,8 +198,10 @@ def fit_column(
     if not isinstance(values.dtype, pd.CategoricalDtype):
         found = _reading(levels, np.bincount(codes[codes >= 0], minlength=len(levels)))
     if isinstance(found, Reading) and found.values is not None:
-        column = _written(name, position, found)
-        return _fit_values(column, np.append(found.values, np.nan)[codes])
+        column, read = _written(name, position, found), np.append(found.values, np.nan)[codes]
+        if column.kind == "datetime":
+            return _fit_dates(column, read)
+        return _fitted(column, read.astype(np.float32))
     column = Column(name=name, position=position, kind="category", levels=levels)
     doubt = found if isinstance(found, Doubt) else None
     return replace(_fitted(column, _as_category(codes)), doubt=doubt)
@@ -255,12 +265,6 @@ def _written(name: str, position: int, found: Reading) -> Column:
         unit=found.unit,
         zoned=found.zoned,
     )
-
-
-def _fit_values(column: Column, values: NDArray[np.float64]) -> Fitted:
-    if column.kind == "datetime":
-        return _fit_dates(column, values)
-    return _fitted(column, values.astype(np.float32))
 
 
 def _read_texts(
@@ -392,14 +396,10 @@ def _encode_category(column: Column, values: "pd.Series[Any]") -> NDArray[np.flo
     now, then = types_of(keys), types_of(column.levels)
     if now and not now & then:
         raise InputError(
-            f"column {column.name!r} of X held categories of type {_types(then)} at fit and of "
-            f"type {_types(now)} now; convert it to what it was at fit."
+            f"column {column.name!r} of X held categories of type {' and '.join(sorted(then))} at "
+            f"fit and of type {' and '.join(sorted(now))} now; convert it to what it was at fit."
         )
     return _as_category(recode(codes, keys, column.levels, unknown=-1))
-
-
-def _types(names: frozenset[str]) -> str:
-    return " and ".join(sorted(names))
 
 
 MOST_SHOWN = 5
@@ -418,6 +418,20 @@ MOST_UNSEEN = 0.5
 FEWEST_ROWS = 20
 """Fewest rows at which a column without values causes a warning."""
 
+_UNSEEN = (
+    "columns of X hold mostly categories that fit has not seen: {}. They are read as missing. "
+    "Write them as in the rows of fit, or fit again, with rows that have them or without columns "
+    "whose values are always new, such as ids or dates as text"
+)
+_ILLEGIBLE = (
+    "columns of X hold values that are no dates or numbers as in the rows of fit: {}. They are "
+    "read as missing. Write them as in the rows of fit"
+)
+_EMPTY = (
+    "columns of X have values at fit and none in these rows: {}. They are read as missing. Give "
+    "their values, or fit again without these columns"
+)
+
 
 def strange_values(
     columns: Sequence[Column],
@@ -426,51 +440,25 @@ def strange_values(
 ) -> tuple[str, ...]:
     """Return warnings about columns of new rows that are mostly unseen or missing."""
     unread = np.isnan(matrix)
-    unseen: list[str] = []
-    illegible: list[str] = []
-    empty: list[str] = []
+    found: dict[str, list[str]] = {_UNSEEN: [], _ILLEGIBLE: [], _EMPTY: []}
     for at in np.flatnonzero(unread.any(axis=0)).tolist():
         column, there = columns[at], np.asarray(pd.notna(given[at]))
         new = there & unread[:, at]
         share = float(new.sum() / max(there.sum(), 1))
         if new.any() and column.form:
-            illegible.append(_shown_strange_values(column.name, share, given[at], new))
+            found[_ILLEGIBLE].append(_shown_strange_values(column.name, share, given[at], new))
         elif column.kind == "category" and share > MOST_UNSEEN:
-            unseen.append(_shown_strange_values(column.name, share, given[at], new))
+            found[_UNSEEN].append(_shown_strange_values(column.name, share, given[at], new))
         elif unread[:, at].all() and len(unread) >= FEWEST_ROWS and not there.any():
-            empty.append(repr(column.name))
-    readings = (
-        (_said_of_unseen, unseen), (_said_of_illegible, illegible), (_said_of_empty, empty)
-    )  # fmt: skip
+            found[_EMPTY].append(repr(column.name))
     # The parts of a date are one column.
-    return tuple(say(few([*dict.fromkeys(found)])) for say, found in readings if found)
+    listed = {text: few([*dict.fromkeys(columns)]) for text, columns in found.items() if columns}
+    return tuple(text.format(columns) for text, columns in listed.items())
 
 
 def _shown_strange_values(name: str, share: float, values: Any, new: NDArray[np.bool_]) -> str:
     example = pd.Series(values)[new].iloc[0]
     return f"{name!r} ({share:.0%} of the values, for example {str(example)!r})"
-
-
-def _said_of_illegible(found: str) -> str:
-    return (
-        f"columns of X hold values that are no dates or numbers as in the rows of fit: {found}. "
-        "They are read as missing. Write them as in the rows of fit"
-    )
-
-
-def _said_of_unseen(found: str) -> str:
-    return (
-        f"columns of X hold mostly categories that fit has not seen: {found}. They are read as "
-        "missing. Write them as in the rows of fit, or fit again, with rows that have them or "
-        "without columns whose values are always new, such as ids or dates as text"
-    )
-
-
-def _said_of_empty(found: str) -> str:
-    return (
-        f"columns of X have values at fit and none in these rows: {found}. They are read as "
-        "missing. Give their values, or fit again without these columns"
-    )
 
 
 def ranks_of_times(times: "pd.Series[Any]", shown: str) -> NDArray[np.int64]:

@@ -40,6 +40,21 @@ MOST_READ = 1000
 
 _NUMBERS = frozenset({"int", "float"})
 
+_LIKE_NUMBERS = (
+    "columns of X are text although they look like numbers: {}. Each value is a category, and one "
+    "that fit has not seen is missing at predict. Read them with these arguments of "
+    "pandas.read_csv, correct the values that are no number, or declare codes as such with "
+    "astype('category') (--categories); in a file for the command line write numbers as 1234.5"
+)
+_LIKE_DATES = (
+    "columns of X look like dates but are read as categories: {}. A date that fit has not seen, "
+    "as new rows have, is missing at predict. Say how they are written with "
+    "ColumnOptions(dates={{'when': '%d/%m/%Y'}}) (--dates 'when:%d/%m/%Y'; a year of two digits "
+    "is %y), convert them before fit and predict (pandas.to_datetime; periods by "
+    ".dt.to_timestamp()), leave them out (--drop), or declare them as categories with "
+    "astype('category') (--categories)"
+)
+
 
 def text_hints(
     columns: Sequence[Column],
@@ -51,8 +66,7 @@ def text_hints(
 
     Each comes with a note to store, which holds no value of the rows.
     """
-    numbers: list[tuple[str, str] | None] = []
-    dates: list[tuple[str, str] | None] = []
+    found: dict[str, list[tuple[str, str]]] = {_LIKE_NUMBERS: [], _LIKE_DATES: []}
     for column, values, codes, doubt in zip(columns, series, matrix.T, doubts, strict=True):
         declared = isinstance(values.dtype, pd.CategoricalDtype)
         few_levels = len(column.levels) < FEWEST_LEVELS and doubt is None
@@ -62,16 +76,16 @@ def text_hints(
             continue
         known = codes[~np.isnan(codes)].astype(np.int64)
         rows = np.bincount(known, minlength=len(column.levels))
-        numbers.append(_like_numbers(column, rows, doubt))
-        dates.append(_like_dates(column, rows, doubt))
-    readings = ((_said_of_numbers, numbers), (_said_of_dates, dates))
-    pairs = [(say, list(filter(None, found))) for say, found in readings if any(found)]
+        for text, like in ((_LIKE_NUMBERS, _like_numbers), (_LIKE_DATES, _like_dates)):
+            if (said := like(column, rows, doubt)) is not None:
+                found[text].append(said)
     return tuple(
         (
-            say(few([f"{shown}, for example {example})" for shown, example in found])),
-            say(few([f"{shown})" for shown, _ in found])),
+            text.format(few([f"{shown}, for example {example})" for shown, example in pairs])),
+            text.format(few([f"{shown})" for shown, _ in pairs])),
         )
-        for say, found in pairs
+        for text, pairs in found.items()
+        if pairs
     )
 
 
@@ -99,17 +113,6 @@ def _like_dates(
     if any(kind == "str" and has_short_year(value) for kind, value in column.levels):
         why = "; a year of two digits could be of either century"
     return f"{column.name!r} ({share:.0%} of the values{why}", repr(example)
-
-
-def _said_of_dates(found: str) -> str:
-    return (
-        f"columns of X look like dates but are read as categories: {found}. A date that fit has "
-        "not seen, as new rows have, is missing at predict. Say how they are written with "
-        "ColumnOptions(dates={'when': '%d/%m/%Y'}) (--dates 'when:%d/%m/%Y'; a year of two digits "
-        "is %y), convert them before "
-        "fit and predict (pandas.to_datetime; periods by .dt.to_timestamp()), leave them out "
-        "(--drop), or declare them as categories with astype('category') (--categories)"
-    )
 
 
 def _is_date(level: Key) -> bool:
@@ -144,16 +147,6 @@ def _like_numbers(
     else:
         why = f"{values[0]!r}, which pandas.to_numeric reads"
     return f"{column.name!r} ({share:.0%} of the values", why
-
-
-def _said_of_numbers(found: str) -> str:
-    return (
-        f"columns of X are text although they look like numbers: {found}. Each value is a "
-        "category, and one that fit has not seen is missing at predict. Read them with these "
-        "arguments of pandas.read_csv, correct the values that are no number, or declare codes "
-        "as such with astype('category') (--categories); in a file for the command line write "
-        "numbers as 1234.5"
-    )
 
 
 def _reads(level: Key, form: str) -> bool:

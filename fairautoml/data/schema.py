@@ -35,7 +35,7 @@ from fairautoml.data.options import ColumnOptions
 from fairautoml.data.sensitive_numbers import kind_of, sparse_float32, to_float32
 from fairautoml.data.spelling import spelling_hints
 from fairautoml.data.texts import COMPONENTS, TextBlock, TextColumn, encode_text, fit_text, is_text
-from fairautoml.data.written import Reading, best_date_form
+from fairautoml.data.written import best_date_form
 from fairautoml.exceptions import DegradedWarning, InputError, ParameterError, warn
 from fairautoml.registry import nearest
 
@@ -356,7 +356,7 @@ def _no_dates(name: str, values: "pd.Series[Any]", form: str) -> str:
 def _notes_on_written(columns: Sequence[Column]) -> tuple[str, ...]:
     """Return a note on texts that are read as dates or numbers."""
     found = {
-        column.name: f"{column.name!r} ({_NAMED[column.kind]}{_shown_form(column)})"
+        column.name: f"{column.name!r} ({_NAMED[column.kind]}{column.shown_form})"
         for column in columns
         if column.form
     }
@@ -372,11 +372,6 @@ def _notes_on_written(columns: Sequence[Column]) -> tuple[str, ...]:
 _NAMED = {"datetime": "dates", "number": "numbers"}
 
 
-def _shown_form(column: Column) -> str:
-    kind: Any = column.kind
-    return Reading(kind=kind, form=column.form, unit=column.unit).shown
-
-
 def _by_position(columns: Sequence[Column]) -> "list[tuple[int, list[Column]]]":
     """Return the features of each column of the table; those of one are neighbours."""
     found = itertools.groupby(columns, key=lambda column: column.position)
@@ -385,7 +380,7 @@ def _by_position(columns: Sequence[Column]) -> "list[tuple[int, list[Column]]]":
 
 def _encoding(columns: Sequence[Column]) -> str:
     column = columns[0]
-    said = f"text read as {_NAMED[column.kind]}{_shown_form(column)}" if column.form else ""
+    said = f"text read as {_NAMED[column.kind]}{column.shown_form}" if column.form else ""
     if column.kind == "datetime":
         parts = ", ".join(one.part or "days" for one in columns)
         return f"{said}: {parts}" if said else parts

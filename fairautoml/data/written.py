@@ -54,13 +54,6 @@ class Reading:
     # the numbers or days since 1970-01-01 of the texts it was found from, in their order
     values: NDArray[np.float64] | None = field(default=None, compare=False)
 
-    @property
-    def shown(self) -> str:
-        """The form in words."""
-        if self.kind == "datetime":
-            return "" if self.form == CLEAR else f", {self.form}"
-        return f", {self.form}{f' {self.unit}' if self.unit else ''}"
-
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
@@ -131,7 +124,9 @@ def _number_reading(texts: Sequence[str], *, codes: bool) -> Reading | Doubt | N
     parts: list[tuple[str, str]] = []
     for text in texts:
         found = split_unit(text)
-        if found is None or (len(parts) < _GLANCE and not _forms_of(found[0])):
+        if found is None:
+            return None
+        if len(parts) < _GLANCE and all(math.isnan(plain_number(found[0], f)) for f in MARKS):
             return None
         parts.append(found)
     numbers, units = [number for number, _ in parts], sorted({unit for _, unit in parts})
@@ -157,10 +152,6 @@ def _numbers(texts: Sequence[str], form: str) -> list[float]:
             return []
         found.append(number)
     return found
-
-
-def _forms_of(number: str) -> list[str]:
-    return [form for form in MARKS if not math.isnan(plain_number(number, form))]
 
 
 def _rivals(form: str) -> list[str]:
