@@ -1,7 +1,7 @@
 """Groups of the sensitive columns, and the groups of each row."""
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from fairautoml.data.spelling import (
 )
 from fairautoml.exceptions import InputError
 from fairautoml.metrics.groups import GroupSystem, Judgeability, SmallGroups, group_headlines
-from fairautoml.runtime._groups import ABSENT, MISSING, UNSEEN, nearest_cell
+from fairautoml.runtime._groups import ABSENT, MISSING, UNSEEN, nearest_cell, numbers_of
 from fairautoml.runtime._rows import key_of
 
 DEFAULT_NAME = "sensitive"
@@ -184,34 +184,15 @@ def row_ids(codes: NDArray[np.int64]) -> NDArray[np.int64]:
 _BELONGS: Key = ("bool", True)
 
 
-def overlapping_systems(
-    overlaps: Mapping[str, tuple[str, ...]],
-    names: Sequence[str],
-    table: NDArray[np.int64],
-    levels: Sequence[tuple[Key, ...]],
-    missing_outside: bool,
-) -> tuple[GroupSystem, ...]:
-    """Return one system per table of indicators, with one group per indicator."""
-    return tuple(
-        _system(
-            name,
-            columns,
-            [(table[:, at], levels[at]) for at in map(names.index, columns)],
-            missing_outside,
-        )
-        for name, columns in overlaps.items()
-    )
-
-
-def _system(
+def _overlapping_system(
     name: str,
-    columns: Sequence[str],
-    indicators: Sequence[tuple[NDArray[np.int64], tuple[Key, ...]]],
+    indicators: Mapping[str, tuple[NDArray[np.int64], tuple[Key, ...]]],
     missing_outside: bool,
 ) -> GroupSystem:
+    """Return the system of a table of indicators, with one group per indicator."""
     labels: list[str] = []
     masks: list[NDArray[np.bool_]] = []
-    for column, (codes, keys) in zip(columns, indicators, strict=True):
+    for column, (codes, keys) in indicators.items():
         label = column.removeprefix(f"{name}.")
         if _BELONGS not in keys:
             raise InputError(
@@ -459,7 +440,7 @@ class GroupSchema:
     def _nearest(self, codes: NDArray[np.int64], scaled: list[int]) -> NDArray[np.int32]:
         """Return the cell of the same groups with the nearest numbers, -1 where there is none."""
         known = np.array(self.cell_codes, dtype=np.int64).reshape(self.n_cells, -1)
-        numbers = {at: _numbers_of(self.levels[at]) for at in scaled}
+        numbers = {at: numbers_of(self.levels[at]) for at in scaled}
         ids = row_ids(codes)
         first = np.unique(ids, return_index=True)[1]
         found = [nearest_cell(known, row, numbers) for row in codes[first]]
@@ -557,7 +538,11 @@ def _systems(
             missing_outside,
             tuple(readings[at] for at in plain),
         )
-    overlapping = overlapping_systems(found.overlaps, names, table, levels, missing_outside)
+    by_name = {name: (table[:, at], levels[at]) for at, name in enumerate(names)}
+    overlapping = (
+        _overlapping_system(name, {column: by_name[column] for column in columns}, missing_outside)
+        for name, columns in found.overlaps.items()
+    )
     return (*systems, *overlapping)
 
 
@@ -607,10 +592,6 @@ def _matching(schema: GroupSchema, found: SensitiveColumns) -> "Mapping[str, pd.
             f"{list(schema.columns)}. Give the same columns, in the same order."
         )
     return dict(zip(schema.columns, found.columns.values(), strict=True))
-
-
-def _numbers_of(keys: tuple[Key, ...]) -> NDArray[np.float64]:
-    return np.array([np.nan if key == MISSING else key[1] for key in keys], dtype=np.float64)
 
 
 def _declared(name: str, values: "pd.Series[Any]") -> list[str]:

@@ -122,9 +122,13 @@ def _read_column(spec: Spec) -> dict[str, Any]:
         if spec["edges"].ndim != 1 or len(spec["steps"]) != len(spec["edges"]) + 1:
             raise ModelFileError("edges and steps of groups do not match")
     if reading == "scale":
-        numbers = [np.nan if key == MISSING else key[1] for key in codes]
-        found["numbers"] = np.array(numbers, dtype=np.float64)
+        found["numbers"] = numbers_of(codes)
     return found
+
+
+def numbers_of(keys: Iterable[tuple[str, Any]]) -> Array:
+    """Return the numbers of a scale, NaN for missing."""
+    return np.array([np.nan if key == MISSING else key[1] for key in keys], dtype=np.float64)
 
 
 def cells_of(groups: Spec, given: Rows) -> Array:
