@@ -21,6 +21,7 @@ from fairautoml.data.dataset import FeatureSchema, strata_of
 from fairautoml.data.texts import COMPONENTS, TextEncoder, fit_text_encoder
 from fairautoml.exceptions import UnknownNameError
 from fairautoml.portable import Dump, Positions
+from fairautoml.runtime._scores import entries
 
 MOST_LEVELS = 50
 """Columns per category column; rows of a rarer level have 0 in all of them."""
@@ -205,9 +206,7 @@ class Lookup:
 
     def of(self, X: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the number of each row, shape (n_rows,)."""
-        codes = X[:, self.column]
-        missing = len(self.values) - 1
-        return self.values[np.where(np.isnan(codes), missing, codes).astype(np.intp)]
+        return self.values[entries(X[:, self.column], self.values)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -339,14 +338,9 @@ def _inner_folds(
         return [], []
     folds = StratifiedKFold(min(INNER_FOLDS, smallest), shuffle=True, random_state=seed)
     parts = [(counted[a], counted[b]) for a, b in folds.split(counted, strata)]
-    return _targets(y, np.unique(strata)), parts
-
-
-def _targets(y: NDArray[Any], labels: NDArray[np.integer]) -> list[NDArray[Any]]:
-    """Return the columns to average: labels, class indicators or numeric targets."""
     if y.dtype.kind == "f" or y.max() <= 1:
-        return [y]
-    return [(y == label).astype(np.int8) for label in labels]
+        return [y], parts
+    return [(y == label).astype(np.int8) for label in np.unique(strata)], parts
 
 
 def _recodings(

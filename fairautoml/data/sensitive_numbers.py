@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Number
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -17,30 +17,16 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from fairautoml.exceptions import InputError
+from fairautoml.runtime._rows import KIND_OF_DTYPE
 
 Kind = Literal["number", "category", "datetime", "timedelta", "empty"]
 
-_KIND_OF_DTYPE: dict[str, Kind] = {
-    "b": "number",
-    "i": "number",
-    "u": "number",
-    "f": "number",
-    "M": "datetime",
-    "m": "timedelta",
-}
+_KIND_OF_DTYPE = cast("dict[str, Kind]", KIND_OF_DTYPE)
 _KIND_OF_OBJECTS: dict[str, Kind] = {
-    "integer": "number",
-    "floating": "number",
-    "mixed-integer-float": "number",
-    "boolean": "number",
-    "decimal": "number",
-    "datetime": "datetime",
-    "datetime64": "datetime",
-    "date": "datetime",
-    "timedelta": "timedelta",
-    "timedelta64": "timedelta",
-    "empty": "empty",
-}
+    "integer": "number", "floating": "number", "mixed-integer-float": "number",
+    "boolean": "number", "decimal": "number", "datetime": "datetime", "datetime64": "datetime",
+    "date": "datetime", "timedelta": "timedelta", "timedelta64": "timedelta", "empty": "empty",
+}  # fmt: skip
 
 
 def kind_of(values: "pd.Series[Any]", name: str) -> Kind:

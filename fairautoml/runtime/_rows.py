@@ -422,13 +422,13 @@ def _float32(column: Spec, values: Floats) -> Floats:
     return found
 
 
-_KINDS = {"b": "number", "i": "number", "u": "number", "f": "number", "M": "datetime",
-          "m": "timedelta"}  # fmt: skip
+KIND_OF_DTYPE = {"b": "number", "i": "number", "u": "number", "f": "number", "M": "datetime",
+                 "m": "timedelta"}  # fmt: skip
 
 
 def _kind(values: Array) -> str:
     """Return what a column holds: number, datetime, timedelta, category or nothing (empty)."""
-    kind = _KINDS.get(values.dtype.kind)
+    kind = KIND_OF_DTYPE.get(values.dtype.kind)
     if kind == "number":
         return "empty" if np.isnan(values.astype(np.float64)).all() else kind
     if kind is not None:
