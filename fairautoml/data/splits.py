@@ -104,17 +104,13 @@ def holdout_split(
 
 def _steps(size: int, fraction: float, offset: float) -> NDArray[np.int64]:
     """Return equally spaced positions in a block of ``size`` rows (systematic sampling)."""
-    wanted = _wanted(size, fraction)
+    wanted = round(size * fraction)
+    if size > 1:
+        wanted = min(max(wanted, 1), size - 1)  # neither none of the rows nor all
     if wanted == 0:
         return np.empty(0, dtype=np.int64)
     steps = ((np.arange(wanted) + offset) * size / wanted).astype(np.int64)
     return np.minimum(steps, size - 1)
-
-
-def _wanted(size: int, fraction: float) -> int:
-    """Return the number of rows to draw of a block; of two or more neither none nor all."""
-    wanted = round(size * fraction)
-    return min(max(wanted, 1), size - 1) if size > 1 else wanted
 
 
 def entity_folds(
@@ -234,7 +230,6 @@ def latest_rows(
     fraction: float,
     *,
     entities: NDArray[np.integer] | None = None,
-    most: float = 0.0,
 ) -> NDArray[np.bool_]:
     """Return the last rows by time, at most the given share; rows of one time stay together."""
     whose = np.arange(len(time)) if entities is None else entities
@@ -244,8 +239,6 @@ def latest_rows(
     times, counts = np.unique(when, return_counts=True)
     behind = np.cumsum(counts[::-1])[::-1]
     small = times[behind <= fraction * len(when)]
-    if not len(small) and counts[-1] <= most * len(when):
-        small = times[-1:]
     drawn = np.zeros(len(last), dtype=bool)
     if len(small):
         drawn[last >= small[0]] = True
