@@ -121,14 +121,10 @@ def content_hash(frame: pd.DataFrame) -> str:
     digest = hashlib.sha256(f"rows {len(frame)}\n".encode())
     for name in sorted(frame.columns):
         digest.update(f"column {name!r}\n".encode())
-        digest.update("\n".join(_canonical(frame[name])).encode())
-        digest.update(b"\n")
+        values = zip(frame[name].tolist(), frame[name].isna().tolist(), strict=True)
+        texts = ("missing" if missing else repr(value) for value, missing in values)
+        digest.update("\n".join(texts).encode() + b"\n")
     return digest.hexdigest()
-
-
-def _canonical(column: pd.Series) -> list[str]:
-    values = zip(column.tolist(), column.isna().tolist(), strict=True)
-    return ["missing" if missing else repr(value) for value, missing in values]
 
 
 def parse_adult(raw: bytes) -> pd.DataFrame:

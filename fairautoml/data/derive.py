@@ -26,9 +26,7 @@ COMPARISON = re.compile(
     rf"^(?P<source>.+?)\s*(?P<operator>{'|'.join(OPPOSITES)})\s*(?P<value>.+)$"
 )
 BINS_HELP = "write column:cut,cut or column:quantiles"
-OVERLAPPING_HELP = "write name=column,column, such as identity=black,muslim"
 DERIVE_HELP = "write name=column<=number, name=column==text or name=column:cut,cut"
-KEEP_HELP = "write column=value,value"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +106,8 @@ def parse_overlapping(text: str) -> tuple[str, tuple[str, ...]]:
     name, _, listed = (part.strip() for part in text.partition("="))
     columns = tuple(column.strip() for column in listed.split(","))
     if not name or not all(columns) or len(set(columns)) < len(columns):
-        raise ParameterError(f"overlapping is {text!r}; {OVERLAPPING_HELP}, each once")
+        remedy = "write name=column,column, such as identity=black,muslim, each once"
+        raise ParameterError(f"overlapping is {text!r}; {remedy}")
     return name, columns
 
 
@@ -165,7 +164,7 @@ def parse_keep(text: str) -> RowFilter:
     source, _, values = text.partition("=")
     chosen = tuple(value.strip() for value in values.split(","))
     if not source.strip() or not all(chosen):
-        raise ParameterError(f"keep is {text!r}; {KEEP_HELP}")
+        raise ParameterError(f"keep is {text!r}; write column=value,value")
     return RowFilter(source=source.strip(), values=chosen)
 
 

@@ -46,7 +46,12 @@ def check_same_index(inputs: Inputs) -> None:
 
 def unlike_indices(given: Mapping[str, Any]) -> str:
     """Describe two pandas inputs with different indices; empty if all indices are equal."""
-    indices = _indices(given)
+    indices = {
+        name: value.index
+        for argument, columns in given.items()
+        for name, value in _parts(argument, columns).items()
+        if isinstance(value, pd.DataFrame | pd.Series)
+    }
     first, reference = next(iter(indices.items()), ("", None))
     other = next((name for name, index in indices.items() if not index.equals(reference)), None)
     if other is None or all(_is_default(index) for index in indices.values()):
@@ -57,26 +62,13 @@ def unlike_indices(given: Mapping[str, Any]) -> str:
     )
 
 
-def _indices(given: Mapping[str, Any]) -> "dict[str, pd.Index[Any]]":
-    return {
-        name: value.index
-        for argument, columns in given.items()
-        for name, value in _parts(argument, columns).items()
-        if isinstance(value, pd.DataFrame | pd.Series)
-    }
-
-
 def _parts(name: str, columns: Any) -> dict[str, Any]:
     """Return columns that are given in a dict or a list one by one."""
     if isinstance(columns, Mapping):
         return {f"{name}[{key!r}]": value for key, value in columns.items()}
-    if _lists_columns(columns):
+    if isinstance(columns, list | tuple) and any(isinstance(v, pd.Series) for v in columns):
         return {f"{name}[{at}]": value for at, value in enumerate(columns)}
     return {name: columns}
-
-
-def _lists_columns(value: Any) -> bool:
-    return isinstance(value, list | tuple) and any(isinstance(v, pd.Series) for v in value)
 
 
 def _is_default(index: "pd.Index[Any]") -> bool:
@@ -161,15 +153,12 @@ def _of_polars(column: Any, argument: str) -> "pd.Series[Any]":
 def _check_unique(names: list[str], argument: str) -> None:
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
+        more = f", ... ({len(twice)} in all)" if len(twice) > 10 else ""
         raise InputError(
-            f"{argument} has several columns of one name: {_few(twice)}; names are compared as "
-            f"text (1 and '1' are the same). Rename the columns so that each name occurs once."
+            f"{argument} has several columns of one name: {', '.join(map(repr, twice[:10]))}"
+            f"{more}; names are compared as text (1 and '1' are the same). Rename the columns so "
+            "that each name occurs once."
         )
-
-
-def _few(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:10])
-    return shown if len(names) <= 10 else f"{shown}, ... ({len(names)} in all)"
 
 
 def object_array(values: Any, argument: str) -> NDArray[Any]:
@@ -281,7 +270,9 @@ def _read_sparse(X: Any) -> Table:
 def _read_array(X: Any) -> Table:
     if X is None:
         raise InputError("X is None; give the features as a table of shape (n_rows, n_features).")
-    array = as_array(_unwrapped(X), "X")
+    if isinstance(X, pd.Series) or is_foreign(X):
+        X = as_series(X, "X").to_numpy()  # so that the error message can state its shape
+    array = as_array(X, "X")
     _refuse_complex(array.dtype)
     if array.ndim != 2:
         raise InputError(
@@ -295,13 +286,6 @@ def _read_array(X: Any) -> Table:
         return Table(names=names, named=False, n_rows=n_rows, matrix=array)
     columns = tuple(pd.Series(array[:, at]) for at in range(n_columns))
     return Table(names=names, named=False, n_rows=n_rows, columns=columns)
-
-
-def _unwrapped(X: Any) -> Any:
-    """Return a column as an array, so that the error message can state its shape."""
-    if isinstance(X, pd.Series) or is_foreign(X):
-        return as_series(X, "X").to_numpy()
-    return X
 
 
 def _refuse_complex(dtype: Any) -> None:

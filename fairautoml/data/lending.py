@@ -144,9 +144,6 @@ class LendingPopulation:
         _inside("noise", self.noise, 0, 100)
         _inside("minority_noise", self.minority_noise, 0, 100)
         _inside("missing_share", self.missing_share, 0, 0.5, closed=True)
-        self._check_regions()
-
-    def _check_regions(self) -> None:
         shares = self.region_shares
         if len(shares) != len(REGIONS) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-9:
             raise InputError(
@@ -249,13 +246,14 @@ class LendingPopulation:
 
         blurred = (signal() + OCCUPATION_BLUR * rng.standard_normal(len(z))) / OCCUPATION_BLUR
         job = np.minimum(ndtr(blurred) * OCCUPATIONS, OCCUPATIONS - 1).astype(np.int64)
+        occupations = np.array([f"occupation_{n:02d}" for n in range(OCCUPATIONS)], dtype=object)
         often = self.missing_share * np.where(minority, 1.5, 1.0)
         score = np.round(600 + 60 * signal())
         savings = np.round(np.exp(7.0 + 0.9 * signal()))
         return {
             "education": _cut(ndtr(signal()), EDUCATION_SHARES, EDUCATION),
             # Steps of 7 through 40 names: neighbours in pay do not become neighbours in name.
-            "occupation": _names("occupation", OCCUPATIONS)[(7 * job + 3) % OCCUPATIONS],
+            "occupation": occupations[(7 * job + 3) % OCCUPATIONS],
             "income": np.round(np.exp(7.8 + 0.45 * signal())),
             "years_employed": np.round(np.exp(1.5 + 0.7 * signal())),
             "credit_score": np.where(rng.random(len(z)) < often, np.nan, score),
@@ -291,10 +289,6 @@ def _cut(
 ) -> NDArray[Any]:
     """Return the name of the slice of [0, 1] that each place falls into."""
     return np.array(names, dtype=object)[np.digitize(place, np.cumsum(shares)[:-1])]
-
-
-def _names(stem: str, count: int) -> NDArray[Any]:
-    return np.array([f"{stem}_{number:02d}" for number in range(count)], dtype=object)
 
 
 def _group_columns(sensitive: str | Sequence[str]) -> list[str]:

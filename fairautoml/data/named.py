@@ -39,7 +39,7 @@ class DatasetMetadata:
         weight = () if self.weight is None else (self.weight,)
         drop = dict.fromkeys((*self.drop, *weight, *self._no_features(frame)))
         facts = {field.name: getattr(self, field.name) for field in fields(DatasetMetadata)}
-        frame = _with_categories(frame, self.categorical)
+        frame = frame.assign(**{column: _category(frame[column]) for column in self.categorical})
         return NamedTable(**{**facts, "drop": tuple(drop)}, name=name, frame=frame)
 
     def _no_features(self, frame: pd.DataFrame) -> tuple[str, ...]:
@@ -79,12 +79,8 @@ class NamedTable(DatasetMetadata):
     frame: pd.DataFrame
 
 
-def _with_categories(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Return the frame with the given columns as categories of text; missing stays missing."""
-    return frame.assign(**{column: _category(frame[column]) for column in columns})
-
-
 def _category(column: pd.Series) -> pd.Series:
+    """Return a column as categories of text; missing stays missing."""
     codes, values = pd.factorize(column, sort=True)
     texts = pd.Index([code_text(value) for value in values], dtype=object)
     return pd.Series(pd.Categorical.from_codes(codes, texts), index=column.index)

@@ -52,18 +52,6 @@ def hidden_rates(joint: Array, errors: Array) -> tuple[Array, Array]:
         ],
         axis=1,
     )
-    return _rates_of(hidden)
-
-
-def _design(errors: Array) -> Array:
-    """Return P(labels of the proxies | A = a), shape (n_combinations, n_groups)."""
-    together = errors[0]
-    for matrix in errors[1:]:
-        together = (together[:, :, None] * matrix[:, None, :]).reshape(len(matrix), -1)
-    return together.T
-
-
-def _rates_of(hidden: Array) -> tuple[Array, Array]:
     shares: Array = hidden.sum(axis=1)
     if not (shares > 0).all():
         raise InputError(
@@ -72,6 +60,14 @@ def _rates_of(hidden: Array) -> tuple[Array, Array]:
             "more rows, a better proxy or its measured errors"
         )
     return hidden / shares[:, None], shares
+
+
+def _design(errors: Array) -> Array:
+    """Return P(labels of the proxies | A = a), shape (n_combinations, n_groups)."""
+    together = errors[0]
+    for matrix in errors[1:]:
+        together = (together[:, :, None] * matrix[:, None, :]).reshape(len(matrix), -1)
+    return together.T
 
 
 def check_errors(errors: Any, n_groups: int) -> Array:

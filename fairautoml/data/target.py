@@ -89,10 +89,13 @@ def encode_target(
     _check_labels(keys, task)
     classes = _labels(values, codes, keys)
     if len(keys) > 2:
-        _check_no_positive(keys, pos_label)
+        if pos_label is not None:
+            raise InputError(
+                f"pos_label={pos_label!r} is for two classes, and y has {len(keys)}; leave "
+                "it out, or give y == pos_label as the target."
+            )
         return codes.astype(np.int8), classes
-    positive = _positive(keys, pos_label)
-    if positive == 0:
+    if _positive(keys, pos_label) == 0:
         codes, classes = 1 - codes, classes[::-1].copy()
     return codes.astype(np.int8), classes
 
@@ -281,14 +284,6 @@ def _check_count(keys: tuple[Key, ...], task: TaskOption) -> None:
         raise InputError(
             f"y has {len(keys)} different values ({shown}, ...); a classifier takes at most "
             f"{MOST_CLASSES} classes. {way_out} merge values into fewer classes."
-        )
-
-
-def _check_no_positive(keys: tuple[Key, ...], pos_label: Any) -> None:
-    if pos_label is not None:
-        raise InputError(
-            f"pos_label={pos_label!r} is for two classes, and y has {len(keys)}; leave "
-            "it out, or give y == pos_label as the target."
         )
 
 
