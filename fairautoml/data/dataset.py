@@ -117,7 +117,6 @@ class Dataset:
 
     @property
     def n_rows(self) -> int:
-        """Number of rows."""
         return len(self.y)
 
     @property

@@ -72,7 +72,6 @@ class Design:
         return np.concatenate((scaled, flags, *parts), axis=1)
 
     def portable(self, columns: Positions) -> dict[str, Any]:
-        """Return the portable form."""
         return {
             "numeric": columns[self.numeric],
             "mean": self.mean,

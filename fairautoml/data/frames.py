@@ -318,7 +318,6 @@ def check_length(n_rows: int, values: Any, argument: str) -> None:
 
 
 def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
-    """Return the weights of the rows."""
     values = as_series(sample_weight, "sample_weight")
     check_length(n_rows, values, "sample_weight")
     if values.dtype.kind == "c":

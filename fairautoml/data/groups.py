@@ -46,7 +46,6 @@ class SensitiveColumns:
 
 
 def read_sensitive(sensitive: Any) -> SensitiveColumns:
-    """Read the sensitive columns."""
     if isinstance(sensitive, Mapping):
         found = _read_mapping(sensitive)
     elif is_frame(sensitive):

@@ -242,7 +242,6 @@ def _texts_of(cuts: Sequence[float]) -> list[str]:
 
 
 def fit_bands(name: str, wanted: Any, values: "pd.Series[Any]") -> NumberBins:
-    """Return the bands of a column."""
     if isinstance(wanted, str) and wanted == QUANTILES:
         found = as_numbers(name, values)
         known = found[~np.isnan(found)]
@@ -271,7 +270,6 @@ def _cuts(name: str, wanted: Any) -> tuple[float, ...]:
 
 
 def fit_scale(name: str, values: "pd.Series[Any]") -> Scale:
-    """Return the scale of a column."""
     found = as_numbers(name, values)
     known = found[~np.isnan(found)]
     if len(known) == 0:

@@ -130,7 +130,6 @@ class WorkerPayload:
 
     @classmethod
     def of(cls, objective: RunTrial) -> "WorkerPayload":
-        """Return the payload of an objective."""
         if not is_persistent(objective):
             return cls(CLUSTER.pack(objective))
         bare: Any = objective

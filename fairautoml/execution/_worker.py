@@ -271,14 +271,12 @@ class Destination:
     instead: str  # executor that can run it
 
     def pack(self, objective: RunTrial) -> bytes:
-        """Return the pickled objective."""
         try:
             return pickle.dumps(objective, protocol=pickle.HIGHEST_PROTOCOL)
         except (pickle.PicklingError, AttributeError, TypeError) as exc:
             raise InputError(self.refusal(str(exc))) from exc
 
     def unpack(self, packed: bytes) -> RunTrial:
-        """Return the objective."""
         try:
             objective: RunTrial = pickle.loads(packed)
         except (pickle.UnpicklingError, AttributeError, ImportError) as exc:

@@ -110,7 +110,6 @@ class Watchdog:
         self._peak = 0.0
 
     def run(self, trial: Trial) -> TrialResult:
-        """Return the result of the trial."""
         result = self._hand_over(trial)
         while result is None:
             left = less(trial.max_seconds, time.monotonic() - self._start)
@@ -313,7 +312,6 @@ class LocalExecutor(RealTime):
         return TrialResult(trial=trial, status=TrialState.TIMEOUT, error=error, seconds=used)
 
     def _idle_worker(self, packed: bytes) -> Worker | None:
-        """Return an idle worker with this objective, or None."""
         with self._lock:
             while self._idle:
                 worker = self._idle.pop()

@@ -18,7 +18,6 @@ class RealTime:
     """The clock of this machine, by which an executor waits for its trials."""
 
     def now(self) -> float:
-        """Return ``time.monotonic()``."""
         return time.monotonic()
 
     def wait(

@@ -216,7 +216,6 @@ def _places(graph: _Graph, column: str, n_codes: int) -> str:
 
 
 def _step(graph: _Graph, step: Spec, columns: Sequence[str], rows: str) -> list[str]:
-    """Return the columns that a step appends."""
     if step["op"] == "lookup":
         place = _places(graph, columns[step["column"]], len(step["values"]) - 1)
         return [graph.entries(step["values"].astype(np.float32), place)]

@@ -84,7 +84,6 @@ class StoredModels:
 
     @property
     def n_trees_(self) -> int:
-        """Number of trees."""
         return sum(node["count"] for node in self.spec["nodes"] if node["op"] == "trees")
 
     @property
@@ -183,11 +182,9 @@ class _FileRule(RuntimeRule):
         return bool(self.spec["randomized"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the portable form."""
         return dict(self.spec)
 
     def describe(self) -> str:
-        """Return the kind of the rule."""
         return str(self.spec["kind"])
 
 

@@ -24,7 +24,6 @@ class GroupSystem:
 
     @property
     def n_groups(self) -> int:
-        """Number of groups."""
         return len(self.labels)
 
     @property

@@ -241,7 +241,6 @@ class Past:
     window: int | None = None  # maximum number of pending trials then
 
     def trial(self, number: int) -> Trial | None:
-        """Return the trial of that number."""
         result = self.results.get(number)
         return self.repeat.get(number) if result is None else result.trial
 

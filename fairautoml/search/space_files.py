@@ -45,7 +45,6 @@ class Place:
         return SpaceError(f"{place}: {what}")
 
     def at(self, name: str | int, node: yaml.Node) -> "Place":
-        """Return a child node."""
         return Place(self.origin, f"{self.key}.{name}" if self.key else str(name), node)
 
     def made(self, make: Callable[[], T]) -> T:
@@ -101,21 +100,18 @@ class Place:
         raise self.error(f"must be a bool, number or string, found {self.node.value!r}")
 
     def string(self) -> str:
-        """Return a string."""
         found = self.value()
         if isinstance(found, str):
             return found
         raise self.error(f"must be a string, found {found!r}; put it in quotes")
 
     def boolean(self) -> bool:
-        """Return true or false."""
         found = self.value()
         if isinstance(found, bool):
             return found
         raise self.error(f"must be true or false, found {found!r}")
 
     def integer(self) -> int:
-        """Return an integer."""
         found = self.value()
         if type(found) is int:
             return found

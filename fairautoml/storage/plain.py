@@ -157,7 +157,6 @@ class _Writer:
 
 
 def _registered(kind: str, name: str) -> Any:
-    """Return the registered object of that name, or None."""
     module, registry = REGISTERED[kind]
     found = getattr(import_module(module), registry)
     return found.get(name) if name in (found if kind == "Rate" else found.names()) else None

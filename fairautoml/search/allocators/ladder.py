@@ -367,7 +367,6 @@ class Ladder:
         return replace(trial, max_seconds=seconds) if seconds < left else trial
 
     def _promotion(self, number: int, left: float | None) -> Trial | None:
-        """Return the promotion that is due, or None."""
         for scored in self._sample.best_third():
             trial = self._promoted(scored, number, folds=1)
             if self._fits(trial, left) and self._fits(self._whole(trial), left):
@@ -463,7 +462,6 @@ class Ladder:
         )
 
     def _whole(self, trial: Trial) -> Trial:
-        """Return the trial on all folds."""
         return replace(trial, fidelity=replace(trial.fidelity, folds=self.terms.fidelity.folds))
 
     def _seconds(self, trial: Trial) -> float:

@@ -180,7 +180,6 @@ class UnitHypercube:
 
     @property
     def size(self) -> int:
-        """Number of coordinates."""
         return len(self._ranges)
 
     @property

@@ -86,7 +86,6 @@ class StudyStrategy:
             study.enqueue_trial(config.flat())
 
     def ask(self) -> Config:
-        """Return the next configuration."""
         trial = self._study.ask()
         suggest = partial(suggested, trial)
         config = propose(self._space, suggest)
@@ -306,7 +305,6 @@ class ParzenStrategy:
         self._open: defaultdict[str, deque[tuple[int, tuple[str, ...]]]] = defaultdict(deque)
 
     def ask(self) -> Config:
-        """Return the next configuration."""
         return self._sample(self._first.popleft().flat() if self._first else {})
 
     def recall(self, config: Config) -> None:

@@ -18,7 +18,6 @@ class RandomSearch:
         self._waiting = list(first)
 
     def ask(self) -> Config:
-        """Return the next configuration."""
         if self._waiting:
             return self._waiting.pop(0)
         return propose(self._space, lambda _, allowed: allowed.sample(self._rng))
