@@ -9,7 +9,6 @@
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +25,7 @@ with warnings.catch_warnings():
     from flaml.tune.searcher.blendsearch import CFO as FlamlCFO
     from flaml.tune.searcher.blendsearch import BlendSearch as FlamlBlendSearch
 
-__all__ = ["Begin", "FlamlBlendSearch", "FlamlCFO", "FlamlSearch", "started"]
+__all__ = ["FlamlBlendSearch", "FlamlCFO", "FlamlSearch"]
 
 LOSS, SECONDS = "loss", "seconds"
 """Keys of the result for FLAML; a cost named ``time_total_s`` would make it read the clock."""
@@ -38,19 +37,8 @@ Point = dict[str, float | int]
 """Configuration of FLAML: a number for every coordinate."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Begin:
-    """Initial state of a FLAML searcher."""
-
-    domains: Mapping[str, Any]  # FLAML's domain of each coordinate
-    low_cost: Point  # start of a local search: the defaults of the learner
-    points: list[Point]  # evaluated points to start from, none or the best one
-    losses: list[float]  # their losses
-    seed: int  # below 2**31
-
-
-MakeSearcher = Callable[[Begin], Any]
-"""Factory of a FLAML searcher that minimises ``LOSS`` at the cost ``SECONDS``."""
+MakeSearcher = Callable[..., Any]
+"""Returns a FLAML searcher; its arguments are those of FLAML's own searchers."""
 
 
 class _Suggestion(NamedTuple):
@@ -133,17 +121,17 @@ class FlamlSearch:
             return
         low_cost = self._point({})
         best = min(self._started, key=lambda one: one[1], default=None)
-        points = [] if best is None else [dict(best[0])]
         if best is not None and "learner" in low_cost:
             low_cost["learner"] = best[0]["learner"]
         self._searcher = self._make(
-            Begin(
-                domains={name: domain_of(one) for name, one in self._coordinates.items()},
-                low_cost=low_cost,
-                points=points,
-                losses=[] if best is None else [best[1]],
-                seed=self._seed,
-            )
+            metric=LOSS,
+            mode="min",
+            space={name: domain_of(one) for name, one in self._coordinates.items()},
+            low_cost_partial_config=low_cost,
+            points_to_evaluate=[] if best is None else [dict(best[0])],
+            evaluated_rewards=[] if best is None else [best[1]],
+            seed=self._seed,
+            cost_attr=SECONDS,
         )
         for start in self._started:
             if start is not best:
@@ -167,26 +155,6 @@ class FlamlSearch:
     def _read(self, point: Mapping[str, float | int]) -> Config:
         values = {name: decoded(one, point[name]) for name, one in self._coordinates.items()}
         return propose(self._space, lambda name, allowed: values.get(name, allowed.default))
-
-
-def started(kind: Any, begin: Begin) -> Any:
-    """Return a FLAML searcher of the given class with its initial state."""
-    return kind(
-        metric=LOSS,
-        mode="min",
-        space=dict(begin.domains),
-        low_cost_partial_config=begin.low_cost,
-        points_to_evaluate=begin.points,
-        evaluated_rewards=begin.losses,
-        seed=begin.seed,
-        cost_attr=SECONDS,
-    )
-
-
-def joined(searcher: Any, begin: Begin) -> Any:
-    """Return a searcher without a space of its own, after giving it the space and the loss."""
-    searcher.set_search_properties(LOSS, "min", dict(begin.domains))
-    return searcher
 
 
 def _starts_of_the_others(space: SearchSpace, first: Sequence[Config]) -> list[Config]:

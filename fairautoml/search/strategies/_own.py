@@ -31,9 +31,13 @@ class OwnStrategy:
         if isinstance(given, optuna.samplers.BaseSampler):
             study = new_study(given, "maximize")
             return StudyStrategy(space, first, study, objectives=value_only)
-        from fairautoml.search.strategies._flaml import FlamlSearch, joined
+        from fairautoml.search.strategies._flaml import FlamlSearch
 
-        return FlamlSearch(space, seed, first, lambda begin: joined(given, begin))
+        def make(*, metric: str, mode: str, space: dict[str, Any], **_: Any) -> Any:
+            given.set_search_properties(metric, mode, space)
+            return given
+
+        return FlamlSearch(space, seed, first, make)
 
 
 NEEDED = {"GPSampler": "torch", "CmaEsSampler": "cmaes"}

@@ -7,15 +7,14 @@ ICLR 2021. Short runs over many parameters are mostly local. Results depend on m
 from functools import partial
 from typing import Any
 
-from fairautoml.search.strategies._flaml import Begin, FlamlBlendSearch, FlamlSearch, started
+from fairautoml.search.strategies._flaml import FlamlBlendSearch, FlamlSearch
 from fairautoml.storage.study import quiet
 
 
-def make_blendsearch(begin: Begin) -> Any:
-    """Return FLAML's BlendSearch with its initial state."""
+def _make(**begin: Any) -> Any:
     with quiet():
-        return started(FlamlBlendSearch, begin)
+        return FlamlBlendSearch(**begin)
 
 
-STRATEGY = partial(FlamlSearch, make=make_blendsearch)
+STRATEGY = partial(FlamlSearch, make=_make)
 """FLAML's BlendSearch over the whole space."""

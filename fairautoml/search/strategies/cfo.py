@@ -6,7 +6,7 @@ Wu, Wang and Huang, "Frugal optimization for cost-related hyperparameters", AAAI
 
 from functools import partial
 
-from fairautoml.search.strategies._flaml import FlamlCFO, FlamlSearch, started
+from fairautoml.search.strategies._flaml import FlamlCFO, FlamlSearch
 
-STRATEGY = partial(FlamlSearch, make=partial(started, FlamlCFO))
+STRATEGY = partial(FlamlSearch, make=FlamlCFO)
 """FLAML's CFO over the whole space; the learner is one of the coordinates."""
