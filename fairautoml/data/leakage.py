@@ -43,13 +43,17 @@ def given_away(matrix: Any, schema: TableSchema, given: Labelled) -> dict[str, t
     """Return the features that equal or reveal a sensitive column, by that column."""
     bands, found = _bands_of(given), {}
     for system in _columns_of(given.groups):
-        names = _copies(matrix, schema, system, system.of_cell[given.cells])
+        codes = system.of_cell[given.cells]
+        if system.values is None:
+            names = same_partition(matrix, schema, codes, pure=True)
+        else:
+            names = same_order(matrix, schema, np.where(codes < 0, np.nan, system.values[codes]))
         if system.name in bands:
             # The number itself divides the rows finer than its bands do.
             names += same_bands(matrix, schema, bands[system.name])
         elif system.values is None:
-            names += same_intervals(matrix, schema, system.of_cell[given.cells])
-            names += telling_texts(matrix, schema, system.of_cell[given.cells])
+            names += same_intervals(matrix, schema, codes)
+            names += telling_texts(matrix, schema, codes)
         if names:
             found[system.name] = tuple(dict.fromkeys(names))
     return found
@@ -66,14 +70,6 @@ def _columns_of(groups: GroupSchema) -> list[GroupSystem]:
         if system.overlapping
     ]
     return [s for s in groups.systems if s.name in groups.columns] + indicators
-
-
-def _copies(
-    matrix: Any, schema: TableSchema, system: GroupSystem, codes: NDArray[np.int32]
-) -> tuple[str, ...]:
-    if system.values is None:
-        return same_partition(matrix, schema, codes, pure=True)
-    return same_order(matrix, schema, np.where(codes < 0, np.nan, system.values[codes]))
 
 
 def _bands_of(given: Labelled) -> dict[str, NDArray[np.float64]]:

@@ -153,22 +153,16 @@ def _log_loss_of_classes(y: Labels, scores: Scores, weight: Weight) -> float | U
 
 def roc_auc(y: Labels, scores: Scores, weight: Weight) -> float | Undefined:
     """Return the area under the ROC curve, in [0, 1]; ties count half."""
-    undefined = _one_class(y, weight)
-    if undefined is not None:
-        return undefined
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(y, scores, sample_weight=weight))
+    return _one_class(y, weight) or float(roc_auc_score(y, scores, sample_weight=weight))
 
 
 def average_precision(y: Labels, scores: Scores, weight: Weight) -> float | Undefined:
     """Return ``sum_n (R_n - R_(n-1)) P_n`` over the distinct scores, in [0, 1]."""
-    undefined = _one_class(y, weight)
-    if undefined is not None:
-        return undefined
     from sklearn.metrics import average_precision_score
 
-    return float(average_precision_score(y, scores, sample_weight=weight))
+    return _one_class(y, weight) or float(average_precision_score(y, scores, sample_weight=weight))
 
 
 def recall_at_fpr(y: Labels, scores: Scores, weight: Weight) -> float | Undefined:

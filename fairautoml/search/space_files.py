@@ -99,23 +99,20 @@ class Place:
             return found
         raise self.error(f"must be a bool, number or string, found {self.node.value!r}")
 
-    def string(self) -> str:
+    def _of_type(self, kind: type[T], wanted: str, remedy: str = "") -> T:
         found = self.value()
-        if isinstance(found, str):
+        if isinstance(found, kind) and type(found) is kind:  # True is an int, too
             return found
-        raise self.error(f"must be a string, found {found!r}; put it in quotes")
+        raise self.error(f"must be {wanted}, found {found!r}{remedy}")
+
+    def string(self) -> str:
+        return self._of_type(str, "a string", "; put it in quotes")
 
     def boolean(self) -> bool:
-        found = self.value()
-        if isinstance(found, bool):
-            return found
-        raise self.error(f"must be true or false, found {found!r}")
+        return self._of_type(bool, "true or false")
 
     def integer(self) -> int:
-        found = self.value()
-        if type(found) is int:
-            return found
-        raise self.error(f"must be an integer, found {found!r}")
+        return self._of_type(int, "an integer")
 
     def real(self) -> float:
         """Return a real number; integers are converted."""
