@@ -180,9 +180,5 @@ class Dataset:
     def take(self, rows: NDArray[np.integer]) -> "Dataset":
         """Return the given rows, in that order."""
         return replace(
-            self,
-            X=self.X[rows],
-            y=self.y[rows],
-            weight=self.weight[rows],
-            cells=self.cells[rows],
+            self, X=self.X[rows], y=self.y[rows], weight=self.weight[rows], cells=self.cells[rows]
         )

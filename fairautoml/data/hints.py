@@ -10,12 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fairautoml.data.columns import Column, Key, are_recurring, are_whole_numbers, few
-from fairautoml.data.written import (
-    FEWEST_LEVELS,
-    MIN_READABLE_SHARE,
-    Doubt,
-    has_short_year,
-)
+from fairautoml.data.written import FEWEST_LEVELS, MIN_READABLE_SHARE, Doubt, has_short_year
 from fairautoml.runtime._written import (
     DAY_FIRST,
     MARKS,

@@ -487,9 +487,7 @@ def _keep(
     kept = [at for at in range(len(names)) if at not in reasons]
     places = schema.places(kept)
     schema = replace(
-        schema,
-        columns=tuple(schema.columns[at] for at in kept),
-        notes=(*schema.notes, *notes),
+        schema, columns=tuple(schema.columns[at] for at in kept), notes=(*schema.notes, *notes)
     )
     if not kept and not schema.texts:
         raise InputError(_nothing_left(schema.notes))

@@ -26,10 +26,7 @@ class ResourceLimits:
 MakeExecutor = Callable[[ResourceLimits], Executor]
 
 EXECUTORS: Registry[MakeExecutor] = Registry(
-    "fairautoml.execution",
-    constant="EXECUTOR",
-    kind="executor",
-    group="fairautoml.executors",
+    "fairautoml.execution", constant="EXECUTOR", kind="executor", group="fairautoml.executors"
 )
 
 __all__ = ["EXECUTORS", "ResourceLimits", "MakeExecutor"]

@@ -293,10 +293,7 @@ class Destination:
 
 
 CHILD = Destination(
-    executor="local",
-    receiver="a child process",
-    module="can be imported",
-    instead="serial",
+    executor="local", receiver="a child process", module="can be imported", instead="serial"
 )
 
 

@@ -186,11 +186,7 @@ def connect(scheduler: str | None) -> Any:
     address, security = _address(scheduler)
     try:
         client = distributed.Client(
-            address,
-            security=security,
-            set_as_default=False,
-            timeout=CONNECT_SECONDS,
-            name=PACKAGE,
+            address, security=security, set_as_default=False, timeout=CONNECT_SECONDS, name=PACKAGE
         )
     except (OSError, ValueError, ImportError) as exc:
         msg = (

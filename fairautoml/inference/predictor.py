@@ -87,10 +87,7 @@ class Predictor:
         return row_draws(X, self.salt) if self.rule.randomized else None
 
     def decisions(
-        self,
-        X: Any,
-        cells: NDArray[np.int32],
-        scores: NDArray[np.floating] | None = None,
+        self, X: Any, cells: NDArray[np.int32], scores: NDArray[np.floating] | None = None
     ) -> NDArray[Any]:
         """Return the class position or the predicted number of encoded rows, shape (n_rows,).
 
@@ -103,10 +100,7 @@ class Predictor:
         return (row_draws(X, self.salt) < accepted).astype(np.int64)
 
     def acceptance(
-        self,
-        X: Any,
-        cells: NDArray[np.int32],
-        scores: NDArray[np.floating] | None = None,
+        self, X: Any, cells: NDArray[np.int32], scores: NDArray[np.floating] | None = None
     ) -> NDArray[np.float64]:
         """Return the probability of acceptance under the rule, or as in ``Task``.
 

@@ -212,10 +212,7 @@ class Tally(Protocol):
         ...
 
     def merged(
-        self,
-        of_cell: NDArray[np.integer],
-        n_groups: int,
-        masks: NDArray[np.bool_] | None = None,
+        self, of_cell: NDArray[np.integer], n_groups: int, masks: NDArray[np.bool_] | None = None
     ) -> Self:
         """Return the sums of coarser groups."""
         ...
@@ -234,10 +231,7 @@ class _Counts:
     table: Floats  # shape (n_groups, n_classes, n_classes)
 
     def merged(
-        self,
-        of_cell: NDArray[np.integer],
-        n_groups: int,
-        masks: NDArray[np.bool_] | None = None,
+        self, of_cell: NDArray[np.integer], n_groups: int, masks: NDArray[np.bool_] | None = None
     ) -> Self:
         """Return the counts of coarser groups: row ``c`` goes to group ``of_cell[c]``, -1 drops.
 
@@ -292,10 +286,7 @@ class GroupCounts(_Counts):
         return cls(table.reshape(n_groups, 2, 2))
 
     def merged(
-        self,
-        of_cell: NDArray[np.integer],
-        n_groups: int,
-        masks: NDArray[np.bool_] | None = None,
+        self, of_cell: NDArray[np.integer], n_groups: int, masks: NDArray[np.bool_] | None = None
     ) -> Self:
         """Return the counts of coarser groups, and those of all rows where groups overlap."""
         found = _Counts.merged(self, of_cell, n_groups, masks)
@@ -613,10 +604,7 @@ class GroupValues:
         )
 
     def merged(
-        self,
-        of_cell: NDArray[np.integer],
-        n_groups: int,
-        masks: NDArray[np.bool_] | None = None,
+        self, of_cell: NDArray[np.integer], n_groups: int, masks: NDArray[np.bool_] | None = None
     ) -> "GroupValues":
         """Return the values of coarser groups, as ``GroupCounts.merged`` does."""
         parts = of_cell == np.arange(n_groups)[:, None] if masks is None else masks

@@ -78,10 +78,7 @@ def interval_of_groups(
 
 
 def _redraw(
-    table: Floats,
-    n_rows: NDArray[np.floating] | None,
-    draws: int,
-    rng: np.random.Generator,
+    table: Floats, n_rows: NDArray[np.floating] | None, draws: int, rng: np.random.Generator
 ) -> Floats:
     """Return redrawn tables, shape (draws, n_groups, ...), each group at its own weight."""
     if table.ndim == 2:

@@ -91,11 +91,7 @@ class _Selection:
     """The selected rows so far; places from ``size`` on are free."""
 
     def __init__(
-        self,
-        k: int,
-        least: NDArray[np.intp],
-        most: NDArray[np.intp],
-        points: NDArray[np.float32],
+        self, k: int, least: NDArray[np.intp], most: NDArray[np.intp], points: NDArray[np.float32]
     ) -> None:
         self.k, self.least, self.most, self.points = k, least, most, points
         # Squared distances of the points from their mean and from the selection.

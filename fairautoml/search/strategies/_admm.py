@@ -18,14 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.records import Config, ParamValue
-from fairautoml.search.space import (
-    Integer,
-    ParamSpace,
-    Range,
-    Real,
-    SearchSpace,
-    same_value,
-)
+from fairautoml.search.space import Integer, ParamSpace, Range, Real, SearchSpace, same_value
 
 if TYPE_CHECKING:
     from fairautoml.search.strategies._surrogate import Surrogate
