@@ -69,13 +69,15 @@ def write_csv(
     frame: pd.DataFrame, target: str | os.PathLike[str] | TextIO, *, raw: bool = False
 ) -> int:
     """Write CSV that is safe in spreadsheets: formula-like texts get a leading ``'``."""
-    shown = frame if raw else _escaped(frame)
-    text = shown.to_csv(index=False, lineterminator="\n")
+    n_formulas = 0
+    if not raw:
+        frame, n_formulas = _without_formulas(frame)
+    text = frame.to_csv(index=False, lineterminator="\n")
     if isinstance(target, str | os.PathLike):
         write_whole(text, Path(target))
     else:
         target.write(text)
-    return 0 if raw else _n_formulas(frame)
+    return n_formulas
 
 
 def write_whole(content: str | bytes, path: Path) -> None:
@@ -98,23 +100,16 @@ def write_whole(content: str | bytes, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _n_formulas(frame: pd.DataFrame) -> int:
-    texts = [
-        cell
-        for at, dtype in enumerate(frame.dtypes)
-        if not pd.api.types.is_numeric_dtype(dtype)
-        for cell in frame.iloc[:, at]
-    ]
-    return sum(_safe(text) is not text for text in (*texts, *frame.columns))
-
-
-def _escaped(frame: pd.DataFrame) -> pd.DataFrame:
-    safe = frame.copy()
+def _without_formulas(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Return the table with safe texts, and how many of them were formulas."""
+    safe, replaced = frame.copy(), [_safe(name) is not name for name in frame.columns]
     for at, dtype in enumerate(frame.dtypes):
         if not pd.api.types.is_numeric_dtype(dtype):
-            safe.isetitem(at, [_safe(cell) for cell in frame.iloc[:, at]])
+            cells = list(frame.iloc[:, at])
+            safe.isetitem(at, [_safe(cell) for cell in cells])
+            replaced += [_safe(cell) is not cell for cell in cells]
     safe.columns = pd.Index([_safe(name) for name in frame.columns])
-    return safe
+    return safe, sum(replaced)
 
 
 def _safe(cell: object) -> object:

@@ -73,7 +73,6 @@ class EarlyStopping:
 
     def on_fit_end(self, model: object) -> None:
         """Forget the search, so that another fit starts anew."""
-        del model
         self._forget()
 
     def _forget(self) -> None:

@@ -167,10 +167,6 @@ class ParamSpace:
         )
 
 
-def _without_mitigation() -> dict[str, ParamSpace]:
-    return {"none": ParamSpace(name="none")}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
     """Learners, encodings and mitigations of a search, with their parameters."""
@@ -182,7 +178,9 @@ class SearchSpace:
     # must be the same in every process that resumes a run
     native_learners: tuple[str, ...] = ()
     # space of each training-time mitigation; ``"none"`` has no parameters
-    mitigations: Mapping[str, ParamSpace] = field(default_factory=_without_mitigation)
+    mitigations: Mapping[str, ParamSpace] = field(
+        default_factory=lambda: {"none": ParamSpace(name="none")}
+    )
     # pairs of learner and mitigation that are not trained; the learner is then not mitigated
     excluded: tuple[tuple[str, str], ...] = ()
 

@@ -389,7 +389,6 @@ def _full(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | Non
 
 def _simple(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | None:
     """Return the best base if it costs no more than the next improvement of the search."""
-    del rules
     pair = best_pair(pairs)
     search = memory.search
     return pair if pair.seconds <= max(search.cost_of_improvement, search.since) else None
@@ -397,22 +396,16 @@ def _simple(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | N
 
 def _gain(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | None:
     """Return the best pair if its expected gain is at least the last improvement of the search."""
-    del rules
     pair = min(pairs, key=lambda p: (p.base.loss + p.arm.shift, p.seconds))
     promised = memory.best_fair - pair.base.loss - pair.arm.shift
     return pair if promised > 0 and promised >= memory.search.gain else None
-
-
-def _greedy(memory: AllocatorState, pairs: list[Pair], rules: Rules) -> Pair | None:
-    del memory, rules
-    return best_pair(pairs)
 
 
 TESTS: dict[Test, Callable[[AllocatorState, list[Pair], Rules], Pair | None]] = {
     "full": _full,
     "simple": _simple,
     "gain": _gain,
-    "greedy": _greedy,
+    "greedy": lambda memory, pairs, rules: best_pair(pairs),
 }
 
 

@@ -227,7 +227,6 @@ class Ladder:
 
     def mitigation(self, number: int, left: float | None) -> Trial | None:
         """Return the training-time mitigation that is due."""
-        del number, left
         return None
 
     def proposal(self, ask: Callable[[], Config | None]) -> Config | None:

@@ -117,7 +117,6 @@ def constraint_names(violations: Sequence[float]) -> dict[str, float]:
 
 def value_only(value: float, scored: TrialResult) -> Sequence[float]:
     """Return the value as the only objective."""
-    del scored
     return (value,)
 
 
