@@ -26,7 +26,7 @@ from fairautoml.mitigators import RuntimeRule
 from fairautoml.portable import Dump, Positions
 from fairautoml.records import Floats
 from fairautoml.runtime import ModelFileError, PortablePredictor, load
-from fairautoml.runtime._base import small
+from fairautoml.runtime._base import DAMAGE, small
 from fairautoml.runtime._file import read_archive
 from fairautoml.runtime._predictor import BLOCK_ROWS
 from fairautoml.runtime._rows import SparseRows
@@ -52,8 +52,7 @@ def read_models(path: Path) -> "StoredModels":
         found.program(np.zeros((1, found.program.n_read), dtype=np.float32), np.array([-1]))
     except (ModelFileError, OSError) as error:
         raise ModelCorruptError(str(error)) from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError,
-            MemoryError) as error:  # fmt: skip
+    except DAMAGE as error:
         raise ModelCorruptError(f"{str(path)!r} is damaged: {error!r}") from error
     return found
 

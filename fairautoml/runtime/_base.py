@@ -22,6 +22,10 @@ class NewRowsError(ValueError):
     """The new rows cannot be read; the message names the column and what is allowed."""
 
 
+DAMAGE = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError,
+          RecursionError, MemoryError)  # fmt: skip
+"""What the content of a damaged file can lead to."""
+
 MOST = 10_000_000
 """Largest number of columns, classes or groups; a larger one is damage."""
 
@@ -42,7 +46,6 @@ def checked(shown: str) -> Iterator[None]:
         raise
     except ModelFileError as error:
         raise ModelFileError(f"{shown} is damaged or no model file: {error}") from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError,
-            RecursionError, MemoryError) as error:  # fmt: skip
+    except DAMAGE as error:
         msg = f"{shown} is damaged or no model file ({type(error).__name__}); export it again"
         raise ModelFileError(msg) from error

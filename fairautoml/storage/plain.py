@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairautoml.exceptions import FairAutoMLError, ModelCorruptError, NotPortableError
+from fairautoml.runtime._base import DAMAGE
 
 HOMES: Mapping[str, str] = {
     name: module
@@ -72,12 +73,6 @@ NUMBERS, LABELS = "biuf", "UO"
 MOST_BYTES = 2 * 2**30
 """Largest size of the content of a file."""
 
-UNREADABLE = (
-    KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RecursionError,
-    MemoryError, EOFError, OSError, zlib.error, FairAutoMLError,
-)  # fmt: skip
-"""What a damaged file can lead to."""
-
 
 def packed(value: Any) -> bytes:
     """Return a value as gzip-compressed JSON."""
@@ -99,7 +94,7 @@ def unpacked(content: bytes, shown: str) -> Any:
         for name, values in document["objects"]:
             reader.add(name, values)
         return reader.value(document["root"])
-    except UNREADABLE as error:
+    except (*DAMAGE, EOFError, OSError, zlib.error, FairAutoMLError) as error:
         raise ModelCorruptError(f"{shown} is damaged: {error!r}"[:500]) from error
 
 
