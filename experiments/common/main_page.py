@@ -179,8 +179,8 @@ def cores_table(folder: Path) -> str:
     both = read_rows(folder / "cells.csv").merge(alone, on=block, suffixes=("", "_alone"))
     rows = [["system", "accuracy, all cores", "one core", "difference (standard error)",
              "bound met, all cores", "one core"]]  # fmt: skip
-    for name, own in both.groupby("variant", sort=False):
-        variant = str(name)
+    for variant in both["variant"].unique().tolist():
+        own = both[both["variant"] == variant]
         gain = own["holdout.accuracy"] - own["holdout.accuracy_alone"]
         met = [(own[f"holdout.excess{which}"] <= 0).sum() for which in ("", "_alone")]
         rows.append([

@@ -277,7 +277,7 @@ def test_a_version_of_the_record_from_the_future_is_refused(path, monkeypatch):
     monkeypatch.setattr("fairautoml.storage.study.SCHEMA", 99)
     kept(path, 1)
     monkeypatch.undo()
-    with pytest.raises(RunFolderError, match=r"attributes of version 99 .* reads 4"):
+    with pytest.raises(RunFolderError, match=r"attributes of version 99 .* reads 5"):
         past_of(path)
 
 
