@@ -16,6 +16,7 @@ from fairautoml.mitigators import Goal
 from fairautoml.records import Config, MitigationOption, TrialRecord, TrialResult, TrialState
 from fairautoml.search.space import ParamSpace, Real, SearchSpace
 from fairautoml.search.strategies import STRATEGIES
+from fairautoml.search.strategies._optuna import ParzenStrategy
 from fairautoml.storage.artifacts import Artifacts
 
 SPACE = SearchSpace(
@@ -60,14 +61,13 @@ def judged(result, artifacts, problem, seconds, end=None):
 def heard(monkeypatch):
     """What a Parzen strategy is told and hears, in order."""
     calls = []
-    kind = STRATEGIES.get("optuna_tpe").__mro__[1]
-    real = kind.tell
+    real = ParzenStrategy.tell
 
     def noted(self, scored):
         calls.append(scored.trial.config.key)
         real(self, scored)
 
-    monkeypatch.setattr(kind, "tell", noted)
+    monkeypatch.setattr(ParzenStrategy, "tell", noted)
     return calls
 
 
