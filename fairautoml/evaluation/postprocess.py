@@ -21,6 +21,7 @@ from fairautoml.metrics._table import effective_rows
 from fairautoml.metrics.intervals import interval_of_groups
 from fairautoml.metrics.tasks import TASKS
 from fairautoml.mitigators import Mitigator, ScoreRows
+from fairautoml.mitigators._base import Ranking
 from fairautoml.records import (
     Config,
     ConstraintResult,
@@ -101,6 +102,7 @@ def expand_column(column: Column, problem: Problem, end: float | None = None) ->
         cells=data.cells,
         n_cells=data.n_cells,
         membership=problem.membership,
+        ranking=_ranking(column.deployed, problem),
     )
     entries: list[Entry] = []
     served = replace(rows, scores=_scores_when_served(column, problem))
@@ -126,6 +128,12 @@ def expand_column(column: Column, problem: Problem, end: float | None = None) ->
     constant = [entry for entry in entries if entry.constant]
     # On constant scores any other rule decides by the group alone.
     return tuple(constant if uninformed and constant and problem.goal.targets else entries)
+
+
+def _ranking(scores: NDArray[np.float32], problem: Problem) -> Ranking | None:
+    """Return the ranking of one column, of which the rows of every fold need a part."""
+    ruled = any(mitigator.name != "none" for mitigator in problem.mitigators)
+    return Ranking(scores, np.argsort(-scores)) if ruled and scores.ndim == 1 else None
 
 
 def _entries(
@@ -159,7 +167,7 @@ def _cross_fitted(
         inside = problem.folds == fold
         here, outside = np.flatnonzero(inside), np.flatnonzero(~inside)
         scored = replace(rows, scores=column.of_fold(fold))
-        held_out = scored.take(here)
+        held_out = replace(scored, ranking=None).take(here)
         draws = None if problem.draws is None else problem.draws[here]
         fitted = fit(scored.take(outside), problem.goal, tolerances)
         for at, (_, rule) in enumerate(fitted):

@@ -135,6 +135,10 @@ def _tables(
     ]
 
 
+BLOCK_ROWS = 8_192
+"""Rows that are scored at once, so that their intermediate values stay in the cache."""
+
+
 class _Linear(SklearnTraining):
     """L2-regularised linear model; missing values are a category, or imputed with an indicator."""
 
@@ -183,7 +187,11 @@ class _Linear(SklearnTraining):
         return fitted
 
     def _direct(self, X: Any) -> NDArray[np.floating] | None:
-        return None if self.direct_ is None else self._linked(linear_sums(self.direct_, X))
+        if self.direct_ is None:
+            return None
+        starts = range(0, max(len(X), 1), BLOCK_ROWS)
+        sums = [linear_sums(self.direct_, X[at : at + BLOCK_ROWS]) for at in starts]
+        return self._linked(np.concatenate(sums))
 
     def _linked(self, sums: NDArray[np.floating]) -> NDArray[np.floating]:
         return expit(sums[:, 0])

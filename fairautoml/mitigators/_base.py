@@ -102,6 +102,21 @@ class Goal:
     task: TaskName = "binary"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """Scores with the rows in their order, so that parts of the rows need no sorting."""
+
+    scores: NDArray[np.floating]  # shape (n_rows,)
+    order: NDArray[np.integer]  # shape (n_rows,): rows by falling score
+
+    def take(self, rows: NDArray[Any], scores: NDArray[np.floating]) -> "Ranking":
+        """Return the ranking of different rows (positions or a mask), which have these scores."""
+        place = np.full(len(self.order), -1, dtype=self.order.dtype)
+        place[rows] = np.arange(len(scores))
+        order = place[self.order]
+        return Ranking(scores, order[order >= 0])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreRows:
     """Scores that a post-processing rule is fitted on.
@@ -118,6 +133,8 @@ class ScoreRows:
     membership : ndarray of float32, shape (n_rows, n_cells, 2), optional
         P(cell, y | features), predicted by a model that was not trained on the row; given to
         mitigators with ``needs_membership``.
+    ranking : Ranking, optional
+        The rows by falling score; of use only while ``scores`` are the ones that it holds.
     """
 
     scores: NDArray[np.floating]
@@ -126,12 +143,24 @@ class ScoreRows:
     cells: NDArray[np.int32]
     n_cells: int
     membership: NDArray[np.float32] | None = None
+    ranking: Ranking | None = None
+
+    @property
+    def by_score(self) -> NDArray[np.integer]:
+        """Rows by falling score, shape (n_rows,)."""
+        if self.ranking is not None and self.ranking.scores is self.scores:
+            return self.ranking.order
+        return np.argsort(-self.scores)
 
     def take(self, rows: NDArray[Any]) -> "ScoreRows":
-        """Return the given rows (positions or a mask)."""
+        """Return the given rows (different positions, or a mask)."""
+        scores, ranking = self.scores[rows], None
+        if self.ranking is not None and self.ranking.scores is self.scores:
+            ranking = self.ranking.take(rows, scores)
         return replace(
             self,
-            scores=self.scores[rows],
+            scores=scores,
+            ranking=ranking,
             y=self.y[rows],
             weight=self.weight[rows],
             cells=self.cells[rows],

@@ -97,8 +97,9 @@ def build_cuts(
     rows: ScoreRows, groups: NDArray[np.integer], n_groups: int, most: int | None = MAX_CUTS
 ) -> tuple[ThresholdCandidates, ...]:
     """Return the threshold candidates of every group, at most ``most`` between its scores."""
-    kept = np.flatnonzero(rows.weight > 0)
-    order = kept[np.argsort(-rows.scores[kept])]
+    order = rows.by_score
+    if not rows.weight.all():
+        order = order[rows.weight[order] > 0]
     return tuple(_cuts_of(rows, part, most) for part in by_group(order, groups, n_groups))
 
 

@@ -320,8 +320,9 @@ def linear_sums(node: Spec, rows: Floats) -> Floats:
 def _scaled(numbers: Spec, rows: Floats) -> Floats:
     block = np.take(rows, numbers["columns"], axis=1)
     gaps = np.isnan(block)
-    filled = np.where(gaps, numbers["fill"], block)
-    filled = np.concatenate([filled, gaps[:, numbers["flags"]].astype(np.float32)], axis=1)
+    filled = np.where(gaps, numbers["fill"], block) if gaps.any() else block
+    if len(numbers["flags"]):
+        filled = np.concatenate([filled, gaps[:, numbers["flags"]].astype(np.float32)], axis=1)
     scaled: Floats = (filled - numbers["mean"]) / numbers["scale"]
     if not numbers["edges"]:
         return scaled

@@ -71,7 +71,7 @@ def _accepted(rows: ScoreRows, cuts: ThresholdCandidates) -> Floats:
     if not known.all():
         rows = rows.take(known)
     # In descending order of the scores, each cut accepts the rows up to some position.
-    order = np.argsort(-rows.scores)
+    order = rows.by_score
     falling = -rows.scores[order].astype(np.float64)
     up_to = np.searchsorted(falling, -cuts.thresholds, side="right")
     n_cuts = len(up_to)
