@@ -32,7 +32,7 @@ WAYS = {"one core": (1, 1), "two workers": (2, 1), "two threads": (1, 2)}
 """Workers, and threads of each trial."""
 FIELDS = (
     "rows", "way", "seed", "accuracy", "gap", "status", "first_model", "seconds", "trials",
-    "memory_mb",
+    "memory_mb", "commit",
 )  # fmt: skip
 
 
@@ -90,13 +90,14 @@ def measured(rows: int, way: str, seed: int) -> dict[str, Any]:
         usage = Usage(process.pid)
         while process.poll() is None:
             usage.look()
-            time.sleep(0.1)
+            time.sleep(0.5)
         printed = "" if process.stdout is None else process.stdout.read()
     if process.returncode:
         raise RuntimeError(f"{command} failed with exit code {process.returncode}")
     row: dict[str, Any] = json.loads(printed.strip().splitlines()[-1])
     memory = usage.peak_memory_mb
-    return {**row, "memory_mb": "" if memory is None else round(memory)}
+    memory_mb = "" if memory is None else round(memory)
+    return {**row, "memory_mb": memory_mb, "commit": commit()}
 
 
 PAGE = """# From 1,000 to 1,000,000 rows
@@ -112,8 +113,7 @@ this machine), and with two threads every trial of `n_jobs=1` trains with two th
 and the other learners. Accuracy and gap are those on {new:,} new rows (standard error of the
 accuracy about 0.003); *first_model* is the time until the first model that is not constant, in
 seconds, reading included; *memory_mb* the largest resident memory of all processes together,
-sampled ten times a second, with the table that is fitted. One fit at a time. Made at commit
-{commit} on {machine}.
+sampled twice a second, with the table that is fitted. One fit at a time, on {machine}.
 
 ![Accuracy, seconds to the first model and memory against the number of rows](scale.svg)
 
@@ -175,7 +175,7 @@ def main() -> None:
     page = given.out / "README.md"
     words = page.read_text(encoding="utf-8").rpartition(" |\n")[2] if page.is_file() else ""
     text = PAGE.format(
-        seconds=SECONDS, new=NEW_ROWS, commit=commit(), machine=machine(), words=words,
+        seconds=SECONDS, new=NEW_ROWS, machine=machine(), words=words,
         table=markdown(frame.drop(columns="seed")),
     )  # fmt: skip
     page.write_text(text, encoding="utf-8")
