@@ -1,18 +1,23 @@
-"""The table that people read about the sweep at 120 s is that of its committed files."""
+"""The tables of the sweeps at 120 s and with all cores are those of their committed files."""
 
 import pandas as pd
+import pytest
 from test_results_of_main import MARGIN, ROOT, between, number, rows_of
 
 LONG = ROOT / "results" / "main_120"
 
 
-def table(name):
-    return pd.read_csv(LONG / f"{name}.csv").set_index("variant")
+CORES = ROOT / "results" / "main_cores"
 
 
-def test_every_row_of_the_results_at_120_s_is_that_of_the_systems():
-    systems, ranks = table("systems"), table("ranks")
-    shown = rows_of(LONG / "README.md", "| system | rank of 5 ")
+def table(name, folder=LONG):
+    return pd.read_csv(folder / f"{name}.csv").set_index("variant")
+
+
+@pytest.mark.parametrize("folder", [LONG, CORES], ids=lambda folder: folder.name)
+def test_every_row_of_the_results_is_that_of_the_systems(folder):
+    systems, ranks = table("systems", folder), table("ranks", folder)
+    shown = rows_of(folder / "README.md", "| system | rank of 5 ")
     assert [cells[0].strip("*") for cells in shown] == systems.index.tolist()
     for name, rank, behind, accuracy, less, _, _, met, at_limit, front in shown:
         variant = name.strip("*")

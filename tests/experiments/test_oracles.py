@@ -12,7 +12,7 @@ CONSTRAINTS = {
 }
 
 
-@pytest.mark.parametrize("sweep", ["main", "main_120"])
+@pytest.mark.parametrize("sweep", ["main", "main_120", "main_cores"])
 def test_the_oracles_of_a_sweep_are_those_that_a_sweep_of_pools_has_found(sweep):
     found = pd.read_csv(ROOT / "results" / "assembly" / "summary.csv")
     oracles = (
