@@ -162,9 +162,9 @@ def parts(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         for searched, own in cells.groupby(rounded):
             yield f"about {searched:.0f} rows", own
     else:
-        for size, own in (("small", rounded < FEW_ROWS), ("large", rounded >= FEW_ROWS)):
-            if own.any():
-                yield f"{size} tables", cells[own]
+        for size, chosen in (("small", rounded < FEW_ROWS), ("large", rounded >= FEW_ROWS)):
+            if chosen.any():
+                yield f"{size} tables", cells[chosen]
 
 
 def expected(cells: pd.DataFrame) -> pd.DataFrame:
